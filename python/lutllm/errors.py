@@ -1,0 +1,33 @@
+"""The errors lutllm raises on purpose. Tools print them as one line; anything else is a defect of ours."""
+
+
+class LutllmError(Exception):
+    """A problem the user can act on: what was expected, what came, what to do. `location` is `file:line:col` where known."""
+
+    def __init__(self, message: str, *, location: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.location = location
+
+    def __str__(self) -> str:
+        return f"{self.location}: error: {self.message}" if self.location else f"error: {self.message}"
+
+
+class InputError(LutllmError):
+    """A model, text, image or option that cannot be used."""
+
+
+class NumericsError(LutllmError):
+    """An integer that does not fit the width its scheme declares."""
+
+
+class IRError(LutllmError):
+    """IR that does not parse, verify or resolve."""
+
+
+class CapacityError(LutllmError):
+    """A program that does not fit the engine or the memory map."""
+
+
+class MissingDependencyError(LutllmError):
+    """An optional package or program that is not installed."""

@@ -1,0 +1,54 @@
+"""The integer arithmetic every level shares: one rounding mode, one saturation rule, one overflow check.
+
+Arrays in, arrays out, all int64 unless said. A value is `integer * 2**exponent`.
+"""
+
+import numpy as np
+
+from lutllm.errors import NumericsError
+
+
+def round_shift(value: np.ndarray, shift: np.ndarray | int) -> np.ndarray:
+    """Divide by 2**shift, halves rounded up: `(value + 2**(shift-1)) >> shift`; `shift` 0 returns `value`.
+
+    `shift` broadcasts against `value` and must be >= 0.
+    """
+    value = np.asarray(value, dtype=np.int64)
+    shift = np.asarray(shift, dtype=np.int64)
+    half = np.where(shift > 0, np.int64(1) << np.maximum(shift - 1, 0), 0)
+    return (value + half) >> shift
+
+
+def saturate(value: np.ndarray, bits: int) -> np.ndarray:
+    """Clamp to the range of a signed integer of `bits` bits."""
+    return np.clip(value, -(1 << (bits - 1)), (1 << (bits - 1)) - 1)
+
+
+def fits(value: np.ndarray, bits: int) -> bool:
+    """Whether every element is a signed integer of `bits` bits."""
+    value = np.asarray(value)
+    return value.size == 0 or (int(value.min()) >= -(1 << (bits - 1)) and int(value.max()) < 1 << (bits - 1))
+
+
+def check_fits(value: np.ndarray, bits: int, what: str) -> np.ndarray:
+    """Return `value`, or raise `NumericsError` naming the first element that is wider than `bits` signed bits."""
+    value = np.asarray(value)
+    if fits(value, bits):
+        return value
+    bad = (value < -(1 << (bits - 1))) | (value >= 1 << (bits - 1))
+    where = tuple(int(i) for i in np.argwhere(bad)[0])
+    raise NumericsError(
+        f"{what}{list(where)} must fit {bits} signed bits, got {int(value[where])}; "
+        f"use a larger right shift or a wider scheme"
+    )
+
+
+def quantize(value: np.ndarray, exponent: np.ndarray | int, bits: int) -> np.ndarray:
+    """Float to integer at scale 2**exponent (broadcast), halves rounded up, saturated to `bits` signed bits."""
+    scaled = np.asarray(value, dtype=np.float64) * np.exp2(-np.asarray(exponent, dtype=np.float64))
+    return saturate(np.floor(scaled + 0.5), bits).astype(np.int64)
+
+
+def dequantize(value: np.ndarray, exponent: np.ndarray | int) -> np.ndarray:
+    """Integer to float64 at scale 2**exponent (broadcast)."""
+    return np.asarray(value, dtype=np.float64) * np.exp2(np.asarray(exponent, dtype=np.float64))
