@@ -1,0 +1,175 @@
+"""The accelerator's parameters: what `lut.engine` holds, and every width that follows from it.
+
+Nothing here depends on a model: rounds (`lut.round`) carry the shapes, memory images the weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+
+from lutllm.errors import CapacityError
+from lutllm.lowering.circt import Fields, bits_for
+
+MODES = ("exact_row", "built_row", "built_table", "stored_table")  # a round's mode is the index
+READ_STREAMS = ("x", "c", "q")
+DESCRIPTOR_PORT_BITS = 64
+ROUND_MAGIC = 0x4C55  # "LU"
+ROUND = Fields(
+    magic=16, mode=8, stages=8, shift=8, reserved=8, tokens=16, groups=16, blocks=16, block_chunks=16, last_chunks=16
+)
+COMMAND = Fields(address=64, beats=64)
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """One LutLinear engine.
+
+    `pairs` channel pairs a step, each with a search unit of `chains` x (`centroids` / `chains`) distance units and
+    a 2D-PSum engine of `lanes` multiplexers. `act_stages` additive activation stages. Widths in bits: `operand_bits`
+    (inputs and centroids), `weight_bits`, `table_bits` (a stored entry), `term_bits` (a row entry after the left
+    shift), `acc_bits`, `out_bits`. `requant_lanes` outputs leave a cycle. `tokens` a round at most; the accumulator
+    holds `acc_words` words of `lanes` sums, twice. `codes_depth` chunks of codes wait in each PSum engine.
+    `port_bits` are AXI data widths: w, x, c, q, y. `weight_ports` share the PSum engines evenly.
+    """
+
+    pairs: int = 4
+    lanes: int = 64
+    centroids: int = 64
+    chains: int = 4
+    act_stages: int = 1
+    metric: str = "chebyshev"
+    row_entries: int = 16
+    operand_bits: int = 16
+    weight_bits: int = 8
+    table_bits: int = 8
+    term_bits: int = 24
+    acc_bits: int = 32
+    out_bits: int = 24
+    requant_lanes: int = 16
+    tokens: int = 16
+    acc_words: int = 512
+    codes_depth: int = 16
+    row_sources: tuple[str, ...] = MODES
+    weight_ports: int = 1
+    port_bits: dict[str, int] = field(default_factory=lambda: {"w": 512, "x": 128, "c": 512, "q": 512, "y": 512})
+    burst_beats: int = 16
+    outstanding: int = 4
+
+    def __post_init__(self) -> None:
+        for problem in self._problems():
+            raise CapacityError(f"engine: {problem}")
+
+    def _problems(self):  # type: ignore[no-untyped-def]
+        positive = {name: value for name, value in asdict(self).items() if isinstance(value, int)}
+        for name, value in positive.items():
+            if value < 1:
+                yield f"expected {name} >= 1, got {value}"
+        if self.row_entries != 16:
+            yield f"expected row_entries = 16, got {self.row_entries}"
+        if self.metric not in ("chebyshev", "l2"):
+            yield f"expected metric chebyshev or l2, got {self.metric!r}"
+        unknown = sorted(set(self.row_sources) - set(MODES))
+        if unknown or not self.row_sources:
+            yield f"expected row_sources from {', '.join(MODES)}, got {', '.join(unknown) or 'none'}"
+        for whole, part in (("centroids", "chains"), ("lanes", "requant_lanes"), ("pairs", "weight_ports")):
+            if getattr(self, whole) % getattr(self, part):
+                yield f"expected {whole} = {getattr(self, whole)} to be a multiple of {part}, got {getattr(self, part)}"
+        if self.tokens > self.acc_words:
+            yield f"expected tokens <= acc_words = {self.acc_words}, got {self.tokens}"
+        if self.codes_depth < 2:
+            yield f"expected codes_depth >= 2, got {self.codes_depth}"
+        if set(self.port_bits) != set("wxcqy"):
+            yield f"expected port_bits for w, x, c, q, y, got {', '.join(sorted(self.port_bits))}"
+        for name, bits in self.port_bits.items():
+            word = self.word_bits[name]
+            if bits not in (32, 64, 128, 256, 512, 1024):
+                yield f"expected port {name} to be 32, 64, 128, 256, 512 or 1024 bits wide, got {bits}"
+            elif bits > word and name != "w":
+                yield f"expected port {name} at most as wide as its word of {word} bits, got {bits}; use a narrower port"
+        if self.port_bits["w"] % (8 * self.engines_per_port):
+            yield f"expected port w to give each of {self.engines_per_port} engines whole bytes, got {self.port_bits['w']} bits"
+
+    @property
+    def searches(self) -> bool:
+        """Whether any row source needs the centroid search."""
+        return self.row_sources != ("exact_row",)
+
+    @property
+    def builds_rows(self) -> bool:
+        return bool(set(self.row_sources) - {"stored_table"})
+
+    @property
+    def has_tables(self) -> bool:
+        return bool({"built_table", "stored_table"} & set(self.row_sources))
+
+    @property
+    def chain_length(self) -> int:
+        return self.centroids // self.chains
+
+    @property
+    def index_bits(self) -> int:
+        return bits_for(self.centroids)
+
+    @property
+    def operand_width(self) -> int:
+        """Bits of one additive stage's operand: centroid index and the two values."""
+        return self.index_bits + 2 * self.operand_bits
+
+    @property
+    def psum_bits(self) -> int:
+        """Bits of a partial sum in the chain: a term grown by the number of pairs, never wider than the accumulator."""
+        return min(self.acc_bits, self.term_bits + (self.pairs - 1).bit_length())
+
+    @property
+    def engines_per_port(self) -> int:
+        return self.pairs // self.weight_ports
+
+    @property
+    def unit_bits(self) -> int:
+        """Bits of a weight beat that go to one PSum engine."""
+        return self.port_bits["w"] // self.engines_per_port
+
+    @property
+    def code_bits(self) -> int:
+        return (self.row_entries - 1).bit_length()
+
+    @property
+    def codes_units(self) -> int:
+        """Weight units of one chunk of codes (`lanes` codes)."""
+        return -(-self.lanes * self.code_bits // self.unit_bits)
+
+    @property
+    def codebook_units(self) -> int:
+        return -(-self.row_entries * 2 * self.weight_bits // self.unit_bits)
+
+    @property
+    def row_units(self) -> int:
+        """Weight units of one stored table row."""
+        return -(-self.row_entries * self.table_bits // self.unit_bits)
+
+    @property
+    def table_units(self) -> int:
+        return self.act_stages * self.centroids * self.row_units
+
+    @property
+    def word_bits(self) -> dict[str, int]:
+        """Bits of a stream's word, before it is cut into beats of `port_bits`."""
+        return {
+            "w": self.port_bits["w"],
+            "x": self.pairs * 2 * self.operand_bits,
+            "c": max(self.pairs * self.act_stages * self.chains * 2 * self.operand_bits, self.pairs * 16),
+            "q": self.requant_lanes * 64,
+            "y": self.requant_lanes * 32,
+        }
+
+    def word_beats(self, stream: str) -> int:
+        """Beats of one word of a stream."""
+        return -(-self.word_bits[stream] // self.port_bits[stream])
+
+    @property
+    def descriptor_words(self) -> int:
+        """64-bit words of a round's descriptor: two of shapes, then address and beats of x, c, q, y and each w port."""
+        return -(-ROUND.width // DESCRIPTOR_PORT_BITS) + 2 * (4 + self.weight_ports)
+
+    def to_dict(self) -> dict:
+        return asdict(self)

@@ -1,0 +1,67 @@
+"""RAM and FIFO leaves: the only modules whose body differs between simulation and synthesis."""
+
+from lutllm.lowering.circt import Design, Module, Signal, Wire, bits_for, const, mux, ram_body
+
+ULTRA_BITS = 288 * 1024  # from here a RAM asks for ultra RAM (one URAM288 holds 4096 x 72)
+BLOCK_BITS = 4 * 1024  # from here a RAM asks for block RAM
+
+
+def ram(design: Design, depth: int, width: int, *, read_latency: int = 1) -> str:
+    """A RAM of `depth` words of `width` bits; see `circt.ram_body` for its ports. Returns the module's name."""
+    bits = depth * width
+    style = "distributed"
+    if read_latency:
+        style = "ultra" if bits >= ULTRA_BITS and depth >= 1024 else "block" if bits >= BLOCK_BITS else "distributed"
+    name = f"ram_{style}_{depth}x{width}"
+    if name not in design.modules:
+        ram_body(design, depth, width, read_latency=read_latency, style=style, name=name)
+    return name
+
+
+def fifo(design: Design, width: int, depth: int) -> str:
+    """A stream FIFO of `depth` words: in_valid in_data out_ready -> in_ready out_valid out_data count.
+
+    Words fall through after one cycle; both ends move every cycle. No path leads from out_ready to in_ready.
+    """
+    address, count_bits = bits_for(depth), bits_for(depth + 1)
+
+    def body(m: Module) -> dict[str, Signal]:
+        count = m.state(count_bits, "count", reset=0)
+        in_ready = count.signal.ne(depth)
+        out_valid = count.signal.ne(0)
+        push, pop = m["in_valid"] & in_ready, out_valid & m["out_ready"]
+        step = mux(push, const(1, count_bits), const(-1, count_bits))
+        count.set(count.signal + step, push ^ pop)
+        data = m.reg(m["in_data"], "word", enable=push) if depth == 1 else _storage(m, push, pop)
+        return dict(in_ready=in_ready, out_valid=out_valid, out_data=data, count=count.signal)
+
+    def _storage(m: Module, push: Signal, pop: Signal) -> Signal:
+        head = _pointer(m, "write_pointer", push)
+        tail = _pointer(m, "read_pointer", pop)
+        store = ram(design, depth, width, read_latency=0)
+        return m.output_of(store, "store", we=push, wa=head, wd=m["in_data"], ra=tail)
+
+    def _pointer(m: Module, name: str, step: Signal) -> Signal:
+        pointer = m.state(address, name, reset=0)
+        return pointer.set(mux(pointer.signal.eq(depth - 1), const(0, address), pointer.signal + 1), step)
+
+    inputs = {"in_valid": 1, "in_data": width, "out_ready": 1}
+    outputs = {"in_ready": 1, "out_valid": 1, "out_data": width, "count": count_bits}
+    if depth > 1:
+        ram(design, depth, width, read_latency=0)
+    return design.module(f"fifo_{depth}x{width}", inputs, outputs, body)
+
+
+class Stream:
+    """One end of a stream inside a module under construction."""
+
+    def __init__(self, valid: Signal, data: Signal, ready: Wire) -> None:
+        self.valid, self.data, self.ready = valid, data, ready
+
+
+def buffered(m: Module, name: str, valid: Signal, data: Signal, depth: int) -> tuple[Stream, Signal]:
+    """Put a FIFO behind (valid, data); returns its output end (drive `.ready`) and the ready for the input end."""
+    ready = Wire(1)
+    made = fifo(m.design, data.width, depth)
+    out = m.instance(made, name, in_valid=valid, in_data=data, out_ready=ready.signal)
+    return Stream(out["out_valid"], out["out_data"], ready), out["in_ready"]
