@@ -1,0 +1,299 @@
+"""The parameter store: named integer arrays in, one safetensors file (and `quantization.json`) out, and back.
+
+A file appears under its name only when it is whole: bytes go to a temporary file beside it, are flushed to the
+disk, then renamed. The same arrays always give the same bytes. Reading maps the file; an array is read when asked
+for. Tables are int8 when `table_bits` <= 8, else int32, as `lutllm.scheme.QuantizedLinear` says.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from lutllm.errors import InputError, LutllmError
+from lutllm.numerics import fits
+from lutllm.scheme import MULTIPLIER_BITS, QuantizedLinear, Scheme
+
+PARAMETERS = "parameters.safetensors"
+SIDECAR = "quantization.json"
+TEMPORARY = ".partial"
+FORMAT = 1
+
+
+def write_atomic(path: Path | str, data: bytes) -> None:
+    """Write a whole file or none: after any failure `path` is what it was before, and no temporary file is left."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _flush_directory(path.parent)
+    except OSError as error:
+        raise LutllmError(
+            f"'{path}': expected to write {len(data)} bytes, got {error.strerror or error}; "
+            f"nothing was changed: free some space or choose another directory, and run again"
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def _flush_directory(directory: Path) -> None:
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def remove_partial(directory: Path | str) -> None:
+    """Delete the temporary files a killed run left in `directory`."""
+    for leftover in Path(directory).glob(f".*{TEMPORARY}"):
+        leftover.unlink(missing_ok=True)
+
+
+def sha256(path: Path | str) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"'{path}': expected a readable file, got {error.strerror or error}") from error
+
+
+def save(path: Path | str, tensors: Mapping[str, np.ndarray], note: str | None = None) -> str:
+    """Write the arrays as one safetensors file, atomically; return its SHA-256. `note` goes into the header."""
+    arrays = {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}
+    data = safetensors.numpy.save(arrays, metadata=None if note is None else {"lutllm": note})
+    write_atomic(path, data)
+    return hashlib.sha256(data).hexdigest()
+
+
+class Store(Mapping[str, np.ndarray]):
+    """A safetensors file, mapped: `store[name]` reads one array. `note` is what `save` was given."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise InputError(f"'{path}': expected a safetensors file, got no such file")
+        try:
+            self._file: Any = safetensors.safe_open(str(path), framework="numpy")
+            self._names = sorted(self._file.keys())
+            self.note: str | None = (self._file.metadata() or {}).get("lutllm")
+        except (safetensors.SafetensorError, OSError, ValueError) as error:
+            raise InputError(
+                f"'{path}': expected a whole safetensors file, got {error}; delete it and make it again"
+            ) from error
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._file.get_tensor(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def require(self, name: str) -> np.ndarray:
+        """The array of a symbol, or an error that says which names there are."""
+        if name not in self._names:
+            near = [n for n in self._names if n.split(".")[-1] == name.split(".")[-1]][:4]
+            raise InputError(f"'{self.path}': expected an array '{name}', got none; similar names: {near}")
+        return self[name]
+
+
+def load(path: Path | str) -> Store:
+    """Open a safetensors file; the header is checked now, arrays are read when asked for."""
+    return Store(path)
+
+
+# --- quantized linears -----------------------------------------------------------------------------------------
+
+
+def describe(linear: QuantizedLinear) -> dict:
+    """What `quantization.json` says of one linear: everything that is not an array."""
+    return {
+        "input_name": linear.input_name,
+        "scheme": linear.scheme.to_dict(),
+        "shift": int(linear.shift),
+        "out_exponent": int(linear.out_exponent),
+        "shapes": {name: list(array.shape) for name, array in sorted(linear.tensors().items())},
+        "metadata": linear.metadata,
+    }
+
+
+def linear_from(name: str, entry: dict, store: Store) -> QuantizedLinear:
+    """One linear from its description and its arrays, checked; the inverse of `describe` and `tensors`."""
+    try:
+        scheme = Scheme.from_dict(entry["scheme"])
+        source, shift, exponent = entry["input_name"], int(entry["shift"]), int(entry["out_exponent"])
+        shapes, metadata = dict(entry["shapes"]), dict(entry["metadata"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"'{store.path}': description of '{name}': expected input_name, scheme, shift, out_exponent, shapes "
+            f"and metadata, got a problem with {error}"
+        ) from error
+    optional = {f"{name}.tables", f"{source}.codebook"}
+    arrays = {key: store.require(key) for key in shapes}
+    linear = QuantizedLinear(
+        name=name,
+        input_name=source,
+        scheme=scheme,
+        exponents=store.require(f"{source}.exponents"),
+        codebook=arrays.get(f"{source}.codebook"),
+        **{part: store.require(f"{name}.{part}") for part in _OWN if f"{name}.{part}" not in optional},  # type: ignore[arg-type]
+        shift=shift,
+        out_exponent=exponent,
+        tables=arrays.get(f"{name}.tables"),
+        metadata=metadata,
+    )
+    for key, shape in shapes.items():
+        if list(arrays[key].shape) != list(shape):
+            raise InputError(f"'{store.path}': '{key}': expected shape {shape}, got {list(arrays[key].shape)}")
+    return check_linear(linear)
+
+
+_OWN = ("weight_codebook", "codes", "shifts", "multiplier", "bias")
+
+
+def save_linears(directory: Path | str, linears: Mapping[str, QuantizedLinear], **extra: object) -> str:
+    """Write `parameters.safetensors` and then `quantization.json`, which holds its hash; return the hash.
+
+    Linears that name the same input must hold the same exponents and codebook. `extra` goes into the JSON.
+    """
+    directory = Path(directory)
+    tensors: dict[str, np.ndarray] = {}
+    for linear in linears.values():
+        for name, array in check_linear(linear).tensors().items():
+            if name in tensors and not np.array_equal(tensors[name], array):
+                raise InputError(
+                    f"'{name}': expected one value for all linears that read '{linear.input_name}', "
+                    f"got another from '{linear.name}'; give inputs that differ different names"
+                )
+            tensors[name] = array
+    digest = save(directory / PARAMETERS, tensors)
+    described = {name: describe(linear) for name, linear in linears.items()}
+    write_json(directory / SIDECAR, {"format": FORMAT, "sha256": digest, **extra, "linears": described})
+    return digest
+
+
+def load_linears(directory: Path | str) -> dict[str, QuantizedLinear]:
+    """What `save_linears` wrote, in the same order, after checking the hash and every array."""
+    directory = Path(directory)
+    sidecar = read_json(directory / SIDECAR)
+    if sidecar.get("format") != FORMAT or not isinstance(sidecar.get("linears"), dict):
+        raise InputError(f"'{directory / SIDECAR}': expected format {FORMAT}, got {sidecar.get('format')!r}")
+    digest = sha256(directory / PARAMETERS)
+    if digest != sidecar.get("sha256"):
+        raise InputError(
+            f"'{directory / PARAMETERS}': expected SHA-256 {sidecar.get('sha256')}, got {digest}; "
+            f"the file was changed or is not of the same run as {SIDECAR}: quantize again"
+        )
+    store = load(directory / PARAMETERS)
+    return {name: linear_from(name, entry, store) for name, entry in sidecar["linears"].items()}
+
+
+def save_linear(path: Path | str, linear: QuantizedLinear) -> str:
+    """Write one linear as one file that describes itself."""
+    note = json.dumps({"name": linear.name, **describe(linear)}, sort_keys=True)
+    return save(path, check_linear(linear).tensors(), note)
+
+
+def load_linear(path: Path | str) -> QuantizedLinear:
+    """What `save_linear` wrote."""
+    store = load(path)
+    try:
+        entry = json.loads(store.note or "")
+        name = entry["name"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"'{path}': expected the description of a linear in the header, got {store.note!r}") from error
+    return linear_from(name, entry, store)
+
+
+def write_json(path: Path | str, value: object) -> None:
+    """Write JSON atomically, the same bytes for the same value."""
+    write_atomic(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path | str) -> dict:
+    """A JSON object from a file, or an error that names the file and the place."""
+    try:
+        value = json.loads(Path(path).read_text())
+    except OSError as error:
+        raise InputError(f"'{path}': expected a readable file, got {error.strerror or error}") from error
+    except ValueError as error:
+        raise InputError(f"'{path}': expected JSON, got {error}; delete it and make it again") from error
+    if not isinstance(value, dict):
+        raise InputError(f"'{path}': expected a JSON object, got {type(value).__name__}")
+    return value
+
+
+def check_linear(linear: QuantizedLinear) -> QuantizedLinear:
+    """Check types, shapes and value ranges of every array against the scheme; return the linear.
+
+    `lutllm.quantize.validate` proves in addition that no row and no sum can leave its width.
+    """
+    s, pairs, outputs = linear.scheme, linear.pairs, linear.outputs
+    if linear.codes.ndim != 3 or pairs < 1 or outputs < 1:
+        raise InputError(f"'{linear.name}.codes': expected shape [pairs, R, outputs], got {list(linear.codes.shape)}")
+    blocks = s.blocks(outputs)
+    shapes: dict[str, tuple[type, tuple[int, ...]]] = {
+        "exponents": (np.int8, (pairs,)),
+        "weight_codebook": (np.int8, (pairs, blocks, s.R, s.c_w, 2)),
+        "codes": (np.uint8, (pairs, s.R, outputs)),
+        "shifts": (np.int8, (pairs, 2)),
+        "multiplier": (np.int32, (outputs,)),
+        "bias": (np.int32, (outputs,)),
+    }
+    if s.kind == "vq":
+        shapes["codebook"] = (np.int16, (pairs, s.S, s.c_a, 2))
+    elif linear.codebook is not None:
+        raise InputError(f"'{linear.name}': expected no activation codebook for exact rows, got one")
+    if linear.tables is not None:
+        entry = np.int8 if s.table_bits <= 8 else np.int32
+        shapes["tables"] = (entry, (pairs, blocks, s.R, s.S, s.c_a, s.c_w))
+    for part, (dtype, shape) in shapes.items():
+        array = getattr(linear, part)
+        got = "none" if array is None else f"{array.dtype} {list(array.shape)}"
+        if array is None or array.dtype != dtype or array.shape != shape:
+            raise InputError(f"'{linear.name}' {part}: expected {np.dtype(dtype)} {list(shape)}, got {got}")
+    _check_values(linear)
+    return linear
+
+
+def _check_values(linear: QuantizedLinear) -> None:
+    s = linear.scheme
+    checks = [
+        ("codes", int(linear.codes.max()) < s.c_w, f"values below c_w = {s.c_w}"),
+        ("weight_codebook", fits(linear.weight_codebook, s.weight_bits), f"{s.weight_bits}-bit values"),
+        ("shifts", int(linear.shifts.min()) >= 0, "values >= 0"),
+        ("multiplier", int(linear.multiplier.min()) > 0, "values > 0"),
+        ("multiplier", fits(linear.multiplier, MULTIPLIER_BITS), f"{MULTIPLIER_BITS}-bit values"),
+    ]
+    if linear.codebook is not None:
+        checks.append(("codebook", fits(linear.codebook, s.act_bits), f"{s.act_bits}-bit values"))
+    if linear.tables is not None:
+        checks.append(("tables", fits(linear.tables, s.table_bits), f"{s.table_bits}-bit values"))
+    for part, good, wanted in checks:
+        if not good:
+            array = getattr(linear, part)
+            raise InputError(f"'{linear.name}' {part}: expected {wanted}, got {int(array.min())}..{int(array.max())}")
+
+
+def renamed(linear: QuantizedLinear, name: str, input_name: str) -> QuantizedLinear:
+    """The same integers under other symbol names."""
+    return replace(linear, name=name, input_name=input_name)
