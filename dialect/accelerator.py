@@ -1,0 +1,187 @@
+"""The accelerator form, at module level: the engine, its memory regions, and one round a linear and step of tokens.
+
+Complete enough that the hardware generator and the simulators read nothing else. What crosses ops - an engine's limits
+against a round, a region's kind - is checked in lutllm.dialect.symbols.
+"""
+
+from lutllm.bindings import ir
+from lutllm.dialect.base import LutOp, expect, integer
+from lutllm.scheme import ACC_BITS, MAX_SHIFT, METRICS, ROW_SOURCES
+
+REGION_KINDS = ("w", "x", "c", "q", "y", "d")
+PORTS = ("w", "x", "c", "q", "y")
+ALL_ROW_SOURCES = tuple(source for sources in ROW_SOURCES.values() for source in sources)
+COUNT_LIMIT = (1 << 31) - 1
+ADDRESS_LIMIT = (1 << 62) - 1
+
+_ENGINE_RANGES = {
+    "pairs": (1, COUNT_LIMIT),
+    "lanes": (1, COUNT_LIMIT),
+    "centroids": (0, 1024),
+    "chains": (0, COUNT_LIMIT),
+    "act_stages": (0, 4),
+    "row_entries": (2, 16),
+    "operand_bits": (2, 16),
+    "weight_bits": (2, 8),
+    "table_bits": (2, 24),
+    "term_bits": (2, 31),
+    "acc_bits": (2, ACC_BITS),
+    "out_bits": (2, 32),
+    "requant_lanes": (1, COUNT_LIMIT),
+    "tokens": (1, COUNT_LIMIT),
+    "acc_words": (1, COUNT_LIMIT),
+    "codes_depth": (1, COUNT_LIMIT),
+    "weight_ports": (1, 64),
+    "burst_beats": (1, 256),
+    "outstanding": (1, 256),
+    "max_groups": (1, COUNT_LIMIT),
+}
+
+
+class EngineOp(LutOp, name="engine"):
+    """A LutLinear engine: `pairs` x `lanes` lookups a cycle, and how much of everything it can hold."""
+
+    sym_name: ir.StringAttr
+    pairs: ir.IntegerAttr
+    lanes: ir.IntegerAttr
+    centroids: ir.IntegerAttr
+    chains: ir.IntegerAttr
+    act_stages: ir.IntegerAttr
+    metric: ir.StringAttr
+    row_entries: ir.IntegerAttr
+    operand_bits: ir.IntegerAttr
+    weight_bits: ir.IntegerAttr
+    table_bits: ir.IntegerAttr
+    term_bits: ir.IntegerAttr
+    acc_bits: ir.IntegerAttr
+    out_bits: ir.IntegerAttr
+    requant_lanes: ir.IntegerAttr
+    tokens: ir.IntegerAttr
+    acc_words: ir.IntegerAttr
+    codes_depth: ir.IntegerAttr
+    row_sources: ir.ArrayAttr
+    weight_ports: ir.IntegerAttr
+    port_bits: ir.DictAttr
+    burst_beats: ir.IntegerAttr
+    outstanding: ir.IntegerAttr
+    max_groups: ir.IntegerAttr
+
+    DEFINITION = "computes each lut.round that names it; the integers are those of lut.linear"
+    EXAMPLE = """
+"lut.engine"() {sym_name = "engine", pairs = 2, lanes = 4, centroids = 16, chains = 1, act_stages = 1,
+    metric = "chebyshev", row_entries = 16, operand_bits = 16, weight_bits = 8, table_bits = 8, term_bits = 24,
+    acc_bits = 32, out_bits = 24, requant_lanes = 1, tokens = 4, acc_words = 64, codes_depth = 64,
+    row_sources = ["built_row"], weight_ports = 1, port_bits = {w = 64, x = 64, c = 64, q = 64, y = 64},
+    burst_beats = 16, outstanding = 4, max_groups = 64} : () -> ()"""
+
+    def check(self) -> None:
+        for name, (low, high) in _ENGINE_RANGES.items():
+            integer(self.attributes[name], name, low, high)
+        expect(self.metric.value in METRICS, f"metric to be one of {', '.join(METRICS)}", self.metric, "change it")
+        sources = [s.value if isinstance(s, ir.StringAttr) else str(s) for s in self.row_sources]
+        wrong = [s for s in sources if s not in ALL_ROW_SOURCES]
+        wanted = f"row_sources among {', '.join(ALL_ROW_SOURCES)}"
+        expect(bool(sources) and not wrong, wanted, ", ".join(wrong) or "none", "change them")
+        self._check_search(sources)
+        self._check_ports()
+
+    def _check_search(self, sources: list[str]) -> None:
+        if set(sources) <= set(ROW_SOURCES["exact"]):
+            return
+        for name in ("centroids", "chains", "act_stages"):
+            value = self.attributes[name].value
+            expect(value >= 1, f"{name} >= 1 for row sources {', '.join(sources)}", value, "give it a centroid search")
+
+    def _check_ports(self) -> None:
+        widths = {entry.name: entry.attr for entry in self.port_bits}
+        wanted = f"port_bits with exactly the ports {', '.join(PORTS)}"
+        expect(set(widths) == set(PORTS), wanted, ", ".join(sorted(widths)) or "none", "change it")
+        for port, width in widths.items():
+            bits = width.value if isinstance(width, ir.IntegerAttr) and str(width.type) == "i64" else 0
+            right = 8 <= bits <= 1024 and bits & (bits - 1) == 0
+            expect(right, f"port_bits of {port} to be an i64 power of two in 8..1024", width, "change it")
+
+
+class RegionOp(LutOp, name="region"):
+    """A range of bytes of the memory map, read or written through one port; `source` is the linear it belongs to."""
+
+    sym_name: ir.StringAttr
+    address: ir.IntegerAttr
+    bytes: ir.IntegerAttr
+    kind: ir.StringAttr
+    port: ir.IntegerAttr
+    source: ir.StringAttr
+
+    DEFINITION = """
+bytes address .. address + bytes - 1
+kind: w weight stream, x activations, c activation centroids, q requantizer parameters, y outputs, d descriptors"""
+    EXAMPLE = """
+"lut.region"() {sym_name = "q.x", address = 0, bytes = 64, kind = "x", port = 0, source = "q"} : () -> ()"""
+
+    def check(self) -> None:
+        integer(self.address, "address", 0, ADDRESS_LIMIT)
+        integer(self.attributes["bytes"], "bytes", 1, ADDRESS_LIMIT)
+        integer(self.port, "port", 0, 63)
+        wanted = f"kind to be one of {', '.join(REGION_KINDS)}"
+        expect(self.kind.value in REGION_KINDS, wanted, self.kind, "change it")
+
+
+_ROUND_RANGES = {
+    "tokens": (1, COUNT_LIMIT),
+    "token_offset": (0, COUNT_LIMIT),
+    "outputs": (1, COUNT_LIMIT),
+    "output_offset": (0, COUNT_LIMIT),
+    "pairs": (1, COUNT_LIMIT),
+    "groups": (1, COUNT_LIMIT),
+    "stages": (1, 8),
+    "blocks": (1, COUNT_LIMIT),
+    "chunks": (1, COUNT_LIMIT),
+    "block_chunks": (1, COUNT_LIMIT),
+    "shift": (0, MAX_SHIFT),
+}
+
+
+class RoundOp(LutOp, name="round"):
+    """One run of an engine: `tokens` tokens of one linear, for `outputs` outputs, from the regions it names.
+
+    `c` names the activation centroids; the row source exact_row searches nothing and may leave it out.
+    """
+
+    sym_name: ir.StringAttr
+    engine: ir.FlatSymbolRefAttr
+    linear: ir.StringAttr
+    row_source: ir.StringAttr
+    tokens: ir.IntegerAttr
+    token_offset: ir.IntegerAttr
+    outputs: ir.IntegerAttr
+    output_offset: ir.IntegerAttr
+    pairs: ir.IntegerAttr
+    groups: ir.IntegerAttr
+    stages: ir.IntegerAttr
+    blocks: ir.IntegerAttr
+    chunks: ir.IntegerAttr
+    block_chunks: ir.IntegerAttr
+    shift: ir.IntegerAttr
+    x: ir.FlatSymbolRefAttr
+    q: ir.FlatSymbolRefAttr
+    y: ir.FlatSymbolRefAttr
+    w: ir.ArrayAttr
+
+    OPTIONAL = {"c": ir.FlatSymbolRefAttr}  # noqa: RUF012
+    DEFINITION = """
+y[token_offset + t, output_offset + o] = lut.linear of the parameters in w, c and q, for t < tokens, o < outputs"""
+    EXAMPLE = """
+"lut.round"() {sym_name = "q.0", engine = @engine, linear = "q", row_source = "built_row", tokens = 4, token_offset = 0,
+    outputs = 6, output_offset = 0, pairs = 4, groups = 2, stages = 2, blocks = 2, chunks = 2, block_chunks = 1,
+    shift = 20, x = @q.x, c = @q.c, q = @q.q, y = @q.y, w = [@q.w]} : () -> ()"""
+
+    def check(self) -> None:
+        for name, (low, high) in _ROUND_RANGES.items():
+            integer(self.attributes[name], name, low, high)
+        source = self.row_source.value
+        wanted = f"row_source to be one of {', '.join(ALL_ROW_SOURCES)}"
+        expect(source in ALL_ROW_SOURCES, wanted, f"'{source}'", "change it")
+        searched = source in ROW_SOURCES["exact"] or "c" in self.attributes
+        expect(searched, f"attribute 'c' (a symbol @name) for row_source '{source}'", "none", "add it")
+        symbols = [isinstance(region, ir.FlatSymbolRefAttr) for region in self.w]
+        expect(bool(symbols) and all(symbols), "w to be an array of symbols, [@name, ...]", self.w, "change it")

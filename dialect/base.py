@@ -1,0 +1,140 @@
+"""The `lut` dialect object and the base class of its ops: turns every verifier into located diagnostics.
+
+Facts of the bindings this file works around: a verifier runs before the IRDL constraints (so nothing about the op can
+be taken for granted), an exception in it escapes from the parser, and a missing attribute is a KeyError.
+"""
+
+from typing import Any
+
+from lutllm.bindings import ext, ir
+
+NO_ATTRIBUTES: dict[str, Any] = {}
+
+
+class Lut(ext.Dialect, name="lut"):
+    """Table-lookup linear layers on integer tensors, and the accelerator that computes them."""
+
+
+class LutAttribute(Lut.Attribute):
+    """Base of every attribute. IRDL checks the kinds of its parameters; the ops that use it check the rest."""
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+
+
+class Invalid(Exception):
+    """What is wrong with an op, as `expected X, got Y; do Z`; never leaves a verifier."""
+
+
+def expect(condition: bool, expected: object, got: object, do: str) -> None:
+    if not condition:
+        raise Invalid(f"expected {expected}, got {got}; {do}")
+
+
+def report(op: ir.Operation | ir.OpView, message: str) -> None:
+    """Emit an error at the op's location, in MLIR's form."""
+    name = op.name if isinstance(op, ir.Operation) else op.operation.name
+    op.location.emit_error(f"'{name}' op {message}")
+
+
+class LutOp(Lut.Operation):
+    """Base of every op. A subclass declares ext fields, `OPTIONAL` attributes, and checks itself in `check`.
+
+    The docstring, `DEFINITION` (the integers it computes) and `EXAMPLE` are its documentation (tools/gen_docs.py); the
+    example is parsed in a test.
+    """
+
+    # Not annotated: ext reads every annotation of an op class as one of its fields.
+    DEFINITION = ""
+    EXAMPLE = ""
+    OPTIONAL = NO_ATTRIBUTES
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+
+    def verify_invariants(self) -> bool:
+        try:
+            _check_counts(self)
+            _check_attributes(self)
+            self.check()
+        except Invalid as problem:
+            report(self, str(problem))
+            return False
+        except Exception as problem:
+            # No text may end in a traceback: a defect of a verifier becomes a diagnostic like any other.
+            report(self, f"cannot be verified: {type(problem).__name__}: {problem}")
+            return False
+        return True
+
+    def check(self) -> None:
+        """Raise `Invalid` where operands, attributes and results do not agree. Counts and kinds are already right."""
+        raise NotImplementedError
+
+    def optional(self, name: str) -> ir.Attribute | None:
+        return self.attributes.get(name, None)
+
+    @classmethod
+    def required(cls) -> dict[str, Any]:
+        """The required attributes and their kinds, from the ext fields."""
+        return {f.name: f.constraint for f in cls._fields if isinstance(f, ext.AttributeDef)}
+
+    @classmethod
+    def values(cls, kind: type) -> list[Any]:
+        """The declared operands or results (`ext.OperandDef`, `ext.ResultDef`)."""
+        return [f for f in cls._fields if isinstance(f, kind)]
+
+
+def _check_counts(op: LutOp) -> None:
+    for kind, plural, got in (
+        (ext.OperandDef, "operands", len(op.operation.operands)),
+        (ext.ResultDef, "results", len(op.operation.results)),
+    ):
+        fields = op.values(kind)
+        least = sum(f.variadicity == ext.Variadicity.single for f in fields)
+        wanted = f"{least}" if least == len(fields) else f"{least}..{len(fields)}"
+        names = ", ".join(f.name for f in fields) or "none"
+        expect(least <= got <= len(fields), f"{wanted} {plural} ({names})", got, f"write the {plural} the op declares")
+    regions, successors = len(op.operation.regions), len(op.operation.successors)
+    expect(regions == 0 and successors == 0, "no regions or successors", regions + successors, "remove them")
+
+
+def _check_attributes(op: LutOp) -> None:
+    for name, kind in op.required().items():
+        if name not in op.attributes:
+            raise Invalid(f"requires attribute '{name}' ({kind_text(kind)}): got none; add it")
+        _check_kind(name, op.attributes[name], kind)
+    for name, kind in op.OPTIONAL.items():
+        if name in op.attributes:
+            _check_kind(name, op.attributes[name], kind)
+
+
+def _check_kind(name: str, attribute: ir.Attribute, kind: Any) -> None:
+    right = isinstance(attribute, kind)
+    if kind is ir.IntegerAttr:
+        right = right and attribute.type == ir.IntegerType.get_signless(64, attribute.context)
+    expect(right, f"attribute '{name}' to be {kind_text(kind)}", attribute, "change it")
+
+
+_KIND_TEXT: dict[Any, str] = {
+    ir.IntegerAttr: "an i64 integer",
+    ir.StringAttr: "a string",
+    ir.FlatSymbolRefAttr: "a symbol @name",
+    ir.ArrayAttr: "an array [...]",
+    ir.DictAttr: "a dictionary {...}",
+}
+
+
+def describe_kind(kind: Any, text: str) -> None:
+    """How messages and documentation call an attribute of `kind`."""
+    _KIND_TEXT[kind] = text
+
+
+def kind_text(kind: Any) -> str:
+    return _KIND_TEXT[kind]
+
+
+def integer(attribute: ir.Attribute | None, name: str, low: int, high: int) -> int:
+    """The value of an i64 attribute, checked to lie in low..high."""
+    value = int(ir.IntegerAttr(attribute).value)
+    expect(low <= value <= high, f"{name} in {low}..{high}", value, "change it")
+    return value

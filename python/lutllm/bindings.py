@@ -1,0 +1,109 @@
+"""The one module that imports torch_mlir. Everything above takes its MLIR names from here.
+
+Eager: `ir`, `passmanager`, `rewrite`, and the dialects `ext`, `func`, `ml_program`. Lazy, because they pull in torch
+(`fx`, `fx_importer`, `fx_decomp_util`) or are slow (`torch_dialect`): write `from lutllm.bindings import fx` where a
+model is imported.
+"""
+
+import importlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import torch_mlir
+from torch_mlir import ir, passmanager, rewrite
+from torch_mlir.dialects import ext, func, ml_program
+
+__all__ = [
+    "Diagnostic",
+    "capture_diagnostics",
+    "ext",
+    "func",
+    "ir",
+    "load_torch_dialects",
+    "ml_program",
+    "passmanager",
+    "rewrite",
+    "torch_mlir_opt",
+]
+
+_LAZY = {
+    "fx": "torch_mlir.fx",
+    "fx_importer": "torch_mlir.extras.fx_importer",
+    "fx_decomp_util": "torch_mlir.extras.fx_decomp_util",
+    "torch_dialect": "torch_mlir.dialects.torch",
+}
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in _LAZY:
+        return importlib.import_module(_LAZY[name])
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+@dataclass(frozen=True)
+class Diagnostic:
+    """One MLIR diagnostic. `severity` is error, warning, remark or note; `line` and `column` are None when unknown."""
+
+    severity: str
+    message: str
+    file: str | None = None
+    line: int | None = None
+    column: int | None = None
+
+    @property
+    def location(self) -> str | None:
+        return None if self.line is None else f"{self.file}:{self.line}:{self.column}"
+
+    def __str__(self) -> str:
+        text = f"{self.severity}: {self.message}"
+        return text if self.location is None else f"{self.location}: {text}"
+
+
+def _position(location: ir.Location) -> tuple[str | None, int | None, int | None]:
+    """File, line and column of a location; a named location is looked through to the file it wraps."""
+    while not isinstance(getattr(location, "start_line", None), int):
+        child = getattr(location, "child_loc", None)
+        if child is None:
+            return None, None, None
+        location = child
+    return location.filename, location.start_line, location.start_col
+
+
+@contextmanager
+def capture_diagnostics(ctx: ir.Context) -> Iterator[list[Diagnostic]]:
+    """Collect what `ctx` reports inside the `with` instead of printing it; notes follow their diagnostic."""
+    seen: list[Diagnostic] = []
+
+    def keep(diagnostic: ir.Diagnostic) -> bool:
+        parts = (diagnostic, *diagnostic.notes)
+        seen.extend(Diagnostic(d.severity.name.lower(), d.message, *_position(d.location)) for d in parts)
+        return True
+
+    before = ctx.emit_error_diagnostics
+    ctx.emit_error_diagnostics = True
+    handler = ctx.attach_diagnostic_handler(keep)
+    try:
+        yield seen
+    finally:
+        handler.detach()
+        ctx.emit_error_diagnostics = before
+
+
+def load_torch_dialects(ctx: ir.Context) -> None:
+    """Load `torch`, `torch_c` and `tm_tensor`. The last two are only loaded by a pass, so an empty module runs one."""
+    importlib.import_module("torch_mlir.dialects.torch").register_dialect(ctx)
+    with ctx, ir.Location.unknown():
+        passmanager.PassManager.parse("builtin.module(torch-func-backend-type-conversion)").run(
+            ir.Module.create().operation
+        )
+
+
+def torch_mlir_opt() -> Path | None:
+    """The wheel's own `torch-mlir-opt`, or None: next to the interpreter, or inside the package."""
+    package = Path(next(iter(torch_mlir.__path__)))
+    candidates = (Path(sys.executable).with_name("torch-mlir-opt"), package / "_mlir_libs" / "torch-mlir-opt")
+    return next((path for path in candidates if path.is_file()), None)
