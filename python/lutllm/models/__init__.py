@@ -1,0 +1,8 @@
+"""Models as PyTorch modules: a directory, a GGUF file or a built-in name goes in, a `LoadedModel` comes out.
+
+Importing this package is cheap; torch and transformers are imported by the first `load`.
+"""
+
+from lutllm.models.loader import BUILTIN_NAMES, LoadedModel, load
+
+__all__ = ["BUILTIN_NAMES", "LoadedModel", "load"]

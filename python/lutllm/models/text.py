@@ -1,0 +1,118 @@
+"""Text to calibrate and evaluate on: documents with a recorded source go in, windows of token ids come out.
+
+The default needs no download: the topics of Python's language reference that CPython ships with its `pydoc`. Documents
+are split by hash into calibration and evaluation text, so that nothing is ever measured on what was calibrated on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lutllm.errors import InputError
+
+EVALUATION_SHARE = 10  # one document in this many is held apart
+
+
+@dataclass(frozen=True)
+class Text:
+    """Documents by name, and where they come from. `info` goes into reports: source, licence, documents, sha256."""
+
+    documents: dict[str, str]
+    source: str
+    licence: str
+
+    @property
+    def sha256(self) -> str:
+        digest = hashlib.sha256()
+        for name, body in sorted(self.documents.items()):
+            digest.update(f"{name}\0{body}\0".encode())
+        return digest.hexdigest()
+
+    @property
+    def info(self) -> dict[str, Any]:
+        return {
+            "source": self.source,
+            "licence": self.licence,
+            "documents": len(self.documents),
+            "characters": sum(map(len, self.documents.values())),
+            "sha256": self.sha256,
+        }
+
+    def split(self) -> tuple[Text, Text]:
+        """(calibration, evaluation): a document is for evaluation when SHA-256(source + name) mod 10 is 0."""
+        held = {name for name in self.documents if _hash(self.source + name) % EVALUATION_SHARE == 0}
+        calibration = {name: body for name, body in self.documents.items() if name not in held}
+        evaluation = {name: body for name, body in self.documents.items() if name in held}
+        return Text(calibration, self.source, self.licence), Text(evaluation, self.source, self.licence)
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest(), "big")
+
+
+def default_text() -> Text:
+    """Python's language reference as `pydoc` carries it: English prose with some code, one document a topic."""
+    try:
+        from pydoc_data.topics import topics
+    except ImportError:
+        raise InputError(
+            "text: expected the module pydoc_data.topics of the Python standard library, found none; give a text file"
+        ) from None
+    return Text({name: topics[name] for name in sorted(topics)}, "pydoc_data.topics", "PSF-2.0")
+
+
+def text_file(path: str | Path) -> Text:
+    """A plain-text file in UTF-8; a document is a run of paragraphs of about 4000 characters."""
+    path = Path(path)
+    try:
+        body = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: expected a text file, got {error.strerror}; give a readable file") from None
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path}: expected UTF-8 text, got byte {error.object[error.start]:#04x} at {error.start}; convert it"
+        ) from None
+    if not body.strip():
+        raise InputError(f"{path}: expected text, got an empty file (0 tokens); give a file with a few thousand words")
+    return Text(_documents(body), path.name, "unknown (given by the user)")
+
+
+def _documents(body: str, size: int = 4000) -> dict[str, str]:
+    """Cut at empty lines, so that documents do not break sentences."""
+    found: list[str] = []
+    current = ""
+    for paragraph in body.split("\n\n"):
+        current += paragraph + "\n\n"
+        if len(current) >= size:
+            found.append(current)
+            current = ""
+    if current.strip():
+        found.append(current)
+    return {f"{index:06d}": part for index, part in enumerate(found)}
+
+
+def windows(tokenizer: Any, text: Text | str, length: int, count: int, seed: int = 0) -> np.ndarray:
+    """`count` windows of `length` token ids, int64 [count, length], no start token, chosen by `seed` without overlap.
+
+    The documents are joined and cut into windows that do not overlap; too few of them is an error that says how many
+    tokens there are.
+    """
+    if length < 1 or count < 1:
+        raise InputError(f"text: expected at least 1 window of at least 1 token, got {count} of {length}; ask for more")
+    documents = [text] if isinstance(text, str) else list(text.documents.values())
+    joined = "\n\n".join(d for d in documents if d.strip())
+    ids = np.array(tokenizer(joined, add_special_tokens=False)["input_ids"] if joined else [], dtype=np.int64)
+    available = len(ids) // length
+    if available < count:
+        source = "text" if isinstance(text, str) else text.source
+        raise InputError(
+            f"{source}: expected at least {count * length} tokens ({count} windows of {length}), got {len(ids)}; "
+            "give a longer text or ask for fewer or shorter windows"
+        )
+    chosen = np.sort(np.random.default_rng(seed).permutation(available)[:count])
+    return ids[: available * length].reshape(available, length)[chosen]

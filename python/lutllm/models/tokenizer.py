@@ -1,0 +1,48 @@
+"""Tokenizers: a checkpoint directory goes in, its own tokenizer comes out; random models get one token per byte."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lutllm.errors import InputError
+from lutllm.models.hf import one_line, require, silent
+
+_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
+
+
+def load_tokenizer(directory: Path) -> Any | None:
+    """The tokenizer saved in `directory`, or None if there is none."""
+    if not any((directory / name).is_file() for name in _FILES):
+        return None
+    transformers = require("transformers")
+    try:
+        with silent():
+            tokenizer = transformers.AutoTokenizer.from_pretrained(
+                directory, local_files_only=True, trust_remote_code=False
+            )
+    except Exception as error:
+        raise InputError(
+            f"{directory}: expected a tokenizer that transformers can read, got {one_line(error)}; download it again"
+        ) from None
+    tokenizer.model_max_length = int(1e30)  # text is cut into windows later; a length warning would be noise
+    return tokenizer
+
+
+def byte_tokenizer() -> Any:
+    """Token i < 256 is byte i of the UTF-8 text; 256 marks the end of a text."""
+    tokenizers = require("tokenizers")
+    transformers = require("transformers")
+    alphabet = _byte_alphabet()
+    backend = tokenizers.Tokenizer(tokenizers.models.BPE({c: i for i, c in enumerate(alphabet)}, []))
+    backend.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    backend.decoder = tokenizers.decoders.ByteLevel()
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<|end|>")
+
+
+def _byte_alphabet() -> list[str]:
+    """The printable character the byte-level convention of GPT-2 writes for each of the 256 bytes."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    moved = (byte for byte in range(256) if byte not in printable)
+    table = {byte: chr(byte) for byte in printable} | {byte: chr(256 + i) for i, byte in enumerate(moved)}
+    return [table[byte] for byte in range(256)]
