@@ -1,4 +1,4 @@
-"""Progress of long work on stderr: a bar with ETA on a terminal, one plain line a tenth otherwise, nothing when quiet."""
+"""Progress of long work on stderr: a bar with ETA on a terminal, a plain line a tenth otherwise, or nothing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
-from tqdm import tqdm
+from tqdm import tqdm  # type: ignore[import-untyped]
 
 T = TypeVar("T")
 _LINES = 10  # plain lines printed for one piece of work

@@ -1,4 +1,4 @@
-"""torch and transformers, imported late and silently; a model configuration goes in, an empty float module comes out."""
+"""torch and transformers, imported late and silently; a configuration goes in, an empty float module comes out."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def make_config(values: dict[str, Any], source: str) -> Any:
 
 
 def empty_module(config: Any, source: str, dtype: Any = None) -> Any:
-    """The CausalLM module of `config`, its parameters allocated but not filled (memory is touched only when they are)."""
+    """The CausalLM module of `config`, its parameters allocated but not filled (memory is touched when they are)."""
     torch = require("torch")
     initialization = require("transformers.initialization")
     model_class = getattr(require("transformers"), ARCHITECTURES[config.model_type][1])

