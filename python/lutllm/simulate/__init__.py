@@ -1,0 +1,24 @@
+"""Cycle simulation: a design at hw level or in SystemVerilog, driven by one native test bench.
+
+`ArcSimulator` compiles in this process; `VerilatorSimulator` compiles the emitted SystemVerilog. `run_program` and
+`run_streams` drive either, with the same stimulus and the same count of cycles.
+"""
+
+from lutllm.simulate.axi_port import AxiTiming, PortTraffic
+from lutllm.simulate.simulator import ArcSimulator, SimulationError, Simulator
+from lutllm.simulate.testbench import Memory, RunResult, TestBench, run_program, run_streams
+from lutllm.simulate.waveform import Trace
+
+__all__ = [
+    "ArcSimulator",
+    "AxiTiming",
+    "Memory",
+    "PortTraffic",
+    "RunResult",
+    "SimulationError",
+    "Simulator",
+    "TestBench",
+    "Trace",
+    "run_program",
+    "run_streams",
+]

@@ -1,0 +1,259 @@
+"""Runs a design against a memory and streams, in native code, and says what happened.
+
+In: a `Simulator`, a `Memory`, stimulus and timing. Out: a `RunResult`: why it stopped, cycles, traffic, the cycle of
+every write, peaks of probed registers, a waveform window. The same call drives every simulator.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from lutllm.simulate import native as n
+from lutllm.simulate import stream as streams
+from lutllm.simulate.axi_port import AxiTiming, PortTraffic, find_ports, port_table, stalled_channels, traffic
+from lutllm.simulate.simulator import SimulationError, Simulator
+from lutllm.simulate.waveform import Trace, TraceWindow
+
+_REASONS = {
+    n.RUNNING: "the cycle limit",
+    n.STOP_DONE: "done",
+    n.STOP_STREAMS: "all words moved",
+    n.STOP_WATCHDOG: "watchdog",
+    n.BAD_ADDRESS: "burst outside the memory",
+    n.MISALIGNED: "burst not aligned to the port width",
+    n.CROSSES_4K: "burst crosses a 4 KB boundary",
+    n.BAD_LENGTH: "burst longer than the port takes",
+    n.BAD_BURST: "burst type or size other than INCR at port width",
+    n.BAD_LAST: "wlast not on the last beat, or missing there",
+    n.VALID_DROPPED: "valid taken back before ready",
+    n.ADDRESS_CHANGED: "address changed while it waited for ready",
+}
+
+
+class Memory:
+    """A flat byte memory at addresses `base`..`base + size - 1`, shared by every AXI port."""
+
+    def __init__(self, size: int | np.ndarray, base: int = 0) -> None:
+        self.data = np.zeros(size, np.uint8) if isinstance(size, int) else np.ascontiguousarray(size, np.uint8)
+        self.base = base
+
+    def write(self, address: int, values: np.ndarray) -> None:
+        raw = np.ascontiguousarray(values).view(np.uint8).reshape(-1)
+        self.data[self._range(address, raw.size)] = raw
+
+    def read(self, address: int, size: int) -> np.ndarray:
+        return self.data[self._range(address, size)].copy()
+
+    def _range(self, address: int, size: int) -> slice:
+        start = address - self.base
+        if start < 0 or start + size > self.data.size:
+            end = self.base + self.data.size
+            raise SimulationError(f"expected addresses {self.base:#x}..{end:#x}, got {size} bytes at {address:#x}")
+        return slice(start, start + size)
+
+
+@dataclass
+class RunResult:
+    """How a run ended. `ok`: it reached done (or moved all words) and the design reports no error."""
+
+    stop: str
+    ok: bool
+    message: str
+    cycles: int
+    error: int
+    ports: dict[str, PortTraffic]
+    seconds: float
+    peaks: dict[str, int] = field(default_factory=dict)
+    outputs: dict[str, np.ndarray | dict[str, np.ndarray]] = field(default_factory=dict)
+    stream_cycles: dict[str, np.ndarray] = field(default_factory=dict)
+    trace: Trace | None = None
+    _write_cycles: Callable[[int], int | None] = field(default=lambda address: None, repr=False)
+
+    @property
+    def cycles_per_second(self) -> float:
+        return self.cycles / max(self.seconds, 1e-9)
+
+    def write_cycle(self, address: int) -> int | None:
+        """The cycle in which the beat holding `address` was last written, or None."""
+        return self._write_cycles(address)
+
+    def check(self) -> RunResult:
+        """Return self, or raise `SimulationError` with what went wrong."""
+        if not self.ok:
+            raise SimulationError(self.message)
+        return self
+
+
+class TestBench:
+    """One design on one bench. `reset` it, `start` a program if it has one, `run`; running may be continued.
+
+    `timing`: for all AXI ports, or by name. `fault`: addresses (low, high) that answer with SLVERR. `probes`: registers
+    whose peak value is wanted. `trace`: (first cycle, cycles) to record. `constants`: inputs held at a value.
+    """
+
+    __test__ = False  # not a pytest class
+
+    def __init__(
+        self,
+        simulator: Simulator,
+        *,
+        memory: Memory | None = None,
+        timing: AxiTiming | Mapping[str, AxiTiming] | None = None,
+        inputs: Mapping[str, streams.Words] | None = None,
+        outputs: Mapping[str, int] | None = None,
+        stalls: int | Mapping[str, int] = 0,
+        seed: int = 1,
+        watchdog: int = 20000,
+        fault: tuple[int, int] | None = None,
+        probes: Sequence[str] = (),
+        trace: tuple[int, int] | None = None,
+        constants: Mapping[str, int] | None = None,
+    ) -> None:
+        self.simulator, self.layout = simulator, simulator.layout
+        self.memory = Memory(0) if memory is None else memory
+        self.constants = dict(constants or {})
+        self._timing = AxiTiming() if timing is None else timing
+        self._streams = streams.build_tables(self.layout, inputs or {}, outputs or {}, stalls)
+        self._streaming = bool(inputs or outputs)
+        self._seed, self._watchdog, self._fault = seed, watchdog, fault or (0, 0)
+        self._probe_names = tuple(probes)
+        self._window = TraceWindow(self.layout, *(trace or (0, 0)))
+        self._clear()
+        self._run_native(0)  # compiles the loop, so that `seconds` measures running alone
+        self.seconds = 0.0
+
+    def _clear(self) -> None:
+        self._ports, self._queues = port_table(self.layout, self._timing)
+        widths = self._ports[self._ports[:, n.KIND] == n.WRITE, n.BYTES]
+        granule = int(widths.min()) if widths.size else 1
+        self._stamps = np.zeros(self.memory.data.size // granule if widths.size else 0, np.int64)
+        places = [self.layout.state(name) for name in self._probe_names]
+        self._probes = np.array([(p.offset, min(p.bytes, 7), 0) for p in places], np.int64).reshape(len(places), 3)
+        self._rng = np.array([(self._seed * 0x9E3779B97F4A7C15 + 0x1234567) % (1 << 64) or 1], np.uint64)
+        control = np.zeros(n.CONTROL_FIELDS, np.int64)
+        control[n.BASE], control[n.SIZE] = self.memory.base, self.memory.data.size
+        control[n.WATCHDOG], control[n.GRANULE] = self._watchdog, granule
+        control[n.CLK] = self.layout.port("clk").offset
+        control[n.DONE] = self.layout.port("done").offset if self._has_program else -1
+        control[n.DRAIN] = 16 if self._streaming else -1
+        control[n.FAULT_LOW], control[n.FAULT_HIGH] = self._fault
+        control[n.TRACE_FIRST], control[n.TRACE_ROWS] = self._window.first, self._window.cycles
+        self._control = control
+
+    @property
+    def _has_program(self) -> bool:
+        return self.layout.has_port("start") and self.layout.has_port("done")
+
+    def reset(self, cycles: int = 4) -> None:
+        """Reset the design and everything the bench had in flight. Memory keeps its contents."""
+        self._clear()
+        for row in self._streams.table:
+            row[[n.POSITION, n.S_HELD, n.S_BLOCKED]] = 0
+        self.simulator.reset(cycles)
+        for name, value in self.constants.items():
+            self.simulator.poke(name, value)
+
+    def start(self, address: int, length: int) -> None:
+        """Pulse `start` for one cycle with the program's place; `done` counts from then on."""
+        for name, value in (("program_address", address), ("program_length", length), ("start", 1)):
+            self.simulator.poke(name, value)
+        self._control[n.DONE] = -1
+        self._run_native(1)
+        self.simulator.poke("start", 0)
+        self._control[n.DONE] = self.layout.port("done").offset
+
+    def run(self, max_cycles: int = 10_000_000, *, progress: Callable[[int], None] | None = None) -> RunResult:
+        """Run until done, until all words moved, until something is wrong, or for `max_cycles`."""
+        if self._control[n.CODE] in (n.STOP_DONE, n.STOP_STREAMS):
+            self._control[n.CODE] = n.RUNNING
+        chunk, left = 4096, max_cycles
+        while left > 0 and self._control[n.CODE] == n.RUNNING:
+            before = time.perf_counter()
+            self._run_native(min(chunk, left))
+            left -= min(chunk, left)
+            if time.perf_counter() - before < 0.1:
+                chunk *= 2
+            if progress is not None:
+                progress(int(self._control[n.CYCLE]))
+        return self._result()
+
+    def _run_native(self, cycles: int) -> None:
+        before = time.perf_counter()
+        t = self._streams
+        n.run_cycles(
+            self.simulator.address, self.simulator.state, self.memory.data, self._control, self._rng, self._ports,
+            self._queues, t.table, t.fields, t.rows, t.row_cycles, self._stamps, self._probes, self._window.spans,
+            self._window.rows, cycles,
+        )  # fmt: skip
+        self.seconds += time.perf_counter() - before
+
+    def _result(self) -> RunResult:
+        code = int(self._control[n.CODE])
+        error = self.simulator.peek("error") if self.layout.has_port("error") else 0
+        cycle = int(self._control[n.CYCLE])
+        outputs = [s.name for s in self._streams.streams if s.kind == n.OUTPUT]
+        surplus = self._surplus()
+        ok = code in (n.STOP_DONE, n.STOP_STREAMS) and error == 0 and not surplus
+        return RunResult(
+            stop=_REASONS[code], ok=ok, message=self._message(code, error, cycle, surplus), cycles=cycle, error=error,
+            ports=traffic(self.layout, self._ports), seconds=self.seconds,
+            peaks={name: int(row[2]) for name, row in zip(self._probe_names, self._probes, strict=True)},
+            outputs={name: streams.unpack(self._streams, name) for name in outputs},
+            stream_cycles={s.name: streams.cycles(self._streams, s.name) for s in self._streams.streams},
+            trace=self._window.recorded(cycle), _write_cycles=self._write_cycle,
+        )  # fmt: skip
+
+    def _write_cycle(self, address: int) -> int | None:
+        index = (address - self.memory.base) // int(self._control[n.GRANULE])
+        stamp = int(self._stamps[index]) if 0 <= index < self._stamps.size else 0
+        return stamp - 1 if stamp else None
+
+    def _surplus(self) -> list[str]:
+        rows = zip(self._streams.table, self._streams.streams, strict=True)
+        return [f"{s.name} gave {int(row[n.POSITION] - s.words)} more" for row, s in rows if row[n.POSITION] > s.words]
+
+    def _message(self, code: int, error: int, cycle: int, surplus: list[str]) -> str:
+        text = f"{self.layout.top}: stopped at cycle {cycle}: {_REASONS[code]}"
+        if code in (n.STOP_WATCHDOG, n.RUNNING):
+            state = self.simulator.state
+            stalled = stalled_channels(self.layout, self._ports, state)
+            stalled += streams.stalled_streams(self._streams, state)
+            text += f"; nothing moved for {int(self._control[n.IDLE])} cycles; stalled: "
+            text += "; ".join(stalled) or "no channel has anything in flight"
+        elif code >= n.BAD_ADDRESS:
+            index = int(self._control[n.CODE_PORT])
+            if index >= 0:
+                name = find_ports(self.layout)[index][0]
+                text += f", port {name}, address {int(self._control[n.CODE_ADDRESS]):#x}"
+            else:
+                text += f", stream {self._streams.streams[-1 - index].name}, word {int(self._control[n.CODE_ADDRESS])}"
+        if error:
+            text += f"; the design reports error code {error}"
+        if surplus:
+            text += f"; expected no more words, but {', '.join(surplus)}"
+        return text
+
+
+def run_program(
+    simulator: Simulator, memory: Memory, address: int, length: int, *, max_cycles: int = 10_000_000,
+    progress: Callable[[int], None] | None = None, **options: object,
+) -> RunResult:  # fmt: skip
+    """Reset, start the program at `address` of `length` (in the design's units), run to done. Options: `TestBench`."""
+    bench = TestBench(simulator, memory=memory, **options)  # type: ignore[arg-type]
+    bench.reset()
+    bench.start(address, length)
+    return bench.run(max_cycles, progress=progress)
+
+
+def run_streams(
+    simulator: Simulator, inputs: Mapping[str, streams.Words], outputs: Mapping[str, int], *,
+    max_cycles: int = 1_000_000, **options: object,
+) -> RunResult:  # fmt: skip
+    """Reset, feed the input streams, collect `outputs[name]` words of each output stream. Options: `TestBench`."""
+    bench = TestBench(simulator, inputs=inputs, outputs=outputs, **options)  # type: ignore[arg-type]
+    bench.reset()
+    return bench.run(max_cycles)

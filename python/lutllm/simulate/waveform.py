@@ -1,0 +1,71 @@
+"""A window of cycles recorded by the test bench, written as VCD.
+
+In: a `Layout` and a window. Out: `Trace`, which reads values by name and cycle and writes a VCD file with the top's
+ports and every register under its hierarchical name. Memories are left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from vcd import VCDWriter
+
+from lutllm.lowering.hw_to_arc import Layout, Port, State
+from lutllm.simulate.simulator import SimulationError
+
+
+class TraceWindow:
+    """What to copy from the state each cycle: `spans` (offset, bytes), one row of `rows` per cycle."""
+
+    def __init__(self, layout: Layout, first: int, cycles: int) -> None:
+        self.first, self.cycles = first, cycles
+        self.places: tuple[Port | State, ...] = ()
+        if cycles:
+            self.places = (*layout.ports, *(state for state in layout.states if not state.depth))
+        self.spans = np.array([(p.offset, p.bytes) for p in self.places], np.int64).reshape(len(self.places), 2)
+        self.rows = np.zeros((cycles, int(self.spans[:, 1].sum())), np.uint8)
+        self.top = layout.top
+
+    def recorded(self, cycle: int) -> Trace | None:
+        """What was seen, when the run is at `cycle`."""
+        seen = min(max(cycle - self.first, 0), self.cycles)
+        return Trace(self.top, self.first, self.places, self.rows[:seen].copy()) if self.cycles else None
+
+
+@dataclass
+class Trace:
+    top: str
+    first: int
+    places: tuple[Port | State, ...]
+    rows: np.ndarray
+
+    def values(self, name: str) -> list[int]:
+        """A port's or register's value in each recorded cycle."""
+        column = 0
+        for place in self.places:
+            if place.name == name:
+                mask = (1 << place.bits) - 1
+                cells = self.rows[:, column : column + place.bytes]
+                return [int.from_bytes(cell.tobytes(), "little") & mask for cell in cells]
+            column += place.bytes
+        raise SimulationError(f"expected a port or register of {self.top!r}, got {name!r}")
+
+    def write_vcd(self, path: str | Path) -> None:
+        """One time step per cycle, numbered as the test bench numbers them."""
+        with open(path, "w") as file, VCDWriter(file, timescale="1 ns", init_timestamp=self.first, date="") as writer:
+            wires, columns, column = [], [], 0
+            for place in self.places:
+                scope = ".".join([self.top, *place.name.split("/")[:-1]])
+                wires.append(writer.register_var(scope, place.name.split("/")[-1], "wire", size=place.bits))
+                columns.append(slice(column, column + place.bytes))
+                column += place.bytes
+            changed = np.ones((len(self.rows), column), bool)
+            changed[1:] = self.rows[1:] != self.rows[:-1]
+            for index, row in enumerate(self.rows):
+                for place, wire, cells in zip(self.places, wires, columns, strict=True):
+                    if place.name == "clk" or not changed[index, cells].any():
+                        continue
+                    value = int.from_bytes(row[cells].tobytes(), "little") & ((1 << place.bits) - 1)
+                    writer.change(wire, self.first + index, value)
