@@ -11,11 +11,15 @@ from lutllm.bindings import ext, ir
 NO_ATTRIBUTES: dict[str, Any] = {}
 
 
-class Lut(ext.Dialect, name="lut"):
+class Lut(ext.Dialect, name="lut"):  # type: ignore[call-arg]
     """Table-lookup linear layers on integer tensors, and the accelerator that computes them."""
 
 
-class LutAttribute(Lut.Attribute):
+_Attribute: Any = Lut.Attribute  # ext makes these two classes, unseen by type checkers
+_Operation: Any = Lut.Operation
+
+
+class LutAttribute(_Attribute):
     """Base of every attribute. IRDL checks the kinds of its parameters; the ops that use it check the rest."""
 
     def __init_subclass__(cls, **keywords: Any) -> None:
@@ -37,7 +41,7 @@ def report(op: ir.Operation | ir.OpView, message: str) -> None:
     op.location.emit_error(f"'{name}' op {message}")
 
 
-class LutOp(Lut.Operation):
+class LutOp(_Operation):
     """Base of every op. A subclass declares ext fields, `OPTIONAL` attributes, and checks itself in `check`.
 
     The docstring, `DEFINITION` (the integers it computes) and `EXAMPLE` are its documentation (tools/gen_docs.py); the

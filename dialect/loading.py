@@ -1,6 +1,5 @@
 """MLIR contexts with the `lut` dialect in them, its text form, and the whole-module check."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from lutllm.bindings import ir, passmanager
@@ -39,7 +38,7 @@ def irdl_text() -> str:
         return str(module)
 
 
-def verify(module: ir.Module, store: Path | Mapping | None = None) -> bool:
+def verify(module: ir.Module, store: Path | str | None = None) -> bool:
     """Whether the ops, and the symbols they use, are right; each problem is emitted at its op.
 
     With `store` (a safetensors file), also that every symbol's data is there with the right shape and type.

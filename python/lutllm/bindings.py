@@ -7,7 +7,7 @@ model is imported.
 
 import importlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ __all__ = [
     "ml_program",
     "passmanager",
     "rewrite",
+    "source_position",
     "torch_mlir_opt",
 ]
 
@@ -64,13 +65,24 @@ class Diagnostic:
 
 
 def _position(location: ir.Location) -> tuple[str | None, int | None, int | None]:
-    """File, line and column of a location; a named location is looked through to the file it wraps."""
-    while not isinstance(getattr(location, "start_line", None), int):
-        child = getattr(location, "child_loc", None)
-        if child is None:
-            return None, None, None
-        location = child
-    return location.filename, location.start_line, location.start_col
+    """File, line and column of a location: those it has, or those of the first location it is made of that has any."""
+    if isinstance(location, ir.FileLineColLoc):
+        return location.filename, location.start_line, location.start_col
+    parts: Sequence[ir.Location] = ()
+    if isinstance(location, ir.FusedLoc):
+        parts = location.locations
+    elif isinstance(location, ir.NameLoc):
+        parts = (location.child_loc,)
+    elif isinstance(location, ir.CallSiteLoc):
+        parts = (location.callee,)
+    found = (_position(part) for part in parts)
+    return next((position for position in found if position[0] is not None), (None, None, None))
+
+
+def source_position(location: ir.Location) -> str | None:
+    """A location as `file:line:column`, or None where it names no file."""
+    file, line, column = _position(location)
+    return None if file is None else f"{file}:{line}:{column}"
 
 
 @contextmanager

@@ -1,0 +1,199 @@
+"""Executes a function of a `lut` module: the module, its inputs and its parameters in, the function's results out.
+
+Only `lut` ops and `return` are known; any other op is a located error. Integers come out as int64, floats as float32.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from lutllm.bindings import func, ir, source_position
+from lutllm.dialect import LutOp, fixed_of, scheme_of
+from lutllm.dialect.symbols import op_parameters
+from lutllm.errors import IRError, LutllmError, NumericsError
+from lutllm.interpreter import integers
+from lutllm.interpreter.layer import linear
+from lutllm.numerics import check_fits, dequantize, quantize
+from lutllm.scheme import QuantizedLinear
+
+Value = np.ndarray | integers.Terms
+Arrays = dict[str, np.ndarray]  # by attribute name
+Trace = Callable[[LutOp, Value], None]
+
+
+def run(
+    module: ir.Module,
+    inputs: Sequence[np.ndarray],
+    store: Mapping[str, np.ndarray],
+    *,
+    function: str | None = None,
+    trace: Trace | None = None,
+) -> list[np.ndarray]:
+    """The results of a function (the only one, or the one named), for one array an argument.
+
+    `store` maps symbols to arrays. `trace` is called with every lut op and its value, in order; the value of a
+    lut.table_lookup is a `Terms`, which makes its array only when asked.
+    """
+    body = _function(module, function)
+    if len(inputs) != len(body.arguments):
+        raise IRError(f"expected {len(body.arguments)} inputs, got {len(inputs)}; give one array for each argument")
+    values: dict[ir.Value, Value] = {}
+    for argument, array in zip(body.arguments, inputs, strict=True):
+        values[argument] = _checked_input(argument, array)
+    for op in body.operations:
+        if op.operation.name == "func.return":
+            return [_array(values[v]) for v in op.operation.operands]
+        result = _execute(op, [values[v] for v in op.operation.operands], store)
+        values[op.operation.results[0]] = result
+        if trace is not None:
+            trace(op, result)
+    raise IRError("expected the function to end in 'func.return', got none; add it")
+
+
+def _function(module: ir.Module, name: str | None) -> ir.Block:
+    found = [op for op in module.body.operations if isinstance(op, func.FuncOp) and not op.is_external]
+    chosen = [op for op in found if name is None or op.name.value == name]
+    if len(chosen) != 1:
+        names = ", ".join(f"@{op.name.value}" for op in found) or "none"
+        wanted = "one function with a body" if name is None else f"a function @{name} with a body"
+        raise IRError(f"expected {wanted}, got {names}; name one of these")
+    if len(chosen[0].regions[0].blocks) != 1:
+        raise IRError(f"expected one block in @{chosen[0].name.value}, got several; only straight-line code runs")
+    return chosen[0].entry_block
+
+
+def _checked_input(argument: ir.BlockArgument, array: np.ndarray) -> np.ndarray:
+    """An input as int64 or float32, its shape and width checked against the argument's type."""
+    type_, name = argument.type, f"input {argument.arg_number}"
+    if not isinstance(type_, ir.RankedTensorType):
+        raise IRError(f"expected a tensor argument, got {type_}; change the function")
+    array = np.asarray(array)
+    sizes = [None if type_.is_dynamic_dim(i) else type_.get_dim_size(i) for i in range(type_.rank)]
+    if len(sizes) != array.ndim or any(s not in (None, n) for s, n in zip(sizes, array.shape, strict=True)):
+        raise IRError(f"{name}: expected {type_}, got an array {list(array.shape)}; give one of that shape")
+    if isinstance(type_.element_type, ir.FloatType):
+        return array.astype(np.float32)
+    if array.dtype.kind not in "iu":
+        raise IRError(f"{name}: expected integers for {type_}, got {array.dtype}; quantize them")
+    meaning = fixed_of(type_)
+    return check_fits(array.astype(np.int64), meaning[0] if meaning else type_.element_type.width, f"{name} ")
+
+
+def _array(value: Value) -> np.ndarray:
+    return value.array() if isinstance(value, integers.Terms) else value
+
+
+def _execute(op: Any, operands: list[Value], store: Mapping[str, np.ndarray]) -> Value:
+    where = source_position(op.location)
+    execute = _OPS.get(op.operation.name)
+    if execute is None:
+        known = ", ".join(sorted(_OPS))
+        raise IRError(f"'{op.operation.name}' op expected to be one of {known}; lower or remove it", location=where)
+    try:
+        return execute(op, _parameters(op, store), *operands)
+    except LutllmError as error:
+        if error.location is None:
+            error.location = where
+        raise
+
+
+def _parameters(op: LutOp, store: Mapping[str, np.ndarray]) -> Arrays:
+    """The arrays of the symbols an op uses, each of the shape the op needs."""
+    arrays = {}
+    for p in op_parameters(op):
+        array = np.asarray(store[p.symbol]) if p.symbol in store else None
+        if array is None or array.shape != p.shape:
+            got = "none" if array is None else list(array.shape)
+            raise IRError(
+                f"expected '{p.symbol}' {list(p.shape)} in the store for '{p.attribute}', got {got}; write it"
+            )
+        arrays[p.attribute] = array
+    return arrays
+
+
+def _run_quantize(op: Any, arrays: Arrays, x: np.ndarray) -> np.ndarray:
+    if np.isnan(x).any():
+        raise NumericsError("'lut.quantize' op expected numbers, got NaN; look for it in the model or its input")
+    meaning = fixed_of(op.operation.results[0].type)
+    return quantize(x, np.repeat(arrays["exponents"].astype(np.int64), 2), meaning[0] if meaning else 16)
+
+
+def _run_dequantize(op: Any, arrays: Arrays, y: np.ndarray) -> np.ndarray:
+    _, exponent = fixed_of(op.operation.operands[0].type) or (0, 0)
+    return dequantize(y, int(exponent)).astype(np.float32)
+
+
+def _run_linear(op: Any, arrays: Arrays, x: np.ndarray) -> np.ndarray:
+    source = op.optional("row_source")
+    _, exponent = fixed_of(op.operation.results[0].type) or (0, 0)
+    quantized = QuantizedLinear(
+        name=op.codes.value.removesuffix(".codes"),
+        input_name="",
+        scheme=scheme_of(op.scheme),
+        exponents=arrays.get("exponent", np.zeros(x.shape[-1] // 2, np.int8)),
+        codebook=arrays.get("codebook"),
+        weight_codebook=arrays["weight_codebook"],
+        codes=arrays["codes"],
+        shifts=arrays["shifts"],
+        multiplier=arrays["multiplier"],
+        bias=arrays["bias"],
+        shift=int(op.shift.value),
+        out_exponent=int(exponent),
+        tables=arrays.get("tables"),
+    )
+    return linear(quantized, x, None if source is None else source.value)
+
+
+def _run_search(op: Any, arrays: Arrays, x: np.ndarray) -> np.ndarray:
+    return integers.centroid_search(x, arrays["codebook"], scheme_of(op.scheme).metric)
+
+
+def _run_stored_table(op: Any, arrays: Arrays, indices: np.ndarray) -> np.ndarray:
+    s = scheme_of(op.scheme)
+    tables = check_fits(arrays["tables"], s.table_bits, "stored table entry ")
+    return integers.table_rows(indices, tables, arrays["shifts"], s.term_bits)
+
+
+def _run_built_table(op: Any, arrays: Arrays, indices: np.ndarray) -> np.ndarray:
+    s = scheme_of(op.scheme)
+    tables = integers.build_tables(arrays["codebook"], arrays["weight_codebook"], arrays["shifts"], s.table_bits)
+    return integers.table_rows(indices, tables, arrays["shifts"], s.term_bits)
+
+
+def _run_built_row(op: Any, arrays: Arrays, indices: np.ndarray) -> np.ndarray:
+    s = scheme_of(op.scheme)
+    books = arrays["codebook"], arrays["weight_codebook"]
+    return integers.built_row(indices, *books, arrays["shifts"], s.table_bits, s.term_bits)
+
+
+def _run_exact_row(op: Any, arrays: Arrays, x: np.ndarray) -> np.ndarray:
+    return integers.exact_row(x, arrays["weight_codebook"], arrays["shifts"], scheme_of(op.scheme).term_bits)
+
+
+def _run_lookup(op: Any, arrays: Arrays, rows: np.ndarray) -> integers.Terms:
+    return integers.table_lookup(rows, arrays["codes"], scheme_of(op.scheme).G)
+
+
+def _run_sum(op: Any, arrays: Arrays, terms: Value, partial: np.ndarray | None = None) -> np.ndarray:
+    return integers.prefix_sum(terms, partial)
+
+
+def _run_requantize(op: Any, arrays: Arrays, acc: np.ndarray) -> np.ndarray:
+    bits, _ = fixed_of(op.operation.results[0].type) or (0, 0)
+    return integers.requantize(acc, arrays["multiplier"], arrays["bias"], int(op.shift.value), bits)
+
+
+_OPS: dict[str, Callable[..., Value]] = {
+    "lut.quantize": _run_quantize,
+    "lut.dequantize": _run_dequantize,
+    "lut.linear": _run_linear,
+    "lut.centroid_search": _run_search,
+    "lut.stored_table": _run_stored_table,
+    "lut.built_table": _run_built_table,
+    "lut.built_row": _run_built_row,
+    "lut.exact_row": _run_exact_row,
+    "lut.table_lookup": _run_lookup,
+    "lut.prefix_sum": _run_sum,
+    "lut.requantize": _run_requantize,
+}
