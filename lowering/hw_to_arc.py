@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lutllm.errors import IRError
-from lutllm.lowering.circt import Design, circt, export_llvm_ir, ir, parse, run_passes
+from lutllm.lowering.circt import Design, circt, comb, export_llvm_ir, ir, parse, run_passes, seq
 
 # (passes, why they stand here). Each entry runs inside `builtin.module(...)`, in this order.
-BEFORE_ALLOCATION: tuple[tuple[str, str], ...] = (
+TO_ONE_MODULE: tuple[tuple[str, str], ...] = (
     ("hw.module(lower-seq-shiftreg,lower-seq-compreg-ce)", "arc has plain registers only; an enable reads as a loop"),
     ("lower-seq-firmem", "memories become generator ops, the form arc-infer-memories reads"),
     ("arc-strip-sv", "drops what only Verilog needs and rewrites firreg as compreg"),
@@ -22,6 +22,8 @@ BEFORE_ALLOCATION: tuple[tuple[str, str], ...] = (
     ("arc-infer-memories{tap-ports=0}", "generated memories become arc.memory; port taps would cost stores per cycle"),
     ("hw-flatten-modules", "instances look like combinational loops to arc; must run before any func op exists"),
     ("canonicalize,cse", "flattening leaves duplicate constants and dead logic"),
+)
+TO_ALLOCATED_STATE: tuple[tuple[str, str], ...] = (
     ("convert-to-arcs", "splits the module into state transfer functions"),
     ("arc-dedup", "equal functions of replicated instances are shared"),
     ("cse,arc-canonicalizer", "drops arguments that deduplication made equal"),
@@ -35,7 +37,7 @@ BEFORE_ALLOCATION: tuple[tuple[str, str], ...] = (
     ("arc-merge-ifs,cse,arc-canonicalizer", "one branch per clock edge instead of one per register"),
     ("arc.model(arc-allocate-state)", "gives every port, register and memory its offset"),
 )
-AFTER_ALLOCATION: tuple[tuple[str, str], ...] = (
+TO_LLVM: tuple[tuple[str, str], ...] = (
     ("arc-lower-arcs-to-funcs", "arcs become functions"),
     ("arc-lower-clocks-to-funcs", "clock bodies become functions"),
     ("cse,arc-canonicalizer", "cleans up after them"),
@@ -109,9 +111,11 @@ def hw_to_arc(source: Design | str, top: str) -> ArcModel:
     """Lower module `top` of `source` and everything it instantiates. `source` is not changed."""
     module = _parse(source.text() if isinstance(source, Design) else source)
     _keep_only(module, top)
-    _run(module, BEFORE_ALLOCATION)
+    _run(module, TO_ONE_MODULE)
+    _reset_by_multiplexer(module)
+    _run(module, TO_ALLOCATED_STATE)
     layout = _layout(module, top)
-    _run(module, AFTER_ALLOCATION)
+    _run(module, TO_LLVM)
     return ArcModel(export_llvm_ir(module), layout)
 
 
@@ -168,6 +172,27 @@ def _references(op: ir.Operation) -> Iterator[str]:
                 if inner.operation.name == "hw.instance":
                     yield ir.FlatSymbolRefAttr(inner.attributes["moduleName"]).value
                 yield from _references(inner.operation)
+
+
+def _reset_by_multiplexer(module: ir.Module) -> None:
+    """Give registers that reset to a value other than 0 a multiplexer instead: convert-to-arcs refuses them."""
+    for top in module.body.operations:
+        if top.operation.name != "hw.module":
+            continue
+        for op in list(top.regions[0].blocks[0].operations):
+            if op.operation.name != "seq.compreg" or len(op.operands) != 4 or _is_zero(op.operands[3]):
+                continue
+            following, clock, reset, value = op.operands
+            with ir.InsertionPoint(op), op.location:
+                chosen = comb.mux(reset, value, following)
+                plain = seq.compreg(chosen, clock, name=ir.StringAttr(op.attributes["name"]).value)
+            op.operation.results[0].replace_all_uses_with(plain)
+            op.operation.erase()
+
+
+def _is_zero(value: ir.Value) -> bool:
+    owner = value.owner
+    return owner.name == "hw.constant" and int(ir.IntegerAttr(owner.attributes["value"])) == 0
 
 
 _WIDTH = re.compile(r"!arc\.state<(?:i(\d+)|!seq\.clock)>")

@@ -62,12 +62,12 @@ class PortTraffic:
 
 
 def find_ports(layout: Layout) -> list[tuple[str, int]]:
-    """(name, READ or WRITE) of every AXI4 master, in port order."""
+    """(name, READ or WRITE) of every AXI4 master, in port order; the name is empty where signals have no prefix."""
     found = []
     for port in layout.ports:
-        for suffix, kind in (("_arvalid", n.READ), ("_awvalid", n.WRITE)):
-            if port.name.endswith(suffix):
-                found.append((port.name.removesuffix(suffix), kind))
+        for suffix, kind in (("arvalid", n.READ), ("awvalid", n.WRITE)):
+            if port.name == suffix or port.name.endswith(f"_{suffix}"):
+                found.append((port.name.removesuffix(suffix).removesuffix("_"), kind))
     return found
 
 
@@ -89,14 +89,15 @@ def port_table(layout: Layout, timing: AxiTiming | Mapping[str, AxiTiming]) -> t
 
 def _row(layout: Layout, name: str, kind: int, timing: AxiTiming) -> np.ndarray:
     address, data = ("ar", "r") if kind == n.READ else ("aw", "w")
+    prefix = f"{name}_" if name else ""
 
     def offset(signal: str, *, optional: bool = False) -> int:
-        if optional and not layout.has_port(f"{name}_{signal}"):
+        if optional and not layout.has_port(f"{prefix}{signal}"):
             return -1
-        return layout.port(f"{name}_{signal}").offset
+        return layout.port(f"{prefix}{signal}").offset
 
     row = np.zeros(n.PORT_FIELDS, np.int64)
-    width = layout.port(f"{name}_{data}data").bytes
+    width = layout.port(f"{prefix}{data}data").bytes
     rate = Fraction(width if timing.bytes_per_cycle is None else timing.bytes_per_cycle)
     row[n.KIND], row[n.BYTES], row[n.MAX_BEATS], row[n.LATENCY] = kind, width, timing.max_beats, timing.latency
     row[n.RATE], row[n.COST] = rate.numerator, width * rate.denominator
@@ -104,7 +105,7 @@ def _row(layout: Layout, name: str, kind: int, timing: AxiTiming) -> np.ndarray:
     row[n.STALL_A], row[n.STALL_D], row[n.STALL_B] = timing.stall_address, timing.stall_data, timing.stall_response
     row[n.A_VALID], row[n.A_READY] = offset(f"{address}valid"), offset(f"{address}ready")
     row[n.A_ADDRESS], row[n.A_LENGTH] = offset(f"{address}addr"), offset(f"{address}len")
-    row[n.A_LENGTH_BYTES] = layout.port(f"{name}_{address}len").bytes
+    row[n.A_LENGTH_BYTES] = layout.port(f"{prefix}{address}len").bytes
     row[n.A_SIZE], row[n.A_BURST] = offset(f"{address}size", optional=True), offset(f"{address}burst", optional=True)
     row[n.D_VALID], row[n.D_READY] = offset(f"{data}valid"), offset(f"{data}ready")
     row[n.D_DATA], row[n.D_LAST] = offset(f"{data}data"), offset(f"{data}last")

@@ -354,7 +354,8 @@ def run_cycles(
             _offer_stream(state, rng, streams[s], fields, rows)
         state[control[CLK]] = 0
         _evaluate(function, pointer)
-        if control[DONE] >= 0 and state[control[DONE]] & 1:
+        done = control[DONE] >= 0 and state[control[DONE]] & 1 != 0
+        if done and control[DRAIN] < 0:
             control[CODE] = STOP_DONE
             return
         moved = False
@@ -369,8 +370,9 @@ def run_cycles(
         _evaluate(function, pointer)
         control[CYCLE] += 1
         control[IDLE] = 0 if moved else control[IDLE] + 1
-        if control[DRAIN] >= 0 and _streams_complete(streams):
-            control[DRAINED] += 1
+        if control[DRAIN] >= 0:
+            complete = (done or control[DONE] < 0) and _streams_complete(streams)
+            control[DRAINED] = control[DRAINED] + 1 if complete else 0
             if control[DRAINED] > control[DRAIN]:
                 control[CODE] = STOP_STREAMS
                 return

@@ -92,7 +92,9 @@ class TestBench:
     """One design on one bench. `reset` it, `start` a program if it has one, `run`; running may be continued.
 
     `timing`: for all AXI ports, or by name. `fault`: addresses (low, high) that answer with SLVERR. `probes`: registers
-    whose peak value is wanted. `trace`: (first cycle, cycles) to record. `constants`: inputs held at a value.
+    whose peak value is wanted. `trace`: (first cycle, cycles) to record. `constants`: inputs held at a value. `until`:
+    the output that ends a run when high (default `done`, in a design with `start`); with streams, all words have
+    moved too, and both hold for a while.
     """
 
     __test__ = False  # not a pytest class
@@ -112,6 +114,7 @@ class TestBench:
         probes: Sequence[str] = (),
         trace: tuple[int, int] | None = None,
         constants: Mapping[str, int] | None = None,
+        until: str | None = None,
     ) -> None:
         self.simulator, self.layout = simulator, simulator.layout
         self.memory = Memory(0) if memory is None else memory
@@ -119,9 +122,11 @@ class TestBench:
         self._timing = AxiTiming() if timing is None else timing
         self._streams = streams.build_tables(self.layout, inputs or {}, outputs or {}, stalls)
         self._streaming = bool(inputs or outputs)
+        self._until = until or ("done" if self.layout.has_port("start") and self.layout.has_port("done") else None)
         self._seed, self._watchdog, self._fault = seed, watchdog, fault or (0, 0)
         self._probe_names = tuple(probes)
         self._window = TraceWindow(self.layout, *(trace or (0, 0)))
+        self.seconds = 0.0
         self._clear()
         self._run_native(0)  # compiles the loop, so that `seconds` measures running alone
         self.seconds = 0.0
@@ -138,15 +143,11 @@ class TestBench:
         control[n.BASE], control[n.SIZE] = self.memory.base, self.memory.data.size
         control[n.WATCHDOG], control[n.GRANULE] = self._watchdog, granule
         control[n.CLK] = self.layout.port("clk").offset
-        control[n.DONE] = self.layout.port("done").offset if self._has_program else -1
+        control[n.DONE] = self.layout.port(self._until).offset if self._until else -1
         control[n.DRAIN] = 16 if self._streaming else -1
         control[n.FAULT_LOW], control[n.FAULT_HIGH] = self._fault
         control[n.TRACE_FIRST], control[n.TRACE_ROWS] = self._window.first, self._window.cycles
         self._control = control
-
-    @property
-    def _has_program(self) -> bool:
-        return self.layout.has_port("start") and self.layout.has_port("done")
 
     def reset(self, cycles: int = 4) -> None:
         """Reset the design and everything the bench had in flight. Memory keeps its contents."""
@@ -161,10 +162,10 @@ class TestBench:
         """Pulse `start` for one cycle with the program's place; `done` counts from then on."""
         for name, value in (("program_address", address), ("program_length", length), ("start", 1)):
             self.simulator.poke(name, value)
-        self._control[n.DONE] = -1
+        done, self._control[n.DONE] = int(self._control[n.DONE]), -1
         self._run_native(1)
         self.simulator.poke("start", 0)
-        self._control[n.DONE] = self.layout.port("done").offset
+        self._control[n.DONE] = done
 
     def run(self, max_cycles: int = 10_000_000, *, progress: Callable[[int], None] | None = None) -> RunResult:
         """Run until done, until all words moved, until something is wrong, or for `max_cycles`."""
