@@ -1,1 +1,1 @@
-"""placeholder"""
+"""Command lines: `lutllm-opt` for IR, `lutllm` for models, and the documentation generator."""

@@ -1,0 +1,53 @@
+"""Run work that calls into MLIR so that even a crash of the library ends in an error message and an exit code."""
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Callable
+
+_PR_SET_PDEATHSIG = 1
+
+
+def run_guarded(work: Callable[[], int], program: str) -> int:
+    """The exit code of `work`, run in a forked child.
+
+    MLIR stops the process where it meets a mistake it takes for a programmer's (an abort in a pass pipeline, a stack
+    overflow in a parser); no exception reaches Python. The child dies then, and the parent says so.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if child == 0:
+        # A parent that is killed takes the child with it: nobody is left to read its output.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        os._exit(_exit_code(work))
+    with contextlib.suppress(KeyboardInterrupt):
+        status = os.waitpid(child, 0)[1]
+        if not os.WIFSIGNALED(status):
+            return os.waitstatus_to_exitcode(status)
+        name = signal.Signals(os.WTERMSIG(status)).name
+        print(f"error: the MLIR library stopped with {name}; run {program} with --debug to see where", file=sys.stderr)
+        return 1
+    # Ctrl-C reaches the child as well, being in the same process group; wait until it is gone.
+    os.waitpid(child, 0)
+    return 130
+
+
+def _exit_code(work: Callable[[], int]) -> int:
+    try:
+        code = work()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        return code
+    except BrokenPipeError:
+        return 1  # the reader went away: nothing to say, nobody to say it to
+    except KeyboardInterrupt:
+        return 130
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 1
+    except BaseException as problem:
+        with contextlib.suppress(OSError):
+            print(f"error: {type(problem).__name__}: {problem}; this is a defect, --debug shows where", file=sys.stderr)
+        return 1

@@ -1,0 +1,102 @@
+"""Read what lutllm-opt is given: a file or stdin in, chunks of IR text or bytecode out, refused where MLIR would crash."""
+
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from lutllm.errors import InputError
+
+BYTECODE_MAGIC = b"ML\xefR"
+MAX_NESTING = 256
+_SPLIT = re.compile(rb"^[ \t]*// -----[^\n]*\n", re.MULTILINE)
+_TOKEN = re.compile(rb'"(?:[^"\\\n]|\\.)*"|//[^\n]*|->|[<>]=|[(\[{<]|[)\]}>]')
+
+
+@dataclass(frozen=True)
+class Source:
+    """An input: what to call it in messages, where it lies (None for stdin), its bytes."""
+
+    name: str
+    path: Path | None
+    data: bytes
+
+    @property
+    def is_bytecode(self) -> bool:
+        return self.data.startswith(BYTECODE_MAGIC)
+
+    def line(self, number: int) -> str | None:
+        """A line of the text, counted from 1."""
+        if self.is_bytecode:
+            return None
+        lines = self.data.split(b"\n")
+        return lines[number - 1].decode("utf-8", "replace") if 1 <= number <= len(lines) else None
+
+
+def read_source(argument: str) -> Source:
+    """The file, or stdin for `-`; `InputError` where it cannot be read or is no text and no bytecode."""
+    try:
+        if argument == "-":
+            source = Source("<stdin>", None, sys.stdin.buffer.read())
+        else:
+            path = Path(argument)
+            source = Source(argument, path if path.is_file() else None, path.read_bytes())
+    except (OSError, ValueError) as problem:
+        reason = getattr(problem, "strerror", None) or problem
+        raise InputError(f"cannot read '{argument}': {reason}") from None
+    if not source.is_bytecode:
+        _check_text(source)
+    return source
+
+
+def _check_text(source: Source) -> None:
+    problem = _wrong_byte(source.data)
+    if problem is not None:
+        at, what = problem
+        raise InputError(f"expected MLIR text or bytecode, got {what}", location=_location(source, at))
+    at_depth = too_deep(source.data)
+    if at_depth is not None:
+        raise InputError(f"expected at most {MAX_NESTING} nested brackets", location=_location(source, at_depth))
+
+
+def _wrong_byte(data: bytes) -> tuple[int, str] | None:
+    zero = data.find(b"\0")
+    if zero >= 0:
+        return zero, "a NUL byte"
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError as problem:
+        return problem.start, f"the byte 0x{data[problem.start]:02x}, which is not UTF-8"
+    return None
+
+
+def too_deep(data: bytes) -> int | None:
+    """Where brackets nest deeper than MAX_NESTING: MLIR's parser recurses and would overflow the stack."""
+    if sum(map(data.count, (b"(", b"[", b"{", b"<"))) <= MAX_NESTING:
+        return None
+    depth = 0
+    for match in _TOKEN.finditer(data):
+        token = match[0]
+        if token in (b"(", b"[", b"{", b"<"):
+            depth += 1
+            if depth > MAX_NESTING:
+                return match.start()
+        elif token in (b")", b"]", b"}", b">"):
+            depth = max(depth - 1, 0)
+    return None
+
+
+def _location(source: Source, at: int) -> str:
+    before = source.data[:at]
+    return f"{source.name}:{before.count(10) + 1}:{at - (before.rfind(10) + 1) + 1}"
+
+
+def split(source: Source) -> list[bytes]:
+    """The parts between `// -----` lines, each after as many empty lines as stand before it, so that lines count on."""
+    if source.is_bytecode:
+        return [source.data]
+    parts, start = [], 0
+    for end, after in [*((m.start(), m.end()) for m in _SPLIT.finditer(source.data)), (len(source.data),) * 2]:
+        parts.append(b"\n" * source.data.count(b"\n", 0, start) + source.data[start:end])
+        start = after
+    return parts
