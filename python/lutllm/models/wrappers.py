@@ -1,0 +1,67 @@
+"""Parts of a CausalLM as modules that can be exported: a model goes in, a module with example inputs comes out.
+
+Positions and the attention mask are explicit inputs; left to transformers, they would add ops that guess them. Parts
+sit at the path they have in the model, so that parameters and locations keep their PyTorch names.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from lutllm.errors import InputError
+
+
+class WholeModel(torch.nn.Module):
+    """(token ids [1, T], positions [1, T], additive mask [1, 1, T, T]) -> logits [1, T, vocabulary]."""
+
+    def __init__(self, causal_lm: Any) -> None:
+        super().__init__()
+        self.model = causal_lm.model
+        self.lm_head = causal_lm.lm_head
+
+    def forward(self, input_ids: torch.Tensor, position_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        output = self.model(input_ids=input_ids, position_ids=position_ids, attention_mask=mask, use_cache=False)
+        return self.lm_head(output.last_hidden_state)
+
+
+class DecoderLayer(torch.nn.Module):
+    """(hidden states [1, T, D], cosines [1, T, H], sines [1, T, H], mask [1, 1, T, T]) -> hidden states."""
+
+    def __init__(self, causal_lm: Any, index: int) -> None:
+        super().__init__()
+        self.path = f"model.layers.{index}"
+        self.model = torch.nn.Module()
+        self.model.layers = torch.nn.Module()
+        self.model.layers.add_module(str(index), causal_lm.model.layers[index])
+
+    def forward(
+        self, hidden_states: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, mask: torch.Tensor
+    ) -> torch.Tensor:
+        layer = self.get_submodule(self.path)
+        output = layer(hidden_states, attention_mask=mask, position_embeddings=(cos, sin), use_cache=False)
+        return output[0] if isinstance(output, tuple) else output
+
+
+def causal_mask(tokens: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """[1, 1, T, T]: zero where a token may look, the lowest finite number where it may not."""
+    return torch.full((1, 1, tokens, tokens), torch.finfo(dtype).min, dtype=dtype).triu(1)
+
+
+def whole_model(causal_lm: Any, tokens: int = 16) -> tuple[WholeModel, tuple[torch.Tensor, ...]]:
+    """The model with example inputs of `tokens` tokens."""
+    ids = torch.zeros(1, tokens, dtype=torch.long)
+    positions = torch.arange(tokens)[None]
+    return WholeModel(causal_lm).eval(), (ids, positions, causal_mask(tokens, causal_lm.dtype))
+
+
+def decoder_layer(causal_lm: Any, index: int, tokens: int = 16) -> tuple[DecoderLayer, tuple[torch.Tensor, ...]]:
+    """One decoder layer with example inputs of `tokens` tokens."""
+    layers = causal_lm.config.num_hidden_layers
+    if not 0 <= index < layers:
+        raise InputError(f"expected a decoder layer in 0..{layers - 1}, got {index}; choose another layer")
+    hidden = torch.zeros(1, tokens, causal_lm.config.hidden_size, dtype=causal_lm.dtype)
+    with torch.no_grad():
+        cos, sin = causal_lm.model.rotary_emb(hidden, torch.arange(tokens)[None])
+    return DecoderLayer(causal_lm, index).eval(), (hidden, cos, sin, causal_mask(tokens, causal_lm.dtype))
