@@ -156,6 +156,7 @@ class Wire:
             raise WidthError(f"expected {self.signal.width} bits, got {value.width}")
         self._cast.results[0].replace_all_uses_with(value.value)
         self._cast.operation.erase()
+        self.signal.value = value.value  # a later reader of the signal sees its driver
 
 
 class Module:
@@ -347,16 +348,16 @@ class Fields:
 
 
 def loop_nest(
-    m: Module, step: Signal, levels: Sequence[tuple[str, Signal | Callable[[dict[str, Signal]], Signal]]]
+    m: Module, step: Signal, levels: Sequence[tuple[str, Signal | Callable[..., Signal]]]
 ) -> tuple[dict[str, Signal], dict[str, Signal]]:
     """Nested counters, outermost first, moving one iteration at each `step`; returns (index, last) by name.
 
-    A level's count is a signal, or a function of the outer levels' `last` flags. After the last iteration of all
+    A level's count is a signal, or a function of the outer levels' (index, last). After the last iteration of all
     levels the nest is back at its first.
     """
     index, last, states = {}, {}, {}
     for name, count in levels:
-        count = count(last) if callable(count) else count
+        count = count(index, last) if callable(count) else count
         states[name] = m.state(count.width, f"{name}_index", reset=0)
         index[name] = states[name].signal
         last[name] = index[name].eq(count - 1)
@@ -365,6 +366,20 @@ def loop_nest(
         states[name].set(mux(last[name], const(0, index[name].width), index[name] + 1), enable)
         enable = enable & last[name]
     return index, last
+
+
+def credit(m: Module, name: str, bits: int, *, give: Signal, take: Signal, initial: int = 0) -> Signal:
+    """A counter of what may be taken: up at `give`, down at `take`. Returns whether there is any."""
+    count = m.state(bits, name, reset=initial)
+    count.set(count.signal + mux(give, const(1, bits), const(-1, bits)), give ^ take)
+    return count.signal.ne(0)
+
+
+def delay(m: Module, signal: Signal, cycles: int, name: str, *, reset: int | None = None) -> Signal:
+    """`signal`, `cycles` cycles later."""
+    for _ in range(cycles):
+        signal = m.reg(signal, name, reset=reset)
+    return signal
 
 
 def bits_for(values: int) -> int:

@@ -109,29 +109,35 @@ class ArcModel:
 
 def hw_to_arc(source: Design | str, top: str) -> ArcModel:
     """Lower module `top` of `source` and everything it instantiates. `source` is not changed."""
-    module = _parse(source.text() if isinstance(source, Design) else source)
-    _keep_only(module, top)
-    _run(module, TO_ONE_MODULE)
+    module = parse_hw(source)
+    keep_only(module, top)
+    for op in module.body.operations:
+        if op.operation.name == "hw.module.extern":
+            name = op.attributes["sym_name"].value
+            raise IRError(f"{top!r} instantiates external module {name!r}, which has no body; build for target 'arc'")
+    run_steps(module, TO_ONE_MODULE, "hw to arc")
     _reset_by_multiplexer(module)
-    _run(module, TO_ALLOCATED_STATE)
+    run_steps(module, TO_ALLOCATED_STATE, "hw to arc")
     layout = _layout(module, top)
-    _run(module, TO_LLVM)
+    run_steps(module, TO_LLVM, "hw to arc")
     return ArcModel(export_llvm_ir(module), layout)
 
 
-def _parse(text: str) -> ir.Module:
+def parse_hw(source: Design | str) -> ir.Module:
+    """A copy of `source` in a context of its own."""
     try:
-        return parse(text)
+        return parse(source.text() if isinstance(source, Design) else source)
     except circt.ir.MLIRError as error:
         raise IRError(f"hw module: {_first_diagnostic(error)}") from error
 
 
-def _run(module: ir.Module, steps: tuple[tuple[str, str], ...]) -> None:
+def run_steps(module: ir.Module, steps: tuple[tuple[str, str], ...], what: str) -> None:
+    """Run (passes, reason) steps; `what` names the lowering in an error."""
     for passes, _reason in steps:
         try:
             run_passes(module, [passes])
         except circt.ir.MLIRError as error:
-            raise IRError(f"lowering hw to arc, pass {passes!r}: {_first_diagnostic(error)}") from error
+            raise IRError(f"lowering {what}, pass {passes!r}: {_first_diagnostic(error)}") from error
 
 
 def _first_diagnostic(error: Exception) -> str:
@@ -145,8 +151,8 @@ def _first_diagnostic(error: Exception) -> str:
     return message.removeprefix("error:").strip() + found
 
 
-def _keep_only(module: ir.Module, top: str) -> None:
-    """Erase modules `top` does not reach and make all but `top` private, which is what lets them be inlined."""
+def keep_only(module: ir.Module, top: str) -> None:
+    """Erase modules `top` does not reach; make all but `top` private, so that flattening removes them."""
     ops = {op.attributes["sym_name"].value: op for op in module.body.operations if "sym_name" in op.attributes}
     if top not in ops:
         raise IRError(f"expected a module named {top!r}, got {', '.join(sorted(ops)) or 'none'}")
@@ -159,8 +165,6 @@ def _keep_only(module: ir.Module, top: str) -> None:
     for name, op in ops.items():
         if name not in reached:
             op.operation.erase()
-        elif op.operation.name == "hw.module.extern":
-            raise IRError(f"{top!r} instantiates external module {name!r}, which has no body; build for target 'arc'")
         elif name != top:
             op.attributes["sym_visibility"] = ir.StringAttr.get("private", module.context)
 

@@ -12,7 +12,7 @@ def ram(design: Design, depth: int, width: int, *, read_latency: int = 1) -> str
     style = "distributed"
     if read_latency:
         style = "ultra" if bits >= ULTRA_BITS and depth >= 1024 else "block" if bits >= BLOCK_BITS else "distributed"
-    name = f"ram_{style}_{depth}x{width}"
+    name = f"ram_{style}_{depth}x{width}" + ("" if read_latency else "_async")
     if name not in design.modules:
         ram_body(design, depth, width, read_latency=read_latency, style=style, name=name)
     return name

@@ -1,0 +1,109 @@
+"""The requantizer drains a finished round: y = clamp(round_shift((acc + bias) * multiplier, shift)).
+
+`requant_lanes` outputs a cycle, in the order chunk, part of a chunk, token; stream q brings a word of {bias, multiplier}
+for each part. Results wait in a FIFO whose room is counted before a word is read, so the pipeline never stalls.
+"""
+
+from lutllm.lowering.circt import (
+    Design,
+    Module,
+    Signal,
+    Wire,
+    all_of,
+    bits_for,
+    const,
+    credit,
+    delay,
+    loop_nest,
+    mux,
+    pack,
+    select,
+)
+from lutllm.lowering.engine import ROUND, EngineConfig
+from lutllm.lowering.engine_hw.control import chunks_of_block
+from lutllm.lowering.engine_hw.front import held_round
+from lutllm.lowering.memory import buffered
+
+PARAMETER_BITS = 32  # bias, then multiplier (16 used), for each output
+MULTIPLIER_BITS = 16
+SHIFT_BITS = 6
+OUT_BITS = 32  # a result in memory, sign-extended
+LATENCY = 5  # cycles from reading a sum to its result
+FIFO_DEPTH = 16
+
+
+def requantizer_lane(design: Design, config: EngineConfig) -> str:
+    """One output: `result` four cycles after `acc`, `bias` and `multiplier`; `shift` is steady during a round."""
+    wide = config.acc_bits + 1
+    product_bits = wide + MULTIPLIER_BITS
+
+    def body(m: Module) -> dict[str, Signal]:
+        biased = m.reg(m["acc"].sext(wide) + m["bias"].sext(wide), "biased").sext(product_bits)
+        multiplier = m.reg(m["multiplier"], "multiplier_q").sext(product_bits)
+        product = delay(m, biased * multiplier, 2, "product")  # two registers for the multiplier to retime into
+        doubled = pack([const(0, 1), product]).sra(m["shift"].zext(product_bits + 1))
+        rounded = doubled[1:] + doubled[0:1].zext(product_bits)
+        high, low = (1 << (config.out_bits - 1)) - 1, -(1 << (config.out_bits - 1))
+        clamped = mux(rounded.slt(low), const(low, product_bits), rounded)
+        clamped = mux(const(high, product_bits).slt(rounded), const(high, product_bits), clamped)
+        return dict(result=m.reg(clamped[0 : config.out_bits].sext(OUT_BITS), "result_q"))
+
+    inputs = {"acc": config.acc_bits, "bias": PARAMETER_BITS, "multiplier": MULTIPLIER_BITS, "shift": SHIFT_BITS}
+    return design.module("requantizer_lane", inputs, {"result": OUT_BITS}, body, reset=False)
+
+
+def requantizer(design: Design, config: EngineConfig) -> str:
+    """Streams in: `round`, `q`. `round_done` pulses of the accumulator; drives its `drain_*`. Stream out: `y`.
+    `acc_free` says that a bank is drained."""
+    lane, parts = requantizer_lane(design, config), config.lanes // config.requant_lanes
+    address_bits = bits_for(config.acc_words)
+
+    def body(m: Module) -> dict[str, Signal]:
+        issue, done = Wire(1), Wire(1)
+        busy, f, ready = held_round(m, "drain", done.signal)
+        levels = [("block", f["blocks"]), ("chunk", chunks_of_block(f)), ("part", const(parts, 16))]
+        index, last = loop_nest(m, issue.signal, [*levels, ("token", f["tokens"])])
+        round_first = all_of([i.eq(0) for i in index.values()])
+        pop = Wire(1)
+        room = credit(m, "room", bits_for(FIFO_DEPTH + 1), give=pop.signal, take=issue.signal, initial=FIFO_DEPTH)
+        sums = credit(m, "rounds", 2, give=m["round_done"], take=issue.signal & round_first)
+        issue.assign(all_of([busy, m["q_valid"], room, ~round_first | sums]))
+        done.assign(all_of([issue.signal, *last.values()]))
+        bank = m.state(1, "bank", reset=0)
+        bank.set(~bank.signal, done.signal)
+
+        chunk_last = last["part"] & last["token"]
+        base = m.state(address_bits, "chunk_address", reset=0)
+        following = mux(done.signal, const(0, address_bits), base.signal + f["tokens"][0:address_bits])
+        base.set(following, issue.signal & chunk_last)
+
+        part = m.reg(index["part"][0 : bits_for(parts)], "part_q")
+        taken = select(m["drained"].chunks(config.requant_lanes * config.acc_bits), part)
+        parameters = m.reg(m["q_data"], "parameters", enable=issue.signal).chunks(2 * PARAMETER_BITS)
+        shift = m.reg(f["shift"][0:SHIFT_BITS], "shift_q", enable=delay(m, issue.signal, 1, "issued", reset=0))
+        shift = delay(m, shift, 2, "shift_late")
+        results = []
+        for i, acc in enumerate(taken.chunks(config.acc_bits)):
+            bias, rest = parameters[i][0:PARAMETER_BITS], parameters[i][PARAMETER_BITS:]
+            inputs = dict(acc=acc, bias=bias, multiplier=rest[0:MULTIPLIER_BITS], shift=shift)
+            results.append(m.output_of(lane, f"lane_{i}", **inputs))
+        valid = delay(m, issue.signal, LATENCY, "valid", reset=0)
+        out, _ = buffered(m, "results", valid, pack(results), FIFO_DEPTH)
+        out.ready.assign(m["y_ready"])
+        pop.assign(out.valid & m["y_ready"])
+        return dict(
+            round_ready=ready,
+            q_ready=issue.signal & last["token"],
+            drain_read=issue.signal,
+            drain_bank=bank.signal,
+            drain_address=base.signal + index["token"][0:address_bits],
+            acc_free=m.reg(done.signal, "acc_free_q", reset=0),
+            y_valid=out.valid,
+            y_data=out.data,
+        )
+
+    inputs = {"round_valid": 1, "round_data": ROUND.width, "q_valid": 1, "q_data": config.word_bits["q"]}
+    inputs |= {"round_done": 1, "drained": config.lanes * config.acc_bits, "y_ready": 1}
+    outputs = {"round_ready": 1, "q_ready": 1, "drain_read": 1, "drain_bank": 1, "drain_address": address_bits}
+    outputs |= {"acc_free": 1, "y_valid": 1, "y_data": config.word_bits["y"]}
+    return design.module("requantizer", inputs, outputs, body)

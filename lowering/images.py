@@ -1,0 +1,237 @@
+"""Memory images: a program, its quantized linears and their input integers -> bytes, and results back from bytes.
+
+Each stream is laid out in exactly the order the engine consumes it, so that every burst is full. `B` below is a
+beat of the port; words narrower than their beats are padded with zeros.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from lutllm.errors import CapacityError, InputError, NumericsError
+from lutllm.lowering.engine import DESCRIPTOR_PORT_BITS, MODES, ROUND, ROUND_MAGIC, EngineConfig
+from lutllm.lowering.program import Program, Region, Round
+from lutllm.numerics import fits
+from lutllm.scheme import QuantizedLinear
+
+
+def pack_bits(values: np.ndarray, bits: int, total_bits: int) -> np.ndarray:
+    """[..., n] integers to [..., total_bits/8] bytes: `bits` each, first lowest, zero above. Raises `NumericsError`."""
+    values = np.asarray(values, dtype=np.int64)
+    if not (fits(values, bits) or (values.size and values.min() >= 0 and values.max() < 1 << bits)):
+        raise NumericsError(f"expected values of {bits} bits in a memory image, got {values.min()}..{values.max()}")
+    flags = ((values[..., None] >> np.arange(bits)) & 1).astype(np.uint8)
+    flags = flags.reshape(*values.shape[:-1], -1)
+    if flags.shape[-1] > total_bits:
+        raise NumericsError(f"expected at most {total_bits} bits in a word, got {flags.shape[-1]}")
+    padding = [(0, 0)] * (flags.ndim - 1) + [(0, total_bits - flags.shape[-1])]
+    return np.packbits(np.pad(flags, padding), axis=-1, bitorder="little")
+
+
+def static_image(program: Program, round_: Round, linear: QuantizedLinear) -> dict[str, np.ndarray]:
+    """The bytes of the round's weight, centroid and requantizer regions, by region name."""
+    images = {round_.c: group_stream(program.engine, round_, linear), round_.q: output_stream(program.engine, round_, linear)}
+    for port, name in enumerate(round_.w):
+        images[name] = weight_stream(program.engine, round_, linear, port)
+    return images
+
+
+def input_image(program: Program, round_: Round, x: np.ndarray) -> np.ndarray:
+    """Stream x: for each group and token a word of `pairs` pairs. `x` is [tokens of the linear, inputs]."""
+    engine = program.engine
+    mine = x[round_.token_offset : round_.token_offset + round_.tokens]
+    if mine.shape != (round_.tokens, 2 * round_.pairs):
+        raise InputError(f"round {round_.name}: expected inputs [{round_.tokens}, {2 * round_.pairs}], got {list(mine.shape)}")
+    padded = np.zeros((round_.tokens, round_.groups * engine.pairs * 2), np.int64)
+    padded[:, : mine.shape[1]] = mine
+    words = padded.reshape(round_.tokens, round_.groups, -1).transpose(1, 0, 2)
+    return _beats(engine, "x", words, engine.operand_bits)
+
+
+def group_stream(engine: EngineConfig, round_: Round, linear: QuantizedLinear) -> np.ndarray:
+    """Stream c: for each group a word of shifts (right, left: 8 bits each), then, if it searches, the centroids.
+
+    Word k holds, for each pair and stage, the centroid of every chain that ends at column chain_length - 1 - k.
+    """
+    shifts = _grouped(engine, round_, linear.shifts).reshape(round_.groups, 1, -1)
+    words = [_beats(engine, "c", shifts, 8)]
+    if round_.row_source != "exact_row":
+        words.append(_beats(engine, "c", _centroid_words(engine, round_, linear), engine.operand_bits))
+    return np.concatenate([part.reshape(round_.groups, -1) for part in words], axis=1).reshape(-1)
+
+
+def _centroid_words(engine: EngineConfig, round_: Round, linear: QuantizedLinear) -> np.ndarray:
+    """[groups, chain_length, pairs * stages * chains * 2] in shifting order."""
+    assert linear.codebook is not None
+    pairs, stages, centroids, _ = linear.codebook.shape
+    if stages > engine.act_stages or centroids > engine.centroids:
+        raise CapacityError(
+            f"{linear.name}: expected at most {engine.act_stages} activation stages of {engine.centroids} centroids, "
+            f"got {stages} of {centroids}; use a larger engine"
+        )
+    # A missing centroid repeats the first, which wins every tie; a missing stage finds zero.
+    full = np.zeros((pairs, engine.act_stages, engine.centroids, 2), np.int64)
+    full[:, :stages] = linear.codebook[:, :, :1]
+    full[:, :stages, :centroids] = linear.codebook
+    full = _grouped(engine, round_, full)  # [groups, pairs, stages, centroids, 2]
+    columns = full.reshape(round_.groups, engine.pairs, engine.act_stages, engine.chains, engine.chain_length, 2)
+    return columns[..., ::-1, :].transpose(0, 4, 1, 2, 3, 5).reshape(round_.groups, engine.chain_length, -1)
+
+
+def output_stream(engine: EngineConfig, round_: Round, linear: QuantizedLinear) -> np.ndarray:
+    """Stream q: for each chunk and part of `requant_lanes` outputs a word of {bias, multiplier}, 32 bits each."""
+    parameters = np.stack([linear.bias, linear.multiplier], axis=-1).astype(np.int64)
+    lanes = _chunked(engine, round_, parameters[None])[0]  # [chunks, lanes, 2]
+    return _beats(engine, "q", lanes.reshape(-1, engine.requant_lanes * 2), 32)
+
+
+def weight_stream(engine: EngineConfig, round_: Round, linear: QuantizedLinear, port: int) -> np.ndarray:
+    """Stream w of one port: for each group, stage, block the codebooks or tables, then each chunk's codes.
+
+    A beat holds one unit for each engine of the port.
+    """
+    share = slice(port * engine.engines_per_port, (port + 1) * engine.engines_per_port)
+    codes = _chunked(engine, round_, linear.codes.reshape(-1, linear.outputs)).reshape(
+        linear.pairs, round_.stages, round_.chunks, engine.lanes
+    )
+    codes = _grouped(engine, round_, codes)[:, share]
+    rows = _grouped(engine, round_, _row_data(engine, round_, linear))[:, share]
+    row_bits = engine.table_bits if round_.row_source == "stored_table" else engine.weight_bits
+    row_units = engine.row_units if round_.row_source == "stored_table" else engine.codebook_units
+    parts, chunk = [], 0
+    for block in range(round_.blocks):
+        # rows [groups, pairs, R, words, values]
+        parts.append(_units(engine, rows[:, :, block], row_bits, row_units))
+        size = round_.block_size(block)
+        parts.append(_units(engine, codes[:, :, :, chunk : chunk + size], engine.code_bits, engine.codes_units))
+        chunk += size
+    return np.concatenate(parts, axis=2).reshape(-1)
+
+
+def _units(engine: EngineConfig, values: np.ndarray, bits: int, units: int) -> np.ndarray:
+    """[groups, pairs, stages, words, n] values to [groups, stages, words * units, pairs * unit bytes]."""
+    packed = pack_bits(values, bits, units * engine.unit_bits)
+    groups, pairs, stages, words, _ = packed.shape
+    packed = packed.reshape(groups, pairs, stages, words * units, engine.unit_bits // 8)
+    return packed.transpose(0, 2, 3, 1, 4).reshape(groups, stages, words * units, -1)
+
+
+def _row_data(engine: EngineConfig, round_: Round, linear: QuantizedLinear) -> np.ndarray:
+    """[pairs, blocks, R, words, values]: the codebook as one word, or a table as a word for each stage and centroid."""
+    first = round_.output_offset // linear.scheme.G
+    blocks = slice(first, first + round_.blocks)
+    if round_.row_source != "stored_table":
+        books = linear.weight_codebook[:, blocks]
+        full = np.zeros((*books.shape[:3], engine.row_entries, 2), np.int64)
+        full[:, :, :, : books.shape[3]] = books
+        return full.reshape(*full.shape[:3], 1, -1)
+    if linear.tables is None:
+        raise InputError(f"{linear.name}: row source stored_table needs tables; make them with lutllm.interpreter.make_tables")
+    tables = linear.tables[:, blocks]
+    pairs, count, stages, act_stages, centroids, entries = tables.shape
+    full = np.zeros((pairs, count, stages, engine.act_stages, engine.centroids, engine.row_entries), np.int64)
+    full[:, :, :, :act_stages, :centroids, :entries] = tables
+    return full.reshape(pairs, count, stages, -1, engine.row_entries)
+
+
+def _grouped(engine: EngineConfig, round_: Round, by_pair: np.ndarray) -> np.ndarray:
+    """[P, ...] to [groups, engine.pairs, ...]; pairs past the end are zero."""
+    full = np.zeros((round_.groups * engine.pairs, *by_pair.shape[1:]), np.int64)
+    full[: by_pair.shape[0]] = by_pair
+    return full.reshape(round_.groups, engine.pairs, *by_pair.shape[1:])
+
+
+def _chunked(engine: EngineConfig, round_: Round, by_output: np.ndarray) -> np.ndarray:
+    """[n, N, ...] to [n, chunks, lanes, ...] of the round's outputs; lanes without an output are zero."""
+    full = np.zeros((by_output.shape[0], round_.chunks * engine.lanes, *by_output.shape[2:]), np.int64)
+    full[:, _lane_of_output(engine, round_)] = by_output[:, round_.output_offset : round_.output_offset + round_.outputs]
+    return full.reshape(by_output.shape[0], round_.chunks, engine.lanes, *by_output.shape[2:])
+
+
+def _lane_of_output(engine: EngineConfig, round_: Round) -> np.ndarray:
+    """For each output of the round its place in chunk * lanes + lane: a block starts a chunk of its own."""
+    size, output = round_.block_outputs, np.arange(round_.outputs)
+    return (output // size) * round_.block_chunks * engine.lanes + output % size
+
+
+def output_values(program: Program, round_: Round, image: np.ndarray) -> np.ndarray:
+    """Results [tokens, outputs] from the bytes of the round's y region: chunk, part, token, lane; 32 bits each."""
+    engine = program.engine
+    parts = engine.lanes // engine.requant_lanes
+    lanes = engine.requant_lanes
+    words = image.reshape(-1, engine.word_beats("y") * engine.port_bits["y"] // 8)[:, : lanes * 4]
+    values = words.copy().view("<i4").reshape(round_.chunks, parts, round_.tokens, lanes)
+    by_token = values.transpose(2, 0, 1, 3).reshape(round_.tokens, -1)
+    return by_token[:, _lane_of_output(engine, round_)].astype(np.int64)
+
+
+def output_address(program: Program, round_: Round, token: int, output: int) -> int:
+    """The byte address of one result (of the round's own token and output numbers)."""
+    engine = program.engine
+    place = int(_lane_of_output(engine, round_)[output])
+    word, lane = place // engine.requant_lanes * round_.tokens + token, place % engine.requant_lanes
+    word_bytes = engine.word_beats("y") * engine.port_bits["y"] // 8
+    return program.regions[round_.y].address + word * word_bytes + lane * 4
+
+
+def descriptor_image(program: Program) -> np.ndarray:
+    """Stream d: `descriptor_words` 64-bit words a round: the shapes, then address and beats of x, c, q, y and each w."""
+    return np.concatenate([_descriptor(program, round_) for round_ in program.rounds])
+
+
+def _descriptor(program: Program, round_: Round) -> np.ndarray:
+    values = dict(
+        magic=ROUND_MAGIC,
+        mode=MODES.index(round_.row_source),
+        stages=round_.stages,
+        shift=round_.shift,
+        reserved=0,
+        tokens=round_.tokens,
+        groups=round_.groups,
+        blocks=round_.blocks,
+        block_chunks=round_.block_chunks,
+        last_chunks=round_.last_chunks,
+    )
+    record, low = 0, 0
+    for name, width in ROUND.widths.items():
+        if not 0 <= values[name] < 1 << width:
+            raise CapacityError(f"round {round_.name}: expected {name} to fit {width} bits, got {values[name]}")
+        record |= values[name] << low
+        low += width
+    words = [record >> shift & (1 << 64) - 1 for shift in range(0, ROUND.width, DESCRIPTOR_PORT_BITS)]
+    for name in (round_.x, round_.c, round_.q, round_.y, *round_.w):
+        region = program.regions[name]
+        words += [region.address, region.size * 8 // program.engine.port_bits[region.kind]]
+    return np.array(words, dtype="<u8").view(np.uint8)
+
+
+def place(program: Program, memory: np.ndarray, region: Region, image: np.ndarray) -> None:
+    """Copy an image to its region. Raises `CapacityError` unless it fills the region exactly."""
+    if image.size != region.size or region.address + region.size > memory.size:
+        raise CapacityError(
+            f"region {region.name}: expected an image of {region.size} bytes at {region.address:#x} in a memory of "
+            f"{memory.size} bytes, got {image.size} bytes; rebuild the image from this program"
+        )
+    memory[region.address : region.address + region.size] = image
+
+
+def load_memory(
+    program: Program, linears: Mapping[str, QuantizedLinear], inputs: Mapping[str, np.ndarray]
+) -> np.ndarray:
+    """The whole memory before the run, as bytes from address 0. `inputs`: integers [tokens, inputs] by linear."""
+    memory = np.zeros(program.memory_bytes, np.uint8)
+    done: set[str] = set()
+    for round_ in program.rounds:
+        if not done >= {round_.c, round_.q, *round_.w}:
+            for name, image in static_image(program, round_, linears[round_.linear]).items():
+                place(program, memory, program.regions[name], image)
+                done.add(name)
+        place(program, memory, program.regions[round_.x], input_image(program, round_, inputs[round_.linear]))
+    place(program, memory, program.descriptors, descriptor_image(program))
+    return memory
+
+
+def _beats(engine: EngineConfig, stream: str, words: np.ndarray, bits: int) -> np.ndarray:
+    return pack_bits(words, bits, engine.word_beats(stream) * engine.port_bits[stream]).reshape(-1)
