@@ -12,6 +12,7 @@ from lutllm.lowering.circt import Fields, bits_for
 
 MODES = ("exact_row", "built_row", "built_table", "stored_table")  # a round's mode is the index
 READ_STREAMS = ("x", "c", "q")
+OPERAND_BANKS = 4  # groups in flight between the front end and the PSum engines; four cost no more LUTRAM than two
 DESCRIPTOR_PORT_BITS = 64
 ROUND_MAGIC = 0x4C55  # "LU"
 ROUND = Fields(
@@ -114,6 +115,10 @@ class EngineConfig:
     def operand_width(self) -> int:
         """Bits of one additive stage's operand: centroid index and the two values."""
         return self.index_bits + 2 * self.operand_bits
+
+    @property
+    def bank_bits(self) -> int:
+        return bits_for(OPERAND_BANKS)
 
     @property
     def psum_bits(self) -> int:

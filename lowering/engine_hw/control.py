@@ -21,11 +21,11 @@ from lutllm.lowering.circt import (
     loop_nest,
     mux,
 )
-from lutllm.lowering.engine import MODES, ROUND, EngineConfig
-from lutllm.lowering.engine_hw.front import BANKS, held_round
+from lutllm.lowering.engine import MODES, OPERAND_BANKS, ROUND, EngineConfig
+from lutllm.lowering.engine_hw.front import held_round
 from lutllm.lowering.engine_hw.psum import CODEBOOK_DEPTH, build_fields, control_fields
 
-TABLE_BANKS = 2
+TABLE_BANKS = ACC_BANKS = 2
 BUILD_LATENCY = 4  # cycles from a build beat until the head may count on its row
 
 
@@ -51,7 +51,7 @@ def psum_control(design: Design, config: EngineConfig) -> str:
         take_rows.assign(taken)
 
         def needs(name: str, first: Signal, **credits) -> Signal:  # type: ignore[no-untyped-def]
-            return ~first | credit(m, name, 2, take=issue.signal & first, **credits)
+            return ~first | credit(m, name, bits_for(OPERAND_BANKS + 1), take=issue.signal & first, **credits)
 
         codes_ok = _of_all(m, "codes", config.codes_depth, m["codes_push"], issue.signal & walk.chunk_first)
         issue.assign(
@@ -61,7 +61,7 @@ def psum_control(design: Design, config: EngineConfig) -> str:
                     ~walk.chunk_first | codes_ok,
                     ~walk.block_first | rows_ok,
                     needs("groups", walk.group_first, give=m["group_ready"]),
-                    needs("acc_banks", walk.round_first, give=m["acc_free"], initial=BANKS),
+                    needs("acc_banks", walk.round_first, give=m["acc_free"], initial=ACC_BANKS),
                 ]
             )
         )
@@ -117,9 +117,13 @@ def _lookup_beat(m: Module, config: EngineConfig, walk: _Walk, issue: Signal) ->
     address = m.state(address_bits, "address", reset=0)
     address.set(mux(walk.step_last, const(0, address_bits), address.signal + 1), issue)
     banks = {}
-    for name, last in (("operand", walk.group_last), ("table", walk.block_last), ("acc", walk.round_last)):
-        bank = m.state(1, f"{name}_bank", reset=0)
-        banks[f"{name}_bank"] = bank.set(~bank.signal, issue & last)
+    for name, bits, last in (
+        ("operand_bank", config.bank_bits, walk.group_last),
+        ("table_bank", 1, walk.block_last),
+        ("acc_bank", 1, walk.round_last),
+    ):
+        bank = m.state(bits, name, reset=0)
+        banks[name] = bank.set(bank.signal + 1, issue & last)
     return dict(
         valid=issue,
         token=walk.token[0 : bits_for(config.tokens)],
@@ -147,14 +151,15 @@ def _build_walk(
     group_first = all_of([first, index["build_stage"].eq(0), index["build_block"].eq(0)])
     started = step.signal & first
     free = credit(m, "free_tables", 2, give=table_free, take=started, initial=TABLE_BANKS)
-    centroids = credit(m, "centroids", 2, give=m["centroids_ready"], take=step.signal & group_first)
+    centroids = credit(m, "centroids", bits_for(OPERAND_BANKS + 1), give=m["centroids_ready"], take=step.signal & group_first)
     step.assign(all_of([busy, ~first | (rows_here & free), ~group_first | centroids]))
     finished = step.signal & last["build_row"]
     group_last = all_of([finished, last["build_block"], last["build_stage"]])
     done.assign(group_last & last["build_group"])
-    table_bank, operand_bank = m.state(1, "build_table_bank", reset=0), m.state(1, "build_operand_bank", reset=0)
+    table_bank = m.state(1, "build_table_bank", reset=0)
     table_bank.set(~table_bank.signal, finished)
-    operand_bank.set(~operand_bank.signal, group_last)
+    operand_bank = m.state(config.bank_bits, "build_operand_bank", reset=0)
+    operand_bank.set(operand_bank.signal + 1, group_last)
     row = index["build_row"][0 : config.index_bits]
     beat = dict(valid=step.signal, row=row, first=first, operand_bank=operand_bank.signal, table_bank=table_bank.signal)
     return beat, started, finished, ready

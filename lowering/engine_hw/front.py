@@ -2,7 +2,7 @@
 
 A group is `pairs` channel pairs of every token of the round. The loader takes a group's parameter words (stream c:
 one word of shifts, then `chain_length` words of centroids), the feeder its activation words (stream x: one a token).
-Two groups are in flight: operand banks are ping-pong, and a bank is taken when the group's first word is.
+Up to `OPERAND_BANKS` groups are in flight; a bank is taken with the group's first word.
 """
 
 from lutllm.lowering.circt import (
@@ -20,11 +20,10 @@ from lutllm.lowering.circt import (
     mux,
     pack,
 )
-from lutllm.lowering.engine import MODES, ROUND, EngineConfig
+from lutllm.lowering.engine import MODES, OPERAND_BANKS, ROUND, EngineConfig
 from lutllm.lowering.engine_hw.search import bpcsu, search_latency
 from lutllm.lowering.memory import buffered
 
-BANKS = 2
 EXACT = MODES.index("exact_row")
 
 
@@ -34,9 +33,9 @@ def front_end(design: Design, config: EngineConfig) -> str:
     Streams in: `round`, `c`, `x`. `bank_free` says that the last engine is through with a group. Out, to all PSum
     engines: `operand_*`, `shift_*` and `centroid_*` writes; `group_ready` and `centroids_ready` pulses.
     """
-    token_bits, bank_token = bits_for(config.tokens), 1 + bits_for(config.tokens)
+    token_bits, bank_token = bits_for(config.tokens), config.bank_bits + bits_for(config.tokens)
     position_bits = bits_for(config.chain_length)
-    job_fields = Fields(tokens=16, exact=1, bank=1)
+    job_fields = Fields(tokens=16, exact=1, bank=config.bank_bits)
     unit = bpcsu(design, config)
 
     def body(m: Module) -> dict[str, Signal]:
@@ -75,8 +74,8 @@ def front_end(design: Design, config: EngineConfig) -> str:
     inputs |= {"x_valid": 1, "x_data": words["x"], "bank_free": 1}
     outputs = {"round_ready": 1, "c_ready": 1, "x_ready": 1, "operand_write": 1, "operand_address": bank_token}
     outputs |= {"operand_data": config.pairs * config.act_stages * config.operand_width, "group_ready": 1}
-    outputs |= {"shift_write": 1, "shift_bank": 1, "shift_data": config.pairs * 16, "centroid_write": 1}
-    outputs |= {"centroid_address": 1 + position_bits}
+    outputs |= {"shift_write": 1, "shift_bank": config.bank_bits, "shift_data": config.pairs * 16, "centroid_write": 1}
+    outputs |= {"centroid_address": config.bank_bits + position_bits}
     outputs |= {"centroid_data": config.pairs * config.act_stages * config.chains * 2 * config.operand_bits}
     outputs |= {"centroids_ready": 1}
     return design.module("front_end", inputs, outputs, body)
@@ -107,7 +106,9 @@ def _loader(m: Module, config: EngineConfig, job_fields: Fields, first_out: Sign
     is_shift = index["word"].eq(0)
 
     shift_write = Wire(1)
-    bank_free = credit(m, "free_banks", 2, give=m["bank_free"], take=shift_write.signal, initial=BANKS)
+    bank_free = credit(
+        m, "free_banks", bits_for(OPERAND_BANKS + 1), give=m["bank_free"], take=shift_write.signal, initial=OPERAND_BANKS
+    )
     shadow_free = m.state(1, "shadow_free", reset=1)
     allowed = mux(is_shift, bank_free, shadow_free.signal)
     c_ready = all_of([busy, allowed, job_ready.signal])
@@ -118,11 +119,11 @@ def _loader(m: Module, config: EngineConfig, job_fields: Fields, first_out: Sign
     step.assign(fire)
     done.assign(group_done & last["group"])
     shadow_free.set(first_out, first_out | (group_done & ~exact))
-    bank = m.state(1, "load_bank", reset=0)
-    bank.set(~bank.signal, group_done)
+    bank = m.state(config.bank_bits, "load_bank", reset=0)
+    bank.set(bank.signal + 1, group_done)
 
     job = job_fields.pack(tokens=fields["tokens"], exact=exact, bank=bank.signal)
-    stream, ready = buffered(m, "jobs", group_done, job, BANKS)
+    stream, ready = buffered(m, "jobs", group_done, job, 2)
     job_ready.assign(ready)
     position = const(config.chain_length, index["word"].width) - index["word"]
     return dict(

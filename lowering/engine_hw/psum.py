@@ -9,7 +9,7 @@ only when every engine has what it needs (`control.py`). Cycle by cycle after a 
 """
 
 from lutllm.lowering.circt import Design, Fields, Module, Signal, bits_for, const, credit, loop_nest, mux, pack, select
-from lutllm.lowering.engine import MODES, EngineConfig
+from lutllm.lowering.engine import MODES, OPERAND_BANKS, EngineConfig
 from lutllm.lowering.memory import buffered, ram
 
 ROW_STAGE = 4  # cycles from a beat to its lookup
@@ -28,7 +28,7 @@ def control_fields(config: EngineConfig) -> Fields:
         block_first=1,
         block_last=1,
         group_last=1,
-        operand_bank=1,
+        operand_bank=config.bank_bits,
         table_bank=1,
         mode=2,
         address=bits_for(config.acc_words),
@@ -40,7 +40,7 @@ def control_fields(config: EngineConfig) -> Fields:
 
 def build_fields(config: EngineConfig) -> Fields:
     """A table-building beat: one row of every stage's table."""
-    return Fields(valid=1, row=config.index_bits, first=1, operand_bank=1, table_bank=1)
+    return Fields(valid=1, row=config.index_bits, first=1, operand_bank=config.bank_bits, table_bank=1)
 
 
 def psum_lane(design: Design, config: EngineConfig) -> str:
@@ -119,13 +119,13 @@ def psum_engine(design: Design, config: EngineConfig) -> str:
 
     stages = config.act_stages
     inputs = {"control": control.width, "partial": config.lanes * config.psum_bits, "operand_write": 1}
-    inputs |= {"operand_address": 1 + bits_for(config.tokens), "operand_data": stages * config.operand_width}
-    inputs |= {"shift_write": 1, "shift_bank": 1, "shift_data": 16}
+    inputs |= {"operand_address": config.bank_bits + bits_for(config.tokens), "operand_data": stages * config.operand_width}
+    inputs |= {"shift_write": 1, "shift_bank": config.bank_bits, "shift_data": 16}
     inputs |= {"unit_fire": 1, "unit_kind": KIND_BITS, "unit_last": 1, "unit_data": config.unit_bits}
     outputs = {"control_out": control.width, "sums": config.lanes * config.psum_bits, "unit_ready": 1}
     outputs |= {"codes_push": 1, "rows_push": 1}
     if "built_table" in config.row_sources:
-        inputs |= {"build": build.width, "centroid_write": 1, "centroid_address": 1 + bits_for(config.chain_length)}
+        inputs |= {"build": build.width, "centroid_write": 1, "centroid_address": config.bank_bits + bits_for(config.chain_length)}
         inputs |= {"centroid_data": stages * config.chains * 2 * config.operand_bits}
         outputs |= {"build_out": build.width}
     return design.module("psum_engine", inputs, outputs, body)
@@ -211,7 +211,7 @@ def _row(m: Module, config: EngineConfig, beats: list[dict[str, Signal]], w: _We
     """The 16 row entries of the beat, at the accumulator's scale, in a register at cycle 4."""
     stages, entries, term = config.act_stages, config.row_entries, config.term_bits
     operands = m.output_of(
-        ram(m.design, 2 << bits_for(config.tokens), stages * config.operand_width),
+        ram(m.design, OPERAND_BANKS << bits_for(config.tokens), stages * config.operand_width),
         "operands",
         we=m["operand_write"], wa=m["operand_address"], wd=m["operand_data"],
         re=beats[0]["valid"], ra=pack([beats[0]["token"], beats[0]["operand_bank"]]),
@@ -228,13 +228,13 @@ def _row(m: Module, config: EngineConfig, beats: list[dict[str, Signal]], w: _We
             bank = beats[2]["operand_bank"]
             if build_beats:
                 bank = mux(build_beats[2]["valid"], build_beats[2]["operand_bank"], bank)
-            right = mux(bank, rights[1], rights[0])
+            right = select(rights, bank)
             made = row_builder(m.design, config)
             candidates["built"] = m.output_of(made, f"row_builder_{s}", operand=operand, codebook=codebook, right=right)
         if config.has_tables:
             candidates["table"] = _table(m, config, s, index, beats, build_beats, candidates.get("built"), w)
         rows.append(_chosen(config, beats[3], candidates).chunks(term))
-    left = mux(beats[3]["operand_bank"], lefts[1], lefts[0]).zext(term)
+    left = select(lefts, beats[3]["operand_bank"]).zext(term)
     row = []
     for i in range(entries):
         total = rows[0][i]
@@ -255,7 +255,7 @@ def _chosen(config: EngineConfig, beat: dict[str, Signal], candidates: dict[str,
 def _shifts(m: Module) -> tuple[list[Signal], list[Signal]]:
     """The pair's right and left shift of each operand bank."""
     rights, lefts = [], []
-    for bank in range(2):
+    for bank in range(OPERAND_BANKS):
         mine = m["shift_write"] & m["shift_bank"].eq(bank)
         rights.append(m.reg(m["shift_data"][0:SHIFT_BITS], f"right_{bank}", enable=mine))
         lefts.append(m.reg(m["shift_data"][8 : 8 + SHIFT_BITS], f"left_{bank}", enable=mine))
@@ -280,7 +280,7 @@ def _built_operands(m: Module, config: EngineConfig):  # type: ignore[no-untyped
     centroids = []
     for s, data in enumerate(m["centroid_data"].chunks(width)):
         words = m.output_of(
-            ram(m.design, 2 << position_bits, width), f"centroids_{s}",
+            ram(m.design, OPERAND_BANKS << position_bits, width), f"centroids_{s}",
             we=m["centroid_write"], wa=m["centroid_address"], wd=data, re=beats[0]["valid"], ra=address,
         )
         centroids.append(select(words.chunks(2 * config.operand_bits), chain))
