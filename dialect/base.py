@@ -89,17 +89,18 @@ class LutOp(_Operation):
 
 
 def _check_counts(op: LutOp) -> None:
-    for kind, plural, got in (
-        (ext.OperandDef, "operands", len(op.operation.operands)),
-        (ext.ResultDef, "results", len(op.operation.results)),
+    for kind, what, got in (
+        (ext.OperandDef, "operand", len(op.operation.operands)),
+        (ext.ResultDef, "result", len(op.operation.results)),
     ):
         fields = op.values(kind)
         least = sum(f.variadicity == ext.Variadicity.single for f in fields)
         wanted = f"{least}" if least == len(fields) else f"{least}..{len(fields)}"
         names = ", ".join(f.name for f in fields) or "none"
-        expect(least <= got <= len(fields), f"{wanted} {plural} ({names})", got, f"write the {plural} the op declares")
-    regions, successors = len(op.operation.regions), len(op.operation.successors)
-    expect(regions == 0 and successors == 0, "no regions or successors", regions + successors, "remove them")
+        words = what if wanted == "1" else f"{what}s"
+        expect(least <= got <= len(fields), f"{wanted} {words} ({names})", got, f"write each {what} the op declares")
+    regions = len(op.operation.regions)
+    expect(regions == 0, "no regions", regions, "remove them")
 
 
 def _check_attributes(op: LutOp) -> None:

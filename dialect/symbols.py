@@ -103,7 +103,7 @@ def _check_round(op: LutOp, table: Table) -> None:
     for region in op.w:
         _check_region(table, region.value, "w")
     ports = engine.weight_ports.value
-    expect(len(op.w) == ports, f"{ports} regions in 'w', one a weight port of the engine", len(op.w), "change it")
+    expect(len(op.w) == ports, f"{ports} entries in 'w' (weight_ports of the engine)", len(op.w), "change it")
     sources = [s.value for s in engine.row_sources]
     source = op.row_source.value
     expect(source in sources, f"a row_source of the engine, {', '.join(sources)}", f"'{source}'", "change either")

@@ -1,0 +1,42 @@
+// RUN: lutllm-opt %s --split-input-file --verify-diagnostics
+// Ranges and names of a round.
+
+// expected-error@+1 {{'lut.round' op expected tokens in 1..2147483647, got 0; change it}}
+"lut.round"() {sym_name = "q.0", engine = @engine, linear = "q", row_source = "built_row", tokens = 0,
+    token_offset = 0, outputs = 6, output_offset = 0, pairs = 4, groups = 2, stages = 2, blocks = 2, chunks = 2,
+    block_chunks = 1, shift = 20, x = @q.x, c = @q.c, q = @q.q, y = @q.y, w = [@q.w]} : () -> ()
+
+// -----
+
+// expected-error@+1 {{'lut.round' op expected shift in 0..47, got 48; change it}}
+"lut.round"() {sym_name = "q.0", engine = @engine, linear = "q", row_source = "built_row", tokens = 4,
+    token_offset = 0, outputs = 6, output_offset = 0, pairs = 4, groups = 2, stages = 2, blocks = 2, chunks = 2,
+    block_chunks = 1, shift = 48, x = @q.x, c = @q.c, q = @q.q, y = @q.y, w = [@q.w]} : () -> ()
+
+// -----
+
+// expected-error@+1 {{'lut.round' op expected row_source to be one of stored_table, built_table, built_row, exact_row, got 'best'; change it}}
+"lut.round"() {sym_name = "q.0", engine = @engine, linear = "q", row_source = "best", tokens = 4,
+    token_offset = 0, outputs = 6, output_offset = 0, pairs = 4, groups = 2, stages = 2, blocks = 2, chunks = 2,
+    block_chunks = 1, shift = 20, x = @q.x, c = @q.c, q = @q.q, y = @q.y, w = [@q.w]} : () -> ()
+
+// -----
+
+// expected-error@+1 {{'lut.round' op expected attribute 'c' (a symbol @name) for row_source 'built_row', got none; add it}}
+"lut.round"() {sym_name = "q.0", engine = @engine, linear = "q", row_source = "built_row", tokens = 4,
+    token_offset = 0, outputs = 6, output_offset = 0, pairs = 4, groups = 2, stages = 2, blocks = 2, chunks = 2,
+    block_chunks = 1, shift = 20, x = @q.x, q = @q.q, y = @q.y, w = [@q.w]} : () -> ()
+
+// -----
+
+// expected-error@+1 {{'lut.round' op expected w to be an array of symbols, [@name, ...], got []; change it}}
+"lut.round"() {sym_name = "q.0", engine = @engine, linear = "q", row_source = "built_row", tokens = 4,
+    token_offset = 0, outputs = 6, output_offset = 0, pairs = 4, groups = 2, stages = 2, blocks = 2, chunks = 2,
+    block_chunks = 1, shift = 20, x = @q.x, c = @q.c, q = @q.q, y = @q.y, w = []} : () -> ()
+
+// -----
+
+// expected-error@+1 {{'lut.round' op expected w to be an array of symbols, [@name, ...], got [3]; change it}}
+"lut.round"() {sym_name = "q.0", engine = @engine, linear = "q", row_source = "built_row", tokens = 4,
+    token_offset = 0, outputs = 6, output_offset = 0, pairs = 4, groups = 2, stages = 2, blocks = 2, chunks = 2,
+    block_chunks = 1, shift = 20, x = @q.x, c = @q.c, q = @q.q, y = @q.y, w = [3]} : () -> ()
