@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lutllm.errors import CapacityError
-from lutllm.lowering.circt import Design, Module, Signal, Wire, all_of, bits_for, const, mux, pack
+from lutllm.lowering.circt import Design, Module, Signal, Wire, all_of, bits_for, const, ir, mux, pack
 from lutllm.lowering.memory import fifo
 
 BEATS_BITS = 32
@@ -166,13 +166,14 @@ def _bursts(
     room = const(limit, BEATS_BITS)
     if position_bits:
         room = room - address.signal[word : word + position_bits].zext(BEATS_BITS)
-    last = ~room.ult(left.signal)
-    beats = mux(last, left.signal, room)
+    last = _named(left.signal.compare("ule", _named(room, "beats_to_boundary")), "last_burst")
+    beats = _named(mux(last, left.signal, room), "beats")
     queued = Wire(1)
-    issue = all_of([active.signal, queued.signal, may_issue(beats[0 : bits_for(limit + 1)])])
-    command_ready = ~active.signal | (issue & last)
-    accept = m["command_valid"] & command_ready
-    active.set(mux(accept, m["command_beats"].ne(0), active.signal & ~(issue & last)))
+    issue = _named(all_of([active.signal, queued.signal, may_issue(beats[0 : bits_for(limit + 1)])]), "issue")
+    finished = _named(issue & last, "finished")
+    command_ready = ~active.signal | finished
+    accept = _named(m["command_valid"] & command_ready, "accept")
+    active.set(mux(accept, m["command_beats"].ne(0), active.signal & ~finished))
     step = pack([const(0, word), beats]).zext(64)
     address.set(mux(accept, m["command_address"], address.signal + step), accept | issue)
     left.set(mux(accept, m["command_beats"], left.signal - beats), accept | issue)
@@ -182,6 +183,13 @@ def _bursts(
     channel = dict(valid=out["out_valid"], addr=out["out_data"][0:64], len=out["out_data"][64:72])
     channel |= dict(size=const(word, 3), burst=const(1, 2))
     return _Burst(issue, last, beats[0 : bits_for(limit + 1)], command_ready, active.signal), channel
+
+
+def _named(signal: Signal, name: str) -> Signal:
+    """Keep `name` for the signal in SystemVerilog."""
+    op = signal.value.owner
+    op.attributes["sv.namehint"] = ir.StringAttr.get(name, op.context)
+    return signal
 
 
 def _sticky(m: Module, event: Signal) -> Signal:

@@ -1,15 +1,16 @@
 """hw -> SystemVerilog: one module a file, and `filelist.f`.
 
 In: a `Design` for target `sv`, or hw-level text. Out: files in a directory, the same bytes for the same input. The
-text passes `verilator --lint-only -Wall` with `LINT_WAIVERS` and is read by Yosys 0.23.
+text passes `verilator --lint-only -Wall lint.vlt -F filelist.f` and is read by Yosys 0.23.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from lutllm.lowering.circt import LOWERING_OPTIONS, Design, export_split_verilog, ir
-from lutllm.lowering.hw_to_arc import keep_only, parse_hw, run_steps
+from lutllm.errors import IRError
+from lutllm.lowering.circt import LOWERING_OPTIONS, Design, export_split_verilog, hw, ir
+from lutllm.lowering.hw_to_arc import Port, keep_only, parse_hw, run_steps
 
 # (passes, why they stand here). Each entry runs inside `builtin.module(...)`, in this order.
 PASSES: tuple[tuple[str, str], ...] = (
@@ -23,8 +24,11 @@ PASSES: tuple[tuple[str, str], ...] = (
     ("hw.module(hw-legalize-modules)", "rewrites what the lowering options forbid"),
 )
 
-# Verilator's warnings that are meant, with the reason.
-LINT_WAIVERS: dict[str, str] = {}
+# Verilator warnings that are meant: (rule, files, text of the warning, reason). Written to `lint.vlt`.
+LINT_WAIVERS: tuple[tuple[str, str, str, str], ...] = (
+    ("PINCONNECTEMPTY", "*", "*", "an instance may have outputs its parent does not need"),
+    ("UNUSEDSIGNAL", "*axi_read_*", "*'rlast'*", "the reader counts beats; AXI4 gives the signal all the same"),
+)
 
 
 def hw_to_sv(source: Design | str, top: str, directory: str | Path) -> list[Path]:
@@ -33,8 +37,80 @@ def hw_to_sv(source: Design | str, top: str, directory: str | Path) -> list[Path
     keep_only(module, top)
     module.operation.attributes["circt.loweringOptions"] = ir.StringAttr.get(LOWERING_OPTIONS, module.context)
     run_steps(module, PASSES, "hw to SystemVerilog")
+    for op in module.body.operations:
+        if op.operation.name == "hw.module":
+            _name_signals(op)
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     export_split_verilog(module, str(directory))
+    (directory / "lint.vlt").write_text(lint_configuration())
     names = (directory / "filelist.f").read_text().split()
     return [directory / name for name in names]
+
+
+def hw_ports(source: Design | str, top: str) -> tuple[Port, ...]:
+    """The ports of module `top`; offsets are 0."""
+    for op in parse_hw(source).body.operations:
+        if op.operation.name == "hw.module" and op.attributes["sym_name"].value == top:
+            kind = hw.ModuleType(ir.TypeAttr(op.attributes["module_type"]).value)
+            return tuple(
+                Port(name, 0, ir.IntegerType(type_).width if ir.IntegerType.isinstance(type_) else 1, direction)
+                for names, types, direction in (
+                    (kind.input_names, kind.input_types, "in"),
+                    (kind.output_names, kind.output_types, "out"),
+                )
+                for name, type_ in zip(names, types, strict=True)
+            )
+    raise IRError(f"expected a module named {top!r}, got none")
+
+
+def lint_configuration() -> str:
+    """The waivers as a Verilator configuration file."""
+    lines = ["`verilator_config"]
+    for rule, files, text, reason in LINT_WAIVERS:
+        match = "" if text == "*" else f' -match "{text}"'
+        lines += [f"// {reason}", f'lint_off -rule {rule} -file "{files}"{match}']
+    return "\n".join(lines) + "\n"
+
+
+def _name_signals(module: ir.OpView) -> None:
+    """Name unnamed values after what they feed (register, instance port, output), else the text says `_GEN_7`."""
+    for op in module.regions[0].blocks[0].operations:
+        kind = op.operation.name
+        if kind == "sv.alwaysff":
+            _name_assigned(op)
+        elif kind == "hw.instance":
+            ports = [ir.StringAttr(name).value for name in ir.ArrayAttr(op.attributes["argNames"])]
+            instance = ir.StringAttr(op.attributes["instanceName"]).value
+            for port, operand in zip(ports, op.operands, strict=True):
+                _hint(operand, f"{instance}_{port}")
+        elif kind == "hw.output":
+            for port, operand in zip(_output_names(module), op.operands, strict=True):
+                _hint(operand, f"{port}_value")
+
+
+def _name_assigned(op: ir.OpView) -> list[str]:
+    """Name what registers load and the conditions they load under; returns the registers assigned inside `op`."""
+    assigned: list[str] = []
+    for region in op.regions:
+        for block in region.blocks:
+            for inner in block.operations:
+                if inner.operation.name == "sv.passign":
+                    register = ir.StringAttr(inner.operands[0].owner.attributes["name"]).value
+                    _hint(inner.operands[1], f"{register}_next")
+                    assigned.append(register)
+                else:
+                    assigned += _name_assigned(inner)
+    if op.operation.name == "sv.if" and assigned:
+        _hint(op.operands[0], f"{assigned[0]}_enable")
+    return assigned
+
+
+def _output_names(module: ir.OpView) -> list[str]:
+    return list(hw.ModuleType(ir.TypeAttr(module.attributes["module_type"]).value).output_names)
+
+
+def _hint(value: ir.Value, name: str) -> None:
+    owner = value.owner
+    if not isinstance(owner, ir.Block) and owner.name.startswith("comb.") and "sv.namehint" not in owner.attributes:
+        owner.attributes["sv.namehint"] = ir.StringAttr.get(name, owner.context)

@@ -7,6 +7,7 @@
 from lutllm.simulate.axi_port import AxiTiming, PortTraffic
 from lutllm.simulate.simulator import ArcSimulator, SimulationError, Simulator
 from lutllm.simulate.testbench import Memory, RunResult, TestBench, run_program, run_streams
+from lutllm.simulate.verilator import VerilatorSimulator
 from lutllm.simulate.waveform import Trace
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Simulator",
     "TestBench",
     "Trace",
+    "VerilatorSimulator",
     "run_program",
     "run_streams",
 ]

@@ -103,11 +103,22 @@ class Simulator:
 
 
 class ArcSimulator(Simulator):
-    """A design compiled to machine code in this process. Registers start at 0."""
+    """A design compiled to machine code in this process. Registers and memories start at 0, or as `randomize` left
+    them."""
 
     def __init__(self, model: ArcModel, *, optimize: int = 2) -> None:
         self._engine = _compile(model.llvm_ir, optimize)
         super().__init__(model.layout, self._engine.get_function_address(model.layout.function))
+
+    def randomize(self, seed: int) -> None:
+        """Put random values into every register and memory, as at power-up; `reset` must then be enough."""
+        rng = np.random.default_rng(seed)
+        for state in self.layout.states:
+            cells = rng.integers(0, 256, (max(state.depth, 1), state.bytes), np.uint8)
+            cells[:, -1] &= 0xFF >> (-state.bits % 8)
+            for index, cell in enumerate(cells):
+                start = state.offset + index * state.stride
+                self.state[start : start + state.bytes] = cell
 
 
 _lock = threading.Lock()
