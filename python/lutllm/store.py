@@ -280,7 +280,7 @@ def _check_values(linear: QuantizedLinear) -> None:
     checks = [
         ("codes", int(linear.codes.max()) < s.c_w, f"values below c_w = {s.c_w}"),
         ("weight_codebook", fits(linear.weight_codebook, s.weight_bits), f"{s.weight_bits}-bit values"),
-        ("shifts", int(linear.shifts.min()) >= 0, "values >= 0"),
+        ("shifts", 0 <= int(linear.shifts.min()) and int(linear.shifts.max()) <= 31, "values in 0..31"),
         ("multiplier", int(linear.multiplier.min()) > 0, "values > 0"),
         ("multiplier", fits(linear.multiplier, MULTIPLIER_BITS), f"{MULTIPLIER_BITS}-bit values"),
     ]

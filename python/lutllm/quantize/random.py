@@ -29,8 +29,7 @@ def random_linear(
     """
     if inputs < 2 or inputs % 2 or outputs < 1:
         raise InputError(
-            f"random_linear: expected an even number of inputs >= 2 and outputs >= 1, "
-            f"got {inputs} and {outputs}"
+            f"random_linear: expected an even number of inputs >= 2 and outputs >= 1, got {inputs} and {outputs}"
         )
     rng = np.random.default_rng([seed, inputs, outputs])
     s, pairs = scheme, inputs // 2

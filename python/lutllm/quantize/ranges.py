@@ -46,7 +46,7 @@ def _dot_range(
 def row_range(
     scheme: Scheme, codebook: np.ndarray | None, weight_codebook: np.ndarray, shifts: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Smallest and largest row entry for any input, int64 [P, B, R, c_w]. Rounding is monotonic, so ends map to ends."""
+    """Smallest and largest row entry for any input, int64 [P, B, R, c_w]. Rounding is monotonic: ends map to ends."""
     low, high = _dot_range(scheme, codebook, weight_codebook)
     right, left = (shifts[:, i].astype(np.int64).reshape(-1, *[1] * (low.ndim - 1)) for i in (0, 1))
     low, high = round_shift(low, right), round_shift(high, right)

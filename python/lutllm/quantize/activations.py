@@ -1,0 +1,65 @@
+"""The integer form of a linear's input: recorded statistics in, exponents and codebook out, and tokens as integers."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lutllm import numerics
+from lutllm.quantize.assembly import input_exponents
+from lutllm.quantize.clustering import METRIC, activation_books, coded
+from lutllm.quantize.statistics import InputStatistics
+from lutllm.scheme import Scheme
+
+BOOK_TOKENS = 8192  # tokens a codebook is trained on, spread evenly over the sample
+BOOK_ROUNDS = 12
+
+
+@dataclass(frozen=True)
+class IntegerInput:
+    """`exponents` int8 [P], `codebook` int16 [P, S, c_a, 2] or None; what a scheme makes of one input."""
+
+    scheme: Scheme
+    exponents: np.ndarray
+    codebook: np.ndarray | None
+
+    def integers(self, x: np.ndarray) -> np.ndarray:
+        """Tokens [T, K] as the int16 the hardware reads."""
+        return numerics.quantize(x, np.repeat(self.exponents, 2), self.scheme.x_bits).astype(np.int16)
+
+    def seen(self, x: np.ndarray) -> np.ndarray:
+        """Tokens [T, K] as the linear sees them: rounded and, with a codebook, replaced by centroids. float64."""
+        values = self.integers(x).astype(np.float64)
+        if self.codebook is not None:
+            metric = METRIC[self.scheme.metric]
+            values = _tokens(coded(_points(values), self.codebook.astype(np.float64), metric))
+        return numerics.dequantize(values, np.repeat(self.exponents, 2))
+
+
+def fit_input(scheme: Scheme, statistics: InputStatistics, seed: int) -> IntegerInput:
+    """Exponents from the recorded peaks; for `vq`, S stages of centroids trained on what the stages before leave.
+
+    Centroids are trained in the integer scale of their pair, with the scheme's own metric for assignment, and
+    rounded. With `act_bits` below `x_bits` the exponents are chosen for `act_bits`, since both share them.
+    """
+    bits = scheme.x_bits if scheme.kind == "exact" else scheme.act_bits
+    exponents = input_exponents(statistics.peak, bits)
+    if scheme.kind == "exact":
+        return IntegerInput(scheme, exponents, None)
+    sample = statistics.sample
+    if len(sample) > BOOK_TOKENS:
+        sample = sample[np.linspace(0, len(sample) - 1, BOOK_TOKENS).astype(np.int64)]
+    points = _points(numerics.quantize(sample, np.repeat(exponents, 2), scheme.x_bits).astype(np.float32))
+    seeds = np.random.default_rng(seed).integers(0, 1 << 63, len(points), dtype=np.uint64)
+    books = activation_books(points, scheme.S, scheme.c_a, BOOK_ROUNDS, METRIC[scheme.metric], seeds)
+    integers = numerics.saturate(np.floor(books.astype(np.float64) + 0.5), scheme.act_bits)
+    return IntegerInput(scheme, exponents, integers.astype(np.int16))
+
+
+def _points(x: np.ndarray) -> np.ndarray:
+    """[T, K] to [P, 2, T]."""
+    return np.ascontiguousarray(x.reshape(len(x), -1, 2).transpose(1, 2, 0))
+
+
+def _tokens(points: np.ndarray) -> np.ndarray:
+    """[P, 2, T] to [T, K]."""
+    return np.ascontiguousarray(points.transpose(2, 0, 1).reshape(points.shape[2], -1))

@@ -1,0 +1,209 @@
+"""Codebooks by k-means: points of pairs in, centroids and their indices out. Compiled by numba, deterministic by seed.
+
+Points are two float32 arrays (one a channel), so that the loop over points is vectorised; ties go to the lower
+index, as everywhere in lutllm.
+"""
+
+import numpy as np
+from numba import njit, prange
+
+FAR = np.float32(3.0e38)
+METRIC = {"l2": 0, "chebyshev": 1}
+FAST = {"contract"}
+
+
+@njit(cache=True)
+def uniform(state):
+    """The next number in [0, 1) of a splitmix64 generator whose state is `state[0]`."""
+    state[0] += np.uint64(0x9E3779B97F4A7C15)
+    z = state[0]
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    z = z ^ (z >> np.uint64(31))
+    return np.float64(z >> np.uint64(11)) * 2.0**-53
+
+
+@njit(cache=True, fastmath=FAST)
+def nearest(x, y, cx, cy, metric, best, index):
+    """For each point the distance and the index of its nearest centroid."""
+    n = len(x)
+    for i in range(n):
+        best[i] = FAR
+        index[i] = 0
+    for c in range(len(cx)):
+        ax, ay = cx[c], cy[c]
+        if metric == 0:
+            for i in range(n):
+                dx, dy = x[i] - ax, y[i] - ay
+                d = dx * dx + dy * dy
+                closer = d < best[i]
+                best[i] = d if closer else best[i]
+                index[i] = c if closer else index[i]
+        else:
+            for i in range(n):
+                d = max(abs(x[i] - ax), abs(y[i] - ay))
+                closer = d < best[i]
+                best[i] = d if closer else best[i]
+                index[i] = c if closer else index[i]
+
+
+@njit(cache=True)
+def _draw(mass, state):
+    """An index drawn with probability proportional to `mass`."""
+    total = 0.0
+    for m in mass:
+        total += m
+    left = uniform(state) * total
+    for i in range(len(mass)):
+        left -= mass[i]
+        if left < 0.0:
+            return i
+    return len(mass) - 1
+
+
+@njit(cache=True, fastmath=FAST)
+def spread(x, y, weights, cx, cy, state):
+    """k-means++: fill `cx, cy` with points drawn far from each other."""
+    n = len(x)
+    mass = np.empty(n, np.float32)
+    near = np.full(n, FAR, np.float32)
+    first = _draw(weights, state)
+    cx[0], cy[0] = x[first], y[first]
+    for c in range(1, len(cx)):
+        ax, ay = cx[c - 1], cy[c - 1]
+        for i in range(n):
+            dx, dy = x[i] - ax, y[i] - ay
+            d = dx * dx + dy * dy
+            near[i] = d if d < near[i] else near[i]
+            mass[i] = near[i] * weights[i]
+        at = _draw(mass, state)
+        cx[c], cy[c] = x[at], y[at]
+
+
+@njit(cache=True)
+def means(x, y, weights, index, cx, cy):
+    """Move each centroid to the weighted mean of its points; one without points stays. How many stayed."""
+    count = len(cx)
+    sums = np.zeros((count, 3))
+    for i in range(len(x)):
+        c = index[i]
+        w = np.float64(weights[i])
+        sums[c, 0] += w * x[i]
+        sums[c, 1] += w * y[i]
+        sums[c, 2] += w
+    empty = 0
+    for c in range(count):
+        if sums[c, 2] > 0.0:
+            cx[c] = sums[c, 0] / sums[c, 2]
+            cy[c] = sums[c, 1] / sums[c, 2]
+        else:
+            empty += 1
+    return empty
+
+
+@njit(cache=True)
+def _refill(x, y, weights, index, best, cx, cy):
+    """Put each centroid that has no points on the point that is worst served."""
+    used = np.zeros(len(cx), np.bool_)
+    for c in index:
+        used[c] = True
+    for c in range(len(cx)):
+        if not used[c]:
+            worst = 0
+            for i in range(len(x)):
+                if best[i] * weights[i] > best[worst] * weights[worst]:
+                    worst = i
+            cx[c], cy[c] = x[worst], y[worst]
+            best[worst] = 0.0
+
+
+@njit(cache=True)
+def cluster(x, y, weights, cx, cy, rounds, metric, state, best, index):
+    """k-means++ and `rounds` of Lloyd: fills the centroids and the points' indices."""
+    spread(x, y, weights, cx, cy, state)
+    for _ in range(rounds):
+        nearest(x, y, cx, cy, metric, best, index)
+        if means(x, y, weights, index, cx, cy) > 0:
+            _refill(x, y, weights, index, best, cx, cy)
+    nearest(x, y, cx, cy, metric, best, index)
+
+
+@njit(cache=True)
+def search(x, y, books, metric, best, index, rx, ry):
+    """The hardware's search: stage by stage, each on what the stages before left. `books` [S, c, 2], `index` [S, n]."""
+    rx[:] = x
+    ry[:] = y
+    for s in range(len(books)):
+        cx, cy = books[s, :, 0].copy(), books[s, :, 1].copy()
+        nearest(rx, ry, cx, cy, metric, best, index[s])
+        for i in range(len(rx)):
+            rx[i] -= cx[index[s, i]]
+            ry[i] -= cy[index[s, i]]
+
+
+@njit(cache=True)
+def _refine(x, y, weights, books, rounds, metric, best, index, rx, ry):
+    """Alternate the search with a least-squares update of each stage given the others; keep the best books."""
+    kept = books.copy()
+    least = np.inf
+    tx, ty = np.empty_like(x), np.empty_like(y)
+    for step in range(rounds + 1):
+        search(x, y, books, metric, best, index, rx, ry)
+        loss = 0.0
+        for i in range(len(x)):
+            loss += rx[i] * rx[i] + ry[i] * ry[i]
+        if loss < least:
+            least = loss
+            kept[:] = books
+        if step == rounds:
+            break
+        for s in range(len(books)):
+            cx, cy = books[s, :, 0].copy(), books[s, :, 1].copy()
+            for i in range(len(x)):
+                tx[i] = rx[i] + cx[index[s, i]]
+                ty[i] = ry[i] + cy[index[s, i]]
+            means(tx, ty, weights, index[s], cx, cy)
+            for i in range(len(x)):
+                rx[i] = tx[i] - cx[index[s, i]]
+                ry[i] = ty[i] - cy[index[s, i]]
+            books[s, :, 0] = cx
+            books[s, :, 1] = cy
+    books[:] = kept
+
+
+@njit(cache=True, parallel=True)
+def activation_books(points, stages, count, rounds, metric, seeds):
+    """Codebooks [P, stages, count, 2] of `points` float32 [P, 2, n], one generator a pair."""
+    pairs, _, n = points.shape
+    books = np.zeros((pairs, stages, count, 2), np.float32)
+    for p in prange(pairs):
+        state = np.array([seeds[p]], np.uint64)
+        x, y = points[p, 0], points[p, 1]
+        weights = np.ones(n, np.float32)
+        best, rx, ry = np.empty(n, np.float32), x.copy(), y.copy()
+        index = np.zeros((stages, n), np.int32)
+        cx, cy = np.empty(count, np.float32), np.empty(count, np.float32)
+        for s in range(stages):
+            cluster(rx, ry, weights, cx, cy, rounds, metric, state, best, index[s])
+            books[p, s, :, 0] = cx
+            books[p, s, :, 1] = cy
+            for i in range(n):
+                rx[i] -= cx[index[s, i]]
+                ry[i] -= cy[index[s, i]]
+        if stages > 1:
+            _refine(x, y, weights, books[p], rounds, metric, best, index, rx, ry)
+    return books
+
+
+@njit(cache=True, parallel=True)
+def coded(points, books, metric):
+    """The sum of chosen centroids for `points` float64 [P, 2, n]; exact on integers, so hardware chooses the same."""
+    pairs, _, n = points.shape
+    out = np.empty_like(points)
+    for p in prange(pairs):
+        best, index = np.empty(n), np.empty((books.shape[1], n), np.int32)
+        search(points[p, 0], points[p, 1], books[p], metric, best, index, out[p, 0], out[p, 1])
+        for i in range(n):
+            out[p, 0, i] = points[p, 0, i] - out[p, 0, i]
+            out[p, 1, i] = points[p, 1, i] - out[p, 1, i]
+    return out

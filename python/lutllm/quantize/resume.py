@@ -1,0 +1,113 @@
+"""The output directory of a quantization run: finished linears in, files that survive a kill out.
+
+run.json                  what the run depends on; another model, text, scheme or seed is refused
+parts/NAME.safetensors    a finished linear, complete in itself; gone when the run is
+parameters.safetensors, quantization.json, samples.safetensors    the result, once everything is finished
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from lutllm import store
+from lutllm.errors import InputError
+from lutllm.scheme import QuantizedLinear
+
+RUN = "run.json"
+SAMPLES = "samples.safetensors"
+
+
+class RunDirectory:
+    """Keeps what is finished; with `path` None it keeps nothing and every method does nothing."""
+
+    def __init__(self, path: Path | str | None, identity: dict) -> None:
+        self.path = None if path is None else Path(path)
+        self.identity = identity
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[None]:
+        """Make the directory this run's own until the end of the block."""
+        if self.path is None:
+            yield
+            return
+        try:
+            self._parts.mkdir(parents=True, exist_ok=True)
+            lock = os.open(self.path / ".lock", os.O_CREAT | os.O_RDWR)
+        except OSError as error:
+            raise InputError(
+                f"'{self.path}': expected a directory that can be written, got {error.strerror}"
+            ) from error
+        try:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise InputError(
+                    f"'{self.path}': expected no other run in this directory, got one; wait for it"
+                ) from error
+            for directory in (self.path, self._parts):
+                store.remove_partial(directory)
+            self._check_identity()
+            yield
+        finally:
+            os.close(lock)
+
+    @property
+    def _parts(self) -> Path:
+        assert self.path
+        return self.path / "parts"
+
+    def _check_identity(self) -> None:
+        assert self.path
+        if not (self.path / RUN).exists():
+            store.write_json(self.path / RUN, self.identity)
+            return
+        before = store.read_json(self.path / RUN)
+        for key in sorted({*before, *self.identity}):
+            if before.get(key) != self.identity.get(key):
+                raise InputError(
+                    f"'{self.path}': expected a run with {key} = {_short(before.get(key))}, got "
+                    f"{_short(self.identity.get(key))}; use another directory, or delete this one to start again"
+                )
+
+    def finished(self) -> tuple[dict[str, QuantizedLinear], dict[str, np.ndarray]] | None:
+        """The whole result of an earlier run, if there is one: linears, and samples by input name."""
+        if self.path is None or not (self.path / store.SIDECAR).exists():
+            return None
+        samples = store.load(self.path / SAMPLES)
+        return store.load_linears(self.path), {name: samples[name] for name in samples}
+
+    def get(self, name: str) -> tuple[QuantizedLinear, np.ndarray] | None:
+        """A linear of an interrupted run, and the sample of its input."""
+        if self.path is None:
+            return None
+        part = self._parts / f"{name}.safetensors"
+        if not part.exists():
+            return None
+        linear = store.load_linear(part)
+        sample = store.load(self._parts / f"{linear.input_name}.sample.safetensors")
+        return linear, sample.require(linear.input_name)
+
+    def put(self, linear: QuantizedLinear, sample: np.ndarray) -> None:
+        """Keep a finished linear. The sample goes first: a linear that is there has its sample."""
+        if self.path is None:
+            return
+        store.save(self._parts / f"{linear.input_name}.sample.safetensors", {linear.input_name: sample})
+        store.save_linear(self._parts / f"{linear.name}.safetensors", linear)
+
+    def finish(self, linears: Mapping[str, QuantizedLinear], samples: Mapping[str, np.ndarray]) -> None:
+        """Write the result and drop the parts. `quantization.json` comes last: with it the result is complete."""
+        if self.path is None:
+            return
+        store.save(self.path / SAMPLES, samples)
+        store.save_linears(self.path, linears, run=self.identity)
+        shutil.rmtree(self._parts, ignore_errors=True)
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:28]}...{text[-28:]}"

@@ -1,0 +1,42 @@
+"""What calibration leaves of one linear input: windows of tokens in, peaks, Hessian and a sample of tokens out."""
+
+import numpy as np
+
+from lutllm.errors import InputError
+
+
+class InputStatistics:
+    """Accumulates windows [tokens, channels] of one input.
+
+    `hessian` is the mean of x x^T over all tokens (float64), `peak` the largest |x| of each pair, `sample` the first
+    `sample_tokens` tokens, which bounds the memory whatever the length of the text.
+    """
+
+    def __init__(self, channels: int, sample_tokens: int) -> None:
+        self.tokens = 0
+        self.peak = np.zeros(channels // 2)
+        self._sum = np.zeros((channels, channels))
+        self._room = sample_tokens
+        self._kept: list[np.ndarray] = []
+
+    def add(self, x: np.ndarray) -> None:
+        if x.ndim != 2 or x.shape[1] != len(self._sum):
+            raise InputError(f"calibration window: expected [tokens, {len(self._sum)}], got {list(x.shape)}")
+        wide = x.astype(np.float64)
+        self._sum += wide.T @ wide
+        self.tokens += len(x)
+        self.peak = np.maximum(self.peak, np.abs(wide).reshape(len(x), -1, 2).max(axis=(0, 2)))
+        if self._room > 0:
+            kept = x[: self._room].astype(np.float32)
+            self._kept.append(kept)
+            self._room -= len(kept)
+
+    @property
+    def hessian(self) -> np.ndarray:
+        return self._sum / max(1, self.tokens)
+
+    @property
+    def sample(self) -> np.ndarray:
+        if len(self._kept) > 1:
+            self._kept = [np.concatenate(self._kept)]
+        return self._kept[0]

@@ -1,0 +1,107 @@
+"""lutllm's own quantizer: recorded inputs and float linears in, vector-quantized integer linears out."""
+
+import hashlib
+
+import numpy as np
+
+from lutllm.errors import InputError
+from lutllm.quantize.activations import IntegerInput, fit_input
+from lutllm.quantize.assembly import assemble, row_scale
+from lutllm.quantize.protocol import FloatLinear
+from lutllm.quantize.statistics import InputStatistics
+from lutllm.quantize.weights import damped, fit_weights
+from lutllm.scheme import QuantizedLinear, Scheme
+
+SAMPLE_TOKENS = 16384
+
+
+class VectorQuantizer:
+    """Codebooks for pairs of activations and pairs of weights, with error feedback (see `lutllm.quantize.weights`).
+
+    For exact rows the Hessian is that of the float input. For `vq` it is that of the quantized input x', and the
+    weights are first moved to where they serve x' best: the ridge solution of x W^T = x' W'^T, whose penalty
+    `retarget` (a fraction of the mean Hessian diagonal) pulls towards W; None leaves W alone.
+    """
+
+    def __init__(
+        self,
+        scheme: Scheme,
+        *,
+        seed: int = 0,
+        refits: int = 2,
+        scale_rows: bool = True,
+        feedback: bool = True,
+        retarget: float | None = 0.2,
+        sample_tokens: int = SAMPLE_TOKENS,
+    ) -> None:
+        self.scheme = scheme
+        self.seed = seed
+        self.refits = refits
+        self.scale_rows = scale_rows
+        self.feedback = feedback
+        self.retarget = retarget
+        self.sample_tokens = sample_tokens
+        self._statistics: dict[str, InputStatistics] = {}
+        self._inputs: dict[str, tuple[IntegerInput, np.ndarray, np.ndarray | None]] = {}
+
+    def observe(self, input_name: str, x: np.ndarray) -> None:
+        if input_name not in self._statistics:
+            self._statistics[input_name] = InputStatistics(x.shape[1], self.sample_tokens)
+        self._statistics[input_name].add(x)
+
+    def quantize_linear(self, linear: FloatLinear) -> QuantizedLinear:
+        integers, hessian, cross = self._input(linear.input_name)
+        target = linear.weight.astype(np.float64)
+        if cross is not None:
+            ridge = damped(hessian, self.retarget or 0.0) - hessian
+            target = np.linalg.solve(hessian + ridge, (target @ (cross + ridge)).T).T
+        scale = row_scale(target, self.scale_rows)
+        fitted = fit_weights(
+            target / scale.value[:, None],
+            damped(hessian),
+            self.scheme,
+            row_weights=scale.value**2,
+            seed=self._seed_of(linear.name),
+            refits=self.refits,
+            feedback=self.feedback,
+        )
+        sample = self._statistics[linear.input_name].sample
+        return assemble(
+            name=linear.name,
+            input_name=linear.input_name,
+            scheme=self.scheme,
+            exponents=integers.exponents,
+            codebook=integers.codebook,
+            weight_codebook=fitted.entries,
+            weight_exponents=fitted.exponents,
+            codes=fitted.codes,
+            scale=scale,
+            bias=linear.bias,
+            output_peak=_peak(linear, sample),
+            metadata={"weight_loss": fitted.loss},
+        )
+
+    def _input(self, name: str) -> tuple[IntegerInput, np.ndarray, np.ndarray | None]:
+        """The integer form of an input, the Hessian of what the linear sees, its cross moment with the float input."""
+        if name not in self._statistics:
+            raise InputError(f"'{name}': expected calibration windows of this input before its linears, got none")
+        if name not in self._inputs:
+            statistics = self._statistics[name]
+            integers = fit_input(self.scheme, statistics, self._seed_of(name))
+            hessian, cross = statistics.hessian, None
+            if self.scheme.kind == "vq":
+                sample = statistics.sample.astype(np.float64)
+                seen = integers.seen(sample)
+                hessian = seen.T @ seen / len(seen)
+                cross = sample.T @ seen / len(seen) if self.retarget is not None else None
+            self._inputs[name] = integers, hessian, cross
+        return self._inputs[name]
+
+    def _seed_of(self, name: str) -> int:
+        """A seed of its own for each tensor, so that the order of work does not matter."""
+        return int.from_bytes(hashlib.sha256(f"{self.seed}:{name}".encode()).digest()[:7], "little")
+
+
+def _peak(linear: FloatLinear, sample: np.ndarray) -> float:
+    """The largest |output| on the recorded tokens."""
+    return max(float(np.abs(linear(sample[at : at + 1024])).max()) for at in range(0, len(sample), 1024))
