@@ -329,6 +329,10 @@ class Fields:
         self.widths = widths
         self.width = sum(widths.values())
 
+    def subset(self, *names: str) -> Fields:
+        """A smaller record of some of the fields."""
+        return Fields(**{name: self.widths[name] for name in names})
+
     def pack(self, **values: Signal) -> Signal:
         if set(values) != set(self.widths):
             raise WidthError(f"expected fields {sorted(self.widths)}, got {sorted(values)}")

@@ -18,7 +18,8 @@ ROUND_MAGIC = 0x4C55  # "LU"
 ROUND = Fields(
     magic=16, mode=8, stages=8, shift=8, reserved=8, tokens=16, groups=16, blocks=16, block_chunks=16, last_chunks=16
 )
-COMMAND = Fields(address=64, beats=64)
+# What units are told of a round; each takes the fields it needs.
+UNIT = Fields(mode=2, stages=8, shift=6, tokens=16, groups=16, blocks=16, block_chunks=16, last_chunks=16)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ the beat before it takes the sum from a register, since the RAM still reads the 
 
 from lutllm.lowering.circt import Design, Module, Signal, Wire, bits_for, const, mux, pack
 from lutllm.lowering.engine import EngineConfig
-from lutllm.lowering.engine_hw.psum import control_fields
+from lutllm.lowering.engine_hw.psum import accumulator_fields
 from lutllm.lowering.memory import ram
 
 
@@ -35,13 +35,12 @@ def accumulator_lane(design: Design, config: EngineConfig) -> str:
 def accumulator(design: Design, config: EngineConfig) -> str:
     """In: `control` (a cycle before `sums`), `drain_read` with `drain_bank` and `drain_address`. Out: `drained`, a cycle
     after `drain_read`; `round_done` when a round's last sum is in."""
-    lane, control = accumulator_lane(design, config), control_fields(config)
+    lane, control = accumulator_lane(design, config), accumulator_fields(config)
     address = bits_for(config.acc_words)
 
     def body(m: Module) -> dict[str, Signal]:
         beat = control.unpack(m["control"])
-        now = {n: m.reg(beat[n], f"{n}_q", reset=0 if n == "valid" else None)
-               for n in ("valid", "address", "first_step", "acc_bank", "round_last")}
+        now = {name: m.reg(value, f"{name}_q", reset=0 if name == "valid" else None) for name, value in beat.items()}
         same = now["address"].eq(beat["address"]) & now["acc_bank"].eq(beat["acc_bank"])
         forward = m.reg(now["valid"] & same, "forward")
         shared = dict(add=now["valid"], first=now["first_step"], forward=forward, bank=now["acc_bank"])

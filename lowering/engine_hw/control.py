@@ -21,11 +21,13 @@ from lutllm.lowering.circt import (
     loop_nest,
     mux,
 )
-from lutllm.lowering.engine import MODES, OPERAND_BANKS, ROUND, EngineConfig
+from lutllm.lowering.engine import MODES, OPERAND_BANKS, UNIT, EngineConfig
 from lutllm.lowering.engine_hw.front import held_round
 from lutllm.lowering.engine_hw.psum import CODEBOOK_DEPTH, build_fields, control_fields
 
 TABLE_BANKS = ACC_BANKS = 2
+ROUND = UNIT.subset("mode", "stages", "tokens", "groups", "blocks", "block_chunks", "last_chunks")
+BUILD_ROUND = UNIT.subset("mode", "stages", "groups", "blocks")
 BUILD_LATENCY = 4  # cycles from a build beat until the head may count on its row
 
 
@@ -73,7 +75,7 @@ def psum_control(design: Design, config: EngineConfig) -> str:
     inputs |= {"group_ready": 1, "acc_free": 1}
     outputs = {"round_ready": 1, "control": control.width}
     if builds:
-        inputs |= {"build_round_valid": 1, "build_round_data": ROUND.width, "centroids_ready": 1}
+        inputs |= {"build_round_valid": 1, "build_round_data": BUILD_ROUND.width, "centroids_ready": 1}
         outputs |= {"build_round_ready": 1, "build": build.width}
     return design.module("psum_control", inputs, outputs, body)
 
@@ -94,7 +96,7 @@ class _Walk:
 
     def __init__(self, m: Module, issue: Signal) -> None:
         done = Wire(1)
-        self.busy, f, self.ready = held_round(m, "lookup", done.signal)
+        self.busy, f, self.ready = held_round(m, "lookup", ROUND, done.signal)
         self.fields = f
         levels = [("group", f["groups"]), ("stage", f["stages"]), ("block", f["blocks"])]
         index, last = loop_nest(m, issue, [*levels, ("chunk", chunks_of_block(f)), ("token", f["tokens"])])
@@ -131,7 +133,7 @@ def _lookup_beat(m: Module, config: EngineConfig, walk: _Walk, issue: Signal) ->
         block_first=walk.block_first,
         block_last=walk.block_last,
         group_last=walk.group_last,
-        mode=walk.fields["mode"][0:2],
+        mode=walk.fields["mode"],
         address=address.signal,
         first_step=walk.first_step,
         round_last=walk.round_last,
@@ -144,7 +146,7 @@ def _build_walk(
 ) -> tuple[dict[str, Signal], Signal, Signal, Signal]:
     """The table-building loops; returns (beat, table started, table finished, round ready)."""
     step, done = Wire(1), Wire(1)
-    busy, f, ready = held_round(m, "build", done.signal, stream="build_round", mode="built_table")
+    busy, f, ready = held_round(m, "build", BUILD_ROUND, done.signal, stream="build_round", mode="built_table")
     levels = [("build_group", f["groups"]), ("build_stage", f["stages"]), ("build_block", f["blocks"])]
     index, last = loop_nest(m, step.signal, [*levels, ("build_row", const(config.centroids, 16))])
     first = index["build_row"].eq(0)

@@ -20,11 +20,13 @@ from lutllm.lowering.circt import (
     mux,
     pack,
 )
-from lutllm.lowering.engine import MODES, OPERAND_BANKS, ROUND, EngineConfig
+from lutllm.lowering.engine import MODES, OPERAND_BANKS, UNIT, EngineConfig
 from lutllm.lowering.engine_hw.search import bpcsu, search_latency
 from lutllm.lowering.memory import buffered
 
 EXACT = MODES.index("exact_row")
+SHIFT_BITS = 5  # a pair's right or left shift; 8 bits each in memory
+ROUND = UNIT.subset("mode", "tokens", "groups")
 
 
 def front_end(design: Design, config: EngineConfig) -> str:
@@ -62,7 +64,7 @@ def front_end(design: Design, config: EngineConfig) -> str:
             group_ready=m.reg(valid & tag[1], "group_ready", reset=0),
             shift_write=loaded["shift_write"],
             shift_bank=loaded["bank"],
-            shift_data=m["c_data"][0 : config.pairs * 16],
+            shift_data=pack([pair[0:SHIFT_BITS] for pair in m["c_data"][0 : config.pairs * 16].chunks(8)]),
             centroid_write=loaded["shift_in"],
             centroid_address=pack([loaded["position"], loaded["bank"]]),
             centroid_data=m["c_data"][0 : config.pairs * share],
@@ -74,7 +76,7 @@ def front_end(design: Design, config: EngineConfig) -> str:
     inputs |= {"x_valid": 1, "x_data": words["x"], "bank_free": 1}
     outputs = {"round_ready": 1, "c_ready": 1, "x_ready": 1, "operand_write": 1, "operand_address": bank_token}
     outputs |= {"operand_data": config.pairs * config.act_stages * config.operand_width, "group_ready": 1}
-    outputs |= {"shift_write": 1, "shift_bank": config.bank_bits, "shift_data": config.pairs * 16, "centroid_write": 1}
+    outputs |= {"shift_write": 1, "shift_bank": config.bank_bits, "shift_data": config.pairs * 2 * SHIFT_BITS, "centroid_write": 1}
     outputs |= {"centroid_address": config.bank_bits + position_bits}
     outputs |= {"centroid_data": config.pairs * config.act_stages * config.chains * 2 * config.operand_bits}
     outputs |= {"centroids_ready": 1}
@@ -82,24 +84,24 @@ def front_end(design: Design, config: EngineConfig) -> str:
 
 
 def held_round(
-    m: Module, name: str, done: Signal, *, stream: str = "round", mode: str | None = None
+    m: Module, name: str, record: Fields, done: Signal, *, stream: str = "round", mode: str | None = None
 ) -> tuple[Signal, dict[str, Signal], Signal]:
-    """Take a round from `stream` and hold it until `done`; returns (busy, its fields, ready).
+    """Take a round (`record`) from `stream` and hold it until `done`; returns (busy, its fields, ready).
 
     With `mode`, rounds of other modes are dropped.
     """
     busy = m.state(1, f"{name}_busy", reset=0)
-    data = m[f"{stream}_data"]
+    given = record.unpack(m[f"{stream}_data"])
     take = m[f"{stream}_valid"] & ~busy.signal
-    wanted = take if mode is None else take & ROUND.unpack(data)["mode"].eq(MODES.index(mode))
-    fields = ROUND.unpack(m.reg(data, f"{name}_round", enable=take))
+    wanted = take if mode is None else take & given.pop("mode").eq(MODES.index(mode))
+    fields = {field: m.reg(value, f"{name}_{field}", enable=take) for field, value in given.items()}
     busy.set(wanted | (busy.signal & ~done))
     return busy.signal, fields, ~busy.signal
 
 
 def _loader(m: Module, config: EngineConfig, job_fields: Fields, first_out: Signal) -> dict[str, Signal]:
     step, done, job_ready = Wire(1), Wire(1), Wire(1)
-    busy, fields, round_ready = held_round(m, "loader", done.signal)
+    busy, fields, round_ready = held_round(m, "loader", ROUND, done.signal)
     exact = fields["mode"].eq(EXACT)
     words = mux(exact, const(1, 16), const(1 + config.chain_length, 16))
     index, last = loop_nest(m, step.signal, [("group", fields["groups"]), ("word", words)])

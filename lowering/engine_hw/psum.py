@@ -10,13 +10,13 @@ only when every engine has what it needs (`control.py`). Cycle by cycle after a 
 
 from lutllm.lowering.circt import Design, Fields, Module, Signal, bits_for, const, credit, loop_nest, mux, pack, select
 from lutllm.lowering.engine import MODES, OPERAND_BANKS, EngineConfig
-from lutllm.lowering.memory import buffered, ram
+from lutllm.lowering.engine_hw.front import SHIFT_BITS
+from lutllm.lowering.memory import Stream, buffered, ram
 
 ROW_STAGE = 4  # cycles from a beat to its lookup
 KINDS = ("codes", "codebook", "table")  # of a weight unit
 KIND_BITS = 2
 CODEBOOK_DEPTH = 4
-SHIFT_BITS = 5
 
 
 def control_fields(config: EngineConfig) -> Fields:
@@ -41,6 +41,11 @@ def control_fields(config: EngineConfig) -> Fields:
 def build_fields(config: EngineConfig) -> Fields:
     """A table-building beat: one row of every stage's table."""
     return Fields(valid=1, row=config.index_bits, first=1, operand_bank=config.bank_bits, table_bank=1)
+
+
+def accumulator_fields(config: EngineConfig) -> Fields:
+    """What of a lookup beat the accumulator needs."""
+    return control_fields(config).subset("valid", "address", "first_step", "acc_bank", "round_last")
 
 
 def psum_lane(design: Design, config: EngineConfig) -> str:
@@ -120,7 +125,7 @@ def psum_engine(design: Design, config: EngineConfig) -> str:
     stages = config.act_stages
     inputs = {"control": control.width, "partial": config.lanes * config.psum_bits, "operand_write": 1}
     inputs |= {"operand_address": config.bank_bits + bits_for(config.tokens), "operand_data": stages * config.operand_width}
-    inputs |= {"shift_write": 1, "shift_bank": config.bank_bits, "shift_data": 16}
+    inputs |= {"shift_write": 1, "shift_bank": config.bank_bits, "shift_data": 2 * SHIFT_BITS}
     inputs |= {"unit_fire": 1, "unit_kind": KIND_BITS, "unit_last": 1, "unit_data": config.unit_bits}
     outputs = {"control_out": control.width, "sums": config.lanes * config.psum_bits, "unit_ready": 1}
     outputs |= {"codes_push": 1, "rows_push": 1}
@@ -134,9 +139,9 @@ def psum_engine(design: Design, config: EngineConfig) -> str:
 class _Weights:
     """The weight buffers' ends: code and codebook streams, the stored-table writes, and what the distributor sees."""
 
-    codes: object
+    codes: Stream
     codes_pop: Signal
-    codebook: object
+    codebook: Stream
     table_write: Signal
     table_address: Signal
     table_stage: Signal
@@ -258,7 +263,7 @@ def _shifts(m: Module) -> tuple[list[Signal], list[Signal]]:
     for bank in range(OPERAND_BANKS):
         mine = m["shift_write"] & m["shift_bank"].eq(bank)
         rights.append(m.reg(m["shift_data"][0:SHIFT_BITS], f"right_{bank}", enable=mine))
-        lefts.append(m.reg(m["shift_data"][8 : 8 + SHIFT_BITS], f"left_{bank}", enable=mine))
+        lefts.append(m.reg(m["shift_data"][SHIFT_BITS:], f"left_{bank}", enable=mine))
     return rights, lefts
 
 

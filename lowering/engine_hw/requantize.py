@@ -19,7 +19,7 @@ from lutllm.lowering.circt import (
     pack,
     select,
 )
-from lutllm.lowering.engine import ROUND, EngineConfig
+from lutllm.lowering.engine import UNIT, EngineConfig
 from lutllm.lowering.engine_hw.control import chunks_of_block
 from lutllm.lowering.engine_hw.front import held_round
 from lutllm.lowering.memory import buffered
@@ -28,6 +28,7 @@ PARAMETER_BITS = 32  # bias, then multiplier (16 used), for each output
 MULTIPLIER_BITS = 16
 SHIFT_BITS = 6
 OUT_BITS = 32  # a result in memory, sign-extended
+ROUND = UNIT.subset("shift", "tokens", "blocks", "block_chunks", "last_chunks")
 LATENCY = 5  # cycles from reading a sum to its result
 FIFO_DEPTH = 16
 
@@ -60,7 +61,7 @@ def requantizer(design: Design, config: EngineConfig) -> str:
 
     def body(m: Module) -> dict[str, Signal]:
         issue, done = Wire(1), Wire(1)
-        busy, f, ready = held_round(m, "drain", done.signal)
+        busy, f, ready = held_round(m, "drain", ROUND, done.signal)
         levels = [("block", f["blocks"]), ("chunk", chunks_of_block(f)), ("part", const(parts, 16))]
         index, last = loop_nest(m, issue.signal, [*levels, ("token", f["tokens"])])
         round_first = all_of([i.eq(0) for i in index.values()])
@@ -79,13 +80,15 @@ def requantizer(design: Design, config: EngineConfig) -> str:
 
         part = m.reg(index["part"][0 : bits_for(parts)], "part_q")
         taken = select(m["drained"].chunks(config.requant_lanes * config.acc_bits), part)
-        parameters = m.reg(m["q_data"], "parameters", enable=issue.signal).chunks(2 * PARAMETER_BITS)
-        shift = m.reg(f["shift"][0:SHIFT_BITS], "shift_q", enable=delay(m, issue.signal, 1, "issued", reset=0))
+        used = PARAMETER_BITS + MULTIPLIER_BITS
+        given = pack([word[0:used] for word in m["q_data"].chunks(2 * PARAMETER_BITS)])
+        parameters = m.reg(given, "parameters", enable=issue.signal).chunks(used)
+        shift = m.reg(f["shift"], "shift_q", enable=delay(m, issue.signal, 1, "issued", reset=0))
         shift = delay(m, shift, 2, "shift_late")
         results = []
         for i, acc in enumerate(taken.chunks(config.acc_bits)):
-            bias, rest = parameters[i][0:PARAMETER_BITS], parameters[i][PARAMETER_BITS:]
-            inputs = dict(acc=acc, bias=bias, multiplier=rest[0:MULTIPLIER_BITS], shift=shift)
+            bias, multiplier = parameters[i][0:PARAMETER_BITS], parameters[i][PARAMETER_BITS:]
+            inputs = dict(acc=acc, bias=bias, multiplier=multiplier, shift=shift)
             results.append(m.output_of(lane, f"lane_{i}", **inputs))
         valid = delay(m, issue.signal, LATENCY, "valid", reset=0)
         out, _ = buffered(m, "results", valid, pack(results), FIFO_DEPTH)

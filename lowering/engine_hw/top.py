@@ -6,15 +6,15 @@ m_axi_w0.. (weights) and the write master m_axi_y (results). Every output comes 
 """
 
 from lutllm.lowering.axi import READ_MASTER, WRITE_MASTER, axi_read_stream, axi_write_stream
-from lutllm.lowering.circt import Design, Module, Signal, Wire, all_of, any_of, const, delay, pack
+from lutllm.lowering.circt import Design, Fields, Module, Signal, Wire, all_of, any_of, const, delay, pack
 from lutllm.lowering.engine import DESCRIPTOR_PORT_BITS, READ_STREAMS, ROUND, EngineConfig
 from lutllm.lowering.engine_hw.accumulate import accumulator
-from lutllm.lowering.engine_hw.control import psum_control
-from lutllm.lowering.engine_hw.front import front_end
-from lutllm.lowering.engine_hw.psum import ROW_STAGE, control_fields, psum_engine
-from lutllm.lowering.engine_hw.requantize import requantizer
+from lutllm.lowering.engine_hw import control as head_unit
+from lutllm.lowering.engine_hw import front as front_unit
+from lutllm.lowering.engine_hw import requantize as drain_unit
+from lutllm.lowering.engine_hw import weights as weight_unit
+from lutllm.lowering.engine_hw.psum import ROW_STAGE, accumulator_fields, control_fields, psum_engine
 from lutllm.lowering.engine_hw.sequencer import sequencer
-from lutllm.lowering.engine_hw.weights import weight_distributor
 from lutllm.lowering.engine_hw.words import beats_to_words, words_to_beats
 from lutllm.lowering.memory import Stream, buffered
 
@@ -75,8 +75,10 @@ class _Top:
         self.units_ready.append(ready)
         return stream
 
-    def _round(self, name: str) -> Stream:
-        return self._queue(f"{name}_rounds", self.descriptor.signal[0 : ROUND.width])
+    def _round(self, name: str, record: Fields) -> Stream:
+        """A unit's queue of rounds: the fields of `record`."""
+        fields = ROUND.unpack(self.descriptor.signal[0 : ROUND.width])
+        return self._queue(f"{name}_rounds", record.pack(**{n: fields[n][0:w] for n, w in record.widths.items()}))
 
     def _command(self, name: str, place: int) -> tuple[Signal, Signal, Wire]:
         """(valid, address and beats, ready) of a stream's transfers."""
@@ -115,7 +117,11 @@ class _Top:
         m, config, design = self.m, self.config, self.m.design
         bank_free, group_ready, acc_free = Wire(1), Wire(1), Wire(1)
         front = self._unit(
-            front_end(design, config), "front", {"c": words["c"], "x": words["x"]}, bank_free=bank_free.signal
+            front_unit.front_end(design, config),
+            "front",
+            front_unit.ROUND,
+            {"c": words["c"], "x": words["x"]},
+            bank_free=bank_free.signal,
         )
         codes_push, rows_push = Wire(config.pairs), Wire(config.pairs)
         head_inputs = dict(codes_push=codes_push.signal, rows_push=rows_push.signal, group_ready=group_ready.signal)
@@ -123,9 +129,14 @@ class _Top:
         streams = {}
         if builds:
             head_inputs["centroids_ready"] = front["centroids_ready"]
-            streams = {"build_round": self._round("build")}
+            streams = {"build_round": self._round("build", head_unit.BUILD_ROUND)}
         head = self._unit(
-            psum_control(design, config), "control", streams, acc_free=acc_free.signal, **head_inputs
+            head_unit.psum_control(design, config),
+            "head",
+            head_unit.ROUND,
+            streams,
+            acc_free=acc_free.signal,
+            **head_inputs,
         )
         group_ready.assign(front["group_ready"])
         control, sums, pushes = self._chain(front, head, weights)
@@ -133,17 +144,22 @@ class _Top:
         rows_push.assign(pack([push["rows_push"] for push in pushes]))
 
         # The chain's control runs ROW_STAGE cycles ahead of its sums; the accumulator wants to be one ahead.
-        control = delay(m, control, ROW_STAGE - 1, "control_late", reset=0)
         beat = control_fields(config).unpack(control)
+        late = control_fields(config).subset(*accumulator_fields(config).widths, "group_last")
+        control = late.pack(**{name: beat[name] for name in late.widths})
+        beat = late.unpack(delay(m, control, ROW_STAGE - 1, "control_late", reset=0))
         bank_free.assign(m.reg(beat["valid"] & beat["group_last"], "bank_free", reset=0))
         made = accumulator(design, config)
         drain = {name: Wire(width) for name, width in design.modules[made].inputs.items() if name.startswith("drain")}
         inputs = {name: wire.signal for name, wire in drain.items()}
-        acc = m.instance(made, "accumulator", rst=self.datapath_rst, control=control, sums=sums, **inputs)
+        wanted = accumulator_fields(config)
+        inputs["control"] = wanted.pack(**{name: beat[name] for name in wanted.widths})
+        acc = m.instance(made, "accumulator", rst=self.datapath_rst, sums=sums, **inputs)
         y_ready = Wire(1)
         out = self._unit(
-            requantizer(design, config),
+            drain_unit.requantizer(design, config),
             "requantizer",
+            drain_unit.ROUND,
             {"q": words["q"]},
             round_done=acc["round_done"],
             drained=acc["drained"],
@@ -154,9 +170,9 @@ class _Top:
         acc_free.assign(out["acc_free"])
         self._writer(Stream(out["y_valid"], out["y_data"], y_ready), y_place)
 
-    def _unit(self, module: str, name: str, streams: dict[str, Stream], **inputs: Signal) -> dict[str, Signal]:
+    def _unit(self, module: str, name: str, record: Fields, streams: dict[str, Stream], **inputs: Signal) -> dict[str, Signal]:
         """An instance with a queue of rounds and the given input streams."""
-        streams = {"round": self._round(name), **streams}
+        streams = {"round": self._round(name, record), **streams}
         for prefix, stream in streams.items():
             inputs |= {f"{prefix}_valid": stream.valid, f"{prefix}_data": stream.data}
         inputs = {port: signal for port, signal in inputs.items() if port in self.m.design.modules[module].inputs}
@@ -177,7 +193,11 @@ class _Top:
         for port, stream in enumerate(weights):
             all_ready = Wire(1)
             feed = self._unit(
-                weight_distributor(m.design, config), f"distribute_{port}", {"w": stream}, all_ready=all_ready.signal
+                weight_unit.weight_distributor(m.design, config),
+                f"distribute_{port}",
+                weight_unit.ROUND,
+                {"w": stream},
+                all_ready=all_ready.signal,
             )
             units += [(feed, unit) for unit in stream.data.chunks(config.unit_bits)]
             ready_wires.append(all_ready)
@@ -189,7 +209,8 @@ class _Top:
             inputs["operand_address"] = front["operand_address"]
             inputs["operand_data"] = front["operand_data"][i * operand : (i + 1) * operand]
             inputs |= dict(shift_write=front["shift_write"], shift_bank=front["shift_bank"])
-            inputs["shift_data"] = front["shift_data"][i * 16 : (i + 1) * 16]
+            shifts = 2 * front_unit.SHIFT_BITS
+            inputs["shift_data"] = front["shift_data"][i * shifts : (i + 1) * shifts]
             if build is not None:
                 inputs |= dict(build=build, centroid_write=front["centroid_write"])
                 inputs["centroid_address"] = front["centroid_address"]

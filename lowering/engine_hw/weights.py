@@ -5,10 +5,12 @@ stored tables), then each chunk's codes.
 """
 
 from lutllm.lowering.circt import Design, Module, Signal, Wire, all_of, const, loop_nest, mux
-from lutllm.lowering.engine import MODES, ROUND, EngineConfig
+from lutllm.lowering.engine import MODES, UNIT, EngineConfig
 from lutllm.lowering.engine_hw.control import chunks_of_block
 from lutllm.lowering.engine_hw.front import held_round
 from lutllm.lowering.engine_hw.psum import KIND_BITS, KINDS
+
+ROUND = UNIT.subset("mode", "stages", "groups", "blocks", "block_chunks", "last_chunks")
 
 
 def weight_distributor(design: Design, config: EngineConfig) -> str:
@@ -16,7 +18,7 @@ def weight_distributor(design: Design, config: EngineConfig) -> str:
 
     def body(m: Module) -> dict[str, Signal]:
         done = Wire(1)
-        busy, f, ready = held_round(m, "weights", done.signal)
+        busy, f, ready = held_round(m, "weights", ROUND, done.signal)
         stored = f["mode"].eq(MODES.index("stored_table"))
         rows = mux(stored, const(config.table_units, 16), const(config.codebook_units, 16))
         chunks = chunks_of_block(f)

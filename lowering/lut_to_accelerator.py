@@ -1,0 +1,102 @@
+"""lut -> accelerator: decomposed linears become an engine, a memory map and rounds. See `schedule.py` for the placing."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from math import prod
+from typing import ClassVar
+
+from lutllm import dialect
+from lutllm.bindings import ir
+from lutllm.errors import CapacityError, InputError
+from lutllm.lowering.program import Program
+from lutllm.lowering.schedule import Layer, engine_for, schedule
+from lutllm.lowering.targets import find_target
+from lutllm.passes import Pass
+from lutllm.passes.walk import ops_in
+
+ENGINE = "engine"
+_MAX_GROUPS = (1 << 16) - 1
+
+
+@dataclass(frozen=True)
+class LutToAccelerator(Pass):
+    """Place every decomposed linear on one engine: rounds, memory map and the engine's parameters.
+
+    Functions must hold decomposed linears only. `target` names the engine; `tokens` is the number of tokens where the
+    IR leaves it dynamic.
+    """
+
+    name: ClassVar[str] = "lut-to-accelerator"
+    anchor: ClassVar[str | None] = "builtin.module"
+    target: str = "small"
+    tokens: int = 16
+
+    def __post_init__(self) -> None:
+        find_target(self.target)
+        if self.tokens < 1:
+            raise InputError(f"expected tokens >= 1, got {self.tokens}")
+
+    def run(self, op: ir.Operation) -> None:
+        target = find_target(self.target)
+        self._check_functions(op)
+        found = [(end, self._layer(end)) for end in ops_in(op, dialect.RequantizeOp)]
+        layers = [layer for _, layer in found]
+        try:
+            engine = engine_for([layer.scheme for layer in layers], target.engine) if layers else target.engine
+            program = schedule(layers, engine, target.memory_bytes)
+        except CapacityError as problem:
+            at = next((end for end, layer in found if problem.message.startswith(layer.name)), op)
+            self.fail(at, f"cannot be scheduled: {problem.message}")
+        locations = {layer.name: end.location for end, layer in found}
+        body = op.regions[0].blocks[0]
+        for old in list(body.operations):
+            old.operation.erase()
+        with ir.InsertionPoint(body), op.location:
+            write_program(program, locations)
+
+    def _check_functions(self, op: ir.Operation) -> None:
+        for function in ops_in(op, ir.OpView):
+            dialect_name = function.operation.name.split(".")[0]
+            if dialect_name not in ("builtin", "func", "ml_program", "lut"):
+                self.fail(function, "expected functions of lut ops only, got another dialect's; extract the linears first")
+            if function.operation.name == "lut.linear":
+                self.fail(function, "expected decomposed linears, got lut.linear; run lut-decompose first")
+
+    def _layer(self, end: dialect.RequantizeOp) -> Layer:
+        """The linear that ends in requantizer `end`."""
+        lookup = self._producer(self._producer(end, "lut.prefix_sum"), "lut.table_lookup")
+        rows = lookup.operation.operands[0].owner.operation.opview
+        source = rows.operation.name.removeprefix("lut.")
+        scheme = dialect.scheme_of(rows.scheme)
+        if source not in scheme.row_sources:
+            self.fail(rows, f"expected a row source of {scheme.kind} schemes, got {source}")
+        x = (rows if source == "exact_row" else self._producer(rows, "lut.centroid_search")).operation.operands[0]
+        shape = ir.RankedTensorType(x.type).shape
+        tokens = self.tokens if any(s < 0 for s in shape[:-1]) else prod(shape[:-1])
+        name = ir.FlatSymbolRefAttr(lookup.operation.attributes["codes"]).value.removesuffix(".codes")
+        outputs = ir.RankedTensorType(end.operation.results[0].type).shape[-1]
+        return Layer(name, shape[-1] // 2, outputs, tokens, scheme, source, end.shift.value)
+
+    def _producer(self, op: ir.OpView, name: str) -> ir.OpView:
+        """The op named `name` that gives `op` its first operand."""
+        owner = op.operation.operands[0].owner
+        got = "a block argument" if isinstance(owner, ir.Block) else owner.operation.name
+        if got != name:
+            self.fail(op, f"expected its operand to come from {name}, got {got}; run lut-decompose on whole linears")
+        return owner.operation.opview
+
+
+def write_program(program: Program, locations: dict[str, ir.Location]) -> None:
+    """Build the program's ops at the insertion point; a round carries the location of its linear."""
+    config = program.engine.to_dict()
+    named = {key: config.pop(key) for key in ("metric", "row_sources", "port_bits")}
+    dialect.engine(ENGINE, **named, **config, max_groups=_MAX_GROUPS)
+    for region in program.regions.values():
+        placed = asdict(region)
+        with locations.get(region.source, ir.Location.unknown()):
+            dialect.region(placed.pop("name"), **placed)
+    for round_ in program.rounds:
+        with locations[round_.linear]:
+            values = asdict(round_)
+            dialect.round_(values.pop("name"), engine=ENGINE, **values)
