@@ -156,6 +156,13 @@ def _sizes(value: ir.Value) -> tuple[list[int | None], str] | None:
     return [None if size == "?" else int(size) for size in match[1].split(",") if size], match[2]
 
 
+def _known(value: ir.Value) -> tuple[list[int | None], str]:
+    """As `_sizes`, of a value that `not_convertible` has looked at."""
+    found = _sizes(value)
+    assert found is not None
+    return found
+
+
 class _Rewriter:
     """Converts linears of one module, sharing what several of them need."""
 
@@ -168,7 +175,7 @@ class _Rewriter:
         self._check(op, spec)
         self._declare(spec)
         x = self._quantize(op, spec)
-        element = _sizes(op.results[0])[1]  # type: ignore[index]  (checked by not_convertible)
+        element = _known(op.results[0])[1]
         with ir.InsertionPoint(op), op.location:
             y = dialect.linear(
                 x,
@@ -187,7 +194,7 @@ class _Rewriter:
             _erase_unused(value)
 
     def _check(self, op: ir.Operation, spec: LinearSpec) -> None:
-        outputs, inputs = _sizes(op.operands[1])[0]  # type: ignore[index]
+        outputs, inputs = _known(op.operands[1])[0]
         if (inputs, outputs) != (2 * spec.pairs, spec.outputs):
             _fail(
                 op,
@@ -207,7 +214,7 @@ class _Rewriter:
         x = op.operands[0]
         key = (x, spec.exponents, spec.scheme.x_bits)
         if key not in self._quantized:
-            sizes, element = _sizes(x)  # type: ignore[misc]
+            sizes, element = _known(x)
             shape = "x".join("?" if size is None else str(size) for size in sizes)
             name = ir.Location.name(spec.input_name, childLoc=_source(op.location))
             with ir.InsertionPoint(op), name:

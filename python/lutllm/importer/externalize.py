@@ -14,7 +14,7 @@ from lutllm.errors import LutllmError
 from lutllm.importer.torch_locations import module_path, node_location, position
 
 
-class Externalize(fx_importer.FxImporterHooks):
+class Externalize(fx_importer.FxImporterHooks):  # type: ignore[name-defined]  # (lazy import)
     """Gives every parameter, buffer and tensor constant a global; `tensors` holds them by symbol name."""
 
     def __init__(self, names: dict[str, str]) -> None:
@@ -61,7 +61,7 @@ class Externalize(fx_importer.FxImporterHooks):
             return ir.Operation.create("torch_c.from_builtin_tensor", results=[result], operands=[load.result]).result
 
 
-class LocatedContext(fx_importer.ContextCache):
+class LocatedContext(fx_importer.ContextCache):  # type: ignore[name-defined]  # (lazy import)
     """The importer's per-context cache, with locations that name the PyTorch module."""
 
     __slots__ = ("_aliases", "_prefix")

@@ -1,4 +1,4 @@
-"""The two steps of an import: module to exported program, program to torch-level IR. One located error if a step fails."""
+"""The steps of an import: module to exported program, to MLIR, to torch-level IR. A step that fails is one error."""
 
 from __future__ import annotations
 
@@ -12,7 +12,15 @@ from typing import Any
 import torch
 
 from lutllm import dialect
-from lutllm.bindings import capture_diagnostics, fx_decomp_util, fx_importer, ir, load_torch_dialects, passmanager
+from lutllm.bindings import (
+    capture_diagnostics,
+    fx_decomp_util,
+    fx_importer,
+    ir,
+    load_torch_dialects,
+    passmanager,
+    source_position,
+)
 from lutllm.errors import LutllmError
 from lutllm.importer.externalize import Externalize, LocatedContext, canonical_names, canonical_paths
 from lutllm.importer.torch_locations import module_path, position, raised_at
@@ -67,30 +75,67 @@ def lower_to_torch(
     program: Any, module: torch.nn.Module, prefix: str, function: str
 ) -> tuple[ir.Module, dict[str, torch.Tensor]]:
     """Import the exported program, then run torch-mlir's clean-up to value semantics; (IR, tensor of each global)."""
+    imported, tensors = import_program(program, module, prefix, function)
+    passes = _PIPELINE.format(legal=",".join(f"aten.{name}" for name in KEPT))
+    with imported.context, capture_diagnostics(imported.context) as seen:
+        unknown = unknown_ops(imported)
+        try:
+            passmanager.PassManager.parse(passes).run(imported.operation)
+        except ir.MLIRError as error:
+            raise _lowering_error(error, seen, unknown) from None
+    return imported, tensors
+
+
+def import_program(
+    program: Any, module: torch.nn.Module, prefix: str, function: str
+) -> tuple[ir.Module, dict[str, torch.Tensor]]:
+    """The exported program as MLIR, one op for one ATen op; ops torch-mlir does not know are `torch.operator`."""
     context = dialect.context()
     load_torch_dialects(context)
     hooks = Externalize(canonical_names(module, prefix))
-    with context, ir.Location.unknown(), capture_diagnostics(context) as seen:
+    with context, ir.Location.unknown():
         importer = fx_importer.FxImporter(context=context, hooks=hooks)
         importer._cc = LocatedContext(context, prefix, canonical_paths(module))
         try:
             importer.import_program(program, func_name=function)
-            passes = _PIPELINE.format(legal=",".join(f"aten.{name}" for name in KEPT))
-            passmanager.PassManager.parse(passes).run(importer.module_op)
         except LutllmError:
             raise
         except Exception as error:
-            raise _import_error(error, seen, program) from None
+            raise _import_error(error, program) from None
     return importer.module, hooks.tensors
 
 
-def _import_error(error: Exception, seen: list[Any], program: Any) -> LutllmError:
-    """What torch-mlir could not import, at the PyTorch line of the node in question where that is known."""
+def unknown_ops(module: ir.Module) -> dict[str, list[ir.Location]]:
+    """Ops the torch dialect has no definition of, by name, with their locations."""
+    found: dict[str, list[ir.Location]] = {}
+
+    def visit(op: ir.Operation) -> ir.WalkResult:
+        if op.name == "torch.operator":
+            found.setdefault(ir.StringAttr(op.attributes["name"]).value.removeprefix("torch."), []).append(op.location)
+        return ir.WalkResult.ADVANCE
+
+    module.operation.walk(visit)
+    return found
+
+
+def _lowering_error(error: Exception, seen: list[Any], unknown: dict[str, list[ir.Location]]) -> LutllmError:
+    """All unknown ops in one message where there are any, else what MLIR said first."""
     first = next((d for d in seen if d.severity == "error"), None)
-    if first is not None:
+    if unknown:
+        names = ", ".join(f"{name} ({len(where)}x)" for name, where in unknown.items())
         return LutllmError(
-            f"expected ops torch-mlir can import, got: {first.message}; change the module", location=first.location
+            f"expected ops torch-mlir knows, got {names}; rewrite these parts of the model",
+            location=source_position(next(iter(unknown.values()))[0]),
         )
+    if first is None:
+        return LutllmError(f"expected ops torch-mlir can lower, got {one_line(error)}; change the module")
+    return LutllmError(
+        f"expected ops torch-mlir can lower, got: {first.message[:300]}; change the module", location=first.location
+    )
+
+
+def _import_error(error: Exception, program: Any) -> LutllmError:
+    """What torch-mlir could not import, at the PyTorch line of the node in question where that is known."""
     what, where = one_line(error), None
     for node in program.graph.nodes:
         if node.op == "call_function" and str(node.target) in str(error):

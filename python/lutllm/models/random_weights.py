@@ -40,15 +40,18 @@ CONFIGS: dict[str, dict[str, Any]] = {
 }
 
 
-def random_module(name: str, seed: int, layers: int | None) -> Any:
-    """The built-in model `name` with its first `layers` decoder layers (all when None); the 1.7B one in bfloat16."""
+def random_module(name: str, seed: int, layers: int | None, *, fill: bool = True) -> Any:
+    """The built-in model `name` with its first `layers` decoder layers (all when None); the 1.7B one in bfloat16.
+
+    Without `fill` the weights are left undefined, for who only looks at shapes.
+    """
     torch = require("torch")
     values = dict(CONFIGS[name])
     if layers is not None:
         values["num_hidden_layers"] = layers
     large = values["hidden_size"] >= 1024
     module = empty_module(make_config(values, name), name, torch.bfloat16 if large else torch.float32)
-    for parameter_name, parameter in module.named_parameters():
+    for parameter_name, parameter in module.named_parameters() if fill else ():
         _fill(parameter, parameter_name, seed, torch)
     module.tie_weights()
     return module
