@@ -14,6 +14,26 @@ ALL_ROW_SOURCES = tuple(source for sources in ROW_SOURCES.values() for source in
 COUNT_LIMIT = (1 << 31) - 1
 ADDRESS_LIMIT = (1 << 62) - 1
 
+_ENGINE_NOTES = {
+    "pairs": "pairs of channels a step, each with a centroid search and a chain of lookups",
+    "lanes": "outputs of each lookup unit a cycle",
+    "centroids": "centroids each search compares; 0 without search",
+    "chains": "pipelined chains the centroids of a search are split into; divides centroids",
+    "act_stages": "additive activation stages searched one after the other",
+    "row_entries": "entries of a row, at least c_w",
+    "operand_bits": "bits of an input and of an activation centroid",
+    "requant_lanes": "outputs requantized a cycle; divides lanes",
+    "tokens": "tokens of a round at most",
+    "acc_words": "words of `lanes` sums in the accumulator",
+    "codes_depth": "chunks of codes buffered for each pair",
+    "row_sources": "array of names: what the rows can come from",
+    "weight_ports": "memory ports of the weight stream; divides pairs",
+    "port_bits": "width of each port, a power of two: {w, x, c, q, y}",
+    "burst_beats": "longest burst",
+    "outstanding": "bursts in flight on a port",
+    "max_groups": "groups of pairs of a round at most",
+}
+_MULTIPLES = (("centroids", "chains"), ("lanes", "requant_lanes"), ("pairs", "weight_ports"))
 _ENGINE_RANGES = {
     "pairs": (1, COUNT_LIMIT),
     "lanes": (1, COUNT_LIMIT),
@@ -36,6 +56,12 @@ _ENGINE_RANGES = {
     "outstanding": (1, 256),
     "max_groups": (1, COUNT_LIMIT),
 }
+
+
+def check_module_level(op: LutOp) -> None:
+    parent = op.operation.parent
+    name = "builtin.module" if parent is None else parent.operation.name
+    expect(name == "builtin.module", "a 'builtin.module' around it", f"a '{name}'", "move it to the module")
 
 
 class EngineOp(LutOp, name="engine"):
@@ -66,6 +92,7 @@ class EngineOp(LutOp, name="engine"):
     outstanding: ir.IntegerAttr
     max_groups: ir.IntegerAttr
 
+    NOTES = _ENGINE_NOTES
     DEFINITION = "computes each lut.round that names it; the integers are those of lut.linear"
     EXAMPLE = """
 "lut.engine"() {sym_name = "engine", pairs = 2, lanes = 4, centroids = 16, chains = 1, act_stages = 1,
@@ -75,6 +102,7 @@ class EngineOp(LutOp, name="engine"):
     burst_beats = 16, outstanding = 4, max_groups = 64} : () -> ()"""
 
     def check(self) -> None:
+        check_module_level(self)
         for name, (low, high) in _ENGINE_RANGES.items():
             integer(self.attributes[name], name, low, high)
         expect(self.metric.value in METRICS, f"metric to be one of {', '.join(METRICS)}", self.metric, "change it")
@@ -83,6 +111,7 @@ class EngineOp(LutOp, name="engine"):
         wanted = f"row_sources among {', '.join(ALL_ROW_SOURCES)}"
         expect(bool(sources) and not wrong, wanted, ", ".join(wrong) or "none", "change them")
         self._check_search(sources)
+        self._check_multiples()
         self._check_ports()
 
     def _check_search(self, sources: list[str]) -> None:
@@ -91,6 +120,16 @@ class EngineOp(LutOp, name="engine"):
         for name in ("centroids", "chains", "act_stages"):
             value = self.attributes[name].value
             expect(value >= 1, f"{name} >= 1 for row sources {', '.join(sources)}", value, "give it a centroid search")
+
+    def _check_multiples(self) -> None:
+        for whole, part in _MULTIPLES:
+            total, share = self.attributes[whole].value, self.attributes[part].value
+            expect(
+                total == 0 or (share > 0 and total % share == 0),
+                f"{part} to divide {whole} = {total}",
+                share,
+                "change either",
+            )
 
     def _check_ports(self) -> None:
         widths = {entry.name: entry.attr for entry in self.port_bits}
@@ -119,6 +158,7 @@ kind: w weight stream, x activations, c activation centroids, q requantizer para
 "lut.region"() {sym_name = "q.x", address = 0, bytes = 64, kind = "x", port = 0, source = "q"} : () -> ()"""
 
     def check(self) -> None:
+        check_module_level(self)
         integer(self.address, "address", 0, ADDRESS_LIMIT)
         integer(self.attributes["bytes"], "bytes", 1, ADDRESS_LIMIT)
         integer(self.port, "port", 0, 63)
@@ -126,6 +166,23 @@ kind: w weight stream, x activations, c activation centroids, q requantizer para
         expect(self.kind.value in REGION_KINDS, wanted, self.kind, "change it")
 
 
+_ROUND_NOTES = {
+    "linear": "name of the linear, for reports",
+    "token_offset": "first token of the round within the region of activations",
+    "output_offset": "first output of the round within the linear",
+    "pairs": "P of the linear",
+    "groups": "ceil(pairs / pairs of the engine)",
+    "stages": "R, additive weight stages",
+    "blocks": "blocks of outputs that share a weight codebook",
+    "chunks": "words of `lanes` outputs, in all blocks; tokens * chunks <= acc_words",
+    "block_chunks": "words of `lanes` outputs in each block but the last, which may have fewer",
+    "shift": "of the requantizer",
+    "x": "region of the activations",
+    "c": "region of the activation centroids",
+    "q": "region of multipliers and biases",
+    "y": "region of the outputs",
+    "w": "regions of the weight stream, one a weight port",
+}
 _ROUND_RANGES = {
     "tokens": (1, COUNT_LIMIT),
     "token_offset": (0, COUNT_LIMIT),
@@ -168,6 +225,7 @@ class RoundOp(LutOp, name="round"):
     w: ir.ArrayAttr
 
     OPTIONAL = {"c": ir.FlatSymbolRefAttr}  # noqa: RUF012
+    NOTES = _ROUND_NOTES
     DEFINITION = """
 y[token_offset + t, output_offset + o] = lut.linear of the parameters in w, c and q, for t < tokens, o < outputs"""
     EXAMPLE = """
@@ -176,6 +234,7 @@ y[token_offset + t, output_offset + o] = lut.linear of the parameters in w, c an
     shift = 20, x = @q.x, c = @q.c, q = @q.q, y = @q.y, w = [@q.w]} : () -> ()"""
 
     def check(self) -> None:
+        check_module_level(self)
         for name, (low, high) in _ROUND_RANGES.items():
             integer(self.attributes[name], name, low, high)
         source = self.row_source.value
@@ -183,5 +242,8 @@ y[token_offset + t, output_offset + o] = lut.linear of the parameters in w, c an
         expect(source in ALL_ROW_SOURCES, wanted, f"'{source}'", "change it")
         searched = source in ROW_SOURCES["exact"] or "c" in self.attributes
         expect(searched, f"attribute 'c' (a symbol @name) for row_source '{source}'", "none", "add it")
+        blocks, chunks, each = (self.attributes[n].value for n in ("blocks", "chunks", "block_chunks"))
+        wanted = f"chunks in {(blocks - 1) * each + 1}..{blocks * each} for {blocks} blocks of {each}"
+        expect((blocks - 1) * each < chunks <= blocks * each, wanted, chunks, "schedule the round again")
         symbols = [isinstance(region, ir.FlatSymbolRefAttr) for region in self.w]
         expect(bool(symbols) and all(symbols), "w to be an array of symbols, [@name, ...]", self.w, "change it")

@@ -9,6 +9,7 @@ from typing import Any
 from lutllm.bindings import ext, ir
 
 NO_ATTRIBUTES: dict[str, Any] = {}
+NO_TYPES: dict[str, str] = {}
 
 
 class Lut(ext.Dialect, name="lut"):  # type: ignore[call-arg]
@@ -44,14 +45,16 @@ def report(op: ir.Operation | ir.OpView, message: str) -> None:
 class LutOp(_Operation):
     """Base of every op. A subclass declares ext fields, `OPTIONAL` attributes, and checks itself in `check`.
 
-    The docstring, `DEFINITION` (the integers it computes) and `EXAMPLE` are its documentation (tools/gen_docs.py); the
-    example is parsed in a test.
+    The docstring, `TYPES` (of operands and results), `DEFINITION` (the integers it computes) and `EXAMPLE` are its
+    documentation (tools/gen_docs.py); tests parse the example and compare the types with what the verifier asks for.
     """
 
     # Not annotated: ext reads every annotation of an op class as one of its fields.
+    TYPES = NO_TYPES
     DEFINITION = ""
     EXAMPLE = ""
     OPTIONAL = NO_ATTRIBUTES
+    NOTES = NO_TYPES  # what an attribute is for, where its name and DEFINITION do not say
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)

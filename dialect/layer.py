@@ -28,6 +28,8 @@ class LinearOp(LutOp, name="linear", traits=[ext.Pure]):
     shift: ir.IntegerAttr
     y: ext.Result[ir.RankedTensorType]
 
+    TYPES = {"x": "tensor<...xKxi16, #lut.fixed<...>>", "y": "tensor<...xNxi32, #lut.fixed<...>>"}  # noqa: RUF012
+
     OPTIONAL = {"codebook": ir.FlatSymbolRefAttr, "tables": ir.FlatSymbolRefAttr, "row_source": ir.StringAttr}  # noqa: RUF012
     DEFINITION = "y = requantize(prefix_sum(table_lookup(rows(centroid_search(x))))), or with rows(x) for kind 'exact'"
     EXAMPLE = """

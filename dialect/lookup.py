@@ -21,6 +21,8 @@ class TableLookupOp(LutOp, name="table_lookup", traits=[ext.Pure]):
     codes: ir.FlatSymbolRefAttr
     terms: ext.Result[ir.RankedTensorType]
 
+    TYPES = {"rows": "tensor<...xPxBxRxc_wxi32>", "terms": "tensor<...xPxNxi32>"}  # noqa: RUF012
+
     DEFINITION = "terms[t, p, o] = sum_r rows[t, p, o / G, r, codes[p, r, o]]"
     EXAMPLE = """
 func.func @lookup(%rows: tensor<?x4x2x2x16xi32>) -> tensor<?x4x6xi32> {
@@ -55,6 +57,12 @@ class PrefixSumOp(LutOp, name="prefix_sum", traits=[ext.Pure]):
     terms: ext.Operand[ir.RankedTensorType]
     sum: ext.Result[ir.RankedTensorType]
     partial: Optional[ext.Operand[ir.RankedTensorType]] = None  # noqa: UP045 (ext reads typing.Optional)
+
+    TYPES = {  # noqa: RUF012
+        "terms": "tensor<...xPxNxi32>",
+        "sum": "tensor<...xNxi32>",
+        "partial": "tensor<...xNxi32>",
+    }
 
     DEFINITION = "sum[t, o] = partial[t, o] + sum_p terms[t, p, o]"
     EXAMPLE = """
@@ -96,6 +104,8 @@ class RequantizeOp(LutOp, name="requantize", traits=[ext.Pure]):
     bias: ir.FlatSymbolRefAttr
     shift: ir.IntegerAttr
     y: ext.Result[ir.RankedTensorType]
+
+    TYPES = {"acc": "tensor<...xNxi32>", "y": "tensor<...xNxi32, #lut.fixed<...>>"}  # noqa: RUF012
 
     DEFINITION = "y[t, o] = clamp(round_shift((acc[t, o] + bias[o]) * multiplier[o], shift), bits)"
     EXAMPLE = """

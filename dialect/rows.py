@@ -15,6 +15,9 @@ from lutllm.dialect.shapes import Tensor, agrees_with_producer, pairs, same, sam
 from lutllm.scheme import Scheme
 
 ROW_FORM = "PxBxRxc_w"
+_ROWS = f"tensor<...x{ROW_FORM}xi32>"
+_FROM_INDICES = {"indices": "tensor<...xPxSxi8>", "rows": _ROWS}
+_FROM_ACTIVATIONS = {"x": "tensor<...xKxi16, #lut.fixed<...>>", "rows": _ROWS}
 
 
 class StoredTableOp(LutOp, name="stored_table", traits=[ext.Pure]):
@@ -25,6 +28,8 @@ class StoredTableOp(LutOp, name="stored_table", traits=[ext.Pure]):
     tables: ir.FlatSymbolRefAttr
     shifts: ir.FlatSymbolRefAttr
     rows: ext.Result[ir.RankedTensorType]
+
+    TYPES = _FROM_INDICES
 
     DEFINITION = """
 (right, left) = shifts[p]
@@ -78,6 +83,8 @@ class BuiltTableOp(_BuiltOp, name="built_table", traits=[ext.Pure]):
     shifts: ir.FlatSymbolRefAttr
     rows: ext.Result[ir.RankedTensorType]
 
+    TYPES = _FROM_INDICES
+
     DEFINITION = "rows as for lut.stored_table, with tables computed from codebook and weight_codebook by its formula"
     EXAMPLE = """
 func.func @rows(%i: tensor<?x4x1xi8>) -> tensor<?x4x2x2x16xi32> {
@@ -100,6 +107,8 @@ class BuiltRowOp(_BuiltOp, name="built_row", traits=[ext.Pure]):
     shifts: ir.FlatSymbolRefAttr
     rows: ext.Result[ir.RankedTensorType]
 
+    TYPES = _FROM_INDICES
+
     DEFINITION = """
 c[s] = codebook[p, s, indices[t, p, s]]
 rows[t, p, b, r, w] = (sum_s round_shift(c[s] . weight_codebook[p, b, r, w], right)) << left"""
@@ -119,6 +128,8 @@ class ExactRowOp(LutOp, name="exact_row", traits=[ext.Pure]):
     weight_codebook: ir.FlatSymbolRefAttr
     shifts: ir.FlatSymbolRefAttr
     rows: ext.Result[ir.RankedTensorType]
+
+    TYPES = _FROM_ACTIVATIONS
 
     DEFINITION = """
 rows[t, p, b, r, w] = round_shift((x[t, 2p], x[t, 2p + 1]) . weight_codebook[p, b, r, w], right) << left  (term_bits)"""

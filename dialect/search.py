@@ -20,6 +20,8 @@ class CentroidSearchOp(LutOp, name="centroid_search", traits=[ext.Pure]):
     codebook: ir.FlatSymbolRefAttr
     indices: ext.Result[ir.RankedTensorType]
 
+    TYPES = {"x": "tensor<...xKxi16, #lut.fixed<...>>", "indices": "tensor<...xPxSxi8>"}  # noqa: RUF012
+
     DEFINITION = """
 r[0] = (x[t, 2p], x[t, 2p + 1])
 indices[t, p, s] = argmin_a distance(r[s], codebook[p, s, a])

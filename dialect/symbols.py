@@ -107,9 +107,25 @@ def _check_round(op: LutOp, table: Table) -> None:
     sources = [s.value for s in engine.row_sources]
     source = op.row_source.value
     expect(source in sources, f"a row_source of the engine, {', '.join(sources)}", f"'{source}'", "change either")
-    for name, limit in (("tokens", "tokens"), ("groups", "max_groups")):
-        most, got = engine.attributes[limit].value, op.attributes[name].value
+    _check_sizes(op, engine)
+
+
+def _check_sizes(op: RoundOp, engine: EngineOp) -> None:
+    """A round's sizes against what its engine holds."""
+    tokens, chunks, groups = op.tokens.value, op.chunks.value, op.groups.value
+    limits = (
+        ("tokens", tokens, "tokens"),
+        ("groups", groups, "max_groups"),
+        ("tokens * chunks", tokens * chunks, "acc_words"),
+    )
+    for name, got, limit in limits:
+        most = engine.attributes[limit].value
         expect(got <= most, f"{name} <= {most} ({limit} of the engine)", got, "split the round or enlarge the engine")
+    at_once = engine.pairs.value
+    needed = -(-op.pairs.value // at_once)
+    expect(groups == needed, f"groups = {needed} for {op.pairs.value} pairs, {at_once} at once", groups, "change it")
+    room = chunks * engine.lanes.value
+    expect(op.outputs.value <= room, f"outputs <= {room} (chunks * lanes)", op.outputs.value, "schedule it again")
 
 
 def _check_region(table: Table, name: str, kind: str) -> None:

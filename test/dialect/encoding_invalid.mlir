@@ -65,9 +65,9 @@ func.func @f(%a: tensor<?x6xi32>) {
 
 // -----
 
-#y = #lut.fixed<24, -128>
+#y = #lut.fixed<24, -97>
 func.func @f(%a: tensor<?x6xi32>) {
-  // expected-error@+1 {{'lut.requantize' op expected exponent of y in -127..127, got -128; change the encoding}}
+  // expected-error@+1 {{'lut.requantize' op expected exponent of y in -96..96, got -97; change the encoding}}
   %0 = "lut.requantize"(%a) {multiplier = @q.multiplier, bias = @q.bias, shift = 20} : (tensor<?x6xi32>) -> tensor<?x6xi32, #y>
   return
 }

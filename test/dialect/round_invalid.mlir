@@ -29,6 +29,13 @@
 
 // -----
 
+// expected-error@+1 {{'lut.round' op expected chunks in 2..2 for 2 blocks of 1, got 3; schedule the round again}}
+"lut.round"() {sym_name = "q.0", engine = @engine, linear = "q", row_source = "built_row", tokens = 4,
+    token_offset = 0, outputs = 6, output_offset = 0, pairs = 4, groups = 2, stages = 2, blocks = 2, chunks = 3,
+    block_chunks = 1, shift = 20, x = @q.x, c = @q.c, q = @q.q, y = @q.y, w = [@q.w]} : () -> ()
+
+// -----
+
 // expected-error@+1 {{'lut.round' op expected w to be an array of symbols, [@name, ...], got []; change it}}
 "lut.round"() {sym_name = "q.0", engine = @engine, linear = "q", row_source = "built_row", tokens = 4,
     token_offset = 0, outputs = 6, output_offset = 0, pairs = 4, groups = 2, stages = 2, blocks = 2, chunks = 2,

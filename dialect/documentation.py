@@ -1,0 +1,118 @@
+"""The parts of the dialect's README that belong to no single op: what integers mean, and why the dialect is as it is.
+
+tools/gen_docs.py puts them around what it reads off the definitions.
+"""
+
+from lutllm.bindings import ir
+from lutllm.dialect.attributes import fixed, scheme_attr
+from lutllm.scheme import Scheme
+
+INTRODUCTION = """
+Linear layers as table lookups. Every tensor holds integers with a declared meaning, every op has one integer
+definition, and every level below - simulators, hardware - must give the same integers.
+
+A linear layer is: find the nearest centroid of each pair of activations (`lut.centroid_search`), get the row of
+partial products of that centroid with the pair's weight centroids (a row source), select one entry of the row for
+each output by its weight code (`lut.table_lookup`), add up along the pairs (`lut.prefix_sum`), bring the sum to the
+output's scale (`lut.requantize`). `lut.linear` is the whole before it is split up.
+
+The dialect is defined in Python over MLIR's IRDL; its text is MLIR's generic form. `lutllm.dialect.context()` makes a
+context with it, `register_dialects(ctx)` loads it into any other; for every op there is a builder of the same name
+(`lutllm.dialect.centroid_search(x, scheme=..., codebook=...)`) that infers the result type.
+"""
+
+NUMBERS = """
+* Leading dimensions of a tensor, written `...`, are tokens: one or more, static or dynamic. K channels are P = K / 2
+  pairs (an odd K is an error). N outputs lie in B = ceil(N / G) blocks, the last of which may be short.
+* A value is `integer * 2**exponent`. Inputs of a linear have one exponent for each pair, outputs a single one.
+* `round_shift(v, s) = v if s == 0 else (v + (1 << (s - 1))) >> s`: halves go up. There is no other rounding.
+* `clamp(v, bits)` saturates to signed `bits`. Only `lut.quantize` and `lut.requantize` saturate. Everywhere else a
+  value that does not fit its width is an error, never wrapped and never clipped.
+* `a . w` is the integer dot product of two pairs.
+* All integer attributes are i64.
+"""
+
+SYMBOLS = """
+Parameters are never literals in the IR. A symbol attribute names an `ml_program.global` of the module with the value
+`#ml_program.extern`; its data is the entry of the same name in the safetensors file that the module attribute
+`lut.store` names. `lutllm.dialect.verify(module)` checks the ops and then every symbol they use, the exponents in
+encodings too; `verify(module, store)` also checks the file's header.
+"""
+
+RATIONALE = """
+**Row sources are four ops, not an attribute of one.** Where rows come from is a choice of the schedule. As ops, the
+choice is visible in the IR, each names exactly the parameters it reads, and dead symbols show. `stored_table`,
+`built_table` and `built_row` give the same integers by construction, because a table entry is *defined* as a rounded
+shift of an integer product; a test holds them to it. `exact_row` gives other integers, so it needs a scheme of another
+kind: a schedule cannot choose it by accident.
+
+**`prefix_sum` takes a partial sum.** A layer's sum is associative only while nothing overflows. The op is a running
+sum with a start value, so a chain of engines, or groups of pairs in turn, is written as a chain of ops with the same
+checks.
+
+**`table_lookup` yields all terms, and no executor makes them.** The tensor of terms is tokens times the weight matrix
+over two. It exists in the IR because lookup and sum are different hardware; executors fuse the two.
+
+**The scheme is an attribute on each op, not on the module.** Layers have different schemes. An op can be verified and
+lowered alone; that two ops agree is checked where one makes the other's operand.
+
+**One exponent for each pair.** Single scales per layer make real models useless: a few channels carry values a
+thousand times the median. A shift for each pair costs almost nothing in hardware.
+
+**Encodings, not types of our own.** A tensor of integers stays a builtin tensor, so upstream passes and tools know
+it. `#lut.fixed` says what the integers mean. A type `!lut.fixed<...>` as the element was left out: most upstream ops
+would reject it.
+
+Left out, and why:
+
+* *Custom assembly*: dialects defined in Python have none. The generic form is what every tool reads.
+* *Optional attributes in the IRDL*: the bindings cannot declare them. They are checked by the verifiers instead, so
+  `torch-mlir-opt --irdl-file` does not see them.
+* *Literal codebooks in the IR*: a layer has megabytes of them; text and diagnostics would drown.
+* *Vectors of more than two channels* (`v` > 2): the field is there, the value is fixed. Tables grow with the number of
+  centroids that longer vectors need; pairs with additive stages reach the same rate.
+* *Wrapping accumulators*: cheaper by nothing, and a wrapped sum is a wrong answer that no test would see.
+* *A zero point*: activations and weights of the models at hand are centred; the codebooks carry any offset.
+"""
+
+SCHEME_FIELDS = {
+    "v": "channels that are coded together",
+    "c_a": "activation centroids of each stage",
+    "c_w": "weight centroids of each stage",
+    "G": "outputs that share a weight codebook",
+    "R": "additive weight stages",
+    "S": "additive activation stages",
+    "x_bits": "bits of an input",
+    "act_bits": "bits of an activation codebook entry, <= x_bits",
+    "weight_bits": "bits of a weight codebook entry",
+    "table_bits": "bits of a table entry, <= term_bits",
+    "term_bits": "bits of a row entry",
+    "out_bits": "bits of an output",
+}
+
+PARAMETERS = {
+    "exponents": "of the input, one for each pair; linears that read the same tensor share them",
+    "codebook": "activation centroids, shared likewise; none for kind `exact`",
+    "weight_codebook": "weight centroids of each pair, block and stage",
+    "codes": "the weights: one code for each pair, stage and output; unsigned, < c_w",
+    "shifts": "(right, left) of each pair, 0..31",
+    "multiplier": "of the requantizer, 1..32767",
+    "bias": "in units of the accumulator",
+    "tables": "only for `stored_table`; int32 when table_bits > 8",
+}
+
+EXAMPLE_SCHEMES = {
+    "vq": Scheme(c_a=16, G=4, R=2),
+    "exact": Scheme(kind="exact", c_a=0, S=0, G=4, R=2),
+}
+
+
+def example_aliases() -> str:
+    """The attribute aliases that the ops' examples use. A context must be current."""
+    lines = [f"#{name} = {_short(scheme_attr(scheme))}" for name, scheme in EXAMPLE_SCHEMES.items()]
+    lines += [f"#x = {_short(fixed(16, 'q.input.exponents'))}", f"#y = {_short(fixed(24, -6))}"]
+    return "\n".join(lines)
+
+
+def _short(attribute: ir.Attribute) -> str:
+    return str(attribute).replace(" : i64", "")

@@ -1,0 +1,148 @@
+"""Writes dialect/README.md from the definitions of the dialect; with `--check`, only says whether it is up to date.
+
+Run as `python -m lutllm.tools.gen_docs [--check]`.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import lutllm.dialect
+from lutllm.bindings import ext
+from lutllm.dialect import documentation, parameters
+from lutllm.dialect.base import Lut, LutOp, kind_text
+from lutllm.scheme import _RANGES as SCHEME_RANGES
+
+README = Path(lutllm.dialect.__file__).with_name("README.md")
+ACCELERATOR = ("engine", "region", "round")
+
+
+def readme() -> str:
+    """The whole text."""
+    tensor_ops = [op for op in Lut.operations if op._op_name not in ACCELERATOR]
+    accelerator_ops = [op for op in Lut.operations if op._op_name in ACCELERATOR]
+    with lutllm.dialect.context():
+        aliases = documentation.example_aliases()
+    parts = [
+        "# The `lut` dialect",
+        "<!-- Written by `python -m lutllm.tools.gen_docs` from the definitions; a test fails when it is stale. -->",
+        documentation.INTRODUCTION.strip(),
+        "## Numbers",
+        documentation.NUMBERS.strip(),
+        "## Attributes",
+        *(part for attribute in Lut.attributes for part in _attribute(attribute)),
+        "Fields of a scheme:",
+        _scheme_table(),
+        "## Symbols and the store",
+        documentation.SYMBOLS.strip(),
+        _parameter_table(),
+        "## Ops on tensors",
+        "The examples use these aliases:",
+        _block(aliases, "mlir"),
+        *(part for op in tensor_ops for part in _op(op)),
+        "## The accelerator form",
+        "At module level, made by the lowering; not pure.",
+        *(part for op in accelerator_ops for part in _op(op)),
+        "## Rationale",
+        documentation.RATIONALE.strip(),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _op(op: type[LutOp]) -> Iterator[str]:
+    yield f"### `{op.OPERATION_NAME}`"
+    yield _docstring(op)
+    yield _block(op.DEFINITION, "text")
+    rows = [*_values(op, ext.OperandDef, "operand"), *_values(op, ext.ResultDef, "result"), *_attributes(op)]
+    yield _table(("name", "what", "type"), rows)
+    yield _block(op.EXAMPLE, "mlir")
+
+
+def _attribute(attribute: Any) -> Iterator[str]:
+    names = ", ".join(field.name for field in attribute._fields)
+    yield f"### `#{attribute.attr_name}<{names}>`"
+    yield _docstring(attribute)
+
+
+def _values(op: type[LutOp], kind: type, what: str) -> Iterator[tuple[str, str, str]]:
+    for field in op.values(kind):
+        optional = field.variadicity == ext.Variadicity.optional
+        yield f"`{field.name}`", f"optional {what}" if optional else what, f"`{op.TYPES[field.name]}`"
+
+
+def _attributes(op: type[LutOp]) -> Iterator[tuple[str, str, str]]:
+    for name, kind in op.required().items():
+        yield f"`{name}`", op.NOTES.get(name, "attribute"), _kind(kind)
+    for name, kind in op.OPTIONAL.items():
+        yield f"`{name}`", f"optional {op.NOTES.get(name, 'attribute')}", _kind(kind)
+
+
+def _kind(kind: Any) -> str:
+    text = kind_text(kind)
+    return f"`{text}`" if text.startswith("#") else text
+
+
+def _scheme_table() -> str:
+    rows = [("`kind`", "`vq`: activations by nearest centroid; `exact`: as they are (then c_a = S = 0)", "string")]
+    rows += [("`metric`", "of the centroid search: `chebyshev` or `l2`", "string")]
+    rows += [(f"`{name}`", documentation.SCHEME_FIELDS[name], f"{low}..{high}") for name, low, high in SCHEME_RANGES]
+    return _table(("field", "what", "range"), rows)
+
+
+def _parameter_table() -> str:
+    """Shapes with letters for sizes: the functions of lutllm.dialect.parameters take them as well as numbers."""
+    scheme: Any = SimpleNamespace(S="S", R="R", c_a="c_a", c_w="c_w", table_bits=8)
+    p, b, n = "P", "B", "N"
+    specs: dict[str, Any] = {
+        "INPUT.exponents": parameters.exponents(p),  # type: ignore[arg-type]
+        "INPUT.codebook": parameters.codebook(scheme, p),  # type: ignore[arg-type]
+        "NAME.weight_codebook": parameters.weight_codebook(scheme, p, b),  # type: ignore[arg-type]
+        "NAME.codes": parameters.codes(scheme, p, n),  # type: ignore[arg-type]
+        "NAME.shifts": parameters.shifts(p),  # type: ignore[arg-type]
+        "NAME.multiplier": parameters.per_output(n),  # type: ignore[arg-type]
+        "NAME.bias": parameters.per_output(n),  # type: ignore[arg-type]
+        "NAME.tables": parameters.tables(scheme, p, b),  # type: ignore[arg-type]
+    }
+    rows = []
+    for name, (shape, dtype) in specs.items():
+        sizes = "x".join(map(str, shape))
+        note = documentation.PARAMETERS[name.split(".")[1]]
+        rows.append((f"`{name}`", note, dtype, f"`tensor<{sizes}x{parameters.ELEMENT_TYPES[dtype]}>`"))
+    return _table(("entry", "what", "in the store", "in the IR"), rows)
+
+
+def _docstring(thing: Any) -> str:
+    lines = (thing.__doc__ or "").strip().split("\n")
+    return "\n".join(line.strip() for line in lines)
+
+
+def _block(text: str, language: str) -> str:
+    return f"```{language}\n{text.strip()}\n```"
+
+
+def _table(head: tuple[str, ...], rows: list[Any]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 when README.md is stale")
+    parser.add_argument("-o", "--output", type=Path, default=README, help="default: dialect/README.md")
+    options = parser.parse_args(argv)
+    text = readme()
+    path: Path = options.output
+    if not options.check:
+        path.write_text(text, encoding="utf-8")
+        return 0
+    if path.is_file() and path.read_text(encoding="utf-8") == text:
+        return 0
+    print(f"error: {path}: expected the text of the definitions, got another; run python -m lutllm.tools.gen_docs")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
