@@ -1,4 +1,4 @@
-"""The emitted SystemVerilog in simulation: Verilator compiles it to a shared library with the arc simulator's interface.
+"""Simulates the emitted SystemVerilog: Verilator compiles it to a library with the arc simulator's interface.
 
 In: a directory with `filelist.f`, the top module's name and ports. Out: a `VerilatorSimulator`. Needs the Debian
 packages verilator, g++ and make.
