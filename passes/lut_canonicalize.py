@@ -16,7 +16,7 @@ class LutCanonicalize(Pass):
     * `row_source` where the scheme allows one only;
     * `tables` where `row_source` names a source that builds its rows; lut-symbol-dce can then drop the stored tables.
 
-    Merging equal ops is left to `cse`. `dequantize(quantize(x))` stays: quantizing rounds, so it is not `x`.
+    Merging equal ops is left to `cse`. Nothing that rounds or saturates is folded: that would change integers.
     """
 
     name: ClassVar[str] = "lut-canonicalize"

@@ -57,9 +57,7 @@ class LutDecompose(Pass):
         wanted = self.row_source if self.row_source in scheme.row_sources else own
         source = wanted or {"vq": "built_row", "exact": "exact_row"}[scheme.kind]
         if source == "stored_table" and "tables" not in op.attributes:
-            self.fail(
-                op, "expected attribute 'tables' for row-source=stored_table, got none; store tables or build rows"
-            )
+            self.fail(op, "expected attribute 'tables' for row-source=stored_table, got none; choose another")
         return source
 
 

@@ -17,8 +17,8 @@ _ESCAPE = re.compile(r"\\([0-9A-Fa-f]{2})|\\(.)")
 class LutSymbolDce(Pass):
     """Remove dead lut ops and the private globals that no attribute and no type names.
 
-    MLIR's symbol-dce does not look into a tensor's encoding and would delete `@exponents` of `#lut.fixed`; here such a
-    name is a use. Public globals stay.
+    MLIR's symbol-dce looks at attributes only and would delete exponents that stand in nothing but a value's type,
+    `tensor<..., #lut.fixed<16, @exponents>>`; here such a name is a use. Public globals stay.
     """
 
     name: ClassVar[str] = "lut-symbol-dce"

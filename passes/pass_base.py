@@ -66,7 +66,7 @@ class Pass(ABC):
         for key, field in self.options().items():
             value = getattr(self, field.name)
             if value != field.default:
-                words.append(f"{key}={_spell(value)}")
+                words.append(f"{key}={spell_option(value)}")
         return f"{self.name}{{{' '.join(words)}}}" if words else self.name
 
 
@@ -92,7 +92,7 @@ def _convert(name: str, key: str, value: str | None, default: object) -> object:
     return value
 
 
-def _spell(value: object) -> str:
+def spell_option(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     text = str(value)

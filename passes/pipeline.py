@@ -1,4 +1,4 @@
-"""Pass pipelines as text: `builtin.module(lut-decompose{row-source=built_row},func.func(cse))` in, a tree out, and back."""
+"""Pass pipelines: text such as `builtin.module(lut-decompose{row-source=built_row},func.func(cse))` in, a tree out."""
 
 import re
 from collections.abc import Iterator

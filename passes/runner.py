@@ -158,7 +158,7 @@ class Pipeline:
         for item in nest.passes():
             if item.name in self.registry:
                 raise InputError(
-                    f"pass '{item.name}' cannot run in any(...); name the operation, such as func.func(...)"
+                    f"pass '{item.name}' cannot run in any(...); name an operation: func.func(...)"
                 )
             check_upstream(item, self.registry)
         return str(nest)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import lit.formats
 
-config: "lit.TestingConfig" = config  # type: ignore[name-defined] # noqa: F821, PLW0127  (lit defines it)
+config: "lit.TestingConfig" = config  # type: ignore[name-defined] # noqa: F821  (lit defines it)
 
 scripts = Path(sys.executable).parent
 config.name = "lutllm"

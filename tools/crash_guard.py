@@ -16,6 +16,7 @@ def run_guarded(work: Callable[[], int], program: str) -> int:
     MLIR stops the process where it meets a mistake it takes for a programmer's (an abort in a pass pipeline, a stack
     overflow in a parser); no exception reaches Python. The child dies then, and the parent says so.
     """
+    _replace_closed_streams()
     sys.stdout.flush()
     sys.stderr.flush()
     child = os.fork()
@@ -35,9 +36,19 @@ def run_guarded(work: Callable[[], int], program: str) -> int:
     return 130
 
 
+def _replace_closed_streams() -> None:
+    """A shell can start a program with stdout or stderr closed (`>&-`); Python then has None in its place."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  (open to the end)
+
+
 def _exit_code(work: Callable[[], int]) -> int:
     try:
-        code = work()
+        try:
+            code = work()
+        except SystemExit as stop:  # argparse, after --help or a wrong command line
+            code = stop.code if isinstance(stop.code, int) else 1
         sys.stdout.flush()
         sys.stderr.flush()
         return code
@@ -45,8 +56,6 @@ def _exit_code(work: Callable[[], int]) -> int:
         return 1  # the reader went away: nothing to say, nobody to say it to
     except KeyboardInterrupt:
         return 130
-    except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else 1
     except BaseException as problem:
         with contextlib.suppress(OSError):
             print(f"error: {type(problem).__name__}: {problem}; this is a defect, --debug shows where", file=sys.stderr)

@@ -62,7 +62,7 @@ def process(options: argparse.Namespace, pipeline: Pipeline) -> int:
     for part in parts:
         chunk = Chunk(source, part, options, timer)
         output = chunk.process(pipeline)
-        failed = failed or not chunk.finish()
+        failed |= not chunk.finish()
         outputs += [] if output is None else [output]
     if timer:
         print(timer.report(), file=sys.stderr)
@@ -74,21 +74,21 @@ def process(options: argparse.Namespace, pipeline: Pipeline) -> int:
 def write(name: str, data: bytes) -> None:
     """To stdout for `-`, or to a file that appears whole or not at all."""
     path = Path(name)
-    if name == "-":
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
-    elif path.exists() and not path.is_file():
-        write_special(path, data)
-    else:
-        write_atomic(path, data)
-
-
-def write_special(path: Path, data: bytes) -> None:
-    """A device or a pipe, such as /dev/null, is written, not replaced."""
     try:
-        path.write_bytes(data)
-    except OSError as problem:
-        raise InputError(f"cannot write '{path}': {problem.strerror}") from None
+        if name == "-":
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+        elif path.exists() and not path.is_file():
+            path.write_bytes(data)  # a device or a pipe, such as /dev/null, is written, not replaced
+        elif path.parent.is_dir():
+            write_atomic(path, data)
+        else:
+            raise InputError(f"cannot write '{name}': expected a directory '{path.parent}', got none; create it")
+    except BrokenPipeError:
+        raise
+    except (OSError, ValueError) as problem:
+        reason = getattr(problem, "strerror", None) or problem
+        raise InputError(f"cannot write '{name}': {reason}") from None
 
 
 if __name__ == "__main__":

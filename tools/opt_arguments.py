@@ -117,7 +117,7 @@ def _pipeline_of(flags: Sequence[PassItem], registry: dict[str, type[Pass]]) -> 
 
 
 def _runs_on_functions_only(flag: PassItem) -> bool:
-    """Whether MLIR refuses the pass on a module: when the pipeline is parsed, or when it runs (here, on an empty one)."""
+    """Whether MLIR refuses the pass on a module: when it parses the pipeline, or runs it (here, on an empty one)."""
     with ir.Context() as ctx, ir.Location.unknown(), capture_diagnostics(ctx) as seen:
         try:
             passmanager.PassManager.parse(f"builtin.module({flag})").run(ir.Module.create().operation)

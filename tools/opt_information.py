@@ -53,7 +53,7 @@ def all_passes(passes: Sequence[type[Pass]]) -> str:
     upstream = "".join(f"  --{name}\n" for name in upstream_passes())
     return (
         f"lutllm passes:\n{list_passes(passes)}\n\n"
-        f"MLIR passes (those torch-mlir-opt lists; the bindings also have others, such as one-shot-bufferize):\n{upstream}"
+        f"MLIR passes (those torch-mlir-opt lists; others, such as one-shot-bufferize, work too):\n{upstream}"
     )
 
 

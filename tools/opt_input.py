@@ -1,4 +1,4 @@
-"""Read what lutllm-opt is given: a file or stdin in, chunks of IR text or bytecode out, refused where MLIR would crash."""
+"""The input of lutllm-opt: a file or stdin in, parts of IR text or bytecode out, refused where MLIR would crash."""
 
 import re
 import sys
@@ -10,6 +10,8 @@ from lutllm.errors import InputError
 BYTECODE_MAGIC = b"ML\xefR"
 MAX_NESTING = 256
 _SPLIT = re.compile(rb"^[ \t]*// -----[^\n]*\n", re.MULTILINE)
+_ESCAPE = re.compile(rb"\\([0-9A-Fa-f]{2}|.)")
+_HIGH_ESCAPE = re.compile(rb"\\[89A-Fa-f][0-9A-Fa-f]")
 _TOKEN = re.compile(rb'"(?:[^"\\\n]|\\.)*"|//[^\n]*|->|[<>]=|[(\[{<]|[)\]}>]')
 
 
@@ -35,6 +37,8 @@ class Source:
 
 def read_source(argument: str) -> Source:
     """The file, or stdin for `-`; `InputError` where it cannot be read or is no text and no bytecode."""
+    if argument == "-" and sys.stdin is None:
+        raise InputError("cannot read stdin: it is closed")
     try:
         if argument == "-":
             source = Source("<stdin>", None, sys.stdin.buffer.read())
@@ -50,7 +54,7 @@ def read_source(argument: str) -> Source:
 
 
 def _check_text(source: Source) -> None:
-    problem = _wrong_byte(source.data)
+    problem = _wrong_byte(source.data) or _wrong_escape(source.data)
     if problem is not None:
         at, what = problem
         raise InputError(f"expected MLIR text or bytecode, got {what}", location=_location(source, at))
@@ -68,6 +72,23 @@ def _wrong_byte(data: bytes) -> tuple[int, str] | None:
     except UnicodeDecodeError as problem:
         return problem.start, f"the byte 0x{data[problem.start]:02x}, which is not UTF-8"
     return None
+
+
+def _wrong_escape(data: bytes) -> tuple[int, str] | None:
+    """A string such as "\\FF": MLIR takes it, but stops the process when the bindings turn it into a Python string."""
+    if not _HIGH_ESCAPE.search(data):
+        return None
+    for match in _TOKEN.finditer(data):
+        if match[0][:1] == b'"':
+            try:
+                _ESCAPE.sub(_unescape, match[0]).decode("utf-8")
+            except UnicodeDecodeError:
+                return match.start(), "a string whose escapes are not UTF-8"
+    return None
+
+
+def _unescape(escape: re.Match[bytes]) -> bytes:
+    return bytes([int(escape[1], 16)]) if len(escape[1]) == 2 else escape[1]
 
 
 def too_deep(data: bytes) -> int | None:
