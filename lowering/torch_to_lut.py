@@ -18,6 +18,7 @@ from lutllm.passes import Pass
 from lutllm.progress import note
 
 LINEAR = "torch.aten.linear"
+FLOAT = ".float"  # suffix of a float global whose name an integer one takes
 _VTENSOR = re.compile(r"!torch\.vtensor<\[([\d?,]*)\],(\w+)>")
 _FLOATS = ("f32", "bf16", "f16")
 
@@ -169,11 +170,11 @@ class _Rewriter:
     def __init__(self, root: ir.Operation) -> None:
         self.module: Any = root.opview  # a ModuleOp: it has a body, which an Operation lacks
         self._declared: set[str] = set()
+        self._before = {op.attributes["sym_name"].value: op.operation for op in self.module.body if _is_global(op)}
         self._quantized: dict[tuple[ir.Value, str, int], ir.Value] = {}
 
     def convert(self, op: ir.Operation, spec: LinearSpec) -> None:
         self._check(op, spec)
-        self._declare(spec)
         x = self._quantize(op, spec)
         element = _known(op.results[0])[1]
         with ir.InsertionPoint(op), op.location:
@@ -192,6 +193,7 @@ class _Rewriter:
         op.erase()
         for value in loads:
             _erase_unused(value)
+        self._declare(spec)
 
     def _check(self, op: ir.Operation, spec: LinearSpec) -> None:
         outputs, inputs = _known(op.operands[1])[0]
@@ -206,8 +208,22 @@ class _Rewriter:
     def _declare(self, spec: LinearSpec) -> None:
         for symbol, (shape, dtype) in spec.globals().items():
             if symbol not in self._declared:
+                self._make_room(symbol)
                 dialect.declare(self.module, symbol, shape, dtype)
                 self._declared.add(symbol)
+
+    def _make_room(self, symbol: str) -> None:
+        """PyTorch's bias and the integer bias have one name: the float one goes, or is renamed if still read."""
+        old = self._before.pop(symbol, None)
+        if old is None:
+            return
+        readers = _loads_of(self.module.operation, symbol)
+        if not readers:
+            old.erase()
+            return
+        old.attributes["sym_name"] = ir.StringAttr.get(symbol + FLOAT)
+        for load in readers:
+            load.attributes["global"] = ir.FlatSymbolRefAttr.get(symbol + FLOAT)
 
     def _quantize(self, op: ir.Operation, spec: LinearSpec) -> ir.Value:
         """The linear's input as integers; made once for all linears of a block that read the same value."""
@@ -224,6 +240,23 @@ class _Rewriter:
                 value = _cast(builtin, element, "f32")
                 self._quantized[key] = dialect.quantize(value, exponents=spec.exponents, bits=spec.scheme.x_bits)
         return self._quantized[key]
+
+
+def _is_global(op: ir.OpView) -> bool:
+    return op.operation.name == "ml_program.global"
+
+
+def _loads_of(root: ir.Operation, symbol: str) -> list[ir.Operation]:
+    """The ops that load a global."""
+    found: list[ir.Operation] = []
+
+    def visit(op: ir.Operation) -> ir.WalkResult:
+        if op.name == "ml_program.global_load_const" and ir.FlatSymbolRefAttr(op.attributes["global"]).value == symbol:
+            found.append(op)
+        return ir.WalkResult.ADVANCE
+
+    root.walk(visit, ir.WalkOrder.PRE_ORDER)
+    return found
 
 
 def _source(location: ir.Location) -> ir.Location:
