@@ -1,9 +1,13 @@
-"""Lowerings from a level to the one below: torch to lut, lut to accelerator, accelerator to hw, hw to SystemVerilog.
+"""Lowering: each level to the one below it. torch -> lut -> accelerator -> hw -> SystemVerilog or simulation.
 
-`PASSES` are those that rewrite MLIR of the torch_mlir bindings; `lutllm-opt` runs them beside `lutllm.passes.PASSES`.
+`PASSES` lists the lowering passes that work on MLIR of the torch and lut levels; what lies below is CIRCT's.
 """
 
+from lutllm.lowering.lut_to_accelerator import LutToAccelerator
 from lutllm.lowering.torch_to_lut import TorchToLut
 from lutllm.passes import Pass
 
-PASSES: tuple[type[Pass], ...] = (TorchToLut,)
+PASSES: tuple[type[Pass], ...] = (
+    TorchToLut,
+    LutToAccelerator,
+)

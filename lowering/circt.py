@@ -17,8 +17,9 @@ from collections.abc import Callable, Sequence
 sys.modules.setdefault("pycde.circt.dialects.builtin", types.ModuleType("builtin"))
 
 import pycde.circt as circt
+from lutllm.numerics import bits_for
 from pycde.circt import ir
-from pycde.circt.dialects import comb, hw, seq, sv
+from pycde.circt.dialects import comb, hw, seq
 from pycde.circt.passmanager import PassManager
 
 __all__ = ["Design", "Module", "PassManager", "Signal", "WidthError", "circt", "ir"]
@@ -333,6 +334,10 @@ class Fields:
         """A smaller record of some of the fields."""
         return Fields(**{name: self.widths[name] for name in names})
 
+    def narrowed(self, **widths: int) -> Fields:
+        """The same record with other widths for some fields."""
+        return Fields(**{**self.widths, **widths})
+
     def pack(self, **values: Signal) -> Signal:
         if set(values) != set(self.widths):
             raise WidthError(f"expected fields {sorted(self.widths)}, got {sorted(values)}")
@@ -384,11 +389,6 @@ def delay(m: Module, signal: Signal, cycles: int, name: str, *, reset: int | Non
     for _ in range(cycles):
         signal = m.reg(signal, name, reset=reset)
     return signal
-
-
-def bits_for(values: int) -> int:
-    """Bits of an unsigned counter that takes `values` different values (at least 1)."""
-    return max(1, (values - 1).bit_length())
 
 
 def run_passes(module: ir.Module, passes: Sequence[str]) -> None:

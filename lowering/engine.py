@@ -8,18 +8,26 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 
 from lutllm.errors import CapacityError
-from lutllm.lowering.circt import Fields, bits_for
+from lutllm.numerics import bits_for
 
 MODES = ("exact_row", "built_row", "built_table", "stored_table")  # a round's mode is the index
 READ_STREAMS = ("x", "c", "q")
 OPERAND_BANKS = 4  # groups in flight between the front end and the PSum engines; four cost no more LUTRAM than two
 DESCRIPTOR_PORT_BITS = 64
 ROUND_MAGIC = 0x4C55  # "LU"
-ROUND = Fields(
-    magic=16, mode=8, stages=8, shift=8, reserved=8, tokens=16, groups=16, blocks=16, block_chunks=16, last_chunks=16
-)
-# What units are told of a round; each takes the fields it needs.
-UNIT = Fields(mode=2, stages=8, shift=6, tokens=16, groups=16, blocks=16, block_chunks=16, last_chunks=16)
+# Bits of a round's fields at the head of its descriptor, lowest first.
+ROUND_BITS = {
+    "magic": 16,
+    "mode": 8,
+    "stages": 8,
+    "shift": 8,
+    "reserved": 8,
+    "tokens": 16,
+    "groups": 16,
+    "blocks": 16,
+    "block_chunks": 16,
+    "last_chunks": 16,
+}
 
 
 @dataclass(frozen=True)
@@ -175,7 +183,7 @@ class EngineConfig:
     @property
     def descriptor_words(self) -> int:
         """64-bit words of a round's descriptor: two of shapes, then address and beats of x, c, q, y and each w port."""
-        return -(-ROUND.width // DESCRIPTOR_PORT_BITS) + 2 * (4 + self.weight_ports)
+        return -(-sum(ROUND_BITS.values()) // DESCRIPTOR_PORT_BITS) + 2 * (4 + self.weight_ports)
 
     def to_dict(self) -> dict:
         return asdict(self)

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-
 from lutllm.errors import CapacityError, InputError, NumericsError
-from lutllm.lowering.engine import DESCRIPTOR_PORT_BITS, MODES, ROUND, ROUND_MAGIC, EngineConfig
+from lutllm.lowering.engine import DESCRIPTOR_PORT_BITS, MODES, ROUND_BITS, ROUND_MAGIC, EngineConfig
 from lutllm.lowering.program import Program, Region, Round
 from lutllm.numerics import fits
 from lutllm.scheme import QuantizedLinear
@@ -32,7 +31,10 @@ def pack_bits(values: np.ndarray, bits: int, total_bits: int) -> np.ndarray:
 
 def static_image(program: Program, round_: Round, linear: QuantizedLinear) -> dict[str, np.ndarray]:
     """The bytes of the round's weight, centroid and requantizer regions, by region name."""
-    images = {round_.c: group_stream(program.engine, round_, linear), round_.q: output_stream(program.engine, round_, linear)}
+    images = {
+        round_.c: group_stream(program.engine, round_, linear),
+        round_.q: output_stream(program.engine, round_, linear),
+    }
     for port, name in enumerate(round_.w):
         images[name] = weight_stream(program.engine, round_, linear, port)
     return images
@@ -43,7 +45,9 @@ def input_image(program: Program, round_: Round, x: np.ndarray) -> np.ndarray:
     engine = program.engine
     mine = x[round_.token_offset : round_.token_offset + round_.tokens]
     if mine.shape != (round_.tokens, 2 * round_.pairs):
-        raise InputError(f"round {round_.name}: expected inputs [{round_.tokens}, {2 * round_.pairs}], got {list(mine.shape)}")
+        raise InputError(
+            f"round {round_.name}: expected inputs [{round_.tokens}, {2 * round_.pairs}], got {list(mine.shape)}"
+        )
     padded = np.zeros((round_.tokens, round_.groups * engine.pairs * 2), np.int64)
     padded[:, : mine.shape[1]] = mine
     words = padded.reshape(round_.tokens, round_.groups, -1).transpose(1, 0, 2)
@@ -128,7 +132,9 @@ def _row_data(engine: EngineConfig, round_: Round, linear: QuantizedLinear) -> n
         full[:, :, :, : books.shape[3]] = books
         return full.reshape(*full.shape[:3], 1, -1)
     if linear.tables is None:
-        raise InputError(f"{linear.name}: row source stored_table needs tables; make them with lutllm.interpreter.make_tables")
+        raise InputError(
+            f"{linear.name}: row source stored_table needs tables; make them with lutllm.interpreter.make_tables"
+        )
     tables = linear.tables[:, blocks]
     pairs, count, stages, act_stages, centroids, entries = tables.shape
     full = np.zeros((pairs, count, stages, engine.act_stages, engine.centroids, engine.row_entries), np.int64)
@@ -146,7 +152,9 @@ def _grouped(engine: EngineConfig, round_: Round, by_pair: np.ndarray) -> np.nda
 def _chunked(engine: EngineConfig, round_: Round, by_output: np.ndarray) -> np.ndarray:
     """[n, N, ...] to [n, chunks, lanes, ...] of the round's outputs; lanes without an output are zero."""
     full = np.zeros((by_output.shape[0], round_.chunks * engine.lanes, *by_output.shape[2:]), np.int64)
-    full[:, _lane_of_output(engine, round_)] = by_output[:, round_.output_offset : round_.output_offset + round_.outputs]
+    full[:, _lane_of_output(engine, round_)] = by_output[
+        :, round_.output_offset : round_.output_offset + round_.outputs
+    ]
     return full.reshape(by_output.shape[0], round_.chunks, engine.lanes, *by_output.shape[2:])
 
 
@@ -195,12 +203,12 @@ def _descriptor(program: Program, round_: Round) -> np.ndarray:
         last_chunks=round_.last_chunks,
     )
     record, low = 0, 0
-    for name, width in ROUND.widths.items():
+    for name, width in ROUND_BITS.items():
         if not 0 <= values[name] < 1 << width:
             raise CapacityError(f"round {round_.name}: expected {name} to fit {width} bits, got {values[name]}")
         record |= values[name] << low
         low += width
-    words = [record >> shift & (1 << 64) - 1 for shift in range(0, ROUND.width, DESCRIPTOR_PORT_BITS)]
+    words = [record >> shift & (1 << 64) - 1 for shift in range(0, low, DESCRIPTOR_PORT_BITS)]
     for name in (round_.x, round_.c, round_.q, round_.y, *round_.w):
         region = program.regions[name]
         words += [region.address, region.size * 8 // program.engine.port_bits[region.kind]]

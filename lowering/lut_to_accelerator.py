@@ -9,7 +9,8 @@ from typing import ClassVar
 from lutllm import dialect
 from lutllm.bindings import ir
 from lutllm.errors import CapacityError, InputError
-from lutllm.lowering.program import Program
+from lutllm.lowering.engine import EngineConfig
+from lutllm.lowering.program import Program, read_engine
 from lutllm.lowering.schedule import Layer, engine_for, schedule
 from lutllm.lowering.targets import find_target
 from lutllm.passes import Pass
@@ -23,8 +24,8 @@ _MAX_GROUPS = (1 << 16) - 1
 class LutToAccelerator(Pass):
     """Place every decomposed linear on one engine: rounds, memory map and the engine's parameters.
 
-    Functions must hold decomposed linears only. `target` names the engine; `tokens` is the number of tokens where the
-    IR leaves it dynamic.
+    Functions must hold decomposed linears only. `target` names the engine and its memory; a lut.engine that stands in
+    the module already is used as it is. `tokens` is the number of tokens where the IR leaves it dynamic.
     """
 
     name: ClassVar[str] = "lut-to-accelerator"
@@ -43,7 +44,7 @@ class LutToAccelerator(Pass):
         found = [(end, self._layer(end)) for end in ops_in(op, dialect.RequantizeOp)]
         layers = [layer for _, layer in found]
         try:
-            engine = engine_for([layer.scheme for layer in layers], target.engine) if layers else target.engine
+            engine = self._engine(op, layers, target.engine)
             program = schedule(layers, engine, target.memory_bytes)
         except CapacityError as problem:
             at = next((end for end, layer in found if problem.message.startswith(layer.name)), op)
@@ -55,11 +56,20 @@ class LutToAccelerator(Pass):
         with ir.InsertionPoint(body), op.location:
             write_program(program, locations)
 
+    def _engine(self, op: ir.Operation, layers: list[Layer], base: EngineConfig) -> EngineConfig:
+        """The engine the module already holds, or the target's, widened to the schemes at hand."""
+        held = ops_in(op, dialect.EngineOp)
+        if held:
+            return read_engine(held[0])
+        return engine_for([layer.scheme for layer in layers], base) if layers else base
+
     def _check_functions(self, op: ir.Operation) -> None:
         for function in ops_in(op, ir.OpView):
             dialect_name = function.operation.name.split(".")[0]
             if dialect_name not in ("builtin", "func", "ml_program", "lut"):
-                self.fail(function, "expected functions of lut ops only, got another dialect's; extract the linears first")
+                self.fail(
+                    function, "expected functions of lut ops only, got another dialect's; extract the linears first"
+                )
             if function.operation.name == "lut.linear":
                 self.fail(function, "expected decomposed linears, got lut.linear; run lut-decompose first")
 
@@ -87,11 +97,16 @@ class LutToAccelerator(Pass):
         return owner.operation.opview
 
 
-def write_program(program: Program, locations: dict[str, ir.Location]) -> None:
-    """Build the program's ops at the insertion point; a round carries the location of its linear."""
-    config = program.engine.to_dict()
+def write_engine(engine: EngineConfig) -> None:
+    """Build the engine's op at the insertion point."""
+    config = engine.to_dict()
     named = {key: config.pop(key) for key in ("metric", "row_sources", "port_bits")}
     dialect.engine(ENGINE, **named, **config, max_groups=_MAX_GROUPS)
+
+
+def write_program(program: Program, locations: dict[str, ir.Location]) -> None:
+    """Build the program's ops at the insertion point; a round carries the location of its linear."""
+    write_engine(program.engine)
     for region in program.regions.values():
         placed = asdict(region)
         with locations.get(region.source, ir.Location.unknown()):

@@ -99,8 +99,12 @@ def read_program(module: ir.Module) -> Program:
         raise IRError(f"expected one lut.engine in the module, got {len(engines)}; run lut-to-accelerator")
     regions = [Region(**_plain(op, Region, bytes="size", sym_name="name")) for op in by_name["lut.region"]]
     rounds = [Round(**_plain(op, Round, sym_name="name")) for op in by_name["lut.round"]]
-    engine = EngineConfig(**_plain(engines[0], EngineConfig))
-    return Program(engine, {region.name: region for region in regions}, tuple(rounds))
+    return Program(read_engine(engines[0]), {region.name: region for region in regions}, tuple(rounds))
+
+
+def read_engine(op: ir.OpView) -> EngineConfig:
+    """What a `lut.engine` says."""
+    return EngineConfig(**_plain(op, EngineConfig))
 
 
 def _plain(op: ir.OpView, kind: type, **renamed: str) -> dict:

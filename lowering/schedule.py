@@ -40,7 +40,9 @@ def schedule(layers: list[Layer], engine: EngineConfig, memory_bytes: int) -> Pr
     for layer in layers:
         rounds += _rounds_of(layer, engine, space)
     if not rounds:
-        raise CapacityError("expected at least one linear to schedule, got none; run torch-to-lut and lut-decompose first")
+        raise CapacityError(
+            "expected at least one linear to schedule, got none; run torch-to-lut and lut-decompose first"
+        )
     size = len(rounds) * engine.descriptor_words * DESCRIPTOR_PORT_BITS // 8
     space.add(DESCRIPTORS, "d", 0, "", size)
     return Program(engine, space.regions, tuple(rounds))
@@ -62,7 +64,9 @@ def check_layer(layer: Layer, engine: EngineConfig) -> None:
         needs.append(("bits of a table entry", s.table_bits, engine.table_bits))
     for what, needed, there in needs:
         if needed > there:
-            raise CapacityError(f"{layer.name}: expected at most {there} {what} on this engine, got {needed}; use a larger engine")
+            raise CapacityError(
+                f"{layer.name}: expected at most {there} {what} on this engine, got {needed}; use a larger engine"
+            )
     if s.out_bits != engine.out_bits:
         raise CapacityError(f"{layer.name}: expected out_bits = {engine.out_bits} as the engine has, got {s.out_bits}")
     if layer.row_source not in engine.row_sources:

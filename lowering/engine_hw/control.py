@@ -21,9 +21,10 @@ from lutllm.lowering.circt import (
     loop_nest,
     mux,
 )
-from lutllm.lowering.engine import MODES, OPERAND_BANKS, UNIT, EngineConfig
+from lutllm.lowering.engine import MODES, OPERAND_BANKS, EngineConfig
 from lutllm.lowering.engine_hw.front import held_round
 from lutllm.lowering.engine_hw.psum import CODEBOOK_DEPTH, build_fields, control_fields
+from lutllm.lowering.engine_hw.records import UNIT
 
 TABLE_BANKS = ACC_BANKS = 2
 ROUND = UNIT.subset("mode", "stages", "tokens", "groups", "blocks", "block_chunks", "last_chunks")
@@ -153,7 +154,9 @@ def _build_walk(
     group_first = all_of([first, index["build_stage"].eq(0), index["build_block"].eq(0)])
     started = step.signal & first
     free = credit(m, "free_tables", 2, give=table_free, take=started, initial=TABLE_BANKS)
-    centroids = credit(m, "centroids", bits_for(OPERAND_BANKS + 1), give=m["centroids_ready"], take=step.signal & group_first)
+    centroids = credit(
+        m, "centroids", bits_for(OPERAND_BANKS + 1), give=m["centroids_ready"], take=step.signal & group_first
+    )
     step.assign(all_of([busy, ~first | (rows_here & free), ~group_first | centroids]))
     finished = step.signal & last["build_row"]
     group_last = all_of([finished, last["build_block"], last["build_stage"]])

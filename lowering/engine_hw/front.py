@@ -20,7 +20,8 @@ from lutllm.lowering.circt import (
     mux,
     pack,
 )
-from lutllm.lowering.engine import MODES, OPERAND_BANKS, UNIT, EngineConfig
+from lutllm.lowering.engine import MODES, OPERAND_BANKS, EngineConfig
+from lutllm.lowering.engine_hw.records import UNIT
 from lutllm.lowering.engine_hw.search import bpcsu, search_latency
 from lutllm.lowering.memory import buffered
 
@@ -76,7 +77,12 @@ def front_end(design: Design, config: EngineConfig) -> str:
     inputs |= {"x_valid": 1, "x_data": words["x"], "bank_free": 1}
     outputs = {"round_ready": 1, "c_ready": 1, "x_ready": 1, "operand_write": 1, "operand_address": bank_token}
     outputs |= {"operand_data": config.pairs * config.act_stages * config.operand_width, "group_ready": 1}
-    outputs |= {"shift_write": 1, "shift_bank": config.bank_bits, "shift_data": config.pairs * 2 * SHIFT_BITS, "centroid_write": 1}
+    outputs |= {
+        "shift_write": 1,
+        "shift_bank": config.bank_bits,
+        "shift_data": config.pairs * 2 * SHIFT_BITS,
+        "centroid_write": 1,
+    }
     outputs |= {"centroid_address": config.bank_bits + position_bits}
     outputs |= {"centroid_data": config.pairs * config.act_stages * config.chains * 2 * config.operand_bits}
     outputs |= {"centroids_ready": 1}
@@ -109,7 +115,12 @@ def _loader(m: Module, config: EngineConfig, job_fields: Fields, first_out: Sign
 
     shift_write = Wire(1)
     bank_free = credit(
-        m, "free_banks", bits_for(OPERAND_BANKS + 1), give=m["bank_free"], take=shift_write.signal, initial=OPERAND_BANKS
+        m,
+        "free_banks",
+        bits_for(OPERAND_BANKS + 1),
+        give=m["bank_free"],
+        take=shift_write.signal,
+        initial=OPERAND_BANKS,
     )
     shadow_free = m.state(1, "shadow_free", reset=1)
     allowed = mux(is_shift, bank_free, shadow_free.signal)

@@ -8,7 +8,7 @@ only when every engine has what it needs (`control.py`). Cycle by cycle after a 
     1  products (or table addressed)    3  stages added, shifted left     4  multiplexers, added to the running sum
 """
 
-from lutllm.lowering.circt import Design, Fields, Module, Signal, bits_for, const, credit, loop_nest, mux, pack, select
+from lutllm.lowering.circt import Design, Fields, Module, Signal, bits_for, const, loop_nest, mux, pack, select
 from lutllm.lowering.engine import MODES, OPERAND_BANKS, EngineConfig
 from lutllm.lowering.engine_hw.front import SHIFT_BITS
 from lutllm.lowering.memory import Stream, buffered, ram
@@ -102,8 +102,12 @@ def psum_engine(design: Design, config: EngineConfig) -> str:
     def body(m: Module) -> dict[str, Signal]:
         beats = [control.unpack(m["control"])]
         for _ in range(ROW_STAGE):
-            beats.append({name: m.reg(s, f"{name}_{len(beats)}", reset=0 if name == "valid" else None)
-                          for name, s in beats[-1].items()})
+            beats.append(
+                {
+                    name: m.reg(s, f"{name}_{len(beats)}", reset=0 if name == "valid" else None)
+                    for name, s in beats[-1].items()
+                }
+            )
         weights = _weight_buffers(m, config, beats)
         row = _row(m, config, beats, weights)
         codes = m.reg(weights.codes.data, "codes", enable=weights.codes_pop)
@@ -124,13 +128,20 @@ def psum_engine(design: Design, config: EngineConfig) -> str:
 
     stages = config.act_stages
     inputs = {"control": control.width, "partial": config.lanes * config.psum_bits, "operand_write": 1}
-    inputs |= {"operand_address": config.bank_bits + bits_for(config.tokens), "operand_data": stages * config.operand_width}
+    inputs |= {
+        "operand_address": config.bank_bits + bits_for(config.tokens),
+        "operand_data": stages * config.operand_width,
+    }
     inputs |= {"shift_write": 1, "shift_bank": config.bank_bits, "shift_data": 2 * SHIFT_BITS}
     inputs |= {"unit_fire": 1, "unit_kind": KIND_BITS, "unit_last": 1, "unit_data": config.unit_bits}
     outputs = {"control_out": control.width, "sums": config.lanes * config.psum_bits, "unit_ready": 1}
     outputs |= {"codes_push": 1, "rows_push": 1}
     if "built_table" in config.row_sources:
-        inputs |= {"build": build.width, "centroid_write": 1, "centroid_address": config.bank_bits + bits_for(config.chain_length)}
+        inputs |= {
+            "build": build.width,
+            "centroid_write": 1,
+            "centroid_address": config.bank_bits + bits_for(config.chain_length),
+        }
         inputs |= {"centroid_data": stages * config.chains * 2 * config.operand_bits}
         outputs |= {"build_out": build.width}
     return design.module("psum_engine", inputs, outputs, body)
@@ -218,8 +229,11 @@ def _row(m: Module, config: EngineConfig, beats: list[dict[str, Signal]], w: _We
     operands = m.output_of(
         ram(m.design, OPERAND_BANKS << bits_for(config.tokens), stages * config.operand_width),
         "operands",
-        we=m["operand_write"], wa=m["operand_address"], wd=m["operand_data"],
-        re=beats[0]["valid"], ra=pack([beats[0]["token"], beats[0]["operand_bank"]]),
+        we=m["operand_write"],
+        wa=m["operand_address"],
+        wd=m["operand_data"],
+        re=beats[0]["valid"],
+        ra=pack([beats[0]["token"], beats[0]["operand_bank"]]),
     ).chunks(config.operand_width)
     rights, lefts = _shifts(m)
     build_beats, centroids = _built_operands(m, config)
@@ -273,8 +287,12 @@ def _built_operands(m: Module, config: EngineConfig):  # type: ignore[no-untyped
         return [], []
     beats = [build_fields(config).unpack(m["build"])]
     for _ in range(3):
-        beats.append({name: m.reg(s, f"build_{name}_{len(beats)}", reset=0 if name == "valid" else None)
-                      for name, s in beats[-1].items()})
+        beats.append(
+            {
+                name: m.reg(s, f"build_{name}_{len(beats)}", reset=0 if name == "valid" else None)
+                for name, s in beats[-1].items()
+            }
+        )
     length, width = config.chain_length, config.chains * 2 * config.operand_bits
     position_bits = bits_for(length)
     row = beats[0]["row"]
@@ -285,8 +303,13 @@ def _built_operands(m: Module, config: EngineConfig):  # type: ignore[no-untyped
     centroids = []
     for s, data in enumerate(m["centroid_data"].chunks(width)):
         words = m.output_of(
-            ram(m.design, OPERAND_BANKS << position_bits, width), f"centroids_{s}",
-            we=m["centroid_write"], wa=m["centroid_address"], wd=data, re=beats[0]["valid"], ra=address,
+            ram(m.design, OPERAND_BANKS << position_bits, width),
+            f"centroids_{s}",
+            we=m["centroid_write"],
+            wa=m["centroid_address"],
+            wd=data,
+            re=beats[0]["valid"],
+            ra=address,
         )
         centroids.append(select(words.chunks(2 * config.operand_bits), chain))
     return beats, centroids
@@ -319,7 +342,12 @@ def _table(m: Module, config: EngineConfig, s: int, index, beats, build_beats, b
         we, wa, wd = we | stored[0], mux(stored[0], stored[1], wa), mux(stored[0], stored[2], wd)
     depth = 2 << config.index_bits
     row = m.output_of(
-        ram(m.design, depth, config.row_entries * table), f"table_{s}",
-        we=we, wa=wa, wd=wd, re=beats[1]["valid"], ra=pack([index, beats[1]["table_bank"]]),
+        ram(m.design, depth, config.row_entries * table),
+        f"table_{s}",
+        we=we,
+        wa=wa,
+        wd=wd,
+        re=beats[1]["valid"],
+        ra=pack([index, beats[1]["table_bank"]]),
     )
     return pack([m.reg(entry.sext(term), f"table_{s}_entry_{i}") for i, entry in enumerate(row.chunks(table))])

@@ -19,9 +19,10 @@ from lutllm.lowering.circt import (
     pack,
     select,
 )
-from lutllm.lowering.engine import UNIT, EngineConfig
+from lutllm.lowering.engine import EngineConfig
 from lutllm.lowering.engine_hw.control import chunks_of_block
 from lutllm.lowering.engine_hw.front import held_round
+from lutllm.lowering.engine_hw.records import UNIT
 from lutllm.lowering.memory import buffered
 
 PARAMETER_BITS = 32  # bias, then multiplier (16 used), for each output

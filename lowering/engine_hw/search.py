@@ -128,7 +128,9 @@ def _tournament(m: Module, best: list[dict[str, Signal]]) -> dict[str, Signal]:
             if len(pair) == 2:
                 second = pair[1]["distance"].ult(pair[0]["distance"])
                 chosen = {key: mux(second, pair[1][key], pair[0][key]) for key in ("distance", "value", "position")}
-            winners.append({key: m.reg(chosen[key], f"{key}_level{level}_{i // 2}") for key in chosen if key != "load_out"})
+            winners.append(
+                {key: m.reg(chosen[key], f"{key}_level{level}_{i // 2}") for key in chosen if key != "load_out"}
+            )
         best, level = winners, level + 1
     return best[0]
 
@@ -176,5 +178,8 @@ def _residual(pair: Signal, value: Signal) -> Signal:
     """pair - value, a bit wider a channel."""
     wide, narrow = pair.width // 2, value.width // 2
     return pack(
-        [pair[i * wide : (i + 1) * wide].sext(wide + 1) - value[i * narrow : (i + 1) * narrow].sext(wide + 1) for i in range(2)]
+        [
+            pair[i * wide : (i + 1) * wide].sext(wide + 1) - value[i * narrow : (i + 1) * narrow].sext(wide + 1)
+            for i in range(2)
+        ]
     )

@@ -15,7 +15,8 @@ from lutllm.lowering.circt import (
     mux,
     pack,
 )
-from lutllm.lowering.engine import DESCRIPTOR_PORT_BITS, MODES, ROUND, ROUND_MAGIC, EngineConfig
+from lutllm.lowering.engine import DESCRIPTOR_PORT_BITS, MODES, ROUND_MAGIC, EngineConfig
+from lutllm.lowering.engine_hw.records import ROUND
 
 ERRORS = ("none", "descriptor", "row_source", "tokens", "memory_read", "memory_write")  # codes of the `error` output
 READ_ERROR, WRITE_ERROR = ERRORS.index("memory_read"), ERRORS.index("memory_write")
@@ -29,7 +30,11 @@ def sequencer(design: Design, config: EngineConfig) -> str:
     words = config.descriptor_words
 
     def body(m: Module) -> dict[str, Signal]:
-        busy, left, held = m.state(1, "busy_q", reset=0), m.state(32, "rounds_left", reset=0), m.state(1, "held", reset=0)
+        busy, left, held = (
+            m.state(1, "busy_q", reset=0),
+            m.state(32, "rounds_left", reset=0),
+            m.state(1, "held", reset=0),
+        )
         asked, done = m.state(1, "asked", reset=0), m.state(1, "done_q", reset=0)
         error, running = m.state(8, "error_q", reset=0), m.state(8, "rounds_running", reset=0)
         start = m["start"] & ~busy.signal

@@ -7,13 +7,14 @@ m_axi_w0.. (weights) and the write master m_axi_y (results). Every output comes 
 
 from lutllm.lowering.axi import READ_MASTER, WRITE_MASTER, axi_read_stream, axi_write_stream
 from lutllm.lowering.circt import Design, Fields, Module, Signal, Wire, all_of, any_of, const, delay, pack
-from lutllm.lowering.engine import DESCRIPTOR_PORT_BITS, READ_STREAMS, ROUND, EngineConfig
-from lutllm.lowering.engine_hw.accumulate import accumulator
+from lutllm.lowering.engine import DESCRIPTOR_PORT_BITS, READ_STREAMS, EngineConfig
 from lutllm.lowering.engine_hw import control as head_unit
 from lutllm.lowering.engine_hw import front as front_unit
 from lutllm.lowering.engine_hw import requantize as drain_unit
 from lutllm.lowering.engine_hw import weights as weight_unit
+from lutllm.lowering.engine_hw.accumulate import accumulator
 from lutllm.lowering.engine_hw.psum import ROW_STAGE, accumulator_fields, control_fields, psum_engine
+from lutllm.lowering.engine_hw.records import ROUND
 from lutllm.lowering.engine_hw.sequencer import sequencer
 from lutllm.lowering.engine_hw.words import beats_to_words, words_to_beats
 from lutllm.lowering.memory import Stream, buffered
@@ -170,7 +171,9 @@ class _Top:
         acc_free.assign(out["acc_free"])
         self._writer(Stream(out["y_valid"], out["y_data"], y_ready), y_place)
 
-    def _unit(self, module: str, name: str, record: Fields, streams: dict[str, Stream], **inputs: Signal) -> dict[str, Signal]:
+    def _unit(
+        self, module: str, name: str, record: Fields, streams: dict[str, Stream], **inputs: Signal
+    ) -> dict[str, Signal]:
         """An instance with a queue of rounds and the given input streams."""
         streams = {"round": self._round(name, record), **streams}
         for prefix, stream in streams.items():

@@ -52,3 +52,8 @@ def quantize(value: np.ndarray, exponent: np.ndarray | int, bits: int) -> np.nda
 def dequantize(value: np.ndarray, exponent: np.ndarray | int) -> np.ndarray:
     """Integer to float64 at scale 2**exponent (broadcast)."""
     return np.asarray(value, dtype=np.float64) * np.exp2(np.asarray(exponent, dtype=np.float64))
+
+
+def bits_for(values: int) -> int:
+    """Bits of an unsigned counter that takes `values` different values (at least 1)."""
+    return max(1, (values - 1).bit_length())

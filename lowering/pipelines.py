@@ -1,0 +1,29 @@
+"""The pipelines of the main job, as `lutllm-opt --pass-pipeline` takes them: each a list of passes with its reason."""
+
+from __future__ import annotations
+
+from lutllm.passes.pass_base import spell_option
+
+
+def to_lut(quantization: str) -> str:
+    """torch -> mixed: linears become lookups."""
+    return _pipeline(
+        f"torch-to-lut{{quantization={spell_option(quantization)}}}",  # every linear that was quantized
+        "cse",  # q, k, v read one input: one lut.quantize serves them
+        "lut-canonicalize",
+        "lut-symbol-dce",  # the float weights of converted linears are no longer read
+    )
+
+
+def to_steps(row_source: str) -> str:
+    """lut -> steps: search, rows, lookup, sum, requantize."""
+    return _pipeline(f"lut-decompose{{row-source={row_source}}}", "lut-canonicalize", "lut-symbol-dce")
+
+
+def to_accelerator(target: str, tokens: int) -> str:
+    """steps -> accelerator: an engine, a memory map, rounds."""
+    return _pipeline(f"lut-to-accelerator{{target={target} tokens={tokens}}}")
+
+
+def _pipeline(*passes: str) -> str:
+    return f"builtin.module({','.join(passes)})"
