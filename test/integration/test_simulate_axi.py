@@ -212,6 +212,37 @@ def test_a_rogue_master_is_reported(kind: str, constants: dict[str, int], messag
         bench.run(500).check()
 
 
+@pytest.mark.parametrize("last_beat", [0, 2, 3, 5])
+def test_wlast_must_mark_the_last_beat(last_beat: int) -> None:
+    """A writer of one burst of 4 beats that raises wlast on its beat number `last_beat`."""
+
+    def writer(m: Module) -> dict[str, Signal]:
+        asked = m.state(1, "asked", reset=0)
+        asked.set(const(1, 1), m["m_awready"])
+        moved = m["m_wready"]
+        beat = m.counter(3, "beat", step=moved, last=const(0, 1))
+        done = m.state(1, "done_q", reset=0)
+        return dict(
+            m_awvalid=~asked.signal, m_awaddr=const(0, 64), m_awlen=const(3, 8), m_wvalid=const(1, 1),
+            m_wdata=beat.zext(32), m_wlast=beat.eq(last_beat), m_bready=const(1, 1),
+            done=done.set(const(1, 1), m["m_bvalid"]),
+        )  # fmt: skip
+
+    design = Design("arc")
+    inputs = {"start": 1, "m_awready": 1, "m_wready": 1, "m_bvalid": 1}
+    outputs = {"m_awvalid": 1, "m_awaddr": 64, "m_awlen": 8, "m_wvalid": 1, "m_wdata": 32, "m_wlast": 1, "m_bready": 1}
+    name = design.module("rogue", inputs, outputs | {"done": 1}, writer)
+    bench = TestBench(ArcSimulator(hw_to_arc(design, name)), memory=Memory(64))
+    bench.reset()
+    result = bench.run(500)
+    if last_beat == 3:
+        assert result.check().stop == "done"
+        assert bench.memory.read(0, 16).view("<u4").tolist() == [0, 1, 2, 3]
+    else:
+        with pytest.raises(SimulationError, match="wlast not on the last beat, or missing there, port m, address"):
+            result.check()
+
+
 def test_timing_of_a_port_that_does_not_exist() -> None:
     with pytest.raises(SimulationError, match=r"expected timing of \['m'\], got \['w7'\]"):
         TestBench(rogue(""), memory=Memory(64), timing={"w7": AxiTiming()})

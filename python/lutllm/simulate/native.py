@@ -123,7 +123,7 @@ def _offer_beat(state, memory, control, port, queue, may_move):  # type: ignore[
         state[port[D_VALID]] = 1
         state[port[D_LAST]] = burst[Q_BEATS] == 1
         if port[D_EXTRA] >= 0:
-            fault = control[FAULT_LOW] <= burst[Q_ADDRESS] < control[FAULT_HIGH]
+            fault = burst[Q_ADDRESS] < control[FAULT_HIGH] and burst[Q_ADDRESS] + width > control[FAULT_LOW]
             state[port[D_EXTRA]] = _SLAVE_ERROR if fault else 0
         port[D_HELD] = 1
     elif state[port[D_VALID]]:

@@ -160,6 +160,7 @@ class TestBench:
 
     def start(self, address: int, length: int) -> None:
         """Pulse `start` for one cycle with the program's place; `done` counts from then on."""
+        self._resume()
         for name, value in (("program_address", address), ("program_length", length), ("start", 1)):
             self.simulator.poke(name, value)
         done, self._control[n.DONE] = int(self._control[n.DONE]), -1
@@ -169,8 +170,7 @@ class TestBench:
 
     def run(self, max_cycles: int = 10_000_000, *, progress: Callable[[int], None] | None = None) -> RunResult:
         """Run until done, until all words moved, until something is wrong, or for `max_cycles`."""
-        if self._control[n.CODE] in (n.STOP_DONE, n.STOP_STREAMS):
-            self._control[n.CODE] = n.RUNNING
+        self._resume()
         chunk, left = 4096, max_cycles
         while left > 0 and self._control[n.CODE] == n.RUNNING:
             before = time.perf_counter()
@@ -181,6 +181,11 @@ class TestBench:
             if progress is not None:
                 progress(int(self._control[n.CYCLE]))
         return self._result()
+
+    def _resume(self) -> None:
+        """A run that reached its end may go on; one that failed stays as it is until `reset`."""
+        if self._control[n.CODE] in (n.STOP_DONE, n.STOP_STREAMS):
+            self._control[n.CODE] = n.RUNNING
 
     def _run_native(self, cycles: int) -> None:
         before = time.perf_counter()
