@@ -1,0 +1,171 @@
+"""Models that cannot be used: one error each, saying what was expected, what came and what to do."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+safetensors_torch = pytest.importorskip("safetensors.torch")
+
+from lutllm import models  # noqa: E402
+from lutllm.errors import InputError  # noqa: E402
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """A sound model directory to damage."""
+    loaded = models.load("tiny-llama")
+    path = tmp_path / "model"
+    path.mkdir()
+    safetensors_torch.save_file(dict(loaded.module.named_parameters()), path / "model.safetensors")
+    (path / "config.json").write_text(json.dumps(loaded.config.to_dict()))
+    return path
+
+
+def change_config(directory: Path, **values: object) -> None:
+    config = json.loads((directory / "config.json").read_text())
+    (directory / "config.json").write_text(json.dumps({**config, **values}))
+
+
+def change_tensors(directory: Path, **values: object) -> None:
+    tensors = safetensors_torch.load_file(directory / "model.safetensors")
+    tensors |= {name.replace("__", "."): value for name, value in values.items()}
+    kept = {name: value for name, value in tensors.items() if value is not None}
+    safetensors_torch.save_file(kept, directory / "model.safetensors")
+
+
+def refused(spec: object, *words: str, **options: object) -> None:
+    with pytest.raises(InputError) as caught:
+        models.load(spec, **options)
+    for word in words:
+        assert word in caught.value.message, caught.value.message
+
+
+def test_sound_directory_loads(directory):
+    assert models.load(directory).name == "model"
+
+
+def test_unknown_name():
+    refused("gpt-5", "expected a model directory, a GGUF file or one of smollm2-135m, tiny-llama", "not downloaded")
+
+
+@pytest.mark.parametrize("name", ["model.bin", "model.pt", "model.pth", "model.pkl"])
+def test_pickle_file_is_refused(tmp_path, name):
+    (tmp_path / name).write_bytes(b"\x80\x04.")
+    refused(tmp_path / name, "expected safetensors or GGUF, got a pickle file", "convert it to safetensors")
+
+
+def test_directory_with_pickle_only_is_refused(directory):
+    (directory / "model.safetensors").rename(directory / "pytorch_model.bin")
+    refused(directory, "pytorch_model.bin: expected safetensors or GGUF, got a pickle file")
+
+
+def test_pickle_beside_safetensors_is_never_opened(directory):
+    (directory / "pytorch_model.bin").write_bytes(b"not even a pickle")
+    assert models.load(directory).name == "model"
+
+
+def test_safetensors_file_instead_of_directory(directory):
+    refused(directory / "model.safetensors", "expected a directory with config.json, got one file; give")
+
+
+def test_directory_without_weights(directory):
+    (directory / "model.safetensors").unlink()
+    refused(directory, "expected *.safetensors files with the weights, found none")
+
+
+@pytest.mark.parametrize("keep", [0, 4, 100, -1])
+def test_truncated_safetensors(directory, keep):
+    file = directory / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:keep])
+    refused(directory, "expected a whole safetensors file, got", "download or write it again")
+
+
+def test_corrupt_safetensors_header(directory):
+    file = directory / "model.safetensors"
+    file.write_bytes(b"\xff" * 64 + file.read_bytes()[64:])
+    refused(directory, "expected a whole safetensors file")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_weights_that_are_not_finite(directory, value):
+    weight = models.load(directory).module.model.layers[1].mlp.up_proj.weight.clone()
+    weight[5, 7] = value
+    change_tensors(directory, model__layers__1__mlp__up_proj__weight=weight)
+    refused(directory, f"got {value} in 'model.layers.1.mlp.up_proj.weight' at [5, 7]")
+
+
+def test_missing_tensor(directory):
+    change_tensors(directory, model__norm__weight=None)
+    refused(directory, "1 are missing, the first is 'model.norm.weight'")
+
+
+def test_unknown_tensor(directory):
+    change_tensors(directory, model__layers__0__self_attn__q_proj__bias=torch.zeros(48))
+    refused(directory, "got the unknown tensor 'model.layers.0.self_attn.q_proj.bias'")
+
+
+def test_wrong_shape(directory):
+    change_tensors(directory, model__norm__weight=torch.ones(47))
+    refused(directory, "expected 'model.norm.weight' of shape [48], got [47]")
+
+
+def test_integer_weights(directory):
+    change_tensors(directory, model__norm__weight=torch.ones(48, dtype=torch.int8))
+    refused(directory, "expected 'model.norm.weight' in F32, F16, BF16, F64, got I8")
+
+
+def test_missing_config(directory):
+    (directory / "config.json").unlink()
+    refused(directory, "config.json: expected this file, found none")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "\x00"])
+def test_corrupt_config(directory, text):
+    (directory / "config.json").write_text(text)
+    refused(directory, "config.json: expected a", "download it again")
+
+
+@pytest.mark.parametrize("kind", ["mamba", None, "gpt2"])
+def test_unsupported_architecture(directory, kind):
+    change_config(directory, model_type=kind)
+    refused(directory, f"expected a model_type of llama, qwen3, got {kind!r}")
+
+
+def test_quantized_checkpoint(directory):
+    change_config(directory, quantization_config={"quant_method": "gptq"})
+    refused(directory, "expected float weights, got a quantization_config")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"hidden_size": "wide"},
+        {"num_attention_heads": 0},
+        {"num_key_value_heads": 3},
+        {"hidden_act": "no-such-activation"},
+        {"vocab_size": -1},
+    ],
+)
+def test_unusable_configuration(directory, values):
+    change_config(directory, **values)
+    refused(directory, "config.json: expected a", "got", "fix config.json")
+
+
+def test_configuration_of_another_size(directory):
+    change_config(directory, intermediate_size=96)
+    refused(directory, "of shape [48, 96], got [48, 80]", "check config.json")
+
+
+def test_corrupt_tokenizer(directory):
+    (directory / "tokenizer.json").write_text("{}")
+    refused(directory, "expected a tokenizer that transformers can read")
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"), [(0, "expected at least 1"), (3, "expected at most 2 decoder layers, got 3")]
+)
+def test_wrong_number_of_layers(directory, layers, message):
+    refused(directory, message, layers=layers)
+    refused("tiny-llama", message, layers=layers)
