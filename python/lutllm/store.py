@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,10 +72,15 @@ def sha256(path: Path | str) -> str:
         raise InputError(f"'{path}': expected a readable file, got {error.strerror or error}") from error
 
 
+def to_bytes(tensors: Mapping[str, np.ndarray], note: str | None = None) -> bytes:
+    """The arrays in the safetensors format, the same bytes for the same arrays."""
+    arrays = {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}
+    return safetensors.numpy.save(arrays, metadata=None if note is None else {"lutllm": note})
+
+
 def save(path: Path | str, tensors: Mapping[str, np.ndarray], note: str | None = None) -> str:
     """Write the arrays as one safetensors file, atomically; return its SHA-256. `note` goes into the header."""
-    arrays = {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}
-    data = safetensors.numpy.save(arrays, metadata=None if note is None else {"lutllm": note})
+    data = to_bytes(tensors, note)
     write_atomic(path, data)
     return hashlib.sha256(data).hexdigest()
 
@@ -247,9 +251,9 @@ def check_linear(linear: QuantizedLinear) -> QuantizedLinear:
 
     `lutllm.quantize.validate` proves in addition that no row and no sum can leave its width.
     """
-    s, pairs, outputs = linear.scheme, linear.pairs, linear.outputs
-    if linear.codes.ndim != 3 or pairs < 1 or outputs < 1:
+    if linear.codes.ndim != 3 or 0 in linear.codes.shape:
         raise InputError(f"'{linear.name}.codes': expected shape [pairs, R, outputs], got {list(linear.codes.shape)}")
+    s, pairs, outputs = linear.scheme, linear.pairs, linear.outputs
     blocks = s.blocks(outputs)
     shapes: dict[str, tuple[type, tuple[int, ...]]] = {
         "exponents": (np.int8, (pairs,)),
@@ -280,7 +284,7 @@ def _check_values(linear: QuantizedLinear) -> None:
     checks = [
         ("codes", int(linear.codes.max()) < s.c_w, f"values below c_w = {s.c_w}"),
         ("weight_codebook", fits(linear.weight_codebook, s.weight_bits), f"{s.weight_bits}-bit values"),
-        ("shifts", 0 <= int(linear.shifts.min()) and int(linear.shifts.max()) <= 31, "values in 0..31"),
+        ("shifts", int(linear.shifts.min()) >= 0 and int(linear.shifts.max()) <= 31, "values in 0..31"),
         ("multiplier", int(linear.multiplier.min()) > 0, "values > 0"),
         ("multiplier", fits(linear.multiplier, MULTIPLIER_BITS), f"{MULTIPLIER_BITS}-bit values"),
     ]
@@ -292,8 +296,3 @@ def _check_values(linear: QuantizedLinear) -> None:
         if not good:
             array = getattr(linear, part)
             raise InputError(f"'{linear.name}' {part}: expected {wanted}, got {int(array.min())}..{int(array.max())}")
-
-
-def renamed(linear: QuantizedLinear, name: str, input_name: str) -> QuantizedLinear:
-    """The same integers under other symbol names."""
-    return replace(linear, name=name, input_name=input_name)
