@@ -157,9 +157,7 @@ class Pipeline:
         """`any(...)` visits whatever can hold a pipeline, which only the upstream PassManager knows."""
         for item in nest.passes():
             if item.name in self.registry:
-                raise InputError(
-                    f"pass '{item.name}' cannot run in any(...); name an operation: func.func(...)"
-                )
+                raise InputError(f"pass '{item.name}' cannot run in any(...); name an operation: func.func(...)")
             check_upstream(item, self.registry)
         return str(nest)
 
