@@ -5,7 +5,7 @@ against a round, a region's kind - is checked in lutllm.dialect.symbols.
 """
 
 from lutllm.bindings import ir
-from lutllm.dialect.base import LutOp, expect, integer
+from lutllm.dialect.base import LutOp, elements, entries, expect, integer
 from lutllm.scheme import ACC_BITS, MAX_SHIFT, METRICS, ROW_SOURCES
 
 REGION_KINDS = ("w", "x", "c", "q", "y", "d")
@@ -106,7 +106,7 @@ class EngineOp(LutOp, name="engine"):
         for name, (low, high) in _ENGINE_RANGES.items():
             integer(self.attributes[name], name, low, high)
         expect(self.metric.value in METRICS, f"metric to be one of {', '.join(METRICS)}", self.metric, "change it")
-        sources = [s.value if isinstance(s, ir.StringAttr) else str(s) for s in self.row_sources]
+        sources = [s.value if isinstance(s, ir.StringAttr) else str(s) for s in elements(self.row_sources)]
         wrong = [s for s in sources if s not in ALL_ROW_SOURCES]
         wanted = f"row_sources among {', '.join(ALL_ROW_SOURCES)}"
         expect(bool(sources) and not wrong, wanted, ", ".join(wrong) or "none", "change them")
@@ -132,7 +132,7 @@ class EngineOp(LutOp, name="engine"):
             )
 
     def _check_ports(self) -> None:
-        widths = {entry.name: entry.attr for entry in self.port_bits}
+        widths = entries(self.port_bits)
         wanted = f"port_bits with exactly the ports {', '.join(PORTS)}"
         expect(set(widths) == set(PORTS), wanted, ", ".join(sorted(widths)) or "none", "change it")
         for port, width in widths.items():
@@ -245,5 +245,5 @@ y[token_offset + t, output_offset + o] = lut.linear of the parameters in w, c an
         blocks, chunks, each = (self.attributes[n].value for n in ("blocks", "chunks", "block_chunks"))
         wanted = f"chunks in {(blocks - 1) * each + 1}..{blocks * each} for {blocks} blocks of {each}"
         expect((blocks - 1) * each < chunks <= blocks * each, wanted, chunks, "schedule the round again")
-        symbols = [isinstance(region, ir.FlatSymbolRefAttr) for region in self.w]
+        symbols = [isinstance(region, ir.FlatSymbolRefAttr) for region in elements(self.w)]
         expect(bool(symbols) and all(symbols), "w to be an array of symbols, [@name, ...]", self.w, "change it")

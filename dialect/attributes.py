@@ -4,7 +4,7 @@ MLIR attributes in, plain Python values (Scheme, bits, exponent) out, and back.
 """
 
 from lutllm.bindings import ir
-from lutllm.dialect.base import Invalid, LutAttribute, describe_kind
+from lutllm.dialect.base import Invalid, Location, LutAttribute, describe_kind, entries
 from lutllm.errors import IRError
 from lutllm.scheme import Scheme, scheme_problem
 
@@ -59,9 +59,17 @@ def store_attr(file: str, sha256: str) -> StoreAttr:
     return StoreAttr.get(ir.StringAttr.get(file), ir.StringAttr.get(sha256))
 
 
+def encoding_of(type_: ir.Type) -> object | None:
+    """The encoding of a tensor type; None without one, and for any other type."""
+    try:
+        return getattr(type_, "encoding", None)
+    except TypeError:
+        return Location()
+
+
 def fixed_of(type_: ir.Type) -> tuple[int, int | str] | None:
     """(bits, exponent) of a tensor type encoded with #lut.fixed, else None. A string exponent is a symbol."""
-    encoding = getattr(type_, "encoding", None)
+    encoding = encoding_of(type_)
     if not isinstance(encoding, FixedAttr):
         return None
     bits, exponent = (_plain(p.maybe_downcast()) for p in encoding.params)
@@ -81,15 +89,15 @@ def checked_scheme(attribute: ir.Attribute) -> Scheme:
     if not isinstance(attribute, SchemeAttr):
         raise Invalid(f"expected a scheme (#lut.scheme<{{...}}>), got {attribute}; change it")
     values: dict[str, object] = {}
-    for entry in ir.DictAttr(attribute.params[0]):
-        values[entry.name] = _plain(entry.attr)
+    for name, value in entries(ir.DictAttr(attribute.params[0])).items():
+        values[name] = _plain(value)
     problem = scheme_problem(values)
     if problem:
         raise Invalid(f"has a wrong scheme: {problem}; change it")
     return Scheme.from_dict(values)
 
 
-def _plain(attribute: ir.Attribute) -> object:
+def _plain(attribute: object) -> object:
     """A string, symbol or i64 attribute as a Python value; None for any other."""
     if isinstance(attribute, (ir.StringAttr, ir.FlatSymbolRefAttr)):
         return attribute.value

@@ -42,6 +42,33 @@ def report(op: ir.Operation | ir.OpView, message: str) -> None:
     op.location.emit_error(f"'{name}' op {message}")
 
 
+class Location:
+    """Stands for a location used as an attribute, which the bindings cannot hand out."""
+
+    def __str__(self) -> str:
+        return "a location"
+
+
+def read(container: Any, key: Any) -> Any:
+    """An attribute of an op, array or dictionary, None where there is none. `NamedAttribute.attr` must not be used:
+    where the attribute is a location, indexing raises TypeError but that property stops the process.
+    """
+    try:
+        return container[key]
+    except (KeyError, IndexError):
+        return None
+    except TypeError:
+        return Location()
+
+
+def elements(array: ir.ArrayAttr) -> list[Any]:
+    return [read(array, i) for i in range(len(array))]
+
+
+def entries(dictionary: ir.DictAttr) -> dict[str, Any]:
+    return {entry.name: read(dictionary, entry.name) for entry in dictionary}
+
+
 class LutOp(_Operation):
     """Base of every op. A subclass declares ext fields, `OPTIONAL` attributes, and checks itself in `check`.
 
@@ -78,7 +105,7 @@ class LutOp(_Operation):
         raise NotImplementedError
 
     def optional(self, name: str) -> ir.Attribute | None:
-        return self.attributes.get(name, None)
+        return read(self.attributes, name)
 
     @classmethod
     def required(cls) -> dict[str, Any]:
@@ -110,10 +137,10 @@ def _check_attributes(op: LutOp) -> None:
     for name, kind in op.required().items():
         if name not in op.attributes:
             raise Invalid(f"requires attribute '{name}' ({kind_text(kind)}): got none; add it")
-        _check_kind(name, op.attributes[name], kind)
+        _check_kind(name, read(op.attributes, name), kind)
     for name, kind in op.OPTIONAL.items():
         if name in op.attributes:
-            _check_kind(name, op.attributes[name], kind)
+            _check_kind(name, read(op.attributes, name), kind)
 
 
 def _check_kind(name: str, attribute: ir.Attribute, kind: Any) -> None:

@@ -5,9 +5,11 @@ declares, or from a keyword. A context, a location and an insertion point must b
 """
 
 import numpy as np
+
 from lutllm.bindings import ir
 from lutllm.dialect import parameters
 from lutllm.dialect.attributes import fixed, i64, scheme_attr, symbol
+from lutllm.dialect.base import read
 from lutllm.errors import IRError
 from lutllm.scheme import Scheme
 
@@ -186,7 +188,7 @@ def _after_globals(block: ir.Block) -> ir.InsertionPoint:
 
 def _find(module: ir.Operation, name: str) -> ir.OpView | None:
     for op in module.regions[0].blocks[0].operations:
-        attributes = op.operation.attributes
-        if "sym_name" in attributes and ir.StringAttr(attributes["sym_name"]).value == name:
+        found = read(op.operation.attributes, "sym_name")
+        if isinstance(found, ir.StringAttr) and found.value == name:
             return op
     return None

@@ -7,8 +7,8 @@ Leading dimensions are tokens: one or more, dynamic allowed (None here). Trailin
 from dataclasses import dataclass
 
 from lutllm.bindings import ir
-from lutllm.dialect.attributes import fixed_of
-from lutllm.dialect.base import Invalid, LutOp, expect
+from lutllm.dialect.attributes import encoding_of, fixed_of
+from lutllm.dialect.base import Invalid, LutOp, expect, read
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def tensor(value: ir.Value, name: str, form: str, element: str, *, encoded: bool
     static = tuple(s for s in trailing if s is not None and s > 0)
     expect(len(static) == len(trailing), f"{wanted} with static {', '.join(names)} >= 1", type_, "make them static")
     if not encoded:
-        expect(type_.encoding is None, wanted, type_, "remove the encoding")
+        expect(encoding_of(type_) is None, wanted, type_, "remove the encoding")
         return Tensor(name, tuple(leading), static)
     meaning = fixed_of(type_)
     if meaning is None:
@@ -73,9 +73,10 @@ def producer(value: ir.Value) -> LutOp | None:
 def agrees_with_producer(op: LutOp, value: ir.Value, attribute: str) -> None:
     """An attribute that the op and the maker of its operand both carry must be the same."""
     maker = producer(value)
-    if maker is None or attribute not in maker.attributes:
+    theirs = None if maker is None else read(maker.attributes, attribute)
+    if maker is None or theirs is None:
         return
-    theirs, ours = maker.attributes[attribute], op.attributes[attribute]
+    ours = op.attributes[attribute]
     expect(
         theirs == ours,
         f"the {attribute} of the '{maker.operation.name}' that makes its operand, {theirs}",

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import safetensors
+
 from lutllm.bindings import ir
 from lutllm.dialect.base import Invalid, expect, report
 from lutllm.dialect.parameters import Parameter

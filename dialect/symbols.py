@@ -11,7 +11,7 @@ from lutllm.bindings import ir
 from lutllm.dialect import parameters
 from lutllm.dialect.accelerator import EngineOp, RegionOp, RoundOp
 from lutllm.dialect.attributes import StoreAttr, fixed_of
-from lutllm.dialect.base import Invalid, LutOp, expect, report
+from lutllm.dialect.base import Invalid, LutOp, expect, read, report
 from lutllm.dialect.parameters import Parameter
 
 GLOBAL = "ml_program.global"
@@ -36,8 +36,7 @@ def symbol_table(module: ir.Module) -> Table:
     """The module-level ops with a symbol name, by name."""
     table = {}
     for op in module.body.operations:
-        attributes = op.operation.attributes
-        name = attributes.get("sym_name", None)
+        name = read(op.operation.attributes, "sym_name")
         if isinstance(name, ir.StringAttr):
             table[name.value] = op
     return table
@@ -88,7 +87,7 @@ def check_global(p: Parameter, table: Table) -> None:
         got,
         "change the global, the scheme or the type of the op",
     )
-    value = op.attributes.get("value", None)
+    value = read(op.attributes, "value")
     extern = ir.Attribute.parse(f"#ml_program.extern : {got}", got.context)
     expect(value == extern, f"@{p.symbol} for '{p.attribute}' to be external", "a value in the IR", declare)
 
@@ -147,10 +146,9 @@ def _symbol(table: Table, name: str, attribute: str, kind: type[LutOp]) -> Any:
 
 
 def _check_store_attribute(module: ir.Module) -> bool:
-    attributes = module.operation.attributes
-    if "lut.store" not in attributes:
+    store = read(module.operation.attributes, "lut.store")
+    if store is None:
         return True
-    store = attributes["lut.store"]
     digest = ""
     if isinstance(store, StoreAttr):
         digest = ir.StringAttr(store.params[1].maybe_downcast()).value

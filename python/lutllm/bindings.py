@@ -106,12 +106,12 @@ def capture_diagnostics(ctx: ir.Context) -> Iterator[list[Diagnostic]]:
 
 
 def load_torch_dialects(ctx: ir.Context) -> None:
-    """Load `torch`, `torch_c` and `tm_tensor`. The last two are only loaded by a pass, so an empty module runs one."""
+    """Load `torch`, `torch_c` and `tm_tensor`. The last two have no loader of their own, a pass brings them."""
     importlib.import_module("torch_mlir.dialects.torch").register_dialect(ctx)
+    passes = "torch-func-backend-type-conversion,func.func(convert-torch-to-tmtensor)"
     with ctx, ir.Location.unknown():
-        passmanager.PassManager.parse("builtin.module(torch-func-backend-type-conversion)").run(
-            ir.Module.create().operation
-        )
+        empty = ir.Module.create().operation
+        passmanager.PassManager.parse(f"builtin.module({passes})").run(empty)
 
 
 def torch_mlir_opt() -> Path | None:

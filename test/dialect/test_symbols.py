@@ -1,0 +1,52 @@
+"""The walk over all symbols: one error for each wrong use, nothing for a right module; ops keep their own checks."""
+
+import pytest
+
+from lutllm import dialect
+from lutllm.bindings import capture_diagnostics, ir
+
+
+def _problems(text: str, ctx: ir.Context) -> list[str]:
+    module = ir.Module.parse(text, ctx)
+    with capture_diagnostics(ctx) as seen:
+        right = dialect.verify(module)
+    assert right == (not seen)
+    return [d.message for d in seen]
+
+
+def test_each_use_of_a_dangling_symbol_is_reported(layers: ir.Module) -> None:
+    text = str(layers)
+    line = next(line for line in text.splitlines() if "ml_program.global" in line and "@q.tables(" in line)
+    problems = _problems(text.replace(line, ""), layers.context)
+    assert len(problems) == 1 and "@q.tables" in problems[0]
+    line = next(line for line in text.splitlines() if "ml_program.global" in line and "@q.codes(" in line)
+    problems = _problems(text.replace(line, ""), layers.context)
+    assert len(problems) == text.count("codes = @q.codes") == 5
+
+
+def test_verify_reports_ops_before_symbols(layers: ir.Module) -> None:
+    op = dialect.lut_ops(layers)[0]
+    del op.operation.attributes["exponents"]
+    with capture_diagnostics(layers.context) as seen:
+        assert not dialect.verify(layers)
+    message = "'lut.quantize' op requires attribute 'exponents' (a symbol @name): got none; add it"
+    assert [d.message for d in seen if d.severity == "error"] == [message]
+
+
+@pytest.mark.parametrize("name", ["q.input.exponents", "q.shifts"])
+def test_symbol_table_has_module_level_symbols(layers: ir.Module, name: str) -> None:
+    table = dialect.symbol_table(layers)
+    assert table[name].operation.name == "ml_program.global"
+    assert table["main"].operation.name == "func.func"
+
+
+def test_a_symbol_inside_a_function_does_not_count(ctx: ir.Context) -> None:
+    text = """
+func.func @f(%a: tensor<?x6xi32>) -> tensor<?x6xi32, #lut.fixed<24, -6>> {
+  %0 = "lut.requantize"(%a) {multiplier = @f, bias = @f, shift = 20}
+      : (tensor<?x6xi32>) -> tensor<?x6xi32, #lut.fixed<24, -6>>
+  return %0 : tensor<?x6xi32, #lut.fixed<24, -6>>
+}"""
+    declare = "declare it with #ml_program.extern : tensor<6xi32>"
+    message = f"'lut.requantize' op expected a ml_program.global @f for 'multiplier', got a 'func.func'; {declare}"
+    assert _problems(text, ctx) == [message]
