@@ -136,7 +136,7 @@ def describe(linear: QuantizedLinear) -> dict:
         "shift": int(linear.shift),
         "out_exponent": int(linear.out_exponent),
         "shapes": {name: list(array.shape) for name, array in sorted(linear.tensors().items())},
-        "metadata": linear.metadata,
+        "metadata": dict(sorted(linear.metadata.items())),
     }
 
 

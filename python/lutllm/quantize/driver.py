@@ -67,7 +67,7 @@ def quantize(
     """
     names = linears(model.module, layers)
     schemes = {name: _scheme_of(scheme, name) for name in names}
-    _check_widths(model.module, names)
+    _check_linears(model.module, names)
     calibration, evaluation, source = _windows(model, text, tokens, window, seed)
     identity = {
         "version": VERSION,
@@ -190,12 +190,14 @@ def _scheme_of(scheme: Scheme | str | Mapping[str, Scheme], name: str) -> Scheme
     return scheme[name]
 
 
-def _check_widths(module: Any, names: Sequence[str]) -> None:
-    """All linears that have no pairs, at once and before any work."""
+def _check_linears(module: Any, names: Sequence[str]) -> None:
+    """Refuse linears that cannot be quantized, before any work: those without pairs (all at once), and NaN weights."""
     odd = [n for n in names if module.get_submodule(n).in_features % 2]
     if odd:
         sizes = ", ".join(f"'{n}' {module.get_submodule(n).in_features}" for n in odd)
         raise InputError(f"model: expected linears with an even number of inputs, got {sizes}; leave these layers out")
+    for name in names:
+        float_linear(module, name, "")
 
 
 def _windows(

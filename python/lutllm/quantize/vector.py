@@ -20,7 +20,7 @@ class VectorQuantizer:
 
     For exact rows the Hessian is that of the float input. For `vq` it is that of the quantized input x', and the
     weights are first moved to where they serve x' best: the ridge solution of x W^T = x' W'^T, whose penalty
-    `retarget` (a fraction of the mean Hessian diagonal) pulls towards W; None leaves W alone.
+    `retarget` (a fraction of the Hessian's diagonal) pulls towards W; None leaves W alone.
     """
 
     def __init__(

@@ -15,7 +15,7 @@ from lutllm.quantize import additive
 from lutllm.scheme import Scheme
 
 CHUNK = 32  # pairs whose updates stay inside the compiled loop
-DAMPING = 0.01  # of the mean Hessian diagonal
+DAMPING = 0.01  # of the Hessian's diagonal
 
 
 @dataclass
@@ -40,9 +40,14 @@ class FittedWeights:
 
 
 def damped(hessian: np.ndarray, damping: float = DAMPING) -> np.ndarray:
-    """The Hessian with part of its mean diagonal added, so that it can be inverted; unit if there was no input."""
-    mean = float(np.trace(hessian)) / len(hessian)
-    return hessian + np.eye(len(hessian)) * (damping * mean if mean > 0 else 1.0)
+    """The Hessian with part of its diagonal added, so that it can be inverted; unit if there was no input.
+
+    Each channel gets a part of its own: a part of the mean would drown quiet channels where a few are 1000 times
+    louder. Channels that never spoke get a trace of the mean.
+    """
+    diagonal = np.diag(hessian)
+    mean = float(diagonal.mean())
+    return hessian + np.diag(damping * (diagonal + 1e-6 * mean) if mean > 0 else np.ones_like(diagonal))
 
 
 def fit_weights(
