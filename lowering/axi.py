@@ -102,16 +102,21 @@ def axi_write_stream(design: Design, bits: int, *, burst_beats: int = 16, outsta
         )
         room = length_ready.signal & response_ready.signal
         burst, address = _bursts(
-            m, address_queue, m["awready"], bits, limit, lambda beats: room & ~stored.signal.ult(beats.zext(width))
+            m,
+            address_queue,
+            m["awready"],
+            bits,
+            limit,
+            lambda beats: room & ~stored.signal.ult(_named(beats.zext(width), "needed")),
         )
         arrived = (m["data_valid"] & data["in_ready"]).zext(width)
         taken = mux(burst.issue, burst.beats.zext(width), const(0, width))
         stored.set(stored.signal + arrived - taken)
         left = m.state(burst.beats.width, "beats_left", reset=0)
         active, last = left.signal.ne(0), left.signal.eq(1)
-        beat = active & m["wready"]
+        beat = _named(active & m["wready"], "beat")
         sent.assign(beat)
-        load = ~active | (beat & last)
+        load = _named(~active | (beat & last), "load")
         lengths = m.instance(length_queue, "length_queue", in_valid=burst.issue, in_data=burst.beats, out_ready=load)
         length_ready.assign(lengths["in_ready"])
         following = mux(lengths["out_valid"], lengths["out_data"], const(0, left.signal.width))

@@ -109,6 +109,8 @@ class ArcModel:
 
 def hw_to_arc(source: Design | str, top: str) -> ArcModel:
     """Lower module `top` of `source` and everything it instantiates. `source` is not changed."""
+    if isinstance(source, Design) and source.target != "arc":
+        raise IRError(f"expected a design for target 'arc', got {source.target!r}; build it again for 'arc'")
     module = parse_hw(source)
     keep_only(module, top)
     for op in module.body.operations:

@@ -42,6 +42,8 @@ LINT_WAIVERS: tuple[tuple[str, str, str, str], ...] = (
 
 def hw_to_sv(source: Design | str, top: str, directory: str | Path) -> list[Path]:
     """Write `top` and what it instantiates to `directory`, made if missing; returns the files in filelist order."""
+    if isinstance(source, Design) and source.target != "sv":
+        raise IRError(f"expected a design for target 'sv', got {source.target!r}; build it again for 'sv'")
     module = parse_hw(source)
     keep_only(module, top)
     module.operation.attributes["circt.loweringOptions"] = ir.StringAttr.get(LOWERING_OPTIONS, module.context)

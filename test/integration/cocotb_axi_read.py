@@ -5,7 +5,7 @@ import random
 import cocotb
 from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge
-from cocotbext.axi import AxiReadBus, AxiRamRead
+from cocotbext.axi import AxiRamRead, AxiReadBus
 
 BEATS = (1, 8, 3, 20, 16, 0, 5)
 

@@ -114,3 +114,8 @@ def test_ram_reads_the_old_word_and_holds_without_enable() -> None:
 def test_errors_name_what_is_wrong(text: str, message: str) -> None:
     with pytest.raises(IRError, match=message):
         hw_to_arc(text, "t")
+
+
+def test_a_design_for_the_other_target_is_refused() -> None:
+    with pytest.raises(IRError, match="expected a design for target 'arc', got 'sv'"):
+        hw_to_arc(two_fifos("sv"), "top")

@@ -56,9 +56,10 @@ def test_same_input_gives_same_bytes(tmp_path: Path) -> None:
 
 def test_names_are_readable(tmp_path: Path) -> None:
     hw_to_sv(masters(), "top", tmp_path)
-    text = (tmp_path / "axi_read_64x16x4.sv").read_text()
-    assert "_GEN" not in text
-    assert "assign issue = " in text
+    for name in ("axi_read_64x16x4.sv", "axi_write_128x8x4.sv"):
+        text = (tmp_path / name).read_text()
+        assert "_GEN" not in text
+        assert "assign issue = " in text
 
 
 def test_enable_stays_an_if(tmp_path: Path) -> None:
@@ -114,3 +115,10 @@ def test_ram_infers_the_memory_it_asks_for(tmp_path: Path, depth: int, width: in
     assert done.returncode == 0, done.stderr
     found = re.findall(rf"^\s+{cell}\s+(\d+)", done.stdout, re.M)
     assert found and int(found[-1]) == count, done.stdout[-2000:]
+
+
+def test_a_design_for_the_other_target_is_refused(tmp_path: Path) -> None:
+    design = Design("arc")
+    name = ram(design, 64, 8)
+    with pytest.raises(IRError, match="expected a design for target 'sv', got 'arc'"):
+        hw_to_sv(design, name, tmp_path)

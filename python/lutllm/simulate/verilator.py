@@ -163,6 +163,7 @@ def _build(directory: Path, top: str, shim: str, root: Path, optimize: str, trac
     try:
         (work / "shim.cpp").write_text(shim)
         command = ["verilator", "--cc", "--exe", "-O3", "--x-initial", "unique", "--x-assign", "fast", "-Wno-fatal"]
+        command += ["--output-split", "20000", "--output-split-cfuncs", "400"]  # smaller files compile faster
         command += ["-Wno-lint", "--top-module", top, "--prefix", "Vmodel", "--Mdir", str(work), "-o", _LIBRARY]
         command += ["-CFLAGS", " ".join(_FLAGS), "-LDFLAGS", "-shared", *(["--trace"] if trace else [])]
         _run([*command, *names, str(work / "shim.cpp")], directory)

@@ -63,9 +63,10 @@ class Trace:
                 column += place.bytes
             changed = np.ones((len(self.rows), column), bool)
             changed[1:] = self.rows[1:] != self.rows[:-1]
-            for index, row in enumerate(self.rows):
-                for place, wire, cells in zip(self.places, wires, columns, strict=True):
-                    if place.name == "clk" or not changed[index, cells].any():
-                        continue
-                    value = int.from_bytes(row[cells].tobytes(), "little") & ((1 << place.bits) - 1)
-                    writer.change(wire, self.first + index, value)
+            moved = np.logical_or.reduceat(changed, [cells.start for cells in columns], axis=1)
+            for index, place in np.argwhere(moved):
+                if self.places[place].name == "clk":
+                    continue
+                cell = self.rows[index, columns[place]].tobytes()
+                value = int.from_bytes(cell, "little") & ((1 << self.places[place].bits) - 1)
+                writer.change(wires[place], self.first + int(index), value)
