@@ -1,5 +1,6 @@
 """GGUF files: de-quantized once into the cache, refused when damaged."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -30,9 +31,11 @@ def interleaved(weight: torch.Tensor, heads: int) -> torch.Tensor:
     return weight.reshape(heads, 2, -1, weight.shape[1]).swapaxes(1, 2).reshape(weight.shape)
 
 
-def write(path: Path, architecture: str = "llama") -> models.LoadedModel:
+def write(path: Path, architecture: str = "llama", nan: bool = False) -> models.LoadedModel:
     """Write tiny-llama as llama.cpp's converter does; return the original."""
     loaded = models.load("tiny-llama")
+    if nan:
+        loaded.module.model.layers[1].mlp.down_proj.weight[2, 3] = float("nan")
     config = loaded.config
     writer = gguf.GGUFWriter(path, architecture)
     writer.add_block_count(config.num_hidden_layers)
@@ -143,6 +146,27 @@ def test_unsupported_gguf_architecture(tmp_path, cache):
     write(tmp_path / "other.gguf", "mamba")
     with pytest.raises(InputError, match="expected an architecture of llama, qwen3, got 'mamba'"):
         models.load(tmp_path / "other.gguf")
+
+
+def test_weights_that_are_not_finite(tmp_path, cache):
+    write(tmp_path / "nan.gguf", nan=True)
+    with pytest.raises(
+        InputError, match=r"nan\.gguf: expected finite .* nan in 'model\.layers\.1\.mlp\.down_proj\.weight' at \[2, 3\]"
+    ):
+        models.load(tmp_path / "nan.gguf")
+    assert list(cache.iterdir()) == []
+
+
+def test_abandoned_work_is_removed(file, cache):
+    models.load(file)
+    old, new = cache / ".building-old", cache / ".building-new"
+    for path in (old, new):
+        path.mkdir()
+    os.utime(old, (0, 0))
+    (next(cache.glob("gguf-*")) / "source.json").unlink()
+    models.load(file)
+    assert not old.exists()
+    assert new.exists()
 
 
 def test_cache_directory_that_cannot_be_made(file, monkeypatch):

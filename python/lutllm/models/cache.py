@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +25,14 @@ def cache_directory() -> Path:
     return path
 
 
+def _remove_abandoned(root: Path) -> None:
+    """Delete what killed runs left behind; nothing is built for an hour."""
+    for path in (*root.glob(".building-*"), *root.glob(".download-*")):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > 3600:
+                shutil.rmtree(path, ignore_errors=True)
+
+
 def cached(name: str, is_whole: Callable[[Path], bool], build: Callable[[Path], None]) -> Path:
     """The cache entry `name`, built in a temporary directory and renamed when complete.
 
@@ -35,7 +45,7 @@ def cached(name: str, is_whole: Callable[[Path], bool], build: Callable[[Path], 
         if is_whole(entry):
             return entry
         shutil.rmtree(entry, ignore_errors=True)
-    entry.parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(root)
     work = Path(tempfile.mkdtemp(prefix=".building-", dir=root))
     try:
         build(work)

@@ -13,7 +13,7 @@ from unittest.mock import patch
 
 from lutllm.errors import InputError
 from lutllm.models.cache import cached
-from lutllm.models.checkpoint import sha256_of
+from lutllm.models.checkpoint import check_finite, sha256_of
 from lutllm.models.hf import empty_module, make_config, one_line, require, silent, supported
 from lutllm.progress import note
 
@@ -38,10 +38,18 @@ def _is_whole(entry: Path) -> bool:
         return False
 
 
+def converted_sha256(entry: Path) -> str:
+    """The hash of a cache entry's weights, checked when the entry was looked up."""
+    return json.loads((entry / "source.json").read_text())["weights_sha256"]
+
+
 def check_gguf(path: Path) -> None:
     """Refuse a file that is no GGUF, is cut short, or holds an architecture that is not supported."""
-    with open(path, "rb") as stream:
-        magic = stream.read(4)
+    try:
+        with open(path, "rb") as stream:
+            magic = stream.read(4)
+    except OSError as error:
+        raise InputError(f"{path}: expected a readable GGUF file, got {error.strerror}; check the path") from None
     if magic != b"GGUF":
         raise InputError(f"{path}: expected a GGUF file starting with 'GGUF', got {magic!r}; {_ADVICE}")
     gguf = require("gguf")
@@ -65,16 +73,23 @@ def _convert(path: Path, sha256: str, work: Path) -> None:
     """Write the checkpoint directory `work` from the GGUF file `path`."""
     check_gguf(path)
     note(f"converting {path.name} to float32 safetensors (once)")
+    values, tensors = _read(path)
+    for name, tensor in tensors.items():
+        check_finite(name, tensor, str(path))
+    _write(work, values, tensors, sha256)
+    _write_tokenizer(path, work)
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The configuration, and the de-quantized tensors under their PyTorch names, in float32."""
     reading = require("transformers.modeling_gguf_pytorch_utils")
     torch = require("torch")
     try:
         with silent(), patch.object(reading, "tqdm", lambda items, **_: items):
-            values = {
-                k: v for k, v in reading.load_gguf_checkpoint(str(path))["config"].items() if not k.startswith("_")
-            }
-            config = make_config(values, str(path))
+            stored = reading.load_gguf_checkpoint(str(path))["config"]
+            values = {key: value for key, value in stored.items() if not key.startswith("_")}
             with torch.device("meta"):
-                skeleton = empty_module(config, str(path))
+                skeleton = empty_module(make_config(values, str(path)), str(path))
             tensors = reading.load_gguf_checkpoint(str(path), return_tensors=True, model_to_load=skeleton)["tensors"]
     except InputError:
         raise
@@ -82,15 +97,13 @@ def _convert(path: Path, sha256: str, work: Path) -> None:
         raise InputError(
             f"{path}: expected a GGUF file that transformers can read, got {one_line(error)}; {_ADVICE}"
         ) from None
-    _write(work, values, tensors, skeleton, sha256, torch)
-    _write_tokenizer(path, work)
-
-
-def _write(work: Path, values: dict[str, Any], tensors: dict[str, Any], skeleton: Any, sha256: str, torch: Any) -> None:
     names = dict(skeleton.named_parameters()).keys()
-    kept = {name: t.to(torch.float32).contiguous() for name, t in tensors.items() if name in names}
+    return values, {name: t.to(torch.float32).contiguous() for name, t in tensors.items() if name in names}
+
+
+def _write(work: Path, values: dict[str, Any], tensors: dict[str, Any], sha256: str) -> None:
     weights = work / "model.safetensors"
-    require("safetensors.torch").save_file(kept, weights, metadata={"format": "pt"})
+    require("safetensors.torch").save_file(tensors, weights, metadata={"format": "pt"})
     (work / "config.json").write_text(json.dumps(values, indent=2, sort_keys=True) + "\n")
     record = {
         "source_sha256": sha256,

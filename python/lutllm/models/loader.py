@@ -10,7 +10,7 @@ from typing import Any
 
 from lutllm.errors import InputError
 from lutllm.models import checkpoint, random_weights
-from lutllm.models.gguf_file import check_gguf, checkpoint_from_gguf
+from lutllm.models.gguf_file import check_gguf, checkpoint_from_gguf, converted_sha256
 from lutllm.models.hf import empty_module, make_config, require
 from lutllm.models.smollm2 import smollm2_checkpoint
 from lutllm.models.tokenizer import byte_tokenizer, load_tokenizer
@@ -49,7 +49,8 @@ def load(spec: str | Path, seed: int = 0, *, layers: int | None = None, fill: bo
     if str(spec) in random_weights.CONFIGS:
         return _random(str(spec), seed, layers, fill)
     if str(spec) == SMOLLM2:
-        return _from_directory(smollm2_checkpoint(), SMOLLM2, layers)
+        converted = smollm2_checkpoint()
+        return _from_directory(converted, SMOLLM2, layers, converted_sha256(converted))
     path = Path(spec).expanduser()
     if path.is_dir():
         return _from_directory(path, path.resolve().name, layers)
@@ -64,7 +65,7 @@ def load(spec: str | Path, seed: int = 0, *, layers: int | None = None, fill: bo
     require("torch")
     check_gguf(path)
     converted = checkpoint_from_gguf(checkpoint.sha256_of([path]), lambda: path)
-    return _from_directory(converted, path.stem, layers)
+    return _from_directory(converted, path.stem, layers, converted_sha256(converted))
 
 
 def _random(name: str, seed: int, layers: int | None, fill: bool) -> LoadedModel:
@@ -77,7 +78,8 @@ def _random(name: str, seed: int, layers: int | None, fill: bool) -> LoadedModel
     )
 
 
-def _from_directory(directory: Path, name: str, layers: int | None) -> LoadedModel:
+def _from_directory(directory: Path, name: str, layers: int | None, weights: str | None = None) -> LoadedModel:
+    """`weights` is the hash of the weight files where it is known."""
     torch = require("torch")
     source = directory / "config.json"
     values = checkpoint.read_json(source)
@@ -90,7 +92,7 @@ def _from_directory(directory: Path, name: str, layers: int | None) -> LoadedMod
     small = sum(f.stat().st_size for f in files) <= _FLOAT32_BYTES
     module = empty_module(config, str(source), torch.float32 if small else torch.bfloat16)
     checkpoint.fill(module, files, str(directory))
-    weights = checkpoint.sha256_of(files)
+    weights = weights or checkpoint.sha256_of(files)
     fingerprint = _fingerprint({**values, "weights": weights, "layers": config.num_hidden_layers})
     origin = {"weights": weights, "files": [f.name for f in files]}
     return LoadedModel(name, module, load_tokenizer(directory), config, fingerprint, files, origin)
