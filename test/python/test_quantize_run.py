@@ -229,6 +229,7 @@ def test_bad_models_are_named():
     bad.module.model.layers[0].mlp.down_proj = torch.nn.Linear(7, 5)
     with pytest.raises(InputError, match=r"even number of inputs, got 'model.layers.0.mlp.down_proj' 7; leave"):
         quantize(bad, layers=[0], scheme=SCHEME, **SMALL)
+    bad.module.get_submodule(name).weight[:] = 1.0
     bad.tokenizer = None
     with pytest.raises(InputError, match="expected a model with a tokenizer"):
         quantize(bad, layers=[1], scheme=SCHEME, **SMALL)
