@@ -25,6 +25,7 @@ def loaded() -> models.LoadedModel:
 def test_weights_are_the_known_ones(loaded):
     assert loaded.config.num_hidden_layers == 30
     assert loaded.origin["weights"] == "a672150fb4f99d7c8f4168cecdd464069c0ef3a37d8113f22ddb9d48031d03cd"
+    assert loaded.origin["licence"] == "Apache-2.0"
     assert loaded.module.dtype == torch.float32
     assert loaded.module.lm_head.weight is loaded.module.model.embed_tokens.weight
 

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from lutllm.errors import InputError
-from lutllm.models import checkpoint, random_weights
+from lutllm.models import checkpoint, random_weights, smollm2
 from lutllm.models.gguf_file import check_gguf, checkpoint_from_gguf, converted_sha256
 from lutllm.models.hf import empty_module, make_config, require
-from lutllm.models.smollm2 import smollm2_checkpoint
 from lutllm.models.tokenizer import byte_tokenizer, load_tokenizer
 
 SMOLLM2 = "smollm2-135m"
@@ -49,8 +48,10 @@ def load(spec: str | Path, seed: int = 0, *, layers: int | None = None, fill: bo
     if str(spec) in random_weights.CONFIGS:
         return _random(str(spec), seed, layers, fill)
     if str(spec) == SMOLLM2:
-        converted = smollm2_checkpoint()
-        return _from_directory(converted, SMOLLM2, layers, converted_sha256(converted))
+        converted = smollm2.smollm2_checkpoint()
+        loaded = _from_directory(converted, SMOLLM2, layers, converted_sha256(converted))
+        loaded.origin |= {"package": smollm2.REQUIREMENT, "licence": smollm2.LICENCE, "gguf": smollm2.GGUF_SHA256}
+        return loaded
     path = Path(spec).expanduser()
     if path.is_dir():
         return _from_directory(path, path.resolve().name, layers)
