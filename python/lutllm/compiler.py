@@ -315,4 +315,3 @@ def _text(module: ir.Module) -> str:
 
 def _function_names(module: ir.Module) -> list[str]:
     return [op.name.value for op in module.body.operations if op.operation.name == "func.func"]
-

@@ -42,21 +42,23 @@ class Mismatch:
 
 @dataclass
 class ProgramRun:
-    """`outputs`: int64 [tokens, outputs] by linear. `ended`: the cycle of each round's last write, in round order."""
+    """`outputs`: int64 [tokens, outputs] by linear. `summed`: the cycle each round's first result was written at, just
+    after its last lookup, in round order."""
 
     program: Program
     outputs: dict[str, np.ndarray]
-    ended: list[int]
+    summed: list[int]
     result: RunResult
 
     def cycles(self) -> dict[str, int]:
-        """Cycles by linear: from the end of the round before (or the start) to the end of its last round.
+        """Cycles by linear, adding up to the whole run.
 
-        Rounds overlap - a round's weights are fetched while the one before computes - so these add up to the whole.
+        Rounds overlap: a round drains while the next looks up. A linear counts from the last lookup of the round before
+        to its own; the first also has the start-up, the last also drains.
         """
         cycles: dict[str, int] = {}
         before = 0
-        for round_, end in zip(self.program.rounds, self.ended, strict=True):
+        for round_, end in zip(self.program.rounds, [*self.summed[:-1], self.result.cycles], strict=True):
             cycles[round_.linear] = cycles.get(round_.linear, 0) + end - before
             before = end
         return cycles
@@ -94,15 +96,15 @@ def run_image(program: Program, image: np.ndarray, simulator: Simulator, **optio
     start = program.descriptors.address
     result = run_program(simulator, memory, start, len(program.rounds), **options).check()
     outputs: dict[str, np.ndarray] = {}
-    ended = []
+    summed = []
     for round_ in program.rounds:
         region = program.regions[round_.y]
         values = output_values(program, round_, memory.read(region.address, region.size))
         whole = outputs.setdefault(round_.linear, np.zeros(_shape(program, round_.linear), np.int64))
         tokens = slice(round_.token_offset, round_.token_offset + round_.tokens)
         whole[tokens, round_.output_offset : round_.output_offset + round_.outputs] = values
-        ended.append(result.write_cycle(region.address + region.size - 1) or 0)
-    return ProgramRun(program, outputs, ended, result)
+        summed.append(result.write_cycle(region.address) or 0)
+    return ProgramRun(program, outputs, summed, result)
 
 
 def _shape(program: Program, linear: str) -> tuple[int, int]:
@@ -133,9 +135,5 @@ def _round_of(program: Program, linear: str, token: int, output: int) -> Round:
     return next(
         r
         for r in program.rounds
-        if r.linear == linear
-        and 0 <= token - r.token_offset < r.tokens
-        and 0 <= output - r.output_offset < r.outputs
+        if r.linear == linear and 0 <= token - r.token_offset < r.tokens and 0 <= output - r.output_offset < r.outputs
     )
-
-

@@ -1,0 +1,89 @@
+"""Reports as text: rows of plain data in, aligned tables out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def align(rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """Columns of equal width; the first `left` are flush left, the others flush right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [c.ljust(w) if i < left else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def short_names(names: Sequence[str]) -> dict[str, str]:
+    """Linears without the path they share."""
+    paths = [name.split(".") for name in names]
+    shared = 0
+    while all(len(p) > shared + 1 and p[shared] == paths[0][shared] for p in paths):
+        shared += 1
+    return {name: ".".join(path[shared:]) for name, path in zip(names, paths, strict=True)}
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The table of the main job: a line for each linear, scheme and row source, and one for each whole program."""
+    head = ("linear", "scheme", "row source", "shape", "bits/weight", "effective", "output error")
+    lines = [(*head, "cycles", "lookups/cycle", "equal")]
+    short = short_names(sorted({row["linear"] for row in rows}))
+    for row in rows:
+        lines.append(
+            (
+                short[row["linear"]],
+                row["scheme"],
+                row["row_source"],
+                "x".join(map(str, row["shape"])),
+                f"{row['bits_code']:.2f}",
+                f"{row['bits_effective']:.2f}",
+                f"{row['output_error']:.4f}",
+                str(row["cycles"]),
+                f"{row['lookups_per_cycle']:.1f}",
+                "yes" if row["equal"] else f"NO ({row['mismatches']})",
+            )
+        )
+    return align(lines, left=3)
+
+
+def verdict(result: Any) -> str:
+    """The last line of the main job."""
+    total, wrong = len(result.rows), sum(not row["equal"] for row in result.rows)
+    cycles = sum(row["cycles"] for row in result.rows)
+    values = sum(row["tokens"] * row["shape"][0] for row in result.rows)
+    speed = max(result.cycles_per_second, default=0.0)
+    state = "all equal to the golden model" if not wrong else f"{wrong} NOT equal to the golden model"
+    return (
+        f"{total} linears x row sources, {values} integers, {cycles} cycles ({speed:,.0f} simulated cycles/s): {state}\n"
+        f"written to {result.directory}: rtl/ mem/ ir/ parameters/ reports/ manifest.json"
+    )
+
+
+def quantized(result: Any) -> list[dict[str, Any]]:
+    """The rows of `lutllm quantize`."""
+    rows = []
+    for name, linear in result.linears.items():
+        code, effective = linear.bits_per_weight()
+        shape = [linear.outputs, 2 * linear.pairs]
+        row = {"linear": name, "shape": shape, "scheme": linear.scheme.to_dict()}
+        rows.append(row | {"bits_code": code, "bits_effective": effective, "output_error": result.errors[name]})
+    return rows
+
+
+def quantized_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    lines = [("linear", "shape", "bits/weight", "effective", "output error")]
+    for row in rows:
+        shape = "x".join(map(str, row["shape"]))
+        bits = f"{row['bits_code']:.2f}", f"{row['bits_effective']:.2f}"
+        lines.append((row["linear"], shape, *bits, f"{row['output_error']:.4f}"))
+    return align(lines)
+
+
+def simulated_table(runs: Sequence[Mapping[str, Any]]) -> str:
+    lines = [("program", "linears", "cycles", "simulated cycles/s", "equal")]
+    for run in runs:
+        speed = f"{run['cycles_per_second']:,.0f}"
+        lines.append((run["program"], str(run["linears"]), str(run["cycles"]), speed, "yes" if run["equal"] else "NO"))
+    return align(lines)

@@ -1,0 +1,258 @@
+"""The `lutllm` command: each verb parses its options, calls the library, prints a report, returns an exit code.
+
+0: done and right. 1: an error, or a comparison that failed. 2: wrong usage. No traceback without --debug.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from lutllm import __version__, store
+from lutllm.errors import InputError, LutllmError
+
+MODEL_HELP = (
+    "a model directory (config.json + safetensors), a GGUF file, or smollm2-135m, tiny-llama, tiny-qwen3, qwen3-1.7b"
+)
+SCHEME_HELP = "paper, additive or exact, each optionally with :R for R weight stages"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    try:
+        code, report = options.verb(options)
+        if options.json:
+            store.write_json(options.json, report)
+        return code
+    except LutllmError as error:
+        if options.debug:
+            raise
+        print(f"lutllm: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("lutllm: interrupted; the same command goes on where quantization was", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+    except Exception as error:
+        if options.debug:
+            raise
+        print(f"lutllm: error: unexpected {type(error).__name__}: {error}; run again with --debug", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="lutllm", description="Compile a PyTorch LLM into a table-lookup accelerator, checked integer for integer."
+    )
+    parser.add_argument("--version", action="version", version=f"lutllm {__version__}")
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    _compile_arguments(_verb(verbs, "compile", _compile, "quantize, lower to SystemVerilog, simulate, compare"))
+    _check_arguments(_verb(verbs, "check", _check, "list every op of a model that does not become lookups"))
+    _quantize_arguments(_verb(verbs, "quantize", _quantize, "quantize a model's linear layers to integers"))
+    _simulate_arguments(
+        _verb(verbs, "simulate", _simulate, "run a compiled program again, with other memory or simulator")
+    )
+    _bench_arguments(_verb(verbs, "bench", _bench, "measure the engine: lookups per cycle, simulation speed"))
+    _verb(verbs, "doctor", _doctor, "say what is installed, what is missing and how to get it")
+    return parser
+
+
+def _verb(verbs: Any, name: str, run: Callable[..., tuple[int, Any]], summary: str) -> argparse.ArgumentParser:
+    parser = verbs.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+    parser.set_defaults(verb=run)
+    parser.add_argument("--json", metavar="FILE", help="write the report as JSON")
+    parser.add_argument("--seed", type=int, default=0, help="seed of everything random (default 0)")
+    parser.add_argument("--debug", action="store_true", help="show Python tracebacks")
+    return parser
+
+
+def _model_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
+    parser.add_argument("--layers", type=_layers, metavar="LIST", help="decoder layers, as 12 or 0,3-5 (default: all)")
+
+
+def _quantizer_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--text", metavar="FILE", help="calibration text (default: the Python language reference)")
+    parser.add_argument("--calibration-tokens", type=_positive, default=16384, metavar="N", help="default 16384")
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+
+
+def _layers(text: str) -> list[int]:
+    """`0,3-5` as [0, 3, 4, 5]."""
+    found: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.partition("-")
+        if not first.isdigit() or (dash and not last.isdigit()):
+            raise argparse.ArgumentTypeError(f"expected layers as 12 or 0,3-5, got '{text}'")
+        found += range(int(first), int(last or first) + 1)
+    if not found:
+        raise argparse.ArgumentTypeError(f"expected layers as 12 or 0,3-5, got '{text}'")
+    return sorted(set(found))
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number above 0, got '{text}'")
+    return int(text)
+
+
+def _names(text: str) -> list[str]:
+    return [part for part in text.split(",") if part]
+
+
+def _compile_arguments(parser: argparse.ArgumentParser) -> None:
+    _model_arguments(parser)
+    _quantizer_arguments(parser)
+    parser.add_argument("-o", "--output", required=True, metavar="DIR")
+    parser.add_argument("--scheme", type=_names, default=["paper", "exact"], help=f"comma list: {SCHEME_HELP}")
+    parser.add_argument("--stages", type=_positive, metavar="R", help="weight stages of schemes without :R")
+    parser.add_argument("--target", default="small", help="engine: small (default) or tiny")
+    parser.add_argument("--tokens", type=_positive, default=16, help="tokens simulated for each linear (default 16)")
+    parser.add_argument("--simulator", choices=("arc", "verilator"), default="arc")
+
+
+def _compile(options: argparse.Namespace) -> tuple[int, Any]:
+    from lutllm import compiler, report
+
+    schemes = list(compiler.parse_schemes(options.scheme, options.stages))
+    wanted = compiler.Options(
+        layers=options.layers,
+        schemes=schemes,
+        target=options.target,
+        tokens=options.tokens,
+        text=options.text,
+        calibration=options.calibration_tokens,
+        seed=options.seed,
+        simulator=options.simulator,
+        quiet=options.quiet,
+    )
+    result = compiler.compile(options.model, options.output, wanted)
+    print(report.table(result.rows))
+    for mismatch in result.mismatches:
+        print(f"lutllm: error: {mismatch}", file=sys.stderr)
+    print(report.verdict(result))
+    return (0 if result.equal else 1), result.rows
+
+
+def _check_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
+    parser.add_argument("--first-layers", type=_positive, metavar="N", help="look at the first N decoder layers only")
+
+
+def _check(options: argparse.Namespace) -> tuple[int, Any]:
+    from lutllm.check import check
+
+    found = check(options.model, options.seed, layers=options.first_layers)
+    print(found)
+    return 0, found.to_dict()
+
+
+def _quantize_arguments(parser: argparse.ArgumentParser) -> None:
+    _model_arguments(parser)
+    _quantizer_arguments(parser)
+    parser.add_argument("-o", "--output", required=True, metavar="DIR")
+    parser.add_argument("--scheme", default="exact", help=SCHEME_HELP + " (default exact)")
+    parser.add_argument("--stages", type=_positive, metavar="R", help="weight stages")
+
+
+def _quantize(options: argparse.Namespace) -> tuple[int, Any]:
+    from lutllm import compiler, models, report
+    from lutllm.quantize import quantize
+
+    (scheme,) = compiler.parse_schemes([options.scheme], options.stages).values()
+    first = None if options.layers is None else max(options.layers) + 1
+    model = models.load(options.model, options.seed, layers=first)
+    found = quantize(
+        model,
+        layers=options.layers,
+        scheme=scheme,
+        text=options.text,
+        tokens=options.calibration_tokens,
+        seed=options.seed,
+        out_dir=options.output,
+        progress=not options.quiet,
+    )
+    rows = report.quantized(found)
+    print(report.quantized_table(rows))
+    return 0, rows
+
+
+def _simulate_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("directory", metavar="DIR", help="output directory of lutllm compile")
+    parser.add_argument(
+        "--program", metavar="NAME", help="one of its programs, as layer12.paper.built_row (default: all)"
+    )
+    parser.add_argument("--simulator", choices=("arc", "verilator"), default="arc")
+    parser.add_argument("--latency", type=_positive, default=64, help="memory latency in cycles (default 64)")
+    parser.add_argument(
+        "--stalls", type=int, default=0, metavar="N", help="chance in 256 that a channel pauses in a cycle"
+    )
+    parser.add_argument("--wave", metavar="FILE", help="write a VCD of the ports and registers (arc)")
+    parser.add_argument("--wave-cycles", type=_window, default=(0, 2000), metavar="FIRST:COUNT", help="default 0:2000")
+
+
+def _window(text: str) -> tuple[int, int]:
+    first, colon, count = text.partition(":")
+    if not (colon and first.isdigit() and count.isdigit() and int(count)):
+        raise argparse.ArgumentTypeError(f"expected FIRST:COUNT in cycles, got '{text}'")
+    return int(first), int(count)
+
+
+def _simulate(options: argparse.Namespace) -> tuple[int, Any]:
+    from lutllm import report
+    from lutllm.simulate.saved import simulate_saved
+
+    if not 0 <= options.stalls < 256:
+        raise InputError(f"expected --stalls in 0..255, got {options.stalls}")
+    window = options.wave_cycles if options.wave else None
+    runs = simulate_saved(
+        Path(options.directory),
+        options.program,
+        simulator=options.simulator,
+        latency=options.latency,
+        stalls=options.stalls,
+        seed=options.seed,
+        trace=window,
+        wave=options.wave,
+    )
+    print(report.simulated_table(runs))
+    for run in runs:
+        for mismatch in run["mismatches"]:
+            print(f"lutllm: error: {mismatch}", file=sys.stderr)
+    return (0 if all(run["equal"] for run in runs) else 1), runs
+
+
+def _bench_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--target", default="small", help="engine: small (default) or tiny")
+    parser.add_argument(
+        "--tokens", type=lambda t: [_positive(p) for p in t.split(",")], default=[16, 1], metavar="LIST"
+    )
+    parser.add_argument(
+        "--blocks", type=lambda t: [_positive(p) for p in t.split(",")], default=[512, 320], metavar="LIST"
+    )
+
+
+def _bench(options: argparse.Namespace) -> tuple[int, Any]:
+    from lutllm.bench import bench
+
+    found = bench(target=options.target, tokens=options.tokens, blocks=options.blocks, seed=options.seed)
+    print(found)
+    return (0 if all(m.equal for m in found.measurements) else 1), json.loads(json.dumps(found.to_dict()))
+
+
+def _doctor(options: argparse.Namespace) -> tuple[int, Any]:
+    from lutllm.doctor import diagnose
+
+    found = diagnose()
+    print(found)
+    return (0 if found.healthy else 1), found.to_dict()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
