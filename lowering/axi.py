@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lutllm.errors import CapacityError
-from lutllm.lowering.circt import Design, Module, Signal, Wire, all_of, bits_for, const, ir, mux, pack
+from lutllm.lowering.circt import Design, Module, Signal, Wire, all_of, bits_for, const, mux, pack
 from lutllm.lowering.memory import fifo
 
 BEATS_BITS = 32
@@ -107,16 +107,16 @@ def axi_write_stream(design: Design, bits: int, *, burst_beats: int = 16, outsta
             m["awready"],
             bits,
             limit,
-            lambda beats: room & ~stored.signal.ult(_named(beats.zext(width), "needed")),
+            lambda beats: room & ~stored.signal.ult(beats.zext(width).named("needed")),
         )
         arrived = (m["data_valid"] & data["in_ready"]).zext(width)
         taken = mux(burst.issue, burst.beats.zext(width), const(0, width))
         stored.set(stored.signal + arrived - taken)
         left = m.state(burst.beats.width, "beats_left", reset=0)
         active, last = left.signal.ne(0), left.signal.eq(1)
-        beat = _named(active & m["wready"], "beat")
+        beat = (active & m["wready"]).named("beat")
         sent.assign(beat)
-        load = _named(~active | (beat & last), "load")
+        load = (~active | (beat & last)).named("load")
         lengths = m.instance(length_queue, "length_queue", in_valid=burst.issue, in_data=burst.beats, out_ready=load)
         length_ready.assign(lengths["in_ready"])
         following = mux(lengths["out_valid"], lengths["out_data"], const(0, left.signal.width))
@@ -171,13 +171,13 @@ def _bursts(
     room = const(limit, BEATS_BITS)
     if position_bits:
         room = room - address.signal[word : word + position_bits].zext(BEATS_BITS)
-    last = _named(left.signal.compare("ule", _named(room, "beats_to_boundary")), "last_burst")
-    beats = _named(mux(last, left.signal, room), "beats")
+    last = left.signal.compare("ule", room.named("beats_to_boundary")).named("last_burst")
+    beats = mux(last, left.signal, room).named("beats")
     queued = Wire(1)
-    issue = _named(all_of([active.signal, queued.signal, may_issue(beats[0 : bits_for(limit + 1)])]), "issue")
-    finished = _named(issue & last, "finished")
+    issue = all_of([active.signal, queued.signal, may_issue(beats[0 : bits_for(limit + 1)])]).named("issue")
+    finished = (issue & last).named("finished")
     command_ready = ~active.signal | finished
-    accept = _named(m["command_valid"] & command_ready, "accept")
+    accept = (m["command_valid"] & command_ready).named("accept")
     active.set(mux(accept, m["command_beats"].ne(0), active.signal & ~finished))
     step = pack([const(0, word), beats]).zext(64)
     address.set(mux(accept, m["command_address"], address.signal + step), accept | issue)
@@ -188,13 +188,6 @@ def _bursts(
     channel = dict(valid=out["out_valid"], addr=out["out_data"][0:64], len=out["out_data"][64:72])
     channel |= dict(size=const(word, 3), burst=const(1, 2))
     return _Burst(issue, last, beats[0 : bits_for(limit + 1)], command_ready, active.signal), channel
-
-
-def _named(signal: Signal, name: str) -> Signal:
-    """Keep `name` for the signal in SystemVerilog."""
-    op = signal.value.owner
-    op.attributes["sv.namehint"] = ir.StringAttr.get(name, op.context)
-    return signal
 
 
 def _sticky(m: Module, event: Signal) -> Signal:

@@ -16,11 +16,12 @@ from collections.abc import Callable, Sequence
 # Every cast in these bindings retries importing this missing module; a stand-in makes building 7x faster.
 sys.modules.setdefault("pycde.circt.dialects.builtin", types.ModuleType("builtin"))
 
-import pycde.circt as circt
-from lutllm.numerics import bits_for
-from pycde.circt import ir
-from pycde.circt.dialects import comb, hw, seq
-from pycde.circt.passmanager import PassManager
+import pycde.circt as circt  # noqa: E402
+from pycde.circt import ir  # noqa: E402
+from pycde.circt.dialects import comb, hw, seq  # noqa: E402
+from pycde.circt.passmanager import PassManager  # noqa: E402
+
+from lutllm.numerics import bits_for  # noqa: E402
 
 __all__ = ["Design", "Module", "PassManager", "Signal", "WidthError", "circt", "ir"]
 
@@ -44,6 +45,13 @@ class Signal:
     @property
     def width(self) -> int:
         return int(ir.IntegerType(self.value.type).width)
+
+    def named(self, name: str) -> Signal:
+        """The same signal, called `name` in the SystemVerilog if it stands on its own there."""
+        owner = self.value.owner
+        if not isinstance(owner, ir.Block):
+            owner.operation.attributes["sv.namehint"] = ir.StringAttr.get(name)
+        return self
 
     def _same(self, other: Signal | int) -> Signal:
         other = const(other, self.width) if isinstance(other, int) else other
@@ -369,7 +377,7 @@ def loop_nest(
         count = count(index, last) if callable(count) else count
         states[name] = m.state(count.width, f"{name}_index", reset=0)
         index[name] = states[name].signal
-        last[name] = index[name].eq(count - 1)
+        last[name] = index[name].eq(count - 1).named(f"{name}_last")
     enable = step
     for name, _ in reversed(levels):
         states[name].set(mux(last[name], const(0, index[name].width), index[name] + 1), enable)
@@ -381,7 +389,7 @@ def credit(m: Module, name: str, bits: int, *, give: Signal, take: Signal, initi
     """A counter of what may be taken: up at `give`, down at `take`. Returns whether there is any."""
     count = m.state(bits, name, reset=initial)
     count.set(count.signal + mux(give, const(1, bits), const(-1, bits)), give ^ take)
-    return count.signal.ne(0)
+    return count.signal.ne(0).named(f"{name}_there")
 
 
 def delay(m: Module, signal: Signal, cycles: int, name: str, *, reset: int | None = None) -> Signal:

@@ -95,9 +95,10 @@ class EngineConfig:
             if bits not in (32, 64, 128, 256, 512, 1024):
                 yield f"expected port {name} to be 32, 64, 128, 256, 512 or 1024 bits wide, got {bits}"
             elif bits > word and name != "w":
-                yield f"expected port {name} at most as wide as its word of {word} bits, got {bits}; use a narrower port"
+                yield f"expected port {name} at most {word} bits wide, as its word is, got {bits}; use a narrower port"
         if self.port_bits["w"] % (8 * self.engines_per_port):
-            yield f"expected port w to give each of {self.engines_per_port} engines whole bytes, got {self.port_bits['w']} bits"
+            share = f"port w to give each of its {self.engines_per_port} engines whole bytes"
+            yield f"expected {share}, got {self.port_bits['w']} bits"
 
     @property
     def searches(self) -> bool:

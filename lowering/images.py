@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+
 from lutllm.errors import CapacityError, InputError, NumericsError
 from lutllm.lowering.engine import DESCRIPTOR_PORT_BITS, MODES, ROUND_BITS, ROUND_MAGIC, EngineConfig
 from lutllm.lowering.program import Program, Region, Round
@@ -185,7 +186,7 @@ def output_address(program: Program, round_: Round, token: int, output: int) -> 
 
 
 def descriptor_image(program: Program) -> np.ndarray:
-    """Stream d: `descriptor_words` 64-bit words a round: the shapes, then address and beats of x, c, q, y and each w."""
+    """Stream d: `descriptor_words` 64-bit words a round: shapes, then address and beats of x, c, q, y and each w."""
     return np.concatenate([_descriptor(program, round_) for round_ in program.rounds])
 
 

@@ -1,4 +1,4 @@
-"""lut -> accelerator: decomposed linears become an engine, a memory map and rounds. See `schedule.py` for the placing."""
+"""lut -> accelerator: decomposed linears become an engine, a memory map and rounds, placed by `schedule.py`."""
 
 from __future__ import annotations
 

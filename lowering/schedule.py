@@ -1,8 +1,7 @@
-"""Spatial-temporal schedule of linears on one engine: which rounds, in which order, and where everything lies in memory.
+"""Schedule of linears on one engine in space and time: which rounds, in which order, and where all lies in memory.
 
 A linear is one round if its tokens fit the engine's operand buffers and its sums the accumulator; otherwise it is cut
-into steps of tokens, and these into ranges of whole codebook blocks. Rounds of one row source stay together: changing it
-drains the engine.
+into steps of tokens, and these into ranges of whole codebook blocks.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ class Layer:
 
 
 def schedule(layers: list[Layer], engine: EngineConfig, memory_bytes: int) -> Program:
-    """Place `layers` in order. Raises `CapacityError` where one cannot run on `engine` or the map exceeds the memory."""
+    """Place `layers` in order. Raises `CapacityError` where one cannot run on `engine` or the memory is too small."""
     for layer in layers:
         check_layer(layer, engine)
     space = _AddressSpace(memory_bytes)
@@ -87,17 +86,17 @@ def _rounds_of(layer: Layer, engine: EngineConfig, space: _AddressSpace) -> list
             f"{layer.scheme.G} outputs, got {engine.acc_words}; use smaller blocks or a larger accumulator"
         )
     blocks = max(1, engine.acc_words // tokens // block_chunks)
-    rounds = []
-    for output in range(0, layer.outputs, blocks * layer.scheme.G):
-        for token in range(0, layer.tokens, tokens):
-            rounds.append(_round(layer, engine, space, token, tokens, output, blocks))
-    return rounds
+    return [
+        _round(layer, engine, space, token, tokens, output, blocks)
+        for output in range(0, layer.outputs, blocks * layer.scheme.G)
+        for token in range(0, layer.tokens, tokens)
+    ]
 
 
 def _round(
     layer: Layer, engine: EngineConfig, space: _AddressSpace, token: int, tokens: int, output: int, blocks: int
 ) -> Round:
-    """The round of `tokens` tokens from `token` and `blocks` blocks from output `output`; adds the regions it is first to use."""
+    """The round of `tokens` tokens from `token` and `blocks` blocks from `output`; places regions not yet placed."""
     block_outputs = min(layer.scheme.G, layer.outputs)
     outputs = min(layer.outputs - output, blocks * layer.scheme.G)
     blocks = -(-outputs // block_outputs)
@@ -164,7 +163,7 @@ class _AddressSpace:
         self._next = -(-(region.address + size) // ALIGNMENT) * ALIGNMENT
         if self._next > self._limit:
             raise CapacityError(
-                f"memory map: expected at most {self._limit} bytes, got {self._next} with region {name} of {size} bytes; "
+                f"memory map: expected at most {self._limit} bytes, got {self._next} with region {name} of {size}; "
                 "schedule fewer linears or tokens, or a target with more memory"
             )
         self.regions[name] = region

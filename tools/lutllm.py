@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     _check_arguments(_verb(verbs, "check", _check, "list every op of a model that does not become lookups"))
     _quantize_arguments(_verb(verbs, "quantize", _quantize, "quantize a model's linear layers to integers"))
     _simulate_arguments(
-        _verb(verbs, "simulate", _simulate, "run a compiled program again, with other memory or simulator")
+        _verb(verbs, "simulate", _simulate, "run compiled programs again, with other memory or simulator")
     )
     _bench_arguments(_verb(verbs, "bench", _bench, "measure the engine: lookups per cycle, simulation speed"))
     _verb(verbs, "doctor", _doctor, "say what is installed, what is missing and how to get it")
@@ -100,6 +100,10 @@ def _positive(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number above 0, got '{text}'")
     return int(text)
+
+
+def _numbers(text: str) -> list[int]:
+    return [_positive(part) for part in text.split(",")]
 
 
 def _names(text: str) -> list[str]:
@@ -185,14 +189,10 @@ def _quantize(options: argparse.Namespace) -> tuple[int, Any]:
 
 def _simulate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("directory", metavar="DIR", help="output directory of lutllm compile")
-    parser.add_argument(
-        "--program", metavar="NAME", help="one of its programs, as layer12.paper.built_row (default: all)"
-    )
+    parser.add_argument("--program", metavar="NAME", help="one program, as layer12.paper.built_row (default: all)")
     parser.add_argument("--simulator", choices=("arc", "verilator"), default="arc")
     parser.add_argument("--latency", type=_positive, default=64, help="memory latency in cycles (default 64)")
-    parser.add_argument(
-        "--stalls", type=int, default=0, metavar="N", help="chance in 256 that a channel pauses in a cycle"
-    )
+    parser.add_argument("--stalls", type=int, default=0, metavar="N", help="chance in 256 that a channel pauses")
     parser.add_argument("--wave", metavar="FILE", help="write a VCD of the ports and registers (arc)")
     parser.add_argument("--wave-cycles", type=_window, default=(0, 2000), metavar="FIRST:COUNT", help="default 0:2000")
 

@@ -11,7 +11,10 @@ from lutllm.lowering.memory import ram
 
 
 def accumulator_lane(design: Design, config: EngineConfig) -> str:
-    """One lane: `add` puts `partial` on the word read a cycle ago from bank `bank`; `drained` is the word of `drain_bank`."""
+    """One lane: `add` puts `partial` on the word read a cycle ago from bank `bank`.
+
+    `drained` is the word of `drain_bank`.
+    """
     bits, address = config.acc_bits, bits_for(config.acc_words)
 
     def body(m: Module) -> dict[str, Signal]:
@@ -33,8 +36,10 @@ def accumulator_lane(design: Design, config: EngineConfig) -> str:
 
 
 def accumulator(design: Design, config: EngineConfig) -> str:
-    """In: `control` (a cycle before `sums`), `drain_read` with `drain_bank` and `drain_address`. Out: `drained`, a cycle
-    after `drain_read`; `round_done` when a round's last sum is in."""
+    """In: `control` (a cycle before `sums`), `drain_read` with `drain_bank` and `drain_address`.
+
+    Out: `drained`, a cycle after `drain_read`; `round_done` when a round's last sum is in.
+    """
     lane, control = accumulator_lane(design, config), accumulator_fields(config)
     address = bits_for(config.acc_words)
 

@@ -49,20 +49,21 @@ def psum_control(design: Design, config: EngineConfig) -> str:
             beat, started, finished, ready = _build_walk(m, config, rows_here, table_free)
             table_ready = delay(m, finished, BUILD_LATENCY - 1, "table_ready", reset=0)
             tables_ok = credit(m, "tables", 2, give=table_ready, take=taken & built_mode)
-            rows_ok, taken = mux(built_mode, tables_ok, rows_here), (taken & ~built_mode) | started
+            rows_ok, taken = mux(built_mode, tables_ok, rows_here).named("rows_ok"), (taken & ~built_mode) | started
             outputs = dict(build=m.reg(build.pack(**beat), "build_q", reset=0), build_round_ready=ready)
         take_rows.assign(taken)
 
         def needs(name: str, first: Signal, **credits) -> Signal:  # type: ignore[no-untyped-def]
-            return ~first | credit(m, name, bits_for(OPERAND_BANKS + 1), take=issue.signal & first, **credits)
+            there = credit(m, name, bits_for(OPERAND_BANKS + 1), take=issue.signal & first, **credits)
+            return (~first | there).named(f"{name}_allow")
 
         codes_ok = _of_all(m, "codes", config.codes_depth, m["codes_push"], issue.signal & walk.chunk_first)
         issue.assign(
             all_of(
                 [
                     walk.busy,
-                    ~walk.chunk_first | codes_ok,
-                    ~walk.block_first | rows_ok,
+                    (~walk.chunk_first | codes_ok).named("codes_allow"),
+                    (~walk.block_first | rows_ok).named("rows_allow"),
                     needs("groups", walk.group_first, give=m["group_ready"]),
                     needs("acc_banks", walk.round_first, give=m["acc_free"], initial=ACC_BANKS),
                 ]
@@ -89,7 +90,8 @@ def chunks_of_block(fields: dict[str, Signal]) -> Callable[[dict[str, Signal], d
 def _of_all(m: Module, name: str, depth: int, pushes: Signal, take: Signal) -> Signal:
     """A credit that every engine has given."""
     bits = bits_for(depth + 1)
-    return all_of([credit(m, f"{name}_{i}", bits, give=pushes[i], take=take) for i in range(pushes.width)])
+    given = [credit(m, f"{name}_{i}", bits, give=pushes[i], take=take) for i in range(pushes.width)]
+    return all_of(given).named(f"all_{name}")
 
 
 class _Walk:
@@ -102,16 +104,16 @@ class _Walk:
         levels = [("group", f["groups"]), ("stage", f["stages"]), ("block", f["blocks"])]
         index, last = loop_nest(m, issue, [*levels, ("chunk", chunks_of_block(f)), ("token", f["tokens"])])
         self.token = index["token"]
-        self.chunk_first = index["token"].eq(0)
-        self.block_first = self.chunk_first & index["chunk"].eq(0)
-        self.step_first = self.block_first & index["block"].eq(0)
-        self.group_first = self.step_first & index["stage"].eq(0)
-        self.round_first = self.group_first & index["group"].eq(0)
-        self.first_step = index["stage"].eq(0) & index["group"].eq(0)
-        self.block_last = last["token"] & last["chunk"]
-        self.step_last = self.block_last & last["block"]
-        self.group_last = self.step_last & last["stage"]
-        self.round_last = self.group_last & last["group"]
+        self.chunk_first = index["token"].eq(0).named("chunk_first")
+        self.block_first = (self.chunk_first & index["chunk"].eq(0)).named("block_first")
+        self.step_first = (self.block_first & index["block"].eq(0)).named("step_first")
+        self.group_first = (self.step_first & index["stage"].eq(0)).named("group_first")
+        self.round_first = (self.group_first & index["group"].eq(0)).named("round_first")
+        self.first_step = (index["stage"].eq(0) & index["group"].eq(0)).named("first_step")
+        self.block_last = (last["token"] & last["chunk"]).named("block_done")
+        self.step_last = (self.block_last & last["block"]).named("step_done")
+        self.group_last = (self.step_last & last["stage"]).named("group_done")
+        self.round_last = (self.group_last & last["group"]).named("round_done")
         done.assign(issue & self.round_last)
 
 

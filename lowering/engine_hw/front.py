@@ -1,4 +1,4 @@
-"""The front end of a round: activations in, operands (nearest centroids, or the pairs themselves) into the PSum engines.
+"""The front end: activations in, operands (nearest centroids, or the pairs themselves) into the PSum engines.
 
 A group is `pairs` channel pairs of every token of the round. The loader takes a group's parameter words (stream c:
 one word of shifts, then `chain_length` words of centroids), the feeder its activation words (stream x: one a token).

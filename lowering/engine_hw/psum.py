@@ -53,7 +53,7 @@ def psum_lane(design: Design, config: EngineConfig) -> str:
     entries, term, bits = config.row_entries, config.term_bits, config.psum_bits
 
     def body(m: Module) -> dict[str, Signal]:
-        entry = select(m["row"].chunks(term), m["code"])
+        entry = select(m["row"].chunks(term), m["code"]).named("entry")
         return dict(sum=m.reg(m["partial"] + entry.sext(bits), "sum_q"))
 
     inputs = {"row": entries * term, "code": config.code_bits, "partial": bits}
@@ -77,7 +77,7 @@ def row_builder(design: Design, config: EngineConfig) -> str:
                 m.reg(v.sext(ob + wb) * w.sext(ob + wb), f"product_{i}_{j}")
                 for j, (v, w) in enumerate(zip(values, weights, strict=True))
             ]
-            dot = products[0].sext(dot_bits) + products[1].sext(dot_bits)
+            dot = (products[0].sext(dot_bits) + products[1].sext(dot_bits)).named(f"dot_{i}")
             entries.append(m.reg(_round_shift(dot, m["right"], term), f"entry_{i}"))
         return dict(row=pack(entries))
 
@@ -88,7 +88,7 @@ def row_builder(design: Design, config: EngineConfig) -> str:
 def _round_shift(value: Signal, amount: Signal, bits: int) -> Signal:
     """`lutllm.numerics.round_shift`: the bit below the cut is the carry."""
     doubled = pack([const(0, 1), value])
-    shifted = doubled.sra(amount.zext(doubled.width))
+    shifted = doubled.sra(amount.zext(doubled.width)).named("shifted")
     floor, carry = shifted[1:], shifted[0]
     width = max(bits, floor.width)
     return (floor.sext(width) + carry.zext(width))[0:bits]
@@ -167,7 +167,10 @@ def _is_mode(beat: dict[str, Signal], mode: str) -> Signal:
 
 
 def _weight_buffers(m: Module, config: EngineConfig, beats: list[dict[str, Signal]]) -> _Weights:
-    """Sort the weight units into codes, codebooks and table rows; a unit is taken when all engines of a port take it."""
+    """Sort the weight units into codes, codebooks and table rows.
+
+    A unit is taken when all engines of a port take it.
+    """
     w = _Weights()
     fire, last, kind = m["unit_fire"], m["unit_last"], m["unit_kind"]
     is_codes = kind.eq(KINDS.index("codes"))

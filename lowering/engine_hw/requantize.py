@@ -1,7 +1,7 @@
 """The requantizer drains a finished round: y = clamp(round_shift((acc + bias) * multiplier, shift)).
 
-`requant_lanes` outputs a cycle, in the order chunk, part of a chunk, token; stream q brings a word of {bias, multiplier}
-for each part. Results wait in a FIFO whose room is counted before a word is read, so the pipeline never stalls.
+`requant_lanes` outputs a cycle, in the order chunk, part of a chunk, token; stream q brings a word of {bias,
+multiplier} for each part. Results wait in a FIFO whose room is counted before a word is read, so nothing stalls.
 """
 
 from lutllm.lowering.circt import (
@@ -43,8 +43,8 @@ def requantizer_lane(design: Design, config: EngineConfig) -> str:
         biased = m.reg(m["acc"].sext(wide) + m["bias"].sext(wide), "biased").sext(product_bits)
         multiplier = m.reg(m["multiplier"], "multiplier_q").sext(product_bits)
         product = delay(m, biased * multiplier, 2, "product")  # two registers for the multiplier to retime into
-        doubled = pack([const(0, 1), product]).sra(m["shift"].zext(product_bits + 1))
-        rounded = doubled[1:] + doubled[0:1].zext(product_bits)
+        doubled = pack([const(0, 1), product]).sra(m["shift"].zext(product_bits + 1)).named("shifted")
+        rounded = (doubled[1:] + doubled[0:1].zext(product_bits)).named("rounded")
         high, low = (1 << (config.out_bits - 1)) - 1, -(1 << (config.out_bits - 1))
         clamped = mux(rounded.slt(low), const(low, product_bits), rounded)
         clamped = mux(const(high, product_bits).slt(rounded), const(high, product_bits), clamped)
@@ -65,7 +65,7 @@ def requantizer(design: Design, config: EngineConfig) -> str:
         busy, f, ready = held_round(m, "drain", ROUND, done.signal)
         levels = [("block", f["blocks"]), ("chunk", chunks_of_block(f)), ("part", const(parts, 16))]
         index, last = loop_nest(m, issue.signal, [*levels, ("token", f["tokens"])])
-        round_first = all_of([i.eq(0) for i in index.values()])
+        round_first = all_of([i.eq(0) for i in index.values()]).named("round_first")
         pop = Wire(1)
         room = credit(m, "room", bits_for(FIFO_DEPTH + 1), give=pop.signal, take=issue.signal, initial=FIFO_DEPTH)
         sums = credit(m, "rounds", 2, give=m["round_done"], take=issue.signal & round_first)
@@ -80,7 +80,7 @@ def requantizer(design: Design, config: EngineConfig) -> str:
         base.set(following, issue.signal & chunk_last)
 
         part = m.reg(index["part"][0 : bits_for(parts)], "part_q")
-        taken = select(m["drained"].chunks(config.requant_lanes * config.acc_bits), part)
+        taken = select(m["drained"].chunks(config.requant_lanes * config.acc_bits), part).named("taken")
         used = PARAMETER_BITS + MULTIPLIER_BITS
         given = pack([word[0:used] for word in m["q_data"].chunks(2 * PARAMETER_BITS)])
         parameters = m.reg(given, "parameters", enable=issue.signal).chunks(used)

@@ -9,6 +9,7 @@ the new group reaches it. One pair enters a cycle and never stalls: the caller h
 from lutllm.lowering.circt import Design, Module, Signal, const, mux, pack
 from lutllm.lowering.engine import EngineConfig
 
+WINNER = ("distance", "value", "position")  # what a unit hands on
 DISTANCE_LATENCY = {"chebyshev": 1, "l2": 2}
 
 
@@ -47,7 +48,7 @@ def distance_unit(design: Design, config: EngineConfig, value_bits: int, *, firs
         if first:
             best, value, position = distance, centroid, m["position"]
         else:
-            better = distance.ult(m["best_distance"])
+            better = distance.ult(m["best_distance"]).named("better")
             best = mux(better, distance, m["best_distance"])
             value = mux(better, centroid, m["best_value"])
             position = mux(better, m["position"], m["best_position"])
@@ -75,7 +76,7 @@ def _distance(m: Module, pair: Signal, centroid: Signal, value_bits: int, metric
         for i in range(2)
     ]
     if metric == "chebyshev":
-        absolute = [mux(d[wide - 1], const(0, wide) - d, d) for d in differences]
+        absolute = [mux(d[wide - 1], const(0, wide) - d, d).named(f"absolute_{i}") for i, d in enumerate(differences)]
         return m.reg(mux(absolute[0].ult(absolute[1]), absolute[1], absolute[0]), "distance")
     squares = [m.reg(d.sext(2 * wide) * d.sext(2 * wide), f"square_{i}") for i, d in enumerate(differences)]
     return m.reg(squares[0].zext(2 * wide + 1) + squares[1].zext(2 * wide + 1), "distance")
@@ -104,7 +105,7 @@ def search_stage(design: Design, config: EngineConfig, stage: int) -> str:
                 position = const(chain * length + column, config.index_bits)
                 inputs = dict(load=m["load"], load_data=words[chain], swap=swap, pair=pair, position=position)
                 if column:
-                    inputs |= {f"best_{key}": best[chain][key] for key in ("distance", "value", "position")}
+                    inputs |= {f"best_{key}": best[chain][key] for key in WINNER}
                 made.append(m.instance(later if column else first, f"unit_{chain}_{column}", **inputs))
             best, words = made, [unit["load_out"] for unit in made]
             if column + 1 < length:
@@ -127,10 +128,8 @@ def _tournament(m: Module, best: list[dict[str, Signal]]) -> dict[str, Signal]:
             chosen = pair[0]
             if len(pair) == 2:
                 second = pair[1]["distance"].ult(pair[0]["distance"])
-                chosen = {key: mux(second, pair[1][key], pair[0][key]) for key in ("distance", "value", "position")}
-            winners.append(
-                {key: m.reg(chosen[key], f"{key}_level{level}_{i // 2}") for key in chosen if key != "load_out"}
-            )
+                chosen = {key: mux(second, pair[1][key], pair[0][key]) for key in WINNER}
+            winners.append({key: m.reg(chosen[key], f"{key}_level{level}_{i // 2}") for key in WINNER})
         best, level = winners, level + 1
     return best[0]
 

@@ -41,7 +41,7 @@ def sequencer(design: Design, config: EngineConfig) -> str:
         address = m.reg(m["program_address"], "address", enable=start)
         length = m.reg(m["program_length"], "length", enable=start)
         take = busy.signal & m["d_valid"] & ~held.signal
-        index, last = loop_nest(m, take, [("word", const(words, 16))])
+        _, last = loop_nest(m, take, [("word", const(words, 16))])
         complete = take & last["word"]
         descriptor = _shift_register(m, m["d_data"], take, words)
         fields = ROUND.unpack(descriptor[0 : ROUND.width])

@@ -15,7 +15,10 @@ ROUND = UNIT.subset("mode", "stages", "groups", "blocks", "block_chunks", "last_
 
 
 def weight_distributor(design: Design, config: EngineConfig) -> str:
-    """Streams in: `round`, `w` (beats). `all_ready`: every engine takes the unit of `kind`. Out: `fire`, `kind`, `last`."""
+    """Streams in: `round`, `w` (beats). `all_ready`: every engine takes the unit of `kind`.
+
+    Out: `fire`, `kind`, `last`.
+    """
 
     def body(m: Module) -> dict[str, Signal]:
         done = Wire(1)

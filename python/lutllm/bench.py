@@ -66,12 +66,12 @@ class Report:
     def __str__(self) -> str:
         head = f"{'row source':13} {'tokens':>6} {'block':>5} {'cycles':>8} {'lookups/cycle':>13} {'of peak':>8}"
         lines = [head + f" {'read B/cycle':>13} {'equal':>6} {'simulated cycles/s':>19}"]
-        for m in self.measurements:
-            lines.append(
-                f"{m.row_source:13} {m.tokens:6} {m.block:5} {m.cycles:8} {m.lookups_per_cycle:13.1f} "
-                f"{m.utilization:8.1%} {m.read_bytes_per_cycle:13.1f} {'yes' if m.equal else 'NO':>6} "
-                f"{m.simulated_cycles_per_second:19,.0f}"
-            )
+        lines += [
+            f"{m.row_source:13} {m.tokens:6} {m.block:5} {m.cycles:8} {m.lookups_per_cycle:13.1f} "
+            f"{m.utilization:8.1%} {m.read_bytes_per_cycle:13.1f} {'yes' if m.equal else 'NO':>6} "
+            f"{m.simulated_cycles_per_second:19,.0f}"
+            for m in self.measurements
+        ]
         lines.append(
             f"engine to SystemVerilog: {self.to_systemverilog_seconds:.2f} s; to a simulator: "
             f"{self.simulator_seconds:.2f} s"

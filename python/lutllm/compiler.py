@@ -49,8 +49,8 @@ DEFAULT_SCHEMES = ("paper", "exact")
 class Options:
     """What the main job does.
 
-    `layers`: decoder layers, None for all. `schemes`: names, optionally `name:R` for R weight stages. `tokens`: simulated
-    tokens of each linear. `calibration`: tokens the quantizer sees.
+    `layers`: decoder layers, None for all. `schemes`: names, optionally `name:R` for R weight stages. `tokens`: of each
+    linear to simulate. `calibration`: tokens the quantizer sees.
     """
 
     layers: Sequence[int] | None = None

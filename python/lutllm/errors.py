@@ -2,7 +2,10 @@
 
 
 class LutllmError(Exception):
-    """A problem the user can act on: what was expected, what came, what to do. `location` is `file:line:col` where known."""
+    """A problem the user can act on: what was expected, what came, what to do.
+
+    `location` is `file:line:col` where known.
+    """
 
     def __init__(self, message: str, *, location: str | None = None) -> None:
         super().__init__(message)

@@ -30,21 +30,21 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     head = ("linear", "scheme", "row source", "shape", "bits/weight", "effective", "output error")
     lines = [(*head, "cycles", "lookups/cycle", "equal")]
     short = short_names(sorted({row["linear"] for row in rows}))
-    for row in rows:
-        lines.append(
-            (
-                short[row["linear"]],
-                row["scheme"],
-                row["row_source"],
-                "x".join(map(str, row["shape"])),
-                f"{row['bits_code']:.2f}",
-                f"{row['bits_effective']:.2f}",
-                f"{row['output_error']:.4f}",
-                str(row["cycles"]),
-                f"{row['lookups_per_cycle']:.1f}",
-                "yes" if row["equal"] else f"NO ({row['mismatches']})",
-            )
+    lines += [
+        (
+            short[row["linear"]],
+            row["scheme"],
+            row["row_source"],
+            "x".join(map(str, row["shape"])),
+            f"{row['bits_code']:.2f}",
+            f"{row['bits_effective']:.2f}",
+            f"{row['output_error']:.4f}",
+            str(row["cycles"]),
+            f"{row['lookups_per_cycle']:.1f}",
+            "yes" if row["equal"] else f"NO ({row['mismatches']})",
         )
+        for row in rows
+    ]
     return align(lines, left=3)
 
 
@@ -55,8 +55,9 @@ def verdict(result: Any) -> str:
     values = sum(row["tokens"] * row["shape"][0] for row in result.rows)
     speed = max(result.cycles_per_second, default=0.0)
     state = "all equal to the golden model" if not wrong else f"{wrong} NOT equal to the golden model"
+    done = f"{total} linears x row sources, {values} integers, {cycles} cycles"
     return (
-        f"{total} linears x row sources, {values} integers, {cycles} cycles ({speed:,.0f} simulated cycles/s): {state}\n"
+        f"{done} ({speed:,.0f} simulated cycles/s): {state}\n"
         f"written to {result.directory}: rtl/ mem/ ir/ parameters/ reports/ manifest.json"
     )
 

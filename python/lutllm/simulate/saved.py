@@ -37,7 +37,7 @@ def simulate_saved(
     """Run `program` (or all) of a compiled `directory` and compare with the golden results saved beside it.
 
     `latency` in cycles, `stalls` a chance in 256, both for every port. With `trace` (first cycle, cycles) the last
-    program's waveform goes to `wave`. Raises `InputError` for a program that is not there or an image that does not fit.
+    program's waveform goes to `wave`. Raises `InputError` for a missing program or an image that does not fit.
     """
     names = _programs(directory, program)
     timing = AxiTiming(latency=latency, stall_address=stalls, stall_data=stalls, stall_response=stalls)
