@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+
 from lutllm import store
 from lutllm.errors import InputError, LutllmError
 from lutllm.quantize import random_linear

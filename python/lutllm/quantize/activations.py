@@ -12,6 +12,7 @@ from lutllm.scheme import Scheme
 
 BOOK_TOKENS = 8192  # tokens a codebook is trained on, spread evenly over the sample
 BOOK_ROUNDS = 12
+_CHUNK = 1024  # tokens worked on at once, so that they stay in the cache
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,9 @@ class IntegerInput:
 
     def seen(self, x: np.ndarray) -> np.ndarray:
         """Tokens [T, K] as the linear sees them: rounded and, with a codebook, replaced by centroids. float64."""
+        return np.concatenate([self._seen(x[at : at + _CHUNK]) for at in range(0, len(x), _CHUNK)])
+
+    def _seen(self, x: np.ndarray) -> np.ndarray:
         values = self.integers(x).astype(np.float64)
         if self.codebook is not None:
             metric = METRIC[self.scheme.metric]
