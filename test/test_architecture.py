@@ -1,4 +1,4 @@
-"""The rules of the repository that no linter knows: import directions, one spelling for a pass, what may import what."""
+"""The rules of the repository that no linter knows: import directions, one spelling for a pass, length, no pickle."""
 
 import ast
 import re

@@ -19,21 +19,23 @@ def run_guarded(work: Callable[[], int], program: str) -> int:
     _replace_closed_streams()
     sys.stdout.flush()
     sys.stderr.flush()
+    # Ctrl-C goes to both. It ends the child at once, C++ included; the parent waits for that.
+    handler = signal.signal(signal.SIGINT, signal.SIG_DFL)
     child = os.fork()
     if child == 0:
         # A parent that is killed takes the child with it: nobody is left to read its output.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         os._exit(_exit_code(work))
-    with contextlib.suppress(KeyboardInterrupt):
-        status = os.waitpid(child, 0)[1]
-        if not os.WIFSIGNALED(status):
-            return os.waitstatus_to_exitcode(status)
-        name = signal.Signals(os.WTERMSIG(status)).name
-        print(f"error: the MLIR library stopped with {name}; run {program} with --debug to see where", file=sys.stderr)
-        return 1
-    # Ctrl-C reaches the child as well, being in the same process group; wait until it is gone.
-    os.waitpid(child, 0)
-    return 130
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    signal.signal(signal.SIGINT, handler)
+    if code >= 0:
+        return code
+    if code == -signal.SIGINT:
+        return 128 + signal.SIGINT
+    name = signal.Signals(-code).name
+    print(f"error: the MLIR library stopped with {name}; run {program} with --debug to see where", file=sys.stderr)
+    return 1
 
 
 def _replace_closed_streams() -> None:
@@ -54,8 +56,6 @@ def _exit_code(work: Callable[[], int]) -> int:
         return code
     except BrokenPipeError:
         return 1  # the reader went away: nothing to say, nobody to say it to
-    except KeyboardInterrupt:
-        return 130
     except BaseException as problem:
         with contextlib.suppress(OSError):
             print(f"error: {type(problem).__name__}: {problem}; this is a defect, --debug shows where", file=sys.stderr)
