@@ -4,6 +4,7 @@ import pytest
 
 from lutllm import dialect
 from lutllm.bindings import capture_diagnostics, ir
+from lutllm.scheme import PAPER
 
 
 def _problems(text: str, ctx: ir.Context) -> list[str]:
@@ -50,3 +51,21 @@ func.func @f(%a: tensor<?x6xi32>) -> tensor<?x6xi32, #lut.fixed<24, -6>> {
     declare = "declare it with #ml_program.extern : tensor<6xi32>"
     message = f"'lut.requantize' op expected a ml_program.global @f for 'multiplier', got a 'func.func'; {declare}"
     assert _problems(text, ctx) == [message]
+
+
+@pytest.mark.parametrize("channels", [7, 9])
+def test_odd_channels_are_refused_by_the_parser_already(ctx: ir.Context, channels: int) -> None:
+    x = f"tensor<?x{channels}x"
+    with ctx:
+        scheme = dialect.scheme_attr(PAPER)
+    texts = (
+        f'func.func @f(%x: {x}f32>) {{ "lut.quantize"(%x) {{exponents = @e}} : ({x}f32>) -> {x}i16, #lut.fixed<16, @e>>'
+        " return }",
+        f'func.func @f(%x: {x}i16, #lut.fixed<16, 0>>) {{ "lut.linear"(%x) {{scheme = {scheme}, codes = @c, '
+        "weight_codebook = @w, shifts = @s, multiplier = @m, bias = @b, shift = 1, codebook = @a} : "
+        f"({x}i16, #lut.fixed<16, 0>>) -> tensor<?x6xi32, #lut.fixed<24, 0>> return }}",
+    )
+    for text in texts:
+        with capture_diagnostics(ctx) as seen, pytest.raises(ir.MLIRError):
+            ir.Module.parse(text, ctx)
+        assert f"expected an even number of channels K, got {channels}" in seen[0].message

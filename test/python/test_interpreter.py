@@ -230,7 +230,7 @@ def test_what_does_not_fit_is_an_error(name: str) -> None:
     apply(q)
     with pytest.raises(NumericsError, match=message):
         interpreter.linear(q, x, "built_table")
-    with pytest.raises(NumericsError):
+    with pytest.raises(NumericsError, match="must fit 8 signed bits" if name == "no right shift" else None):
         interpreter.linear(q, x, "built_row")
 
 
@@ -286,6 +286,12 @@ def test_requantize_saturates_at_both_ends_and_rounds_halves_up() -> None:
     assert y.tolist() == [
         [0, 0, shift_rounded((2**32 - 2) * (2**15 - 1), 47), shift_rounded(-(2**32) * (2**15 - 1), 47)]
     ]
+
+
+@pytest.mark.parametrize(("acc", "bias", "what"), [(2**31, 0, "accumulator"), (0, 2**31, "bias")])
+def test_requantize_refuses_what_is_wider_than_the_accumulator(acc: int, bias: int, what: str) -> None:
+    with pytest.raises(NumericsError, match=rf"{what} ?\[.*\] must fit 32 signed bits, got 2147483648"):
+        interpreter.requantize(np.array([[acc]]), np.array([1]), np.array([bias]), 0, 24)
 
 
 def test_a_row_source_of_another_kind_is_refused() -> None:

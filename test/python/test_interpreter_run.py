@@ -187,6 +187,14 @@ def test_a_number_that_does_not_fit_is_located_at_its_op() -> None:
         interpreter.run(_module(q, "built_row"), [_floats(q, 1)], q.tensors())
 
 
+def test_stored_tables_are_checked_in_a_module_too() -> None:
+    q = _quantized("paper")
+    narrow = q.tensors()
+    q.scheme = q.scheme.with_(table_bits=4)
+    with pytest.raises(NumericsError, match=r"^model.py:7:1: error: stored table entry .* must fit 4 signed bits"):
+        interpreter.run(_module(q, "stored_table"), [_floats(q, 1)], narrow)
+
+
 def test_an_array_of_another_shape_is_located_at_its_op() -> None:
     q = _quantized("exact")
     store = q.tensors() | {"q.bias": np.zeros(3, np.int32)}
