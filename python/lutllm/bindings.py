@@ -85,6 +85,14 @@ def source_position(location: ir.Location) -> str | None:
     return None if file is None else f"{file}:{line}:{column}"
 
 
+def _message(diagnostic: ir.Diagnostic) -> str:
+    """The text; damaged bytecode can put bytes into it that the bindings cannot make a string of."""
+    try:
+        return diagnostic.message
+    except RuntimeError:
+        return "a message that is not UTF-8"
+
+
 @contextmanager
 def capture_diagnostics(ctx: ir.Context) -> Iterator[list[Diagnostic]]:
     """Collect what `ctx` reports inside the `with` instead of printing it; notes follow their diagnostic."""
@@ -92,7 +100,7 @@ def capture_diagnostics(ctx: ir.Context) -> Iterator[list[Diagnostic]]:
 
     def keep(diagnostic: ir.Diagnostic) -> bool:
         parts = (diagnostic, *diagnostic.notes)
-        seen.extend(Diagnostic(d.severity.name.lower(), d.message, *_position(d.location)) for d in parts)
+        seen.extend(Diagnostic(d.severity.name.lower(), _message(d), *_position(d.location)) for d in parts)
         return True
 
     before = ctx.emit_error_diagnostics
