@@ -93,7 +93,7 @@ def _convert(name: str, key: str, value: str | None, default: object) -> object:
 
 
 def spell_option(value: object) -> str:
+    """A value as a pipeline spells it, quoted where its text would end the option."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    text = str(value)
-    return f'"{text}"' if not text or any(c in " {}(),\"'" for c in text) else text
+    return shlex.quote(str(value))

@@ -84,11 +84,13 @@ class _Parser:
         """The text up to the brace that closes the one just taken; quotes and nested braces are skipped."""
         start, depth, quote = self.at, 1, ""
         while depth:
-            if self.at == len(self.text):
+            if self.at >= len(self.text):
                 self.at = start
                 self.error(f"expected a closing {quote or '}'} for these options")
             char = self.text[self.at]
-            if quote:
+            if char == "\\" and quote != "'":
+                self.at += 1  # as in a shell: the next character stands for itself
+            elif quote:
                 quote = "" if char == quote else quote
             elif char in "\"'":
                 quote = char
