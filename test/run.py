@@ -1,7 +1,7 @@
 """Run every check of the repository: `python test/run.py [lint] [types] [lit] [pytest]`, all four without arguments.
 
 Prints the result of each part, what was skipped and why, and as its very last line `N passed, N failed` over lit and
-pytest. Exits with 1 where a part fails, or where lit or pytest finds no test to run.
+pytest, which is also in build/summary.txt. Exits with 1 where a part fails, or where lit or pytest runs no test.
 """
 
 import json
@@ -145,7 +145,9 @@ def report(results: Sequence[Result]) -> int:
         print(result)
         for reason, count in result.skipped.items():
             print(f"  skipped {count}: {reason}")
-    print(f"{sum(r.passed for r in results)} passed, {sum(r.failed for r in results)} failed", flush=True)
+    last = f"{sum(r.passed for r in results)} passed, {sum(r.failed for r in results)} failed"
+    BUILD.joinpath("summary.txt").write_text(f"{last}\n")
+    print(last, flush=True)
     return 0 if all(r.ok for r in results) else 1
 
 
