@@ -35,7 +35,7 @@ def test_the_wheel_holds_the_package(wheel: Path) -> None:
     assert {n for n in names if n.endswith(".py")} == modules
     assert "lutllm/py.typed" in names
     assert all(n.startswith("lutllm/") for n in names)
-    assert not [n for n in names if re.search(r"__pycache__|/test", n)]
+    assert not [n for n in names if re.search(r"__pycache__|/test/", n)]
 
 
 def test_the_wheel_runs_without_torch(wheel: Path, tmp_path: Path) -> None:
