@@ -31,7 +31,6 @@ _ENGINE_NOTES = {
     "port_bits": "width of each port, a power of two: {w, x, c, q, y}",
     "burst_beats": "longest burst",
     "outstanding": "bursts in flight on a port",
-    "max_groups": "groups of pairs of a round at most",
 }
 _MULTIPLES = (("centroids", "chains"), ("lanes", "requant_lanes"), ("pairs", "weight_ports"))
 _ENGINE_RANGES = {
@@ -54,7 +53,6 @@ _ENGINE_RANGES = {
     "weight_ports": (1, 64),
     "burst_beats": (1, 256),
     "outstanding": (1, 256),
-    "max_groups": (1, COUNT_LIMIT),
 }
 
 
@@ -90,7 +88,6 @@ class EngineOp(LutOp, name="engine"):
     port_bits: ir.DictAttr
     burst_beats: ir.IntegerAttr
     outstanding: ir.IntegerAttr
-    max_groups: ir.IntegerAttr
 
     NOTES = _ENGINE_NOTES
     DEFINITION = "computes each lut.round that names it; the integers are those of lut.linear"
@@ -99,7 +96,7 @@ class EngineOp(LutOp, name="engine"):
     metric = "chebyshev", row_entries = 16, operand_bits = 16, weight_bits = 8, table_bits = 8, term_bits = 24,
     acc_bits = 32, out_bits = 24, requant_lanes = 1, tokens = 4, acc_words = 64, codes_depth = 64,
     row_sources = ["built_row"], weight_ports = 1, port_bits = {w = 64, x = 64, c = 64, q = 64, y = 64},
-    burst_beats = 16, outstanding = 4, max_groups = 64} : () -> ()"""
+    burst_beats = 16, outstanding = 4} : () -> ()"""
 
     def check(self) -> None:
         check_module_level(self)
@@ -176,9 +173,10 @@ _ROUND_NOTES = {
     "blocks": "blocks of outputs that share a weight codebook",
     "chunks": "words of `lanes` outputs, in all blocks; tokens * chunks <= acc_words",
     "block_chunks": "words of `lanes` outputs in each block but the last, which may have fewer",
+    "block_outputs": "outputs in each block but the last, which may have fewer",
     "shift": "of the requantizer",
     "x": "region of the activations",
-    "c": "region of the activation centroids",
+    "c": "region of the pairs' shifts and, where the row source searches, the activation centroids",
     "q": "region of multipliers and biases",
     "y": "region of the outputs",
     "w": "regions of the weight stream, one a weight port",
@@ -194,15 +192,13 @@ _ROUND_RANGES = {
     "blocks": (1, COUNT_LIMIT),
     "chunks": (1, COUNT_LIMIT),
     "block_chunks": (1, COUNT_LIMIT),
+    "block_outputs": (1, COUNT_LIMIT),
     "shift": (0, MAX_SHIFT),
 }
 
 
 class RoundOp(LutOp, name="round"):
-    """One run of an engine: `tokens` tokens of one linear, for `outputs` outputs, from the regions it names.
-
-    `c` names the activation centroids; the row source exact_row searches nothing and may leave it out.
-    """
+    """One run of an engine: `tokens` tokens of one linear, for `outputs` outputs, from the regions it names."""
 
     sym_name: ir.StringAttr
     engine: ir.FlatSymbolRefAttr
@@ -218,20 +214,21 @@ class RoundOp(LutOp, name="round"):
     blocks: ir.IntegerAttr
     chunks: ir.IntegerAttr
     block_chunks: ir.IntegerAttr
+    block_outputs: ir.IntegerAttr
     shift: ir.IntegerAttr
     x: ir.FlatSymbolRefAttr
+    c: ir.FlatSymbolRefAttr
     q: ir.FlatSymbolRefAttr
     y: ir.FlatSymbolRefAttr
     w: ir.ArrayAttr
 
-    OPTIONAL = {"c": ir.FlatSymbolRefAttr}  # noqa: RUF012
     NOTES = _ROUND_NOTES
     DEFINITION = """
 y[token_offset + t, output_offset + o] = lut.linear of the parameters in w, c and q, for t < tokens, o < outputs"""
     EXAMPLE = """
 "lut.round"() {sym_name = "q.0", engine = @engine, linear = "q", row_source = "built_row", tokens = 4, token_offset = 0,
     outputs = 6, output_offset = 0, pairs = 4, groups = 2, stages = 2, blocks = 2, chunks = 2, block_chunks = 1,
-    shift = 20, x = @q.x, c = @q.c, q = @q.q, y = @q.y, w = [@q.w]} : () -> ()"""
+    block_outputs = 4, shift = 20, x = @q.x, c = @q.c, q = @q.q, y = @q.y, w = [@q.w]} : () -> ()"""
 
     def check(self) -> None:
         check_module_level(self)
@@ -240,10 +237,11 @@ y[token_offset + t, output_offset + o] = lut.linear of the parameters in w, c an
         source = self.row_source.value
         wanted = f"row_source to be one of {', '.join(ALL_ROW_SOURCES)}"
         expect(source in ALL_ROW_SOURCES, wanted, f"'{source}'", "change it")
-        searched = source in ROW_SOURCES["exact"] or "c" in self.attributes
-        expect(searched, f"attribute 'c' (a symbol @name) for row_source '{source}'", "none", "add it")
         blocks, chunks, each = (self.attributes[n].value for n in ("blocks", "chunks", "block_chunks"))
         wanted = f"chunks in {(blocks - 1) * each + 1}..{blocks * each} for {blocks} blocks of {each}"
         expect((blocks - 1) * each < chunks <= blocks * each, wanted, chunks, "schedule the round again")
+        outputs, each = self.outputs.value, self.block_outputs.value
+        wanted = f"outputs in {(blocks - 1) * each + 1}..{blocks * each} for {blocks} blocks of {each}"
+        expect((blocks - 1) * each < outputs <= blocks * each, wanted, outputs, "schedule the round again")
         symbols = [isinstance(region, ir.FlatSymbolRefAttr) for region in elements(self.w)]
         expect(bool(symbols) and all(symbols), "w to be an array of symbols, [@name, ...]", self.w, "change it")

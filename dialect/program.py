@@ -34,11 +34,11 @@ def round_(
     q: str,
     y: str,
     w: Sequence[str],
-    c: str | None = None,
+    c: str,
     **sizes: int,
 ) -> ir.OpView:
     """A `lut.round` over the regions named; `sizes` are its remaining integer attributes, all required."""
-    regions = {"x": x, "q": q, "y": y} | ({} if c is None else {"c": c})
+    regions = {"x": x, "c": c, "q": q, "y": y}
     return _op(
         "round",
         name,

@@ -112,19 +112,15 @@ def _check_round(op: LutOp, table: Table) -> None:
 def _check_sizes(op: RoundOp, engine: EngineOp) -> None:
     """A round's sizes against what its engine holds."""
     tokens, chunks, groups = op.tokens.value, op.chunks.value, op.groups.value
-    limits = (
-        ("tokens", tokens, "tokens"),
-        ("groups", groups, "max_groups"),
-        ("tokens * chunks", tokens * chunks, "acc_words"),
-    )
+    limits = (("tokens", tokens, "tokens"), ("tokens * chunks", tokens * chunks, "acc_words"))
     for name, got, limit in limits:
         most = engine.attributes[limit].value
         expect(got <= most, f"{name} <= {most} ({limit} of the engine)", got, "split the round or enlarge the engine")
     at_once = engine.pairs.value
     needed = -(-op.pairs.value // at_once)
     expect(groups == needed, f"groups = {needed} for {op.pairs.value} pairs, {at_once} at once", groups, "change it")
-    room = chunks * engine.lanes.value
-    expect(op.outputs.value <= room, f"outputs <= {room} (chunks * lanes)", op.outputs.value, "schedule it again")
+    room, block = op.block_chunks.value * engine.lanes.value, op.block_outputs.value
+    expect(block <= room, f"block_outputs <= {room} (block_chunks * lanes)", block, "schedule it again")
 
 
 def _check_region(table: Table, name: str, kind: str) -> None:

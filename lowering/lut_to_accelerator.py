@@ -17,7 +17,6 @@ from lutllm.passes import Pass
 from lutllm.passes.walk import ops_in
 
 ENGINE = "engine"
-_MAX_GROUPS = (1 << 16) - 1
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,7 @@ def write_engine(engine: EngineConfig) -> None:
     """Build the engine's op at the insertion point."""
     config = engine.to_dict()
     named = {key: config.pop(key) for key in ("metric", "row_sources", "port_bits")}
-    dialect.engine(ENGINE, **named, **config, max_groups=_MAX_GROUPS)
+    dialect.engine(ENGINE, **named, **config)
 
 
 def write_program(program: Program, locations: dict[str, ir.Location]) -> None:

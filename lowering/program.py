@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from lutllm.bindings import ir
+from lutllm.dialect.base import elements, entries, read
 from lutllm.errors import IRError
 from lutllm.lowering.engine import EngineConfig
 
@@ -110,18 +111,13 @@ def read_engine(op: ir.OpView) -> EngineConfig:
 def _plain(op: ir.OpView, kind: type, **renamed: str) -> dict:
     """The op's attributes that `kind` has fields for, as Python values."""
     wanted = {f.name for f in fields(kind)}
-    values = {}
-    for entry in op.operation.attributes:
-        name = renamed.get(entry, entry) if isinstance(entry, str) else renamed.get(entry.name, entry.name)
-        attribute = op.operation.attributes[entry] if isinstance(entry, str) else entry.attr
-        if name in wanted:
-            values[name] = _value(attribute)
-    return values
+    names = {renamed.get(name, name): name for name in op.operation.attributes}
+    return {name: _value(read(op.operation.attributes, own)) for name, own in names.items() if name in wanted}
 
 
 def _value(attribute: ir.Attribute):  # type: ignore[no-untyped-def]
     if isinstance(attribute, ir.DictAttr):
-        return {entry.name: _value(entry.attr) for entry in attribute}
+        return {name: _value(item) for name, item in entries(attribute).items()}
     if isinstance(attribute, ir.ArrayAttr):
-        return tuple(_value(item) for item in attribute)
+        return tuple(_value(item) for item in elements(attribute))
     return attribute.value  # type: ignore[attr-defined]

@@ -6,7 +6,7 @@
     metric = "chebyshev", row_entries = 16, operand_bits = 16, weight_bits = 8, table_bits = 8, term_bits = 24,
     acc_bits = 32, out_bits = 24, requant_lanes = 1, tokens = 4, acc_words = 64, codes_depth = 64,
     row_sources = ["built_row"], weight_ports = 1, port_bits = {w = 64, x = 64, c = 64, q = 64, y = 64},
-    burst_beats = 16, outstanding = 4, max_groups = 64} : () -> ()
+    burst_beats = 16, outstanding = 4} : () -> ()
 // CHECK-COUNT-5: "lut.region"
 "lut.region"() {sym_name = "q.x", address = 0, bytes = 64, kind = "x", port = 0, source = "q"} : () -> ()
 "lut.region"() {sym_name = "q.c", address = 64, bytes = 64, kind = "c", port = 0, source = "q"} : () -> ()
@@ -16,4 +16,4 @@
 // CHECK: "lut.round"() {{{.*}}engine = @engine, {{.*}}w = [@q.w]
 "lut.round"() {sym_name = "q.0", engine = @engine, linear = "q", row_source = "built_row", tokens = 4,
     token_offset = 0, outputs = 6, output_offset = 0, pairs = 4, groups = 2, stages = 2, blocks = 2, chunks = 2,
-    block_chunks = 1, shift = 20, x = @q.x, c = @q.c, q = @q.q, y = @q.y, w = [@q.w]} : () -> ()
+    block_chunks = 1, block_outputs = 4, shift = 20, x = @q.x, c = @q.c, q = @q.q, y = @q.y, w = [@q.w]} : () -> ()

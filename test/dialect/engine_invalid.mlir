@@ -6,7 +6,7 @@
     metric = "chebyshev", row_entries = 16, operand_bits = 16, weight_bits = 8, table_bits = 8, term_bits = 24,
     acc_bits = 32, out_bits = 24, requant_lanes = 1, tokens = 4, acc_words = 64, codes_depth = 64,
     row_sources = ["built_row"], weight_ports = 1, port_bits = {w = 64, x = 64, c = 64, q = 64, y = 64},
-    burst_beats = 16, outstanding = 4, max_groups = 64} : () -> ()
+    burst_beats = 16, outstanding = 4} : () -> ()
 
 // -----
 
@@ -15,7 +15,7 @@
     metric = "l1", row_entries = 16, operand_bits = 16, weight_bits = 8, table_bits = 8, term_bits = 24,
     acc_bits = 32, out_bits = 24, requant_lanes = 1, tokens = 4, acc_words = 64, codes_depth = 64,
     row_sources = ["built_row"], weight_ports = 1, port_bits = {w = 64, x = 64, c = 64, q = 64, y = 64},
-    burst_beats = 16, outstanding = 4, max_groups = 64} : () -> ()
+    burst_beats = 16, outstanding = 4} : () -> ()
 
 // -----
 
@@ -24,7 +24,7 @@
     metric = "chebyshev", row_entries = 16, operand_bits = 16, weight_bits = 8, table_bits = 8, term_bits = 24,
     acc_bits = 32, out_bits = 24, requant_lanes = 1, tokens = 4, acc_words = 64, codes_depth = 64,
     row_sources = ["best"], weight_ports = 1, port_bits = {w = 64, x = 64, c = 64, q = 64, y = 64},
-    burst_beats = 16, outstanding = 4, max_groups = 64} : () -> ()
+    burst_beats = 16, outstanding = 4} : () -> ()
 
 // -----
 
@@ -33,7 +33,7 @@
     metric = "chebyshev", row_entries = 16, operand_bits = 16, weight_bits = 8, table_bits = 8, term_bits = 24,
     acc_bits = 32, out_bits = 24, requant_lanes = 1, tokens = 4, acc_words = 64, codes_depth = 64,
     row_sources = [], weight_ports = 1, port_bits = {w = 64, x = 64, c = 64, q = 64, y = 64},
-    burst_beats = 16, outstanding = 4, max_groups = 64} : () -> ()
+    burst_beats = 16, outstanding = 4} : () -> ()
 
 // -----
 
@@ -42,4 +42,4 @@
     metric = "chebyshev", row_entries = 16, operand_bits = 16, weight_bits = 8, table_bits = 8, term_bits = 24,
     acc_bits = 32, out_bits = 24, requant_lanes = 1, tokens = 4, acc_words = 64, codes_depth = 64,
     row_sources = ["built_row"], weight_ports = 1, port_bits = {w = 64, x = 64, c = 64, q = 64, y = 64},
-    burst_beats = 16, outstanding = 4, max_groups = 64} : () -> ()
+    burst_beats = 16, outstanding = 4} : () -> ()

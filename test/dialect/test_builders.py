@@ -83,11 +83,11 @@ def test_accelerator_builders(ctx: ir.Context) -> None:
     limits = dict.fromkeys(("pairs", "lanes", "requant_lanes", "tokens", "acc_words", "codes_depth", "weight_ports"), 1)
     limits |= {"centroids": 16, "chains": 2, "act_stages": 1, "row_entries": 16, "operand_bits": 16, "weight_bits": 8}
     limits |= {"table_bits": 8, "term_bits": 24, "acc_bits": 32, "out_bits": 24}
-    limits |= {"burst_beats": 16, "outstanding": 1, "max_groups": 9}
+    limits |= {"burst_beats": 16, "outstanding": 1}
     ports = dict.fromkeys("wxcqy", 64)
     names = ("token_offset", "output_offset", "shift")
     sizes = dict.fromkeys(names, 0) | dict.fromkeys(
-        ("tokens", "outputs", "stages", "blocks", "chunks", "block_chunks"), 1
+        ("tokens", "outputs", "stages", "blocks", "chunks", "block_chunks", "block_outputs"), 1
     )
     with ctx, ir.Location.unknown(), ir.InsertionPoint(module.body):
         dialect.engine("e", metric="l2", row_sources=["built_row"], port_bits=ports, **limits)
