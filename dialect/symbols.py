@@ -29,7 +29,19 @@ def verify_symbols(module: ir.Module) -> bool:
             except Invalid as problem:
                 report(op, str(problem))
                 problems += 1
-    return _check_store_attribute(module) and problems == 0
+    return _check_store_attribute(module) and _check_map(module) and problems == 0
+
+
+def _check_map(module: ir.Module) -> bool:
+    """Whether no two regions share a byte."""
+    found = [op for op in lut_ops(module) if isinstance(op, RegionOp)]
+    regions = sorted(((op.address.value, op.attributes["bytes"].value, op) for op in found), key=lambda r: r[:2])
+    for (start, size, first), (begin, _, second) in zip(regions, regions[1:], strict=False):
+        if begin < start + size:
+            wanted = f"expected address >= {start + size}, after region @{first.sym_name.value}"
+            report(second, f"{wanted}, got {begin}; schedule it again")
+            return False
+    return True
 
 
 def symbol_table(module: ir.Module) -> Table:

@@ -153,7 +153,7 @@ def _check(options: argparse.Namespace) -> tuple[int, Any]:
     from lutllm.check import check
 
     found = check(options.model, options.seed, layers=options.first_layers)
-    print(found)
+    print(found.text())
     return 0, found.to_dict()
 
 

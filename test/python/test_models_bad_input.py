@@ -164,7 +164,7 @@ def test_corrupt_tokenizer(directory):
 
 
 @pytest.mark.parametrize(
-    ("layers", "message"), [(0, "expected at least 1"), (3, "expected at most 2 decoder layers, got 3")]
+    ("layers", "message"), [(0, "expected at least 1"), (3, "expected decoder layers in 0..1, got layer 2")]
 )
 def test_wrong_number_of_layers(directory, layers, message):
     refused(directory, message, layers=layers)

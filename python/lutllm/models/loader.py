@@ -101,7 +101,7 @@ def _from_directory(directory: Path, name: str, layers: int | None, weights: str
 
 def _check_layers(name: str, layers: int | None, have: int) -> None:
     if layers is not None and layers > have:
-        raise InputError(f"{name}: expected at most {have} decoder layers, got {layers}; ask for fewer")
+        raise InputError(f"{name}: expected decoder layers in 0..{have - 1}, got layer {layers - 1}; choose others")
 
 
 def _fingerprint(values: dict[str, Any]) -> str:
