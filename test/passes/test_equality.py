@@ -26,7 +26,8 @@ def linears(draw: st.DrawFn) -> QuantizedLinear:
         G=draw(st.integers(1, 9)),
         R=draw(st.integers(1, 3)),
         metric=draw(st.sampled_from(("l2", "chebyshev"))),
-        **searched,
+        c_a=centroids if kind == "vq" else 0,
+        S=stages if kind == "vq" else 0,
     )
     pairs, outputs = draw(st.integers(1, 5)), draw(st.integers(1, 11))
     return random_linear(2 * pairs, outputs, scheme, draw(st.integers(0, 99)), name="q", tables=kind == "vq")
