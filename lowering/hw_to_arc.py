@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lutllm.errors import IRError
 from lutllm.lowering.circt import Design, circt, comb, export_llvm_ir, ir, parse, run_passes, seq
@@ -222,7 +222,20 @@ def _layout(module: ir.Module, top: str) -> Layout:
             depth, bits = map(int, _MEMORY.search(str(op.operation.results[0].type)).groups())  # type: ignore[union-attr]
             name = _name(op).removesuffix("_ext") if "name" in op.attributes else f"memory{len(states)}"
             states.append(State(name, _integer(op, "offset"), bits, depth, _integer(op, "stride")))
-    return Layout(top, f"{top}_eval", size, tuple(ports), tuple(states))
+    return Layout(top, f"{top}_eval", size, tuple(ports), _unique(states, {port.name for port in ports}))
+
+
+def _unique(states: list[State], taken: set[str]) -> tuple[State, ...]:
+    """Registers of one name in one instance (the stages of a delay) numbered from the second on."""
+    unique = []
+    for state in states:
+        name, number = state.name, 0
+        while name in taken:
+            number += 1
+            name = f"{state.name}_{number}"
+        taken.add(name)
+        unique.append(replace(state, name=name))
+    return tuple(unique)
 
 
 def _name(op: ir.OpView) -> str:

@@ -45,10 +45,10 @@ def simulate_saved(
     reports = []
     for name in names:
         loaded = _program(directory / "ir" / f"{name}{_IR}")
+        image = _image(directory / "mem" / f"{name}.bin", loaded)
         key = repr(loaded.engine)
         if key not in machines:
             machines[key] = _machine(loaded.engine, simulator, directory)
-        image = _image(directory / "mem" / f"{name}.bin", loaded)
         run = run_image(
             loaded, image, machines[key], timing=timing, seed=seed + 1, **({"trace": trace} if trace else {})
         )
