@@ -4,6 +4,7 @@ Verifiers see one op at a time; this is the one walk that sees them all. Globals
 `ml_program.global` with `#ml_program.extern`, and the store has the data under the same name.
 """
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -36,7 +37,7 @@ def _check_map(module: ir.Module) -> bool:
     """Whether no two regions share a byte."""
     found = [op for op in lut_ops(module) if isinstance(op, RegionOp)]
     regions = sorted(((op.address.value, op.attributes["bytes"].value, op) for op in found), key=lambda r: r[:2])
-    for (start, size, first), (begin, _, second) in zip(regions, regions[1:], strict=False):
+    for (start, size, first), (begin, _, second) in itertools.pairwise(regions):
         if begin < start + size:
             wanted = f"expected address >= {start + size}, after region @{first.sym_name.value}"
             report(second, f"{wanted}, got {begin}; schedule it again")

@@ -34,6 +34,7 @@ from lutllm.lowering.lut_to_accelerator import write_engine
 from lutllm.lowering.program import Program, read_program
 from lutllm.lowering.schedule import engine_for
 from lutllm.lowering.targets import find_target
+from lutllm.page import page
 from lutllm.passes import PASSES, run_pipeline
 from lutllm.progress import note
 from lutllm.scheme import NAMED_SCHEMES, QuantizedLinear, Scheme
@@ -142,7 +143,7 @@ class _Job:
             module = self.convert(imported[layer], name, layer)
             for source in scheme.row_sources:
                 self.check(module, name, source, layer, quantized[name], engine, simulator)
-        self.reports(model, layers)
+        self.reports(model, layers, engine)
 
     def quantize(self, model: Any, name: str, scheme: Scheme, layers: Sequence[int]) -> Any:
         from lutllm.quantize import quantize
@@ -240,8 +241,10 @@ class _Job:
         self.write(f"ir/{stem}.accelerator.mlir", _text(steps))
         return read_program(steps)
 
-    def reports(self, model: Any, layers: Sequence[int]) -> None:
+    def reports(self, model: Any, layers: Sequence[int], engine: EngineConfig) -> None:
         self.write("reports/equality.json", json.dumps(self.result.rows, indent=1) + "\n")
+        title = f"{model.name}, decoder layers {', '.join(map(str, layers))}"
+        self.write("reports/report.html", page(title, self.result.rows, engine.pairs * engine.lanes))
         timing = {"seconds": self.result.seconds, "simulated_cycles_per_second": self.result.cycles_per_second}
         store.write_json(self.out / "reports" / "timing.json", timing)
         options = asdict(self.options) | {"layers": list(layers)}

@@ -168,3 +168,12 @@ def test_additive_scheme_of_qwen3(tmp_path):
         "tiny-qwen3", tmp_path, tiny_options(layers=[0], schemes=("additive",), tokens=5, target="small")
     )
     assert result.equal and len(result.rows) == 7 * 3
+
+
+def test_the_page_shows_every_linear_and_what_differs(job):
+    from lutllm.page import page
+
+    text = (job.directory / "reports" / "report.html").read_text()
+    assert text.count("<rect") == len(job.rows) and "all 28 equal the golden model" in text
+    wrong = [{**job.rows[0], "equal": False, "first_mismatch": "<here>"}, *job.rows[1:]]
+    assert "class=wrong" in page("t", wrong, 16) and "&lt;here&gt;" in page("t", wrong, 16)
