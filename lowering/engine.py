@@ -123,8 +123,9 @@ class EngineConfig:
 
     @property
     def operand_width(self) -> int:
-        """Bits of one additive stage's operand: centroid index and the two values."""
-        return self.index_bits + 2 * self.operand_bits
+        """Bits of one additive stage's operand: the centroid's index where there are tables, its two values where rows
+        are built."""
+        return self.index_bits * self.has_tables + 2 * self.operand_bits * self.builds_rows
 
     @property
     def bank_bits(self) -> int:

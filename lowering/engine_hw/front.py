@@ -49,12 +49,15 @@ def front_end(design: Design, config: EngineConfig) -> str:
         share = config.act_stages * config.chains * 2 * config.operand_bits
         for pair, x in enumerate(m["x_data"].chunks(2 * config.operand_bits)):
             load_data = m["c_data"][pair * share : (pair + 1) * share]
-            inputs = dict(load=loaded["shift_in"], load_data=load_data, swap=fed["swap"], exact=fed["exact"], pair=x)
+            inputs = dict(load=loaded["shift_in"], load_data=load_data, swap=fed["swap"], pair=x)
+            inputs |= {"exact": fed["exact"]} if "exact_row" in config.row_sources else {}
             operands.append(m.output_of(unit, f"bpcsu_{pair}", **inputs))
         tag = pack([fed["swap"], fed["last"], fed["token"], fed["bank"], fed["step"]])
         tag = delay(m, tag, search_latency(config), "tag", reset=0)
         valid = tag[tag.width - 1]
         first_out.assign(valid & tag[0])
+        shifts = m["c_data"][0 : config.pairs * 16].chunks(8)  # right and left of each pair
+        shifts = shifts if config.builds_rows else shifts[1::2]
         return dict(
             round_ready=loaded["round_ready"],
             c_ready=loaded["c_ready"],
@@ -65,7 +68,7 @@ def front_end(design: Design, config: EngineConfig) -> str:
             group_ready=m.reg(valid & tag[1], "group_ready", reset=0),
             shift_write=loaded["shift_write"],
             shift_bank=loaded["bank"],
-            shift_data=pack([pair[0:SHIFT_BITS] for pair in m["c_data"][0 : config.pairs * 16].chunks(8)]),
+            shift_data=pack([shift[0:SHIFT_BITS] for shift in shifts]),
             centroid_write=loaded["shift_in"],
             centroid_address=pack([loaded["position"], loaded["bank"]]),
             centroid_data=m["c_data"][0 : config.pairs * share],
@@ -80,13 +83,18 @@ def front_end(design: Design, config: EngineConfig) -> str:
     outputs |= {
         "shift_write": 1,
         "shift_bank": config.bank_bits,
-        "shift_data": config.pairs * 2 * SHIFT_BITS,
+        "shift_data": config.pairs * shift_bits(config),
         "centroid_write": 1,
     }
     outputs |= {"centroid_address": config.bank_bits + position_bits}
     outputs |= {"centroid_data": config.pairs * config.act_stages * config.chains * 2 * config.operand_bits}
     outputs |= {"centroids_ready": 1}
     return design.module("front_end", inputs, outputs, body)
+
+
+def shift_bits(config: EngineConfig) -> int:
+    """Bits of a pair's shifts: the left one, and the right one where rows are built."""
+    return (1 + config.builds_rows) * SHIFT_BITS
 
 
 def held_round(

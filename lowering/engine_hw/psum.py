@@ -10,7 +10,7 @@ only when every engine has what it needs (`control.py`). Cycle by cycle after a 
 
 from lutllm.lowering.circt import Design, Fields, Module, Signal, bits_for, const, loop_nest, mux, pack, select
 from lutllm.lowering.engine import MODES, OPERAND_BANKS, EngineConfig
-from lutllm.lowering.engine_hw.front import SHIFT_BITS
+from lutllm.lowering.engine_hw.front import SHIFT_BITS, shift_bits
 from lutllm.lowering.memory import Stream, buffered, ram
 
 ROW_STAGE = 4  # cycles from a beat to its lookup
@@ -132,7 +132,7 @@ def psum_engine(design: Design, config: EngineConfig) -> str:
         "operand_address": config.bank_bits + bits_for(config.tokens),
         "operand_data": stages * config.operand_width,
     }
-    inputs |= {"shift_write": 1, "shift_bank": config.bank_bits, "shift_data": 2 * SHIFT_BITS}
+    inputs |= {"shift_write": 1, "shift_bank": config.bank_bits, "shift_data": shift_bits(config)}
     inputs |= {"unit_fire": 1, "unit_kind": KIND_BITS, "unit_last": 1, "unit_data": config.unit_bits}
     outputs = {"control_out": control.width, "sums": config.lanes * config.psum_bits, "unit_ready": 1}
     outputs |= {"codes_push": 1, "rows_push": 1}
@@ -243,9 +243,9 @@ def _row(m: Module, config: EngineConfig, beats: list[dict[str, Signal]], w: _We
     rows: list[list[Signal]] = []
     codebook = _codebook(m, config, beats, build_beats, w) if config.builds_rows else None
     for s in range(stages):
-        index, values = operands[s][0 : config.index_bits], operands[s][config.index_bits :]
         candidates: dict[str, Signal] = {}
         if codebook is not None:
+            values = operands[s][config.operand_width - 2 * config.operand_bits :]
             operand = values if not build_beats else mux(build_beats[1]["valid"], centroids[s], values)
             bank = beats[2]["operand_bank"]
             if build_beats:
@@ -254,6 +254,7 @@ def _row(m: Module, config: EngineConfig, beats: list[dict[str, Signal]], w: _We
             made = row_builder(m.design, config)
             candidates["built"] = m.output_of(made, f"row_builder_{s}", operand=operand, codebook=codebook, right=right)
         if config.has_tables:
+            index = operands[s][0 : config.index_bits]
             candidates["table"] = _table(m, config, s, index, beats, build_beats, candidates.get("built"), w)
         rows.append(_chosen(config, beats[3], candidates).chunks(term))
     left = select(lefts, beats[3]["operand_bank"]).zext(term)
@@ -275,12 +276,13 @@ def _chosen(config: EngineConfig, beat: dict[str, Signal], candidates: dict[str,
 
 
 def _shifts(m: Module) -> tuple[list[Signal], list[Signal]]:
-    """The pair's right and left shift of each operand bank."""
+    """The pair's right (where rows are built) and left shift of each operand bank."""
     rights, lefts = [], []
     for bank in range(OPERAND_BANKS):
         mine = m["shift_write"] & m["shift_bank"].eq(bank)
-        rights.append(m.reg(m["shift_data"][0:SHIFT_BITS], f"right_{bank}", enable=mine))
-        lefts.append(m.reg(m["shift_data"][SHIFT_BITS:], f"left_{bank}", enable=mine))
+        *right, left = m["shift_data"].chunks(SHIFT_BITS)
+        rights += [m.reg(shift, f"right_{bank}", enable=mine) for shift in right]
+        lefts.append(m.reg(left, f"left_{bank}", enable=mine))
     return rights, lefts
 
 

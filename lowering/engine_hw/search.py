@@ -115,7 +115,7 @@ def search_stage(design: Design, config: EngineConfig, stage: int) -> str:
 
     inputs = {"load": 1, "load_data": chains * operand, "swap": 1, "pair": 2 * value_bits}
     outputs = {"value": operand, "index": config.index_bits}
-    return design.module(f"search_stage_{stage}", inputs, outputs, body)
+    return design.module(f"search_stage_{stage}", inputs, outputs, body, reset=length > 1)
 
 
 def _tournament(m: Module, best: list[dict[str, Signal]]) -> dict[str, Signal]:
@@ -138,11 +138,13 @@ def bpcsu(design: Design, config: EngineConfig) -> str:
     """The search unit of one pair: `act_stages` stages in a row.
 
     In: `load` with `load_data` (stage-major, a centroid for each chain), `swap` with the first pair of a group,
-    `exact` (pass the pair itself), `pair`. Out, `search_latency` cycles later: `operand`, for each stage
-    {index, value 0, value 1}; in exact mode stage 0 holds the pair and the others zero.
+    `pair`, and, with row source exact_row, `exact` (pass the pair itself). Out, `search_latency` cycles later:
+    `operand`, for each stage {index, value 0, value 1} as far as the row sources need them; in exact mode the values of
+    stage 0 are the pair's and the others zero.
     """
     latency, operand = _stage_latency(config), 2 * config.operand_bits
     stages = [search_stage(design, config, s) for s in range(config.act_stages)]
+    passes = "exact_row" in config.row_sources
 
     def delayed(m: Module, signal: Signal, name: str) -> Signal:
         for _ in range(latency):
@@ -151,20 +153,25 @@ def bpcsu(design: Design, config: EngineConfig) -> str:
 
     def body(m: Module) -> dict[str, Signal]:
         loads = m["load_data"].chunks(config.chains * operand)
-        pair, swap, exact = m["pair"], m["swap"], m["exact"]
+        pair, swap, exact = m["pair"], m["swap"], m["exact"] if passes else None
         found: list[Signal] = []
         for s, module in enumerate(stages):
             best = m.instance(module, f"stage_{s}", load=m["load"], load_data=loads[s], swap=swap, pair=pair)
-            late_pair, exact = delayed(m, pair, f"pair_{s}"), delayed(m, exact, f"exact_{s}")
-            bypass = late_pair if s == 0 else const(0, operand)
+            late_pair, value = delayed(m, pair, f"pair_{s}"), best["value"]
+            if exact is not None:
+                exact = delayed(m, exact, f"exact_{s}")
+                value = mux(exact, late_pair if s == 0 else const(0, operand), value)
             found = [delayed(m, earlier, f"operand_{i}") for i, earlier in enumerate(found)]
-            found.append(pack([best["index"], mux(exact, bypass, best["value"])]))
+            kept = [best["index"]] if config.has_tables else []
+            found.append(pack([*kept, value] if config.builds_rows else kept))
             if s + 1 < len(stages):
                 pair, swap = _residual(late_pair, best["value"]), _delayed_flag(m, swap, latency, f"swap_{s}")
         return dict(operand=pack(found))
 
-    inputs = {"load": 1, "load_data": len(stages) * config.chains * operand, "swap": 1, "exact": 1, "pair": operand}
-    return design.module("bpcsu", inputs, {"operand": len(stages) * config.operand_width}, body)
+    inputs = {"load": 1, "load_data": len(stages) * config.chains * operand, "swap": 1, "pair": operand}
+    inputs |= {"exact": 1} if passes else {}
+    holds_swap = len(stages) > 1 or config.chain_length > 1
+    return design.module("bpcsu", inputs, {"operand": len(stages) * config.operand_width}, body, reset=holds_swap)
 
 
 def _delayed_flag(m: Module, signal: Signal, latency: int, name: str) -> Signal:

@@ -212,7 +212,7 @@ class _Top:
             inputs["operand_address"] = front["operand_address"]
             inputs["operand_data"] = front["operand_data"][i * operand : (i + 1) * operand]
             inputs |= dict(shift_write=front["shift_write"], shift_bank=front["shift_bank"])
-            shifts = 2 * front_unit.SHIFT_BITS
+            shifts = front_unit.shift_bits(config)
             inputs["shift_data"] = front["shift_data"][i * shifts : (i + 1) * shifts]
             if build is not None:
                 inputs |= dict(build=build, centroid_write=front["centroid_write"])
