@@ -163,7 +163,12 @@ def test_loop_nest_walks_like_nested_loops() -> None:
     draw = random.Random(2)
     for n in (1, 2, 5):
         inner = [1 if i == n - 1 else 3 for i in range(n)]
-        walk = [(i, j, k, i == n - 1, j == inner[i] - 1, k == n - 1) for i in range(n) for j in range(inner[i]) for k in range(n)]  # fmt: skip
+        walk = [
+            (i, j, k, i == n - 1, j == inner[i] - 1, k == n - 1)
+            for i in range(n)
+            for j in range(inner[i])
+            for k in range(n)
+        ]
         top.reset()
         top.poke("n", n)
         for expected in walk * 2:  # back at its first after the last
