@@ -12,8 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lutllm.errors import CapacityError
-from lutllm.lowering.circt import Design, Module, Signal, Wire, all_of, bits_for, const, mux, pack
+from lutllm.lowering.circt import Design, Module, Signal, Wire, all_of, const, mux, pack
 from lutllm.lowering.memory import fifo
+from lutllm.numerics import bits_for
 
 BEATS_BITS = 32
 _PAGE = 4096

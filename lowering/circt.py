@@ -21,8 +21,6 @@ from pycde.circt import ir  # noqa: E402
 from pycde.circt.dialects import comb, hw, seq  # noqa: E402
 from pycde.circt.passmanager import PassManager  # noqa: E402
 
-from lutllm.numerics import bits_for  # noqa: E402
-
 __all__ = ["Design", "Module", "PassManager", "Signal", "WidthError", "circt", "ir"]
 
 TARGETS = ("arc", "sv")
@@ -265,6 +263,14 @@ class Design:
             self.modules[name] = _Made(op, inputs, outputs, reset)
         return name
 
+    def add_text(self, name: str, text: str, inputs: dict[str, int], outputs: dict[str, int]) -> str:
+        """Add a module written as hw-level text, without reset: for leaves that need ops this layer does not have."""
+        with self.context, ir.Location.unknown():
+            parsed = ir.Module.parse(text)
+            op = parsed.body.operations[0].operation.clone(ir.InsertionPoint(self.mlir.body))
+        self.modules[name] = _Made(op.opview, inputs, outputs, reset=False)
+        return name
+
     def text(self) -> str:
         return str(self.mlir)
 
@@ -424,74 +430,3 @@ def export_llvm_ir(module: ir.Module) -> str:
 def export_split_verilog(module: ir.Module, directory: str) -> None:
     with module.context:
         circt.export_split_verilog(module, directory)
-
-
-def ram_body(design: Design, depth: int, width: int, *, read_latency: int, style: str, name: str) -> None:
-    """Add a two-port RAM `name`: ports we, wa, wd, (re,) ra -> rd. One write and one read port.
-
-    `read_latency` 1 is a clocked read with enable (block or ultra RAM); 0 reads at once (distributed RAM). Reading
-    the word being written gives the old one. `style` goes to the `ram_style` attribute of the array.
-    """
-    address = bits_for(depth)
-    enable = ", in %re: i1" if read_latency else ""
-    ports = f"in %clk: !seq.clock, in %we: i1, in %wa: i{address}, in %wd: i{width}{enable}, "
-    ports += f"in %ra: i{address}, out rd: i{width}"
-    body = _ARC_RAM[read_latency] if design.target == "arc" else _SV_RAM[read_latency]
-    text = f"hw.module @{name}({ports}) {{{body}}}"
-    values = dict(MEM=f"{depth} x {width}", W=f"i{width}", A=f"i{address}", ARRAY=f"uarray<{depth}xi{width}>")
-    values["STYLE"] = f'#sv.attribute<"ram_style" = "\\"{style}\\"">'
-    for key, value in values.items():
-        text = text.replace(f"${key}$", value)
-    with design.context, ir.Location.unknown():
-        op = ir.Module.parse(text)
-        cloned = op.body.operations[0].operation.clone(ir.InsertionPoint(design.mlir.body))
-    inputs = {"we": 1, "wa": address, "wd": width, **({"re": 1} if read_latency else {}), "ra": address}
-    design.modules[name] = _Made(cloned.opview, inputs, {"rd": width}, reset=False)
-
-
-_ARC_RAM = {
-    1: """
-  %mem = seq.firmem 0, 1, undefined, undefined : <$MEM$>
-  %q = seq.firmem.read_port %mem[%ra], clock %clk : <$MEM$>
-  seq.firmem.write_port %mem[%wa] = %wd, clock %clk enable %we : <$MEM$>
-  %rd = seq.compreg.ce %q, %clk, %re : $W$
-  hw.output %rd : $W$
-""",
-    0: """
-  %mem = seq.firmem 0, 1, undefined, undefined : <$MEM$>
-  %rd = seq.firmem.read_port %mem[%ra], clock %clk : <$MEM$>
-  seq.firmem.write_port %mem[%wa] = %wd, clock %clk enable %we : <$MEM$>
-  hw.output %rd : $W$
-""",
-}
-_SV_RAM = {
-    1: """
-  %c = seq.from_clock %clk
-  %mem = sv.reg {sv.attributes=[$STYLE$]} : !hw.inout<$ARRAY$>
-  %q = sv.reg : !hw.inout<$W$>
-  %rp = sv.array_index_inout %mem[%ra] : !hw.inout<$ARRAY$>, $A$
-  %rv = sv.read_inout %rp : !hw.inout<$W$>
-  sv.always posedge %c {
-    sv.if %we {
-      %wp = sv.array_index_inout %mem[%wa] : !hw.inout<$ARRAY$>, $A$
-      sv.passign %wp, %wd : $W$
-    }
-    sv.if %re { sv.passign %q, %rv : $W$ }
-  }
-  %rd = sv.read_inout %q : !hw.inout<$W$>
-  hw.output %rd : $W$
-""",
-    0: """
-  %c = seq.from_clock %clk
-  %mem = sv.reg {sv.attributes=[$STYLE$]} : !hw.inout<$ARRAY$>
-  %rp = sv.array_index_inout %mem[%ra] : !hw.inout<$ARRAY$>, $A$
-  %rd = sv.read_inout %rp : !hw.inout<$W$>
-  sv.always posedge %c {
-    sv.if %we {
-      %wp = sv.array_index_inout %mem[%wa] : !hw.inout<$ARRAY$>, $A$
-      sv.passign %wp, %wd : $W$
-    }
-  }
-  hw.output %rd : $W$
-""",
-}

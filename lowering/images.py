@@ -14,20 +14,30 @@ from lutllm.errors import CapacityError, InputError, NumericsError
 from lutllm.lowering.engine import DESCRIPTOR_PORT_BITS, MODES, ROUND_BITS, ROUND_MAGIC, EngineConfig
 from lutllm.lowering.program import Program, Region, Round
 from lutllm.numerics import fits
-from lutllm.scheme import QuantizedLinear
+from lutllm.scheme import MULTIPLIER_BITS, QuantizedLinear
+
+SHIFT_BITS = 5  # of a pair's right and left shift, which take a byte each
 
 
-def pack_bits(values: np.ndarray, bits: int, total_bits: int) -> np.ndarray:
+def pack_bits(values: np.ndarray, bits: int, total_bits: int, *, signed: bool = True) -> np.ndarray:
     """[..., n] integers to [..., total_bits/8] bytes: `bits` each, first lowest, zero above. Raises `NumericsError`."""
     values = np.asarray(values, dtype=np.int64)
-    if not (fits(values, bits) or (values.size and values.min() >= 0 and values.max() < 1 << bits)):
-        raise NumericsError(f"expected values of {bits} bits in a memory image, got {values.min()}..{values.max()}")
+    if not (fits(values, bits) if signed else fits_unsigned(values, bits)):
+        kind = "signed" if signed else "unsigned"
+        raise NumericsError(
+            f"expected {kind} values of {bits} bits in a memory image, got {values.min()}..{values.max()}; "
+            "use a scheme and an engine of that width"
+        )
     flags = ((values[..., None] >> np.arange(bits)) & 1).astype(np.uint8)
     flags = flags.reshape(*values.shape[:-1], -1)
     if flags.shape[-1] > total_bits:
         raise NumericsError(f"expected at most {total_bits} bits in a word, got {flags.shape[-1]}")
     padding = [(0, 0)] * (flags.ndim - 1) + [(0, total_bits - flags.shape[-1])]
     return np.packbits(np.pad(flags, padding), axis=-1, bitorder="little")
+
+
+def fits_unsigned(values: np.ndarray, bits: int) -> bool:
+    return values.size == 0 or (int(values.min()) >= 0 and int(values.max()) < 1 << bits)
 
 
 def static_image(program: Program, round_: Round, linear: QuantizedLinear) -> dict[str, np.ndarray]:
@@ -60,6 +70,8 @@ def group_stream(engine: EngineConfig, round_: Round, linear: QuantizedLinear) -
 
     Word k holds, for each pair and stage, the centroid of every chain that ends at column chain_length - 1 - k.
     """
+    if not fits_unsigned(linear.shifts, SHIFT_BITS):
+        raise NumericsError(f"{linear.name}: expected shifts of {SHIFT_BITS} unsigned bits, got {_span(linear.shifts)}")
     shifts = _grouped(engine, round_, linear.shifts).reshape(round_.groups, 1, -1)
     words = [_beats(engine, "c", shifts, 8)]
     if round_.row_source != "exact_row":
@@ -87,6 +99,10 @@ def _centroid_words(engine: EngineConfig, round_: Round, linear: QuantizedLinear
 
 def output_stream(engine: EngineConfig, round_: Round, linear: QuantizedLinear) -> np.ndarray:
     """Stream q: for each chunk and part of `requant_lanes` outputs a word of {bias, multiplier}, 32 bits each."""
+    if not fits(linear.multiplier, MULTIPLIER_BITS):
+        raise NumericsError(
+            f"{linear.name}: expected multipliers of {MULTIPLIER_BITS} bits, got {_span(linear.multiplier)}"
+        )
     parameters = np.stack([linear.bias, linear.multiplier], axis=-1).astype(np.int64)
     lanes = _chunked(engine, round_, parameters[None])[0]  # [chunks, lanes, 2]
     return _beats(engine, "q", lanes.reshape(-1, engine.requant_lanes * 2), 32)
@@ -110,14 +126,16 @@ def weight_stream(engine: EngineConfig, round_: Round, linear: QuantizedLinear, 
         # rows [groups, pairs, R, words, values]
         parts.append(_units(engine, rows[:, :, block], row_bits, row_units))
         size = round_.block_size(block)
-        parts.append(_units(engine, codes[:, :, :, chunk : chunk + size], engine.code_bits, engine.codes_units))
+        parts.append(
+            _units(engine, codes[:, :, :, chunk : chunk + size], engine.code_bits, engine.codes_units, signed=False)
+        )
         chunk += size
     return np.concatenate(parts, axis=2).reshape(-1)
 
 
-def _units(engine: EngineConfig, values: np.ndarray, bits: int, units: int) -> np.ndarray:
+def _units(engine: EngineConfig, values: np.ndarray, bits: int, units: int, *, signed: bool = True) -> np.ndarray:
     """[groups, pairs, stages, words, n] values to [groups, stages, words * units, pairs * unit bytes]."""
-    packed = pack_bits(values, bits, units * engine.unit_bits)
+    packed = pack_bits(values, bits, units * engine.unit_bits, signed=signed)
     groups, pairs, stages, words, _ = packed.shape
     packed = packed.reshape(groups, pairs, stages, words * units, engine.unit_bits // 8)
     return packed.transpose(0, 2, 3, 1, 4).reshape(groups, stages, words * units, -1)
@@ -240,6 +258,10 @@ def load_memory(
         place(program, memory, program.regions[round_.x], input_image(program, round_, inputs[round_.linear]))
     place(program, memory, program.descriptors, descriptor_image(program))
     return memory
+
+
+def _span(values: np.ndarray) -> str:
+    return f"{values.min()}..{values.max()}"
 
 
 def _beats(engine: EngineConfig, stream: str, words: np.ndarray, bits: int) -> np.ndarray:

@@ -42,11 +42,12 @@ class LutToAccelerator(Pass):
         self._check_functions(op)
         found = [(end, self._layer(end)) for end in ops_in(op, dialect.RequantizeOp)]
         layers = [layer for _, layer in found]
+        self._check_names(found)
         try:
             engine = self._engine(op, layers, target.engine)
             program = schedule(layers, engine, target.memory_bytes)
         except CapacityError as problem:
-            at = next((end for end, layer in found if problem.message.startswith(layer.name)), op)
+            at = next((end for end, layer in found if problem.message.startswith(f"{layer.name}:")), op)
             self.fail(at, f"cannot be scheduled: {problem.message}")
         locations = {layer.name: end.location for end, layer in found}
         body = op.regions[0].blocks[0]
@@ -58,6 +59,8 @@ class LutToAccelerator(Pass):
     def _engine(self, op: ir.Operation, layers: list[Layer], base: EngineConfig) -> EngineConfig:
         """The engine the module already holds, or the target's, widened to the schemes at hand."""
         held = ops_in(op, dialect.EngineOp)
+        if len(held) > 1:
+            self.fail(held[1], "expected one lut.engine in the module, got another; remove one")
         if held:
             return read_engine(held[0])
         return engine_for([layer.scheme for layer in layers], base) if layers else base
@@ -74,12 +77,15 @@ class LutToAccelerator(Pass):
 
     def _layer(self, end: dialect.RequantizeOp) -> Layer:
         """The linear that ends in requantizer `end`."""
-        lookup = self._producer(self._producer(end, "lut.prefix_sum"), "lut.table_lookup")
-        rows = lookup.operation.operands[0].owner.operation.opview
+        total = self._producer(end, "lut.prefix_sum")
+        if len(total.operation.operands) > 1:
+            self.fail(
+                total, "expected a sum that starts at zero, got a partial sum; run lut-decompose on whole linears"
+            )
+        lookup = self._producer(total, "lut.table_lookup")
+        scheme = dialect.scheme_of(lookup.scheme)
+        rows = self._producer(lookup, *(f"lut.{source}" for source in scheme.row_sources))
         source = rows.operation.name.removeprefix("lut.")
-        scheme = dialect.scheme_of(rows.scheme)
-        if source not in scheme.row_sources:
-            self.fail(rows, f"expected a row source of {scheme.kind} schemes, got {source}")
         x = (rows if source == "exact_row" else self._producer(rows, "lut.centroid_search")).operation.operands[0]
         shape = ir.RankedTensorType(x.type).shape
         tokens = self.tokens if any(s < 0 for s in shape[:-1]) else prod(shape[:-1])
@@ -87,12 +93,21 @@ class LutToAccelerator(Pass):
         outputs = ir.RankedTensorType(end.operation.results[0].type).shape[-1]
         return Layer(name, shape[-1] // 2, outputs, tokens, scheme, source, end.shift.value)
 
-    def _producer(self, op: ir.OpView, name: str) -> ir.OpView:
-        """The op named `name` that gives `op` its first operand."""
+    def _check_names(self, found: list[tuple[dialect.RequantizeOp, Layer]]) -> None:
+        """Regions and results go by the linear's name."""
+        seen: set[str] = set()
+        for end, layer in found:
+            if layer.name in seen:
+                self.fail(end, f"expected each linear once, got {layer.name} again; keep one function for it")
+            seen.add(layer.name)
+
+    def _producer(self, op: ir.OpView, *names: str) -> ir.OpView:
+        """The op, of one of the `names`, that gives `op` its first operand."""
         owner = op.operation.operands[0].owner
         got = "a block argument" if isinstance(owner, ir.Block) else owner.operation.name
-        if got != name:
-            self.fail(op, f"expected its operand to come from {name}, got {got}; run lut-decompose on whole linears")
+        if got not in names:
+            wanted = " or ".join(names)
+            self.fail(op, f"expected its operand to come from {wanted}, got {got}; run lut-decompose on whole linears")
         return owner.operation.opview
 
 

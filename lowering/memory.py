@@ -1,20 +1,21 @@
 """RAM and FIFO leaves: the only modules whose body differs between simulation and synthesis."""
 
-from lutllm.lowering.circt import Design, Module, Signal, Wire, bits_for, const, mux, ram_body
+from lutllm.lowering.circt import Design, Module, Signal, Wire, const, mux
+from lutllm.numerics import bits_for
 
 ULTRA_BITS = 288 * 1024  # from here a RAM asks for ultra RAM (one URAM288 holds 4096 x 72)
 BLOCK_BITS = 4 * 1024  # from here a RAM asks for block RAM
 
 
 def ram(design: Design, depth: int, width: int, *, read_latency: int = 1) -> str:
-    """A RAM of `depth` words of `width` bits; see `circt.ram_body` for its ports. Returns the module's name."""
+    """A RAM of `depth` words of `width` bits; ports we, wa, wd, (re,) ra -> rd. Returns the module's name."""
     bits = depth * width
     style = "distributed"
     if read_latency:
         style = "ultra" if bits >= ULTRA_BITS and depth >= 1024 else "block" if bits >= BLOCK_BITS else "distributed"
     name = f"ram_{style}_{depth}x{width}" + ("" if read_latency else "_async")
     if name not in design.modules:
-        ram_body(design, depth, width, read_latency=read_latency, style=style, name=name)
+        _ram_body(design, depth, width, read_latency=read_latency, style=style, name=name)
     return name
 
 
@@ -65,3 +66,71 @@ def buffered(m: Module, name: str, valid: Signal, data: Signal, depth: int) -> t
     made = fifo(m.design, data.width, depth)
     out = m.instance(made, name, in_valid=valid, in_data=data, out_ready=ready.signal)
     return Stream(out["out_valid"], out["out_data"], ready), out["in_ready"]
+
+
+def _ram_body(design: Design, depth: int, width: int, *, read_latency: int, style: str, name: str) -> None:
+    """Add a two-port RAM `name`: ports we, wa, wd, (re,) ra -> rd. One write and one read port.
+
+    `read_latency` 1 is a clocked read with enable (block or ultra RAM); 0 reads at once (distributed RAM). Reading
+    the word being written gives the old one. `style` goes to the `ram_style` attribute of the array.
+    """
+    address = bits_for(depth)
+    enable = ", in %re: i1" if read_latency else ""
+    ports = f"in %clk: !seq.clock, in %we: i1, in %wa: i{address}, in %wd: i{width}{enable}, "
+    ports += f"in %ra: i{address}, out rd: i{width}"
+    body = _ARC_RAM[read_latency] if design.target == "arc" else _SV_RAM[read_latency]
+    text = f"hw.module @{name}({ports}) {{{body}}}"
+    values = dict(MEM=f"{depth} x {width}", W=f"i{width}", A=f"i{address}", ARRAY=f"uarray<{depth}xi{width}>")
+    values["STYLE"] = f'#sv.attribute<"ram_style" = "\\"{style}\\"">'
+    for key, value in values.items():
+        text = text.replace(f"${key}$", value)
+    inputs = {"we": 1, "wa": address, "wd": width, **({"re": 1} if read_latency else {}), "ra": address}
+    design.add_text(name, text, inputs, {"rd": width})
+
+
+_ARC_RAM = {
+    1: """
+  %mem = seq.firmem 0, 1, undefined, undefined : <$MEM$>
+  %q = seq.firmem.read_port %mem[%ra], clock %clk : <$MEM$>
+  seq.firmem.write_port %mem[%wa] = %wd, clock %clk enable %we : <$MEM$>
+  %rd = seq.compreg.ce %q, %clk, %re : $W$
+  hw.output %rd : $W$
+""",
+    0: """
+  %mem = seq.firmem 0, 1, undefined, undefined : <$MEM$>
+  %rd = seq.firmem.read_port %mem[%ra], clock %clk : <$MEM$>
+  seq.firmem.write_port %mem[%wa] = %wd, clock %clk enable %we : <$MEM$>
+  hw.output %rd : $W$
+""",
+}
+_SV_RAM = {
+    1: """
+  %c = seq.from_clock %clk
+  %mem = sv.reg {sv.attributes=[$STYLE$]} : !hw.inout<$ARRAY$>
+  %q = sv.reg : !hw.inout<$W$>
+  %rp = sv.array_index_inout %mem[%ra] : !hw.inout<$ARRAY$>, $A$
+  %rv = sv.read_inout %rp : !hw.inout<$W$>
+  sv.always posedge %c {
+    sv.if %we {
+      %wp = sv.array_index_inout %mem[%wa] : !hw.inout<$ARRAY$>, $A$
+      sv.passign %wp, %wd : $W$
+    }
+    sv.if %re { sv.passign %q, %rv : $W$ }
+  }
+  %rd = sv.read_inout %q : !hw.inout<$W$>
+  hw.output %rd : $W$
+""",
+    0: """
+  %c = seq.from_clock %clk
+  %mem = sv.reg {sv.attributes=[$STYLE$]} : !hw.inout<$ARRAY$>
+  %rp = sv.array_index_inout %mem[%ra] : !hw.inout<$ARRAY$>, $A$
+  %rd = sv.read_inout %rp : !hw.inout<$W$>
+  sv.always posedge %c {
+    sv.if %we {
+      %wp = sv.array_index_inout %mem[%wa] : !hw.inout<$ARRAY$>, $A$
+      sv.passign %wp, %wd : $W$
+    }
+  }
+  hw.output %rd : $W$
+""",
+}

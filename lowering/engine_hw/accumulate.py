@@ -4,10 +4,11 @@ A beat reads its word a cycle before the chain's sums arrive and writes it in th
 the beat before it takes the sum from a register, since the RAM still reads the old one.
 """
 
-from lutllm.lowering.circt import Design, Module, Signal, Wire, bits_for, const, mux, pack
+from lutllm.lowering.circt import Design, Module, Signal, Wire, const, mux, pack
 from lutllm.lowering.engine import EngineConfig
 from lutllm.lowering.engine_hw.psum import accumulator_fields
 from lutllm.lowering.memory import ram
+from lutllm.numerics import bits_for
 
 
 def accumulator_lane(design: Design, config: EngineConfig) -> str:

@@ -8,23 +8,12 @@ good, so nothing downstream stalls. In built-table rounds a second walk issues t
 
 from collections.abc import Callable
 
-from lutllm.lowering.circt import (
-    Design,
-    Module,
-    Signal,
-    Wire,
-    all_of,
-    bits_for,
-    const,
-    credit,
-    delay,
-    loop_nest,
-    mux,
-)
+from lutllm.lowering.circt import Design, Module, Signal, Wire, all_of, const, credit, delay, loop_nest, mux
 from lutllm.lowering.engine import MODES, OPERAND_BANKS, EngineConfig
 from lutllm.lowering.engine_hw.front import held_round
 from lutllm.lowering.engine_hw.psum import CODEBOOK_DEPTH, build_fields, control_fields
 from lutllm.lowering.engine_hw.records import UNIT
+from lutllm.numerics import bits_for
 
 TABLE_BANKS = ACC_BANKS = 2
 ROUND = UNIT.subset("mode", "stages", "tokens", "groups", "blocks", "block_chunks", "last_chunks")

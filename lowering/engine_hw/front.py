@@ -12,7 +12,6 @@ from lutllm.lowering.circt import (
     Signal,
     Wire,
     all_of,
-    bits_for,
     const,
     credit,
     delay,
@@ -24,6 +23,7 @@ from lutllm.lowering.engine import MODES, OPERAND_BANKS, EngineConfig
 from lutllm.lowering.engine_hw.records import UNIT
 from lutllm.lowering.engine_hw.search import bpcsu, search_latency
 from lutllm.lowering.memory import buffered
+from lutllm.numerics import bits_for
 
 EXACT = MODES.index("exact_row")
 SHIFT_BITS = 5  # a pair's right or left shift; 8 bits each in memory

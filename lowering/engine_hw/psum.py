@@ -8,10 +8,11 @@ only when every engine has what it needs (`control.py`). Cycle by cycle after a 
     1  products (or table addressed)    3  stages added, shifted left     4  multiplexers, added to the running sum
 """
 
-from lutllm.lowering.circt import Design, Fields, Module, Signal, bits_for, const, loop_nest, mux, pack, select
+from lutllm.lowering.circt import Design, Fields, Module, Signal, const, loop_nest, mux, pack, select
 from lutllm.lowering.engine import MODES, OPERAND_BANKS, EngineConfig
 from lutllm.lowering.engine_hw.front import SHIFT_BITS, shift_bits
 from lutllm.lowering.memory import Stream, buffered, ram
+from lutllm.numerics import bits_for
 
 ROW_STAGE = 4  # cycles from a beat to its lookup
 KINDS = ("codes", "codebook", "table")  # of a weight unit

@@ -10,7 +10,6 @@ from lutllm.lowering.circt import (
     Signal,
     Wire,
     all_of,
-    bits_for,
     const,
     credit,
     delay,
@@ -24,6 +23,7 @@ from lutllm.lowering.engine_hw.control import chunks_of_block
 from lutllm.lowering.engine_hw.front import held_round
 from lutllm.lowering.engine_hw.records import UNIT
 from lutllm.lowering.memory import buffered
+from lutllm.numerics import bits_for
 
 PARAMETER_BITS = 32  # bias, then multiplier (16 used), for each output
 MULTIPLIER_BITS = 16

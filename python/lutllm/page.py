@@ -20,7 +20,7 @@ th:nth-child(-n+3), td:nth-child(-n+3) { text-align: left; } .wrong { background
 
 
 def page(title: str, rows: Sequence[Mapping[str, Any]], peak: int) -> str:
-    """The page. `rows`: entries of `reports/equality.json` in program order; `peak`: lookups a cycle of the engine."""
+    """The page. `rows`: those of `reports/equality.json`, in program order; `peak`: the engine's lookups a cycle."""
     wrong = sum(not row["equal"] for row in rows)
     verdict = (
         f"{wrong} of {len(rows)} differ" if wrong else f"all {len(rows)} equal the golden model, integer for integer"
