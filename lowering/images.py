@@ -22,12 +22,7 @@ SHIFT_BITS = 5  # of a pair's right and left shift, which take a byte each
 def pack_bits(values: np.ndarray, bits: int, total_bits: int, *, signed: bool = True) -> np.ndarray:
     """[..., n] integers to [..., total_bits/8] bytes: `bits` each, first lowest, zero above. Raises `NumericsError`."""
     values = np.asarray(values, dtype=np.int64)
-    if not (fits(values, bits) if signed else fits_unsigned(values, bits)):
-        kind = "signed" if signed else "unsigned"
-        raise NumericsError(
-            f"expected {kind} values of {bits} bits in a memory image, got {values.min()}..{values.max()}; "
-            "use a scheme and an engine of that width"
-        )
+    _check_width("memory image", values, bits, signed=signed)
     flags = ((values[..., None] >> np.arange(bits)) & 1).astype(np.uint8)
     flags = flags.reshape(*values.shape[:-1], -1)
     if flags.shape[-1] > total_bits:
@@ -36,12 +31,19 @@ def pack_bits(values: np.ndarray, bits: int, total_bits: int, *, signed: bool = 
     return np.packbits(np.pad(flags, padding), axis=-1, bitorder="little")
 
 
-def fits_unsigned(values: np.ndarray, bits: int) -> bool:
-    return values.size == 0 or (int(values.min()) >= 0 and int(values.max()) < 1 << bits)
+def _check_width(what: str, values: np.ndarray, bits: int, *, signed: bool) -> None:
+    if fits(values, bits) if signed else values.size == 0 or (fits(values, bits + 1) and values.min() >= 0):
+        return
+    kind = "signed" if signed else "unsigned"
+    raise NumericsError(
+        f"{what}: expected {kind} integers of {bits} bits, got {values.min()}..{values.max()}; "
+        "quantize again, or for an engine of this width"
+    )
 
 
 def static_image(program: Program, round_: Round, linear: QuantizedLinear) -> dict[str, np.ndarray]:
     """The bytes of the round's weight, centroid and requantizer regions, by region name."""
+    _check_linear(round_, linear)
     images = {
         round_.c: group_stream(program.engine, round_, linear),
         round_.q: output_stream(program.engine, round_, linear),
@@ -49,6 +51,22 @@ def static_image(program: Program, round_: Round, linear: QuantizedLinear) -> di
     for port, name in enumerate(round_.w):
         images[name] = weight_stream(program.engine, round_, linear, port)
     return images
+
+
+def _check_linear(round_: Round, linear: QuantizedLinear) -> None:
+    """The round must have been scheduled for this linear."""
+    end = round_.output_offset + round_.outputs
+    wanted = dict(pairs=round_.pairs, outputs=max(end, linear.outputs), R=round_.stages, shift=round_.shift)
+    got = dict(pairs=linear.pairs, outputs=linear.outputs, R=linear.scheme.R, shift=int(linear.shift))
+    if got != wanted:
+        raise InputError(
+            f"round {round_.name}: expected a linear with {_listed(wanted)}, got {linear.name} with {_listed(got)}; "
+            "schedule again"
+        )
+
+
+def _listed(values: dict[str, int]) -> str:
+    return ", ".join(f"{name} = {value}" for name, value in values.items())
 
 
 def input_image(program: Program, round_: Round, x: np.ndarray) -> np.ndarray:
@@ -70,8 +88,7 @@ def group_stream(engine: EngineConfig, round_: Round, linear: QuantizedLinear) -
 
     Word k holds, for each pair and stage, the centroid of every chain that ends at column chain_length - 1 - k.
     """
-    if not fits_unsigned(linear.shifts, SHIFT_BITS):
-        raise NumericsError(f"{linear.name}: expected shifts of {SHIFT_BITS} unsigned bits, got {_span(linear.shifts)}")
+    _check_width(f"{linear.name}.shifts", linear.shifts, SHIFT_BITS, signed=False)
     shifts = _grouped(engine, round_, linear.shifts).reshape(round_.groups, 1, -1)
     words = [_beats(engine, "c", shifts, 8)]
     if round_.row_source != "exact_row":
@@ -99,10 +116,7 @@ def _centroid_words(engine: EngineConfig, round_: Round, linear: QuantizedLinear
 
 def output_stream(engine: EngineConfig, round_: Round, linear: QuantizedLinear) -> np.ndarray:
     """Stream q: for each chunk and part of `requant_lanes` outputs a word of {bias, multiplier}, 32 bits each."""
-    if not fits(linear.multiplier, MULTIPLIER_BITS):
-        raise NumericsError(
-            f"{linear.name}: expected multipliers of {MULTIPLIER_BITS} bits, got {_span(linear.multiplier)}"
-        )
+    _check_width(f"{linear.name}.multiplier", linear.multiplier, MULTIPLIER_BITS, signed=True)
     parameters = np.stack([linear.bias, linear.multiplier], axis=-1).astype(np.int64)
     lanes = _chunked(engine, round_, parameters[None])[0]  # [chunks, lanes, 2]
     return _beats(engine, "q", lanes.reshape(-1, engine.requant_lanes * 2), 32)
@@ -258,10 +272,6 @@ def load_memory(
         place(program, memory, program.regions[round_.x], input_image(program, round_, inputs[round_.linear]))
     place(program, memory, program.descriptors, descriptor_image(program))
     return memory
-
-
-def _span(values: np.ndarray) -> str:
-    return f"{values.min()}..{values.max()}"
 
 
 def _beats(engine: EngineConfig, stream: str, words: np.ndarray, bits: int) -> np.ndarray:
