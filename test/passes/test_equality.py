@@ -17,9 +17,7 @@ OTHER = ("lut-canonicalize", "cse", "canonicalize", "lut-symbol-dce", "func.func
 @st.composite
 def linears(draw: st.DrawFn) -> QuantizedLinear:
     kind = draw(st.sampled_from(("vq", "exact")))
-    searched = (
-        {"c_a": 0, "S": 0} if kind == "exact" else {"c_a": draw(st.integers(1, 20)), "S": draw(st.integers(1, 2))}
-    )
+    centroids, stages = draw(st.integers(1, 20)), draw(st.integers(1, 2))
     scheme = Scheme(
         kind=kind,
         c_w=draw(st.integers(2, 16)),
