@@ -103,7 +103,7 @@ class EngineConfig:
     @property
     def searches(self) -> bool:
         """Whether any row source needs the centroid search."""
-        return self.row_sources != ("exact_row",)
+        return set(self.row_sources) != {"exact_row"}
 
     @property
     def builds_rows(self) -> bool:
@@ -173,7 +173,7 @@ class EngineConfig:
         return {
             "w": self.port_bits["w"],
             "x": self.pairs * 2 * self.operand_bits,
-            "c": max(self.pairs * self.act_stages * self.chains * 2 * self.operand_bits, self.pairs * 16),
+            "c": max(32, self.pairs * max(16, self.act_stages * self.chains * 2 * self.operand_bits * self.searches)),
             "q": self.requant_lanes * 64,
             "y": self.requant_lanes * 32,
         }

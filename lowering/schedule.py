@@ -164,8 +164,8 @@ class _AddressSpace:
         self._next = -(-(region.address + size) // ALIGNMENT) * ALIGNMENT
         if self._next > self._limit:
             raise CapacityError(
-                f"memory map: expected at most {self._limit} bytes, got {self._next} with region {name} of {size}; "
-                "schedule fewer linears or tokens, or a target with more memory"
+                f"memory map: expected at most {self._limit} bytes, got {self._next} with region {name} "
+                f"of {size} bytes; schedule fewer linears or tokens, or a target with more memory"
             )
         self.regions[name] = region
 
@@ -177,6 +177,10 @@ def engine_for(schemes: list[Scheme], base: EngineConfig) -> EngineConfig:
     if len(metrics) > 1:
         raise CapacityError(f"expected one metric for an engine, got {', '.join(sorted(metrics))}")
     centroids = max([s.c_a for s in searching], default=base.chains)
+    sources = tuple(m for m in base.row_sources if any(m in s.row_sources for s in schemes))
+    ports = dict(base.port_bits)
+    if not searching:  # without centroids, stream c is a word of shifts a group
+        ports["c"] = min(ports["c"], max(32, 1 << (base.pairs * 16).bit_length() - 1))
     return replace(
         base,
         centroids=-(-centroids // base.chains) * base.chains,
@@ -185,5 +189,6 @@ def engine_for(schemes: list[Scheme], base: EngineConfig) -> EngineConfig:
         term_bits=max(s.term_bits for s in schemes),
         table_bits=max([s.table_bits for s in searching], default=base.table_bits),
         out_bits=max(s.out_bits for s in schemes),
-        row_sources=tuple(m for m in base.row_sources if any(m in s.row_sources for s in schemes)),
+        row_sources=sources,
+        port_bits=ports,
     )

@@ -14,8 +14,8 @@ DISTANCE_LATENCY = {"chebyshev": 1, "l2": 2}
 
 
 def search_latency(config: EngineConfig) -> int:
-    """Cycles from a pair at the input to its result at the output."""
-    return config.act_stages * _stage_latency(config)
+    """Cycles from a pair at the input to its result at the output; without a search, of the register in its place."""
+    return config.act_stages * _stage_latency(config) if config.searches else 1
 
 
 def _stage_latency(config: EngineConfig) -> int:

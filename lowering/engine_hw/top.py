@@ -120,7 +120,7 @@ class _Top:
         front = self._unit(
             front_unit.front_end(design, config),
             "front",
-            front_unit.ROUND,
+            front_unit.round_record(config),
             {"c": words["c"], "x": words["x"]},
             bank_free=bank_free.signal,
         )
