@@ -14,7 +14,8 @@ class LutCanonicalize(Pass):
     """Drop dead lut ops and the attributes of lut.linear that its result does not depend on.
 
     * `row_source` where the scheme allows one only;
-    * `tables` where `row_source` names a source that builds its rows; lut-symbol-dce can then drop the stored tables.
+    * `tables` where `row_source` names a source that builds its rows; lut-symbol-dce can then drop the stored tables,
+      and `lut-decompose{row-source=stored_table}` is refused from then on.
 
     Merging equal ops is left to `cse`. Nothing that rounds or saturates is folded: that would change integers.
     """
