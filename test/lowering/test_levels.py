@@ -1,0 +1,63 @@
+"""Levels: what may stand where, and the location of the first op that may not."""
+
+import pytest
+
+from lutllm import dialect
+from lutllm.bindings import ir
+from lutllm.errors import IRError
+from lutllm.lowering.levels import LEVELS, check_level
+from lutllm.lowering.pipelines import to_accelerator, to_lut, to_steps
+
+OPS = ("torch.aten.linear", "lut.quantize", "lut.linear", "lut.exact_row", "lut.round", "func.func", "arith.constant")
+ALLOWED = {
+    "torch": {"torch.aten.linear", "func.func"},
+    "mixed": {"torch.aten.linear", "lut.quantize", "lut.linear", "func.func"},
+    "lut": {"lut.linear", "func.func"},
+    "steps": {"lut.exact_row", "func.func"},
+    "accelerator": {"lut.round"},
+}
+
+
+def module_with(op: str, inside: bool) -> ir.Module:
+    """The op at a PyTorch location, in a function or at module level. Only its name matters, so it is not verified."""
+    module = ir.Module.parse("func.func private @g()\nfunc.func @f() { return }" if inside else "")
+    block = module.body.operations[1].regions[0].blocks[0] if inside else module.body
+    with ir.InsertionPoint.at_block_begin(block):
+        location = ir.Location.name("layers.3.q_proj", ir.Location.file("model.py", 12, 5))
+        ir.Operation.create(op, loc=location)
+    return module
+
+
+@pytest.mark.parametrize("op", OPS)
+@pytest.mark.parametrize("level", LEVELS)
+def test_what_may_stand_at_each_level(level: str, op: str) -> None:
+    context = dialect.context()
+    context.allow_unregistered_dialects = True
+    with context, ir.Location.unknown():
+        module = module_with(op, inside=level != "accelerator")
+        if op in ALLOWED[level]:
+            check_level(module, level)
+            return
+        message = f"'{op}' op may not stand at level {level}, which has {', '.join(LEVELS[level].dialects)} only"
+        with pytest.raises(IRError, match=message) as raised:
+            check_level(module, level)
+        assert raised.value.location == "model.py:12:5"
+        assert str(raised.value) == f"model.py:12:5: error: {message}"
+
+
+def test_every_level_says_what_runs_it() -> None:
+    assert set(LEVELS) == set(ALLOWED)
+    assert all(level.executed_by for level in LEVELS.values())
+
+
+def test_every_lut_op_has_a_level() -> None:
+    """Boundary ops stand at `mixed`; all the others at `lut`, `steps` or `accelerator`."""
+    allowed = {op for level in LEVELS.values() for op in level.lut_ops or ()}
+    defined = {getattr(getattr(dialect, name), "OPERATION_NAME", None) for name in dir(dialect) if name.endswith("Op")}
+    assert allowed == defined - {None}
+
+
+def test_pipelines_are_text_for_lutllm_opt() -> None:
+    assert to_accelerator("tiny", 7) == "builtin.module(lut-to-accelerator{target=tiny tokens=7})"
+    assert to_steps("built_row").startswith("builtin.module(lut-decompose{row-source=built_row},")
+    assert "quantization=/a/b" in to_lut("/a/b")
