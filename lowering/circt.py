@@ -12,6 +12,7 @@ import io
 import sys
 import types
 from collections.abc import Callable, Sequence
+from typing import Any
 
 # Every cast in these bindings retries importing this missing module; a stand-in makes building 7x faster.
 sys.modules.setdefault("pycde.circt.dialects.builtin", types.ModuleType("builtin"))
@@ -172,7 +173,7 @@ class Module:
     def __init__(self, design: Design, arguments: dict[str, ir.Value]) -> None:
         self.design = design
         self.clk = arguments.pop("clk")
-        self.rst = Signal(arguments.pop("rst")) if "rst" in arguments else None
+        self.rst: Any = Signal(arguments.pop("rst")) if "rst" in arguments else None
         self.inputs = {name: Signal(value) for name, value in arguments.items()}
 
     def __getitem__(self, name: str) -> Signal:
@@ -370,15 +371,18 @@ class Fields:
         return fields
 
 
-def loop_nest(
-    m: Module, step: Signal, levels: Sequence[tuple[str, Signal | Callable[..., Signal]]]
-) -> tuple[dict[str, Signal], dict[str, Signal]]:
+Levels = Sequence[tuple[str, "Signal | Callable[..., Signal]"]]  # of a loop nest: name and count, outermost first
+
+
+def loop_nest(m: Module, step: Signal, levels: Levels) -> tuple[dict[str, Signal], dict[str, Signal]]:
     """Nested counters, outermost first, moving one iteration at each `step`; returns (index, last) by name.
 
     A level's count is a signal, or a function of the outer levels' (index, last). After the last iteration of all
     levels the nest is back at its first.
     """
-    index, last, states = {}, {}, {}
+    index: dict[str, Signal] = {}
+    last: dict[str, Signal] = {}
+    states: dict[str, Register] = {}
     for name, count in levels:
         count = count(index, last) if callable(count) else count
         states[name] = m.state(count.width, f"{name}_index", reset=0)

@@ -55,18 +55,18 @@ def front_end(design: Design, config: EngineConfig) -> str:
             step=1, last=1, token=token_bits, bank=config.bank_bits, **({"swap": 1} if config.searches else {})
         )
         tag = tags.pack(**{name: fed[name] for name in tags.widths})
-        tag = tags.unpack(delay(m, tag, search_latency(config), "tag", reset=0))
-        first_out.assign(tag["swap"] if config.searches else const(0, 1))
+        late = tags.unpack(delay(m, tag, search_latency(config), "tag", reset=0))
+        first_out.assign(late["swap"] if config.searches else const(0, 1))
         shifts = m["c_data"][0 : config.pairs * 16].chunks(8)  # right and left of each pair
         shifts = shifts if config.builds_rows else shifts[1::2]
         outputs = dict(
             round_ready=loaded["round_ready"],
             c_ready=loaded["c_ready"],
             x_ready=fed["x_ready"],
-            operand_write=tag["step"],
-            operand_address=pack([tag["token"], tag["bank"]]),
+            operand_write=late["step"],
+            operand_address=pack([late["token"], late["bank"]]),
             operand_data=pack(operands),
-            group_ready=m.reg(tag["step"] & tag["last"], "group_ready", reset=0),
+            group_ready=m.reg(late["step"] & late["last"], "group_ready", reset=0),
             shift_write=loaded["shift_write"],
             shift_bank=loaded["bank"],
             shift_data=pack([shift[0:SHIFT_BITS] for shift in shifts]),

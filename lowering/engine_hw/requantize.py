@@ -6,6 +6,7 @@ multiplier} for each part. Results wait in a FIFO whose room is counted before a
 
 from lutllm.lowering.circt import (
     Design,
+    Levels,
     Module,
     Signal,
     Wire,
@@ -63,7 +64,7 @@ def requantizer(design: Design, config: EngineConfig) -> str:
     def body(m: Module) -> dict[str, Signal]:
         issue, done = Wire(1), Wire(1)
         busy, f, ready = held_round(m, "drain", ROUND, done.signal)
-        levels = [("block", f["blocks"]), ("chunk", chunks_of_block(f)), ("part", const(parts, 16))]
+        levels: Levels = [("block", f["blocks"]), ("chunk", chunks_of_block(f)), ("part", const(parts, 16))]
         index, last = loop_nest(m, issue.signal, [*levels, ("token", f["tokens"])])
         round_first = all_of([i.eq(0) for i in index.values()]).named("round_first")
         pop = Wire(1)

@@ -15,7 +15,8 @@ STYLE = """
 body { font: 14px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 70em; padding: 0 1em; color: #222; }
 table { border-collapse: collapse; }
 th, td { padding: .2em .8em; text-align: right; border-bottom: 1px solid #ddd; }
-th:nth-child(-n+3), td:nth-child(-n+3) { text-align: left; } .wrong { background: #fbb; } text { font: 12px sans-serif; }
+th:nth-child(-n+3), td:nth-child(-n+3) { text-align: left; }
+.wrong { background: #fbb; } text { font: 12px sans-serif; }
 """
 
 
@@ -73,8 +74,8 @@ def _segment(row: Mapping[str, Any], x: float, y: int, width: float, color: str,
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:
-    columns = ("linear", "scheme", "row_source", "shape", "tokens", "bits_code", "bits_effective", "output_error")
-    columns += ("cycles", "lookups_per_cycle", "equal")
+    columns = ["linear", "scheme", "row_source", "shape", "tokens", "bits_code", "bits_effective", "output_error"]
+    columns += ["cycles", "lookups_per_cycle", "equal"]
     short = short_names(sorted({row["linear"] for row in rows}))
     lines = ["<tr>" + "".join(f"<th>{name.replace('_', ' ')}</th>" for name in columns) + "</tr>"]
     for row in rows:
