@@ -222,12 +222,13 @@ def _layout(module: ir.Module, top: str) -> Layout:
             depth, bits = map(int, _MEMORY.search(str(op.operation.results[0].type)).groups())  # type: ignore[union-attr]
             name = _name(op).removesuffix("_ext") if "name" in op.attributes else f"memory{len(states)}"
             states.append(State(name, _integer(op, "offset"), bits, depth, _integer(op, "stride")))
-    return Layout(top, f"{top}_eval", size, tuple(ports), _unique(states, {port.name for port in ports}))
+    return Layout(top, f"{top}_eval", size, tuple(ports), _unique(states))
 
 
-def _unique(states: list[State], taken: set[str]) -> tuple[State, ...]:
+def _unique(states: list[State]) -> tuple[State, ...]:
     """Registers of one name in one instance (the stages of a delay) numbered from the second on."""
-    unique = []
+    unique: list[State] = []
+    taken: set[str] = set()
     for state in states:
         name, number = state.name, 0
         while name in taken:

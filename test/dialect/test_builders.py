@@ -91,8 +91,8 @@ def test_accelerator_builders(ctx: ir.Context) -> None:
     )
     with ctx, ir.Location.unknown(), ir.InsertionPoint(module.body):
         dialect.engine("e", metric="l2", row_sources=["built_row"], port_bits=ports, **limits)
-        for kind in "wxcqy":
-            dialect.region(kind, address=0, size=64, kind=kind, port=0, source="q")
+        for i, kind in enumerate("wxcqy"):
+            dialect.region(kind, address=64 * i, size=64, kind=kind, port=0, source="q")
         regions = {"x": "x", "c": "c", "q": "q", "y": "y"}
         dialect.round_(
             "r", engine="e", linear="q", row_source="built_row", w=["w"], pairs=9, groups=9, **regions, **sizes

@@ -57,7 +57,9 @@ class Trace:
         with open(path, "w") as file, VCDWriter(file, timescale="1 ns", init_timestamp=self.first, date="") as writer:
             wires, columns, column = [], [], 0
             for place in self.places:
-                scope = ".".join([self.top, *place.name.split("/")[:-1]])
+                # A register of the top module may be called as a port is: registers stand a scope lower.
+                inner = ["registers"] if isinstance(place, State) and "/" not in place.name else []
+                scope = ".".join([self.top, *inner, *place.name.split("/")[:-1]])
                 wires.append(writer.register_var(scope, place.name.split("/")[-1], "wire", size=place.bits))
                 columns.append(slice(column, column + place.bytes))
                 column += place.bytes
