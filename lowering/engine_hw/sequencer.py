@@ -23,9 +23,10 @@ READ_ERROR, WRITE_ERROR = ERRORS.index("memory_read"), ERRORS.index("memory_writ
 
 
 def sequencer(design: Design, config: EngineConfig) -> str:
-    """Host side: `start`, `program_address`, `program_length` (rounds) in; `busy`, `done`, `error` out, `done` and
-    `error` held until the next start. Stream `command` asks for the descriptors, stream `d` brings them. `dispatch`
-    presents `descriptor` to all units, which are ready when `all_ready`. `written`: a round's results are in memory.
+    """Host side: `start`, `program_address`, `program_length` (rounds) in; `busy`, `done`, `error` out. `done` stands
+    until the next start, `error` until reset: units may hold parts of rounds then, so another start ends at once.
+    Stream `command` asks for the descriptors, stream `d` brings them. `dispatch` presents `descriptor` to all units,
+    which are ready when `all_ready`. `written`: a round's results are in memory.
     """
     words = config.descriptor_words
 
@@ -60,12 +61,13 @@ def sequencer(design: Design, config: EngineConfig) -> str:
 
         code = mux(held.signal, problem, const(0, 8))
         code = mux(m["read_error"], const(READ_ERROR, 8), mux(m["write_error"], const(WRITE_ERROR, 8), code))
+        code = mux(error.signal.eq(0), code, error.signal)
         failed = busy.signal & code.ne(0)
         finished = busy.signal & (failed | (left.signal.eq(0) & idle & ~held.signal))
-        error.set(mux(start, const(0, 8), code), start | failed)
+        error.set(code, failed)
         busy.set(start | (busy.signal & ~finished), None)
         done.set(~start & (done.signal | finished), None)
-        command = all_of([busy.signal, ~asked.signal, length.ne(0)])
+        command = all_of([busy.signal, ~asked.signal, length.ne(0), error.signal.eq(0)])
         asked.set(~start & (asked.signal | (command & m["command_ready"])), None)
         beats = _times(length, words)
         return dict(
