@@ -122,6 +122,35 @@ def started(made: Case, image: np.ndarray, simulator: Any, rounds: int) -> tuple
     return bench, memory
 
 
+@pytest.mark.parametrize("index", [0, 1, 2])
+def test_a_bad_descriptor_stands_until_reset(index: int, made: Case, image: np.ndarray, arc_engine: MakeEngine) -> None:
+    """What was read ahead of the bad round is still inside, so another start ends at once, with the same error."""
+    place = made.program.descriptors.address + index * TINY.descriptor_words * 8
+    memory = Memory(patched(image, place, dict(tokens=0)))
+    bench = TestBench(arc_engine(NO_TABLES), memory=memory, watchdog=1000)
+    bench.reset()
+    for _ in range(3):
+        bench.start(made.program.descriptors.address, 3)
+        result = bench.run()
+        assert (result.stop, result.error) == ("done", ERRORS.index("tokens"))
+        memory.write(0, image)
+    bench.reset()
+    bench.start(made.program.descriptors.address, 3)
+    bench.run().check()
+    assert results_equal(made, memory)
+
+
+def test_a_memory_error_stands_until_reset(made: Case, image: np.ndarray, arc_engine: MakeEngine) -> None:
+    """A start that does not reset ends at once with the same error, even for a program that reads nothing."""
+    simulator = arc_engine(NO_TABLES)
+    place = made.program.regions[made.program.rounds[0].x].address
+    bench = TestBench(simulator, memory=Memory(image.copy()), fault=(place, place + 1))
+    bench.reset()
+    for rounds in (3, 0):
+        bench.start(made.program.descriptors.address, rounds)
+        assert bench.run().error == ERRORS.index("memory_read")
+
+
 def test_a_program_of_no_rounds(made: Case, image: np.ndarray, arc_engine: MakeEngine) -> None:
     """It is done at once, asks memory for nothing, and the next program runs."""
     bench, memory = started(made, image, arc_engine(NO_TABLES), 0)
@@ -150,7 +179,7 @@ def test_part_of_a_program(made: Case, image: np.ndarray, arc_engine: MakeEngine
         assert not memory.read(region.address, region.size).any()
 
 
-def test_done_and_error_stand_until_the_next_start(made: Case, image: np.ndarray, arc_engine: MakeEngine) -> None:
+def test_done_and_error_stand_without_a_start(made: Case, image: np.ndarray, arc_engine: MakeEngine) -> None:
     simulator = arc_engine(NO_TABLES)
     bad = patched(image, made.program.descriptors.address, dict(tokens=0))
     bench, _ = started(made, bad, simulator, 3)

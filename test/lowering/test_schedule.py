@@ -90,6 +90,13 @@ def test_one_round_where_all_fits() -> None:
     assert (round_.steps, round_.lookups) == (3 * 3 * 3, 5 * 20 * 3)
 
 
+def test_fewer_tokens_leave_room_for_more_outputs() -> None:
+    """The accumulator's 64 words are shared out: 16 chunks of 8 lanes for 4 tokens, 64 chunks for one."""
+    for tokens, outputs in ((4, 128), (3, 168), (1, 512)):
+        ranges = [layer(tokens=tokens, outputs=outputs + more, scheme=SCHEME.with_(G=8)) for more in (0, 1)]
+        assert [len(schedule([made], TINY, 1 << 24).rounds) for made in ranges] == [1, 2]
+
+
 def test_token_steps_share_weights_and_output_ranges_share_inputs() -> None:
     wide = layer(outputs=150, tokens=6, scheme=SCHEME.with_(G=24))
     rounds = schedule([wide], TINY, 1 << 24).rounds
