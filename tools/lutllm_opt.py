@@ -4,6 +4,7 @@ Behaves as the `*-opt` tools of MLIR do. Nothing here pulls in torch: start-up s
 """
 
 import argparse
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -87,6 +88,8 @@ def write(name: str, data: bytes) -> None:
     except BrokenPipeError:
         raise
     except (OSError, ValueError) as problem:
+        if name == "-":  # what the stream still holds would fail again at the end
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115
         reason = getattr(problem, "strerror", None) or problem
         raise InputError(f"cannot write '{name}': {reason}") from None
 
