@@ -5,10 +5,12 @@ Nothing here depends on a model: rounds (`lut.round`) carry the shapes, memory i
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 
 from lutllm.errors import CapacityError
 from lutllm.numerics import bits_for
+from lutllm.scheme import ACC_BITS, METRICS
 
 MODES = ("exact_row", "built_row", "built_table", "stored_table")  # a round's mode is the index
 READ_STREAMS = ("x", "c", "q")
@@ -27,6 +29,32 @@ ROUND_BITS = {
     "blocks": 16,
     "block_chunks": 16,
     "last_chunks": 16,
+}
+
+
+PORT_BITS = (32, 64, 128, 256, 512, 1024)
+MAX_WORD_BEATS = 255
+# What the generator can build: counters of 16 bits, shifts of 5, memory words of 8, 16 and 32.
+RANGES = {
+    "pairs": (1, 1024),
+    "lanes": (1, 4096),
+    "centroids": (1, 1024),
+    "chains": (1, 1024),
+    "act_stages": (1, 4),
+    "row_entries": (16, 16),
+    "operand_bits": (2, 16),
+    "weight_bits": (2, 8),
+    "table_bits": (2, 24),
+    "term_bits": (8, 31),
+    "acc_bits": (ACC_BITS, ACC_BITS),
+    "out_bits": (2, 32),
+    "requant_lanes": (1, 4096),
+    "tokens": (1, (1 << 16) - 1),
+    "acc_words": (1, 1 << 16),
+    "codes_depth": (2, 1 << 16),
+    "weight_ports": (1, 64),
+    "burst_beats": (1, 256),
+    "outstanding": (1, 256),
 }
 
 
@@ -69,36 +97,43 @@ class EngineConfig:
         for problem in self._problems():
             raise CapacityError(f"engine: {problem}")
 
-    def _problems(self):  # type: ignore[no-untyped-def]
-        positive = {name: value for name, value in asdict(self).items() if isinstance(value, int)}
-        for name, value in positive.items():
-            if value < 1:
-                yield f"expected {name} >= 1, got {value}"
-        if self.row_entries != 16:
-            yield f"expected row_entries = 16, got {self.row_entries}"
-        if self.metric not in ("chebyshev", "l2"):
-            yield f"expected metric chebyshev or l2, got {self.metric!r}"
+    def _problems(self) -> Iterator[str]:
+        for name, (low, high) in RANGES.items():
+            if not low <= getattr(self, name) <= high:
+                wanted = f"{name} = {low}" if low == high else f"{name} in {low}..{high}"
+                yield f"expected {wanted}, got {getattr(self, name)}"
+        if self.metric not in METRICS:
+            yield f"expected metric {' or '.join(METRICS)}, got {self.metric!r}"
         unknown = sorted(set(self.row_sources) - set(MODES))
         if unknown or not self.row_sources:
             yield f"expected row_sources from {', '.join(MODES)}, got {', '.join(unknown) or 'none'}"
         for whole, part in (("centroids", "chains"), ("lanes", "requant_lanes"), ("pairs", "weight_ports")):
             if getattr(self, whole) % getattr(self, part):
                 yield f"expected {whole} = {getattr(self, whole)} to be a multiple of {part}, got {getattr(self, part)}"
-        if self.tokens > self.acc_words:
-            yield f"expected tokens <= acc_words = {self.acc_words}, got {self.tokens}"
-        if self.codes_depth < 2:
-            yield f"expected codes_depth >= 2, got {self.codes_depth}"
+        for small, large in (("tokens", "acc_words"), ("table_bits", "term_bits")):
+            if getattr(self, small) > getattr(self, large):
+                yield f"expected {small} <= {large} = {getattr(self, large)}, got {getattr(self, small)}"
+        if self.burst_beats & (self.burst_beats - 1):
+            yield f"expected burst_beats to be a power of two, got {self.burst_beats}"
+        yield from self._port_problems()
+
+    def _port_problems(self) -> Iterator[str]:
         if set(self.port_bits) != set("wxcqy"):
             yield f"expected port_bits for w, x, c, q, y, got {', '.join(sorted(self.port_bits))}"
         for name, bits in self.port_bits.items():
             word = self.word_bits[name]
-            if bits not in (32, 64, 128, 256, 512, 1024):
-                yield f"expected port {name} to be 32, 64, 128, 256, 512 or 1024 bits wide, got {bits}"
+            if bits not in PORT_BITS:
+                yield f"expected port {name} to be {', '.join(map(str, PORT_BITS))} bits wide, got {bits}"
             elif bits > word and name != "w":
                 yield f"expected port {name} at most {word} bits wide, as its word is, got {bits}; use a narrower port"
+            elif self.word_beats(name) > MAX_WORD_BEATS:
+                beats = f"at most {MAX_WORD_BEATS} beats for a word of {word} bits"
+                yield f"expected port {name} to need {beats}, got {self.word_beats(name)}; use a wider port"
         if self.port_bits["w"] % (8 * self.engines_per_port):
             share = f"port w to give each of its {self.engines_per_port} engines whole bytes"
             yield f"expected {share}, got {self.port_bits['w']} bits"
+        elif max(self.table_units, self.codes_units, self.codebook_units) >= 1 << 16:
+            yield f"expected tables and codes of fewer than 65536 units of port w, got {self.table_units}; widen port w"
 
     @property
     def searches(self) -> bool:
@@ -172,7 +207,7 @@ class EngineConfig:
         """Bits of a stream's word, before it is cut into beats of `port_bits`."""
         return {
             "w": self.port_bits["w"],
-            "x": self.pairs * 2 * self.operand_bits,
+            "x": max(32, self.pairs * 2 * self.operand_bits),
             "c": max(32, self.pairs * max(16, self.act_stages * self.chains * 2 * self.operand_bits * self.searches)),
             "q": self.requant_lanes * 64,
             "y": self.requant_lanes * 32,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from lutllm.errors import CapacityError
 from lutllm.lowering.engine import DESCRIPTOR_PORT_BITS, EngineConfig
 from lutllm.lowering.program import Program, Region, Round
-from lutllm.scheme import ACC_BITS, Scheme
+from lutllm.scheme import Scheme
 
 ALIGNMENT = 4096  # bytes; AXI bursts must not cross such a boundary, so regions start on one
 DESCRIPTORS = "program"
@@ -57,7 +57,6 @@ def check_layer(layer: Layer, engine: EngineConfig) -> None:
         ("bits of an input", s.x_bits, engine.operand_bits),
         ("bits of a weight centroid", s.weight_bits, engine.weight_bits),
         ("bits of a row entry", s.term_bits, engine.term_bits),
-        ("bits of a sum", ACC_BITS, engine.acc_bits),
         ("groups of pairs", -(-layer.pairs // engine.pairs), (1 << 16) - 1),
     ]
     if layer.row_source in ("stored_table", "built_table"):

@@ -97,6 +97,12 @@ def _share(config: EngineConfig) -> int:
     return config.act_stages * config.chains * 2 * config.operand_bits
 
 
+def _pairs(m: Module, config: EngineConfig) -> list[Signal]:
+    """A token's channel pairs; a word of stream x may be wider."""
+    width = 2 * config.operand_bits
+    return m["x_data"][0 : config.pairs * width].chunks(width)
+
+
 def _searched(m: Module, config: EngineConfig, loaded: dict[str, Any], fed: dict[str, Signal]) -> list[Signal]:
     """The operands of every pair, `search_latency` cycles after the word at stream x."""
     unit, share = bpcsu(m.design, config), _share(config)
@@ -104,7 +110,7 @@ def _searched(m: Module, config: EngineConfig, loaded: dict[str, Any], fed: dict
     if "exact_row" in config.row_sources:
         shared["exact"] = fed["exact"]
     operands = []
-    for pair, x in enumerate(m["x_data"].chunks(2 * config.operand_bits)):
+    for pair, x in enumerate(_pairs(m, config)):
         load_data = m["c_data"][pair * share : (pair + 1) * share]
         operands.append(m.output_of(unit, f"bpcsu_{pair}", load_data=load_data, pair=x, **shared))
     return operands
@@ -113,8 +119,7 @@ def _searched(m: Module, config: EngineConfig, loaded: dict[str, Any], fed: dict
 def _unsearched(m: Module, config: EngineConfig) -> list[Signal]:
     """The pairs themselves, a cycle later; further stages add nothing."""
     rest = [const(0, 2 * config.operand_bits)] * (config.act_stages - 1)
-    pairs = m.reg(m["x_data"], "pairs").chunks(2 * config.operand_bits)
-    return [pack([pair, *rest]) for pair in pairs]
+    return [pack([m.reg(pair, f"pair_{i}"), *rest]) for i, pair in enumerate(_pairs(m, config))]
 
 
 def shift_bits(config: EngineConfig) -> int:

@@ -115,6 +115,9 @@ def _shape(program: Program, linear: str) -> tuple[int, int]:
 def compare(run: ProgramRun, golden: Mapping[str, np.ndarray]) -> list[Mismatch]:
     """The first mismatch of each linear that differs from `golden`, int64 [tokens, outputs] each."""
     found = []
+    missing = sorted(set(run.outputs) - set(golden))
+    if missing:
+        raise InputError(f"expected golden results of every linear, got none of {', '.join(missing)}")
     for linear, got in run.outputs.items():
         expected = np.asarray(golden[linear])
         if expected.shape != got.shape:
