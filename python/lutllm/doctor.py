@@ -22,6 +22,7 @@ PACKAGES = (
     ("numpy", None, "reference interpreter"),
     ("safetensors", None, "parameter store"),
     ("tqdm", None, "progress bars"),
+    ("pyvcd", None, "waveforms"),
     ("torch", "models", "model import and quantization"),
     ("transformers", "models", "model loading"),
     ("gguf", "models", "GGUF files"),

@@ -57,15 +57,10 @@ def test_multithreading_is_off() -> None:
     assert ir.Context().get_num_threads() == 1
 
 
-def test_start_up_is_quick_and_without_torch() -> None:
-    program = (
-        "import sys, time; start = time.perf_counter(); from lutllm import dialect; dialect.context();"
-        "print(time.perf_counter() - start, 'torch' in sys.modules)"
-    )
-    runs = [subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True) for _ in "12"]
-    seconds, torch = min((run.stdout.split() for run in runs), key=lambda words: float(words[0]))
-    assert torch == "False"
-    assert float(seconds) < 0.5
+def test_start_up_is_without_torch() -> None:
+    program = "import sys; from lutllm import dialect; dialect.context(); print('torch' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "False"
 
 
 def test_errors_are_diagnostics_with_a_location(ctx: ir.Context) -> None:

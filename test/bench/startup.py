@@ -1,0 +1,30 @@
+"""Prints how long the commands take to start: whole processes, several runs each, minimum, median and maximum."""
+
+import statistics
+import subprocess
+import sys
+import time
+
+COMMANDS = (
+    ["lutllm.tools.lutllm_opt", "--lut-decompose", "--cse"],
+    ["lutllm.tools.lutllm_opt", "--version"],
+    ["lutllm.tools.lutllm", "--version"],
+    ["lutllm.tools.lutllm", "doctor"],
+)
+RUNS = 9
+
+
+def seconds(command: list[str]) -> float:
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-m", *command], input=b"module {}", capture_output=True, check=True)
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    for command in COMMANDS:
+        taken = sorted(seconds(command) for _ in range(RUNS + 1))[:RUNS]  # the slowest run warmed up the disk
+        print(f"{' '.join(command):50} {taken[0]:.2f} {statistics.median(taken):.2f} {taken[-1]:.2f} s")
+
+
+if __name__ == "__main__":
+    main()
