@@ -6,6 +6,7 @@ text passes `verilator --lint-only -Wall lint.vlt -F filelist.f` and is read by 
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 from lutllm.errors import IRError
@@ -42,8 +43,14 @@ LINT_WAIVERS: tuple[tuple[str, str, str, str], ...] = (
 )
 
 
+FILE_LIST = "filelist.f"
+
+
 def hw_to_sv(source: Design | str, top: str, directory: str | Path) -> list[Path]:
-    """Write `top` and what it instantiates to `directory`, made if missing; returns the files in filelist order."""
+    """Write `top` and what it instantiates to `directory`, made if missing; returns the files in filelist order.
+
+    Every file appears whole, the file list last; modules of an earlier list that are no longer used are removed.
+    """
     if isinstance(source, Design) and source.target != "sv":
         raise IRError(f"expected a design for target 'sv', got {source.target!r}; build it again for 'sv'")
     module = parse_hw(source)
@@ -55,9 +62,15 @@ def hw_to_sv(source: Design | str, top: str, directory: str | Path) -> list[Path
             _name_signals(op)
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    export_split_verilog(module, str(directory))
-    (directory / "lint.vlt").write_text(lint_configuration())
-    names = (directory / "filelist.f").read_text().split()
+    earlier = set((directory / FILE_LIST).read_text().split()) if (directory / FILE_LIST).is_file() else set()
+    with tempfile.TemporaryDirectory(dir=directory, prefix=".partial-") as work:
+        export_split_verilog(module, work)
+        Path(work, "lint.vlt").write_text(lint_configuration())
+        names = Path(work, FILE_LIST).read_text().split()
+        for name in (*names, "lint.vlt", FILE_LIST):
+            Path(work, name).replace(directory / name)
+    for name in earlier - set(names):
+        (directory / name).unlink(missing_ok=True)
     return [directory / name for name in names]
 
 

@@ -39,6 +39,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 1
+    except OSError as error:
+        if options.debug:
+            raise
+        where = f"'{error.filename}': " if error.filename else ""
+        print(f"lutllm: error: {where}{error.strerror or error}", file=sys.stderr)
+        return 1
     except Exception as error:
         if options.debug:
             raise

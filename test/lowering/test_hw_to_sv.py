@@ -54,6 +54,30 @@ def test_same_input_gives_same_bytes(tmp_path: Path) -> None:
     assert first == {f.name: f.read_bytes() for f in (tmp_path / "b").iterdir()}
 
 
+def test_an_earlier_output_is_replaced_whole(tmp_path: Path) -> None:
+    design = Design("sv")
+    name = ram(design, 16, 8)
+    design.module("other", {"d": 8}, {"q": 8}, lambda m: {"q": m.reg(m["d"], "q")}, reset=False)
+    (tmp_path / "notes.sv").write_text("mine")
+    hw_to_sv(design, name, tmp_path)
+    hw_to_sv(design, "other", tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"other.sv", "filelist.f", "lint.vlt", "notes.sv"}
+
+
+def test_a_failed_export_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hw_to_sv(masters(), "top", tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def stop(module: object, directory: str) -> None:
+        Path(directory, "top.sv").write_text("half")
+        raise OSError("no space left")
+
+    monkeypatch.setattr("lutllm.lowering.hw_to_sv.export_split_verilog", stop)
+    with pytest.raises(OSError, match="no space"):
+        hw_to_sv(masters(), "top", tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 def test_names_are_readable(tmp_path: Path) -> None:
     hw_to_sv(masters(), "top", tmp_path)
     for name in ("axi_read_64x16x4.sv", "axi_write_128x8x4.sv"):

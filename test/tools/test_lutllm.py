@@ -90,6 +90,14 @@ def test_an_unexpected_error_has_no_traceback_without_debug(capsys, monkeypatch)
         main(["doctor", "--debug"])
 
 
+def test_a_directory_that_cannot_be_written_is_one_line(capsys, tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    assert main(["doctor", "--json", str(blocked / "report.json")]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "report.json" in error and "Traceback" not in error
+
+
 def test_starts_without_torch_or_circt():
     program = "import sys, lutllm.tools.lutllm; print(sorted({'torch', 'pycde', 'numba'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
