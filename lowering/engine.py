@@ -14,6 +14,8 @@ from lutllm.scheme import ACC_BITS, METRICS
 
 MODES = ("exact_row", "built_row", "built_table", "stored_table")  # a round's mode is the index
 READ_STREAMS = ("x", "c", "q")
+# Tables a PSum engine holds: a short last block is looked up sooner than the next table comes, so two would stall.
+TABLE_BANKS = 4
 OPERAND_BANKS = 4  # groups in flight between the front end and the PSum engines; four cost no more LUTRAM than two
 DESCRIPTOR_PORT_BITS = 64
 ROUND_MAGIC = 0x4C55  # "LU"
@@ -91,7 +93,7 @@ class EngineConfig:
     weight_ports: int = 1
     port_bits: dict[str, int] = field(default_factory=lambda: {"w": 512, "x": 128, "c": 512, "q": 512, "y": 512})
     burst_beats: int = 16
-    outstanding: int = 4
+    outstanding: int = 8
 
     def __post_init__(self) -> None:
         for problem in self._problems():

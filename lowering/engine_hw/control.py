@@ -3,19 +3,19 @@
 It walks the round's loops (group, stage, block, chunk, token) and issues one lookup beat a cycle. Before the first
 beat of a chunk, block, group or round it needs a credit from every engine (codes arrived, codebook or table arrived),
 from the front end (operands of the group) and from the accumulator (a free bank). What a credit promises is there for
-good, so nothing downstream stalls. In built-table rounds a second walk issues the build beats, up to two tables ahead.
+good, so nothing downstream stalls. In built-table rounds a second walk issues the build beats, tables ahead.
 """
 
 from collections.abc import Callable
 
 from lutllm.lowering.circt import Design, Module, Signal, Wire, all_of, const, credit, delay, loop_nest, mux
-from lutllm.lowering.engine import MODES, OPERAND_BANKS, EngineConfig
+from lutllm.lowering.engine import MODES, OPERAND_BANKS, TABLE_BANKS, EngineConfig
 from lutllm.lowering.engine_hw.front import held_round
 from lutllm.lowering.engine_hw.psum import CODEBOOK_DEPTH, build_fields, control_fields
 from lutllm.lowering.engine_hw.records import UNIT
 from lutllm.numerics import bits_for
 
-TABLE_BANKS = ACC_BANKS = 2
+ACC_BANKS = 2
 ROUND = UNIT.subset("mode", "stages", "tokens", "groups", "blocks", "block_chunks", "last_chunks")
 BUILD_ROUND = UNIT.subset("mode", "stages", "groups", "blocks")
 BUILD_LATENCY = 4  # cycles from a build beat until the head may count on its row
@@ -37,7 +37,7 @@ def psum_control(design: Design, config: EngineConfig) -> str:
             table_free = issue.signal & walk.block_last & built_mode
             beat, started, finished, ready = _build_walk(m, config, rows_here, table_free)
             table_ready = delay(m, finished, BUILD_LATENCY - 1, "table_ready", reset=0)
-            tables_ok = credit(m, "tables", 2, give=table_ready, take=taken & built_mode)
+            tables_ok = credit(m, "tables", bits_for(TABLE_BANKS + 1), give=table_ready, take=taken & built_mode)
             rows_ok, taken = mux(built_mode, tables_ok, rows_here).named("rows_ok"), (taken & ~built_mode) | started
             outputs = dict(build=m.reg(build.pack(**beat), "build_q", reset=0), build_round_ready=ready)
         take_rows.assign(taken)
@@ -113,7 +113,7 @@ def _lookup_beat(m: Module, config: EngineConfig, walk: _Walk, issue: Signal) ->
     banks = {}
     for name, bits, last in (
         ("operand_bank", config.bank_bits, walk.group_last),
-        ("table_bank", 1, walk.block_last),
+        ("table_bank", bits_for(TABLE_BANKS), walk.block_last),
         ("acc_bank", 1, walk.round_last),
     ):
         bank = m.state(bits, name, reset=0)
@@ -144,7 +144,7 @@ def _build_walk(
     first = index["build_row"].eq(0)
     group_first = all_of([first, index["build_stage"].eq(0), index["build_block"].eq(0)])
     started = step.signal & first
-    free = credit(m, "free_tables", 2, give=table_free, take=started, initial=TABLE_BANKS)
+    free = credit(m, "free_tables", bits_for(TABLE_BANKS + 1), give=table_free, take=started, initial=TABLE_BANKS)
     centroids = credit(
         m, "centroids", bits_for(OPERAND_BANKS + 1), give=m["centroids_ready"], take=step.signal & group_first
     )
@@ -152,8 +152,8 @@ def _build_walk(
     finished = step.signal & last["build_row"]
     group_last = all_of([finished, last["build_block"], last["build_stage"]])
     done.assign(group_last & last["build_group"])
-    table_bank = m.state(1, "build_table_bank", reset=0)
-    table_bank.set(~table_bank.signal, finished)
+    table_bank = m.state(bits_for(TABLE_BANKS), "build_table_bank", reset=0)
+    table_bank.set(table_bank.signal + 1, finished)
     operand_bank = m.state(config.bank_bits, "build_operand_bank", reset=0)
     operand_bank.set(operand_bank.signal + 1, group_last)
     row = index["build_row"][0 : config.index_bits]

@@ -9,7 +9,7 @@ only when every engine has what it needs (`control.py`). Cycle by cycle after a 
 """
 
 from lutllm.lowering.circt import Design, Fields, Module, Signal, const, loop_nest, mux, pack, select
-from lutllm.lowering.engine import MODES, OPERAND_BANKS, EngineConfig
+from lutllm.lowering.engine import MODES, OPERAND_BANKS, TABLE_BANKS, EngineConfig
 from lutllm.lowering.engine_hw.front import SHIFT_BITS, shift_bits
 from lutllm.lowering.memory import Stream, buffered, ram
 from lutllm.numerics import bits_for
@@ -30,7 +30,7 @@ def control_fields(config: EngineConfig) -> Fields:
         block_last=1,
         group_last=1,
         operand_bank=config.bank_bits,
-        table_bank=1,
+        table_bank=bits_for(TABLE_BANKS),
         mode=2,
         address=bits_for(config.acc_words),
         first_step=1,
@@ -41,7 +41,8 @@ def control_fields(config: EngineConfig) -> Fields:
 
 def build_fields(config: EngineConfig) -> Fields:
     """A table-building beat: one row of every stage's table."""
-    return Fields(valid=1, row=config.index_bits, first=1, operand_bank=config.bank_bits, table_bank=1)
+    banks = dict(operand_bank=config.bank_bits, table_bank=bits_for(TABLE_BANKS))
+    return Fields(valid=1, row=config.index_bits, first=1, **banks)
 
 
 def accumulator_fields(config: EngineConfig) -> Fields:
@@ -212,19 +213,21 @@ def _assembled(m: Module, units: int, bits: int, name: str) -> Signal:
 def _table_fill(
     m: Module, config: EngineConfig, w: _Weights, fire: Signal, beats: list[dict[str, Signal]]
 ) -> tuple[Signal, Signal]:
-    """Write a stored table's rows, stage by stage, into the bank that is not in use; returns (free, table complete)."""
+    """Write a stored table's rows, stage by stage, into the next free bank; returns (free, table complete)."""
     levels = [("fill_stage", const(config.act_stages, 8)), ("fill_row", const(config.centroids, 16))]
     index, last = loop_nest(m, fire, [*levels, ("fill_unit", const(config.row_units, 8))])
     complete = fire & last["fill_stage"] & last["fill_row"] & last["fill_unit"]
-    bank, held = m.state(1, "fill_bank", reset=0), m.state(2, "tables_held", reset=0)
-    bank.set(~bank.signal, complete)
+    bank = m.state(bits_for(TABLE_BANKS), "fill_bank", reset=0)
+    held = m.state(bits_for(TABLE_BANKS + 1), "tables_held", reset=0)
+    bank.set(bank.signal + 1, complete)
     used = beats[2]["valid"] & beats[2]["block_last"] & _is_mode(beats[2], "stored_table")
-    held.set(held.signal + mux(complete, const(1, 2), const(-1, 2)), complete ^ used)
+    step = mux(complete, const(1, held.signal.width), const(-1, held.signal.width))
+    held.set(held.signal + step, complete ^ used)
     w.table_write = fire & last["fill_unit"]
     w.table_stage = index["fill_stage"]
     w.table_address = pack([index["fill_row"][0 : config.index_bits], bank.signal])
     w.table_row = _assembled(m, config.row_units, config.row_entries * config.table_bits, "row_part")
-    return ~held.signal[1], complete
+    return held.signal.ne(TABLE_BANKS), complete
 
 
 def _row(m: Module, config: EngineConfig, beats: list[dict[str, Signal]], w: _Weights) -> Signal:
@@ -333,7 +336,7 @@ def _codebook(m: Module, config: EngineConfig, beats, build_beats, w: _Weights) 
 
 
 def _table(m: Module, config: EngineConfig, s: int, index, beats, build_beats, built, w: _Weights) -> Signal:  # type: ignore[no-untyped-def]
-    """Stage `s`'s table, two banks; returns the row of the beat, sign-extended, in a register at cycle 3."""
+    """Stage `s`'s tables; returns the row of the beat, sign-extended, in a register at cycle 3."""
     table, term = config.table_bits, config.term_bits
     writes = []
     if build_beats:
@@ -346,7 +349,7 @@ def _table(m: Module, config: EngineConfig, s: int, index, beats, build_beats, b
     if len(writes) == 2:
         stored = writes[1]
         we, wa, wd = we | stored[0], mux(stored[0], stored[1], wa), mux(stored[0], stored[2], wd)
-    depth = 2 << config.index_bits
+    depth = TABLE_BANKS << config.index_bits
     row = m.output_of(
         ram(m.design, depth, config.row_entries * table),
         f"table_{s}",

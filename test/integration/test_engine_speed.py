@@ -17,7 +17,7 @@ TINY = TARGETS["tiny"].engine
 LAYER = [(192, 576), (192, 192), (192, 192), (192, 576), (192, 1536), (192, 1536), (512, 576)]
 
 
-@pytest.mark.parametrize("source", ["built_row", "exact_row"])
+@pytest.mark.parametrize("source", ["built_row", "exact_row", "built_table", "stored_table"])
 def test_prefill_rounds_reach_nine_tenths_of_the_peak(
     source: str, case: Callable[..., Any], arc_engine: Callable[..., Any]
 ) -> None:
