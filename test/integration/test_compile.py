@@ -9,6 +9,7 @@ import pytest
 
 pytest.importorskip("torch", reason="model import needs torch: pip install 'lutllm[models]'")
 
+import lutllm
 from lutllm import compiler, store
 from lutllm.bindings import ir
 from lutllm.errors import InputError, IRError
@@ -30,6 +31,12 @@ def tiny_options(**changes):
 @pytest.fixture(scope="module")
 def job(tmp_path_factory):
     return compiler.compile("tiny-llama", tmp_path_factory.mktemp("job"), tiny_options())
+
+
+def test_the_public_names_are_the_main_jobs():
+    assert lutllm.compile is compiler.compile and lutllm.Options is compiler.Options
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = lutllm.nothing
 
 
 def test_every_linear_and_row_source_is_equal(job):
