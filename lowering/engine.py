@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 
+from lutllm.dialect.accelerator import ENGINE_RANGES
 from lutllm.errors import CapacityError
 from lutllm.numerics import bits_for
-from lutllm.scheme import ACC_BITS, METRICS
+from lutllm.scheme import METRICS
 
 MODES = ("exact_row", "built_row", "built_table", "stored_table")  # a round's mode is the index
 READ_STREAMS = ("x", "c", "q")
@@ -36,28 +37,6 @@ ROUND_BITS = {
 
 PORT_BITS = (32, 64, 128, 256, 512, 1024)
 MAX_WORD_BEATS = 255
-# What the generator can build: counters of 16 bits, shifts of 5, memory words of 8, 16 and 32.
-RANGES = {
-    "pairs": (1, 1024),
-    "lanes": (1, 4096),
-    "centroids": (1, 1024),
-    "chains": (1, 1024),
-    "act_stages": (1, 4),
-    "row_entries": (16, 16),
-    "operand_bits": (2, 16),
-    "weight_bits": (2, 8),
-    "table_bits": (2, 24),
-    "term_bits": (8, 31),
-    "acc_bits": (ACC_BITS, ACC_BITS),
-    "out_bits": (2, 32),
-    "requant_lanes": (1, 4096),
-    "tokens": (1, (1 << 16) - 1),
-    "acc_words": (1, 1 << 16),
-    "codes_depth": (2, 1 << 16),
-    "weight_ports": (1, 64),
-    "burst_beats": (1, 256),
-    "outstanding": (1, 256),
-}
 
 
 @dataclass(frozen=True)
@@ -100,7 +79,7 @@ class EngineConfig:
             raise CapacityError(f"engine: {problem}")
 
     def _problems(self) -> Iterator[str]:
-        for name, (low, high) in RANGES.items():
+        for name, (low, high) in ENGINE_RANGES.items():
             if not low <= getattr(self, name) <= high:
                 wanted = f"{name} = {low}" if low == high else f"{name} in {low}..{high}"
                 yield f"expected {wanted}, got {getattr(self, name)}"

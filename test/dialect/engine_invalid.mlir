@@ -1,7 +1,7 @@
 // RUN: lutllm-opt %s --split-input-file --verify-diagnostics
 // Sizes, search, row sources and ports of an engine.
 
-// expected-error@+1 {{'lut.engine' op expected lanes in 1..2147483647, got 0; change it}}
+// expected-error@+1 {{'lut.engine' op expected lanes in 1..4096, got 0; change it}}
 "lut.engine"() {sym_name = "engine", pairs = 2, lanes = 0, centroids = 16, chains = 1, act_stages = 1,
     metric = "chebyshev", row_entries = 16, operand_bits = 16, weight_bits = 8, table_bits = 8, term_bits = 24,
     acc_bits = 32, out_bits = 24, requant_lanes = 1, tokens = 4, acc_words = 64, codes_depth = 64,
@@ -37,7 +37,7 @@
 
 // -----
 
-// expected-error@+1 {{'lut.engine' op expected chains >= 1 for row sources built_row, got 0; give it a centroid search}}
+// expected-error@+1 {{'lut.engine' op expected chains in 1..1024, got 0; change it}}
 "lut.engine"() {sym_name = "engine", pairs = 2, lanes = 4, centroids = 16, chains = 0, act_stages = 1,
     metric = "chebyshev", row_entries = 16, operand_bits = 16, weight_bits = 8, table_bits = 8, term_bits = 24,
     acc_bits = 32, out_bits = 24, requant_lanes = 1, tokens = 4, acc_words = 64, codes_depth = 64,

@@ -80,10 +80,10 @@ def test_declare_refuses_another_type_and_floats(ctx: ir.Context) -> None:
 
 def test_accelerator_builders(ctx: ir.Context) -> None:
     module = ir.Module.create(ir.Location.unknown(ctx))
-    limits = dict.fromkeys(("pairs", "lanes", "requant_lanes", "tokens", "acc_words", "codes_depth", "weight_ports"), 1)
+    limits = dict.fromkeys(("pairs", "lanes", "requant_lanes", "tokens", "acc_words", "weight_ports"), 1)
     limits |= {"centroids": 16, "chains": 2, "act_stages": 1, "row_entries": 16, "operand_bits": 16, "weight_bits": 8}
     limits |= {"table_bits": 8, "term_bits": 24, "acc_bits": 32, "out_bits": 24}
-    limits |= {"burst_beats": 16, "outstanding": 1}
+    limits |= {"burst_beats": 16, "outstanding": 1, "codes_depth": 2}
     ports = dict.fromkeys("wxcqy", 64)
     names = ("token_offset", "output_offset", "shift")
     sizes = dict.fromkeys(names, 0) | dict.fromkeys(

@@ -2,9 +2,10 @@
 
 import pytest
 
+from lutllm.dialect.accelerator import ENGINE_RANGES
 from lutllm.errors import CapacityError
 from lutllm.lowering.accelerator_to_hw import accelerator_to_hw
-from lutllm.lowering.engine import RANGES, EngineConfig
+from lutllm.lowering.engine import EngineConfig
 from lutllm.lowering.targets import TARGETS
 
 TINY = TARGETS["tiny"].engine.to_dict()
@@ -63,4 +64,4 @@ def test_the_edges_of_what_is_accepted_build(changes):
 
 def test_every_size_has_a_range():
     sizes = {name for name, value in TINY.items() if isinstance(value, int)}
-    assert set(RANGES) == sizes
+    assert set(ENGINE_RANGES) == sizes
