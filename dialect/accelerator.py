@@ -17,10 +17,10 @@ ADDRESS_LIMIT = (1 << 62) - 1
 _ENGINE_NOTES = {
     "pairs": "pairs of channels a step, each with a centroid search and a chain of lookups",
     "lanes": "outputs of each lookup unit a cycle",
-    "centroids": "centroids each search compares; 0 without search",
+    "centroids": "centroids each search compares; without meaning for exact rows alone",
     "chains": "pipelined chains the centroids of a search are split into; divides centroids",
     "act_stages": "additive activation stages searched one after the other",
-    "row_entries": "entries of a row, at least c_w",
+    "row_entries": "entries of a row: 16; schemes with a smaller c_w leave the rest unused",
     "operand_bits": "bits of an input and of an activation centroid",
     "requant_lanes": "outputs requantized a cycle; divides lanes",
     "tokens": "tokens of a round at most",
