@@ -402,6 +402,15 @@ def credit(m: Module, name: str, bits: int, *, give: Signal, take: Signal, initi
     return count.signal.ne(0).named(f"{name}_there")
 
 
+def round_shift(value: Signal, amount: Signal, bits: int) -> Signal:
+    """`lutllm.numerics.round_shift`, cut to `bits`: the bit below the cut is the carry."""
+    doubled = pack([const(0, 1), value])
+    shifted = doubled.sra(amount.zext(doubled.width)).named("shifted")
+    floor, carry = shifted[1:], shifted[0]
+    width = max(bits, floor.width)
+    return (floor.sext(width) + carry.zext(width)).named("rounded")[0:bits]
+
+
 def delay(m: Module, signal: Signal, cycles: int, name: str, *, reset: int | None = None) -> Signal:
     """`signal`, `cycles` cycles later."""
     for _ in range(cycles):

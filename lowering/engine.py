@@ -126,6 +126,10 @@ class EngineConfig:
         return bool(set(self.row_sources) - {"stored_table"})
 
     @property
+    def builds_tables(self) -> bool:
+        return "built_table" in self.row_sources
+
+    @property
     def has_tables(self) -> bool:
         return bool({"built_table", "stored_table"} & set(self.row_sources))
 

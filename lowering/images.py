@@ -14,9 +14,7 @@ from lutllm.errors import CapacityError, InputError, NumericsError
 from lutllm.lowering.engine import DESCRIPTOR_PORT_BITS, MODES, ROUND_BITS, ROUND_MAGIC, EngineConfig
 from lutllm.lowering.program import Program, Region, Round
 from lutllm.numerics import fits
-from lutllm.scheme import MULTIPLIER_BITS, QuantizedLinear
-
-SHIFT_BITS = 5  # of a pair's right and left shift, which take a byte each
+from lutllm.scheme import MULTIPLIER_BITS, PAIR_SHIFT_BITS, QuantizedLinear
 
 
 def pack_bits(values: np.ndarray, bits: int, total_bits: int, *, signed: bool = True) -> np.ndarray:
@@ -88,7 +86,7 @@ def group_stream(engine: EngineConfig, round_: Round, linear: QuantizedLinear) -
 
     Word k holds, for each pair and stage, the centroid of every chain that ends at column chain_length - 1 - k.
     """
-    _check_width(f"{linear.name}.shifts", linear.shifts, SHIFT_BITS, signed=False)
+    _check_width(f"{linear.name}.shifts", linear.shifts, PAIR_SHIFT_BITS, signed=False)
     shifts = _grouped(engine, round_, linear.shifts).reshape(round_.groups, 1, -1)
     words = [_beats(engine, "c", shifts, 8)]
     if round_.row_source != "exact_row":

@@ -25,7 +25,7 @@ def psum_control(design: Design, config: EngineConfig) -> str:
     """In: stream `round` (and `build_round`); `codes_push` and `rows_push` of each engine, `group_ready`,
     `centroids_ready` and `acc_free` pulses. Out: packed `control` (and `build`) beats."""
     control, build = control_fields(config), build_fields(config)
-    builds = "built_table" in config.row_sources
+    builds = config.builds_tables
 
     def body(m: Module) -> dict[str, Signal]:
         issue, take_rows = Wire(1), Wire(1)

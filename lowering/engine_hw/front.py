@@ -26,9 +26,9 @@ from lutllm.lowering.engine_hw.records import UNIT
 from lutllm.lowering.engine_hw.search import bpcsu, search_latency
 from lutllm.lowering.memory import Stream, buffered
 from lutllm.numerics import bits_for
+from lutllm.scheme import PAIR_SHIFT_BITS
 
 EXACT = MODES.index("exact_row")
-SHIFT_BITS = 5  # a pair's right or left shift; 8 bits each in memory
 
 
 def round_record(config: EngineConfig) -> Fields:
@@ -44,7 +44,7 @@ def front_end(design: Design, config: EngineConfig) -> str:
     and `centroids_ready`. An engine of exact rows alone has no search units.
     """
     token_bits, bank_token = bits_for(config.tokens), config.bank_bits + bits_for(config.tokens)
-    builds_tables = "built_table" in config.row_sources
+    builds_tables = config.builds_tables
 
     def body(m: Module) -> dict[str, Signal]:
         first_out = Wire(1)
@@ -69,7 +69,7 @@ def front_end(design: Design, config: EngineConfig) -> str:
             group_ready=m.reg(late["step"] & late["last"], "group_ready", reset=0),
             shift_write=loaded["shift_write"],
             shift_bank=loaded["bank"],
-            shift_data=pack([shift[0:SHIFT_BITS] for shift in shifts]),
+            shift_data=pack([shift[0:PAIR_SHIFT_BITS] for shift in shifts]),
         )
         if builds_tables:
             outputs |= dict(
@@ -124,7 +124,7 @@ def _unsearched(m: Module, config: EngineConfig) -> list[Signal]:
 
 def shift_bits(config: EngineConfig) -> int:
     """Bits of a pair's shifts: the left one, and the right one where rows are built."""
-    return (1 + config.builds_rows) * SHIFT_BITS
+    return (1 + config.builds_rows) * PAIR_SHIFT_BITS
 
 
 def held_round(

@@ -8,11 +8,12 @@ only when every engine has what it needs (`control.py`). Cycle by cycle after a 
     1  products (or table addressed)    3  stages added, shifted left     4  multiplexers, added to the running sum
 """
 
-from lutllm.lowering.circt import Design, Fields, Module, Signal, const, loop_nest, mux, pack, select
+from lutllm.lowering.circt import Design, Fields, Module, Signal, const, loop_nest, mux, pack, round_shift, select
 from lutllm.lowering.engine import MODES, OPERAND_BANKS, TABLE_BANKS, EngineConfig
-from lutllm.lowering.engine_hw.front import SHIFT_BITS, shift_bits
+from lutllm.lowering.engine_hw.front import shift_bits
 from lutllm.lowering.memory import Stream, buffered, ram
 from lutllm.numerics import bits_for
+from lutllm.scheme import PAIR_SHIFT_BITS
 
 ROW_STAGE = 4  # cycles from a beat to its lookup
 KINDS = ("codes", "codebook", "table")  # of a weight unit
@@ -80,20 +81,11 @@ def row_builder(design: Design, config: EngineConfig) -> str:
                 for j, (v, w) in enumerate(zip(values, weights, strict=True))
             ]
             dot = (products[0].sext(dot_bits) + products[1].sext(dot_bits)).named(f"dot_{i}")
-            entries.append(m.reg(_round_shift(dot, m["right"], term), f"entry_{i}"))
+            entries.append(m.reg(round_shift(dot, m["right"], term), f"entry_{i}"))
         return dict(row=pack(entries))
 
-    inputs = {"operand": 2 * ob, "codebook": config.row_entries * 2 * wb, "right": SHIFT_BITS}
+    inputs = {"operand": 2 * ob, "codebook": config.row_entries * 2 * wb, "right": PAIR_SHIFT_BITS}
     return design.module("row_builder", inputs, {"row": config.row_entries * term}, body, reset=False)
-
-
-def _round_shift(value: Signal, amount: Signal, bits: int) -> Signal:
-    """`lutllm.numerics.round_shift`: the bit below the cut is the carry."""
-    doubled = pack([const(0, 1), value])
-    shifted = doubled.sra(amount.zext(doubled.width)).named("shifted")
-    floor, carry = shifted[1:], shifted[0]
-    width = max(bits, floor.width)
-    return (floor.sext(width) + carry.zext(width))[0:bits]
 
 
 def psum_engine(design: Design, config: EngineConfig) -> str:
@@ -124,7 +116,7 @@ def psum_engine(design: Design, config: EngineConfig) -> str:
             codes_push=weights.codes_push,
             rows_push=weights.rows_push,
         )
-        if "built_table" in config.row_sources:
+        if config.builds_tables:
             outputs["build_out"] = m.reg(m["build"], "build_q", reset=0)
         return outputs
 
@@ -138,7 +130,7 @@ def psum_engine(design: Design, config: EngineConfig) -> str:
     inputs |= {"unit_fire": 1, "unit_kind": KIND_BITS, "unit_last": 1, "unit_data": config.unit_bits}
     outputs = {"control_out": control.width, "sums": config.lanes * config.psum_bits, "unit_ready": 1}
     outputs |= {"codes_push": 1, "rows_push": 1}
-    if "built_table" in config.row_sources:
+    if config.builds_tables:
         inputs |= {
             "build": build.width,
             "centroid_write": 1,
@@ -284,7 +276,7 @@ def _shifts(m: Module) -> tuple[list[Signal], list[Signal]]:
     rights, lefts = [], []
     for bank in range(OPERAND_BANKS):
         mine = m["shift_write"] & m["shift_bank"].eq(bank)
-        *right, left = m["shift_data"].chunks(SHIFT_BITS)
+        *right, left = m["shift_data"].chunks(PAIR_SHIFT_BITS)
         rights += [m.reg(shift, f"right_{bank}", enable=mine) for shift in right]
         lefts.append(m.reg(left, f"left_{bank}", enable=mine))
     return rights, lefts

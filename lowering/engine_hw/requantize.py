@@ -17,6 +17,7 @@ from lutllm.lowering.circt import (
     loop_nest,
     mux,
     pack,
+    round_shift,
     select,
 )
 from lutllm.lowering.engine import EngineConfig
@@ -25,9 +26,9 @@ from lutllm.lowering.engine_hw.front import held_round
 from lutllm.lowering.engine_hw.records import UNIT
 from lutllm.lowering.memory import buffered
 from lutllm.numerics import bits_for
+from lutllm.scheme import MULTIPLIER_BITS
 
 PARAMETER_BITS = 32  # bias, then multiplier (16 used), for each output
-MULTIPLIER_BITS = 16
 SHIFT_BITS = 6
 OUT_BITS = 32  # a result in memory, sign-extended
 ROUND = UNIT.subset("shift", "tokens", "blocks", "block_chunks", "last_chunks")
@@ -44,8 +45,7 @@ def requantizer_lane(design: Design, config: EngineConfig) -> str:
         biased = m.reg(m["acc"].sext(wide) + m["bias"].sext(wide), "biased").sext(product_bits)
         multiplier = m.reg(m["multiplier"], "multiplier_q").sext(product_bits)
         product = delay(m, biased * multiplier, 2, "product")  # two registers for the multiplier to retime into
-        doubled = pack([const(0, 1), product]).sra(m["shift"].zext(product_bits + 1)).named("shifted")
-        rounded = (doubled[1:] + doubled[0:1].zext(product_bits)).named("rounded")
+        rounded = round_shift(product, m["shift"], product_bits)
         high, low = (1 << (config.out_bits - 1)) - 1, -(1 << (config.out_bits - 1))
         clamped = mux(rounded.slt(low), const(low, product_bits), rounded)
         clamped = mux(const(high, product_bits).slt(rounded), const(high, product_bits), clamped)

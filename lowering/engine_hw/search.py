@@ -6,7 +6,7 @@ s-1. New centroids shift into shadow registers while old ones are in use; each c
 the new group reaches it. One pair enters a cycle and never stalls: the caller has room for the result.
 """
 
-from lutllm.lowering.circt import Design, Module, Signal, const, mux, pack
+from lutllm.lowering.circt import Design, Module, Signal, const, delay, mux, pack
 from lutllm.lowering.engine import EngineConfig
 
 WINNER = ("distance", "value", "position")  # what a unit hands on
@@ -146,38 +146,27 @@ def bpcsu(design: Design, config: EngineConfig) -> str:
     stages = [search_stage(design, config, s) for s in range(config.act_stages)]
     passes = "exact_row" in config.row_sources
 
-    def delayed(m: Module, signal: Signal, name: str) -> Signal:
-        for _ in range(latency):
-            signal = m.reg(signal, name)
-        return signal
-
     def body(m: Module) -> dict[str, Signal]:
         loads = m["load_data"].chunks(config.chains * operand)
         pair, swap, exact = m["pair"], m["swap"], m["exact"] if passes else None
         found: list[Signal] = []
         for s, module in enumerate(stages):
             best = m.instance(module, f"stage_{s}", load=m["load"], load_data=loads[s], swap=swap, pair=pair)
-            late_pair, value = delayed(m, pair, f"pair_{s}"), best["value"]
+            late_pair, value = delay(m, pair, latency, f"pair_{s}"), best["value"]
             if exact is not None:
-                exact = delayed(m, exact, f"exact_{s}")
+                exact = delay(m, exact, latency, f"exact_{s}")
                 value = mux(exact, late_pair if s == 0 else const(0, operand), value)
-            found = [delayed(m, earlier, f"operand_{i}") for i, earlier in enumerate(found)]
+            found = [delay(m, earlier, latency, f"operand_{i}") for i, earlier in enumerate(found)]
             kept = [best["index"]] if config.has_tables else []
             found.append(pack([*kept, value] if config.builds_rows else kept))
             if s + 1 < len(stages):
-                pair, swap = _residual(late_pair, best["value"]), _delayed_flag(m, swap, latency, f"swap_{s}")
+                pair, swap = _residual(late_pair, best["value"]), delay(m, swap, latency, f"swap_{s}", reset=0)
         return dict(operand=pack(found))
 
     inputs = {"load": 1, "load_data": len(stages) * config.chains * operand, "swap": 1, "pair": operand}
     inputs |= {"exact": 1} if passes else {}
     holds_swap = len(stages) > 1 or config.chain_length > 1
     return design.module("bpcsu", inputs, {"operand": len(stages) * config.operand_width}, body, reset=holds_swap)
-
-
-def _delayed_flag(m: Module, signal: Signal, latency: int, name: str) -> Signal:
-    for _ in range(latency):
-        signal = m.reg(signal, name, reset=0)
-    return signal
 
 
 def _residual(pair: Signal, value: Signal) -> Signal:

@@ -126,7 +126,7 @@ class _Top:
         )
         codes_push, rows_push = Wire(config.pairs), Wire(config.pairs)
         head_inputs = dict(codes_push=codes_push.signal, rows_push=rows_push.signal, group_ready=group_ready.signal)
-        builds = "built_table" in config.row_sources
+        builds = config.builds_tables
         streams = {}
         if builds:
             head_inputs["centroids_ready"] = front["centroids_ready"]

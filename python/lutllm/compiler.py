@@ -26,7 +26,6 @@ from lutllm.lowering import pipelines
 from lutllm.lowering.accelerator_to_hw import TOP, accelerator_to_hw
 from lutllm.lowering.engine import EngineConfig
 from lutllm.lowering.extract_linears import extract_linears
-from lutllm.lowering.hw_to_arc import hw_to_arc
 from lutllm.lowering.hw_to_sv import hw_to_sv
 from lutllm.lowering.images import load_memory
 from lutllm.lowering.levels import check_level
@@ -38,8 +37,8 @@ from lutllm.page import page
 from lutllm.passes import PASSES, run_pipeline
 from lutllm.progress import note
 from lutllm.scheme import NAMED_SCHEMES, QuantizedLinear, Scheme
-from lutllm.simulate import ArcSimulator, Simulator, VerilatorSimulator
-from lutllm.simulate.program import Mismatch, ProgramRun, compare, run_image
+from lutllm.simulate import Simulator
+from lutllm.simulate.program import Mismatch, ProgramRun, compare, engine_simulator, run_image
 
 ALL_PASSES = (*PASSES, *LOWERING_PASSES)
 SIMULATORS = ("arc", "verilator")
@@ -195,10 +194,7 @@ class _Job:
 
     def simulator(self, engine: EngineConfig) -> Simulator:
         with self.stage("build simulator", self.options.simulator):
-            model = hw_to_arc(accelerator_to_hw(engine, "arc"), TOP)
-            if self.options.simulator == "arc":
-                return ArcSimulator(model)
-            return VerilatorSimulator(self.out / "rtl", TOP, model.layout.ports)
+            return engine_simulator(engine, self.options.simulator, self.out / "rtl")
 
     def check(
         self,

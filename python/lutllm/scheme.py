@@ -12,6 +12,8 @@ ROW_SOURCES = {"vq": ("stored_table", "built_table", "built_row"), "exact": ("ex
 METRICS = ("chebyshev", "l2")
 ACC_BITS = 32
 MULTIPLIER_BITS = 16
+PAIR_SHIFT_BITS = 5  # of a pair's right and left shift: no dot product has more than 31 bits to shift away
+MAX_PAIR_SHIFT = (1 << PAIR_SHIFT_BITS) - 1
 MAX_SHIFT = 47
 
 

@@ -19,7 +19,7 @@ import safetensors.numpy
 
 from lutllm.errors import InputError, LutllmError
 from lutllm.numerics import fits
-from lutllm.scheme import MULTIPLIER_BITS, QuantizedLinear, Scheme
+from lutllm.scheme import MAX_PAIR_SHIFT, MULTIPLIER_BITS, QuantizedLinear, Scheme
 
 PARAMETERS = "parameters.safetensors"
 SIDECAR = "quantization.json"
@@ -284,7 +284,11 @@ def _check_values(linear: QuantizedLinear) -> None:
     checks = [
         ("codes", int(linear.codes.max()) < s.c_w, f"values below c_w = {s.c_w}"),
         ("weight_codebook", fits(linear.weight_codebook, s.weight_bits), f"{s.weight_bits}-bit values"),
-        ("shifts", int(linear.shifts.min()) >= 0 and int(linear.shifts.max()) <= 31, "values in 0..31"),
+        (
+            "shifts",
+            int(linear.shifts.min()) >= 0 and int(linear.shifts.max()) <= MAX_PAIR_SHIFT,
+            f"values in 0..{MAX_PAIR_SHIFT}",
+        ),
         ("multiplier", int(linear.multiplier.min()) > 0, "values > 0"),
         ("multiplier", fits(linear.multiplier, MULTIPLIER_BITS), f"{MULTIPLIER_BITS}-bit values"),
     ]

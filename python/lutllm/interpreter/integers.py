@@ -14,9 +14,7 @@ import numpy as np
 
 from lutllm.errors import NumericsError
 from lutllm.numerics import check_fits, round_shift, saturate
-from lutllm.scheme import ACC_BITS, MAX_SHIFT, MULTIPLIER_BITS
-
-MAX_PAIR_SHIFT = 31
+from lutllm.scheme import ACC_BITS, MAX_PAIR_SHIFT, MAX_SHIFT, MULTIPLIER_BITS
 
 
 def centroid_search(x: np.ndarray, codebook: np.ndarray, metric: str) -> np.ndarray:

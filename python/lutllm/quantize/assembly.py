@@ -14,11 +14,10 @@ import numpy as np
 from lutllm.errors import NumericsError
 from lutllm.numerics import fits, round_shift
 from lutllm.quantize.ranges import accumulator_range, dot_peak, row_range, validate
-from lutllm.scheme import ACC_BITS, MAX_SHIFT, MULTIPLIER_BITS, QuantizedLinear, Scheme
+from lutllm.scheme import ACC_BITS, MAX_PAIR_SHIFT, MAX_SHIFT, MULTIPLIER_BITS, QuantizedLinear, Scheme
 
 INPUT_HEADROOM = 2.0  # a calibration peak takes at most half of the input's integer range
 OUTPUT_HEADROOM = 4.0  # and at most a quarter of the output's
-MAX_PAIR_SHIFT = 31  # no dot product has more bits, so more would leave the same zeros
 EXPONENT_SPAN = 24  # pairs quieter than the loudest by more than 2**24 share the finest exponent
 
 

@@ -8,16 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lutllm.errors import InputError
+from lutllm.lowering.accelerator_to_hw import TOP, accelerator_to_hw
+from lutllm.lowering.engine import EngineConfig
+from lutllm.lowering.hw_to_arc import hw_to_arc
+from lutllm.lowering.hw_to_sv import hw_ports
 from lutllm.lowering.images import load_memory, output_address, output_values
 from lutllm.lowering.program import Program, Round
 from lutllm.scheme import QuantizedLinear
-from lutllm.simulate.simulator import Simulator
+from lutllm.simulate.simulator import ArcSimulator, Simulator
 from lutllm.simulate.testbench import Memory, RunResult, run_program
+from lutllm.simulate.verilator import VerilatorSimulator
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,13 @@ class ProgramRun:
         for round_ in self.program.rounds:
             counts[round_.linear] = counts.get(round_.linear, 0) + round_.lookups
         return counts
+
+
+def engine_simulator(engine: EngineConfig, kind: str, rtl: Path) -> Simulator:
+    """A simulator of `engine`: `arc`, built here, or `verilator`, from the SystemVerilog that lies in `rtl`."""
+    if kind == "verilator":
+        return VerilatorSimulator(rtl, TOP, hw_ports(accelerator_to_hw(engine, "sv"), TOP))
+    return ArcSimulator(hw_to_arc(accelerator_to_hw(engine, "arc"), TOP))
 
 
 def simulate_program(

@@ -10,15 +10,11 @@ import numpy as np
 from lutllm import dialect, store
 from lutllm.bindings import ir
 from lutllm.errors import InputError
-from lutllm.lowering.accelerator_to_hw import TOP, accelerator_to_hw
-from lutllm.lowering.engine import EngineConfig
-from lutllm.lowering.hw_to_arc import hw_to_arc
 from lutllm.lowering.levels import check_level
 from lutllm.lowering.program import Program, read_program
 from lutllm.simulate.axi_port import AxiTiming
-from lutllm.simulate.program import compare, run_image
-from lutllm.simulate.simulator import ArcSimulator, Simulator
-from lutllm.simulate.verilator import VerilatorSimulator
+from lutllm.simulate.program import compare, engine_simulator, run_image
+from lutllm.simulate.simulator import Simulator
 
 _IR = ".accelerator.mlir"
 
@@ -48,7 +44,7 @@ def simulate_saved(
         image = _image(directory / "mem" / f"{name}.bin", loaded)
         key = repr(loaded.engine)
         if key not in machines:
-            machines[key] = _machine(loaded.engine, simulator, directory)
+            machines[key] = engine_simulator(loaded.engine, simulator, directory / "rtl")
         run = run_image(
             loaded, image, machines[key], timing=timing, seed=seed + 1, **({"trace": trace} if trace else {})
         )
@@ -89,13 +85,6 @@ def _program(path: Path) -> Program:
             raise InputError(f"'{path}': expected accelerator IR that verifies; compile again")
         check_level(module, "accelerator")
         return read_program(module)
-
-
-def _machine(engine: EngineConfig, simulator: str, directory: Path) -> Simulator:
-    model = hw_to_arc(accelerator_to_hw(engine, "arc"), TOP)
-    if simulator == "arc":
-        return ArcSimulator(model)
-    return VerilatorSimulator(directory / "rtl", TOP, model.layout.ports)
 
 
 def _image(path: Path, program: Program) -> np.ndarray:
