@@ -85,7 +85,7 @@ SCHEME_FIELDS = {
     "x_bits": "bits of an input",
     "act_bits": "bits of an activation codebook entry, <= x_bits",
     "weight_bits": "bits of a weight codebook entry",
-    "table_bits": "bits of a table entry, <= term_bits",
+    "table_bits": "bits of a table entry or of an exact row before its left shift, <= term_bits",
     "term_bits": "bits of a row entry",
     "out_bits": "bits of an output",
 }

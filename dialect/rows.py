@@ -132,7 +132,8 @@ class ExactRowOp(LutOp, name="exact_row", traits=[ext.Pure]):
     TYPES = _FROM_ACTIVATIONS
 
     DEFINITION = """
-rows[t, p, b, r, w] = round_shift((x[t, 2p], x[t, 2p + 1]) . weight_codebook[p, b, r, w], right) << left  (term_bits)"""
+rows[t, p, b, r, w] = round_shift((x[t, 2p], x[t, 2p + 1]) . weight_codebook[p, b, r, w], right) << left
+before << left: table_bits, after it: term_bits"""
     EXAMPLE = """
 func.func @rows(%x: tensor<?x8xi16, #x>) -> tensor<?x4x2x2x16xi32> {
   %0 = "lut.exact_row"(%x) {scheme = #exact, weight_codebook = @q.weight_codebook, shifts = @q.shifts}

@@ -23,7 +23,8 @@ class Scheme:
 
     `kind` is `vq` (activations by nearest centroid) or `exact` (activations as they are). `v` channels form a
     pair; `c_a` activation centroids in each of `S` additive stages; `c_w` weight centroids in each of `R` additive
-    stages, one codebook per pair and block of `G` outputs; `metric` of the centroid search.
+    stages, one codebook per pair and block of `G` outputs; `metric` of the centroid search. `table_bits` holds a table
+    entry, and for `exact` a row entry before its left shift; `term_bits` a row entry after it.
     """
 
     kind: str = "vq"
@@ -118,7 +119,7 @@ _RANGES = (
 
 PAPER = Scheme()
 ADDITIVE = Scheme(c_a=16, S=2, R=2)
-EXACT = Scheme(kind="exact", c_a=0, S=0, R=2)
+EXACT = Scheme(kind="exact", c_a=0, S=0, R=2, table_bits=16)
 NAMED_SCHEMES = {"paper": PAPER, "additive": ADDITIVE, "exact": EXACT}
 
 

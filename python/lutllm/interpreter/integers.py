@@ -70,10 +70,13 @@ def built_row(
     return _shift_left(rows, shifts, term_bits)
 
 
-def exact_row(x: np.ndarray, weight_codebook: np.ndarray, shifts: np.ndarray, term_bits: int) -> np.ndarray:
+def exact_row(
+    x: np.ndarray, weight_codebook: np.ndarray, shifts: np.ndarray, table_bits: int, term_bits: int
+) -> np.ndarray:
     """The rows of the activations themselves."""
     right, _ = _shifts(shifts)
     rows = round_shift(_products(_pairs(x), weight_codebook), right.reshape(-1, 1, 1, 1))
+    check_fits(rows, table_bits, "unshifted row entry [..., pair, block, stage, weight] ")
     return _shift_left(rows, shifts, term_bits)
 
 

@@ -56,7 +56,7 @@ def rows_of(q: QuantizedLinear, x: np.ndarray, row_source: str) -> np.ndarray:
     """The rows of all pairs of a linear for inputs [..., K], from the given source."""
     s = q.scheme
     if q.codebook is None:
-        return exact_row(x, q.weight_codebook, q.shifts, s.term_bits)
+        return exact_row(x, q.weight_codebook, q.shifts, s.table_bits, s.term_bits)
     indices = centroid_search(x, q.codebook, s.metric)
     if row_source == "built_row":
         return built_row(indices, q.codebook, q.weight_codebook, q.shifts, s.table_bits, s.term_bits)

@@ -168,7 +168,8 @@ def _run_built_row(op: Any, arrays: Arrays, indices: np.ndarray) -> np.ndarray:
 
 
 def _run_exact_row(op: Any, arrays: Arrays, x: np.ndarray) -> np.ndarray:
-    return integers.exact_row(x, arrays["weight_codebook"], arrays["shifts"], scheme_of(op.scheme).term_bits)
+    s = scheme_of(op.scheme)
+    return integers.exact_row(x, arrays["weight_codebook"], arrays["shifts"], s.table_bits, s.term_bits)
 
 
 def _run_lookup(op: Any, arrays: Arrays, rows: np.ndarray) -> integers.Terms:

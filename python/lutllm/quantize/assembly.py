@@ -1,7 +1,7 @@
 """Shifts, multipliers and bias: integer codebooks with their exponents in, a valid `QuantizedLinear` out. numpy only.
 
 The scales. Input pair p has exponent e_p and its weight entries w_p, so its dot products have e_p + w_p. A right
-shift makes table entries (or exact rows) fit their width; a left shift brings every pair to one accumulator exponent
+shift makes table entries (or exact rows) fit `table_bits`; a left shift brings every pair to one accumulator exponent
 E: e_p + w_p + right_p - left_p = E. E is the finest for which rows and every possible sum provably fit; pairs finer
 than E get a larger right shift instead. An output's own scale is multiplier[o] * 2**-k, so
 y = (acc + bias) * multiplier * 2**-shift has exponent E - k + shift.
@@ -67,8 +67,7 @@ def choose_shifts(
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """(shifts int8 [P, 2], bias int32 [N], accumulator exponent E). `exponents` int [P] are those of dot products."""
     peak = dot_peak(scheme, codebook, weight_codebook)
-    width = scheme.table_bits if scheme.kind == "vq" else scheme.term_bits
-    least = _least_right_shift(peak, width)
+    least = _least_right_shift(peak, scheme.table_bits)
     natural = exponents + least  # the exponent of a row before its left shift
     live = peak > 0
     low, high = (int(f(natural[live])) if live.any() else 0 for f in (np.min, np.max))

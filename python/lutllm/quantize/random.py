@@ -74,13 +74,12 @@ def _set_shifts(linear: QuantizedLinear, rng: np.random.Generator) -> None:
     """Smallest right shift that fits, sometimes one more; random left shifts, lowered together until sums fit."""
     s = linear.scheme
     peak = dot_peak(s, linear.codebook, linear.weight_codebook)
-    width = s.table_bits if s.kind == "vq" else s.term_bits
+    width = s.table_bits
     right = np.zeros(linear.pairs, np.int64)
     while not fits(round_shift(peak, right), width):
         right += round_shift(peak, right) >= 1 << (width - 1)
-    extra = rng.integers(0, 2 if s.kind == "vq" else 6, linear.pairs)
-    right += extra
-    left = rng.integers(0, max(1, min(7, s.term_bits - width - s.S)), linear.pairs) if s.kind == "vq" else extra // 2
+    right += rng.integers(0, 2 if s.kind == "vq" else 6, linear.pairs)
+    left = rng.integers(0, max(1, min(7, s.term_bits - width - s.S)), linear.pairs)
     while True:
         linear.shifts = np.stack([right, left], axis=1).astype(np.int8)
         rows = row_range(s, linear.codebook, linear.weight_codebook, linear.shifts)

@@ -79,10 +79,10 @@ def validate(linear: QuantizedLinear) -> QuantizedLinear:
     check_linear(linear)
     s = linear.scheme
     low, high = _dot_range(s, linear.codebook, linear.weight_codebook)
-    if s.kind == "vq":
-        right = linear.shifts[:, 0].astype(np.int64).reshape(-1, 1, 1, 1, 1)
-        for ends in (low, high):
-            check_fits(round_shift(ends, right), s.table_bits, f"table of '{linear.name}' [pair, block, r, s, w] at ")
+    right = linear.shifts[:, 0].astype(np.int64).reshape(-1, *[1] * (low.ndim - 1))
+    what = "table" if s.kind == "vq" else "unshifted row"
+    for ends in (low, high):
+        check_fits(round_shift(ends, right), s.table_bits, f"{what} of '{linear.name}' [pair, block, r, ...] at ")
     rows = row_range(s, linear.codebook, linear.weight_codebook, linear.shifts)
     for ends in rows:
         check_fits(ends, s.term_bits, f"row of '{linear.name}' [pair, block, r, w] at ")
