@@ -22,7 +22,7 @@ SCHEMES = {
     "additive": ADDITIVE.with_(G=16, c_a=5),
     "exact": EXACT.with_(G=16),
     "three": Scheme(c_a=4, c_w=6, R=3, S=2, G=11, metric="l2", table_bits=12),
-    "narrow": EXACT.with_(x_bits=8, act_bits=8, weight_bits=5, term_bits=13, R=1),
+    "narrow": EXACT.with_(x_bits=8, act_bits=8, weight_bits=5, table_bits=10, term_bits=13, R=1),
 }
 
 
@@ -180,7 +180,7 @@ def test_a_bias_beyond_the_sums_coarsens_the_accumulator():
     parts = random_parts(SCHEMES["exact"], 3, 5, np.random.default_rng(1))
     scale = row_scale(np.ones((5, 2)))
     common = {"name": "l", "input_name": "i", "scheme": SCHEMES["exact"], "scale": scale, "output_peak": 0.0, **parts}
-    small, large = (assemble(bias=np.full(5, b), **common) for b in (0.0, 1e6))
+    small, large = (assemble(bias=np.full(5, b), **common) for b in (0.0, 1e8))
     assert large.metadata["accumulator_exponent"] > small.metadata["accumulator_exponent"]
     got = interpreter.linear(large, np.zeros((1, 6), np.int16)) * 2.0**large.out_exponent
     np.testing.assert_allclose(got, 1e6, rtol=1e-4)
