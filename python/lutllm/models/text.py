@@ -7,7 +7,7 @@ are split by hash into calibration and evaluation text, so that nothing is ever 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,15 @@ EVALUATION_SHARE = 10  # one document in this many is held apart
 
 @dataclass(frozen=True)
 class Text:
-    """Documents by name, and where they come from. `info` goes into reports: source, licence, documents, sha256."""
+    """Documents by name, and where they come from. `info` goes into reports: source, licence, documents, sha256.
+
+    `key` is hashed before a document's name to split the text; the source unless given.
+    """
 
     documents: dict[str, str]
     source: str
     licence: str
+    key: str | None = None
 
     @property
     def sha256(self) -> str:
@@ -44,11 +48,12 @@ class Text:
         }
 
     def split(self) -> tuple[Text, Text]:
-        """(calibration, evaluation): a document is for evaluation when SHA-256(source + name) mod 10 is 0."""
-        held = {name for name in self.documents if _hash(self.source + name) % EVALUATION_SHARE == 0}
+        """(calibration, evaluation): a document is for evaluation when SHA-256(key + name) mod 10 is 0."""
+        key = self.source if self.key is None else self.key
+        held = {name for name in self.documents if _hash(key + name) % EVALUATION_SHARE == 0}
         calibration = {name: body for name, body in self.documents.items() if name not in held}
         evaluation = {name: body for name, body in self.documents.items() if name in held}
-        return Text(calibration, self.source, self.licence), Text(evaluation, self.source, self.licence)
+        return replace(self, documents=calibration), replace(self, documents=evaluation)
 
 
 def _hash(text: str) -> int:
@@ -96,11 +101,13 @@ def _documents(body: str, size: int = 4000) -> dict[str, str]:
     return {f"{index:06d}": part for index, part in enumerate(found)}
 
 
-def windows(tokenizer: Any, text: Text | str, length: int, count: int, seed: int = 0) -> np.ndarray:
+def windows(
+    tokenizer: Any, text: Text | str, length: int, count: int, seed: int = 0, *, shuffled: bool = False
+) -> np.ndarray:
     """`count` windows of `length` token ids, int64 [count, length], no start token, chosen by `seed` without overlap.
 
     The documents are joined and cut into windows that do not overlap; too few of them is an error that says how many
-    tokens there are.
+    tokens there are. They come in the order of the text, or `shuffled`.
     """
     if length < 1 or count < 1:
         raise InputError(f"text: expected at least 1 window of at least 1 token, got {count} of {length}; ask for more")
@@ -114,5 +121,10 @@ def windows(tokenizer: Any, text: Text | str, length: int, count: int, seed: int
             f"{source}: expected at least {count * length} tokens ({count} windows of {length}), got {len(ids)}; "
             "give a longer text or ask for fewer or shorter windows"
         )
-    chosen = np.sort(np.random.default_rng(seed).permutation(available)[:count])
-    return ids[: available * length].reshape(available, length)[chosen]
+    chosen = np.random.default_rng(seed).permutation(available)[:count]
+    return ids[: available * length].reshape(available, length)[chosen if shuffled else np.sort(chosen)]
+
+
+def evaluation_windows(tokenizer: Any, text: Text, length: int = 512, count: int = 40, seed: int = 0) -> np.ndarray:
+    """`windows` of the documents held apart. The first n of them are the same for every `count` >= n."""
+    return windows(tokenizer, text.split()[1], length, count, seed, shuffled=True)
