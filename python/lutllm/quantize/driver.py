@@ -3,8 +3,9 @@
 Streamed: a decoder layer at a time, the hidden states between layers kept, each finished linear written at once.
 """
 
+import resource
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,13 +58,15 @@ def quantize(
     quantizer: QuantizerFactory = VectorQuantizer,
     window: int = 512,
     sample_tokens: int = 32,
+    listener: Callable[[dict], None] | None = None,
 ) -> QuantizationResult:
     """Quantize the linears of `layers` (decoder layer numbers or module names; None: all decoder layers).
 
     `scheme` is a scheme, the name of one, or one for each linear by name. `text` is calibration text, a path or a
     `Text` (default: text that Python ships); `tokens` of it, in windows of `window`, are used, and other windows give
     the errors and samples. With `out_dir`, an interrupted run goes on where it was and a finished one is read back;
-    a directory of another model, text, scheme or seed is refused. Same arguments, same integers.
+    a directory of another model, text, scheme or seed is refused. Same arguments, same integers. `listener` gets a
+    dictionary for each linear as soon as it is there: linear, shape, scheme, bits, loss, seconds, peak_memory_mb.
     """
     names = linears(model.module, layers)
     schemes = {name: _scheme_of(scheme, name) for name in names}
@@ -89,7 +92,7 @@ def quantize(
         stream = LayerStream(model.module, names, [*calibration, *evaluation])
         groups = stream.groups(names)
         sizes = {name: int(model.module.get_submodule(name).weight.numel()) for name in names}
-        log = _Log(sizes, len(groups), progress)
+        log = _Log(sizes, len(groups), progress, listener)
         run = _Run(model, schemes, quantizer, seed, directory, len(calibration), sample_tokens, log)
         for group in groups:
             run.group(stream, group, result)
@@ -229,8 +232,10 @@ def _windows(
 class _Log:
     """One line a linear, with the time left: recording by the layer, quantizing by the weight."""
 
-    def __init__(self, sizes: Mapping[str, int], groups: int, enabled: bool) -> None:
-        self.sizes, self.enabled = dict(sizes), enabled
+    def __init__(
+        self, sizes: Mapping[str, int], groups: int, enabled: bool, listener: Callable[[dict], None] | None = None
+    ) -> None:
+        self.sizes, self.enabled, self.listener = dict(sizes), enabled, listener
         self.total, self.left, self.groups = len(sizes), sum(sizes.values()), groups
         self.recording, self.recorded = 0.0, 0
         self.quantizing, self.quantized = 0.0, 0
@@ -254,9 +259,19 @@ class _Log:
             took = f"{seconds:.1f} s, about {left:.0f} s left"
         s = linear.scheme
         code, effective = linear.bits_per_weight()
+        error, memory = linear.metadata["output_error"], peak_memory_mb()
         stages = f"c_a={s.c_a} S={s.S} R={s.R}" if s.kind == "vq" else f"R={s.R}"
         note(
             f"[{self.total - len(self.sizes)}/{self.total}] {linear.name} {linear.outputs}x{2 * linear.pairs} "
-            f"{s.kind} {stages} {code:.2f}/{effective:.2f} bit, error {linear.metadata['output_error']:.4f}, {took}",
+            f"{s.kind} {stages} {code:.2f}/{effective:.2f} bit, error {error:.4f}, {memory} MB, {took}",
             quiet=not self.enabled,
         )
+        if self.listener:
+            entry = {"linear": linear.name, "shape": [linear.outputs, 2 * linear.pairs], "scheme": s.to_dict()}
+            cost = {"seconds": None if seconds is None else round(seconds, 2), "peak_memory_mb": memory}
+            self.listener({**entry, "bits": [code, effective], "loss": error, **cost})
+
+
+def peak_memory_mb() -> int:
+    """The most memory this process has held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
