@@ -49,7 +49,8 @@ class Attention:
 
 @dataclass(frozen=True)
 class Layer:
-    """One decoder layer at module path `name`; the linears are named by module path."""
+    """One decoder layer at module path `name`; the linears are named by module path. `intermediate` channels lie
+    between gate, up and down."""
 
     name: str
     input_norm: Norm
@@ -58,6 +59,7 @@ class Layer:
     gate: str
     up: str
     down: str
+    intermediate: int
 
     @property
     def linears(self) -> tuple[str, ...]:

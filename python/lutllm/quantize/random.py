@@ -21,11 +21,13 @@ def random_linear(
     input_name: str | None = None,
     bias: bool = True,
     tables: bool = False,
+    codebook: np.ndarray | None = None,
 ) -> QuantizedLinear:
     """A linear of `inputs` x `outputs` whose ranges are proven to fit, with right and left shifts that vary by pair.
 
-    Same arguments, same integers. `tables` stores the lookup tables too (`vq` only). Pairs differ in scale by up to
-    2**6 and a few are large outliers, as in real models; a few outputs saturate in the requantizer.
+    Same arguments, same integers. `tables` stores the lookup tables too (`vq` only); `codebook` is that of the input
+    where another linear that reads it has made one. Pairs differ in scale by up to 2**6 and a few are large outliers,
+    as in real models; a few outputs saturate in the requantizer.
     """
     if inputs < 2 or inputs % 2 or outputs < 1:
         raise InputError(
@@ -34,8 +36,7 @@ def random_linear(
     rng = np.random.default_rng([seed, inputs, outputs])
     s, pairs = scheme, inputs // 2
     magnitude = rng.integers(0, 4, pairs)  # how many top bits a pair leaves unused
-    codebook = None
-    if s.kind == "vq":
+    if s.kind == "vq" and codebook is None:
         codebook = _integers(rng, s.act_bits, (pairs, s.S, s.c_a, 2), magnitude).astype(np.int16)
     weights = _integers(rng, s.weight_bits, (pairs, s.blocks(outputs), s.R, s.c_w, 2), rng.integers(0, 3, pairs))
     codes = rng.integers(0, s.c_w, (pairs, s.R, outputs)).astype(np.uint8)
