@@ -188,6 +188,7 @@ class QuantizedDecoder:
     def tensors(self) -> dict[str, np.ndarray]:
         """Everything in the store, by symbol."""
         found = {COSINES: self.cosines, SINES: self.sines, **self.embedding.tensors()}
-        for part in (*self.norms.values(), *self.attentions.values(), *self.linears.values()):
-            found |= part.tensors()
+        for parts in (self.norms, self.attentions, self.linears):
+            for part in parts.values():
+                found |= part.tensors()
         return found

@@ -54,7 +54,10 @@ def decoder_like(
             kv_heads,
             head_dim,
             head_dim**-0.5,
-            *(f"{own}.{part}_proj" for part in "qkvo"),
+            query=f"{own}.q_proj",
+            key=f"{own}.k_proj",
+            value=f"{own}.v_proj",
+            output=f"{own}.o_proj",
             query_norm=Norm(f"{own}.q_norm", heads * head_dim, epsilon, heads) if qk_norm else None,
             key_norm=Norm(f"{own}.k_norm", kv_heads * head_dim, epsilon, kv_heads) if qk_norm else None,
         )
@@ -63,7 +66,9 @@ def decoder_like(
             Norm(f"{name}.input_layernorm", hidden, epsilon),
             attention,
             Norm(f"{name}.post_attention_layernorm", hidden, epsilon),
-            *(f"{name}.mlp.{part}_proj" for part in ("gate", "up", "down")),
+            gate=f"{name}.mlp.gate_proj",
+            up=f"{name}.mlp.up_proj",
+            down=f"{name}.mlp.down_proj",
             intermediate=intermediate,
         )
 
@@ -224,7 +229,9 @@ class _Random:
         shift = int(np.floor(14.5 - np.log2(factor)))
         return QuantizedAttention(
             a.name,
-            *(exponents.reshape(-1).astype(np.int8) for exponents in (query, key, value)),
+            query_exponents=query.reshape(-1).astype(np.int8),
+            key_exponents=key.reshape(-1).astype(np.int8),
+            value_exponents=value.reshape(-1).astype(np.int8),
             multiplier=np.full(a.heads, round(factor * 2**shift), np.int32),
             shift=shift,
         )
