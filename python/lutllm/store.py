@@ -9,13 +9,12 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import safetensors
-import safetensors.numpy
 
 from lutllm.errors import InputError, LutllmError
 from lutllm.numerics import fits
@@ -29,24 +28,33 @@ FORMAT = 1
 
 def write_atomic(path: Path | str, data: bytes) -> None:
     """Write a whole file or none: after any failure `path` is what it was before, and no temporary file is left."""
-    path = Path(path)
+    _write_parts(Path(path), [data])
+
+
+def _write_parts(path: Path, parts: Iterable[bytes | memoryview]) -> str:
+    """`write_atomic` of what comes in parts; returns the SHA-256."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
+    digest, size = hashlib.sha256(), 0
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:
-            file.write(data)
+            for part in parts:
+                file.write(part)
+                digest.update(part)
+                size += len(part)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
         _flush_directory(path.parent)
     except OSError as error:
         raise LutllmError(
-            f"'{path}': expected to write {len(data)} bytes, got {error.strerror or error}; "
+            f"'{path}': expected to write {size or 'some'} bytes, got {error.strerror or error}; "
             f"nothing was changed: free some space or choose another directory, and run again"
         ) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+    return digest.hexdigest()
 
 
 def _flush_directory(directory: Path) -> None:
@@ -74,15 +82,41 @@ def sha256(path: Path | str) -> str:
 
 def to_bytes(tensors: Mapping[str, np.ndarray], note: str | None = None) -> bytes:
     """The arrays in the safetensors format, the same bytes for the same arrays."""
-    arrays = {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}
-    return safetensors.numpy.save(arrays, metadata=None if note is None else {"lutllm": note})
+    return b"".join(_parts(tensors, note))
 
 
 def save(path: Path | str, tensors: Mapping[str, np.ndarray], note: str | None = None) -> str:
     """Write the arrays as one safetensors file, atomically; return its SHA-256. `note` goes into the header."""
-    data = to_bytes(tensors, note)
-    write_atomic(path, data)
-    return hashlib.sha256(data).hexdigest()
+    return _write_parts(Path(path), _parts(tensors, note))
+
+
+def _parts(tensors: Mapping[str, np.ndarray], note: str | None) -> Iterator[bytes | memoryview]:
+    """The safetensors format (huggingface/safetensors, README: format) without a second copy of the arrays in memory:
+    the header's length as 8 bytes, a JSON header, the arrays; wide types come first, so that all are aligned."""
+    arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    order = sorted(arrays, key=lambda name: (_ORDER.index(arrays[name].dtype.name), name))
+    header: dict[str, object] = {} if note is None else {"__metadata__": {"lutllm": note}}
+    at = 0
+    for name in order:
+        array = arrays[name]
+        end = at + array.nbytes
+        header[name] = {"dtype": _DTYPES[array.dtype.name], "shape": list(array.shape), "data_offsets": [at, end]}
+        at = end
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    yield len(text).to_bytes(8, "little")
+    yield text
+    for name in order:
+        array = arrays[name]
+        little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+        yield little.reshape(-1).view(np.uint8).data
+
+
+_DTYPES = {  # in the order of the library's own files
+    **{"uint64": "U64", "int64": "I64", "float64": "F64", "float32": "F32", "uint32": "U32", "int32": "I32"},
+    **{"float16": "F16", "uint16": "U16", "int16": "I16", "int8": "I8", "uint8": "U8"},
+}
+_ORDER = list(_DTYPES)
 
 
 class Store(Mapping[str, np.ndarray]):

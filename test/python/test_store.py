@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from lutllm import store
 from lutllm.errors import InputError, LutllmError
@@ -167,3 +168,17 @@ def test_leftovers_of_a_killed_run_are_removed(tmp_path):
     (tmp_path / "kept.partial").write_bytes(b"not ours")
     store.remove_partial(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["kept.partial"]
+
+
+def test_the_format_is_that_of_safetensors():
+    rng = np.random.default_rng(0)
+    arrays = {
+        "b": rng.integers(0, 9, (3, 5)).astype(np.uint8),
+        "a": np.arange(6, dtype=np.int32).reshape(2, 3)[:, ::2],
+        "empty": np.zeros((0, 4), np.int16),
+        "é": np.array(3.5, np.float32),
+        "long": np.arange(3),
+    }
+    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    assert store.to_bytes(arrays) == safetensors.numpy.save(whole)
+    assert store.to_bytes(arrays, 'a "note"') == safetensors.numpy.save(whole, metadata={"lutllm": 'a "note"'})
