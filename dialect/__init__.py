@@ -1,9 +1,10 @@
-"""The `lut` dialect: linear layers as table lookups on integers, and the accelerator that computes them.
+"""The `lut` dialect: a decoder in integers, its linear layers as table lookups, and the accelerator that computes them.
 
 Text or builder calls in, verified MLIR out. README.md, generated from the definitions, says what every op computes.
 """
 
 from lutllm.dialect.accelerator import EngineOp, RegionOp, RoundOp
+from lutllm.dialect.attention_ops import AppendOp, AttentionOp, RopeOp
 from lutllm.dialect.attributes import (
     FixedAttr,
     SchemeAttr,
@@ -32,6 +33,19 @@ from lutllm.dialect.builders import (
     stored_table,
     table_lookup,
 )
+from lutllm.dialect.decoder_builders import (
+    add,
+    append,
+    argmax,
+    attention,
+    embedding,
+    last_token,
+    rescale,
+    rms_norm,
+    rope,
+    swiglu,
+)
+from lutllm.dialect.decoder_ops import AddOp, ArgmaxOp, EmbeddingOp, LastTokenOp, RescaleOp, RmsNormOp, SwigluOp
 from lutllm.dialect.layer import LinearOp
 from lutllm.dialect.loading import context, irdl_text, register_dialects, verify
 from lutllm.dialect.lookup import PrefixSumOp, RequantizeOp, TableLookupOp
@@ -42,13 +56,19 @@ from lutllm.dialect.stored import verify_store
 from lutllm.dialect.symbols import lut_ops, symbol_table, verify_symbols
 
 __all__ = [
+    "AddOp",
+    "AppendOp",
+    "ArgmaxOp",
+    "AttentionOp",
     "BuiltRowOp",
     "BuiltTableOp",
     "CentroidSearchOp",
     "DequantizeOp",
+    "EmbeddingOp",
     "EngineOp",
     "ExactRowOp",
     "FixedAttr",
+    "LastTokenOp",
     "LinearOp",
     "Lut",
     "LutOp",
@@ -56,23 +76,33 @@ __all__ = [
     "QuantizeOp",
     "RegionOp",
     "RequantizeOp",
+    "RescaleOp",
+    "RmsNormOp",
+    "RopeOp",
     "RoundOp",
     "SchemeAttr",
     "StoreAttr",
     "StoredTableOp",
+    "SwigluOp",
     "TableLookupOp",
+    "add",
+    "append",
+    "argmax",
+    "attention",
     "built_row",
     "built_table",
     "centroid_search",
     "context",
     "declare",
     "dequantize",
+    "embedding",
     "engine",
     "exact_row",
     "fixed",
     "fixed_of",
     "i64",
     "irdl_text",
+    "last_token",
     "linear",
     "lut_ops",
     "prefix_sum",
@@ -80,11 +110,15 @@ __all__ = [
     "region",
     "register_dialects",
     "requantize",
+    "rescale",
+    "rms_norm",
+    "rope",
     "round_",
     "scheme_attr",
     "scheme_of",
     "store_attr",
     "stored_table",
+    "swiglu",
     "symbol",
     "symbol_table",
     "table_lookup",

@@ -113,7 +113,7 @@ class LutOp(_Operation):
         return {f.name: f.constraint for f in cls._fields if isinstance(f, ext.AttributeDef)}
 
     @classmethod
-    def values(cls, kind: type) -> list[Any]:
+    def declared(cls, kind: type) -> list[Any]:
         """The declared operands or results (`ext.OperandDef`, `ext.ResultDef`)."""
         return [f for f in cls._fields if isinstance(f, kind)]
 
@@ -123,7 +123,7 @@ def _check_counts(op: LutOp) -> None:
         (ext.OperandDef, "operand", len(op.operation.operands)),
         (ext.ResultDef, "result", len(op.operation.results)),
     ):
-        fields = op.values(kind)
+        fields = op.declared(kind)
         least = sum(f.variadicity == ext.Variadicity.single for f in fields)
         wanted = f"{least}" if least == len(fields) else f"{least}..{len(fields)}"
         names = ", ".join(f.name for f in fields) or "none"

@@ -8,7 +8,7 @@ from lutllm.dialect.shapes import pairs, same, same_tokens, tensor
 
 
 class QuantizeOp(LutOp, name="quantize", traits=[ext.Pure]):
-    """Float to fixed point, with one exponent per pair of channels. One of the two ops that saturate."""
+    """Float to fixed point, with one exponent per pair of channels. Saturates."""
 
     x: ext.Operand[ir.RankedTensorType]
     exponents: ir.FlatSymbolRefAttr

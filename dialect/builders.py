@@ -37,11 +37,11 @@ def declare(module: ir.Module, name: str, shape: tuple[int, ...], dtype: str | n
 
 
 def quantize(x: ir.Value, *, exponents: str, bits: int = 16) -> ir.Value:
-    return _op("quantize", [x], _like(x, x.type.shape, "i16", fixed(bits, exponents)), exponents=symbol(exponents))
+    return make("quantize", [x], like(x, x.type.shape, "i16", fixed(bits, exponents)), exponents=symbol(exponents))
 
 
 def dequantize(y: ir.Value) -> ir.Value:
-    return _op("dequantize", [y], _like(y, y.type.shape, "f32"))
+    return make("dequantize", [y], like(y, y.type.shape, "f32"))
 
 
 def linear(
@@ -66,8 +66,8 @@ def linear(
         "tables": None if tables is None else symbol(tables),
         "row_source": None if row_source is None else ir.StringAttr.get(row_source),
     }
-    type_ = _like(x, [*_leading(x, 1), n], "i32", fixed(scheme.out_bits, out_exponent))
-    return _op(
+    type_ = like(x, [*_leading(x, 1), n], "i32", fixed(scheme.out_bits, out_exponent))
+    return make(
         "linear",
         [x],
         type_,
@@ -84,14 +84,14 @@ def linear(
 
 def centroid_search(x: ir.Value, *, scheme: Scheme, codebook: str) -> ir.Value:
     shape = [*_leading(x, 1), x.type.shape[-1] // 2, scheme.S]
-    type_ = _like(x, shape, parameters.index_element(scheme))
-    return _op("centroid_search", [x], type_, scheme=scheme_attr(scheme), codebook=symbol(codebook))
+    type_ = like(x, shape, parameters.index_element(scheme))
+    return make("centroid_search", [x], type_, scheme=scheme_attr(scheme), codebook=symbol(codebook))
 
 
 def stored_table(indices: ir.Value, *, scheme: Scheme, tables: str, shifts: str, blocks: int | None = None) -> ir.Value:
     type_ = _rows(indices, 2, indices.type.shape[-2], scheme, _size(tables, 1, blocks, "blocks"))
     symbols = {"tables": symbol(tables), "shifts": symbol(shifts)}
-    return _op("stored_table", [indices], type_, scheme=scheme_attr(scheme), **symbols)
+    return make("stored_table", [indices], type_, scheme=scheme_attr(scheme), **symbols)
 
 
 def built_table(
@@ -108,7 +108,7 @@ def built_row(
 
 def exact_row(x: ir.Value, *, scheme: Scheme, weight_codebook: str, shifts: str, blocks: int | None = None) -> ir.Value:
     type_ = _rows(x, 1, x.type.shape[-1] // 2, scheme, _size(weight_codebook, 1, blocks, "blocks"))
-    return _op(
+    return make(
         "exact_row",
         [x],
         type_,
@@ -120,26 +120,26 @@ def exact_row(x: ir.Value, *, scheme: Scheme, weight_codebook: str, shifts: str,
 
 def table_lookup(rows: ir.Value, *, scheme: Scheme, codes: str, outputs: int | None = None) -> ir.Value:
     shape = [*_leading(rows, 4), rows.type.shape[-4], _size(codes, 2, outputs, "outputs")]
-    return _op("table_lookup", [rows], _like(rows, shape, "i32"), scheme=scheme_attr(scheme), codes=symbol(codes))
+    return make("table_lookup", [rows], like(rows, shape, "i32"), scheme=scheme_attr(scheme), codes=symbol(codes))
 
 
 def prefix_sum(terms: ir.Value, partial: ir.Value | None = None) -> ir.Value:
-    type_ = _like(terms, [*_leading(terms, 2), terms.type.shape[-1]], "i32")
-    return _op("prefix_sum", [terms] if partial is None else [terms, partial], type_)
+    type_ = like(terms, [*_leading(terms, 2), terms.type.shape[-1]], "i32")
+    return make("prefix_sum", [terms] if partial is None else [terms, partial], type_)
 
 
 def requantize(
     acc: ir.Value, *, multiplier: str, bias: str, shift: int, out_exponent: int, out_bits: int = 24
 ) -> ir.Value:
-    type_ = _like(acc, acc.type.shape, "i32", fixed(out_bits, out_exponent))
-    return _op("requantize", [acc], type_, multiplier=symbol(multiplier), bias=symbol(bias), shift=i64(shift))
+    type_ = like(acc, acc.type.shape, "i32", fixed(out_bits, out_exponent))
+    return make("requantize", [acc], type_, multiplier=symbol(multiplier), bias=symbol(bias), shift=i64(shift))
 
 
 def _built(
     name: str, indices: ir.Value, scheme: Scheme, codebook: str, weight_codebook: str, shifts: str, blocks: int | None
 ) -> ir.Value:
     type_ = _rows(indices, 2, indices.type.shape[-2], scheme, _size(weight_codebook, 1, blocks, "blocks"))
-    return _op(
+    return make(
         name,
         [indices],
         type_,
@@ -151,10 +151,10 @@ def _built(
 
 
 def _rows(value: ir.Value, trailing: int, pairs: int, scheme: Scheme, blocks: int) -> ir.Type:
-    return _like(value, [*_leading(value, trailing), pairs, blocks, scheme.R, scheme.c_w], "i32")
+    return like(value, [*_leading(value, trailing), pairs, blocks, scheme.R, scheme.c_w], "i32")
 
 
-def _op(name: str, operands: list[ir.Value], type_: ir.Type, **attributes: ir.Attribute) -> ir.Value:
+def make(name: str, operands: list[ir.Value], type_: ir.Type, **attributes: ir.Attribute) -> ir.Value:
     return ir.Operation.create(f"lut.{name}", results=[type_], operands=operands, attributes=attributes).result
 
 
@@ -162,7 +162,7 @@ def _leading(value: ir.Value, trailing: int) -> list[int]:
     return list(value.type.shape)[:-trailing]
 
 
-def _like(value: ir.Value, shape: list[int], element: str, encoding: ir.Attribute | None = None) -> ir.Type:
+def like(value: ir.Value, shape: list[int], element: str, encoding: ir.Attribute | None = None) -> ir.Type:
     return ir.RankedTensorType.get(list(shape), ir.Type.parse(element, value.context), encoding)
 
 

@@ -1,4 +1,4 @@
-"""Shapes and element types of a linear's parameters in the store, as functions of its scheme.
+"""Shapes and element types of the parameters in the store, those of a linear as functions of its scheme.
 
 P pairs, B blocks of outputs, N outputs. Used by the symbol check, the builders and the store check.
 """
@@ -51,6 +51,14 @@ def per_output(n: int) -> tuple[tuple[int, ...], str]:
 
 def exponents(p: int) -> tuple[tuple[int, ...], str]:
     return (p,), "int8"
+
+
+def embedding_rows(v: int, k: int) -> tuple[tuple[int, ...], str]:
+    return (v, k), "int8"
+
+
+def rotations(positions: int, p: int) -> tuple[tuple[int, ...], str]:
+    return (positions, p), "int16"
 
 
 def index_element(scheme: Scheme) -> str:

@@ -43,6 +43,34 @@ def tensor(value: ir.Value, name: str, form: str, element: str, *, encoded: bool
     return Tensor(name, tuple(leading), static, *meaning)
 
 
+def matrix(value: ir.Value, name: str, form: str, elements: str = "i32", *, encoded: bool = True) -> Tensor:
+    """Check a value to be tensor<`form`x`elements`>, of exactly the dimensions of the form, where only T may be dynamic.
+
+    `elements` are the element types allowed, with / between. Trailing dimensions are all but the first.
+    """
+    type_ = value.type
+    names = form.split("x")
+    wanted = f"{name} to be tensor<{form}x{elements}{', #lut.fixed<...>' if encoded else ''}>"
+    right = isinstance(type_, ir.RankedTensorType) and type_.rank == len(names)
+    right = right and str(type_.element_type) in elements.split("/")
+    expect(right, wanted, type_, "change the type")
+    sizes = [None if type_.is_dynamic_dim(i) else type_.get_dim_size(i) for i in range(type_.rank)]
+    for letter, size in zip(names, sizes, strict=True):
+        if letter.isdigit():
+            right = right and size == int(letter)
+        else:
+            right = right and (letter == "T" if size is None else size > 0)
+    expect(right, f"{wanted}, of sizes >= 1, static but for T", type_, "change the type")
+    static = tuple(size for size in sizes[1:] if size is not None)
+    if not encoded:
+        expect(encoding_of(type_) is None, wanted, type_, "remove the encoding")
+        return Tensor(name, (sizes[0],), static)
+    meaning = fixed_of(type_)
+    if meaning is None:
+        raise Invalid(f"expected {wanted}, got {type_}; add an encoding #lut.fixed<bits, exponent> with i64 bits")
+    return Tensor(name, (sizes[0],), static, *meaning)
+
+
 def same_tokens(first: Tensor, second: Tensor) -> None:
     expect(
         first.leading == second.leading,
@@ -54,6 +82,17 @@ def same_tokens(first: Tensor, second: Tensor) -> None:
 
 def same(what: str, wanted: object, got: object) -> None:
     expect(wanted == got, f"{what} = {wanted}", got, "change the type or the scheme")
+
+
+def same_matrix(first: Tensor, second: Tensor) -> None:
+    same_tokens(first, second)
+    same(f"channels of {second.name}", first.trailing[0], second.trailing[0])
+
+
+def divides(what: str, parts: int, whole: int, of: str) -> int:
+    """The size of one of `parts` equal parts of `whole`."""
+    expect(whole % parts == 0, f"{what} to divide {of}, {whole}", parts, "change either")
+    return whole // parts
 
 
 def pairs(channels: int) -> int:

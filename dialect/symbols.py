@@ -71,11 +71,12 @@ def lut_ops(module: ir.Module) -> list[Any]:
 
 def op_parameters(op: LutOp) -> Iterator[Parameter]:
     """What an op needs of the store: its symbol attributes, and the exponents in the encodings of its tensors."""
-    if hasattr(op, "parameters"):
-        yield from op.parameters()
+    own = op.parameters() if hasattr(op, "parameters") else []
+    yield from own
+    named = {p.symbol for p in own}
     for value in (*op.operation.operands, *op.operation.results):
         meaning = fixed_of(value.type)
-        if meaning is not None and isinstance(meaning[1], str):
+        if meaning is not None and isinstance(meaning[1], str) and meaning[1] not in named:
             channels = value.type.shape[-1]
             yield Parameter("exponent", meaning[1], *parameters.exponents(channels // 2))
 

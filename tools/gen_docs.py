@@ -68,7 +68,7 @@ def _attribute(attribute: Any) -> Iterator[str]:
 
 
 def _values(op: type[LutOp], kind: type, what: str) -> Iterator[tuple[str, str, str]]:
-    for field in op.values(kind):
+    for field in op.declared(kind):
         optional = field.variadicity == ext.Variadicity.optional
         yield f"`{field.name}`", f"optional {what}" if optional else what, f"`{op.TYPES[field.name]}`"
 

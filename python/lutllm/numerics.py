@@ -7,6 +7,8 @@ import numpy as np
 
 from lutllm.errors import NumericsError
 
+MAX_RESCALE = 62
+
 
 def round_shift(value: np.ndarray, shift: np.ndarray | int) -> np.ndarray:
     """Divide by 2**shift, halves rounded up: `(value + 2**(shift-1)) >> shift`; `shift` 0 returns `value`.
@@ -17,6 +19,27 @@ def round_shift(value: np.ndarray, shift: np.ndarray | int) -> np.ndarray:
     shift = np.asarray(shift, dtype=np.int64)
     half = np.where(shift > 0, np.int64(1) << np.maximum(shift - 1, 0), 0)
     return (value + half) >> shift
+
+
+def rescale(value: np.ndarray, shift: np.ndarray | int) -> np.ndarray:
+    """Multiply by 2**shift, which broadcasts: exact for `shift` >= 0, `round_shift` by -shift below.
+
+    `NumericsError` for |shift| > 62 and for a result that does not fit int64.
+    """
+    value, shift = np.asarray(value, dtype=np.int64), np.asarray(shift, dtype=np.int64)
+    if shift.size and int(np.abs(shift).max()) > MAX_RESCALE:
+        raise NumericsError(
+            f"expected shifts in -{MAX_RESCALE}..{MAX_RESCALE}, got {int(shift.min())}..{int(shift.max())}; "
+            "choose exponents that lie closer together"
+        )
+    left = np.maximum(shift, 0)
+    room = np.int64(np.iinfo(np.int64).max >> 1) >> left  # one bit to spare for the half of a right shift
+    if ((value > room) | (value < -room)).any():
+        raise NumericsError(
+            "expected a value that fits 63 bits after its left shift, got a wider one; "
+            "choose exponents that lie closer together"
+        )
+    return round_shift(value, np.maximum(-shift, 0)) << left
 
 
 def saturate(value: np.ndarray, bits: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Fixtures: a context, and a module in which every tensor op of the dialect occurs, made by the builders."""
+"""Fixtures: a context, and two modules made by the builders, in which every tensor op of the dialect occurs."""
 
 import pytest
 
@@ -10,6 +10,8 @@ from lutllm.scheme import Scheme
 VQ = Scheme(c_a=16, G=4, R=2)
 EXACT = Scheme(kind="exact", c_a=0, S=0, G=4, R=2)
 PAIRS, OUTPUTS = 5, 6
+CHANNELS, VOCABULARY, CONTEXT, HEADS, KV_HEADS = 8, 12, 16, 4, 2
+KEYS = CHANNELS // HEADS * KV_HEADS
 
 
 @pytest.fixture
@@ -58,3 +60,63 @@ def _body(x: ir.Value) -> list[ir.Value]:
     outputs = [dialect.requantize(acc, **end) for acc in sums]
     outputs.append(dialect.linear(x, scheme=VQ, codes="q.codes", **book, **weights, **end))
     return [dialect.dequantize(y) for y in outputs]
+
+
+@pytest.fixture
+def decoder(ctx: ir.Context) -> ir.Module:
+    """A decoder layer without its linears: all its tensors have as many channels as queries, or as keys."""
+    module = ir.Module.create(ir.Location.unknown(ctx))
+    specs = {
+        "e.rows": parameters.embedding_rows(VOCABULARY, CHANNELS),
+        "e.multiplier": parameters.per_output(VOCABULARY),
+        "n.gain": parameters.per_output(CHANNELS),
+        "rope.cosines": parameters.rotations(CONTEXT, CHANNELS // HEADS // 2),
+        "rope.sines": parameters.rotations(CONTEXT, CHANNELS // HEADS // 2),
+        "a.query.exponents": parameters.exponents(CHANNELS // 2),
+        "a.key.exponents": parameters.exponents(KEYS // 2),
+        "a.value.exponents": parameters.exponents(KEYS // 2),
+        "a.multiplier": parameters.per_output(HEADS),
+        "o.input.exponents": parameters.exponents(CHANNELS // 2),
+    }
+    for name, (shape, dtype) in specs.items():
+        dialect.declare(module, name, shape, dtype)
+    with ctx, ir.Location.unknown(), ir.InsertionPoint(module.body):
+        cache, new = f"tensor<{CONTEXT}x{KEYS}xi8, #lut.fixed<8, @a.", f"tensor<?x{KEYS}xi32, #lut.fixed<24, -14>>"
+        types = ["tensor<?xi32>", "tensor<1xi32>", f"{cache}key.exponents>>", f"{cache}value.exponents>>", new]
+        func.FuncOp.from_py_func(*(ir.Type.parse(type_) for type_ in types), name="main")(_decoder)
+    return module
+
+
+def _decoder(
+    ids: ir.Value, position: ir.Value, keys: ir.Value, values: ir.Value, projected: ir.Value
+) -> list[ir.Value]:
+    tables = {"positions": CONTEXT, "cosines": "rope.cosines", "sines": "rope.sines"}
+    x = dialect.embedding(
+        ids,
+        rows="e.rows",
+        multiplier="e.multiplier",
+        shift=4,
+        vocabulary=VOCABULARY,
+        channels=CHANNELS,
+        exponent=-16,
+    )
+    n = dialect.rms_norm(x, gain="n.gain", groups=1, epsilon=40, shift=12, exponent=-20)
+    query = dialect.rescale(dialect.rope(n, position, heads=HEADS, **tables), exponents="a.query.exponents", bits=16)
+    key = dialect.rope(projected, position, heads=KV_HEADS, **tables)
+    keys = dialect.append(keys, dialect.rescale(key, exponents="a.key.exponents", bits=8), position)
+    values = dialect.append(values, dialect.rescale(projected, exponents="a.value.exponents", bits=8), position)
+    read = dialect.attention(
+        query,
+        keys,
+        values,
+        position,
+        heads=HEADS,
+        kv_heads=KV_HEADS,
+        multiplier="a.multiplier",
+        shift=20,
+        exponents="o.input.exponents",
+    )
+    x = dialect.add(x, n, exponent=-15)
+    gated = dialect.swiglu(x, n, exponents="o.input.exponents")
+    last = dialect.last_token(x)
+    return [dialect.argmax(last), last, keys, values, read, gated]

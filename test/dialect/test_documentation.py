@@ -57,7 +57,7 @@ def test_notes_are_on_attributes_the_op_has(op_class: type[dialect.LutOp]) -> No
 
 
 def test_every_value_has_a_type(op_class: type[dialect.LutOp]) -> None:
-    values = [*op_class.values(ext.OperandDef), *op_class.values(ext.ResultDef)]
+    values = [*op_class.declared(ext.OperandDef), *op_class.declared(ext.ResultDef)]
     assert set(op_class.TYPES) == {value.name for value in values}
 
 
@@ -69,7 +69,7 @@ def test_verifier_asks_for_the_documented_type(op_class: type[dialect.LutOp], na
     """Give one value of the example another type; the message must ask for the documented one."""
     module = ir.Module.parse(_example(op_class, ctx), ctx)
     op = dialect.lut_ops(module)[-1]
-    operands = [value.name for value in op_class.values(ext.OperandDef)]
+    operands = [value.name for value in op_class.declared(ext.OperandDef)]
     with ctx, op.location, ir.InsertionPoint(op), capture_diagnostics(ctx) as seen:
         wrong = ir.Type.parse("tensor<*xi1>")
         stand_in = ir.Operation.create("builtin.unrealized_conversion_cast", results=[wrong]).result

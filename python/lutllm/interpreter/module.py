@@ -10,9 +10,10 @@ import numpy as np
 
 from lutllm.bindings import func, ir, source_position
 from lutllm.dialect import LutOp, fixed_of, scheme_of
+from lutllm.dialect.attention_ops import score_problem
 from lutllm.dialect.symbols import op_parameters
 from lutllm.errors import IRError, LutllmError, NumericsError
-from lutllm.interpreter import integers
+from lutllm.interpreter import decoder, integers
 from lutllm.interpreter.layer import linear
 from lutllm.numerics import check_fits, dequantize, quantize
 from lutllm.scheme import QuantizedLinear
@@ -115,18 +116,15 @@ def _parameters(op: LutOp, store: Mapping[str, np.ndarray]) -> Arrays:
 def _run_quantize(op: Any, arrays: Arrays, x: np.ndarray) -> np.ndarray:
     if np.isnan(x).any():
         raise NumericsError("'lut.quantize' op expected numbers, got NaN; look for it in the model or its input")
-    meaning = fixed_of(op.operation.results[0].type)
-    return quantize(x, np.repeat(arrays["exponents"].astype(np.int64), 2), meaning[0] if meaning else 16)
+    return quantize(x, np.repeat(arrays["exponents"].astype(np.int64), 2), _bits(op))
 
 
 def _run_dequantize(op: Any, arrays: Arrays, y: np.ndarray) -> np.ndarray:
-    _, exponent = fixed_of(op.operation.operands[0].type) or (0, 0)
-    return dequantize(y, int(exponent)).astype(np.float32)
+    return dequantize(y, _exponent(op.y)).astype(np.float32)
 
 
 def _run_linear(op: Any, arrays: Arrays, x: np.ndarray) -> np.ndarray:
     source = op.optional("row_source")
-    _, exponent = fixed_of(op.operation.results[0].type) or (0, 0)
     quantized = QuantizedLinear(
         name=op.codes.value.removesuffix(".codes"),
         input_name="",
@@ -139,7 +137,7 @@ def _run_linear(op: Any, arrays: Arrays, x: np.ndarray) -> np.ndarray:
         multiplier=arrays["multiplier"],
         bias=arrays["bias"],
         shift=int(op.shift.value),
-        out_exponent=int(exponent),
+        out_exponent=_exponent(op.y),
         tables=arrays.get("tables"),
     )
     return linear(quantized, x, None if source is None else source.value)
@@ -181,8 +179,72 @@ def _run_sum(op: Any, arrays: Arrays, terms: Value, partial: np.ndarray | None =
 
 
 def _run_requantize(op: Any, arrays: Arrays, acc: np.ndarray) -> np.ndarray:
-    bits, _ = fixed_of(op.operation.results[0].type) or (0, 0)
-    return integers.requantize(acc, arrays["multiplier"], arrays["bias"], int(op.shift.value), bits)
+    return integers.requantize(acc, arrays["multiplier"], arrays["bias"], int(op.shift.value), _bits(op))
+
+
+def _run_embedding(op: Any, arrays: Arrays, ids: np.ndarray) -> np.ndarray:
+    return decoder.embedding(ids, arrays["rows"], arrays["multiplier"], int(op.shift.value), _bits(op))
+
+
+def _run_rms_norm(op: Any, arrays: Arrays, x: np.ndarray) -> np.ndarray:
+    groups, epsilon, shift = (int(op.attributes[name].value) for name in ("groups", "epsilon", "shift"))
+    return decoder.rms_norm(x, arrays["gain"], groups, epsilon, shift, _bits(op))
+
+
+def _run_add(op: Any, arrays: Arrays, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    to = _exponent(op.y)
+    return decoder.add(a, b, _exponent(op.a) - to, _exponent(op.b) - to, _bits(op))
+
+
+def _run_rescale(op: Any, arrays: Arrays, x: np.ndarray) -> np.ndarray:
+    return decoder.rescale_channels(x, _exponent(op.x), arrays["exponents"], _bits(op))
+
+
+def _run_swiglu(op: Any, arrays: Arrays, gate: np.ndarray, up: np.ndarray) -> np.ndarray:
+    return decoder.swiglu(gate, up, _exponent(op.gate), _exponent(op.up), arrays["exponents"], _bits(op))
+
+
+def _run_last_token(op: Any, arrays: Arrays, x: np.ndarray) -> np.ndarray:
+    return decoder.last_token(x)
+
+
+def _run_argmax(op: Any, arrays: Arrays, x: np.ndarray) -> np.ndarray:
+    return decoder.argmax(x)
+
+
+def _run_rope(op: Any, arrays: Arrays, x: np.ndarray, position: np.ndarray) -> np.ndarray:
+    return decoder.rope(x, position, int(op.heads.value), arrays["cosines"], arrays["sines"], _bits(op))
+
+
+def _run_append(op: Any, arrays: Arrays, cache: np.ndarray, new: np.ndarray, position: np.ndarray) -> np.ndarray:
+    return decoder.append(cache, new, position)
+
+
+def _run_attention(op: Any, arrays: Arrays, *operands: np.ndarray) -> np.ndarray:
+    heads, kv_heads = int(op.heads.value), int(op.kv_heads.value)
+    problem = score_problem(arrays["query"], arrays["keys"], heads, kv_heads)
+    if problem:
+        raise NumericsError(problem)
+    return decoder.attention(
+        *operands,
+        heads=heads,
+        kv_heads=kv_heads,
+        multiplier=arrays["multiplier"],
+        shift=int(op.shift.value),
+        value_exponents=arrays["values"],
+        exponents=arrays["exponents"],
+        bits=_bits(op),
+    )
+
+
+def _bits(op: Any) -> int:
+    meaning = fixed_of(op.operation.results[0].type)
+    return meaning[0] if meaning else 0
+
+
+def _exponent(value: ir.Value) -> int:
+    meaning = fixed_of(value.type)
+    return int(meaning[1]) if meaning else 0
 
 
 _OPS: dict[str, Callable[..., Value]] = {
@@ -197,4 +259,14 @@ _OPS: dict[str, Callable[..., Value]] = {
     "lut.table_lookup": _run_lookup,
     "lut.prefix_sum": _run_sum,
     "lut.requantize": _run_requantize,
+    "lut.embedding": _run_embedding,
+    "lut.rms_norm": _run_rms_norm,
+    "lut.add": _run_add,
+    "lut.rescale": _run_rescale,
+    "lut.swiglu": _run_swiglu,
+    "lut.last_token": _run_last_token,
+    "lut.argmax": _run_argmax,
+    "lut.rope": _run_rope,
+    "lut.append": _run_append,
+    "lut.attention": _run_attention,
 }
