@@ -12,17 +12,32 @@ import torch
 
 from lutllm.errors import InputError
 
+_FULL = "full_attention"
+
 
 class WholeModel(torch.nn.Module):
-    """(token ids [1, T], positions [1, T], additive mask [1, 1, T, T]) -> logits [1, T, vocabulary]."""
+    """(token ids [1, T], positions [1, T], additive mask [1, 1, T, T]) -> logits [1, T, vocabulary].
+
+    A model whose layers see a window of tokens takes that mask as a fourth input, so that its layers show in the IR.
+    """
 
     def __init__(self, causal_lm: Any) -> None:
         super().__init__()
         self.model = causal_lm.model
         self.lm_head = causal_lm.lm_head
+        self._kinds = set(getattr(causal_lm.config, "layer_types", None) or ())
 
-    def forward(self, input_ids: torch.Tensor, position_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        output = self.model(input_ids=input_ids, position_ids=position_ids, attention_mask=mask, use_cache=False)
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        position_ids: torch.Tensor,
+        mask: torch.Tensor,
+        window_mask: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        seen: Any = mask if window_mask is None else window_mask
+        if window_mask is not None and self._kinds:
+            seen = {kind: mask if kind == _FULL else window_mask for kind in self._kinds}
+        output = self.model(input_ids=input_ids, position_ids=position_ids, attention_mask=seen, use_cache=False)
         return self.lm_head(output.last_hidden_state)
 
 
@@ -53,7 +68,14 @@ def whole_model(causal_lm: Any, tokens: int = 16) -> tuple[WholeModel, tuple[tor
     """The model with example inputs of `tokens` tokens."""
     ids = torch.zeros(1, tokens, dtype=torch.long)
     positions = torch.arange(tokens)[None]
-    return WholeModel(causal_lm).eval(), (ids, positions, causal_mask(tokens, causal_lm.dtype))
+    masks = (causal_mask(tokens, causal_lm.dtype),) * (2 if _has_window(causal_lm.config) else 1)
+    return WholeModel(causal_lm).eval(), (ids, positions, *masks)
+
+
+def _has_window(config: Any) -> bool:
+    """Whether some layers attend to the last tokens only."""
+    kinds = getattr(config, "layer_types", None)
+    return any(kind != _FULL for kind in kinds) if kinds else bool(getattr(config, "sliding_window", None))
 
 
 def decoder_layer(causal_lm: Any, index: int, tokens: int = 16) -> tuple[DecoderLayer, tuple[torch.Tensor, ...]]:
