@@ -213,7 +213,11 @@ def save_linears(directory: Path | str, linears: Mapping[str, QuantizedLinear], 
 
     Linears that name the same input must hold the same exponents and codebook. `extra` goes into the JSON.
     """
-    directory = Path(directory)
+    return save_parameters(directory, linears, linears_tensors(linears), **extra)
+
+
+def linears_tensors(linears: Mapping[str, QuantizedLinear]) -> dict[str, np.ndarray]:
+    """All arrays of checked linears by symbol; inputs they share must be equal."""
     tensors: dict[str, np.ndarray] = {}
     for linear in linears.values():
         for name, array in check_linear(linear).tensors().items():
@@ -223,6 +227,14 @@ def save_linears(directory: Path | str, linears: Mapping[str, QuantizedLinear], 
                     f"got another from '{linear.name}'; give inputs that differ different names"
                 )
             tensors[name] = array
+    return tensors
+
+
+def save_parameters(
+    directory: Path | str, linears: Mapping[str, QuantizedLinear], tensors: Mapping[str, np.ndarray], **extra: object
+) -> str:
+    """Write `tensors` as a store, and its sidecar with `linears` described and `extra`; the hash of the store."""
+    directory = Path(directory)
     digest = save(directory / PARAMETERS, tensors)
     described = {name: describe(linear) for name, linear in linears.items()}
     write_json(directory / SIDECAR, {"format": FORMAT, "sha256": digest, **extra, "linears": described})
@@ -231,6 +243,12 @@ def save_linears(directory: Path | str, linears: Mapping[str, QuantizedLinear], 
 
 def load_linears(directory: Path | str) -> dict[str, QuantizedLinear]:
     """What `save_linears` wrote, in the same order, after checking the hash and every array."""
+    sidecar, store = load_parameters(directory)
+    return {name: linear_from(name, entry, store) for name, entry in sidecar["linears"].items()}
+
+
+def load_parameters(directory: Path | str) -> tuple[dict, Store]:
+    """A sidecar and its store, the hash checked."""
     directory = Path(directory)
     sidecar = read_json(directory / SIDECAR)
     if sidecar.get("format") != FORMAT or not isinstance(sidecar.get("linears"), dict):
@@ -241,8 +259,7 @@ def load_linears(directory: Path | str) -> dict[str, QuantizedLinear]:
             f"'{directory / PARAMETERS}': expected SHA-256 {sidecar.get('sha256')}, got {digest}; "
             f"the file was changed or is not of the same run as {SIDECAR}: quantize again"
         )
-    store = load(directory / PARAMETERS)
-    return {name: linear_from(name, entry, store) for name, entry in sidecar["linears"].items()}
+    return sidecar, load(directory / PARAMETERS)
 
 
 def save_linear(path: Path | str, linear: QuantizedLinear) -> str:

@@ -13,6 +13,8 @@ from typing import Any
 from lutllm.errors import InputError, MissingDependencyError
 
 ARCHITECTURES = {"llama": ("LlamaConfig", "LlamaForCausalLM"), "qwen3": ("Qwen3Config", "Qwen3ForCausalLM")}
+QUANTIZATION = "quantization_config"  # the key transformers looks for
+QUANTIZATION_METHOD = "lutllm"
 _QUIET = {
     "HF_HUB_OFFLINE": "1",  # never the network: a model is a path or a built-in name
     "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
@@ -63,7 +65,13 @@ def make_config(values: dict[str, Any], source: str) -> Any:
         raise InputError(
             f"{source}: expected a model_type of {supported()}, got {kind!r}; convert or choose another model"
         )
-    if values.get("quantization_config"):
+    quantization = values.get(QUANTIZATION)
+    if isinstance(quantization, dict) and quantization.get("quant_method") == QUANTIZATION_METHOD:
+        raise InputError(
+            f"{source}: expected a float model, got one that lutllm has quantized; "
+            f"give the model it was made from ({_source_of(quantization)}), or run `lutllm eval` or `lutllm run` on it"
+        )
+    if quantization:
         raise InputError(
             f"{source}: expected float weights, got a quantization_config; use the original, unquantized checkpoint"
         )
@@ -80,6 +88,11 @@ def make_config(values: dict[str, Any], source: str) -> Any:
             f"{source}: expected a usable {kind} configuration, got {one_line(error)}; fix config.json"
         ) from None
     return config
+
+
+def _source_of(quantization: dict[str, Any]) -> str:
+    model = quantization.get("model")
+    return str(model.get("source")) if isinstance(model, dict) else "unknown"
 
 
 def empty_module(config: Any, source: str, dtype: Any = None) -> Any:
