@@ -1,0 +1,215 @@
+"""A whole model: what `models.load` names and a recipe in, a directory as `lutllm.pretrained` reads it out.
+
+    structure (refuses what cannot be raised) -> linears, layer by layer -> LM head -> decoder parameters -> directory
+
+A run that was killed goes on where it was; another model, text, recipe or seed is refused. The same input gives the
+same bytes.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lutllm import store
+from lutllm.decoder import Decoder
+from lutllm.errors import InputError
+from lutllm.models.text import Text, text_file, windows
+from lutllm.pretrained import CONFIG, GENERATION, QuantizedModel, from_pretrained, save_pretrained
+from lutllm.progress import note
+from lutllm.quantize import driver
+from lutllm.quantize.recipe import Assignment, Recipe, check_shared_inputs, quantizer_of
+from lutllm.quantize.resume import RunDirectory
+from lutllm.scheme import QuantizedLinear
+
+if TYPE_CHECKING:
+    from lutllm.models import LoadedModel
+
+VERSION = 1  # of the decoder's integers: raised whenever the same input would give others
+CALIBRATION_TOKENS = 32768
+PEAK_TOKENS = 8192  # the decoder's exponents come from this many of the calibration tokens
+SIMULATED_PARAMETERS = 1 << 30  # peaks of larger models are those of the float model, to spare the memory
+
+
+@dataclass
+class Summary:
+    """What a run made and took; `seconds` and `peak_memory_mb` are this process's."""
+
+    model: QuantizedModel
+    directory: Path
+    seconds: float
+    peak_memory_mb: int
+
+    def to_dict(self) -> dict[str, Any]:
+        bits = {f"bits_{name}": value for name, value in self.model.bits.items()}
+        cost = {"seconds": round(self.seconds, 1), "peak_memory_mb": self.peak_memory_mb}
+        return {"directory": str(self.directory), "linears": len(self.model.decoder.linears), **bits, **cost}
+
+    def __str__(self) -> str:
+        bits = self.model.bits
+        return (
+            f"{len(self.model.decoder.linears)} linears, {bits['effective']:.3f} effective bits per weight "
+            f"({bits['code']:.2f} of them codes), embedding {bits['embedding']:.2f}; "
+            f"{self.seconds:.0f} s, at most {self.peak_memory_mb} MB\n"
+            f"written to {self.directory}: `lutllm eval {self.directory}` measures its perplexity"
+        )
+
+
+def quantize_model(
+    model: "LoadedModel",
+    directory: Path | str,
+    recipe: Recipe,
+    *,
+    source: str | None = None,
+    text: Text | Path | str | None = None,
+    tokens: int = CALIBRATION_TOKENS,
+    window: int = 512,
+    seed: int = 0,
+    progress: bool = True,
+    listener: Callable[[dict], None] | None = None,
+) -> Summary:
+    """Quantize every linear of `model` as `recipe` says, then everything else, and write `directory`.
+
+    `source` is what `models.load` was given, for `lutllm eval`. `text`: calibration text (default: `default_corpus`),
+    of which `tokens` are used. `listener`: see `quantize.quantize`.
+    """
+    start = time.monotonic()
+    directory = Path(directory)
+    _refuse_foreign(directory)
+    note("structure: every op of the model", quiet=not progress)
+    decoder = structure_of(model)
+    assignments = recipe.assign(decoder.linears)
+    check_shared_inputs(assignments, _readers(decoder))
+    run = _Run(model, decoder, assignments, _text(text), tokens, window, seed, progress, listener)
+    run_directory = RunDirectory(directory, run.identity)
+    with run_directory.opened():
+        if not (directory / CONFIG).exists():
+            about = {"model": _about(model, source), "calibration": run.calibration}
+            save_pretrained(run.quantized(directory / "parts", about), directory)
+        shutil.rmtree(directory / "parts", ignore_errors=True)
+        found = from_pretrained(directory)
+    return Summary(found, directory, time.monotonic() - start, driver.peak_memory_mb())
+
+
+def structure_of(model: "LoadedModel") -> Decoder:
+    """The decoder that `model` computes; an error that names what is none, before any long work."""
+    from lutllm.importer import import_module
+    from lutllm.lowering.raise_decoder import raise_decoder
+    from lutllm.models.wrappers import whole_model
+
+    imported = import_module(*whole_model(model.module))
+    return raise_decoder(imported.module, imported.parameters)
+
+
+@dataclass
+class _Run:
+    model: "LoadedModel"
+    decoder: Decoder
+    assignments: Mapping[str, Assignment]
+    text: Text
+    tokens: int
+    window: int
+    seed: int
+    progress: bool
+    listener: Callable[[dict], None] | None
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        return {
+            "version": [driver.VERSION, VERSION],
+            "model": self.model.fingerprint,
+            "text": self.text.sha256,
+            "tokens": [self.tokens, self.window],
+            "seed": self.seed,
+            "recipe": {n: {"quantizer": a.quantizer, **a.scheme.to_dict()} for n, a in self.assignments.items()},
+        }
+
+    @property
+    def calibration(self) -> dict[str, Any]:
+        return {**self.text.info, "tokens": self.tokens, "window": self.window, "seed": self.seed}
+
+    def quantized(self, parts: Path, about: dict[str, Any]) -> QuantizedModel:
+        from lutllm.quantize.decoder_parameters import quantize_decoder
+
+        linears = self._linears(parts)
+        note("decoder: norms, embedding, attention, residual stream", quiet=not self.progress)
+        positions = int(self.model.config.max_position_embeddings)
+        module = self._simulated(linears)
+        decoder = quantize_decoder(module, self.decoder, linears, self._peak_windows(), positions)
+        return QuantizedModel(decoder, self.model.tokenizer, _config(self.model), _generation(self.model), about)
+
+    def _linears(self, parts: Path) -> dict[str, QuantizedLinear]:
+        """The decoder layers are one run and the head another, since only layers can be walked one by one."""
+        found: dict[str, QuantizedLinear] = {}
+        schemes = {name: a.scheme for name, a in self.assignments.items()}
+        for part, names in (("layers", self.decoder.linears[:-1]), ("head", self.decoder.linears[-1:])):
+            result = driver.quantize(
+                self.model,
+                layers=names,
+                scheme=schemes,
+                text=self.text,
+                tokens=self.tokens,
+                seed=self.seed,
+                out_dir=parts / part,
+                progress=self.progress,
+                quantizer=quantizer_of({name: self.assignments[name] for name in names}),
+                window=self.window,
+                listener=self.listener,
+            )
+            found |= result.linears
+        return found
+
+    def _simulated(self, linears: Mapping[str, QuantizedLinear]) -> Any:
+        from lutllm.quantize.simulated import simulated
+
+        size = sum(2 * linear.pairs * linear.outputs for linear in linears.values())
+        return self.model.module if size > SIMULATED_PARAMETERS else simulated(self.model.module, linears)
+
+    def _peak_windows(self) -> np.ndarray:
+        count = -(-min(self.tokens, PEAK_TOKENS) // self.window)
+        try:
+            return windows(self.model.tokenizer, self.text.split()[0], self.window, count, self.seed)
+        except InputError:  # a text too short to hold documents apart
+            return windows(self.model.tokenizer, self.text, self.window, count, self.seed)
+
+
+def _refuse_foreign(directory: Path) -> None:
+    """Never write over a directory that no run of ours has made."""
+    if (directory / CONFIG).exists() and not (directory / "run.json").exists():
+        raise InputError(f"'{directory}': expected a new directory or one of an earlier run, got a model; give another")
+
+
+def _text(text: Text | Path | str | None) -> Text:
+    if text is None:
+        from lutllm.models.corpus import default_corpus
+
+        return default_corpus()
+    return text if isinstance(text, Text) else text_file(text)
+
+
+def _readers(decoder: Decoder) -> list[Sequence[str]]:
+    """Linears that read one tensor."""
+    found: list[Sequence[str]] = []
+    for layer in decoder.layers:
+        a = layer.attention
+        found += [(a.query, a.key, a.value), (layer.gate, layer.up)]
+    return found
+
+
+def _about(model: "LoadedModel", source: str | None) -> dict[str, Any]:
+    return {"name": model.name, "source": source or model.name, "fingerprint": model.fingerprint, **model.origin}
+
+
+def _config(model: "LoadedModel") -> dict[str, Any]:
+    values = json.loads(model.config.to_json_string(use_diff=False))
+    return {key: value for key, value in values.items() if key != "_name_or_path"}
+
+
+def _generation(model: "LoadedModel") -> dict[str, Any] | None:
+    path = model.files[0].parent / GENERATION if model.files else None
+    return store.read_json(path) if path and path.is_file() else None
