@@ -94,18 +94,18 @@ func.func @append(%cache: tensor<16x4xi8, #k>, %new: tensor<?x4xi8, #k>, %positi
         matrix(self.y, "y", "MxK", "i8/i16")
         wanted = self.cache.type
         expect(wanted == self.y.type, f"y to have the type of cache, {wanted}", self.y.type, "change the type")
-        same("channels of new", cache.trailing[0], new.trailing[0])
-        same("bits of new", cache.bits, new.bits)
-        same("exponents of new", f"@{cache.exponent}", f"@{new.exponent}")
+        same("channels of new", cache.trailing[0], new.trailing[0], "change the type")
+        same("bits of new", cache.bits, new.bits, "change the type")
+        same("exponents of new", f"@{cache.exponent}", f"@{new.exponent}", "change the type")
         _fits_rows(new, cache.leading[0], "rows of cache")
 
 
 class AttentionOp(LutOp, name="attention", traits=[ext.Pure]):
     """Causal grouped-query attention: query head h of C channels reads head h * kv_heads / heads of keys and values.
 
-    The multiplier of a head and `shift` bring a difference of scores to 16 fraction bits in log2. For this the exponents
-    of query and keys must add up to one number over the channels of a head; the store check and the interpreter see to
-    it. exp2_negative and reciprocal are in docs/numerics.md.
+    The multiplier of a head and `shift` bring a difference of scores to 16 fraction bits in log2. For this the
+    exponents of query and keys must add up to one number over the channels of a head; the store check and the
+    interpreter see to it. exp2_negative and reciprocal are in docs/numerics.md.
     """
 
     query: ext.Operand[ir.RankedTensorType]
@@ -147,7 +147,7 @@ func.func @attention(%query: tensor<?x8xi16, #q>, %keys: tensor<16x4xi8, #k>, %v
         matrix(self.position, "position", "1", encoded=False)
         same_matrix(query, y)
         same_matrix(keys, values)
-        same("exponent of y", self.exponents.value, y.exponent)
+        same("exponent of y", f"@{self.exponents.value}", f"@{y.exponent}", "change either")
         integer(self.shift, "shift", 0, MAX_SHIFT)
         channels = self._check_heads(query, keys)
         rows = keys.leading[0] or 0
@@ -162,7 +162,8 @@ func.func @attention(%query: tensor<?x8xi16, #q>, %keys: tensor<16x4xi8, #k>, %v
         kv_heads = integer(self.kv_heads, "kv_heads", 1, MAX_SIZE)
         divides("kv_heads", kv_heads, heads, "heads")
         channels = divides("heads", heads, query.trailing[0], "the channels of query")
-        same("channels of keys (kv_heads heads as wide as those of query)", kv_heads * channels, keys.trailing[0])
+        wanted = kv_heads * channels
+        same("channels of keys, in heads as wide as those of query,", wanted, keys.trailing[0], "change the type")
         expect(channels % 2 == 0, "an even number of channels in a head", channels, "change heads")
         return channels
 

@@ -135,7 +135,7 @@ func.func @rescale(%x: tensor<?x8xi32, #n>) -> tensor<?x8xi16, #x> {
     def check(self) -> None:
         x, y = _single(self.x, "x"), per_pair(self.y, "y", "i8/i16")
         same_matrix(x, y)
-        same("exponent of y", self.exponents.value, y.exponent)
+        same("exponent of y", f"@{self.exponents.value}", f"@{y.exponent}", "change either")
 
     def parameters(self) -> list[Parameter]:
         p = pairs(_single(self.x, "x").trailing[0])
@@ -171,7 +171,7 @@ func.func @swiglu(%gate: tensor<?x8xi32, #n>, %up: tensor<?x8xi32, #n>) -> tenso
         y = per_pair(self.y, "y", "i16")
         same_matrix(gate, up)
         same_matrix(gate, y)
-        same("exponent of y", self.exponents.value, y.exponent)
+        same("exponent of y", f"@{self.exponents.value}", f"@{y.exponent}", "change either")
         _check_rescale(gate, int(gate.exponent) + SIGMOID_FRACTION, "the sigmoid")
         width = gate.bits + up.bits
         expect(width <= 62, "gate and up of at most 62 bits together", width, "give them fewer bits")
@@ -197,9 +197,9 @@ func.func @last(%x: tensor<?x8xi32, #r>) -> tensor<1x8xi32, #r> {
 
     def check(self) -> None:
         x, y = _single(self.x, "x"), _single(self.y, "y", "1xK")
-        same("channels of y", x.trailing[0], y.trailing[0])
-        same("bits of y", x.bits, y.bits)
-        same("exponent of y", x.exponent, y.exponent)
+        same("channels of y", x.trailing[0], y.trailing[0], "change the type")
+        same("bits of y", x.bits, y.bits, "change the type")
+        same("exponent of y", x.exponent, y.exponent, "change the type")
 
 
 class ArgmaxOp(LutOp, name="argmax", traits=[ext.Pure]):

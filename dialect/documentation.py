@@ -8,13 +8,15 @@ from lutllm.dialect.attributes import fixed, scheme_attr
 from lutllm.scheme import Scheme
 
 INTRODUCTION = """
-Linear layers as table lookups. Every tensor holds integers with a declared meaning, every op has one integer
-definition, and every level below - simulators, hardware - must give the same integers.
+A decoder-only language model in integers, its linear layers as table lookups. Every tensor holds integers with a
+declared meaning, every op has one integer definition, and every level below - CPU, simulators, hardware - must give
+the same integers.
 
 A linear layer is: find the nearest centroid of each pair of activations (`lut.centroid_search`), get the row of
 partial products of that centroid with the pair's weight centroids (a row source), select one entry of the row for
 each output by its weight code (`lut.table_lookup`), add up along the pairs (`lut.prefix_sum`), bring the sum to the
-output's scale (`lut.requantize`). `lut.linear` is the whole before it is split up.
+output's scale (`lut.requantize`). `lut.linear` is the whole before it is split up. Between the linears are the decoder
+ops; docs/numerics.md has the functions they use and measured errors.
 
 The dialect is defined in Python over MLIR's IRDL; its text is MLIR's generic form. `lutllm.dialect.context()` makes a
 context with it, `register_dialects(ctx)` loads it into any other; for every op there is a builder of the same name
@@ -24,10 +26,13 @@ context with it, `register_dialects(ctx)` loads it into any other; for every op 
 NUMBERS = """
 * Leading dimensions of a tensor, written `...`, are tokens: one or more, static or dynamic. K channels are P = K / 2
   pairs (an odd K is an error). N outputs lie in B = ceil(N / G) blocks, the last of which may be short.
+* Decoder ops have one leading dimension, T tokens. A KV cache has M rows, one for each position.
 * A value is `integer * 2**exponent`. Inputs of a linear have one exponent for each pair, outputs a single one.
 * `round_shift(v, s) = v if s == 0 else (v + (1 << (s - 1))) >> s`: halves go up. There is no other rounding.
-* `clamp(v, bits)` saturates to signed `bits`. Only `lut.quantize` and `lut.requantize` saturate. Everywhere else a
-  value that does not fit its width is an error, never wrapped and never clipped.
+* `rescale(v, s)` multiplies by 2**s: `v << s` for s >= 0, else `round_shift(v, -s)`. |s| <= 62, and what does not fit
+  63 bits is an error.
+* `clamp(v, bits)` saturates to signed `bits`. Only where a definition says so: everywhere else a value that does not
+  fit its width is an error, never wrapped and never clipped.
 * `a . w` is the integer dot product of two pairs.
 * All integer attributes are i64.
 """
@@ -55,6 +60,13 @@ over two. It exists in the IR because lookup and sum are different hardware; exe
 
 **The scheme is an attribute on each op, not on the module.** Layers have different schemes. An op can be verified and
 lowered alone; that two ops agree is checked where one makes the other's operand.
+
+**Attention is one op.** Scores are never in the IR: they are tokens times context, and an executor streams them. The KV
+cache is a value that goes in and comes out: functions stay pure, and memory is decided below.
+
+**Non-linear functions are tables with one refinement.** A Newton step or a linear interpolation on a table of a few
+hundred entries is a multiplier or two in hardware, and a handful of instructions on a CPU; its error is below that of
+the widths around it.
 
 **One exponent for each pair.** Single scales per layer make real models useless: a few channels carry values a
 thousand times the median. A shift for each pair costs almost nothing in hardware.
@@ -99,18 +111,31 @@ PARAMETERS = {
     "multiplier": "of the requantizer, 1..32767",
     "bias": "in units of the accumulator",
     "tables": "only for `stored_table`; int32 when table_bits > 8",
+    "rows": "of the embedding, V tokens",
+    "gain": "of a norm, for the C channels of a group; |gain| < 2**23",
+    "cosines": "of RoPE, 14 fraction bits, for the C / 2 frequencies of a head; sines likewise",
+    "query.exponents": "of an attention's query; `key.exponents` and `value.exponents` likewise",
 }
 
 EXAMPLE_SCHEMES = {
     "vq": Scheme(c_a=16, G=4, R=2),
     "exact": Scheme(kind="exact", c_a=0, S=0, G=4, R=2),
 }
+EXAMPLE_ENCODINGS: dict[str, tuple[int, int | str]] = {
+    "x": (16, "q.input.exponents"),
+    "y": (24, -6),
+    "r": (26, -16),
+    "n": (28, -20),
+    "q": (16, "a.query.exponents"),
+    "k": (8, "a.key.exponents"),
+    "v": (8, "a.value.exponents"),
+}
 
 
 def example_aliases() -> str:
     """The attribute aliases that the ops' examples use. A context must be current."""
     lines = [f"#{name} = {_short(scheme_attr(scheme))}" for name, scheme in EXAMPLE_SCHEMES.items()]
-    lines += [f"#x = {_short(fixed(16, 'q.input.exponents'))}", f"#y = {_short(fixed(24, -6))}"]
+    lines += [f"#{name} = {_short(fixed(*meaning))}" for name, meaning in EXAMPLE_ENCODINGS.items()]
     return "\n".join(lines)
 
 

@@ -44,7 +44,7 @@ def tensor(value: ir.Value, name: str, form: str, element: str, *, encoded: bool
 
 
 def matrix(value: ir.Value, name: str, form: str, elements: str = "i32", *, encoded: bool = True) -> Tensor:
-    """Check a value to be tensor<`form`x`elements`>, of exactly the dimensions of the form, where only T may be dynamic.
+    """Check a value to be tensor<`form`x`elements`>, of exactly these dimensions, where only T may be dynamic.
 
     `elements` are the element types allowed, with / between. Trailing dimensions are all but the first.
     """
@@ -80,13 +80,13 @@ def same_tokens(first: Tensor, second: Tensor) -> None:
     )
 
 
-def same(what: str, wanted: object, got: object) -> None:
-    expect(wanted == got, f"{what} = {wanted}", got, "change the type or the scheme")
+def same(what: str, wanted: object, got: object, do: str = "change the type or the scheme") -> None:
+    expect(wanted == got, f"{what} = {wanted}", got, do)
 
 
 def same_matrix(first: Tensor, second: Tensor) -> None:
     same_tokens(first, second)
-    same(f"channels of {second.name}", first.trailing[0], second.trailing[0])
+    same(f"channels of {second.name}", first.trailing[0], second.trailing[0], "change the type")
 
 
 def divides(what: str, parts: int, whole: int, of: str) -> int:

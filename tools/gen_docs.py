@@ -18,11 +18,13 @@ from lutllm.scheme import _RANGES as SCHEME_RANGES
 
 README = Path(lutllm.dialect.__file__).with_name("README.md")
 ACCELERATOR = ("engine", "region", "round")
+DECODER = ("lutllm.dialect.decoder_ops", "lutllm.dialect.attention_ops")
 
 
 def readme() -> str:
     """The whole text."""
-    tensor_ops = [op for op in Lut.operations if op._op_name not in ACCELERATOR]
+    tensor_ops = [op for op in Lut.operations if op.__module__ not in DECODER and op._op_name not in ACCELERATOR]
+    decoder_ops = [op for module in DECODER for op in Lut.operations if op.__module__ == module]
     accelerator_ops = [op for op in Lut.operations if op._op_name in ACCELERATOR]
     with lutllm.dialect.context():
         aliases = documentation.example_aliases()
@@ -43,6 +45,8 @@ def readme() -> str:
         "The examples use these aliases:",
         _block(aliases, "mlir"),
         *(part for op in tensor_ops for part in _op(op)),
+        "## Decoder ops",
+        *(part for op in decoder_ops for part in _op(op)),
         "## The accelerator form",
         "At module level, made by the lowering; not pure.",
         *(part for op in accelerator_ops for part in _op(op)),
@@ -105,11 +109,15 @@ def _parameter_table() -> str:
         "NAME.multiplier": parameters.per_output(n),  # type: ignore[arg-type]
         "NAME.bias": parameters.per_output(n),  # type: ignore[arg-type]
         "NAME.tables": parameters.tables(scheme, p, b),  # type: ignore[arg-type]
+        "NAME.rows": parameters.embedding_rows("V", "K"),  # type: ignore[arg-type]
+        "NAME.gain": parameters.per_output("C"),  # type: ignore[arg-type]
+        "NAME.query.exponents": parameters.exponents(p),  # type: ignore[arg-type]
+        "rope.cosines": parameters.rotations("positions", "C/2"),  # type: ignore[arg-type]
     }
     rows = []
     for name, (shape, dtype) in specs.items():
         sizes = "x".join(map(str, shape))
-        note = documentation.PARAMETERS[name.split(".")[1]]
+        note = documentation.PARAMETERS[name.split(".", 1)[1]]
         rows.append((f"`{name}`", note, dtype, f"`tensor<{sizes}x{parameters.ELEMENT_TYPES[dtype]}>`"))
     return _table(("entry", "what", "in the store", "in the IR"), rows)
 

@@ -11,11 +11,12 @@ from lutllm.scheme import Scheme
 VQ = Scheme(c_a=300, S=2, G=4, R=3, out_bits=20)
 
 
-def test_a_module_made_by_builders_verifies_and_round_trips(layers: ir.Module) -> None:
-    assert dialect.verify(layers)
-    again = ir.Module.parse(str(layers), layers.context)
-    assert str(again) == str(layers)
-    used = {type(op) for op in dialect.lut_ops(layers)}
+def test_modules_made_by_builders_verify_and_round_trip(layers: ir.Module, decoder: ir.Module) -> None:
+    for module in (layers, decoder):
+        assert dialect.verify(module)
+        again = ir.Module.parse(str(module), module.context)
+        assert str(again) == str(module)
+    used = {type(op) for module in (layers, decoder) for op in dialect.lut_ops(module)}
     accelerator = {dialect.EngineOp, dialect.RegionOp, dialect.RoundOp}
     assert used == set(dialect.Lut.operations) - accelerator
 

@@ -22,6 +22,15 @@ GLOBALS = {
     "q.multiplier": "6xi32",
     "q.bias": "6xi32",
     "q.tables": "4x2x2x1x16x16xi8",
+    "e.rows": "32x8xi8",
+    "e.multiplier": "32xi32",
+    "n.gain": "8xi32",
+    "rope.cosines": "16x2xi16",
+    "rope.sines": "16x2xi16",
+    "a.query.exponents": "4xi8",
+    "a.key.exponents": "2xi8",
+    "a.value.exponents": "2xi8",
+    "a.multiplier": "4xi32",
 }
 DECLARED = "\n".join(
     f"ml_program.global private @{name}(#ml_program.extern : tensor<{type_}>) : tensor<{type_}>"
@@ -52,6 +61,7 @@ REPLACEMENTS = [
     *("[]", "[3, @q.w]", "{}", "{w = 3}", "#vq", "#exact", "#x", "#lut.scheme<{}>", "#lut.scheme<3>"),
     *("#lut.fixed<1, 2>", "i1", "i16", "i32", "f32", "index", "none", "tensor<*xi32>", "tensor<i32>"),
     *("tensor<0x0xi32>", "tensor<?x?xi32>", "tensor<?x8xi16, #x>", "tensor<?x8xi16, #vq>", "tensor<?x8xi16, 3>"),
+    *("tensor<1xi32>", "tensor<3x8xi8, #k>", "tensor<0x8xi32, #r>", "tensor<?x8xi32, #q>", "#k", "#lut.fixed<32, -96>"),
     *("tensor<?x6xi32, #y>", "tensor<4611686018427387904x2xi32>", "memref<4x2xi32>", "vector<4xi32>", "tuple<>"),
     *("()", "(", ")", "{", "}", "<", ">", "x", "%0", "%1", "^bb0"),
     # The bindings cannot hand a location out as an attribute; reading one the wrong way stops the process.
@@ -86,10 +96,10 @@ def mutated(draw: st.DrawFn) -> str:
 @given(mutated())
 @example("")
 @example("module attributes {lut.store = loc(unknown), sym_name = loc(unknown)} {}")
-@example(ALIASES.replace("v = 2", "v = loc(unknown)") + "\n" + EXAMPLES[2])
-@example(EXAMPLES[-3].replace("w = 64", "w = loc(unknown)"))
-@example(EXAMPLES[-3].replace('["built_row"]', "[loc(unknown)]"))
-@example(EXAMPLES[-1].replace("[@q.w]", "[loc(unknown)]"))
+@example(ALIASES.replace("v = 2", "v = loc(unknown)") + "\n" + dialect.CentroidSearchOp.EXAMPLE)
+@example(dialect.EngineOp.EXAMPLE.replace("w = 64", "w = loc(unknown)"))
+@example(dialect.EngineOp.EXAMPLE.replace('["built_row"]', "[loc(unknown)]"))
+@example(dialect.RoundOp.EXAMPLE.replace("[@q.w]", "[loc(unknown)]"))
 @example('"lut.prefix_sum"() : () -> ()')
 @example('%0 = "lut.prefix_sum"(%0) : (tensor<?x6xi32>) -> tensor<?x6xi32>')
 @example('"lut.region"() {sym_name = 3} : () -> ()')
