@@ -4,6 +4,8 @@ Result types are inferred. Sizes that operands do not show (outputs, blocks) com
 declares, or from a keyword. A context, a location and an insertion point must be current, as for any MLIR builder.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from lutllm.bindings import ir
@@ -16,24 +18,21 @@ from lutllm.scheme import Scheme
 
 def declare(module: ir.Module, name: str, shape: tuple[int, ...], dtype: str | np.dtype | type) -> ir.OpView:
     """Declare a global whose data lies in the store; a second declaration must equal the first. Returns the global."""
-    element = parameters.ELEMENT_TYPES.get(np.dtype(dtype).name)
-    if element is None:
-        raise IRError(f"@{name}: expected dtype {', '.join(parameters.ELEMENT_TYPES)}, got {dtype}; convert the array")
-    with module.context, ir.Location.name(name):
-        type_ = ir.Type.parse(f"tensor<{'x'.join(map(str, shape))}x{element}>")
-        known = _find(module.operation, name)
-        if known is not None:
-            if known.operation.name != "ml_program.global" or known.attributes["type"].value != type_:
-                raise IRError(f"@{name}: expected {type_} as declared now, got {known}; use another name")
-            return known
-        attributes = {
-            "sym_name": ir.StringAttr.get(name),
-            "sym_visibility": ir.StringAttr.get("private"),
-            "type": ir.TypeAttr.get(type_),
-            "value": ir.Attribute.parse(f"#ml_program.extern : {type_}"),
-        }
+    type_ = _global_type(module, name, shape, dtype)
+    known = _find(module.operation, name)
+    if known is None:
         with _after_globals(module.body):
-            return ir.Operation.create("ml_program.global", attributes=attributes).opview
+            return _global(name, type_)
+    if known.operation.name != "ml_program.global" or known.attributes["type"].value != type_:
+        raise IRError(f"@{name}: expected {type_} as declared now, got {known}; use another name")
+    return known
+
+
+def declare_all(module: ir.Module, symbols: Mapping[str, tuple[tuple[int, ...], str]]) -> None:
+    """Declare symbol -> (shape, dtype) in a module that has none of them; `declare` searches all globals each time."""
+    with _after_globals(module.body):
+        for name, (shape, dtype) in symbols.items():
+            _global(name, _global_type(module, name, shape, dtype))
 
 
 def quantize(x: ir.Value, *, exponents: str, bits: int = 16) -> ir.Value:
@@ -177,6 +176,25 @@ def _size(name: str, dimension: int, given: int | None, keyword: str) -> int:
     if found is None or "type" not in found.attributes:
         raise IRError(f"@{name}: expected a global that shows its size, got none; declare it first or give {keyword}=")
     return ir.RankedTensorType(found.attributes["type"].value).shape[dimension]
+
+
+def _global_type(module: ir.Module, name: str, shape: tuple[int, ...], dtype: str | np.dtype | type) -> ir.Type:
+    element = parameters.ELEMENT_TYPES.get(np.dtype(dtype).name)
+    if element is None:
+        raise IRError(f"@{name}: expected dtype {', '.join(parameters.ELEMENT_TYPES)}, got {dtype}; convert the array")
+    return ir.Type.parse(f"tensor<{'x'.join(map(str, shape))}x{element}>", module.context)
+
+
+def _global(name: str, type_: ir.Type) -> ir.OpView:
+    """A global at the current insertion point."""
+    with type_.context, ir.Location.name(name):
+        attributes = {
+            "sym_name": ir.StringAttr.get(name),
+            "sym_visibility": ir.StringAttr.get("private"),
+            "type": ir.TypeAttr.get(type_),
+            "value": ir.Attribute.parse(f"#ml_program.extern : {type_}"),
+        }
+        return ir.Operation.create("ml_program.global", attributes=attributes).opview
 
 
 def _after_globals(block: ir.Block) -> ir.InsertionPoint:

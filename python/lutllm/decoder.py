@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
+from lutllm.errors import InputError
 from lutllm.scheme import QuantizedLinear
 
 RESIDUAL_BITS = 26  # of the residual stream: squares of a row of 2**11 channels still sum up in 63 bits
@@ -192,3 +193,13 @@ class QuantizedDecoder:
             for part in parts.values():
                 found |= part.tensors()
         return found
+
+
+def rope_tables(decoder: Decoder, positions: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cosines and sines int16 [positions, head_dim / 2] in units of 2**-14, halves rounded up."""
+    angles = np.outer(np.arange(positions), np.array(decoder.inverse_frequencies))
+    scaled = (np.floor(f(angles) * decoder.rope_scale * 2**14 + 0.5) for f in (np.cos, np.sin))
+    cosines, sines = scaled
+    if np.abs(cosines).max() > 32767 or np.abs(sines).max() > 32767:
+        raise InputError(f"RoPE: expected cosines and sines below 2, got a scale of {decoder.rope_scale}")
+    return cosines.astype(np.int16), sines.astype(np.int16)

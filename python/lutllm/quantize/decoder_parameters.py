@@ -24,6 +24,7 @@ from lutllm.decoder import (
     QuantizedDecoder,
     QuantizedEmbedding,
     QuantizedNorm,
+    rope_tables,
 )
 from lutllm.errors import InputError
 from lutllm.quantize.protocol import require_finite
@@ -239,13 +240,3 @@ def _pair_exponents(peak: np.ndarray, bits: int) -> np.ndarray:
     pairs = peak.reshape(len(peak), -1, 2).max(axis=2).astype(np.float64)
     floor = np.maximum(pairs.max(axis=1, keepdims=True), 2.0**-60) * 2.0**-PAIR_SPAN
     return np.ceil(np.log2(np.maximum(pairs, floor) / ((1 << (bits - 1)) - 1))).astype(np.int64)
-
-
-def rope_tables(decoder: Decoder, positions: int) -> tuple[np.ndarray, np.ndarray]:
-    """Cosines and sines int16 [positions, head_dim / 2] in units of 2**-14, halves rounded up."""
-    angles = np.outer(np.arange(positions), np.array(decoder.inverse_frequencies))
-    scaled = (np.floor(f(angles) * decoder.rope_scale * 2**14 + 0.5) for f in (np.cos, np.sin))
-    cosines, sines = scaled
-    if np.abs(cosines).max() > 32767 or np.abs(sines).max() > 32767:
-        raise InputError(f"RoPE: expected cosines and sines below 2, got a scale of {decoder.rope_scale}")
-    return cosines.astype(np.int16), sines.astype(np.int16)

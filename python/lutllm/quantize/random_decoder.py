@@ -18,6 +18,7 @@ from lutllm.decoder import (
     QuantizedDecoder,
     QuantizedEmbedding,
     QuantizedNorm,
+    rope_tables,
 )
 from lutllm.quantize.random import random_linear
 from lutllm.scheme import MAX_SHIFT, QuantizedLinear, Scheme
@@ -97,14 +98,6 @@ def random_decoder(
     that read one input must have one kind of scheme. `bias` gives the linears of query, key and value one.
     """
     return _Random(decoder, scheme, seed, positions, bias).make()
-
-
-def rope_tables(decoder: Decoder, positions: int) -> tuple[np.ndarray, np.ndarray]:
-    """Cosines and sines int16 [positions, head_dim / 2] in units of 2**-14, the nearest integers."""
-    angles = np.arange(positions)[:, None] * np.array(decoder.inverse_frequencies)
-    scaled = (np.rint(f(angles) * decoder.rope_scale * 2**14) for f in (np.cos, np.sin))
-    cosines, sines = (np.clip(values, -(2**15), 2**15 - 1).astype(np.int16) for values in scaled)
-    return cosines, sines
 
 
 class _Random:

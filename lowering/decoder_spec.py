@@ -1,0 +1,136 @@
+"""What the compiler needs to know of a quantized decoder: the store's description in, shifts, exponents and shapes out.
+
+No array is read: `quantization.json` is enough to make the decoder's program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from lutllm import store
+from lutllm.decoder import COSINES, SINES, Decoder, QuantizedDecoder
+from lutllm.dialect import parameters
+from lutllm.errors import InputError
+from lutllm.lowering.linear_spec import LinearSpec, Shape, specs_of
+
+
+@dataclass(frozen=True)
+class EmbeddingSpec:
+    shift: int
+    exponent: int
+
+
+@dataclass(frozen=True)
+class NormSpec:
+    gain_shift: int
+    epsilon: int
+    exponent: int
+
+
+@dataclass(frozen=True)
+class AttentionSpec:
+    shift: int
+    cache_bits: int
+
+
+@dataclass(frozen=True)
+class DecoderSpec:
+    """The structure and, by name, the constants of every part; `positions` rows of RoPE tables. `sha256` of the store
+    where it is known."""
+
+    decoder: Decoder
+    embedding: EmbeddingSpec
+    norms: Mapping[str, NormSpec]
+    attentions: Mapping[str, AttentionSpec]
+    residuals: Mapping[str, int]
+    positions: int
+    linears: Mapping[str, LinearSpec]
+    sha256: str | None = None
+
+    @classmethod
+    def of(cls, q: QuantizedDecoder, sha256: str | None = None) -> DecoderSpec:
+        return cls(
+            decoder=q.decoder,
+            embedding=EmbeddingSpec(q.embedding.shift, q.embedding.exponent),
+            norms={name: NormSpec(n.gain_shift, n.epsilon, n.exponent) for name, n in q.norms.items()},
+            attentions={name: AttentionSpec(a.shift, a.cache_bits) for name, a in q.attentions.items()},
+            residuals=q.residuals,
+            positions=len(q.cosines),
+            linears=specs_of(q.linears),
+            sha256=sha256,
+        )
+
+    @classmethod
+    def from_sidecar(cls, sidecar: Mapping) -> DecoderSpec:
+        """From the contents of `quantization.json`; `InputError` where something is missing."""
+        try:
+            section = sidecar["decoder"]
+            return cls(
+                decoder=Decoder.from_dict(section["structure"]),
+                embedding=EmbeddingSpec(**section["embedding"]),
+                norms={name: NormSpec(**values) for name, values in section["norms"].items()},
+                attentions={name: AttentionSpec(**values) for name, values in section["attentions"].items()},
+                residuals=dict(section["residuals"]),
+                positions=int(section["positions"]),
+                linears={name: LinearSpec.from_entry(name, entry) for name, entry in sidecar["linears"].items()},
+                sha256=sidecar.get("sha256"),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(
+                f"expected the description of a whole decoder, got a problem with {error}; quantize the whole model"
+            ) from None
+
+    def globals(self) -> dict[str, Shape]:
+        """Symbol -> (shape, dtype) of everything the program needs of the store."""
+        d, found = self.decoder, {}
+        found[f"{d.embedding}.rows"] = parameters.embedding_rows(d.vocabulary, d.hidden)
+        found[f"{d.embedding}.multiplier"] = parameters.per_output(d.vocabulary)
+        for layer in d.layers:
+            a = layer.attention
+            pairs = a.head_dim // 2
+            found[COSINES] = found[SINES] = parameters.rotations(self.positions, pairs)
+            found[f"{a.name}.query.exponents"] = parameters.exponents(a.heads * pairs)
+            for part in ("key", "value"):
+                found[f"{a.name}.{part}.exponents"] = parameters.exponents(a.kv_heads * pairs)
+            found[f"{a.name}.multiplier"] = parameters.per_output(a.heads)
+        for norm in d.norms:
+            found[f"{norm.name}.gain"] = parameters.per_output(norm.channels // norm.groups)
+        for name in d.linears:
+            found |= self.linears[name].globals()
+        return found
+
+
+def read_decoder_spec(path: Path | str) -> DecoderSpec:
+    """The spec in `quantization.json` (or the directory that holds it)."""
+    path = Path(path)
+    path = path / store.SIDECAR if path.is_dir() else path
+    try:
+        return DecoderSpec.from_sidecar(store.read_json(path))
+    except InputError as error:
+        if error.message.startswith("'"):
+            raise
+        raise InputError(f"'{path}': {error.message}") from None
+
+
+def difference(expected: Decoder, got: Decoder) -> str | None:
+    """The first field in which two structures differ, as `expected ..., got ...`; frequencies are compared where both
+    have them."""
+    wanted, have = _flat(asdict(expected)), _flat(asdict(got))
+    frequencies = bool(expected.inverse_frequencies and got.inverse_frequencies)
+    for key in [*wanted, *(key for key in have if key not in wanted)]:
+        if wanted.get(key) != have.get(key) and (frequencies or not key.startswith("inverse_frequencies")):
+            return f"expected {key} = {wanted.get(key)}, got {have.get(key)}"
+    return None
+
+
+def _flat(value: object, path: str = "") -> dict[str, object]:
+    """Leaves of nested dictionaries and sequences by dotted path."""
+    if isinstance(value, Mapping):
+        parts = value.items()
+    elif isinstance(value, list | tuple):
+        parts = dict(enumerate(value)).items()
+    else:
+        return {path: value}
+    return {k: v for key, part in parts for k, v in _flat(part, f"{path}.{key}" if path else str(key)).items()}
