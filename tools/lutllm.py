@@ -14,18 +14,15 @@ from typing import Any
 
 from lutllm import __version__, store
 from lutllm.errors import InputError, LutllmError
-
-MODEL_HELP = (
-    "a model directory (config.json + safetensors), a GGUF file, or smollm2-135m, tiny-llama, tiny-qwen3, qwen3-1.7b"
-)
-SCHEME_HELP = "paper, additive or exact, each optionally with :R for R weight stages"
+from lutllm.tools import quantize_verb
+from lutllm.tools.arguments import MODEL_HELP, SCHEME_HELP, layers, names, positive
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         code, report = options.verb(options)
-        if options.json:
+        if options.json and report is not None:  # a verb that has none writes its log itself
             store.write_json(options.json, report)
         return code
     except LutllmError as error:
@@ -60,7 +57,12 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     _compile_arguments(_verb(verbs, "compile", _compile, "quantize, lower to SystemVerilog, simulate, compare"))
     _check_arguments(_verb(verbs, "check", _check, "list every op of a model that does not become lookups"))
-    _quantize_arguments(_verb(verbs, "quantize", _quantize, "quantize a model's linear layers to integers"))
+    quantize_verb.quantize_arguments(
+        _verb(verbs, "quantize", quantize_verb.quantize, "quantize a whole model to integers, or some of its layers")
+    )
+    quantize_verb.eval_arguments(
+        _verb(verbs, "eval", quantize_verb.evaluate, "measure a quantized model's perplexity beside the float model's")
+    )
     _simulate_arguments(
         _verb(verbs, "simulate", _simulate, "run compiled programs again, with other memory or simulator")
     )
@@ -80,50 +82,23 @@ def _verb(verbs: Any, name: str, run: Callable[..., tuple[int, Any]], summary: s
 
 def _model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
-    parser.add_argument("--layers", type=_layers, metavar="LIST", help="decoder layers, as 12 or 0,3-5 (default: all)")
+    parser.add_argument("--layers", type=layers, metavar="LIST", help="decoder layers, as 12 or 0,3-5 (default: all)")
 
 
 def _quantizer_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--text", metavar="FILE", help="calibration text (default: the Python language reference)")
-    parser.add_argument("--calibration-tokens", type=_positive, default=16384, metavar="N", help="default 16384")
+    parser.add_argument("--calibration-tokens", type=positive, default=16384, metavar="N", help="default 16384")
     parser.add_argument("--quiet", action="store_true", help="no progress")
-
-
-def _layers(text: str) -> list[int]:
-    """`0,3-5` as [0, 3, 4, 5]."""
-    found: list[int] = []
-    for part in text.split(","):
-        first, dash, last = part.partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()):
-            raise argparse.ArgumentTypeError(f"expected layers as 12 or 0,3-5, got '{text}'")
-        found += range(int(first), int(last or first) + 1)
-    if not found:
-        raise argparse.ArgumentTypeError(f"expected layers as 12 or 0,3-5, got '{text}'")
-    return sorted(set(found))
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number above 0, got '{text}'")
-    return int(text)
-
-
-def _numbers(text: str) -> list[int]:
-    return [_positive(part) for part in text.split(",")]
-
-
-def _names(text: str) -> list[str]:
-    return [part for part in text.split(",") if part]
 
 
 def _compile_arguments(parser: argparse.ArgumentParser) -> None:
     _model_arguments(parser)
     _quantizer_arguments(parser)
     parser.add_argument("-o", "--output", required=True, metavar="DIR")
-    parser.add_argument("--scheme", type=_names, default=["paper", "exact"], help=f"comma list: {SCHEME_HELP}")
-    parser.add_argument("--stages", type=_positive, metavar="R", help="weight stages of schemes without :R")
+    parser.add_argument("--scheme", type=names, default=["paper", "exact"], help=f"comma list: {SCHEME_HELP}")
+    parser.add_argument("--stages", type=positive, metavar="R", help="weight stages of schemes without :R")
     parser.add_argument("--target", default="small", help="engine: small (default) or tiny")
-    parser.add_argument("--tokens", type=_positive, default=16, help="tokens simulated for each linear (default 16)")
+    parser.add_argument("--tokens", type=positive, default=16, help="tokens simulated for each linear (default 16)")
     parser.add_argument("--simulator", choices=("arc", "verilator"), default="arc")
 
 
@@ -152,7 +127,7 @@ def _compile(options: argparse.Namespace) -> tuple[int, Any]:
 
 def _check_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
-    parser.add_argument("--first-layers", type=_positive, metavar="N", help="look at the first N decoder layers only")
+    parser.add_argument("--first-layers", type=positive, metavar="N", help="look at the first N decoder layers only")
 
 
 def _check(options: argparse.Namespace) -> tuple[int, Any]:
@@ -163,41 +138,11 @@ def _check(options: argparse.Namespace) -> tuple[int, Any]:
     return 0, found.to_dict()
 
 
-def _quantize_arguments(parser: argparse.ArgumentParser) -> None:
-    _model_arguments(parser)
-    _quantizer_arguments(parser)
-    parser.add_argument("-o", "--output", required=True, metavar="DIR")
-    parser.add_argument("--scheme", default="exact", help=SCHEME_HELP + " (default exact)")
-    parser.add_argument("--stages", type=_positive, metavar="R", help="weight stages")
-
-
-def _quantize(options: argparse.Namespace) -> tuple[int, Any]:
-    from lutllm import compiler, models, report
-    from lutllm.quantize import quantize
-
-    (scheme,) = compiler.parse_schemes([options.scheme], options.stages).values()
-    first = None if options.layers is None else max(options.layers) + 1
-    model = models.load(options.model, options.seed, layers=first)
-    found = quantize(
-        model,
-        layers=options.layers,
-        scheme=scheme,
-        text=options.text,
-        tokens=options.calibration_tokens,
-        seed=options.seed,
-        out_dir=options.output,
-        progress=not options.quiet,
-    )
-    rows = report.quantized(found)
-    print(report.quantized_table(rows))
-    return 0, rows
-
-
 def _simulate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("directory", metavar="DIR", help="output directory of lutllm compile")
     parser.add_argument("--program", metavar="NAME", help="one program, as layer12.paper.built_row (default: all)")
     parser.add_argument("--simulator", choices=("arc", "verilator"), default="arc")
-    parser.add_argument("--latency", type=_positive, default=64, help="memory latency in cycles (default 64)")
+    parser.add_argument("--latency", type=positive, default=64, help="memory latency in cycles (default 64)")
     parser.add_argument("--stalls", type=int, default=0, metavar="N", help="chance in 256 that a channel pauses")
     parser.add_argument("--wave", metavar="FILE", help="write a VCD of the ports and registers (arc)")
     parser.add_argument("--wave-cycles", type=_window, default=(0, 2000), metavar="FIRST:COUNT", help="default 0:2000")
@@ -236,11 +181,9 @@ def _simulate(options: argparse.Namespace) -> tuple[int, Any]:
 
 def _bench_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target", default="small", help="engine: small (default) or tiny")
+    parser.add_argument("--tokens", type=lambda t: [positive(p) for p in t.split(",")], default=[16, 1], metavar="LIST")
     parser.add_argument(
-        "--tokens", type=lambda t: [_positive(p) for p in t.split(",")], default=[16, 1], metavar="LIST"
-    )
-    parser.add_argument(
-        "--blocks", type=lambda t: [_positive(p) for p in t.split(",")], default=[512, 320], metavar="LIST"
+        "--blocks", type=lambda t: [positive(p) for p in t.split(",")], default=[512, 320], metavar="LIST"
     )
 
 

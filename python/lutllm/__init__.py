@@ -1,18 +1,21 @@
 """lutllm compiles a PyTorch LLM into a table-lookup accelerator.
 
-`compile`, `Options` and `Result` are the main job's (see `lutllm.compiler`); importing `lutllm` itself loads nothing.
+`compile`, `Options` and `Result` are the main job's (see `lutllm.compiler`); `save_pretrained`, `from_pretrained` and
+`QuantizedModel` are quantized models on disk (see `lutllm.pretrained`). Importing `lutllm` itself loads nothing.
 """
 
+import importlib
 from typing import Any
 
 __version__ = "0.1.0"
 
-_MAIN_JOB = ("Options", "Result", "compile")
+_HOME = {
+    **dict.fromkeys(("Options", "Result", "compile"), "lutllm.compiler"),
+    **dict.fromkeys(("QuantizedModel", "from_pretrained", "save_pretrained"), "lutllm.pretrained"),
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name in _MAIN_JOB:
-        from lutllm import compiler
-
-        return getattr(compiler, name)
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
     raise AttributeError(f"module 'lutllm' has no attribute {name!r}")

@@ -88,3 +88,20 @@ def simulated_table(runs: Sequence[Mapping[str, Any]]) -> str:
         speed = f"{run['cycles_per_second']:,.0f}"
         lines.append((run["program"], str(run["linears"]), str(run["cycles"]), speed, "yes" if run["equal"] else "NO"))
     return align(lines)
+
+
+def perplexities(evaluation: Any) -> str:
+    """The table of `lutllm eval`: a line for each text."""
+    found = {"": evaluation.corpus} | ({"out of domain": evaluation.out_of_domain} if evaluation.out_of_domain else {})
+    names = {label: f"{label}: {p.corpus['source']}".removeprefix(": ") for label, p in found.items()}
+    head = ("perplexity of", "float", "lut float", "lut integer")
+    lines = [(*head, *evaluation.corpus.ratios)]
+    for label, p in found.items():
+        values = (p.reference, p.tables, p.integers)
+        lines.append((names[label], *(f"{v:.3f}" for v in values), *(f"{r:.4f}" for r in p.ratios.values())))
+    p, bits = evaluation.corpus, evaluation.bits
+    return (
+        f"{align(lines)}\n{p.windows} windows of {p.context} tokens each ({p.tokens} tokens, {p.predicted} predicted, "
+        f"empty context at each start); integers on {evaluation.backend}\n"
+        f"{bits['effective']:.3f} effective bits per weight in the linears, {bits['embedding']:.2f} in the embedding"
+    )

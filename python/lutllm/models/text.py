@@ -55,6 +55,11 @@ class Text:
         evaluation = {name: body for name, body in self.documents.items() if name in held}
         return replace(self, documents=calibration), replace(self, documents=evaluation)
 
+    @property
+    def held_apart(self) -> Text:
+        """The evaluation part, which says so."""
+        return replace(self.split()[1], source=f"{self.source}, documents held apart")
+
 
 def _hash(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest(), "big")
@@ -127,4 +132,4 @@ def windows(
 
 def evaluation_windows(tokenizer: Any, text: Text, length: int = 512, count: int = 40, seed: int = 0) -> np.ndarray:
     """`windows` of the documents held apart. The first n of them are the same for every `count` >= n."""
-    return windows(tokenizer, text.split()[1], length, count, seed, shuffled=True)
+    return windows(tokenizer, text.held_apart, length, count, seed, shuffled=True)

@@ -1,0 +1,44 @@
+"""Options that several verbs of `lutllm` share: text of the command line in, checked values out."""
+
+import argparse
+
+MODEL_HELP = (
+    "a model directory (config.json + safetensors), a GGUF file, or smollm2-135m, tiny-llama, tiny-qwen3, qwen3-1.7b"
+)
+SCHEME_HELP = "paper, additive or exact, each optionally with :R for R weight stages"
+
+
+def layers(text: str) -> list[int]:
+    """`0,3-5` as [0, 3, 4, 5]."""
+    found: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.partition("-")
+        if not first.isdigit() or (dash and not last.isdigit()):
+            raise argparse.ArgumentTypeError(f"expected layers as 12 or 0,3-5, got '{text}'")
+        found += range(int(first), int(last or first) + 1)
+    if not found:
+        raise argparse.ArgumentTypeError(f"expected layers as 12 or 0,3-5, got '{text}'")
+    return sorted(set(found))
+
+
+def positive(text: str) -> int:
+    """A whole number above 0."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number above 0, got '{text}'")
+    return int(text)
+
+
+def bits(text: str) -> float:
+    """Bits per weight, above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.0 < value < 64.0:
+        raise argparse.ArgumentTypeError(f"expected bits per weight such as 3.2, got '{text}'")
+    return value
+
+
+def names(text: str) -> list[str]:
+    """A list with commas."""
+    return [part for part in text.split(",") if part]
