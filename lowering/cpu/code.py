@@ -144,7 +144,8 @@ class Code:
 
     def text(self, *, public: bool = False) -> str:
         """The whole function. A public one can be looked up in the JIT; the others are never inlined."""
-        arguments = ", ".join(f"{a.name}: {a.type}" for a in self.arguments.values())
+        alone = "" if public else " {llvm.noalias}"
+        arguments = ", ".join(f"{a.name}: {a.type}{alone * (a.type == PTR)}" for a in self.arguments.values())
         attributes = "llvm.emit_c_interface" if public else 'passthrough = ["noinline"]'
         body = "\n".join((*self._head, *self._lines))
         return f"func.func @{self.name}({arguments}) attributes {{{attributes}}} {{\n{body}\nreturn\n}}\n"

@@ -6,28 +6,22 @@ the 16-bit dot product that adds a couple of entries to an output. Layout: `layo
 
 from __future__ import annotations
 
-from lutllm.lowering.cpu.code import I64, PTR, Code, Value, round_shift, saturate, share
+from lutllm.lowering.cpu.code import I64, Code, Value, round_shift, saturate, share
+from lutllm.lowering.cpu.kernel import kernel
 from lutllm.lowering.cpu.layout import CHUNK, ENTRIES, LinearShape
 
-TAIL = (("scratch", PTR), ("tokens", I64), ("thread", I64), ("threads", I64))
 TOKENS = 4  # of a tile in a long step: indices are unpacked once for so many tokens
 V16, V32 = "vector<16xi32>", "vector<32xi16>"
 
 
-def kernel(name: str, *pointers: str) -> Code:
-    """A kernel: pointers, then what all kernels have."""
-    return Code(name, [*((p, PTR) for p in pointers), *TAIL])
-
-
-def search(name: str, pairs: int, stages: int, centroids: int, metric: str, element: str) -> str:
+def search(name: str, pairs: int, stages: int, centroids: int, metric: str) -> str:
     """x [T, K] -> the values of the chosen centroids, int16 [T, P, S, 2]."""
     code = kernel(name, "x", "book", "chosen")
     x, book, chosen, tokens = (code.arguments[a] for a in ("x", "book", "chosen", "tokens"))
     padded = -(-centroids // ENTRIES) * ENTRIES
-    size = int(element[1:]) // 8
     wide = "i32" if metric == "chebyshev" else "i64"  # 10 bits of the index below a distance
     with code.loop(*share(code, tokens * pairs)) as each:
-        rest = [code.load(x, each.index * (2 * size) + i * size, element).to(wide) for i in (0, 1)]
+        rest = [code.load(x, each.index * 4 + 2 * i, "i16").to(wide) for i in (0, 1)]
         for stage in range(stages):
             here = (each.index % pairs * stages + stage) * (4 * padded)
             best = code.constant(-1, f"vector<16x{wide}>").shift_right_logical(1)
@@ -200,8 +194,10 @@ def _byte_sums(code: Code, shape: LinearShape, codes: Value, tables: list[Value]
             packed = code.load(codes, couple.index * CHUNK + slot * 32, "vector<32xi8>")
             for index in (packed & 15, packed.shift_right_logical(4) & 15):
                 found = [code.intrinsic("llvm.x86.avx2.pshuf.b", "vector<32xi8>", h, index) for h in halves]
-                words.append([_unpack(code, *found, high).bitcast("vector<16xi16>") for high in (False, True)])
-        sums = []
+                words.append(
+                    [_unpack(code, found[0], found[1], high).bitcast("vector<16xi16>") for high in (False, True)]
+                )
+        sums: list[Value] = []
         for half in (0, 1):
             for bytes_high in (0, 1):
                 a, b = words[half][bytes_high], words[2 + half][bytes_high]

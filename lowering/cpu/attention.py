@@ -1,0 +1,139 @@
+"""Rotary embedding, the KV cache and grouped-query attention: sizes and constants in, the text of a kernel out."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lutllm.lowering.cpu.code import Code, Value, rescale, round_shift, saturate, share, vector
+from lutllm.lowering.cpu.elementwise import elements, rows_of
+from lutllm.lowering.cpu.kernel import kernel
+from lutllm.lowering.cpu.layout import Packed
+from lutllm.lowering.cpu.tables import exp2_negative, reciprocal
+
+KEYS = 256  # whose weighted values are added up in 32 bits: 2**15 * 2**7 each
+
+
+def rope(name: str, heads: int, channels: int, bits: int) -> str:
+    code = kernel(name, "x", "position", "cosines", "sines", "y")
+    a = code.arguments
+    half = channels // 2
+    start = code.load(a["position"], 0, "i32").to("i64")
+    with rows_of(code, a["tokens"] * heads, half) as (row, first, last):
+        place = (start + row // heads) * channels
+        cosines, sines = (code.at(a[n], place) for n in ("cosines", "sines"))
+        x, y = (code.at(a[n], row * (4 * channels)) for n in ("x", "y"))
+        with code.loop(first, last) as i:
+            low, high = (code.load(x, i.index * 4 + part, "i32").to("i64") for part in (0, 4 * half))
+            cos, sin = (code.load(table, i.index * 2, "i16").to("i64") for table in (cosines, sines))
+            for value, part in ((low * cos - high * sin, 0), (high * cos + low * sin, 4 * half)):
+                code.store(saturate(round_shift(value, 14), bits).to("i32"), y, i.index * 4 + part)
+    return code.text()
+
+
+def append(name: str, size: int) -> str:
+    """Rows of `size` bytes, into the cache itself."""
+    code = kernel(name, "cache", "new", "position")
+    a = code.arguments
+    cache = code.at(a["cache"], code.load(a["position"], 0, "i32").to("i64") * size)
+    with elements(code, a["tokens"], size) as (i, _):
+        code.store(code.load(a["new"], i, "i8"), cache, i)
+    return code.text()
+
+
+def output_shifts(values: str, outputs: str, heads: int, kv_heads: int, channels: int) -> Packed:
+    """Exponent of the value less exponent of the output, int16 [heads * channels]."""
+
+    def pack(value: np.ndarray, output: np.ndarray) -> np.ndarray:
+        of_head = np.repeat(value.astype(np.int16).reshape(kv_heads, -1), heads // kv_heads, axis=0)
+        return np.repeat(of_head.reshape(-1) - output, 2).astype(np.int16)
+
+    return Packed((values, outputs), 2 * heads * channels, pack)
+
+
+def attention(name: str, heads: int, kv_heads: int, channels: int, shift: int, bits: int, level: str) -> str:
+    """Tokens times heads are shared by the threads. Scratch: the scores of all rows seen, then sums of a head."""
+    code = kernel(name, "query", "keys", "values", "position", "multiplier", "shifts", "exp2", "reciprocal", "y")
+    a = code.arguments
+    start = code.load(a["position"], 0, "i32").to("i64")
+    width = kv_heads * channels
+    with code.loop(*share(code, a["tokens"] * heads)) as each:
+        head = each.index % heads
+        seen = start + each.index // heads + 1
+        query = code.at(a["query"], each.index * (2 * channels))
+        keys, values = (code.at(a[n], head // (heads // kv_heads) * channels) for n in ("keys", "values"))
+        sums = code.at(a["scratch"], 0)
+        scores = code.at(a["scratch"], 8 * channels)
+        most = _scores(code, query, keys, scores, seen, channels, width, level)
+        weight = _weights(code, scores, seen, most, code.load(a["multiplier"], head * 4, "i32").to("i64"), shift)
+        _weighted_sums(code, values, scores, sums, seen, channels, width)
+        r, length = reciprocal(weight, a["reciprocal"])
+        with code.loop(0, channels) as c:
+            value = code.load(sums, c.index * 8, "i64") * r
+            away = code.load(a["shifts"], (head * channels + c.index) * 2, "i16").to("i64") - 15 - length
+            code.store(saturate(rescale(value, away), bits).to("i16"), a["y"], (each.index * channels + c.index) * 2)
+    return code.text()
+
+
+def scratch_bytes(rows: int, channels: int) -> int:
+    return 8 * channels + 4 * rows
+
+
+def _lanes(channels: int, most: int) -> int:
+    """The largest power of two up to `most` that divides a head."""
+    return min(channels & -channels, most)
+
+
+def _scores(
+    code: Code, query: Value, keys: Value, scores: Value, seen: Value, channels: int, width: int, level: str
+) -> Value:
+    """Store the score of each row seen; the largest of them."""
+    lanes = _lanes(channels, {"avx512": 32, "avx2": 16}.get(level, 16))
+    words = (level, lanes) in (("avx512", 32), ("avx2", 16))  # a dot product of 16-bit pairs fills a register
+    kind = "i16" if words else "i32"
+    parts = [code.load(query, 2 * i, vector(lanes, "i16")).to(kind) for i in range(0, channels, lanes)]
+    with code.loop(0, seen, code.constant(-(1 << 31), "i32")) as row:
+        total = None
+        for i, part in enumerate(parts):
+            key = code.load(keys, row.index * width + i * lanes, vector(lanes, "i8")).to(kind)
+            product = _dot(code, part, key) if words else part * key
+            total = product if total is None else total + product
+        assert total is not None
+        score = total.reduce("add") if lanes > 1 else total
+        code.store(score, scores, row.index * 4)
+        row.next(row.carried[0].maximum(score))
+    return row.results[0]
+
+
+def _dot(code: Code, a: Value, b: Value) -> Value:
+    if a.type == "vector<32xi16>":
+        return code.intrinsic("llvm.x86.avx512.pmaddw.d.512", "vector<16xi32>", a, b)
+    return code.intrinsic("llvm.x86.avx2.pmadd.wd", "vector<8xi32>", a, b)
+
+
+def _weights(code: Code, scores: Value, seen: Value, most: Value, multiplier: Value, shift: int) -> Value:
+    """Replace scores by weights in units of 2**-15; their sum."""
+    table = code.arguments["exp2"]
+    with code.loop(0, seen, code.constant(0, "i64")) as row:
+        away = most.to("i64") - code.load(scores, row.index * 4, "i32").to("i64")
+        weight = exp2_negative(round_shift(away * multiplier, shift), table)
+        code.store(weight.to("i32"), scores, row.index * 4)
+        row.next(row.carried[0] + weight)
+    return row.results[0]
+
+
+def _weighted_sums(
+    code: Code, values: Value, weights: Value, sums: Value, seen: Value, channels: int, width: int
+) -> None:
+    """Sums int64 [channels] of weight times value."""
+    lanes = _lanes(channels, 16)
+    starts = range(0, channels, lanes)
+    for c in starts:
+        code.store(code.constant(0, vector(lanes, "i64")), sums, c * 8)
+    with code.loop(0, seen, step=KEYS) as block:
+        zeros = [code.constant(0, vector(lanes, "i32"))] * len(starts)
+        with code.loop(block.index, (block.index + KEYS).minimum(seen), *zeros) as row:
+            weight = code.load(weights, row.index * 4, "i32").splat(lanes)
+            parts = [code.load(values, row.index * width + c, vector(lanes, "i8")).to("i32") for c in starts]
+            row.next(*(acc + weight * part for acc, part in zip(row.carried, parts, strict=True)))
+        for c, acc in zip(starts, row.results, strict=True):
+            code.store(code.load(sums, c * 8, vector(lanes, "i64")) + acc.to("i64"), sums, c * 8)

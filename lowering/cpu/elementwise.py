@@ -1,0 +1,126 @@
+"""The decoder's ops that look at one token at a time: sizes and constants in, the text of a kernel out.
+
+Work is shared by flat element, so one token is shared as well as many. Loops are scalar: LLVM makes vectors of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from lutllm.lowering.cpu.code import Code, Value, bytes_of, rescale, round_shift, saturate, share
+from lutllm.lowering.cpu.kernel import kernel
+from lutllm.lowering.cpu.layout import Packed
+from lutllm.lowering.cpu.tables import rsqrt, sigmoid
+
+
+def channel_shifts(symbol: str, exponent: int, channels: int) -> Packed:
+    """`exponent - exponents` of each channel, int16."""
+    return Packed((symbol,), 2 * channels, lambda e: np.repeat(exponent - e.astype(np.int16), 2).astype(np.int16))
+
+
+@contextmanager
+def rows_of(code: Code, rows: Value, width: int) -> Iterator[tuple[Value, Value, Value]]:
+    """Loop over the rows this thread has a part in: (row, first and last + 1 channel of the part)."""
+    start, stop = share(code, rows * width)
+    with code.loop(start // width, (stop + (width - 1)) // width) as row:
+        begin = row.index * width
+        yield row.index, (start - begin).maximum(0), (stop - begin).minimum(width)
+
+
+@contextmanager
+def elements(code: Code, rows: Value, width: int) -> Iterator[tuple[Value, Value]]:
+    """Loop over this thread's elements: (element, channel)."""
+    with rows_of(code, rows, width) as (row, first, last), code.loop(first, last) as channel:
+        yield row * width + channel.index, channel.index
+
+
+def embedding(name: str, channels: int, shift: int, bits: int) -> str:
+    code = kernel(name, "ids", "rows", "multiplier", "y")
+    a = code.arguments
+    with rows_of(code, a["tokens"], channels) as (token, first, last):
+        id_ = code.load(a["ids"], token * 4, "i32").to("i64")
+        multiplier = code.load(a["multiplier"], id_ * 4, "i32").to("i64")
+        row, y = code.at(a["rows"], id_ * channels), code.at(a["y"], token * (4 * channels))
+        with code.loop(first, last) as k:
+            value = round_shift(code.load(row, k.index, "i8").to("i64") * multiplier, shift)
+            code.store(saturate(value, bits).to("i32"), y, k.index * 4)
+    return code.text()
+
+
+def rms_norm(name: str, channels: int, groups: int, epsilon: int, shift: int, bits: int) -> str:
+    """Every thread that has a part of a group adds up the whole group."""
+    code = kernel(name, "x", "gain", "table", "y")
+    a = code.arguments
+    with rows_of(code, a["tokens"] * groups, channels) as (row, first, last):
+        x, y = (code.at(a[n], row * (4 * channels)) for n in ("x", "y"))
+        with code.loop(0, channels, code.constant(0, "i64")) as k:
+            value = code.load(x, k.index * 4, "i32").to("i64")
+            k.next(k.carried[0] + value * value)
+        r, h = rsqrt((k.results[0] + epsilon).maximum(1), a["table"])
+        left, right = (-9 - h).maximum(0), (h + 9).maximum(0)
+        half = (code.constant(1, "i64") << right).shift_right_logical(1)
+        with code.loop(first, last) as k:
+            value = code.load(x, k.index * 4, "i32").to("i64") * r
+            value = ((value << left) + half) >> right
+            value = round_shift(value * code.load(a["gain"], k.index * 4, "i32").to("i64"), shift)
+            code.store(saturate(value, bits).to("i32"), y, k.index * 4)
+    return code.text()
+
+
+def add(name: str, channels: int, a_shift: int, b_shift: int, bits: int) -> str:
+    code = kernel(name, "a", "b", "y")
+    with elements(code, code.arguments["tokens"], channels) as (i, _):
+        x, y = (code.load(code.arguments[n], i * 4, "i32").to("i64") for n in ("a", "b"))
+        total = rescale(x, a_shift) + rescale(y, b_shift)
+        code.store(saturate(total, bits).to("i32"), code.arguments["y"], i * 4)
+    return code.text()
+
+
+def rescale_channels(name: str, channels: int, bits: int, element: str) -> str:
+    code = kernel(name, "x", "shifts", "y")
+    a = code.arguments
+    with elements(code, a["tokens"], channels) as (i, k):
+        value = code.load(a["x"], i * 4, "i32").to("i64")
+        value = rescale(value, code.load(a["shifts"], k * 2, "i16").to("i64"))
+        code.store(saturate(value, bits).to(element), a["y"], i * bytes_of(element))
+    return code.text()
+
+
+def swiglu(name: str, channels: int, gate_shift: int, bits: int) -> str:
+    code = kernel(name, "gate", "up", "shifts", "table", "y")
+    a = code.arguments
+    with elements(code, a["tokens"], channels) as (i, k):
+        gate, up = (code.load(a[n], i * 4, "i32").to("i64") for n in ("gate", "up"))
+        s = sigmoid(rescale(gate.maximum(0 - gate), gate_shift), a["table"])
+        s = gate.compare("slt", 0).select(2**15 - s, s)
+        silu = round_shift(gate * s, 15)
+        value = rescale(silu * up, code.load(a["shifts"], k * 2, "i16").to("i64"))
+        code.store(saturate(value, bits).to("i16"), a["y"], i * 2)
+    return code.text()
+
+
+def last_token(name: str, size: int) -> str:
+    """Copies the last of `tokens` rows of `size` bytes; `tokens` is the operand's."""
+    code = kernel(name, "x", "y")
+    a = code.arguments
+    with elements(code, code.constant(1, "i64"), size) as (i, _):
+        code.store(code.load(a["x"], (a["tokens"] - 1) * size + i, "i8"), a["y"], i)
+    return code.text()
+
+
+def argmax(name: str, channels: int) -> str:
+    code = kernel(name, "x", "y")
+    a = code.arguments
+    with code.loop(*share(code, a["tokens"])) as token:
+        x = code.at(a["x"], token.index * (4 * channels))
+        with code.loop(0, channels, code.constant(-(1 << 31), "i32")) as k:
+            k.next(k.carried[0].maximum(code.load(x, k.index * 4, "i32")))
+        most = k.results[0]
+        with code.loop(0, channels, code.constant(channels, "i32")) as k:
+            here = code.load(x, k.index * 4, "i32").compare("eq", most)
+            k.next(k.carried[0].minimum(here.select(k.index.to("i32"), channels)))
+        code.store(k.results[0], a["y"], token.index * 4)
+    return code.text()

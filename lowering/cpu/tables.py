@@ -1,0 +1,71 @@
+"""The functions of lutllm.functions as code: 64-bit values and a pointer to a table in, the same integers out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from lutllm.functions import EXP2, RECIPROCAL, RSQRT, SIGMOID, SIGMOID_END
+from lutllm.lowering.cpu.code import Code, Value, round_shift
+from lutllm.lowering.cpu.layout import Packed
+
+
+def _packed(table: np.ndarray) -> Packed:
+    """A table as int32, the same for every module."""
+    return Packed((), 4 * table.size, lambda: table.astype(np.int32))
+
+
+def _steps(table: np.ndarray) -> Packed:
+    """Pairs int32 of an entry and the step to the next."""
+    return _packed(np.stack([table[:-1], np.diff(table)], axis=1))
+
+
+TABLES = {
+    "rsqrt": _packed(RSQRT),
+    "reciprocal": _packed(RECIPROCAL),
+    "exp2": _steps(EXP2),
+    "sigmoid": _steps(SIGMOID),
+}
+
+
+def bit_length(value: Value) -> Value:
+    code = value.code
+    return 64 - code.intrinsic("llvm.ctlz.i64", "i64", value, code.constant(0, "i1"))
+
+
+def rsqrt(value: Value, table: Value) -> tuple[Value, Value]:
+    h = (bit_length(value) - 31) >> 1
+    m = (value >> (h * 2).maximum(0)) << (h * -2).maximum(0)
+    t = _entry(table, (m >> 24) - 64)
+    d = ((m >> 16) * ((t * t) >> 15)) >> 16
+    return (t * (3 * 2**15 - d)) >> 16, h
+
+
+def reciprocal(value: Value, table: Value) -> tuple[Value, Value]:
+    length = bit_length(value)
+    m = (value >> (length - 16).maximum(0)) << (16 - length).maximum(0)
+    t = _entry(table, (m >> 8) - 128)
+    return (t * (2**16 - ((m * t) >> 16))) >> 15, length
+
+
+def exp2_negative(value: Value, table: Value) -> Value:
+    n, f = value >> 16, value & 1023
+    start, step = _pair(table, (value >> 10) & 63)
+    e = start - round_shift((0 - step) * f, 10)
+    return n.compare("sgt", 16).select(0, round_shift(e, n.minimum(16)))
+
+
+def sigmoid(value: Value, table: Value) -> Value:
+    value = value.minimum(SIGMOID_END)
+    start, step = _pair(table, value >> 7)
+    return start + round_shift(step * (value & 127), 7)
+
+
+def _entry(table: Value, index: Value) -> Value:
+    return table.code.load(table, index * 4, "i32").to("i64")
+
+
+def _pair(table: Value, index: Value) -> Sequence[Value]:
+    code: Code = table.code
+    return [code.load(table, index * 8 + 4 * i, "i32").to("i64") for i in (0, 1)]

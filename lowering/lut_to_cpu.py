@@ -1,0 +1,365 @@
+"""A `lut` module to MLIR that the wheel's JIT compiles for this processor: module in, `CpuCode` out.
+
+A function becomes straight-line calls of kernels (lutllm.lowering.cpu) on byte addresses. All threads run all calls,
+each its share; a barrier stands wherever a call reads what one before it wrote. Sizes hold up to `tokens` tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+import numpy as np
+
+from lutllm.bindings import func, ir, source_position
+from lutllm.dialect import fixed_of, scheme_of
+from lutllm.errors import IRError
+from lutllm.lowering.cpu import attention, elementwise, linear
+from lutllm.lowering.cpu.layout import LEVELS, LinearShape, Packed, codebook
+from lutllm.lowering.cpu.step import ALIGN, Buffer, Call, barrier, plan, step
+from lutllm.lowering.cpu.tables import TABLES
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """Of an argument or result; a None in `shape` is the number of tokens."""
+
+    shape: tuple[int | None, ...]
+    dtype: np.dtype
+
+
+@dataclass(frozen=True)
+class CpuFunction:
+    """What a caller must know: `in_place` maps a result to the argument that holds it afterwards; `limits` are
+    (argument with a position, rows) that position + tokens must not exceed; `ids` (argument, vocabulary)."""
+
+    name: str
+    arguments: tuple[Tensor, ...]
+    results: tuple[Tensor, ...]
+    in_place: Mapping[int, int]
+    limits: tuple[tuple[int, int, str], ...]
+    ids: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class CpuCode:
+    """MLIR text with one public function for each of `functions`, and the memory it needs, in bytes."""
+
+    text: str
+    functions: Mapping[str, CpuFunction]
+    parameters: tuple[tuple[int, Packed], ...]  # offset, what
+    parameter_bytes: int
+    arena_bytes: int
+    scratch_bytes: int  # for each thread
+    tokens: int
+
+
+def lower(module: ir.Module, *, tokens: int = 64, level: str = "portable") -> CpuCode:
+    """All functions of a module. IRError, located, for an op or a type the CPU path does not know."""
+    if level not in LEVELS:
+        raise IRError(f"expected a feature level among {', '.join(LEVELS)}, got '{level}'; choose one")
+    shared = _Shared(level, tokens)
+    lowered = [
+        _Function(op, shared).lower()
+        for op in module.body.operations
+        if isinstance(op, func.FuncOp) and not op.is_external
+    ]
+    text = "\n".join((barrier(level), *shared.kernels.values(), *(f.text for f in lowered)))
+    return CpuCode(
+        text=text,
+        functions={f.function.name: f.function for f in lowered},
+        parameters=tuple(shared.placed.values()),
+        parameter_bytes=shared.parameter_bytes,
+        arena_bytes=max((f.arena_bytes for f in lowered), default=0),
+        scratch_bytes=shared.scratch_bytes,
+        tokens=tokens,
+    )
+
+
+@dataclass
+class _Shared:
+    """What the functions of a module share: kernels and parameters, each once."""
+
+    level: str
+    tokens: int
+    names: dict[tuple, str] = field(default_factory=dict)
+    kernels: dict[str, str] = field(default_factory=dict)
+    placed: dict[tuple, tuple[int, Packed]] = field(default_factory=dict)
+    parameter_bytes: int = 0
+    scratch_bytes: int = 0
+
+    def kernel(self, make: Callable[..., str], *constants: Any) -> str:
+        key = (make, *constants)
+        if key not in self.names:
+            name = f"{make.__name__}_{len(self.names)}"
+            self.names[key] = name
+            self.kernels[name] = make(name, *constants)
+        return self.names[key]
+
+    def parameter(self, packed: Packed, *key: Any) -> Buffer:
+        """Where packed arrays lie; `key` tells apart ways to pack the same symbols."""
+        whole = (packed.symbols, packed.size, *key)
+        if whole not in self.placed:
+            self.placed[whole] = self.parameter_bytes, packed
+            self.parameter_bytes += -(-packed.size // ALIGN) * ALIGN
+        return Buffer("parameters", packed.size, offset=self.placed[whole][0])
+
+
+@dataclass(frozen=True)
+class _Lowered:
+    function: CpuFunction
+    text: str
+    arena_bytes: int
+
+
+class _Function:
+    """Lowers one function."""
+
+    def __init__(self, op: func.FuncOp, shared: _Shared) -> None:
+        self.op, self.shared = op, shared
+        self.calls: list[Call] = []
+        self.values: dict[ir.Value, Buffer] = {}
+        self.searched: dict[tuple, Buffer] = {}
+        self.limits: list[tuple[int, int, str]] = []
+        self.ids: list[tuple[int, int]] = []
+
+    def lower(self) -> _Lowered:
+        blocks = self.op.regions[0].blocks
+        name = self.op.name.value
+        if len(blocks) != 1:
+            raise IRError(f"expected one block in @{name}, got several; only straight-line code runs")
+        *body, last = blocks[0].operations
+        for argument in blocks[0].arguments:
+            self.values[argument] = Buffer("argument", 0, index=argument.arg_number)
+        returned = {value: i for i, value in enumerate(last.operation.operands)}
+        for op in body:
+            self._op(op, returned)
+        in_place = self._results(last, len(returned))
+        function = CpuFunction(
+            name,
+            tuple(_tensor(a, last) for a in blocks[0].arguments),
+            tuple(_tensor(v, last) for v in last.operation.operands),
+            in_place,
+            tuple(dict.fromkeys(self.limits)),
+            tuple(dict.fromkeys(self.ids)),
+        )
+        arena = plan(self.calls)
+        return _Lowered(function, step(name, self.calls, len(function.arguments), len(function.results)), arena)
+
+    def _results(self, last: ir.OpView, different: int) -> dict[int, int]:
+        """Results that lie in an argument; every other one must have been computed into its own memory."""
+        in_place = {}
+        for i, value in enumerate(last.operation.operands):
+            buffer = self.values[value]
+            if buffer.kind == "argument" and not isinstance(value.owner, ir.Block):
+                in_place[i] = buffer.index
+            elif buffer.kind != "result" or different != len(last.operation.operands):
+                _fail(last, "expected each result to be the value of an op of its own, got one twice or an argument")
+        return in_place
+
+    def _op(self, op: Any, returned: Mapping[ir.Value, int]) -> None:
+        name = op.operation.name
+        if name not in _OPS and name != "lut.append":
+            _fail(
+                op,
+                f"expected to be one of {', '.join((*_OPS, 'lut.append'))}, got '{name}'; the CPU path knows no other",
+            )
+        result = op.operation.results[0]
+        if name == "lut.append":
+            self._append(op)
+            return
+        size = self._bytes(result, op)
+        if result in returned:
+            self.values[result] = Buffer("result", size, index=returned[result])
+        else:
+            self.values[result] = Buffer("arena", size)
+        _OPS[name](self, op, *(self.values[v] for v in op.operation.operands), self.values[result])
+
+    def _bytes(self, value: ir.Value, op: Any) -> int:
+        tensor = _tensor(value, op)
+        return int(np.prod([self.shared.tokens if n is None else n for n in tensor.shape])) * tensor.dtype.itemsize
+
+    def call(
+        self,
+        make: Callable[..., str],
+        constants: tuple,
+        pointers: list[Buffer],
+        *,
+        tokens: int | None,
+        writes: int = -1,
+    ) -> None:
+        """Call a kernel; `writes` is the pointer it writes through, `tokens` None where only the run knows."""
+        self.calls.append(Call(self.shared.kernel(make, *constants), pointers, pointers[writes], tokens))
+
+    def table(self, name: str) -> Buffer:
+        return self.shared.parameter(TABLES[name], name)
+
+    def array(self, symbol: str, size: int) -> Buffer:
+        """An array of the store as it is."""
+        return self.shared.parameter(Packed((symbol,), size, lambda array: np.ascontiguousarray(array)))
+
+    # --- ops: the operands' buffers and the result's last
+
+    def _embedding(self, op: Any, ids: Buffer, y: Buffer) -> None:
+        channels, vocabulary = _width(op.y), int(op.vocabulary.value)
+        rows = self.array(op.rows.value, vocabulary * channels)
+        multiplier = self.array(op.multiplier.value, vocabulary * 4)
+        if ids.kind != "argument":
+            _fail(op, "expected ids to be an argument of the function, got a computed value; pass them in")
+        self.ids.append((ids.index, vocabulary))
+        constants = (channels, int(op.shift.value), _bits(op.y))
+        self.call(elementwise.embedding, constants, [ids, rows, multiplier, y], tokens=_tokens(op.y))
+
+    def _rms_norm(self, op: Any, x: Buffer, y: Buffer) -> None:
+        groups = int(op.groups.value)
+        channels = _width(op.x) // groups
+        constants = (channels, groups, int(op.epsilon.value), int(op.shift.value), _bits(op.y))
+        gain = self.array(op.gain.value, 4 * channels)
+        self.call(elementwise.rms_norm, constants, [x, gain, self.table("rsqrt"), y], tokens=_tokens(op.x))
+
+    def _add(self, op: Any, a: Buffer, b: Buffer, y: Buffer) -> None:
+        shifts = (_exponent(op.a) - _exponent(op.y), _exponent(op.b) - _exponent(op.y))
+        self.call(elementwise.add, (_width(op.y), *shifts, _bits(op.y)), [a, b, y], tokens=_tokens(op.y))
+
+    def _rescale(self, op: Any, x: Buffer, y: Buffer) -> None:
+        element = str(op.y.type.element_type)
+        shifts = self._channel_shifts(op.exponents.value, _exponent(op.x), _width(op.x))
+        constants = (_width(op.x), _bits(op.y), element)
+        self.call(elementwise.rescale_channels, constants, [x, shifts, y], tokens=_tokens(op.x))
+
+    def _swiglu(self, op: Any, gate: Buffer, up: Buffer, y: Buffer) -> None:
+        exponents = _exponent(op.gate), _exponent(op.up)
+        shifts = self._channel_shifts(op.exponents.value, sum(exponents), _width(op.y))
+        constants = (_width(op.y), exponents[0] + 12, _bits(op.y))
+        pointers = [gate, up, shifts, self.table("sigmoid"), y]
+        self.call(elementwise.swiglu, constants, pointers, tokens=_tokens(op.y))
+
+    def _channel_shifts(self, symbol: str, exponent: int, channels: int) -> Buffer:
+        packed = elementwise.channel_shifts(symbol, exponent, channels)
+        return self.shared.parameter(packed, "channel_shifts", exponent)
+
+    def _last_token(self, op: Any, x: Buffer, y: Buffer) -> None:
+        self.call(elementwise.last_token, (self._bytes(op.y, op),), [x, y], tokens=_tokens(op.x))
+
+    def _argmax(self, op: Any, x: Buffer, y: Buffer) -> None:
+        self.call(elementwise.argmax, (_width(op.x),), [x, y], tokens=_tokens(op.x))
+
+    def _rope(self, op: Any, x: Buffer, position: Buffer, y: Buffer) -> None:
+        heads, positions = int(op.heads.value), int(op.positions.value)
+        channels = _width(op.x) // heads
+        tables = [self.array(symbol.value, positions * channels) for symbol in (op.cosines, op.sines)]
+        self._limit(op, position, positions, "positions of the RoPE tables")
+        constants = (heads, channels, _bits(op.y))
+        self.call(attention.rope, constants, [x, position, *tables, y], tokens=_tokens(op.x))
+
+    def _append(self, op: Any) -> None:
+        cache, new, position = op.operation.operands
+        if not isinstance(cache.owner, ir.Block) or len(list(cache.uses)) != 1:
+            _fail(
+                op, "expected cache to be an argument that nothing else reads, got another value; it changes in place"
+            )
+        self._limit(op, self.values[position], cache.type.shape[0], "rows of the KV cache")
+        size = _width(cache) * cache.type.element_type.width // 8
+        pointers = [self.values[v] for v in (cache, new, position)]
+        self.call(attention.append, (size,), pointers, tokens=_tokens(new), writes=0)
+        self.values[op.operation.results[0]] = self.values[cache]
+
+    def _attention(self, op: Any, query: Buffer, keys: Buffer, values: Buffer, position: Buffer, y: Buffer) -> None:
+        heads, kv_heads = int(op.heads.value), int(op.kv_heads.value)
+        channels, rows = _width(op.query) // heads, op.keys.type.shape[0]
+        self._limit(op, position, rows, "rows of the KV cache")
+        of_values = (fixed_of(op.values.type) or (0, ""))[1]
+        packed = attention.output_shifts(str(of_values), op.exponents.value, heads, kv_heads, channels)
+        shifts = self.shared.parameter(packed, "output_shifts")
+        multiplier = self.array(op.multiplier.value, 4 * heads)
+        constants = (heads, kv_heads, channels, int(op.shift.value), _bits(op.y), self.shared.level)
+        tables = [self.table("exp2"), self.table("reciprocal")]
+        self._scratch(attention.scratch_bytes(rows, channels))
+        pointers = [query, keys, values, position, multiplier, shifts, *tables, y]
+        self.call(attention.attention, constants, pointers, tokens=_tokens(op.query))
+
+    def _linear(self, op: Any, x: Buffer, y: Buffer) -> None:
+        scheme, width = scheme_of(op.scheme), _width(op.x)
+        shape = LinearShape(scheme, width // 2, _width(op.y), self.shared.level)
+        source = x if scheme.kind == "exact" else self._search(op, x, shape)
+        place, symbols = self.shared.parameter, {n: op.attributes[n].value for n in _LINEAR}
+        book = place(shape.book(symbols["weight_codebook"]), "book")
+        shifts = place(shape.shifts(symbols["shifts"]), "shifts")
+        factors = place(shape.factors(symbols["shifts"]), "factors")
+        codes = place(shape.codes(symbols["codes"]), "codes")
+        requantizer = place(shape.requantizer(symbols["bias"], symbols["multiplier"]), "requantizer")
+        shift, tokens = int(op.shift.value), _tokens(op.x)
+        if tokens == 1:
+            rows = Buffer("arena", shape.blocks * shape.token_bytes)
+            self.call(linear.rows, (shape,), [source, book, shifts, rows], tokens=1)
+            self.call(linear.lookup, (shape, shift), [rows, codes, factors, requantizer, y], tokens=1)
+            return
+        self._scratch(linear.TOKENS * shape.token_bytes)
+        pointers = [source, book, shifts, codes, factors, requantizer, y]
+        self.call(linear.many, (shape, shift), pointers, tokens=tokens)
+
+    def _search(self, op: Any, x: Buffer, shape: LinearShape) -> Buffer:
+        """The centroids of an input, searched once for all that read it."""
+        s, symbol, tokens = shape.scheme, op.attributes["codebook"].value, _tokens(op.x)
+        key = (id(x), symbol, s.metric)
+        if key not in self.searched:
+            most = self.shared.tokens if tokens is None else tokens
+            chosen = self.searched[key] = Buffer("arena", most * shape.pairs * s.S * 4)
+            book = self.shared.parameter(codebook(symbol, shape.pairs, s.S, s.c_a), "codebook")
+            constants = (shape.pairs, s.S, s.c_a, s.metric)
+            self.call(linear.search, constants, [x, book, chosen], tokens=tokens)
+        return self.searched[key]
+
+    def _limit(self, op: Any, position: Buffer, rows: int, what: str) -> None:
+        if position.kind != "argument":
+            _fail(op, "expected position to be an argument of the function, got a computed value; pass it in")
+        self.limits.append((position.index, rows, what))
+
+    def _scratch(self, size: int) -> None:
+        self.shared.scratch_bytes = max(self.shared.scratch_bytes, -(-size // ALIGN) * ALIGN)
+
+
+_LINEAR = ("codes", "weight_codebook", "shifts", "bias", "multiplier")
+_OPS: dict[str, Callable[..., None]] = {
+    "lut.linear": _Function._linear,
+    "lut.embedding": _Function._embedding,
+    "lut.rms_norm": _Function._rms_norm,
+    "lut.add": _Function._add,
+    "lut.rescale": _Function._rescale,
+    "lut.swiglu": _Function._swiglu,
+    "lut.last_token": _Function._last_token,
+    "lut.argmax": _Function._argmax,
+    "lut.rope": _Function._rope,
+    "lut.attention": _Function._attention,
+}
+
+
+def _fail(op: Any, message: str) -> NoReturn:
+    raise IRError(f"'{op.operation.name}' op {message}", location=source_position(op.location))
+
+
+def _tensor(value: ir.Value, op: Any) -> Tensor:
+    type_ = value.type
+    if not isinstance(type_, ir.RankedTensorType) or type_.rank not in (1, 2):
+        _fail(op, f"expected tensors of rank 1 or 2, got {type_}; flatten the dimensions of tokens")
+    if not isinstance(type_.element_type, ir.IntegerType) or any(type_.is_dynamic_dim(i) for i in range(1, type_.rank)):
+        _fail(op, f"expected integers with static channels, got {type_}; change the type")
+    sizes = [None if type_.is_dynamic_dim(i) else type_.get_dim_size(i) for i in range(type_.rank)]
+    return Tensor(tuple(sizes), np.dtype(f"int{type_.element_type.width}"))
+
+
+def _tokens(value: ir.Value) -> int | None:
+    return None if value.type.is_dynamic_dim(0) else value.type.get_dim_size(0)
+
+
+def _width(value: ir.Value) -> int:
+    return value.type.shape[-1]
+
+
+def _bits(value: ir.Value) -> int:
+    return (fixed_of(value.type) or (32, 0))[0]
+
+
+def _exponent(value: ir.Value) -> int:
+    return int((fixed_of(value.type) or (0, 0))[1])

@@ -1,0 +1,156 @@
+"""A `lut` module as machine code: arrays in, the function's results out, integer for integer the interpreter's.
+
+Parameters are packed once, into one buffer. Integers that the interpreter would refuse at run time (a sum beyond 32
+bits) are refused here when the parameters are packed, from their proven ranges.
+"""
+
+from __future__ import annotations
+
+import time
+import weakref
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from lutllm.bindings import ir
+from lutllm.cpu.features import choose_level, cores
+from lutllm.cpu.jit import Jit
+from lutllm.cpu.ranges import check_linears
+from lutllm.errors import InputError, IRError, NumericsError
+from lutllm.lowering.cpu.step import ALIGN
+from lutllm.lowering.lut_to_cpu import CpuFunction, Packed, Tensor, lower
+
+_SYNC_BYTES = 2 * ALIGN
+
+
+class CpuProgram:
+    """The functions of a module. `tokens` is the most a run may have; `threads` default to the cores there are.
+
+    `seconds` says what making it took: lowering, compiling, packing.
+    """
+
+    def __init__(
+        self,
+        module: ir.Module,
+        store: Mapping[str, np.ndarray],
+        *,
+        tokens: int = 64,
+        threads: int | None = None,
+        level: str | None = None,
+    ) -> None:
+        self.level = choose_level(level)
+        self.threads = cores() if threads is None else threads
+        if self.threads < 1:
+            raise InputError(f"expected at least 1 thread, got {self.threads}; give more")
+        self.seconds: dict[str, float] = {}
+        clock = time.perf_counter()
+        self._code = lower(module, tokens=tokens, level=self.level)
+        self.seconds["lower"], clock = time.perf_counter() - clock, time.perf_counter()
+        self._jit = Jit(self._code.text)
+        self._entries = {name: self._jit.entry(name) for name in self._code.functions}
+        self.seconds["compile"], clock = time.perf_counter() - clock, time.perf_counter()
+        check_linears(module, store)
+        self.seconds["check"], clock = time.perf_counter() - clock, time.perf_counter()
+        self._parameters = _aligned(self._code.parameter_bytes)
+        for offset, packed in self._code.parameters:
+            _pack(packed, store, self._parameters[offset : offset + packed.size])
+        self.seconds["pack"] = time.perf_counter() - clock
+        self._arena = _aligned(self._code.arena_bytes)
+        self._scratch = _aligned(self._code.scratch_bytes * self.threads)
+        self._sync = _aligned(_SYNC_BYTES)
+        self._pool = ThreadPoolExecutor(self.threads - 1) if self.threads > 1 else None
+        if self._pool is not None:
+            weakref.finalize(self, self._pool.shutdown, wait=False)
+
+    @property
+    def bytes(self) -> dict[str, int]:
+        """Memory of each kind."""
+        own = (("parameters", self._parameters), ("arena", self._arena), ("scratch", self._scratch))
+        return {name: array.nbytes for name, array in own}
+
+    def run(self, function: str, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The results for one array an argument. A cache that is an aligned array of its type changes in place."""
+        found = self._code.functions.get(function)
+        if found is None:
+            raise IRError(f"expected a function of the module, got @{function}; there are {list(self._code.functions)}")
+        arrays, tokens = _arguments(found, inputs)
+        if tokens > self._code.tokens:
+            raise InputError(f"expected at most {self._code.tokens} tokens, got {tokens}; run them in parts")
+        _check_values(found, arrays, tokens)
+        results = [
+            arrays[found.in_place[i]] if i in found.in_place else np.empty(_sizes(t, tokens), t.dtype)
+            for i, t in enumerate(found.results)
+        ]
+        memory = [a.ctypes.data for a in (self._arena, self._parameters, self._scratch, self._sync)]
+        numbers = [self._code.scratch_bytes, self.threads, tokens]
+        frame = np.array([*memory, *numbers, *(a.ctypes.data for a in (*arrays, *results))], np.int64)
+        self._call(function, frame.ctypes.data)
+        return results
+
+    def _call(self, function: str, frame: int) -> None:
+        entry = self._entries[function]
+        if self._pool is None:
+            entry(frame, 0)
+            return
+        others = [self._pool.submit(entry, frame, thread) for thread in range(1, self.threads)]
+        entry(frame, 0)
+        for other in others:
+            other.result()
+
+
+def _aligned(size: int) -> np.ndarray:
+    whole = np.zeros(size + ALIGN, np.uint8)
+    start = -whole.ctypes.data % ALIGN
+    return whole[start : start + size]
+
+
+def _pack(packed: Packed, store: Mapping[str, np.ndarray], place: np.ndarray) -> None:
+    missing = [symbol for symbol in packed.symbols if symbol not in store]
+    if missing:
+        raise IRError(f"expected '{missing[0]}' in the store, got none; write it")
+    data = packed.pack(*(store[symbol] for symbol in packed.symbols))
+    if data.nbytes != packed.size:
+        names = ", ".join(f"'{s}'" for s in packed.symbols)
+        raise IRError(f"expected {names} of {packed.size} packed bytes, got {data.nbytes}; write the store again")
+    place[:] = data.reshape(-1).view(np.uint8)
+
+
+def _sizes(tensor: Tensor, tokens: int) -> list[int]:
+    return [tokens if n is None else n for n in tensor.shape]
+
+
+def _arguments(function: CpuFunction, inputs: Sequence[np.ndarray]) -> tuple[list[np.ndarray], int]:
+    """Inputs as contiguous arrays of the argument types, and the number of tokens."""
+    if len(inputs) != len(function.arguments):
+        raise IRError(f"expected {len(function.arguments)} inputs, got {len(inputs)}; give one array for each argument")
+    arrays, tokens = [], None
+    for i, (array, tensor) in enumerate(zip(inputs, function.arguments, strict=True)):
+        array = np.asarray(array)
+        for have, want in zip(array.shape, tensor.shape, strict=False):
+            tokens = have if want is None and tokens is None else tokens
+        if array.ndim != len(tensor.shape) or list(array.shape) != _sizes(tensor, tokens or 0):
+            raise IRError(f"input {i}: expected {list(tensor.shape)}, got {list(array.shape)}; give one of that shape")
+        narrow = array.astype(tensor.dtype, copy=False)
+        if narrow is not array and not np.array_equal(narrow, array):
+            raise NumericsError(f"input {i} must fit {tensor.dtype}, got wider integers; quantize them")
+        arrays.append(np.ascontiguousarray(narrow))
+    return arrays, 1 if tokens is None else tokens
+
+
+def _check_values(function: CpuFunction, arrays: Sequence[np.ndarray], tokens: int) -> None:
+    """What the interpreter checks as it runs: positions and token ids."""
+    for index, rows, what in function.limits:
+        start = int(arrays[index][0])
+        if start < 0 or start + tokens > rows:
+            raise NumericsError(
+                f"cache full: expected positions in 0..{rows - 1} ({what}), got {start}..{start + tokens - 1}; "
+                "shorten the text or compile with a longer context"
+            )
+    for index, vocabulary in function.ids:
+        ids = arrays[index]
+        if ids.size and not 0 <= int(ids.min()) <= int(ids.max()) < vocabulary:
+            raise NumericsError(
+                f"expected token ids in 0..{vocabulary - 1}, got {int(ids.min())}..{int(ids.max())}; "
+                "use the tokenizer of this model"
+            )

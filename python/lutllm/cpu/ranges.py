@@ -1,0 +1,50 @@
+"""Proof that no integer of a module's linears leaves its width, so that machine code need not look."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from lutllm.bindings import ir
+from lutllm.dialect import LinearOp, fixed_of, lut_ops, scheme_of
+from lutllm.errors import IRError
+from lutllm.quantize.ranges import validate
+from lutllm.scheme import QuantizedLinear
+
+
+def check_linears(module: ir.Module, store: Mapping[str, np.ndarray]) -> None:
+    """Raise NumericsError for a linear that an input could make overflow, InputError for a wrong array."""
+    seen = set()
+    for op in lut_ops(module):
+        if isinstance(op, LinearOp) and op.codes.value not in seen:
+            seen.add(op.codes.value)
+            validate(_linear(op, store))
+
+
+def _linear(op: Any, store: Mapping[str, np.ndarray]) -> QuantizedLinear:
+    """The linear of an op, its arrays from the store."""
+    arrays = {}
+    for part in ("codes", "weight_codebook", "shifts", "multiplier", "bias", "codebook"):
+        if part in op.attributes:
+            symbol = op.attributes[part].value
+            if symbol not in store:
+                raise IRError(f"expected '{symbol}' in the store, got none; write it")
+            arrays[part] = store[symbol]
+    meaning = fixed_of(op.x.type)
+    exponents = store.get(str(meaning[1])) if meaning else None
+    return QuantizedLinear(
+        name=op.codes.value.removesuffix(".codes"),
+        input_name="",
+        scheme=scheme_of(op.scheme),
+        exponents=np.zeros(op.x.type.shape[-1] // 2, np.int8) if exponents is None else exponents,
+        codebook=arrays.get("codebook"),
+        weight_codebook=arrays["weight_codebook"],
+        codes=arrays["codes"],
+        shifts=arrays["shifts"],
+        multiplier=arrays["multiplier"],
+        bias=arrays["bias"],
+        shift=int(op.shift.value),
+        out_exponent=0,
+    )
