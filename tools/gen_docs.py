@@ -1,11 +1,13 @@
-"""Writes dialect/README.md from the definitions of the dialect; with `--check`, only says whether it is up to date.
+"""Writes dialect/README.md from the definitions of the dialect, and the measured tables of docs/numerics.md.
+
+With `--check` it writes nothing, and only says whether they are up to date.
 
 Run as `python -m lutllm.tools.gen_docs [--check]`.
 """
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,8 +17,9 @@ from lutllm.bindings import ext
 from lutllm.dialect import documentation, parameters
 from lutllm.dialect.base import Lut, LutOp, kind_text
 from lutllm.scheme import _RANGES as SCHEME_RANGES
+from lutllm.tools import measure_errors
 
-README = Path(lutllm.dialect.__file__).with_name("README.md")
+ROOT = Path(lutllm.dialect.__file__).parents[1]
 ACCELERATOR = ("engine", "region", "round")
 DECODER = ("lutllm.dialect.decoder_ops", "lutllm.dialect.attention_ops")
 
@@ -136,20 +139,43 @@ def _table(head: tuple[str, ...], rows: list[Any]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
+def numerics() -> str:
+    """docs/numerics.md with its tables measured anew."""
+    text = (ROOT / "docs" / "numerics.md").read_text(encoding="utf-8")
+    kinds = {"rsqrt": "relative", "reciprocal": "relative", "exp2_negative": "absolute", "sigmoid": "absolute"}
+    errors = [(f"`{name}`", kinds[name], f"{e:.2e}") for name, e in measure_errors.function_errors().items()]
+    text = _measured(text, "functions", _table(("function", "error", "largest"), errors))
+    head = ("op", "inputs", "largest error, units", "of the largest result", "of its bound")
+    ops = [(op, of, f"{e:.2g}", f"{r:.1e}", f"{s:.0%}") for op, of, e, r, s in measure_errors.op_errors()]
+    return _measured(text, "ops", _table(head, ops))
+
+
+def _measured(text: str, name: str, table: str) -> str:
+    before, mark, rest = text.partition(f"<!-- {name}: measured -->\n")
+    _, end, after = rest.partition("<!-- end -->")
+    return f"{before}{mark}\n{table}\n\n{end}{after}"
+
+
+PAGES: dict[str, Callable[[], str]] = {"dialect/README.md": readme, "docs/numerics.md": numerics}
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 when README.md is stale")
-    parser.add_argument("-o", "--output", type=Path, default=README, help="default: dialect/README.md")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 when a page is stale")
+    parser.add_argument("--root", type=Path, default=ROOT, help="the repository to write into; default: this one")
     options = parser.parse_args(argv)
-    text = readme()
-    path: Path = options.output
-    if not options.check:
-        path.write_text(text, encoding="utf-8")
-        return 0
-    if path.is_file() and path.read_text(encoding="utf-8") == text:
-        return 0
-    print(f"error: {path}: expected the text of the definitions, got another; run python -m lutllm.tools.gen_docs")
-    return 1
+    stale = 0
+    for name, make in PAGES.items():
+        path, text = options.root / name, make()
+        if not options.check:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        elif not path.is_file() or path.read_text(encoding="utf-8") != text:
+            print(
+                f"error: {path}: expected the text of the definitions, got another; run python -m lutllm.tools.gen_docs"
+            )
+            stale += 1
+    return int(stale > 0)
 
 
 if __name__ == "__main__":
