@@ -68,7 +68,7 @@ class RmsNormOp(LutOp, name="rms_norm", traits=[ext.Pure]):
     DEFINITION = """
 A = max(1, epsilon + sum of x[t, c]**2 over the channels c of a group)
 (r, h) = rsqrt(A)
-z[t, k] = rescale(x[t, k] * r, -(9 + h))                 (22 fraction bits, |z| <= 1)
+z[t, k] = rescale(x[t, k] * r, -(9 + h))                 (22 fraction bits, |z| < 1 + 2**-14)
 y[t, k] = clamp(round_shift(z[t, k] * gain[k % C], shift), bits)"""
     EXAMPLE = """
 func.func @norm(%x: tensor<?x8xi32, #r>) -> tensor<?x8xi32, #n> {

@@ -66,7 +66,7 @@ def rescale_real(x: np.ndarray, exponent: int, exponents: np.ndarray) -> Real:
 
 def swiglu_real(gate: np.ndarray, up: np.ndarray, gate_exponent: int, up_exponent: int, exponents: np.ndarray) -> Real:
     scale = np.exp2(float(gate_exponent) + up_exponent - np.repeat(exponents, 2))
-    silu = gate / (1 + np.exp(-gate * 2.0**gate_exponent))
+    silu = gate / (1 + np.exp(np.minimum(-gate * 2.0**gate_exponent, 700)))  # e**700 is still finite
     return silu * up * scale, (np.abs(gate) * GATE_ERROR + 0.5) * np.abs(up) * scale + 0.5
 
 
