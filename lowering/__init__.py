@@ -4,10 +4,12 @@
 """
 
 from lutllm.lowering.lut_to_accelerator import LutToAccelerator
+from lutllm.lowering.torch_raise_decoder import TorchRaiseDecoder
 from lutllm.lowering.torch_to_lut import TorchToLut
 from lutllm.passes import Pass
 
 PASSES: tuple[type[Pass], ...] = (
     TorchToLut,
+    TorchRaiseDecoder,
     LutToAccelerator,
 )

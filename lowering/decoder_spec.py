@@ -82,6 +82,18 @@ class DecoderSpec:
                 f"expected the description of a whole decoder, got a problem with {error}; quantize the whole model"
             ) from None
 
+    def missing(self) -> str | None:
+        """The first part of the structure that has no constants."""
+        d = self.decoder
+        streams = [f"{layer.name}.{part}" for layer in d.layers for part in ("attention", "mlp")]
+        wanted = (
+            (self.norms, [norm.name for norm in d.norms]),
+            (self.attentions, [layer.attention.name for layer in d.layers]),
+            (self.residuals, streams),
+            (self.linears, d.linears),
+        )
+        return next((name for have, names in wanted for name in names if name not in have), None)
+
     def globals(self) -> dict[str, Shape]:
         """Symbol -> (shape, dtype) of everything the program needs of the store."""
         d, found = self.decoder, {}

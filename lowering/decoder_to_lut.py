@@ -39,9 +39,9 @@ def emit_decoder(module: ir.Module, spec: DecoderSpec, context: int = 0) -> None
             f"expected a context of 1..{spec.positions} tokens, as the RoPE tables have positions, got {context}; "
             "choose a shorter context, or quantize with more positions"
         )
-    missing = [name for name in spec.decoder.linears if name not in spec.linears]
+    missing = spec.missing()
     if missing:
-        raise InputError(f"'{missing[0]}': expected a quantized linear, got none; quantize the whole model")
+        raise InputError(f"expected quantized parameters of '{missing}', got none; quantize the whole model")
     with module.context, ir.Location.unknown():
         dialect.declare_all(module, spec.globals())
         for name in FUNCTIONS:

@@ -19,7 +19,18 @@ class Level:
 
 
 _ACCELERATOR = ("lut.engine", "lut.region", "lut.round")
-_LINEAR = ("lut.linear",)
+_DECODER = (
+    "lut.embedding",
+    "lut.rms_norm",
+    "lut.rescale",
+    "lut.rope",
+    "lut.append",
+    "lut.attention",
+    "lut.add",
+    "lut.swiglu",
+    "lut.last_token",
+    "lut.argmax",
+)
 _STEPS = (
     "lut.centroid_search",
     "lut.stored_table",
@@ -40,8 +51,8 @@ LEVELS = {
             ("lut.quantize", "lut.linear", "lut.dequantize"),
             "nothing yet: PyTorch around lookups",
         ),
-        Level("lut", ("builtin", "func", "ml_program", "lut"), _LINEAR, "the reference interpreter"),
-        Level("steps", ("builtin", "func", "ml_program", "lut"), _STEPS, "the reference interpreter"),
+        Level("lut", ("builtin", "func", "ml_program", "lut"), ("lut.linear", *_DECODER), "the reference interpreter"),
+        Level("steps", ("builtin", "func", "ml_program", "lut"), (*_STEPS, *_DECODER), "the reference interpreter"),
         Level("accelerator", ("builtin", "lut"), _ACCELERATOR, "its hardware, in simulation"),
     )
 }

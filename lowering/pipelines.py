@@ -15,6 +15,12 @@ def to_lut(quantization: str) -> str:
     )
 
 
+def to_decoder(quantization: str, context: int = 0) -> str:
+    """torch -> lut: the whole model becomes @prefill, @decode and @score; `context` as torch-raise-decoder takes it."""
+    options = f"quantization={spell_option(quantization)} context={context}"
+    return _pipeline(f"torch-raise-decoder{{{options}}}")
+
+
 def to_steps(row_source: str) -> str:
     """lut -> steps: search, rows, lookup, sum, requantize."""
     return _pipeline(f"lut-decompose{{row-source={row_source}}}", "lut-canonicalize", "lut-symbol-dce")

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from lutllm.bindings import ir
+from lutllm.bindings import ir, source_position
 from lutllm.decoder import Attention, Decoder, Layer, Norm
 from lutllm.errors import IRError
 from lutllm.lowering.torch_patterns import read_function
@@ -54,7 +54,8 @@ def read_decoder(module: ir.Module | ir.Operation, parameters: Mapping[str, Any]
     """As `raise_decoder`, with every op that does not fit instead of an error."""
     function = next((op for op in module.operation.regions[0].blocks[0] if op.operation.name == "func.func"), None)
     if function is None:
-        raise IRError("expected a function with the model, got none; import the whole model")
+        where = source_position(module.operation.location)
+        raise IRError("expected a function with the model, got none; import the whole model", location=where)
     reader = read_function(function)
     if reader.unmatched:
         return Raised(None, reader.unmatched)

@@ -338,7 +338,7 @@ def _readable(kind: str) -> str:
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(("clone", "contiguous", "alias", "detach"), _same),
-    **dict.fromkeys(("to.dtype", "_to_copy"), _cast),
+    **dict.fromkeys(("to.dtype", "_to_copy", "torch.prims.convert_element_type"), _cast),
     **dict.fromkeys(("view", "reshape", "_unsafe_view", "unsqueeze", "squeeze.dim", "flatten.using_ints"), _view),
     **dict.fromkeys(("broadcast_to", "expand"), _broadcast),
     **dict.fromkeys(("transpose.int", "t"), _transpose),

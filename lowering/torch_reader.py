@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 from lutllm.bindings import ir, source_position
@@ -17,6 +18,9 @@ from lutllm.lowering.torch_to_lut import module_path
 
 UNKNOWN = "unknown"
 DOWNSTREAM = "it reads a value that cannot be raised"
+NO_PATTERN = "expected an op of RMSNorm, RoPE, attention, SiLU or a residual, got another; no lut op computes it"
+NO_TORCH_OP = "torch-mlir does not know this op: rewrite this part of the model with other ops"
+_OPERATOR = "torch.operator"  # any op the torch dialect has no definition of
 _SIZES = re.compile(r"!torch\.vtensor<\[([\d,]*)\],(\w+)>")
 
 
@@ -41,7 +45,8 @@ class Unmatched:
 
     @classmethod
     def at(cls, op: ir.Operation, expected: str) -> Unmatched:
-        return cls(op.name, module_path(op.location) or "", source_position(op.location), expected)
+        name = ir.StringAttr(op.attributes["name"]).value if op.name == _OPERATOR else op.name
+        return cls(name, module_path(op.location) or "", source_position(op.location), expected)
 
 
 class Mismatch(Exception):
@@ -66,16 +71,18 @@ class Reader:
             self._read(op.operation)
 
     def _arguments(self, arguments: list[ir.Value]) -> None:
-        kinds = ("ids", "positions", "mask")
-        for i, argument in enumerate(arguments):
-            sizes = static_sizes(argument)
+        """Token ids, their positions and the causal mask, in this order; more are not known."""
+        for argument, kind in zip_longest(arguments, ("ids", "positions", "mask"), fillvalue=None):
+            if argument is None:
+                return
+            sizes = static_sizes(argument) or []
             tokens = sizes[-1] if sizes else 0
-            axes: Axes = ((), axis("tokens", tokens))
-            if i == 2:
-                axes = ((), (), axis("tokens", tokens), axis("keys", tokens))
-            elif i > 2:
-                axes = _fresh(sizes)
-            self.values[argument] = (Term(kinds[i] if i < 3 else "argument"), axes)
+            row = axis("tokens", tokens)
+            if kind == "mask" and sizes == [1, 1, tokens, tokens]:
+                axes: Axes = ((), (), row, axis("keys", tokens))
+            else:
+                axes = ((), row) if sizes == [1, tokens] else _fresh(sizes)
+            self.values[argument] = (Term(kind or "argument"), axes)
 
     def _read(self, op: ir.Operation) -> None:
         if op.name.startswith("torch.constant."):
@@ -97,7 +104,7 @@ class Reader:
         try:
             rule = self.rules.get(op.name.removeprefix("torch.aten."))
             if rule is None:
-                raise Mismatch("expected an op of a decoder of RMSNorm, RoPE, attention and SiLU, got another")
+                raise Mismatch(NO_TORCH_OP if op.name == _OPERATOR else NO_PATTERN)
             self.values[op.result] = rule(self, op)
         except Mismatch as problem:
             follows = any(_is_unknown(self.values[v][0]) for v in _tensors(self, op))

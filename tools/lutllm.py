@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"lutllm {__version__}")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     _compile_arguments(_verb(verbs, "compile", _compile, "quantize, lower to SystemVerilog, simulate, compare"))
-    _check_arguments(_verb(verbs, "check", _check, "list every op of a model that does not become lookups"))
+    _check_arguments(_verb(verbs, "check", _check, "show what a model becomes, or every op that keeps it from that"))
     quantize_verb.quantize_arguments(
         _verb(verbs, "quantize", quantize_verb.quantize, "quantize a whole model to integers, or some of its layers")
     )

@@ -1,6 +1,6 @@
-"""`lutllm check`: a model goes in, a report of what becomes table lookups and of everything that does not comes out.
+"""`lutllm check`: a model goes in, a report of the decoder it raises to, or of everything that keeps it from that, out.
 
-Nothing is quantized and nothing stops at the first problem: every op that stays in PyTorch is listed with its module
+Nothing is quantized and nothing stops at the first problem: every op that cannot be raised is listed with its module
 path, source line, reason and what to do.
 """
 
@@ -15,36 +15,11 @@ from typing import Any
 
 from lutllm import models
 from lutllm.bindings import ir, source_position
-from lutllm.lowering.torch_to_lut import LINEAR, linear_name, linears_in, module_path, not_convertible
+from lutllm.decoder import Decoder
+from lutllm.lowering.raise_decoder import read_decoder
+from lutllm.lowering.torch_reader import DOWNSTREAM, NO_TORCH_OP, Unmatched
+from lutllm.lowering.torch_to_lut import LINEAR, linear_name, linears_in, not_convertible
 from lutllm.models.hf import require
-
-NO_LUT_OP = "no lut op computes it yet: it stays in floating point in PyTorch"
-LAYOUT = "moves data without computing: it stays in PyTorch"
-UNKNOWN = "torch-mlir does not know this op: rewrite this part of the model with other ops"
-_LAYOUT_OPS = {
-    *("view", "reshape", "permute", "transpose.int", "t", "unsqueeze", "squeeze.dim", "slice.Tensor", "cat", "stack"),
-    *(
-        "expand",
-        "broadcast_to",
-        "clone",
-        "contiguous",
-        "select.int",
-        "split.Tensor",
-        "alias",
-        "detach",
-        "flatten.using_ints",
-    ),
-    *("to.dtype", "_to_copy", "embedding"),
-}
-_NO_COMPUTATION = (
-    "torch.constant.",
-    "torch.prim.",
-    "torch.aten._assert",
-    "torch_c.",
-    "ml_program.",
-    "func.",
-    "builtin.",
-)
 
 
 @dataclass(frozen=True)
@@ -70,7 +45,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Group:
-    """Ops of one name that do not convert for one reason."""
+    """Ops of one name that cannot be raised for one reason."""
 
     op: str
     reason: str
@@ -83,13 +58,17 @@ class Group:
 
 @dataclass
 class Report:
-    """What `check` found; `to_dict` is plain JSON data, `text` is for people."""
+    """What `check` found; `to_dict` is plain JSON data, `text` is for people.
+
+    `decoder` is what the whole model raises to, None where `not_raised` has something.
+    """
 
     model: str
     fingerprint: str | None
     parameters: int
     linears: list[Convertible]
-    not_converted: list[Group]
+    decoder: Decoder | None
+    not_raised: list[Group]
 
     @property
     def share(self) -> float:
@@ -98,10 +77,10 @@ class Report:
 
     @property
     def all_linears_convert(self) -> bool:
-        return all(group.op != "aten.linear" for group in self.not_converted)
+        return all(group.op != "aten.linear" for group in self.not_raised)
 
     def to_dict(self) -> dict[str, Any]:
-        groups = [{**asdict(group), "count": group.count} for group in self.not_converted]
+        groups = [{**asdict(group), "count": group.count} for group in self.not_raised]
         return {
             "model": self.model,
             "fingerprint": self.fingerprint,
@@ -109,16 +88,19 @@ class Report:
             "share_converted": round(self.share, 6),
             "all_linears_convert": self.all_linears_convert,
             "linears": [asdict(linear) for linear in self.linears],
-            "not_converted": groups,
+            "decoder": None if self.decoder is None else self.decoder.to_dict(),
+            "not_raised": groups,
         }
 
     def text(self) -> str:
         lines = [f"{self.model}: {len(self.linears)} linears become table lookups ({self.share:.1%} of the parameters)"]
         shapes = Counter((_pattern(i.name), i.inputs, i.outputs, i.location) for i in self.linears)
         lines += [f"  {n:4} x {name}  {k} -> {o}  {where or ''}" for (name, k, o, where), n in shapes.items()]
-        total = sum(group.count for group in self.not_converted)
-        lines.append(f"{total} ops do not convert")
-        for group in self.not_converted:
+        if self.decoder is not None:
+            return "\n".join([*lines, "the whole model becomes integer ops", *_summary(self.decoder)])
+        total = sum(group.count for group in self.not_raised)
+        lines.append(f"{total} ops keep the model from becoming integer ops")
+        for group in self.not_raised:
             lines.append(f"  {group.op} ({group.count}): {group.reason}")
             places: Counter[tuple[str, str | None]] = Counter()
             for place in group.places:
@@ -145,25 +127,24 @@ def check_module(
     require("torch")
     from lutllm.importer.torch_export import export, import_program
 
-    imported, _ = import_program(export(module, tuple(example_args)), module, "", "main")
+    imported, tensors = import_program(export(module, tuple(example_args)), module, "", "main")
     total = sum(parameter.numel() for parameter in module.parameters())
     with imported.context:
         linears, refused = _linears(imported)
-        groups = [*_grouped(refused), *_grouped(_other_ops(imported))]
-    return Report(name, fingerprint, total, linears, groups)
+        raised = read_decoder(imported, tensors)
+        # Linears are judged alone: between ops that cannot be raised they are lookups all the same.
+        others = [u for u in raised.unmatched if u.op != LINEAR] or ([] if refused else raised.unmatched)
+    return Report(name, fingerprint, total, linears, raised.decoder, _grouped([*refused, *others]))
 
 
-Found = tuple[str, str, str, str | None]  # op, reason, module path, source line
-
-
-def _linears(module: ir.Module) -> tuple[list[Convertible], list[Found]]:
+def _linears(module: ir.Module) -> tuple[list[Convertible], list[Unmatched]]:
     """Linears that convert, each once however often it is used, and the others."""
     converts: dict[str, Convertible] = {}
-    refused: list[Found] = []
+    refused: list[Unmatched] = []
     for op in linears_in(module.operation):
         name, where, reason = linear_name(op, {}), source_position(op.location), not_convertible(op)
         if reason:
-            refused.append(("aten.linear", reason, name, where))
+            refused.append(Unmatched(LINEAR, name, where, reason))
             continue
         uses = converts[name].uses + 1 if name in converts else 1
         outputs, inputs = _sizes(op.operands[1])
@@ -177,31 +158,28 @@ def _sizes(value: ir.Value) -> list[int]:
     return [int(size) for size in re.findall(r"\d+", str(value.type).split("]")[0])]
 
 
-def _other_ops(module: ir.Module) -> list[Found]:
-    """Everything that computes or moves data and is no linear."""
-    found: list[Found] = []
-
-    def visit(op: ir.Operation) -> ir.WalkResult:
-        if op.name != LINEAR and not op.name.startswith(_NO_COMPUTATION):
-            name, reason = op.name.removeprefix("torch."), NO_LUT_OP
-            if op.name == "torch.operator":
-                name, reason = ir.StringAttr(op.attributes["name"]).value.removeprefix("torch."), UNKNOWN
-            elif name.removeprefix("aten.") in _LAYOUT_OPS:
-                reason = LAYOUT
-            found.append((name, reason, module_path(op.location) or "", source_position(op.location)))
-        return ir.WalkResult.ADVANCE
-
-    module.operation.walk(visit, ir.WalkOrder.PRE_ORDER)
-    return found
-
-
-def _grouped(found: list[Found]) -> list[Group]:
-    """By op and reason, the reasons a user can act on first, then by how many there are."""
+def _grouped(found: Sequence[Unmatched]) -> list[Group]:
+    """By op and reason: what a user can act on first, what follows from it last, then by how many there are."""
     groups: dict[tuple[str, str], Group] = {}
-    for (op, reason, module, where), count in Counter(found).items():
-        groups.setdefault((op, reason), Group(op, reason)).places.append(Place(module, where, count))
-    order = {UNKNOWN: 1, NO_LUT_OP: 2, LAYOUT: 3}
+    for u, count in Counter(found).items():
+        op = u.op.removeprefix("torch.")
+        groups.setdefault((op, u.expected), Group(op, u.expected)).places.append(Place(u.module, u.location, count))
+    order = {NO_TORCH_OP: 1, DOWNSTREAM: 2}
     return sorted(groups.values(), key=lambda group: (order.get(group.reason, 0), -group.count, group.op))
+
+
+def _summary(decoder: Decoder) -> list[str]:
+    """The structure in a few lines, layers alike in one."""
+    shapes = Counter(
+        (layer.attention.heads, layer.attention.kv_heads, layer.attention.head_dim, layer.intermediate, bool(norm))
+        for layer in decoder.layers
+        for norm in (layer.attention.query_norm,)
+    )
+    lines = [
+        f"  {n:4} x layer: {h} heads of {c} on {kv} of keys and values{', normed' if norm else ''}; MLP of {inner}"
+        for (h, kv, c, inner, norm), n in shapes.items()
+    ]
+    return [*lines, f"  {decoder.hidden} channels, {decoder.vocabulary} tokens"]
 
 
 def _pattern(path: str) -> str:

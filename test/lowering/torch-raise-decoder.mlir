@@ -1,0 +1,41 @@
+// A whole Llama as PyTorch gave it becomes three functions over one KV cache; only its structure is matched.
+// RUN: lutllm-opt %S/Inputs/torch-raise-decoder/model.mlir --torch-raise-decoder="quantization=%S/Inputs/torch-raise-decoder context=6" --mlir-print-debuginfo | FileCheck %s
+// RUN: lutllm-opt %S/Inputs/torch-raise-decoder/model.mlir --torch-raise-decoder=quantization=%S/Inputs/torch-raise-decoder/quantization.json | FileCheck %s --check-prefix=ALL
+
+// CHECK: module attributes {lut.store = #lut.store<"parameters.safetensors", "0123456789abcdef{{.*}}">}
+// CHECK-NOT: torch.
+// CHECK: func.func @prefill(%{{.*}}: tensor<?xi32> loc("ids"), %[[P:.*]]: tensor<1xi32> loc("position"), %[[K:.*]]: tensor<6x4xi8, #lut.fixed<8 : i64, @model.layers.0.self_attn.key.exponents>> loc("model.layers.0.self_attn.keys"), %[[V:.*]]: tensor<6x4xi8, #lut.fixed<8 : i64, @model.layers.0.self_attn.value.exponents>> loc(
+// CHECK-NEXT: %[[X:.*]] = "lut.embedding"({{.*}} rows = @model.embed_tokens.rows
+// CHECK-NEXT: %[[N:.*]] = "lut.rms_norm"(%[[X]]) {{.*}} gain = @model.layers.0.input_layernorm.gain
+// CHECK-NEXT: %[[I:.*]] = "lut.rescale"(%[[N]])
+// CHECK-NEXT: %[[Q:.*]] = "lut.linear"(%[[I]]) {{.*}} codes = @model.layers.0.self_attn.q_proj.codes{{.*}} loc(#[[LOC:.*]])
+// CHECK-NEXT: %[[QR:.*]] = "lut.rope"(%[[Q]], %[[P]]) {{{.*}} heads = 2
+// CHECK-NEXT: %[[KL:.*]] = "lut.linear"(%[[I]]) {{.*}} codes = @model.layers.0.self_attn.k_proj.codes
+// CHECK-NEXT: %[[KR:.*]] = "lut.rope"(%[[KL]], %[[P]]) {{{.*}} heads = 1
+// CHECK-NEXT: %[[VL:.*]] = "lut.linear"(%[[I]]) {{.*}} codes = @model.layers.0.self_attn.v_proj.codes
+// CHECK-NEXT: %[[QE:.*]] = "lut.rescale"(%[[QR]])
+// CHECK-NEXT: %[[KE:.*]] = "lut.rescale"(%[[KR]])
+// CHECK-NEXT: %[[VE:.*]] = "lut.rescale"(%[[VL]])
+// CHECK-NEXT: %[[KC:.*]] = "lut.append"(%[[K]], %[[KE]], %[[P]])
+// CHECK-NEXT: %[[VC:.*]] = "lut.append"(%[[V]], %[[VE]], %[[P]])
+// CHECK-NEXT: %[[A:.*]] = "lut.attention"(%[[QE]], %[[KC]], %[[VC]], %[[P]]) {{{.*}} heads = 2 : i64, kv_heads = 1
+// CHECK-NEXT: %[[O:.*]] = "lut.linear"(%[[A]]) {{.*}} codes = @model.layers.0.self_attn.o_proj.codes
+// CHECK-NEXT: %[[R:.*]] = "lut.add"(%[[X]], %[[O]])
+// CHECK: %[[G:.*]] = "lut.linear"({{.*}} codes = @model.layers.0.mlp.gate_proj.codes
+// CHECK-NEXT: %[[U:.*]] = "lut.linear"({{.*}} codes = @model.layers.0.mlp.up_proj.codes
+// CHECK-NEXT: %[[S:.*]] = "lut.swiglu"(%[[G]], %[[U]])
+// CHECK-NEXT: %[[D:.*]] = "lut.linear"(%[[S]])
+// CHECK-NEXT: %[[Y:.*]] = "lut.add"(%[[R]], %[[D]])
+// CHECK-NEXT: "lut.last_token"(%[[Y]])
+// CHECK: %[[L:.*]] = "lut.linear"({{.*}} codes = @lm_head.codes
+// CHECK-NEXT: %[[T:.*]] = "lut.argmax"(%[[L]])
+// CHECK-NEXT: return %[[T]], %[[L]], %[[KC]], %[[VC]] :
+// CHECK: func.func @decode(%{{.*}}: tensor<1xi32> loc("ids")
+// CHECK: func.func @score(%{{.*}}: tensor<?xi32> loc("ids")
+// CHECK-NOT: lut.last_token
+// CHECK-NOT: lut.argmax
+// CHECK: -> tensor<?x16xi32
+// CHECK: #[[LOC]] = loc("model.layers.0.self_attn.q_proj")
+
+// Without a context the cache holds as many tokens as RoPE has positions.
+// ALL: func.func @prefill(%{{.*}}: tensor<?xi32>, %{{.*}}: tensor<1xi32>, %{{.*}}: tensor<8x4xi8,
