@@ -135,14 +135,13 @@ def quantize_decoder(
 
     `positions`: how many the model was made for; tables have at most `POSITIONS` rows.
     """
+    weights = {norm.name: _floats(module, f"{norm.name}.weight") for norm in decoder.norms}
+    embedding = quantize_embedding(decoder.embedding, _floats(module, f"{decoder.embedding}.weight"))
     peaks = record_peaks(module, decoder, windows)
     residuals = {name: _exponent(peak * STREAM_HEADROOM, RESIDUAL_BITS) for name, peak in peaks.stream.items()}
-    embedding = quantize_embedding(decoder.embedding, _floats(module, f"{decoder.embedding}.weight"))
     inputs = _norm_inputs(decoder, embedding.exponent, residuals, linears)
     norms = {
-        norm.name: quantize_norm(
-            norm, _floats(module, f"{norm.name}.weight"), peaks.norms[norm.name], inputs[norm.name]
-        )
+        norm.name: quantize_norm(norm, weights[norm.name], peaks.norms[norm.name], inputs[norm.name])
         for norm in decoder.norms
     }
     attentions = {}
