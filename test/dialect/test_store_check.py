@@ -69,3 +69,19 @@ def test_another_file_is_an_input_error(layers: ir.Module, tmp_path: Path, data:
 def test_no_file_is_an_input_error(layers: ir.Module, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected a whole safetensors file"):
         dialect.verify_store(layers, tmp_path / "none.safetensors")
+
+
+def test_exponents_of_scores_are_read(decoder: ir.Module, tmp_path: Path) -> None:
+    """Query heads are one pair wide here, so make them two: two heads over one of keys."""
+    text = str(decoder).replace("heads = 4 : i64, kv_heads = 2 : i64", "heads = 2 : i64, kv_heads = 1 : i64")
+    text = text.replace("tensor<4xi32>", "tensor<2xi32>")
+    module = ir.Module.parse(text, decoder.context)
+    wanted = [p for op in dialect.lut_ops(module) for p in op_parameters(op)]
+    arrays = {p.symbol: np.zeros(p.shape, p.dtype) for p in wanted}
+    arrays["a.query.exponents"][:] = [-3, -4, -5, -6]
+    arrays["a.key.exponents"][:] = [-8, -7]
+    path = tmp_path / "s.safetensors"
+    assert _problems(module, arrays, path) == []
+    arrays["a.query.exponents"][3] = -5
+    message = "expected exponents of query and keys to add up to one number in head 1, got -13..-12; quantize again"
+    assert _problems(module, arrays, path) == [f"'lut.attention' op {message}"]
