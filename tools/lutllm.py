@@ -14,7 +14,7 @@ from typing import Any
 
 from lutllm import __version__, store
 from lutllm.errors import InputError, LutllmError
-from lutllm.tools import quantize_verb
+from lutllm.tools import quantize_verb, run_verb
 from lutllm.tools.arguments import MODEL_HELP, SCHEME_HELP, layers, names, positive
 
 
@@ -63,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     quantize_verb.eval_arguments(
         _verb(verbs, "eval", quantize_verb.evaluate, "measure a quantized model's perplexity beside the float model's")
     )
+    run_verb.run_arguments(_verb(verbs, "run", run_verb.run, "answer a prompt with a quantized model"))
     _simulate_arguments(
         _verb(verbs, "simulate", _simulate, "run compiled programs again, with other memory or simulator")
     )

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from lutllm.session import Session
 
 TOKENS, WINDOW = 20480, 512
-BACKENDS = ("cpu", "golden")
 _ROWS = 64  # of logits that are floats at a time
 
 
@@ -100,7 +99,9 @@ def evaluate(
         raise InputError(
             f"'{found.directory}': expected a directory with a tokenizer, got none; quantize again with one"
         )
-    session = open_session(found, backend, window)
+    from lutllm.session import open_session
+
+    session = open_session(found.decoder, window, backend=backend)
     corpora = _corpora(found, text, out_of_domain)
     count = tokens // window
     chosen = [windows(found.tokenizer, each, window, count, seed, shuffled=True) for each in corpora]
@@ -108,17 +109,6 @@ def evaluate(
     results = [_measure(found, reference, session, t, w, quiet) for t, w in zip(corpora, chosen, strict=True)]
     about = {**found.about, "seed": seed}
     return Evaluation(results[0], found.bits, backend, about, *results[1:])
-
-
-def open_session(model: QuantizedModel, backend: str, context: int) -> "Session":
-    """The integer program of `model` with room for `context` tokens, on a backend."""
-    if backend not in BACKENDS:
-        raise InputError(f"expected a backend among {', '.join(BACKENDS)}, got '{backend}'")
-    from lutllm import session
-    from lutllm.lowering.decoder_to_lut import decoder_to_lut
-
-    kind = session.CpuSession if backend == "cpu" else session.GoldenSession
-    return kind(decoder_to_lut(model.decoder, context), model.decoder.tensors())
 
 
 def _corpora(model: QuantizedModel, text: Text | Path | str | None, out_of_domain: bool | None) -> list[Text]:

@@ -21,6 +21,7 @@ from lutllm.dialect import fixed_of
 from lutllm.errors import InputError, IRError
 from lutllm.lowering.decoder_to_lut import decoder_to_lut
 
+BACKENDS = ("cpu", "golden")
 CHUNK = 64  # tokens of a prompt that are run at once; never changes a result
 
 
@@ -116,6 +117,18 @@ class CpuSession(Session):
     def _step(self, function: str, ids: np.ndarray) -> np.ndarray:
         position = np.array([self.position], np.int32)
         return self.program.run(function, [ids, position, *self._state])[-len(self._state) - 1]
+
+
+def open_session(
+    decoder: QuantizedDecoder, context: int = 0, *, backend: str = "cpu", threads: int | None = None
+) -> Session:
+    """The program of a decoder with room for `context` tokens (0: as many as it has positions), on a backend;
+    `threads` matter to `cpu` only."""
+    if backend not in BACKENDS:
+        raise InputError(f"expected a backend among {', '.join(BACKENDS)}, got '{backend}'")
+    if backend == "golden":
+        return GoldenSession.of(decoder, context)
+    return CpuSession.of(decoder, context, threads=threads)
 
 
 @dataclass(frozen=True)

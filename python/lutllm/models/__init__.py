@@ -3,6 +3,6 @@
 Importing this package is cheap; torch and transformers are imported by the first `load`.
 """
 
-from lutllm.models.loader import BUILTIN_NAMES, LoadedModel, load
+from lutllm.models.loader import BUILTIN_NAMES, LoadedModel, fingerprint, load
 
-__all__ = ["BUILTIN_NAMES", "LoadedModel", "load"]
+__all__ = ["BUILTIN_NAMES", "LoadedModel", "fingerprint", "load"]

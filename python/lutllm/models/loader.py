@@ -47,14 +47,32 @@ def load(spec: str | Path, seed: int = 0, *, layers: int | None = None, fill: bo
         raise InputError(f"{spec}: expected at least 1 decoder layer, got {layers}; leave `layers` out to load all")
     if str(spec) in random_weights.CONFIGS:
         return _random(str(spec), seed, layers, fill)
+    directory, name, weights = _found(spec)
+    loaded = _from_directory(directory, name, layers, weights)
+    if str(spec) == SMOLLM2:
+        loaded.origin |= {"package": smollm2.REQUIREMENT, "licence": smollm2.LICENCE, "gguf": smollm2.GGUF_SHA256}
+    return loaded
+
+
+def fingerprint(spec: str | Path, seed: int = 0) -> str:
+    """The fingerprint of what `load` would give, without loading it."""
+    if str(spec) in random_weights.CONFIGS:
+        return _random_fingerprint(str(spec), seed, None)
+    directory, _, weights = _found(spec)
+    source = directory / "config.json"
+    values = checkpoint.read_json(source)
+    weights = weights or checkpoint.sha256_of(checkpoint.weight_files(directory))
+    return _fingerprint({**values, "weights": weights, "layers": make_config(values, str(source)).num_hidden_layers})
+
+
+def _found(spec: str | Path) -> tuple[Path, str, str | None]:
+    """The directory of a checkpoint, converted where it must be, its name, and the hash of its weights where known."""
     if str(spec) == SMOLLM2:
         converted = smollm2.smollm2_checkpoint()
-        loaded = _from_directory(converted, SMOLLM2, layers, converted_sha256(converted))
-        loaded.origin |= {"package": smollm2.REQUIREMENT, "licence": smollm2.LICENCE, "gguf": smollm2.GGUF_SHA256}
-        return loaded
+        return converted, SMOLLM2, converted_sha256(converted)
     path = Path(spec).expanduser()
     if path.is_dir():
-        return _from_directory(path, path.resolve().name, layers)
+        return path, path.resolve().name, None
     if not path.exists():
         raise InputError(
             f"{spec}: expected a model directory, a GGUF file or one of {', '.join(BUILTIN_NAMES)}; "
@@ -66,17 +84,22 @@ def load(spec: str | Path, seed: int = 0, *, layers: int | None = None, fill: bo
     require("torch")
     check_gguf(path)
     converted = checkpoint_from_gguf(checkpoint.sha256_of([path]), lambda: path)
-    return _from_directory(converted, path.stem, layers, converted_sha256(converted))
+    return converted, path.stem, converted_sha256(converted)
 
 
 def _random(name: str, seed: int, layers: int | None, fill: bool) -> LoadedModel:
     have = random_weights.CONFIGS[name]["num_hidden_layers"]
     _check_layers(name, layers, have)
     module = random_weights.random_module(name, seed, layers, fill=fill)
-    values = {**random_weights.CONFIGS[name], "seed": seed, "layers": layers or have}
+    digest = _random_fingerprint(name, seed, layers)
     return LoadedModel(
-        name, module, byte_tokenizer(), module.config, _fingerprint(values), origin={"weights": "random", "seed": seed}
+        name, module, byte_tokenizer(), module.config, digest, origin={"weights": "random", "seed": seed}
     )
+
+
+def _random_fingerprint(name: str, seed: int, layers: int | None) -> str:
+    values = random_weights.CONFIGS[name]
+    return _fingerprint({**values, "seed": seed, "layers": layers or values["num_hidden_layers"]})
 
 
 def _from_directory(directory: Path, name: str, layers: int | None, weights: str | None = None) -> LoadedModel:

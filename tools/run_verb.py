@@ -1,0 +1,81 @@
+"""`lutllm run`: a quantized model answers a prompt, token by token, from integers and lookups."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from lutllm.errors import InputError
+from lutllm.tools import arguments
+
+CONTEXT = 2048  # where neither --context nor the model says less
+
+
+def run_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "model", metavar="MODEL", help="output directory of lutllm quantize; or a float model, quantized first"
+    )
+    parser.add_argument("prompt", metavar="PROMPT", help="what to answer; - reads it from standard input")
+    parser.add_argument("--tokens", type=arguments.positive, default=256, metavar="N", help="at most (default 256)")
+    parser.add_argument("--raw", "--no-chat", action="store_true", help="go on with the text, without chat template")
+    parser.add_argument("--context", type=arguments.positive, metavar="N", help=f"tokens kept (default {CONTEXT})")
+    parser.add_argument("--quiet", action="store_true", help="nothing but the text")
+    pick = parser.add_argument_group(
+        "how a token is picked", "greedy, unless a temperature is given; --seed repeats it"
+    )
+    pick.add_argument("--temperature", type=float, default=0.0, metavar="T", help="0 is greedy (default)")
+    pick.add_argument("--top-k", type=int, default=0, metavar="K", help="among the K likeliest (default: all)")
+    pick.add_argument("--top-p", type=float, default=1.0, metavar="P", help="among the likeliest that make up P")
+    where = parser.add_argument_group("what runs it", "every backend gives the same tokens")
+    where.add_argument("--backend", default="cpu", help="cpu (default), or golden: the reference interpreter, slow")
+    where.add_argument("--threads", type=arguments.positive, metavar="N", help="of cpu (default: all cores)")
+    float_model = parser.add_argument_group("a float model", "is quantized into the cache, once")
+    float_model.add_argument("--scheme", default="exact", help=f"{arguments.SCHEME_HELP} (default exact:2)")
+    float_model.add_argument("--text", metavar="FILE", help="calibration text, as for lutllm quantize")
+    float_model.add_argument("--calibration-tokens", type=arguments.positive, metavar="N", help="default 32768")
+
+
+def run(options: argparse.Namespace) -> tuple[int, Any]:
+    from lutllm.compiler import parse_schemes
+    from lutllm.generate import Sampling, respond
+    from lutllm.resolve import quantized_model
+    from lutllm.session import BACKENDS, open_session
+
+    if options.backend not in BACKENDS:
+        raise InputError(f"expected a backend among {', '.join(BACKENDS)}, got '{options.backend}'")
+    sampling = Sampling(options.temperature, options.top_k, options.top_p, options.seed)
+    prompt = sys.stdin.read() if options.prompt == "-" else options.prompt
+    if not prompt.strip():
+        raise InputError("expected a prompt, got an empty one; write something")
+    (scheme,) = parse_schemes([options.scheme]).values()
+    model = quantized_model(
+        options.model,
+        scheme=scheme,
+        text=options.text,
+        tokens=options.calibration_tokens,
+        quiet=options.quiet,
+    )
+    context = options.context or min(CONTEXT, len(model.decoder.cosines))
+    session = open_session(model.decoder, context, backend=options.backend, threads=options.threads)
+    found = respond(model, session, prompt, options.tokens, _show, raw=options.raw, sampling=sampling)
+    _show("\n")
+    if not options.quiet:
+        print(_summary(found, context, model.bits["effective"]), file=sys.stderr)
+    threads = getattr(session, "program", None) and session.program.threads
+    about = {"backend": options.backend, "threads": threads, "context": context, "bits": model.bits}
+    return 0, {**found.to_dict(), **about, "seed": options.seed}
+
+
+def _show(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def _summary(found: Any, context: int, bits: float) -> str:
+    why = {"end": "the model ended it", "length": "--tokens", "context": f"the context of {context} tokens is full"}
+    return (
+        f"prompt {len(found.prompt)} tokens, {found.prefill_speed:.1f} token/s; "
+        f"made {len(found.tokens)} tokens, {found.decode_speed:.1f} token/s; stopped by: {why[found.stop]}; "
+        f"{bits:.2f} bits per weight"
+    )
