@@ -73,6 +73,7 @@ def test_reciprocal_of_any_integer(p: int) -> None:
 
 
 @given(st.integers(0, 18 << 16) | st.integers(0, 2**47))
+@example(16 << 16)
 @example((17 << 16) - 1)
 @example(17 << 16)
 def test_exp2_of_any_argument(t: int) -> None:
