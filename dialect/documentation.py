@@ -108,11 +108,11 @@ PARAMETERS = {
     "weight_codebook": "weight centroids of each pair, block and stage",
     "codes": "the weights: one code for each pair, stage and output; unsigned, < c_w",
     "shifts": "(right, left) of each pair, 0..31",
-    "multiplier": "of the requantizer, 1..32767",
+    "multiplier": "of the requantizer, 1..32767; of an embedding for each token, of an attention for each head",
     "bias": "in units of the accumulator",
     "tables": "only for `stored_table`; int32 when table_bits > 8",
     "rows": "of the embedding, V tokens",
-    "gain": "of a norm, for the C channels of a group; |gain| < 2**23",
+    "gain": "of a norm, for the C channels of a group; less than 2**23 in size",
     "cosines": "of RoPE, 14 fraction bits, for the C / 2 frequencies of a head; sines likewise",
     "query.exponents": "of an attention's query; `key.exponents` and `value.exponents` likewise",
 }
