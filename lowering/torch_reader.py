@@ -101,16 +101,20 @@ class Reader:
 
     def _apply(self, op: ir.Operation) -> None:
         """Give the results of an op a meaning, or note that it has none."""
+        rule = self.rules.get(op.name.removeprefix("torch.aten."))
+        if rule is None:
+            self._unmatched(op, NO_TORCH_OP if op.name == _OPERATOR else NO_PATTERN)
+            return
         try:
-            rule = self.rules.get(op.name.removeprefix("torch.aten."))
-            if rule is None:
-                raise Mismatch(NO_TORCH_OP if op.name == _OPERATOR else NO_PATTERN)
             self.values[op.result] = rule(self, op)
         except Mismatch as problem:
             follows = any(_is_unknown(self.values[v][0]) for v in _tensors(self, op))
-            self.unmatched.append(Unmatched.at(op, DOWNSTREAM if follows else str(problem)))
-            for result in op.results:
-                self.values[result] = (Term(UNKNOWN, op=op), _fresh(static_sizes(result)))
+            self._unmatched(op, DOWNSTREAM if follows else str(problem))
+
+    def _unmatched(self, op: ir.Operation, expected: str) -> None:
+        self.unmatched.append(Unmatched.at(op, expected))
+        for result in op.results:
+            self.values[result] = (Term(UNKNOWN, op=op), _fresh(static_sizes(result)))
 
     def value(self, op: ir.Operation, i: int) -> Value:
         found = self.values.get(op.operands[i])

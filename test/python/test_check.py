@@ -7,8 +7,10 @@ import pytest
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
-from lutllm.check import LAYOUT, NO_LUT_OP, UNKNOWN, check, check_module  # noqa: E402
+from lutllm.check import check, check_module  # noqa: E402
+from lutllm.decoder import Decoder  # noqa: E402
 from lutllm.errors import InputError  # noqa: E402
+from lutllm.lowering.torch_reader import DOWNSTREAM, NO_PATTERN, NO_TORCH_OP  # noqa: E402
 
 
 class Mixed(nn.Module):
@@ -42,18 +44,19 @@ def test_linears_that_convert(report):
 
 
 def test_everything_else_is_listed_at_once(report):
-    groups = {(g.op, g.reason.split(",")[0]): g for g in report.not_converted}
+    groups = {(g.op, g.reason.split(",")[0]): g for g in report.not_raised}
     assert ("aten.linear", "expected an even input width (whole pairs)") in groups
     assert ("aten.linear", "expected a weight that is a parameter") in groups
-    assert groups["aten._linalg_svd", UNKNOWN].count == 1
-    assert groups["aten._linalg_eigh", UNKNOWN].count == 1
-    assert groups["aten.add.Tensor", NO_LUT_OP.split(",")[0]].count == 1
-    assert groups["aten.cat", LAYOUT.split(",")[0]].count == 1
+    assert groups["aten._linalg_svd", NO_TORCH_OP].count == 1
+    assert groups["aten._linalg_eigh", NO_TORCH_OP].count == 1
+    assert groups["aten.add.Tensor", DOWNSTREAM].count == 1
+    assert groups["aten.cat", "expected two halves: angles twice"].count == 1
     assert not report.all_linears_convert
+    assert report.decoder is None
 
 
 def test_places_name_module_and_line(report):
-    odd = next(g for g in report.not_converted if "even input width" in g.reason)
+    odd = next(g for g in report.not_raised if "even input width" in g.reason)
     assert [(p.module, p.count) for p in odd.places] == [("odd", 1)]
     file, line, _ = odd.places[0].location.rsplit(":", 2)
     with open(file) as stream:
@@ -65,24 +68,49 @@ def test_text_says_it_all(report):
     assert text.startswith("mixed: 2 linears become table lookups (66.7% of the parameters)")
     assert "aten.linear (1): expected an even input width (whole pairs), got 7; pad the input" in text
     assert "aten._linalg_svd (1): torch-mlir does not know this op: rewrite" in text
+    total = sum(group.count for group in report.not_raised)
+    assert f"{total} ops keep the model from becoming integer ops" in text
 
 
 def test_json(report):
     data = json.loads(json.dumps(report.to_dict()))
     assert data["all_linears_convert"] is False
     assert data["linears"][1]["name"] == "twice"
-    assert sum(g["count"] for g in data["not_converted"]) == sum(g.count for g in report.not_converted)
+    assert sum(g["count"] for g in data["not_raised"]) == sum(g.count for g in report.not_raised)
 
 
-@pytest.mark.parametrize("name", ["tiny-llama", "tiny-qwen3"])
-def test_builtin_model(name):
+@pytest.mark.parametrize(("name", "normed"), [("tiny-llama", ""), ("tiny-qwen3", ", normed")])
+def test_builtin_model(name, normed):
     report = check(name)
     assert len(report.linears) == 15
     assert report.all_linears_convert
     assert report.share > 0.99
-    attention = next(g for g in report.not_converted if g.op == "aten.scaled_dot_product_attention")
-    assert [p.module for p in attention.places] == ["model.layers.0.self_attn", "model.layers.1.self_attn"]
-    assert "2 x model.layers.*.self_attn  transformers/models/" in report.text()
+    assert report.not_raised == []
+    assert len(report.decoder.layers) == 2
+    data = json.loads(json.dumps(report.to_dict()))
+    assert Decoder.from_dict(data["decoder"]) == report.decoder
+    dim = report.decoder.layers[0].attention.head_dim
+    text = report.text()
+    assert "the whole model becomes integer ops" in text
+    assert f"2 x layer: 4 heads of {dim} on 2 of keys and values{normed}; MLP of 80" in text
+    assert "2 x model.layers.*.self_attn.q_proj  48 -> " in text
+
+
+def test_a_decoder_with_one_foreign_op():
+    from lutllm.models import load
+    from lutllm.models.wrappers import whole_model
+
+    module = load("tiny-llama", fill=False).module
+    for layer in module.model.layers:
+        layer.mlp.act_fn = nn.GELU()
+    report = check_module(*whole_model(module))
+    assert report.decoder is None
+    assert report.all_linears_convert
+    assert [(g.op, g.count, g.reason) for g in report.not_raised] == [
+        ("aten.gelu", 2, NO_PATTERN),
+        ("aten.mul.Tensor", 2, DOWNSTREAM),
+    ]
+    assert "2 x model.layers.*.mlp.act_fn  " in report.text()
 
 
 def test_model_that_does_not_load():
