@@ -11,6 +11,7 @@ Every file is written whole or not at all. Nothing is unpickled.
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections import Counter
 from dataclasses import dataclass, field
@@ -25,7 +26,8 @@ from lutllm.models.hf import QUANTIZATION, QUANTIZATION_METHOD
 from lutllm.models.tokenizer import load_tokenizer
 from lutllm.scheme import MULTIPLIER_BITS
 
-CONFIG, GENERATION = "config.json", "generation_config.json"
+CONFIG, GENERATION, TOKENIZER_CONFIG = "config.json", "generation_config.json", "tokenizer_config.json"
+_HOW_IT_WAS_READ = ("is_local", "local_files_only")  # transformers notes this of a tokenizer from a directory
 VERSION = 1
 
 
@@ -100,7 +102,10 @@ def _tokenizer_files(tokenizer: Any | None) -> dict[str, bytes]:
         return {}
     with tempfile.TemporaryDirectory() as folder:
         tokenizer.save_pretrained(folder)
-        return {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir()) if path.is_file()}
+        files = {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir()) if path.is_file()}
+    values = json.loads(files[TOKENIZER_CONFIG])
+    kept = {key: value for key, value in values.items() if key not in _HOW_IT_WAS_READ}
+    return {**files, TOKENIZER_CONFIG: (json.dumps(kept, indent=2, ensure_ascii=False) + "\n").encode()}
 
 
 def from_pretrained(directory: Path | str) -> QuantizedModel:

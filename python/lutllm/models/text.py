@@ -6,6 +6,7 @@ are split by hash into calibration and evaluation text, so that nothing is ever 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -117,8 +118,7 @@ def windows(
     if length < 1 or count < 1:
         raise InputError(f"text: expected at least 1 window of at least 1 token, got {count} of {length}; ask for more")
     documents = [text] if isinstance(text, str) else list(text.documents.values())
-    joined = "\n\n".join(d for d in documents if d.strip())
-    ids = np.array(tokenizer(joined, add_special_tokens=False)["input_ids"] if joined else [], dtype=np.int64)
+    ids = _token_ids(tokenizer, "\n\n".join(d for d in documents if d.strip()))
     available = len(ids) // length
     if available < count:
         source = "text" if isinstance(text, str) else text.source
@@ -128,6 +128,11 @@ def windows(
         )
     chosen = np.random.default_rng(seed).permutation(available)[:count]
     return ids[: available * length].reshape(available, length)[chosen if shuffled else np.sort(chosen)]
+
+
+@functools.lru_cache(maxsize=4)  # ten seconds for the default corpus, asked for several times in a run
+def _token_ids(tokenizer: Any, body: str) -> np.ndarray:
+    return np.array(tokenizer(body, add_special_tokens=False)["input_ids"] if body else [], dtype=np.int64)
 
 
 def evaluation_windows(tokenizer: Any, text: Text, length: int = 512, count: int = 40, seed: int = 0) -> np.ndarray:

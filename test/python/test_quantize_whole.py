@@ -1,0 +1,261 @@
+"""A whole model becomes a directory: read back as written, the same bytes after a kill anywhere, damage named."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import lutllm  # noqa: E402
+from lutllm import store  # noqa: E402
+from lutllm.errors import InputError, LutllmError  # noqa: E402
+from lutllm.models import load  # noqa: E402
+from lutllm.models.text import Text, default_text  # noqa: E402
+from lutllm.quantize import VectorQuantizer  # noqa: E402
+from lutllm.quantize.recipe import load_recipe  # noqa: E402
+from lutllm.quantize.whole import quantize_model, structure_of  # noqa: E402
+
+RECIPE = [{"targets": "*", "scheme": "exact", "stages": 1, "block": 64}]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load("tiny-llama", seed=1, layers=1)
+
+
+def make(model, directory, *, recipe=None, **changes):
+    arguments = {"text": default_text(), "tokens": 128, "window": 64, "seed": 7, "progress": False, **changes}
+    return quantize_model(model, directory, load_recipe(recipe or RECIPE), **arguments)
+
+
+@pytest.fixture(scope="module")
+def whole(model, tmp_path_factory):
+    """A finished directory; nobody changes it."""
+    directory = tmp_path_factory.mktemp("whole") / "q"
+    make(model, directory)
+    return directory
+
+
+def files(directory: Path) -> dict[str, bytes]:
+    found = {str(p.relative_to(directory)): p.read_bytes() for p in directory.rglob("*") if p.is_file()}
+    return {name: data for name, data in found.items() if name != ".lock"}
+
+
+@pytest.mark.parametrize("name", ["tiny-llama", "tiny-qwen3"])
+def test_the_structure_is_raised_from_the_model(name):
+    decoder = structure_of(load(name, seed=1))
+    assert len(decoder.layers) == 2 and decoder.head == "lm_head" and len(decoder.linears) == 15
+    assert (decoder.layers[0].attention.query_norm is not None) == (name == "tiny-qwen3")
+
+
+def test_a_directory_is_read_back_and_written_as_it_was(whole, model, tmp_path):
+    assert set(files(whole)) == {
+        "config.json",
+        "parameters.safetensors",
+        "quantization.json",
+        "run.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    }
+    found = lutllm.from_pretrained(whole)
+    assert list(found.decoder.linears) == list(structure_of(model).linears)
+    assert found.tokenizer("héllo")["input_ids"] == model.tokenizer("héllo")["input_ids"]
+    assert found.config["model_type"] == "llama" and found.config["num_hidden_layers"] == 1
+    assert found.generation is None and found.chat_template is None
+    assert found.about["model"]["fingerprint"] == model.fingerprint
+    assert found.about["calibration"]["sha256"] == default_text().sha256
+    lutllm.save_pretrained(found, tmp_path / "again")
+    wanted = {name: data for name, data in files(whole).items() if name != "run.json"}
+    assert files(tmp_path / "again") == wanted
+
+
+def test_config_says_what_was_done(whole):
+    said = json.loads((whole / "config.json").read_text())["quantization_config"]
+    assert said["quant_method"] == "lutllm" and said["version"] == 1
+    assert [(s["linears"], s["kind"], s["R"], s["G"]) for s in said["schemes"]] == [(8, "exact", 1, 64)]
+    linears = store.load_linears(whole)
+    sizes = [2 * q.pairs * q.outputs for q in linears.values()]
+    effective = np.average([q.bits_per_weight()[1] for q in linears.values()], weights=sizes)
+    assert said["bits"] == {"code": 2.0, "effective": round(effective, 4), "embedding": round(8 + 16 / 48, 4)}
+
+
+def test_chat_template_and_generation_config_come_along(whole, tmp_path):
+    found = lutllm.from_pretrained(whole)
+    found.tokenizer.chat_template = "{{ messages[0].content }}"
+    found.generation = {"eos_token_id": 256}
+    lutllm.save_pretrained(found, tmp_path)
+    again = lutllm.from_pretrained(tmp_path)
+    assert again.chat_template == found.tokenizer.chat_template and again.generation == {"eos_token_id": 256}
+
+
+@pytest.fixture
+def known(model, monkeypatch):
+    """Raising the structure takes most of the time of so small a model: once is enough."""
+    decoder = structure_of(model)
+    monkeypatch.setattr("lutllm.quantize.whole.structure_of", lambda _: decoder)
+
+
+class Killed(BaseException):
+    """Stands for kill -9: nothing may run after it but what releases the lock."""
+
+
+def writes_until_killed(monkeypatch, allowed: int) -> list[str]:
+    """From now on, the write after `allowed` ones is never finished; its temporary file stays. The names written."""
+    done: list[str] = []
+    replace = os.replace
+
+    def dying(source, target):
+        if len(done) >= allowed:
+            monkeypatch.setattr(Path, "unlink", lambda *_, **__: None)
+            raise Killed(target)
+        replace(source, target)
+        done.append(Path(target).name)
+
+    monkeypatch.setattr(os, "replace", dying)
+    return done
+
+
+def test_a_run_killed_anywhere_gives_the_same_bytes(model, known, whole, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        done = writes_until_killed(patch, 10**9)
+        make(model, tmp_path / "counted")
+    head = next(i for i, name in enumerate(done) if name == "lm_head.safetensors")
+    assert done[0] == "run.json" and done[-1] == "config.json"
+    for allowed in (1, 6, done.index("quantization.json"), head, head + 3, len(done) - 4, len(done) - 1):
+        directory = tmp_path / str(allowed)
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            writes_until_killed(patch, allowed)
+            make(model, directory)
+        assert list(directory.rglob(".*.partial")), "the unfinished file is there"
+        with pytest.raises(InputError, match=r"got one that is not finished: run the same lutllm quantize again"):
+            lutllm.from_pretrained(directory)
+        make(model, directory)
+        assert files(directory) == files(whole), f"killed after {allowed} writes"
+
+
+def test_work_that_is_done_is_not_done_again(model, known, whole, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        done = writes_until_killed(patch, 10**9)
+        patch.setattr("lutllm.quantize.whole.save_pretrained", lambda *_: (_ for _ in ()).throw(Killed))
+        make(model, tmp_path / "q")
+    assert "lm_head.safetensors" in done
+    monkeypatch.setattr(VectorQuantizer, "quantize_linear", None)
+    seen = []
+    make(model, tmp_path / "q", listener=seen.append)
+    assert files(tmp_path / "q") == files(whole)
+    monkeypatch.setattr("lutllm.quantize.driver.quantize", None)
+    again = make(model, tmp_path / "q")
+    assert again.model.bits == lutllm.from_pretrained(whole).bits
+
+
+def test_the_listener_hears_of_each_linear(model, tmp_path):
+    heard = []
+    summary = make(model, tmp_path / "q", listener=heard.append)
+    assert [entry["linear"] for entry in heard] == list(summary.model.decoder.linears)
+    for entry in heard:
+        assert set(entry) == {"linear", "shape", "scheme", "bits", "loss", "seconds", "peak_memory_mb"}
+        assert 0 < entry["loss"] < 1 and entry["seconds"] >= 0 and entry["peak_memory_mb"] > 10
+    assert summary.to_dict()["bits_effective"] == summary.model.bits["effective"]
+    assert "8 linears" in str(summary) and "effective bits per weight" in str(summary)
+
+
+def test_another_run_is_refused(model, known, whole):
+    before = files(whole)
+    for changes, key in (
+        ({"seed": 8}, "seed"),
+        ({"tokens": 192}, "tokens"),
+        ({"text": Text({"a": "other words " * 900}, "other", "none")}, "text"),
+        ({"recipe": [{"targets": "*", "scheme": "exact", "stages": 2}]}, "recipe"),
+    ):
+        with pytest.raises(InputError, match=rf"expected a run with {key} = .*; use another directory"):
+            make(model, whole, **changes)
+    with pytest.raises(InputError, match=r"expected a run with model = .*; use another directory"):
+        make(load("tiny-llama", seed=2, layers=1), whole)
+    assert files(whole) == before
+
+
+def test_a_model_s_own_directory_is_never_written_over(model, tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(
+        InputError, match=r"expected a new directory or one of an earlier run, got a model; give another"
+    ):
+        make(model, tmp_path)
+    assert list(tmp_path.iterdir()) == [tmp_path / "config.json"]
+
+
+def test_readers_of_one_input_are_checked_before_work(model, tmp_path):
+    mixed = [{"targets": "*"}, {"targets": "*k_proj", "scheme": "paper"}]
+    with pytest.raises(
+        InputError, match=r"k_proj': expected kind = exact, as of .*q_proj', which reads the same input"
+    ):
+        make(model, tmp_path / "q", recipe=mixed)
+    assert not (tmp_path / "q").exists()
+
+
+def test_what_cannot_be_raised_is_refused_before_work(tmp_path):
+    odd = load("tiny-llama", seed=1, layers=1)
+    odd.module.model.norm = torch.nn.LayerNorm(48)
+    with pytest.raises(LutllmError, match=r"op in 'model.norm': expected .*`lutllm check` lists them all"):
+        make(odd, tmp_path / "q")
+    assert not (tmp_path / "q").exists()
+
+
+def test_a_float_model_is_not_loaded_from_it(whole):
+    with pytest.raises(
+        InputError,
+        match=r"config.json: expected a float model, got one that lutllm has quantized; give .*\(tiny-llama\)",
+    ):
+        load(whole)
+
+
+def edited(directory, file, change):
+    values = json.loads((directory / file).read_text())
+    change(values)
+    (directory / file).write_text(json.dumps(values))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (shutil.rmtree, r"expected a directory made by lutllm quantize, got none; run `lutllm quantize MODEL -o"),
+        (lambda d: (d / "config.json").unlink(), r"got one that is not finished: run the same lutllm quantize again"),
+        (
+            lambda d: [(d / name).unlink() for name in ("config.json", "run.json")],
+            r"expected a directory made by lutllm quantize, got one without config.json; give another",
+        ),
+        (lambda d: (d / "config.json").write_text("{"), r"config.json': expected JSON, got"),
+        (
+            lambda d: edited(d, "config.json", lambda v: v.pop("quantization_config")),
+            r"got a float model; run `lutllm q",
+        ),
+        (
+            lambda d: edited(d, "config.json", lambda v: v["quantization_config"].update(quant_method="gptq")),
+            r"expected quantization_config of quant_method 'lutllm', got 'gptq'",
+        ),
+        (
+            lambda d: edited(d, "config.json", lambda v: v["quantization_config"].update(version=2)),
+            r"expected version 1 of the directory, got 2; quantize again with this lutllm",
+        ),
+        (lambda d: (d / "quantization.json").unlink(), r"quantization.json': expected a readable file, got No such"),
+        (
+            lambda d: edited(d, "quantization.json", lambda v: v["decoder"]["residuals"].clear()),
+            r"quantization.json': expected SHA-256 .*, as config.json says, got .*: quantize again",
+        ),
+        (lambda d: (d / "parameters.safetensors").unlink(), r"parameters.safetensors': expected a readable file"),
+        (
+            lambda d: (d / "parameters.safetensors").write_bytes(b"\0" * 99),
+            r"parameters.safetensors': expected SHA-256 .*, got .*: quantize again",
+        ),
+        (lambda d: (d / "tokenizer.json").write_text("{}"), r"expected a tokenizer that transformers can read, got"),
+    ],
+)
+def test_damage_is_named(whole, tmp_path, damage, message):
+    directory = tmp_path / "q"
+    shutil.copytree(whole, directory)
+    damage(directory)
+    with pytest.raises(InputError, match=message):
+        lutllm.from_pretrained(directory)
