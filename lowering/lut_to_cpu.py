@@ -1,12 +1,12 @@
 """A `lut` module to MLIR that the wheel's JIT compiles for this processor: module in, `CpuCode` out.
 
-A function becomes straight-line calls of kernels (lutllm.lowering.cpu) on byte addresses. All threads run all calls,
-each its share; a barrier stands wherever a call reads what one before it wrote. Sizes hold up to `tokens` tokens.
+A function becomes a list of calls of kernels (lutllm.lowering.cpu) on byte addresses. All threads make all calls, each
+does its share; a barrier stands wherever a call reads what one before it wrote. Sizes hold up to `tokens` tokens.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -17,7 +17,7 @@ from lutllm.dialect import fixed_of, scheme_of
 from lutllm.errors import IRError
 from lutllm.lowering.cpu import attention, elementwise, linear
 from lutllm.lowering.cpu.layout import LEVELS, LinearShape, Packed, codebook
-from lutllm.lowering.cpu.step import ALIGN, Buffer, Call, barrier, plan, step
+from lutllm.lowering.cpu.step import ALIGN, Buffer, Call, barrier, plan, runner
 from lutllm.lowering.cpu.tables import TABLES
 
 
@@ -31,22 +31,27 @@ class Tensor:
 
 @dataclass(frozen=True)
 class CpuFunction:
-    """What a caller must know: `in_place` maps a result to the argument that holds it afterwards; `limits` are
-    (argument with a position, rows) that position + tokens must not exceed; `ids` (argument, vocabulary)."""
+    """The calls of a function, and what a caller must know.
 
-    name: str
+    `in_place` maps a result to the argument that holds it afterwards. `limits`: (argument that is a position, rows
+    that position + tokens must not exceed, of what). `ids`: (argument of token ids, vocabulary).
+    """
+
     arguments: tuple[Tensor, ...]
     results: tuple[Tensor, ...]
     in_place: Mapping[int, int]
     limits: tuple[tuple[int, int, str], ...]
     ids: tuple[tuple[int, int], ...]
+    calls: tuple[Call, ...]
+    arena_bytes: int
 
 
 @dataclass(frozen=True)
 class CpuCode:
-    """MLIR text with one public function for each of `functions`, and the memory it needs, in bytes."""
+    """MLIR text of the `kernels` that the calls of `functions` name and of @run, and the memory they need, in bytes."""
 
     text: str
+    kernels: tuple[str, ...]
     functions: Mapping[str, CpuFunction]
     parameters: tuple[tuple[int, Packed], ...]  # offset, what
     parameter_bytes: int
@@ -60,18 +65,18 @@ def lower(module: ir.Module, *, tokens: int = 64, level: str = "portable") -> Cp
     if level not in LEVELS:
         raise IRError(f"expected a feature level among {', '.join(LEVELS)}, got '{level}'; choose one")
     shared = _Shared(level, tokens)
-    lowered = [
-        _Function(op, shared).lower()
+    lowered = {
+        op.name.value: _Function(op, shared).lower()
         for op in module.body.operations
         if isinstance(op, func.FuncOp) and not op.is_external
-    ]
-    text = "\n".join((barrier(level), *shared.kernels.values(), *(f.text for f in lowered)))
+    }
     return CpuCode(
-        text=text,
-        functions={f.function.name: f.function for f in lowered},
+        text="\n".join((barrier(level), runner(), *shared.kernels.values())),
+        kernels=tuple(shared.kernels),
+        functions=lowered,
         parameters=tuple(shared.placed.values()),
         parameter_bytes=shared.parameter_bytes,
-        arena_bytes=max((f.arena_bytes for f in lowered), default=0),
+        arena_bytes=max((f.arena_bytes for f in lowered.values()), default=0),
         scratch_bytes=shared.scratch_bytes,
         tokens=tokens,
     )
@@ -106,13 +111,6 @@ class _Shared:
         return Buffer("parameters", packed.size, offset=self.placed[whole][0])
 
 
-@dataclass(frozen=True)
-class _Lowered:
-    function: CpuFunction
-    text: str
-    arena_bytes: int
-
-
 class _Function:
     """Lowers one function."""
 
@@ -124,7 +122,7 @@ class _Function:
         self.limits: list[tuple[int, int, str]] = []
         self.ids: list[tuple[int, int]] = []
 
-    def lower(self) -> _Lowered:
+    def lower(self) -> CpuFunction:
         blocks = self.op.regions[0].blocks
         name = self.op.name.value
         if len(blocks) != 1:
@@ -136,16 +134,15 @@ class _Function:
         for op in body:
             self._op(op, returned)
         in_place = self._results(last, len(returned))
-        function = CpuFunction(
-            name,
+        return CpuFunction(
             tuple(_tensor(a, last) for a in blocks[0].arguments),
             tuple(_tensor(v, last) for v in last.operation.operands),
             in_place,
             tuple(dict.fromkeys(self.limits)),
             tuple(dict.fromkeys(self.ids)),
+            tuple(self.calls),
+            plan(self.calls),
         )
-        arena = plan(self.calls)
-        return _Lowered(function, step(name, self.calls, len(function.arguments), len(function.results)), arena)
 
     def _results(self, last: ir.OpView, different: int) -> dict[int, int]:
         """Results that lie in an argument; every other one must have been computed into its own memory."""
@@ -187,10 +184,12 @@ class _Function:
         pointers: list[Buffer],
         *,
         tokens: int | None,
+        numbers: Sequence[int] = (),
         writes: int = -1,
     ) -> None:
-        """Call a kernel; `writes` is the pointer it writes through, `tokens` None where only the run knows."""
-        self.calls.append(Call(self.shared.kernel(make, *constants), pointers, pointers[writes], tokens))
+        """Call a kernel. `numbers` are its i64 arguments, `writes` is the pointer it writes through, `tokens` None
+        where only the run knows."""
+        self.calls.append(Call(self.shared.kernel(make, *constants), pointers, numbers, pointers[writes], tokens))
 
     def table(self, name: str) -> Buffer:
         return self.shared.parameter(TABLES[name], name)
@@ -208,19 +207,21 @@ class _Function:
         if ids.kind != "argument":
             _fail(op, "expected ids to be an argument of the function, got a computed value; pass them in")
         self.ids.append((ids.index, vocabulary))
-        constants = (channels, int(op.shift.value), _bits(op.y))
-        self.call(elementwise.embedding, constants, [ids, rows, multiplier, y], tokens=_tokens(op.y))
+        pointers, shift = [ids, rows, multiplier, y], int(op.shift.value)
+        self.call(elementwise.embedding, (channels, _bits(op.y)), pointers, tokens=_tokens(op.y), numbers=[shift])
 
     def _rms_norm(self, op: Any, x: Buffer, y: Buffer) -> None:
         groups = int(op.groups.value)
         channels = _width(op.x) // groups
-        constants = (channels, groups, int(op.epsilon.value), int(op.shift.value), _bits(op.y))
-        gain = self.array(op.gain.value, 4 * channels)
-        self.call(elementwise.rms_norm, constants, [x, gain, self.table("rsqrt"), y], tokens=_tokens(op.x))
+        numbers = int(op.epsilon.value), int(op.shift.value)
+        pointers = [x, self.array(op.gain.value, 4 * channels), self.table("rsqrt"), y]
+        self.call(
+            elementwise.rms_norm, (channels, groups, _bits(op.y)), pointers, tokens=_tokens(op.x), numbers=numbers
+        )
 
     def _add(self, op: Any, a: Buffer, b: Buffer, y: Buffer) -> None:
         shifts = (_exponent(op.a) - _exponent(op.y), _exponent(op.b) - _exponent(op.y))
-        self.call(elementwise.add, (_width(op.y), *shifts, _bits(op.y)), [a, b, y], tokens=_tokens(op.y))
+        self.call(elementwise.add, (_width(op.y), _bits(op.y)), [a, b, y], tokens=_tokens(op.y), numbers=shifts)
 
     def _rescale(self, op: Any, x: Buffer, y: Buffer) -> None:
         element = str(op.y.type.element_type)
@@ -231,9 +232,8 @@ class _Function:
     def _swiglu(self, op: Any, gate: Buffer, up: Buffer, y: Buffer) -> None:
         exponents = _exponent(op.gate), _exponent(op.up)
         shifts = self._channel_shifts(op.exponents.value, sum(exponents), _width(op.y))
-        constants = (_width(op.y), exponents[0] + 12, _bits(op.y))
-        pointers = [gate, up, shifts, self.table("sigmoid"), y]
-        self.call(elementwise.swiglu, constants, pointers, tokens=_tokens(op.y))
+        pointers, numbers = [gate, up, shifts, self.table("sigmoid"), y], [exponents[0] + 12]
+        self.call(elementwise.swiglu, (_width(op.y), _bits(op.y)), pointers, tokens=_tokens(op.y), numbers=numbers)
 
     def _channel_shifts(self, symbol: str, exponent: int, channels: int) -> Buffer:
         packed = elementwise.channel_shifts(symbol, exponent, channels)
@@ -273,11 +273,12 @@ class _Function:
         packed = attention.output_shifts(str(of_values), op.exponents.value, heads, kv_heads, channels)
         shifts = self.shared.parameter(packed, "output_shifts")
         multiplier = self.array(op.multiplier.value, 4 * heads)
-        constants = (heads, kv_heads, channels, int(op.shift.value), _bits(op.y), self.shared.level)
+        constants = (heads, kv_heads, channels, _bits(op.y), self.shared.level)
         tables = [self.table("exp2"), self.table("reciprocal")]
         self._scratch(attention.scratch_bytes(rows, channels))
         pointers = [query, keys, values, position, multiplier, shifts, *tables, y]
-        self.call(attention.attention, constants, pointers, tokens=_tokens(op.query))
+        numbers = [int(op.shift.value)]
+        self.call(attention.attention, constants, pointers, tokens=_tokens(op.query), numbers=numbers)
 
     def _linear(self, op: Any, x: Buffer, y: Buffer) -> None:
         scheme, width = scheme_of(op.scheme), _width(op.x)
@@ -289,15 +290,16 @@ class _Function:
         factors = place(shape.factors(symbols["shifts"]), "factors")
         codes = place(shape.codes(symbols["codes"]), "codes")
         requantizer = place(shape.requantizer(symbols["bias"], symbols["multiplier"]), "requantizer")
-        shift, tokens = int(op.shift.value), _tokens(op.x)
+        shift, tokens = [int(op.shift.value)], _tokens(op.x)
         if tokens == 1:
             rows = Buffer("arena", shape.blocks * shape.token_bytes)
             self.call(linear.rows, (shape,), [source, book, shifts, rows], tokens=1)
-            self.call(linear.lookup, (shape, shift), [rows, codes, factors, requantizer, y], tokens=1)
+            pointers = [rows, codes, factors, requantizer, y]
+            self.call(linear.lookup, (shape,), pointers, tokens=1, numbers=shift)
             return
         self._scratch(linear.TOKENS * shape.token_bytes)
         pointers = [source, book, shifts, codes, factors, requantizer, y]
-        self.call(linear.many, (shape, shift), pointers, tokens=tokens)
+        self.call(linear.many, (shape,), pointers, tokens=tokens, numbers=shift)
 
     def _search(self, op: Any, x: Buffer, shape: LinearShape) -> Buffer:
         """The centroids of an input, searched once for all that read it."""

@@ -50,9 +50,10 @@ def output_shifts(values: str, outputs: str, heads: int, kv_heads: int, channels
     return Packed((values, outputs), 2 * heads * channels, pack)
 
 
-def attention(name: str, heads: int, kv_heads: int, channels: int, shift: int, bits: int, level: str) -> str:
+def attention(name: str, heads: int, kv_heads: int, channels: int, bits: int, level: str) -> str:
     """Tokens times heads are shared by the threads. Scratch: the scores of all rows seen, then sums of a head."""
-    code = kernel(name, "query", "keys", "values", "position", "multiplier", "shifts", "exp2", "reciprocal", "y")
+    pointers = ("query", "keys", "values", "position", "multiplier", "shifts", "exp2", "reciprocal", "y")
+    code = kernel(name, *pointers, numbers=["shift"])
     a = code.arguments
     start = code.load(a["position"], 0, "i32").to("i64")
     width = kv_heads * channels
@@ -64,7 +65,7 @@ def attention(name: str, heads: int, kv_heads: int, channels: int, shift: int, b
         sums = code.at(a["scratch"], 0)
         scores = code.at(a["scratch"], 8 * channels)
         most = _scores(code, query, keys, scores, seen, channels, width, level)
-        weight = _weights(code, scores, seen, most, code.load(a["multiplier"], head * 4, "i32").to("i64"), shift)
+        weight = _weights(code, scores, seen, most, code.load(a["multiplier"], head * 4, "i32").to("i64"))
         _weighted_sums(code, values, scores, sums, seen, channels, width)
         r, length = reciprocal(weight, a["reciprocal"])
         with code.loop(0, channels) as c:
@@ -110,12 +111,12 @@ def _dot(code: Code, a: Value, b: Value) -> Value:
     return code.intrinsic("llvm.x86.avx2.pmadd.wd", "vector<8xi32>", a, b)
 
 
-def _weights(code: Code, scores: Value, seen: Value, most: Value, multiplier: Value, shift: int) -> Value:
+def _weights(code: Code, scores: Value, seen: Value, most: Value, multiplier: Value) -> Value:
     """Replace scores by weights in units of 2**-15; their sum."""
     table = code.arguments["exp2"]
     with code.loop(0, seen, code.constant(0, "i64")) as row:
         away = most.to("i64") - code.load(scores, row.index * 4, "i32").to("i64")
-        weight = exp2_negative(round_shift(away * multiplier, shift), table)
+        weight = exp2_negative(round_shift(away * multiplier, code.arguments["shift"]), table)
         code.store(weight.to("i32"), scores, row.index * 4)
         row.next(row.carried[0] + weight)
     return row.results[0]

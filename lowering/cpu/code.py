@@ -142,13 +142,13 @@ class Code:
         self._head: list[str] = []
         self._count = 0
 
-    def text(self, *, public: bool = False) -> str:
-        """The whole function. A public one can be looked up in the JIT; the others are never inlined."""
-        alone = "" if public else " {llvm.noalias}"
-        arguments = ", ".join(f"{a.name}: {a.type}{alone * (a.type == PTR)}" for a in self.arguments.values())
-        attributes = "llvm.emit_c_interface" if public else 'passthrough = ["noinline"]'
+    def text(self) -> str:
+        """The whole function, never inlined."""
+        arguments = ", ".join(
+            f"{a.name}: {a.type}" + " {llvm.noalias}" * (a.type == PTR) for a in self.arguments.values()
+        )
         body = "\n".join((*self._head, *self._lines))
-        return f"func.func @{self.name}({arguments}) attributes {{{attributes}}} {{\n{body}\nreturn\n}}\n"
+        return f'func.func @{self.name}({arguments}) attributes {{passthrough = ["noinline"]}} {{\n{body}\nreturn\n}}\n'
 
     def line(self, text: str) -> None:
         self._lines.append(text)
@@ -282,10 +282,6 @@ class Code:
         self._lines[-1] = "} else {"
         yield
         self.line("}")
-
-    def call(self, name: str, *operands: Value) -> None:
-        names = ", ".join(o.name for o in operands)
-        self.line(f"func.call @{name}({names}) : ({', '.join(o.type for o in operands)}) -> ()")
 
     def _fresh(self) -> str:
         self._count += 1

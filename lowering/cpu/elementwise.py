@@ -37,45 +37,46 @@ def elements(code: Code, rows: Value, width: int) -> Iterator[tuple[Value, Value
         yield row * width + channel.index, channel.index
 
 
-def embedding(name: str, channels: int, shift: int, bits: int) -> str:
-    code = kernel(name, "ids", "rows", "multiplier", "y")
+def embedding(name: str, channels: int, bits: int) -> str:
+    code = kernel(name, "ids", "rows", "multiplier", "y", numbers=["shift"])
     a = code.arguments
     with rows_of(code, a["tokens"], channels) as (token, first, last):
         id_ = code.load(a["ids"], token * 4, "i32").to("i64")
         multiplier = code.load(a["multiplier"], id_ * 4, "i32").to("i64")
         row, y = code.at(a["rows"], id_ * channels), code.at(a["y"], token * (4 * channels))
         with code.loop(first, last) as k:
-            value = round_shift(code.load(row, k.index, "i8").to("i64") * multiplier, shift)
+            value = round_shift(code.load(row, k.index, "i8").to("i64") * multiplier, a["shift"])
             code.store(saturate(value, bits).to("i32"), y, k.index * 4)
     return code.text()
 
 
-def rms_norm(name: str, channels: int, groups: int, epsilon: int, shift: int, bits: int) -> str:
+def rms_norm(name: str, channels: int, groups: int, bits: int) -> str:
     """Every thread that has a part of a group adds up the whole group."""
-    code = kernel(name, "x", "gain", "table", "y")
+    code = kernel(name, "x", "gain", "table", "y", numbers=["epsilon", "shift"])
     a = code.arguments
     with rows_of(code, a["tokens"] * groups, channels) as (row, first, last):
         x, y = (code.at(a[n], row * (4 * channels)) for n in ("x", "y"))
         with code.loop(0, channels, code.constant(0, "i64")) as k:
             value = code.load(x, k.index * 4, "i32").to("i64")
             k.next(k.carried[0] + value * value)
-        r, h = rsqrt((k.results[0] + epsilon).maximum(1), a["table"])
+        r, h = rsqrt((k.results[0] + a["epsilon"]).maximum(1), a["table"])
         left, right = (-9 - h).maximum(0), (h + 9).maximum(0)
         half = (code.constant(1, "i64") << right).shift_right_logical(1)
         with code.loop(first, last) as k:
             value = code.load(x, k.index * 4, "i32").to("i64") * r
             value = ((value << left) + half) >> right
-            value = round_shift(value * code.load(a["gain"], k.index * 4, "i32").to("i64"), shift)
+            value = round_shift(value * code.load(a["gain"], k.index * 4, "i32").to("i64"), a["shift"])
             code.store(saturate(value, bits).to("i32"), y, k.index * 4)
     return code.text()
 
 
-def add(name: str, channels: int, a_shift: int, b_shift: int, bits: int) -> str:
-    code = kernel(name, "a", "b", "y")
-    with elements(code, code.arguments["tokens"], channels) as (i, _):
-        x, y = (code.load(code.arguments[n], i * 4, "i32").to("i64") for n in ("a", "b"))
-        total = rescale(x, a_shift) + rescale(y, b_shift)
-        code.store(saturate(total, bits).to("i32"), code.arguments["y"], i * 4)
+def add(name: str, channels: int, bits: int) -> str:
+    code = kernel(name, "a", "b", "y", numbers=["a_shift", "b_shift"])
+    a = code.arguments
+    with elements(code, a["tokens"], channels) as (i, _):
+        x, y = (code.load(a[n], i * 4, "i32").to("i64") for n in ("a", "b"))
+        total = rescale(x, a["a_shift"]) + rescale(y, a["b_shift"])
+        code.store(saturate(total, bits).to("i32"), a["y"], i * 4)
     return code.text()
 
 
@@ -89,12 +90,12 @@ def rescale_channels(name: str, channels: int, bits: int, element: str) -> str:
     return code.text()
 
 
-def swiglu(name: str, channels: int, gate_shift: int, bits: int) -> str:
-    code = kernel(name, "gate", "up", "shifts", "table", "y")
+def swiglu(name: str, channels: int, bits: int) -> str:
+    code = kernel(name, "gate", "up", "shifts", "table", "y", numbers=["gate_shift"])
     a = code.arguments
     with elements(code, a["tokens"], channels) as (i, k):
         gate, up = (code.load(a[n], i * 4, "i32").to("i64") for n in ("gate", "up"))
-        s = sigmoid(rescale(gate.maximum(0 - gate), gate_shift), a["table"])
+        s = sigmoid(rescale(gate.maximum(0 - gate), a["gate_shift"]), a["table"])
         s = gate.compare("slt", 0).select(2**15 - s, s)
         silu = round_shift(gate * s, 15)
         value = rescale(silu * up, code.load(a["shifts"], k * 2, "i16").to("i64"))

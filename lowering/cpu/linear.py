@@ -56,31 +56,31 @@ def rows(name: str, shape: LinearShape) -> str:
     return code.text()
 
 
-def lookup(name: str, shape: LinearShape, shift: int) -> str:
+def lookup(name: str, shape: LinearShape) -> str:
     """Outputs of one token from its rows, chunks shared by the threads."""
-    code = kernel(name, "rows", "codes", "factors", "requantizer", "y")
+    code = kernel(name, "rows", "codes", "factors", "requantizer", "y", numbers=["shift"])
     a = code.arguments
     with code.loop(*share(code, shape.chunks)) as each:
         here = code.at(a["rows"], each.index // shape.block_chunks * shape.token_bytes)
-        _chunk(code, shape, shift, each.index, [here], [a["y"]])
+        _chunk(code, shape, each.index, [here], [a["y"]])
     return code.text()
 
 
-def many(name: str, shape: LinearShape, shift: int) -> str:
+def many(name: str, shape: LinearShape) -> str:
     """Rows and outputs of any number of tokens, tokens shared by the threads."""
-    code = kernel(name, "source", "book", "shifts", "codes", "factors", "requantizer", "y")
+    code = kernel(name, "source", "book", "shifts", "codes", "factors", "requantizer", "y", numbers=["shift"])
     start, stop = share(code, code.arguments["tokens"])
     tile = TOKENS if shape.level == "avx512" and not shape.wide else 1
     whole = start + (stop - start) // tile * tile
     for size, first, last in ((tile, start, whole), (1, whole, stop)):
         with code.loop(first, last, step=size) as each:
-            _tile(code, shape, shift, each.index, size)
+            _tile(code, shape, each.index, size)
         if tile == 1:
             break
     return code.text()
 
 
-def _tile(code: Code, shape: LinearShape, shift: int, first: Value, tokens: int) -> None:
+def _tile(code: Code, shape: LinearShape, first: Value, tokens: int) -> None:
     """All outputs of `tokens` tokens, block by block: the rows of a block stay in the cache of the core."""
     a = code.arguments
     s = shape.scheme
@@ -94,7 +94,7 @@ def _tile(code: Code, shape: LinearShape, shift: int, first: Value, tokens: int)
                 _row(code, shape, source, pair.index, block.index, table)
         begin = block.index * shape.block_chunks
         with code.loop(begin, (begin + shape.block_chunks).minimum(shape.chunks)) as chunk:
-            _chunk(code, shape, shift, chunk.index, tables, outputs)
+            _chunk(code, shape, chunk.index, tables, outputs)
 
 
 def _row(code: Code, shape: LinearShape, source: Value, pair: Value, block: Value, table: Value) -> None:
@@ -142,7 +142,7 @@ def _store_row(code: Code, shape: LinearShape, row: Value, table: Value, offset:
         code.store(row.to("i16"), table, offset)
 
 
-def _chunk(code: Code, shape: LinearShape, shift: int, chunk: Value, tables: list[Value], outputs: list[Value]) -> None:
+def _chunk(code: Code, shape: LinearShape, chunk: Value, tables: list[Value], outputs: list[Value]) -> None:
     """One chunk of outputs of one or several tokens."""
     s = shape.scheme
     codes = code.at(code.arguments["codes"], chunk * (shape.couples * CHUNK))
@@ -153,13 +153,13 @@ def _chunk(code: Code, shape: LinearShape, shift: int, chunk: Value, tables: lis
     ys = [code.at(y, first * 4) for y in outputs]
     if shape.wide:
         for table, y in zip(tables, ys, strict=True):
-            _wide_sums(code, shape, shift, codes, table, requantizer, y, count)
+            _wide_sums(code, shape, codes, table, requantizer, y, count)
         return
     sums = _byte_sums(code, shape, codes, tables) if shape.bytes_layout else _word_sums(code, shape, codes, tables)
     for each, y in zip(sums, ys, strict=True):
         lanes = CHUNK // len(each)
         for v, acc in enumerate(each):
-            _requantize(code, s.out_bits, shift, acc, requantizer, y, v * lanes, count)
+            _requantize(code, s.out_bits, acc, requantizer, y, v * lanes, count)
 
 
 def _word_sums(code: Code, shape: LinearShape, codes: Value, tables: list[Value]) -> list[list[Value]]:
@@ -229,11 +229,11 @@ def _unpack(code: Code, a: Value, b: Value, high: bool) -> Value:
 
 
 def _requantize(
-    code: Code, bits: int, shift: int, acc: Value, requantizer: Value, y: Value, first: int, count: Value | None
+    code: Code, bits: int, acc: Value, requantizer: Value, y: Value, first: int, count: Value | None
 ) -> None:
     bias = code.load(requantizer, first * 4, acc.type)
     multiplier = code.load(requantizer, CHUNK * 4 + first * 4, acc.type)
-    scaled = round_shift((acc + bias).to("i64") * multiplier.to("i64"), shift)
+    scaled = round_shift((acc + bias).to("i64") * multiplier.to("i64"), code.arguments["shift"])
     value = saturate(scaled, bits).to("i32")
     if count is None:
         code.store(value, y, first * 4)
@@ -244,7 +244,6 @@ def _requantize(
 def _wide_sums(
     code: Code,
     shape: LinearShape,
-    shift: int,
     codes: Value,
     table: Value,
     requantizer: Value,
@@ -269,7 +268,7 @@ def _wide_sums(
             place = j.index * 4 + k * 64
             bias = code.load(requantizer, place, "i32")
             multiplier = code.load(requantizer, place + CHUNK * 4, "i32")
-            scaled = round_shift((acc + bias).to("i64") * multiplier.to("i64"), shift)
+            scaled = round_shift((acc + bias).to("i64") * multiplier.to("i64"), code.arguments["shift"])
             value = saturate(scaled, shape.scheme.out_bits).to("i32")
             if count is None:
                 code.store(value, y, place)

@@ -1,21 +1,24 @@
-"""A lut function as calls of kernels: calls in, their levels, the plan of the memory between them and the code out.
+"""A lut function as calls of kernels: calls in, their levels, the plan of the memory between them and their words out.
 
-A call's level is one more than that of the last call whose result it reads; a barrier stands between levels. Memory is
+The calls of a program are data, and one function makes them all: as code they took LLVM longer than all kernels. A
+call's level is one more than that of the last call whose result it reads; a barrier stands between levels. Memory is
 used again by a later level than the last that reads it.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lutllm.lowering.cpu.code import I64, PTR, Code, Value
+import numpy as np
+
+from lutllm.lowering.cpu.code import PTR
 
 ALIGN = 64
 SPINS = 2000  # turns of a waiting thread before it gives way to another
-FRAME = ("arena", "parameters", "scratch", "sync")  # pointers in front of those to arguments and results
-NUMBERS = ("scratch_bytes", "threads", "tokens")
+BASES = ("zero", "arena", "parameters", "scratch", "tokens", "thread", "threads")
+MOST_VALUES = 16  # of a kernel
 
 
 @dataclass(eq=False)
@@ -30,10 +33,11 @@ class Buffer:
 
 @dataclass(eq=False)
 class Call:
-    """A kernel and what its pointers are; `tokens` None is the run's."""
+    """A kernel, what its pointers and numbers are; `tokens` None is the run's."""
 
     kernel: str
     pointers: Sequence[Buffer]
+    numbers: Sequence[int]
     written: Buffer
     tokens: int | None
     level: int = 0
@@ -69,38 +73,88 @@ def _place(lives: Sequence[tuple[int, int, int, Buffer]]) -> int:
     return most
 
 
-def frame(arguments: int, results: int) -> int:
-    """64-bit words of the frame a step reads: FRAME, NUMBERS, pointers to arguments, pointers to results."""
-    return len(FRAME) + len(NUMBERS) + arguments + results
+def encode(calls: Sequence[Call], addresses: Mapping[str, int], arguments: int) -> np.ndarray:
+    """The calls as words int64, ended by a zero: for each the kernel's address, whether a barrier comes before, how
+    many values it takes, and of each value the index of a base and what to add to it.
 
-
-def step(name: str, calls: Sequence[Call], arguments: int, results: int) -> str:
-    """The public function name(frame, thread)."""
-    code = Code(name, [("frame", PTR), ("thread", I64)])
-    at = itertools.count()
-
-    def word(type_: str) -> Value:
-        return code.load(code.arguments["frame"], 8 * next(at), type_)
-
-    bases = {n: word(PTR) for n in FRAME}
-    numbers = {n: word(I64) for n in NUMBERS}
-    given = {"argument": [word(PTR) for _ in range(arguments)], "result": [word(PTR) for _ in range(results)]}
-    thread = code.arguments["thread"]
-    scratch = code.at(bases["scratch"], thread * numbers["scratch_bytes"])
-
-    def pointer(buffer: Buffer) -> Value:
-        if buffer.kind in given:
-            return given[buffer.kind][buffer.index]
-        return code.at(bases[buffer.kind], buffer.offset)
-
+    Bases are BASES, then the addresses of arguments, then those of results.
+    """
+    words: list[int] = []
     level = 0
     for call in sorted(calls, key=lambda c: c.level):
-        if call.level != level:
-            code.call("barrier", bases["sync"], numbers["threads"])
-            level = call.level
-        tokens = numbers["tokens"] if call.tokens is None else code.constant(call.tokens, I64)
-        code.call(call.kernel, *map(pointer, call.pointers), scratch, tokens, thread, numbers["threads"])
-    return code.text(public=True)
+        values = [_based(buffer, arguments) for buffer in call.pointers]
+        values += [(0, number) for number in call.numbers]
+        values.append((BASES.index("scratch"), 0))
+        values.append((BASES.index("tokens"), 0) if call.tokens is None else (0, call.tokens))
+        values += [(BASES.index("thread"), 0), (BASES.index("threads"), 0)]
+        assert len(values) <= MOST_VALUES
+        words += [addresses[call.kernel], int(call.level != level), len(values), *itertools.chain(*values)]
+        level = call.level
+    return np.array([*words, 0], np.int64)
+
+
+def _based(buffer: Buffer, arguments: int) -> tuple[int, int]:
+    if buffer.kind in BASES:
+        return BASES.index(buffer.kind), buffer.offset
+    return len(BASES) + buffer.index + (arguments if buffer.kind == "result" else 0), 0
+
+
+def runner() -> str:
+    """run(program, bases, sync, threads): make the calls of encoded words. A kernel is called as the ExecutionEngine
+    packs it: with an array of the addresses of its values."""
+    return f"""
+func.func @run(%program: {PTR}, %bases: {PTR}, %sync: {PTR}, %threads: i64) {{
+  %zero = arith.constant 0 : i64
+  %one = arith.constant 1 : i64
+  %two = arith.constant 2 : i64
+  %three = arith.constant 3 : i64
+  %most = arith.constant {MOST_VALUES} : i64
+  %values = llvm.alloca %most x i64 : (i64) -> {PTR}
+  %slots = llvm.alloca %most x {PTR} : (i64) -> {PTR}
+  scf.for %i = %zero to %most step %one : i64 {{
+    %value = llvm.getelementptr %values[%i] : ({PTR}, i64) -> {PTR}, i64
+    %slot = llvm.getelementptr %slots[%i] : ({PTR}, i64) -> {PTR}, {PTR}
+    llvm.store %value, %slot : {PTR}, {PTR}
+  }}
+  %done = scf.while (%at = %zero) : (i64) -> i64 {{
+    %here = llvm.getelementptr %program[%at] : ({PTR}, i64) -> {PTR}, i64
+    %kernel = llvm.load %here : {PTR} -> i64
+    %some = arith.cmpi ne, %kernel, %zero : i64
+    scf.condition(%some) %at : i64
+  }} do {{
+  ^bb0(%at: i64):
+    %here = llvm.getelementptr %program[%at] : ({PTR}, i64) -> {PTR}, i64
+    %kernel = llvm.load %here : {PTR} -> {PTR}
+    %second = llvm.getelementptr %here[1] : ({PTR}) -> {PTR}, i64
+    %barrier = llvm.load %second : {PTR} -> i64
+    %wait = arith.cmpi ne, %barrier, %zero : i64
+    scf.if %wait {{
+      func.call @barrier(%sync, %threads) : ({PTR}, i64) -> ()
+    }}
+    %third = llvm.getelementptr %here[2] : ({PTR}) -> {PTR}, i64
+    %count = llvm.load %third : {PTR} -> i64
+    scf.for %i = %zero to %count step %one : i64 {{
+      %double = arith.muli %i, %two : i64
+      %place = arith.addi %double, %three : i64
+      %pair = llvm.getelementptr %here[%place] : ({PTR}, i64) -> {PTR}, i64
+      %index = llvm.load %pair : {PTR} -> i64
+      %next = llvm.getelementptr %pair[1] : ({PTR}) -> {PTR}, i64
+      %more = llvm.load %next : {PTR} -> i64
+      %base = llvm.getelementptr %bases[%index] : ({PTR}, i64) -> {PTR}, i64
+      %start = llvm.load %base : {PTR} -> i64
+      %sum = arith.addi %start, %more : i64
+      %value = llvm.getelementptr %values[%i] : ({PTR}, i64) -> {PTR}, i64
+      llvm.store %sum, %value : i64, {PTR}
+    }}
+    llvm.call %kernel(%slots) : {PTR}, ({PTR}) -> ()
+    %words = arith.muli %count, %two : i64
+    %after = arith.addi %at, %words : i64
+    %step = arith.addi %after, %three : i64
+    scf.yield %step : i64
+  }}
+  return
+}}
+"""
 
 
 def barrier(level: str) -> str:

@@ -26,11 +26,8 @@ class Jit:
             self._engine = execution_engine.ExecutionEngine(module, opt_level=3)
 
     def entry(self, name: str) -> Callable[..., None]:
-        """A public function of 64-bit integers or addresses; Python's lock is released while it runs."""
-        address = self._engine.raw_lookup(f"_mlir_ciface_{name}")
-        if not address:
-            raise IRError(f"expected a compiled function @{name}, got none; report this")
-        function = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address)
+        """A function of 64-bit integers or addresses; Python's lock is released while it runs."""
+        function = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self.address(name))
 
         def call(*values: int) -> None:
             slots = (ctypes.c_int64 * len(values))(*values)
@@ -38,3 +35,10 @@ class Jit:
             function((ctypes.c_void_p * len(values))(*(base + 8 * i for i in range(len(values)))))
 
         return call
+
+    def address(self, name: str) -> int:
+        """Of the function as the engine packs it: its one argument is an array of the addresses of its values."""
+        address = self._engine.raw_lookup(name)
+        if not address:
+            raise IRError(f"expected a compiled function @{name}, got none; report this")
+        return address

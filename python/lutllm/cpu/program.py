@@ -18,7 +18,7 @@ from lutllm.cpu.features import choose_level, cores
 from lutllm.cpu.jit import Jit
 from lutllm.cpu.ranges import check_linears
 from lutllm.errors import InputError, IRError, NumericsError
-from lutllm.lowering.cpu.step import ALIGN
+from lutllm.lowering.cpu.step import ALIGN, BASES, encode
 from lutllm.lowering.lut_to_cpu import CpuFunction, Packed, Tensor, lower
 
 _SYNC_BYTES = 2 * ALIGN
@@ -48,7 +48,9 @@ class CpuProgram:
         self._code = lower(module, tokens=tokens, level=self.level)
         self.seconds["lower"], clock = time.perf_counter() - clock, time.perf_counter()
         self._jit = Jit(self._code.text)
-        self._entries = {name: self._jit.entry(name) for name in self._code.functions}
+        self._run = self._jit.entry("run")
+        addresses = {name: self._jit.address(name) for name in self._code.kernels}
+        self._words = {name: encode(f.calls, addresses, len(f.arguments)) for name, f in self._code.functions.items()}
         self.seconds["compile"], clock = time.perf_counter() - clock, time.perf_counter()
         check_linears(module, store)
         self.seconds["check"], clock = time.perf_counter() - clock, time.perf_counter()
@@ -82,19 +84,20 @@ class CpuProgram:
             arrays[found.in_place[i]] if i in found.in_place else np.empty(_sizes(t, tokens), t.dtype)
             for i, t in enumerate(found.results)
         ]
-        memory = [a.ctypes.data for a in (self._arena, self._parameters, self._scratch, self._sync)]
-        numbers = [self._code.scratch_bytes, self.threads, tokens]
-        frame = np.array([*memory, *numbers, *(a.ctypes.data for a in (*arrays, *results))], np.int64)
-        self._call(function, frame.ctypes.data)
+        self._call(self._words[function].ctypes.data, tokens, [array.ctypes.data for array in (*arrays, *results)])
         return results
 
-    def _call(self, function: str, frame: int) -> None:
-        entry = self._entries[function]
-        if self._pool is None:
-            entry(frame, 0)
-            return
-        others = [self._pool.submit(entry, frame, thread) for thread in range(1, self.threads)]
-        entry(frame, 0)
+    def _call(self, words: int, tokens: int, given: Sequence[int]) -> None:
+        """Make the calls of a function on all threads; `given` are the addresses of arguments and results."""
+        bases = np.empty((self.threads, len(BASES) + len(given)), np.int64)
+        bases[:, len(BASES) :] = given
+        for thread, row in enumerate(bases):
+            scratch = self._scratch.ctypes.data + thread * self._code.scratch_bytes
+            shared = self._arena.ctypes.data, self._parameters.ctypes.data
+            row[: len(BASES)] = (0, *shared, scratch, tokens, thread, self.threads)
+        each = [(words, row.ctypes.data, self._sync.ctypes.data, self.threads) for row in bases]
+        others = [self._pool.submit(self._run, *one) for one in each[1:]] if self._pool is not None else []
+        self._run(*each[0])
         for other in others:
             other.result()
 
