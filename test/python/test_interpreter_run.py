@@ -153,7 +153,7 @@ ERRORS: dict[str, tuple[str | None, list[np.ndarray], str]] = {
     "foreign op": (
         "other",
         [np.zeros((1, 3), int)],
-        "-:11:8: error: 'arith.addi' op expected to be one of lut.built_row",
+        "-:11:8: error: expected a lut op on tensors or 'func.return', got 'arith.addi'; lower or remove it",
     ),
     "missing array": (
         "terms",

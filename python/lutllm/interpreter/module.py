@@ -89,8 +89,8 @@ def _execute(op: Any, operands: list[Value], store: Mapping[str, np.ndarray]) ->
     where = source_position(op.location)
     execute = _OPS.get(op.operation.name)
     if execute is None:
-        known = ", ".join(sorted(_OPS))
-        raise IRError(f"'{op.operation.name}' op expected to be one of {known}; lower or remove it", location=where)
+        wanted = "expected a lut op on tensors or 'func.return'"
+        raise IRError(f"{wanted}, got '{op.operation.name}'; lower or remove it", location=where)
     try:
         return execute(op, _parameters(op, store), *operands)
     except LutllmError as error:
