@@ -1,0 +1,151 @@
+"""Perplexity of a quantized model: three programs on the same windows, of text nobody calibrated on."""
+
+import math
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import lutllm  # noqa: E402
+from lutllm import evaluate as module  # noqa: E402
+from lutllm import report  # noqa: E402
+from lutllm.errors import InputError  # noqa: E402
+from lutllm.evaluate import evaluate, integer_perplexity  # noqa: E402
+from lutllm.models import load  # noqa: E402
+from lutllm.models import text as texts  # noqa: E402
+from lutllm.models.corpus import joined  # noqa: E402
+from lutllm.models.text import Text, default_text, evaluation_windows  # noqa: E402
+from lutllm.quantize.recipe import load_recipe  # noqa: E402
+from lutllm.quantize.whole import quantize_model  # noqa: E402
+from lutllm.session import open_session  # noqa: E402
+
+SMALL = {"tokens": 96, "window": 24, "backend": "golden", "quiet": True}
+CALIBRATED = Text(dict(list(default_text().documents.items())[:40]), "topics", "PSF-2.0")
+OTHER = Text({str(i): f"Other words number {i} are here. " * 20 for i in range(40)}, "other", "CC0-1.0")
+
+
+@pytest.fixture(scope="module")
+def source():
+    return load("tiny-qwen3", seed=1, layers=1)
+
+
+@pytest.fixture(scope="module")
+def model(source, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("evaluated") / "q"
+    recipe = load_recipe([{"targets": "*", "scheme": "exact", "stages": 2, "block": 64}])
+    quantize_model(source, directory, recipe, text=CALIBRATED, tokens=512, window=64, progress=False)
+    return lutllm.from_pretrained(directory)
+
+
+@pytest.fixture
+def windows_asked_for(monkeypatch):
+    """Every text that windows were taken of."""
+    asked = []
+    real = texts.windows
+    monkeypatch.setattr(module, "windows", lambda *a, **k: asked.append(a[1]) or real(*a, **k))
+    return asked
+
+
+def test_three_perplexities_of_one_text(model, source):
+    found = evaluate(model, text=CALIBRATED, source=source, **SMALL).to_dict()
+    chosen = evaluation_windows(model.tokenizer, CALIBRATED, 24, 4)
+    total = 0.0
+    for window in chosen:
+        ids = torch.from_numpy(window)[None]
+        with torch.no_grad():
+            logits = source.module(ids).logits[0, :-1].double()
+        total += float(torch.nn.functional.cross_entropy(logits, ids[0, 1:], reduction="sum"))
+    assert found["float"] == pytest.approx(math.exp(total / (4 * 23)), rel=1e-5)
+    assert found["lut_float"] == pytest.approx(found["float"], rel=0.1) and found["lut_float"] != found["float"]
+    assert found["lut_integer"] == pytest.approx(found["lut_float"], rel=0.03)
+    assert found["lut_integer"] != found["lut_float"]
+    assert found["ratios"]["lut_integer/float"] == pytest.approx(found["lut_integer"] / found["float"], rel=1e-4)
+    assert found["bits_effective"] == model.bits["effective"] and found["bits_embedding"] == model.bits["embedding"]
+    assert (found["windows"], found["context"], found["tokens"], found["predicted"]) == (4, 24, 96, 92)
+    assert found["corpus"]["source"] == "topics, documents held apart" and found["backend"] == "golden"
+    assert found["calibration"]["sha256"] == CALIBRATED.sha256 and "out_of_domain" not in found
+
+
+class Uniform:
+    """A session whose logits say nothing, but for token 3, e times as likely as others."""
+
+    logit_exponent = -10
+
+    def reset(self):
+        self.position = 0
+
+    def forward(self, ids, all_logits):
+        assert all_logits and self.position == 0
+        logits = np.zeros((len(ids), 8), np.int64)
+        logits[:, 3] = 1 << 10
+        return logits + 10**6  # softmax does not mind
+
+
+def test_perplexity_is_that_of_the_logits():
+    uneven = 7 + math.e
+    assert integer_perplexity(Uniform(), [[0, 1, 2]]) == pytest.approx(uneven)
+    assert integer_perplexity(Uniform(), [[0, 3, 3]]) == pytest.approx(uneven / math.e)
+    assert integer_perplexity(Uniform(), [[3, 3, 3], [0, 1, 2, 3, 3]]) == pytest.approx(uneven / math.e ** (4 / 6))
+
+
+def test_text_that_was_calibrated_on_is_measured_on_what_is_held_apart(model, source, windows_asked_for):
+    evaluate(model, text=CALIBRATED, source=source, **SMALL)
+    evaluate(model, text=OTHER, source=source, **SMALL)
+    held, whole = windows_asked_for
+    assert held.documents == CALIBRATED.split()[1].documents
+    assert whole == OTHER
+
+
+def test_the_default_is_measured_beside_text_of_another_kind(model, source, windows_asked_for, monkeypatch):
+    corpus = joined([OTHER, CALIBRATED])
+    monkeypatch.setattr("lutllm.models.corpus.default_corpus", lambda: corpus)
+    found = evaluate(model, source=source, **SMALL)
+    assert found.out_of_domain and found.to_dict()["out_of_domain"]["corpus"]["source"] == "pydoc_data.topics"
+    held, other = windows_asked_for
+    assert held.documents == corpus.split()[1].documents and other == default_text()
+    lines = report.perplexities(found).splitlines()
+    assert lines[0].split()[:6] == ["perplexity", "of", "float", "lut", "float", "lut"]
+    assert lines[1].startswith("other + topics, documents held apart") and lines[2].startswith("out of domain: pydoc")
+    assert "4 windows of 24 tokens each (96 tokens, 92 predicted" in lines[3] and "effective bits" in lines[4]
+    assert evaluate(model, source=source, out_of_domain=False, **SMALL).out_of_domain is None
+
+
+def test_text_that_was_calibrated_on_is_never_called_out_of_domain(model, source, monkeypatch):
+    monkeypatch.setattr("lutllm.models.corpus.out_of_domain_text", lambda: CALIBRATED)
+    assert evaluate(model, text=OTHER, source=source, out_of_domain=True, **SMALL).out_of_domain is None
+
+
+def test_the_float_model_is_found_by_its_name(model):
+    about = {**model.about, "model": {**model.about["model"], "source": "tiny-qwen3"}}
+    whole = lutllm.QuantizedModel(model.decoder, model.tokenizer, model.config, None, about)
+    with pytest.raises(
+        InputError, match=r"'tiny-qwen3': expected the model .* was made from \(.{12}\.\.\.\), got another"
+    ):
+        evaluate(whole, text=OTHER, **SMALL)  # it was made from one layer of it
+    about["model"]["source"] = "/no/such/model"
+    with pytest.raises(InputError, match=r"/no/such/model: expected a model directory, .* was made from with --model"):
+        evaluate(whole, text=OTHER, **SMALL)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"backend": "gpu"}, "expected a backend among cpu, golden, got 'gpu'"),
+        ({"window": 1}, "expected a window of at least 2 tokens"),
+        ({"tokens": 20}, "expected a window of at least 2 tokens and tokens for one, got 24 and 20"),
+        ({"window": 1000, "tokens": 1000}, r"expected a context of 1..512 tokens, as the RoPE tables have positions"),
+        ({"tokens": 10**6}, r"other: expected at least 999984 tokens .* give a longer text"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(model, source, changes, message):
+    with pytest.raises(InputError, match=message):
+        evaluate(model, text=OTHER, source=source, **{**SMALL, **changes})
+
+
+def test_both_backends_give_the_same_logits(model):
+    ids = model.tokenizer("The same integers")["input_ids"]
+    golden, cpu = (
+        open_session(model.decoder, 32, backend=backend).forward(ids, all_logits=True) for backend in ("golden", "cpu")
+    )
+    np.testing.assert_array_equal(golden, cpu)
