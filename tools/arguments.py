@@ -42,3 +42,8 @@ def bits(text: str) -> float:
 def names(text: str) -> list[str]:
     """A list with commas."""
     return [part for part in text.split(",") if part]
+
+
+def numbers(text: str) -> list[int]:
+    """Whole numbers above 0, with commas."""
+    return [positive(part) for part in text.split(",")]

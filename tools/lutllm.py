@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 from lutllm import __version__, store
 from lutllm.errors import InputError, LutllmError
-from lutllm.tools import quantize_verb, run_verb
+from lutllm.tools import bench_verb, quantize_verb, run_verb
 from lutllm.tools.arguments import MODEL_HELP, SCHEME_HELP, layers, names, positive
 
 
@@ -67,7 +66,9 @@ def _parser() -> argparse.ArgumentParser:
     _simulate_arguments(
         _verb(verbs, "simulate", _simulate, "run compiled programs again, with other memory or simulator")
     )
-    _bench_arguments(_verb(verbs, "bench", _bench, "measure the engine: lookups per cycle, simulation speed"))
+    bench_verb.bench_arguments(
+        _verb(verbs, "bench", bench_verb.bench, "measure a model's speed here, or the hardware engine's in simulation")
+    )
     _verb(verbs, "doctor", _doctor, "say what is installed, what is missing and how to get it")
     return parser
 
@@ -178,22 +179,6 @@ def _simulate(options: argparse.Namespace) -> tuple[int, Any]:
         for mismatch in run["mismatches"]:
             print(f"lutllm: error: {mismatch}", file=sys.stderr)
     return (0 if all(run["equal"] for run in runs) else 1), runs
-
-
-def _bench_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--target", default="small", help="engine: small (default) or tiny")
-    parser.add_argument("--tokens", type=lambda t: [positive(p) for p in t.split(",")], default=[16, 1], metavar="LIST")
-    parser.add_argument(
-        "--blocks", type=lambda t: [positive(p) for p in t.split(",")], default=[512, 320], metavar="LIST"
-    )
-
-
-def _bench(options: argparse.Namespace) -> tuple[int, Any]:
-    from lutllm.bench import bench
-
-    found = bench(target=options.target, tokens=options.tokens, blocks=options.blocks, seed=options.seed)
-    print(found)
-    return (0 if all(m.equal for m in found.measurements) else 1), json.loads(json.dumps(found.to_dict()))
 
 
 def _doctor(options: argparse.Namespace) -> tuple[int, Any]:

@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> tuple[int, Any]:
     from lutllm.compiler import parse_schemes
     from lutllm.generate import Sampling, respond
     from lutllm.resolve import quantized_model
-    from lutllm.session import BACKENDS, open_session
+    from lutllm.session import BACKENDS, CpuSession, open_session
 
     if options.backend not in BACKENDS:
         raise InputError(f"expected a backend among {', '.join(BACKENDS)}, got '{options.backend}'")
@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> tuple[int, Any]:
     _show("\n")
     if not options.quiet:
         print(_summary(found, context, model.bits["effective"]), file=sys.stderr)
-    threads = getattr(session, "program", None) and session.program.threads
+    threads = session.program.threads if isinstance(session, CpuSession) else None
     about = {"backend": options.backend, "threads": threads, "context": context, "bits": model.bits}
     return 0, {**found.to_dict(), **about, "seed": options.seed}
 

@@ -1,5 +1,5 @@
-"""What `lutllm run` and `lutllm bench` are given: a directory of `lutllm quantize`, or a float model, which is quantized
-first, once, into the cache. A `QuantizedModel` comes out."""
+"""What to run: a directory of `lutllm quantize` goes in, or a float model, which is quantized into the cache, once; a
+`QuantizedModel` comes out."""
 
 import hashlib
 import json
@@ -89,7 +89,7 @@ def _entry(name: str, scheme: Scheme, identity: dict) -> str:
 def _announce(spec: Path | str, scheme: Scheme, text: Text, directory: Path, quiet: bool) -> None:
     state = "going on with quantizing it" if directory.exists() else "quantizing it first"
     note(
-        f"{spec} is a float model: {state} ({scheme.kind}, R={scheme.R}, calibrated on {text.source}) into {directory}; "
-        "minutes for 135 M parameters, only once, and an interrupted run goes on where it was",
+        f"{spec} is a float model: {state} ({scheme.kind}, R={scheme.R}, calibrated on {text.source}) into "
+        f"{directory}; minutes for 135 M parameters, only once, and an interrupted run goes on where it was",
         quiet=quiet,
     )

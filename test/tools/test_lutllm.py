@@ -62,9 +62,9 @@ def test_doctor_wants_the_pinned_version(monkeypatch):
 
 
 def test_bench_measures_and_checks(tmp_path, capsys, monkeypatch):
-    from lutllm import bench
+    from lutllm import engine_bench
 
-    monkeypatch.setattr(bench, "SHAPES", (("q_proj", 24, 40), ("k_proj", 24, 17)))
+    monkeypatch.setattr(engine_bench, "SHAPES", (("q_proj", 24, 40), ("k_proj", 24, 17)))
     report = tmp_path / "bench.json"
     assert main(["bench", "--target", "tiny", "--tokens", "4", "--blocks", "24", "--json", str(report)]) == 0
     found = json.loads(report.read_text())

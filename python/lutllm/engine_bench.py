@@ -1,6 +1,6 @@
-"""`lutllm bench`: how fast the engine is, on random weights of given shapes; every run is also checked.
+"""`lutllm bench` without a model: how fast the hardware engine is, on random weights of given shapes.
 
-Cycle counts are exact; seconds depend on the machine. Needs no model and no torch.
+Every run is also checked. Cycle counts are exact; seconds depend on the machine. Needs no model and no torch.
 """
 
 from __future__ import annotations
