@@ -4,7 +4,7 @@ each linear out.
     - targets: ["*"]                      # globs of whole names, or re: and a regular expression
       scheme: exact                       # paper, additive, exact, or a mapping of the scheme's fields
       stages: 2                           # R
-    - targets: ["re:.*\\.(gate|up)_proj"]
+    - targets: ['re:.*[.](gate|up)_proj']
       ignore: ["model.layers.0.*"]        # exceptions to this rule's targets
       scheme: exact
       stages: 1
