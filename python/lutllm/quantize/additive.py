@@ -11,7 +11,7 @@ from numba import njit
 from lutllm.quantize.clustering import cluster, means, nearest
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _without(x, y, books, index, skip_a, skip_b, tx, ty):
     """The points less every stage but the two given."""
     tx[:] = x
@@ -23,7 +23,7 @@ def _without(x, y, books, index, skip_a, skip_b, tx, ty):
                 ty[i] -= books[r, index[r, i], 1]
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def assign(x, y, books, sweeps, best, index, tx, ty):
     """Indices [R, n] that bring the sum of stages nearest: exact for R <= 2, then two stages at a time, in `sweeps`."""
     stages, count, _ = books.shape
@@ -45,7 +45,7 @@ def assign(x, y, books, sweeps, best, index, tx, ty):
                 index[a + 1, i] = joint[i] % count
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _begin(x, y, weights, books, state, best, index, tx, ty):
     """Stage after stage, k-means of what is left."""
     tx[:] = x
@@ -61,7 +61,7 @@ def _begin(x, y, weights, books, state, best, index, tx, ty):
             ty[i] -= cy[index[r, i]]
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _improve(x, y, weights, books, rounds, best, index, tx, ty):
     """Alternate joint assignment with weighted least squares of each stage given the others (two sweeps)."""
     stages = len(books)
@@ -76,7 +76,7 @@ def _improve(x, y, weights, books, rounds, best, index, tx, ty):
                 books[r, :, 1] = cy
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def exponent_for(peak, limit):
     """The smallest e with peak <= limit * 2**e."""
     if peak <= 0.0:
@@ -84,7 +84,7 @@ def exponent_for(peak, limit):
     return max(-126, int(np.ceil(np.log2(peak / limit))))
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def solve_pair(w, forward, inverse, weights, block, limit, rounds, warm, state, entries, codes, q, error):
     """Quantize one pair: fills `entries` int32 [B, R, c, 2], `codes` uint8 [R, N], `q` [2, N] and the whitened `error`.
 
@@ -133,7 +133,7 @@ def solve_pair(w, forward, inverse, weights, block, limit, rounds, warm, state, 
     return exponent, loss
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _change(points, matrix, out):
     """points @ matrix for arrays [R, c, 2]."""
     for r in range(points.shape[0]):
@@ -143,7 +143,7 @@ def _change(points, matrix, out):
             out[r, c, 1] = a * matrix[0, 1] + b * matrix[1, 1]
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def feed_forward(w, upper, weights, block, limit, rounds, state, entries, exponents, codes, q, error):
     """Quantize the pairs of a chunk in order, each one's error pushed into the columns after it (inside the chunk).
 
@@ -165,7 +165,7 @@ def feed_forward(w, upper, weights, block, limit, rounds, state, entries, expone
                 w[j, n] -= u0 * error[i, n] + u1 * error[i + 1, n]
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def descend(gradient, hessian, weights, block, limit, rounds, state, entries, exponents, codes, q, change):
     """Coordinate descent over the pairs of a chunk: each pair's best target given all others, kept if it is better.
 

@@ -12,7 +12,7 @@ METRIC = {"l2": 0, "chebyshev": 1}
 FAST = {"contract"}
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def uniform(state):
     """The next number in [0, 1) of a splitmix64 generator whose state is `state[0]`."""
     state[0] += np.uint64(0x9E3779B97F4A7C15)
@@ -23,7 +23,7 @@ def uniform(state):
     return np.float64(z >> np.uint64(11)) * 2.0**-53
 
 
-@njit(cache=True, fastmath=FAST)
+@njit(cache=True, nogil=True, fastmath=FAST)
 def nearest(x, y, cx, cy, metric, best, index):
     """For each point the distance and the index of its nearest centroid."""
     n = len(x)
@@ -47,7 +47,7 @@ def nearest(x, y, cx, cy, metric, best, index):
                 index[i] = c if closer else index[i]
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _draw(mass, state):
     """An index drawn with probability proportional to `mass`."""
     total = 0.0
@@ -61,7 +61,7 @@ def _draw(mass, state):
     return len(mass) - 1
 
 
-@njit(cache=True, fastmath=FAST)
+@njit(cache=True, nogil=True, fastmath=FAST)
 def spread(x, y, weights, cx, cy, state):
     """k-means++: fill `cx, cy` with points drawn far from each other."""
     n = len(x)
@@ -80,7 +80,7 @@ def spread(x, y, weights, cx, cy, state):
         cx[c], cy[c] = x[at], y[at]
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def means(x, y, weights, index, cx, cy):
     """Move each centroid to the weighted mean of its points; one without points stays. How many stayed."""
     count = len(cx)
@@ -101,7 +101,7 @@ def means(x, y, weights, index, cx, cy):
     return empty
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _refill(x, y, weights, index, best, cx, cy):
     """Put each centroid that has no points on the point that is worst served."""
     used = np.zeros(len(cx), np.bool_)
@@ -117,7 +117,7 @@ def _refill(x, y, weights, index, best, cx, cy):
             best[worst] = 0.0
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def cluster(x, y, weights, cx, cy, rounds, metric, state, best, index):
     """k-means++ and `rounds` of Lloyd: fills the centroids and the points' indices."""
     spread(x, y, weights, cx, cy, state)
@@ -128,7 +128,7 @@ def cluster(x, y, weights, cx, cy, rounds, metric, state, best, index):
     nearest(x, y, cx, cy, metric, best, index)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def search(x, y, books, metric, best, index, rx, ry):
     """The hardware's search: stage by stage, each on what the stages before left. `books` [S, c, 2], `index` [S, n]."""
     rx[:] = x
@@ -141,7 +141,7 @@ def search(x, y, books, metric, best, index, rx, ry):
             ry[i] -= cy[index[s, i]]
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _refine(x, y, weights, books, rounds, metric, best, index, rx, ry):
     """Alternate the search with a least-squares update of each stage given the others; keep the best books."""
     kept = books.copy()
