@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from lutllm.lowering.cpu.code import Code, Value, rescale, round_shift, saturate, share, vector
-from lutllm.lowering.cpu.elementwise import elements, rows_of
-from lutllm.lowering.cpu.kernel import kernel
+from lutllm.lowering.cpu.code import Code, Value, rescale, round_shift, saturate, vector
+from lutllm.lowering.cpu.elementwise import elements
+from lutllm.lowering.cpu.kernel import kernel, rows_of, share
 from lutllm.lowering.cpu.layout import Packed
 from lutllm.lowering.cpu.tables import exp2_negative, reciprocal
 

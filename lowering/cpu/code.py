@@ -246,6 +246,11 @@ class Code:
     def index(self, value: Value) -> Value:
         return self.emit(f"arith.index_cast {value.name} : i64 to index", "index")
 
+    def prefetch(self, base: Value, offset: Value) -> None:
+        """Fetch the line there into the cache; it need not exist."""
+        hints = "rw = 0 : i32, hint = 3 : i32, cache = 1 : i32"
+        self.line(f'"llvm.intr.prefetch"({self.at(base, offset).name}) <{{{hints}}}> : ({PTR}) -> ()')
+
     # --- control
 
     @contextmanager
@@ -305,10 +310,3 @@ def rescale(value: Value, shift: Value | int) -> Value:
     if isinstance(shift, int):
         return value << shift if shift >= 0 else round_shift(value, -shift)
     return round_shift(value << shift.maximum(0), (0 - shift).maximum(0))
-
-
-def share(code: Code, total: Value | int) -> tuple[Value, Value]:
-    """The range of `total` units of work that is this thread's; every kernel has `thread` and `threads`."""
-    thread, threads = code.arguments["thread"], code.arguments["threads"]
-    units = code.constant(total, I64) if isinstance(total, int) else total
-    return thread * units // threads, (thread + 1) * units // threads

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from lutllm.lowering.cpu.code import Code, Value, bytes_of, rescale, round_shift, saturate, share
-from lutllm.lowering.cpu.kernel import kernel
+from lutllm.lowering.cpu.code import Code, Value, bytes_of, rescale, round_shift, saturate
+from lutllm.lowering.cpu.kernel import kernel, rows_of, share
 from lutllm.lowering.cpu.layout import Packed
 from lutllm.lowering.cpu.tables import rsqrt, sigmoid
 
@@ -19,15 +19,6 @@ from lutllm.lowering.cpu.tables import rsqrt, sigmoid
 def channel_shifts(symbol: str, exponent: int, channels: int) -> Packed:
     """`exponent - exponents` of each channel, int16."""
     return Packed((symbol,), 2 * channels, lambda e: np.repeat(exponent - e.astype(np.int16), 2).astype(np.int16))
-
-
-@contextmanager
-def rows_of(code: Code, rows: Value, width: int) -> Iterator[tuple[Value, Value, Value]]:
-    """Loop over the rows this thread has a part in: (row, first and last + 1 channel of the part)."""
-    start, stop = share(code, rows * width)
-    with code.loop(start // width, (stop + (width - 1)) // width) as row:
-        begin = row.index * width
-        yield row.index, (start - begin).maximum(0), (stop - begin).minimum(width)
 
 
 @contextmanager

@@ -6,11 +6,12 @@ the 16-bit dot product that adds a couple of entries to an output. Layout: `layo
 
 from __future__ import annotations
 
-from lutllm.lowering.cpu.code import I64, Code, Value, round_shift, saturate, share
-from lutllm.lowering.cpu.kernel import kernel
+from lutllm.lowering.cpu.code import I64, Code, Value, round_shift, saturate
+from lutllm.lowering.cpu.kernel import kernel, rows_of, share
 from lutllm.lowering.cpu.layout import CHUNK, ENTRIES, LinearShape
 
 TOKENS = 4  # of a tile in a long step: indices are unpacked once for so many tokens
+AHEAD = 4096  # bytes of codes fetched before they are used: what the processor fetches itself ends with a page
 V16, V32 = "vector<16xi32>", "vector<32xi16>"
 
 
@@ -49,10 +50,10 @@ def rows(name: str, shape: LinearShape) -> str:
     """Rows of one token, shared by the threads: source (x or chosen centroids) -> rows [B, slots, 16]."""
     code = kernel(name, "source", "book", "shifts", "rows")
     a = code.arguments
-    start, stop = share(code, shape.blocks * shape.pairs)
-    with code.loop(start, stop) as each:
-        block, pair = each.index // shape.pairs, each.index % shape.pairs
-        _row(code, shape, a["source"], pair, block, code.at(a["rows"], block * shape.token_bytes))
+    with rows_of(code, shape.blocks, shape.pairs) as (block, first, last):
+        table = code.at(a["rows"], block * shape.token_bytes)
+        with code.loop(first, last) as pair:
+            _row(code, shape, a["source"], pair.index, block, table)
     return code.text()
 
 
@@ -167,6 +168,8 @@ def _word_sums(code: Code, shape: LinearShape, codes: Value, tables: list[Value]
     low, second = code.constant(15, V32), code.pattern([0, 16] * 16, "i16")
     zero = code.constant(0, V16)
     with code.loop(0, shape.couples, *[zero] * (4 * len(tables))) as couple:
+        if len(tables) == 1:
+            code.prefetch(codes, couple.index * CHUNK + AHEAD)
         packed = code.load(codes, couple.index * CHUNK, V32)
         indices = [(packed.shift_right_logical(4 * k) if k else packed) & low | second for k in range(4)]
         factor = code.load(code.arguments["factors"], couple.index * 4, "i32").splat(16).bitcast(V32)
@@ -186,6 +189,7 @@ def _byte_sums(code: Code, shape: LinearShape, codes: Value, tables: list[Value]
     (table,) = tables
     zero = code.constant(0, "vector<8xi32>")
     with code.loop(0, shape.couples, *[zero] * 8) as couple:
+        code.prefetch(codes, couple.index * CHUNK + AHEAD)
         factor = code.load(code.arguments["factors"], couple.index * 4, "i32").splat(8).bitcast("vector<16xi16>")
         words: list[list[Value]] = []
         for slot in (0, 1):
