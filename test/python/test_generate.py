@@ -1,0 +1,218 @@
+"""Text out of a session: the loop, sampling, streaming. The session is a fake; real ones run in test_run_verb.py."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from lutllm.errors import InputError
+from lutllm.generate import Generation, Sampling, TextStream, generate, prompt_ids, respond, stop_ids
+
+VOCABULARY = 300
+
+
+class FakeSession:
+    """Says the tokens of `script` one after the other, whatever it reads."""
+
+    def __init__(self, script, context=64):
+        self.script, self.context, self.position = list(script), context, 0
+        self.logit_exponent, self.vocabulary, self.read = -3, VOCABULARY, []
+
+    def reset(self):
+        self.position, self.said = 0, 0
+
+    def forward(self, ids, all_logits=False):
+        assert self.position + len(ids) <= self.context
+        self.position += len(ids)
+        self.read.append(list(ids))
+        logits = np.zeros((1, VOCABULARY), np.int32)
+        logits[0, self.script[self.said]] = 100
+        self.said += 1
+        return logits
+
+
+class ByteTokenizer:
+    """Token i is byte i; bytes that are no character become U+FFFD, as in Hugging Face's tokenizers."""
+
+    eos_token_id, chat_template = 256, None
+
+    def decode(self, ids, skip_special_tokens=True, clean_up_tokenization_spaces=False):
+        return bytes(i for i in ids if i < 256).decode("utf-8", errors="replace")
+
+    def get_vocab(self):
+        return {"a": 97, "<|im_end|>": 257}
+
+    def __call__(self, text, add_special_tokens=True):
+        return {"input_ids": [*([299] if add_special_tokens else []), *text.encode()]}
+
+
+class ChatTokenizer(ByteTokenizer):
+    chat_template = "a template"
+
+    def apply_chat_template(self, turns, add_generation_prompt, tokenize):
+        assert add_generation_prompt and not tokenize
+        return "".join(f"<{t['role']}>{t['content']}" for t in turns) + "<assistant>"
+
+
+def model(tokenizer, config=None, generation=None):
+    return SimpleNamespace(tokenizer=tokenizer, config=config or {}, generation=generation)
+
+
+def run(session, prompt, limit, **options):
+    *tokens, found = generate(session, prompt, limit, **options)
+    assert isinstance(found, Generation) and found.tokens == tokens
+    return found
+
+
+def test_stops_at_a_stop_token_which_is_not_given():
+    session = FakeSession([5, 6, 9, 7])
+    found = run(session, [1, 2, 3], 10, stops={9})
+    assert found.tokens == [5, 6] and found.stop == "end"
+    assert session.read == [[1, 2, 3], [5], [6]]
+    assert found.steps == 2 and found.prefill_speed > 0 and found.decode_speed > 0
+
+
+def test_stops_at_the_limit_without_a_step_too_many():
+    session = FakeSession([5, 6, 7])
+    found = run(session, [1], 2)
+    assert found.tokens == [5, 6] and found.stop == "length" and session.read == [[1], [5]]
+
+
+def test_a_full_context_stops_with_its_last_token():
+    session = FakeSession([5, 6, 7, 8], context=4)
+    found = run(session, [1, 2, 3], 10)
+    assert found.stop == "context" and found.tokens == [5, 6] and session.position == 4
+    assert run(FakeSession([5], context=3), [1, 2, 3], 10).tokens == [5]
+
+
+def test_it_starts_again_for_every_prompt():
+    session = FakeSession([5, 6])
+    assert run(session, [1], 2).tokens == run(session, [1], 2).tokens
+
+
+@pytest.mark.parametrize(
+    ("prompt", "limit", "message"),
+    [([], 1, "empty"), ([1] * 65, 1, "at most 64 tokens, the context, got 65"), ([1], 0, "at least 1 token to make")],
+)
+def test_errors(prompt, limit, message):
+    with pytest.raises(InputError, match=message):
+        list(generate(FakeSession([5]), prompt, limit))
+
+
+def test_greedy_is_the_largest_integer_and_the_lowest_among_equals():
+    logits = np.array([-(2**31), 7, 2**31 - 1, 2**31 - 1], np.int64)
+    assert Sampling().picker()(logits, -30) == 2
+    assert Sampling(temperature=1.0, top_k=1).picker()(logits, -2) == 2
+    assert Sampling(temperature=1e-9).picker()(logits[:3], -2) == 2
+
+
+def test_a_seed_repeats_and_another_does_not():
+    logits = np.random.default_rng(1).integers(-40, 40, VOCABULARY)
+
+    def picks(seed):
+        pick = Sampling(temperature=0.8, seed=seed).picker()
+        return [pick(logits, -3) for _ in range(20)]
+
+    assert picks(3) == picks(3) != picks(4)
+
+
+def test_probabilities_are_softmax_over_the_temperature():
+    logits = np.array([8, 0, -8, 16])
+    order, chances = Sampling(temperature=2.0).distribution(logits, -3)
+    wanted = np.exp(logits / 8 / 2)
+    assert order.tolist() == [3, 0, 1, 2]
+    np.testing.assert_allclose(chances, (wanted / wanted.sum())[order])
+
+
+def test_draws_follow_the_probabilities():
+    logits, sampling = np.array([0, 8, 4]), Sampling(temperature=1.0, seed=5)
+    pick = sampling.picker()
+    counts = np.bincount([pick(logits, -3) for _ in range(4000)], minlength=3)
+    order, chances = sampling.distribution(logits, -3)
+    np.testing.assert_allclose(counts[order] / 4000, chances, atol=0.03)
+
+
+@pytest.mark.parametrize(
+    ("top_k", "top_p", "left"),
+    [
+        (0, 1.0, 4),
+        (2, 1.0, 2),
+        (9, 1.0, 4),
+        (1, 0.1, 1),
+        (0, 1e-9, 1),
+        (0, 0.5, 1),
+        (0, 0.51, 2),
+        (0, 0.76, 3),
+        (0, 0.88, 4),
+        (3, 0.99, 3),
+    ],
+)
+def test_top_k_and_top_p(top_k, top_p, left):
+    logits = np.round(np.log([0.5, 0.25, 0.125, 0.125]) * 2**20).astype(np.int64)
+    logits[0] += 1  # so that the first alone reaches a half
+    order, chances = Sampling(1.0, top_k, top_p).distribution(logits, -20)
+    assert order.tolist() == [0, 1, 2, 3][:left] and chances.sum() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"temperature": -1.0}, {"temperature": float("nan")}, {"top_k": -1}, {"top_p": 0.0}, {"top_p": 1.1}]
+)
+def test_wrong_sampling_is_refused(wrong):
+    with pytest.raises(InputError, match=r"expected a? ?t"):
+        Sampling(**wrong)
+
+
+@pytest.mark.parametrize("text", ["plain", "größer \u20ac 😀!", "😀", "a" * 100 + "ß" * 40])
+def test_streams_whole_characters(text):
+    stream = TextStream(ByteTokenizer())
+    pieces = [stream.push(byte) for byte in text.encode()]
+    assert "".join(pieces) == text and stream.finish() == ""
+    assert not any("\ufffd" in piece for piece in pieces)
+    assert sum(map(bool, pieces)) == len(text)
+
+
+def test_broken_bytes_come_out_when_they_are_certain():
+    stream = TextStream(ByteTokenizer())
+    assert [stream.push(byte) for byte in b"a\xf0\x9fb"] == ["a", "", "", "\ufffdb"]
+    assert stream.push(0xE2) == "" and stream.finish() == "\ufffd"
+
+
+def test_prompts_are_a_turn_of_a_chat_where_there_is_a_template():
+    assert prompt_ids(ByteTokenizer(), "hi") == [299, *b"hi"]
+    assert prompt_ids(ChatTokenizer(), "hi") == list(b"<user>hi<assistant>")
+    assert prompt_ids(ChatTokenizer(), "hi", raw=True) == [299, *b"hi"]
+    with pytest.raises(InputError, match="got an empty one"):
+        prompt_ids(ChatTokenizer(), "  \n")
+    with pytest.raises(InputError, match="a tokenizer, got none"):
+        prompt_ids(None, "hi")
+
+
+def test_a_template_that_fails_is_an_error():
+    class Broken(ChatTokenizer):
+        def apply_chat_template(self, *_args, **_options):
+            raise ValueError("no user\nturn")
+
+    with pytest.raises(InputError, match="got no user turn; give --raw"):
+        prompt_ids(Broken(), "hi")
+
+
+def test_stop_tokens_of_every_file():
+    assert stop_ids(model(ByteTokenizer())) == {256, 257}
+    assert stop_ids(model(ByteTokenizer(), {"eos_token_id": 3}, {"eos_token_id": [4, 5]})) == {3, 4, 5, 256, 257}
+    assert stop_ids(model(None, {"eos_token_id": None})) == set()
+
+
+def test_respond_shows_the_text_as_it_comes():
+    shown = []
+    session = FakeSession([*"añb".encode(), 257])
+    found = respond(model(ChatTokenizer()), session, "x", 20, shown.append)
+    assert shown == ["a", "ñ", "b"] and found.text == "añb" and found.stop == "end"
+    assert found.prompt == list(b"<user>x<assistant>")
+    assert set(json.loads(json.dumps(found.to_dict()))) >= {"prompt_ids", "token_ids", "text", "stop"}
+
+
+def test_respond_gives_what_was_held_back():
+    shown = []
+    found = respond(model(ByteTokenizer()), FakeSession([97, 0xC3]), "x", 2, shown.append)
+    assert shown == ["a", "\ufffd"] and found.text == "a\ufffd"
