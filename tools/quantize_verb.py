@@ -20,9 +20,6 @@ def quantize_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--scheme", help="exact (default), paper or additive")
     how.add_argument("--stages", type=arguments.positive, metavar="R", help="weight stages of 16 entries")
     how.add_argument(
-        "--bits", type=arguments.bits, metavar="B", help="stages of each linear for B effective bits a weight"
-    )
-    how.add_argument(
         "--recipe", metavar="FILE", help="YAML: rules with targets, ignore, scheme, stages, block, quantizer"
     )
     text = parser.add_argument_group("calibration")
@@ -43,8 +40,8 @@ def _quantize_layers(options: argparse.Namespace) -> tuple[int, Any]:
     from lutllm import compiler, models, report
     from lutllm.quantize import quantize
 
-    if options.bits or options.recipe:
-        raise InputError("expected --bits and --recipe for whole models, got --layers; leave one out")
+    if options.recipe:
+        raise InputError("expected --recipe for a whole model, got --layers too; leave one out")
     (scheme,) = compiler.parse_schemes([options.scheme or "exact"], options.stages).values()
     found = quantize(
         models.load(options.model, options.seed, layers=max(options.layers) + 1),
@@ -90,11 +87,8 @@ def _recipe(options: argparse.Namespace) -> Any:
     from lutllm import compiler
     from lutllm.quantize.recipe import Recipe, Rule, load_recipe
 
-    given = [flag for flag in ("scheme", "stages", "bits", "recipe") if getattr(options, flag) is not None]
-    for alone in ("recipe", "bits"):
-        others = [flag for flag in given if flag != alone and not (alone == "bits" and flag == "scheme")]
-        if alone in given and others:
-            raise InputError(f"expected --{alone} without --{others[0]}, got both; leave one out")
+    if options.recipe and (options.scheme or options.stages):
+        raise InputError("expected --recipe without --scheme and --stages, got both; write them into the recipe")
     if options.recipe:
         return load_recipe(options.recipe)
     (scheme,) = compiler.parse_schemes([options.scheme or "exact"], options.stages).values()

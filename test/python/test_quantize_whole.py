@@ -17,7 +17,8 @@ from lutllm.models import load  # noqa: E402
 from lutllm.models.text import Text, default_text  # noqa: E402
 from lutllm.quantize import VectorQuantizer  # noqa: E402
 from lutllm.quantize.recipe import load_recipe  # noqa: E402
-from lutllm.quantize.whole import quantize_model, structure_of  # noqa: E402
+from lutllm.quantize.whole import Budget, quantize_model, structure_of  # noqa: E402
+from lutllm.scheme import EXACT  # noqa: E402
 
 RECIPE = [{"targets": "*", "scheme": "exact", "stages": 1, "block": 64}]
 
@@ -185,6 +186,27 @@ def test_a_model_s_own_directory_is_never_written_over(model, tmp_path):
     ):
         make(model, tmp_path)
     assert list(tmp_path.iterdir()) == [tmp_path / "config.json"]
+
+
+def test_a_budget_is_shared_out_once(model, known, tmp_path, monkeypatch):
+    asked = []
+
+    def allocate(model, names, windows, *, bits, scheme, seed):
+        asked.append((bits, seed, windows.shape))
+        return {name: scheme.with_(R=2 if name.endswith(("down_proj", "o_proj")) else 1) for name in names}
+
+    budget = Budget(9.5, EXACT.with_(G=64), allocate)
+    arguments = {"text": default_text(), "tokens": 128, "window": 64, "seed": 7, "progress": False}
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr("lutllm.quantize.whole.driver.quantize", lambda *_, **__: (_ for _ in ()).throw(Killed))
+        quantize_model(model, tmp_path, budget, **arguments)
+    found = quantize_model(model, tmp_path, budget, **arguments).model.decoder.linears
+    assert asked == [(9.5, 7, (2, 64))]
+    assert {name: q.scheme.R for name, q in found.items()} == {
+        n: 1 + n.endswith(("down_proj", "o_proj")) for n in found
+    }
+    with pytest.raises(InputError, match=r"expected a run with recipe = .*; use another directory"):
+        quantize_model(model, tmp_path, Budget(9.0, EXACT.with_(G=64), allocate), **arguments)
 
 
 def test_readers_of_one_input_are_checked_before_work(model, tmp_path):

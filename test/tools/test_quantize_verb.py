@@ -71,11 +71,14 @@ def test_eval_prints_three_numbers_and_writes_them(made, text, tmp_path, capsys)
     ("arguments", "message"),
     [
         (["quantize", "tiny-llama", "-o", "q", "--scheme", "best"], "expected schemes among paper, additive, exact"),
-        (["quantize", "tiny-llama", "-o", "q", "--recipe", "r", "--stages", "2"], "expected --recipe without --stages"),
+        (
+            ["quantize", "tiny-llama", "-o", "q", "--recipe", "r", "--stages", "2"],
+            "expected --recipe without --scheme and --stages",
+        ),
         (["quantize", "tiny-llama", "-o", "q", "--recipe", "none.yaml"], "none.yaml: expected a recipe, got No such"),
         (
             ["quantize", "tiny-llama", "-o", "q", "--layers", "0", "--recipe", "r"],
-            "expected --bits and --recipe for whole",
+            "expected --recipe for a whole model, got --layers",
         ),
         (["quantize", "tiny-llama", "-o", "q", "--text", "none.txt"], "none.txt: expected a text file, got No such"),
         (["eval", "none"], "'none': expected a directory made by lutllm quantize, got none; run `lutllm quantize"),

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -25,15 +25,34 @@ from lutllm.progress import note
 from lutllm.quantize import driver
 from lutllm.quantize.recipe import Assignment, Recipe, check_shared_inputs, quantizer_of
 from lutllm.quantize.resume import RunDirectory
-from lutllm.scheme import QuantizedLinear
+from lutllm.scheme import QuantizedLinear, Scheme
 
 if TYPE_CHECKING:
     from lutllm.models import LoadedModel
 
+ALLOCATION = "allocation.json"
 VERSION = 1  # of the decoder's integers: raised whenever the same input would give others
 CALIBRATION_TOKENS = 32768
-PEAK_TOKENS = 8192  # the decoder's exponents come from this many of the calibration tokens
+SOME_TOKENS = 8192  # of calibration, enough for exponents and sensitivities
 SIMULATED_PARAMETERS = 1 << 30  # peaks of larger models are those of the float model, to spare the memory
+
+
+class Allocator(Protocol):
+    """Chooses a scheme for each of `names`, so that all together take `bits` effective bits a weight; `scheme` gives
+    everything but the stages. Same arguments, same answer."""
+
+    def __call__(
+        self, model: "LoadedModel", names: Sequence[str], windows: np.ndarray, *, bits: float, scheme: Scheme, seed: int
+    ) -> Mapping[str, Scheme]: ...
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Instead of a recipe: effective bits a weight over all linears, and what shares them out."""
+
+    bits: float
+    scheme: Scheme
+    allocate: Allocator
 
 
 @dataclass
@@ -63,7 +82,7 @@ class Summary:
 def quantize_model(
     model: "LoadedModel",
     directory: Path | str,
-    recipe: Recipe,
+    recipe: Recipe | Budget,
     *,
     source: str | None = None,
     text: Text | Path | str | None = None,
@@ -73,7 +92,7 @@ def quantize_model(
     progress: bool = True,
     listener: Callable[[dict], None] | None = None,
 ) -> Summary:
-    """Quantize every linear of `model` as `recipe` says, then everything else, and write `directory`.
+    """Quantize every linear of `model` as `recipe` says or allows, then everything else, and write `directory`.
 
     `source` is what `models.load` was given, for `lutllm eval`. `text`: calibration text (default: `default_corpus`),
     of which `tokens` are used. `listener`: see `quantize.quantize`.
@@ -83,9 +102,7 @@ def quantize_model(
     _refuse_foreign(directory)
     note("structure: every op of the model", quiet=not progress)
     decoder = structure_of(model)
-    assignments = recipe.assign(decoder.linears)
-    check_shared_inputs(assignments, _readers(decoder))
-    run = _Run(model, decoder, assignments, _text(text), tokens, window, seed, progress, listener)
+    run = _Run(model, decoder, recipe, _text(text), tokens, window, seed, progress, listener)
     run_directory = RunDirectory(directory, run.identity)
     with run_directory.opened():
         if not (directory / CONFIG).exists():
@@ -110,7 +127,7 @@ def structure_of(model: "LoadedModel") -> Decoder:
 class _Run:
     model: "LoadedModel"
     decoder: Decoder
-    assignments: Mapping[str, Assignment]
+    recipe: Recipe | Budget
     text: Text
     tokens: int
     window: int
@@ -120,13 +137,18 @@ class _Run:
 
     @property
     def identity(self) -> dict[str, Any]:
+        if isinstance(self.recipe, Budget):
+            recipe = {"bits": self.recipe.bits, "scheme": self.recipe.scheme.to_dict()}
+        else:
+            assigned = self._checked(self.recipe.assign(self.decoder.linears))
+            recipe = {name: {"quantizer": a.quantizer, **a.scheme.to_dict()} for name, a in assigned.items()}
         return {
             "version": [driver.VERSION, VERSION],
             "model": self.model.fingerprint,
             "text": self.text.sha256,
             "tokens": [self.tokens, self.window],
             "seed": self.seed,
-            "recipe": {n: {"quantizer": a.quantizer, **a.scheme.to_dict()} for n, a in self.assignments.items()},
+            "recipe": recipe,
         }
 
     @property
@@ -136,17 +158,35 @@ class _Run:
     def quantized(self, parts: Path, about: dict[str, Any]) -> QuantizedModel:
         from lutllm.quantize.decoder_parameters import quantize_decoder
 
-        linears = self._linears(parts)
+        linears = self._linears(parts, self._assignments(parts))
         note("decoder: norms, embedding, attention, residual stream", quiet=not self.progress)
         positions = int(self.model.config.max_position_embeddings)
         module = self._simulated(linears)
-        decoder = quantize_decoder(module, self.decoder, linears, self._peak_windows(), positions)
+        decoder = quantize_decoder(module, self.decoder, linears, self._some_windows(), positions)
         return QuantizedModel(decoder, self.model.tokenizer, _config(self.model), _generation(self.model), about)
 
-    def _linears(self, parts: Path) -> dict[str, QuantizedLinear]:
+    def _assignments(self, parts: Path) -> dict[str, Assignment]:
+        """How each linear is quantized; what a budget allows is worked out once and kept in `parts`."""
+        names = self.decoder.linears
+        if isinstance(self.recipe, Recipe):
+            return self.recipe.assign(names)
+        budget, kept = self.recipe, parts / ALLOCATION
+        if not kept.exists():
+            note(f"sensitivity: which linears to spend {budget.bits} bits a weight on", quiet=not self.progress)
+            windows = self._some_windows()
+            chosen = budget.allocate(self.model, names, windows, bits=budget.bits, scheme=budget.scheme, seed=self.seed)
+            store.write_json(kept, {name: chosen[name].to_dict() for name in names})
+        schemes = store.read_json(kept)
+        return self._checked({name: Assignment(Scheme.from_dict(schemes[name])) for name in names})
+
+    def _checked(self, assignments: dict[str, Assignment]) -> dict[str, Assignment]:
+        check_shared_inputs(assignments, _readers(self.decoder))
+        return assignments
+
+    def _linears(self, parts: Path, assignments: Mapping[str, Assignment]) -> dict[str, QuantizedLinear]:
         """The decoder layers are one run and the head another, since only layers can be walked one by one."""
         found: dict[str, QuantizedLinear] = {}
-        schemes = {name: a.scheme for name, a in self.assignments.items()}
+        schemes = {name: a.scheme for name, a in assignments.items()}
         for part, names in (("layers", self.decoder.linears[:-1]), ("head", self.decoder.linears[-1:])):
             result = driver.quantize(
                 self.model,
@@ -157,7 +197,7 @@ class _Run:
                 seed=self.seed,
                 out_dir=parts / part,
                 progress=self.progress,
-                quantizer=quantizer_of({name: self.assignments[name] for name in names}),
+                quantizer=quantizer_of({name: assignments[name] for name in names}),
                 window=self.window,
                 listener=self.listener,
             )
@@ -170,8 +210,8 @@ class _Run:
         size = sum(2 * linear.pairs * linear.outputs for linear in linears.values())
         return self.model.module if size > SIMULATED_PARAMETERS else simulated(self.model.module, linears)
 
-    def _peak_windows(self) -> np.ndarray:
-        count = -(-min(self.tokens, PEAK_TOKENS) // self.window)
+    def _some_windows(self) -> np.ndarray:
+        count = -(-min(self.tokens, SOME_TOKENS) // self.window)
         try:
             return windows(self.model.tokenizer, self.text.split()[0], self.window, count, self.seed)
         except InputError:  # a text too short to hold documents apart
