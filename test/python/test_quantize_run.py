@@ -19,6 +19,7 @@ from lutllm.models import load  # noqa: E402
 from lutllm.models.text import Text  # noqa: E402
 from lutllm.quantize import FloatLinear, VectorQuantizer, quantize, record, validate  # noqa: E402
 from lutllm.quantize.recording import LayerStream, linears  # noqa: E402
+from lutllm.quantize.simulated import simulated  # noqa: E402
 from lutllm.scheme import ADDITIVE, EXACT, PAPER  # noqa: E402
 
 SMALL = {"tokens": 256, "window": 64, "progress": False, "seed": 7}
@@ -69,8 +70,8 @@ def test_seeds_repeat_and_differ(model):
 
 
 def test_one_layer_alone_is_as_among_all(model):
-    alone = quantize(model, layers=[1], scheme=SCHEME, **SMALL)
-    every = quantize(model, scheme=SCHEME, **SMALL)
+    alone = quantize(model, layers=[1], scheme=SCHEME, sequential=False, **SMALL)
+    every = quantize(model, scheme=SCHEME, sequential=False, **SMALL)
     assert len(every.linears) == 7 * model.config.num_hidden_layers
     for name, linear in alone.linears.items():
         np.testing.assert_array_equal(linear.codes, every.linears[name].codes)
@@ -86,6 +87,44 @@ def test_walking_layer_by_layer_records_what_a_whole_run_does(model):
         for name in names:
             assert a[name].input_name == b[name].input_name
             np.testing.assert_allclose(a[name].x, b[name].x, rtol=1e-4, atol=1e-5)
+
+
+def test_windows_pass_through_quantized_layers_to_the_head(model):
+    windows = [np.arange(32) % 50, np.arange(32)[::-1].copy() % 40]
+    names = [*linears(model.module), "lm_head"]
+    stream = LayerStream(model.module, names, windows)
+    groups = stream.groups(names)
+    assert [len(g) for g in groups] == [*[7] * model.config.num_hidden_layers, 1]
+    found = quantize(model, scheme=SCHEME, sequential=False, **SMALL).linears
+    whole = list(record(simulated(model.module, found), names[:1] + names[-8:], windows))
+    for group in groups[:-1]:
+        walked = list(stream.layer(group)) if group != groups[0] else []
+        stream.replace({name: found[name] for name in group})
+    for a, b in zip(walked, whole, strict=True):
+        np.testing.assert_allclose(a[groups[-2][0]].x, b[groups[-2][0]].x, rtol=1e-3, atol=1e-4)
+    for a, b in zip(stream.layer(groups[-1]), whole, strict=True):
+        np.testing.assert_allclose(a["lm_head"].x, b["lm_head"].x, rtol=1e-3, atol=1e-4)
+    assert isinstance(model.module.model.layers, torch.nn.ModuleList) and len(model.module.model.layers) > 1
+
+
+def test_layers_are_fitted_to_what_the_layers_before_them_leave(model):
+    name = "model.layers.1.self_attn.q_proj"
+    alone, after = (quantize(model, scheme=SCHEME, sequential=s, **SMALL).linears for s in (False, True))
+    first = "model.layers.0.self_attn.q_proj"
+    np.testing.assert_array_equal(alone[first].codes, after[first].codes)
+    assert not np.array_equal(alone[name].codes, after[name].codes)
+
+
+def test_important_outputs_are_fitted_better(model):
+    name = "model.layers.1.mlp.down_proj"
+    outputs = model.module.get_submodule(name).out_features
+    importance = np.where(np.arange(outputs) < 4, 300.0, 1.0)
+    errors = []
+    for given in (None, {name: importance}):
+        linear = quantize(model, layers=[name], scheme=SCHEME, importance=given, **SMALL).linears[name]
+        weight = simulated(model.module, {name: linear}).get_submodule(name).columns.numpy().T
+        errors.append(np.linalg.norm((weight - model.module.get_submodule(name).weight.numpy())[:4]))
+    assert errors[1] < 0.9 * errors[0]
 
 
 def test_recording_stops_after_the_last_linear_wanted():

@@ -36,15 +36,18 @@ class RowScale:
 def row_scale(weight: np.ndarray, enabled: bool = True) -> RowScale:
     """The root mean square of each row, at least 1/256 of the largest; one scale for all rows when not `enabled`."""
     rms = np.sqrt(np.mean(np.square(weight.astype(np.float64)), axis=1))
-    if not enabled:
-        rms = np.full_like(rms, rms.max(initial=0.0))
-    largest = float(rms.max(initial=0.0))
+    return encoded_scale(rms if enabled else np.full_like(rms, rms.max(initial=0.0)))
+
+
+def encoded_scale(scale: np.ndarray) -> RowScale:
+    """Positive scales [N] as integers."""
+    largest = float(scale.max(initial=0.0))
     limit = (1 << (MULTIPLIER_BITS - 1)) - 1
     if largest == 0.0:
-        return RowScale(np.full(len(rms), (limit + 1) // 2, np.int32), MULTIPLIER_BITS - 2)
+        return RowScale(np.full(len(scale), (limit + 1) // 2, np.int32), MULTIPLIER_BITS - 2)
     k = int(np.floor(np.log2(limit / largest)))
     least = max(1, int(largest * np.exp2(float(k))) // 256)
-    return RowScale(np.clip(np.rint(rms * np.exp2(float(k))), least, limit).astype(np.int32), k)
+    return RowScale(np.clip(np.rint(scale * np.exp2(float(k))), least, limit).astype(np.int32), k)
 
 
 def input_exponents(peak: np.ndarray, bits: int) -> np.ndarray:

@@ -3,9 +3,11 @@
 Streamed: a decoder layer at a time, the hidden states between layers kept, each finished linear written at once.
 """
 
+import hashlib
 import resource
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,8 +27,9 @@ if TYPE_CHECKING:
     from lutllm.models import LoadedModel
     from lutllm.models.text import Text
 
-VERSION = 1  # of the integers: raised whenever the same input would give others, so that no run mixes two
+VERSION = 2  # of the integers: raised whenever the same input would give others, so that no run mixes two
 EVALUATION_WINDOWS = 2
+THREADS = 2  # linears quantized at a time
 ERROR_TOKENS = 128
 
 
@@ -59,6 +62,8 @@ def quantize(
     window: int = 512,
     sample_tokens: int = 32,
     listener: Callable[[dict], None] | None = None,
+    sequential: bool = True,
+    importance: Mapping[str, np.ndarray] | None = None,
 ) -> QuantizationResult:
     """Quantize the linears of `layers` (decoder layer numbers or module names; None: all decoder layers).
 
@@ -67,6 +72,8 @@ def quantize(
     the errors and samples. With `out_dir`, an interrupted run goes on where it was and a finished one is read back;
     a directory of another model, text, scheme or seed is refused. Same arguments, same integers. `listener` gets a
     dictionary for each linear as soon as it is there: linear, shape, scheme, bits, loss, seconds, peak_memory_mb.
+    `sequential`: each decoder layer sees what the quantized layers before it leave. `importance` of each linear's
+    outputs, by name: see `FloatLinear`.
     """
     names = linears(model.module, layers)
     schemes = {name: _scheme_of(scheme, name) for name in names}
@@ -79,6 +86,8 @@ def quantize(
         "tokens": [len(calibration), len(evaluation), window, sample_tokens],
         "schemes": {name: s.to_dict() for name, s in schemes.items()},
         "seed": seed,
+        "sequential": sequential,
+        "importance": _digest(importance),
         "quantizer": getattr(quantizer, "__qualname__", type(quantizer).__qualname__),
     }
     directory = RunDirectory(out_dir, identity)
@@ -93,7 +102,8 @@ def quantize(
         groups = stream.groups(names)
         sizes = {name: int(model.module.get_submodule(name).weight.numel()) for name in names}
         log = _Log(sizes, len(groups), progress, listener)
-        run = _Run(model, schemes, quantizer, seed, directory, len(calibration), sample_tokens, log)
+        options = {"sequential": sequential, "importance": importance}
+        run = _Run(model, schemes, quantizer, seed, directory, len(calibration), sample_tokens, log, **options)
         for group in groups:
             run.group(stream, group, result)
         result = _ordered(result, names)
@@ -112,6 +122,8 @@ class _Run:
     calibration: int  # the first windows; the others are held out
     sample_tokens: int
     log: "_Log"
+    sequential: bool
+    importance: Mapping[str, np.ndarray] | None
 
     def group(self, stream: LayerStream, names: list[str], result: QuantizationResult) -> None:
         """Quantize the linears of one decoder layer that are not finished already."""
@@ -122,20 +134,30 @@ class _Run:
         todo = [name for name in names if name not in kept]
         if not todo:
             self.log.group(None)
+            self._pass_on(stream, names, result)
             return
         start = time.monotonic()
         quantizers = {s: self.factory(s, seed=self.seed) for s in dict.fromkeys(self.schemes[n] for n in names)}
         sources, held = self._observe(stream, names, quantizers)
         self.log.group(time.monotonic() - start)
-        for name in todo:
-            start = time.monotonic()
-            reference = float_linear(self.model.module, name, sources[name])
-            linear = quantizers[self.schemes[name]].quantize_linear(reference)
-            linear.metadata["output_error"] = output_error(linear, reference, _spread(held[sources[name]]))
-            sample = integer_input(linear, held[sources[name]][0][: self.sample_tokens])
-            self.directory.put(linear, sample)
-            result.add(linear, sample)
-            self.log.line(linear, time.monotonic() - start)
+        references = [float_linear(self.model.module, n, sources[n], self.importance) for n in todo]
+        start = time.monotonic()
+        with ThreadPoolExecutor(THREADS) as pool:
+            made = pool.map(lambda linear: quantizers[self.schemes[linear.name]].quantize_linear(linear), references)
+            for reference, linear in zip(references, made, strict=True):
+                windows = held[reference.input_name]
+                linear.metadata["output_error"] = output_error(linear, reference, _spread(windows))
+                sample = integer_input(linear, windows[0][: self.sample_tokens])
+                self.directory.put(linear, sample)
+                result.add(linear, sample)
+                now = time.monotonic()
+                self.log.line(linear, now - start)
+                start = now
+        self._pass_on(stream, names, result)
+
+    def _pass_on(self, stream: LayerStream, names: list[str], result: QuantizationResult) -> None:
+        if self.sequential:
+            stream.replace({name: result.linears[name] for name in names})
 
     def _observe(
         self, stream: LayerStream, names: list[str], quantizers: Mapping[Scheme, Quantizer]
@@ -166,6 +188,16 @@ def _inputs(recorded: Mapping[str, Recorded], names: Sequence[str]) -> dict[str,
 def _distinct(windows: list[np.ndarray]) -> list[np.ndarray]:
     """Without repeats of the same array, which two schemes that read one input leave."""
     return list({id(x): x for x in windows}.values())
+
+
+def _digest(arrays: Mapping[str, np.ndarray] | None) -> str | None:
+    """A hash of arrays by name."""
+    if arrays is None:
+        return None
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        digest.update(name.encode() + np.ascontiguousarray(arrays[name]).tobytes())
+    return digest.hexdigest()
 
 
 def _spread(windows: list[np.ndarray]) -> np.ndarray:

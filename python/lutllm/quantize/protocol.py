@@ -12,12 +12,14 @@ from lutllm.scheme import QuantizedLinear, Scheme
 @dataclass(frozen=True)
 class FloatLinear:
     """One linear of the float model: weight [outputs, inputs], bias [outputs] or None; `input_name` is shared by
-    all linears that read the same tensor."""
+    all linears that read the same tensor. `importance` [outputs]: what a squared error of each output costs, up to a
+    factor (see `lutllm.quantize.sensitivity`); None: all the same."""
 
     name: str
     input_name: str
     weight: np.ndarray
     bias: np.ndarray | None = None
+    importance: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.weight.ndim != 2 or self.weight.shape[1] % 2:
@@ -50,7 +52,8 @@ class Quantizer(Protocol):
     """Made anew for each layer, so that it holds the statistics of one layer at a time.
 
     `observe` is called for every calibration window of every input, in order; then `quantize_linear` for each linear.
-    Both must depend on their arguments, the scheme and the seed only: an interrupted run repeats them.
+    Both must depend on their arguments, the scheme and the seed only: an interrupted run repeats them, and two threads
+    quantize linears in any order.
     """
 
     def observe(self, input_name: str, x: np.ndarray) -> None:

@@ -5,7 +5,7 @@ each layer runs once however many are wanted. Any other module is run whole and 
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from lutllm.errors import InputError
 from lutllm.quantize.protocol import FloatLinear, require_finite
+from lutllm.scheme import QuantizedLinear
 
 _LAYER = re.compile(r"^(?P<list>(?:.*\.)?layers)\.(?P<index>\d+)\.")
 
@@ -46,11 +47,14 @@ def linears(module: Any, wanted: Sequence[int | str] | None = None) -> list[str]
     return sorted(found, key=names.index)
 
 
-def float_linear(module: Any, name: str, input_name: str) -> FloatLinear:
-    """A linear of the module as float32 arrays, checked."""
+def float_linear(
+    module: Any, name: str, input_name: str, importance: Mapping[str, np.ndarray] | None = None
+) -> FloatLinear:
+    """A linear of the module as float32 arrays, checked. `importance`: that of the outputs, by linear."""
     part = module.get_submodule(name)
     bias = None if part.bias is None else part.bias.detach().float().numpy()
-    return FloatLinear(name, input_name, part.weight.detach().float().numpy(), bias)
+    weight = part.weight.detach().float().numpy()
+    return FloatLinear(name, input_name, weight, bias, None if importance is None else importance[name])
 
 
 def record(module: Any, names: Sequence[str], windows: Iterable[np.ndarray]) -> Iterator[dict[str, "Recorded"]]:
@@ -68,22 +72,28 @@ class Recorded:
 
 
 class LayerStream:
-    """Windows on their way through a model's decoder layers; `layer(names)` records one layer and moves past it."""
+    """Windows on their way through a model's decoder layers; `layer(names)` records one layer and moves past it.
+
+    Linears outside the decoder layers come last, behind all of them. `replace` makes the windows leave the layer last
+    recorded, or skipped, through quantized linears.
+    """
 
     def __init__(self, module: Any, names: Sequence[str], windows: Sequence[np.ndarray]) -> None:
-        lists = {m["list"] if (m := _LAYER.match(n)) else None for n in names}
+        lists = {m["list"] for n in names if (m := _LAYER.match(n))}
         self.module, self.windows = module, windows
-        self.blocks: Any = None if None in lists or len(lists) != 1 else module.get_submodule(str(lists.pop()))
+        self.list = lists.pop() if len(lists) == 1 else None
+        self.blocks: Any = None if self.list is None else module.get_submodule(self.list)
         self._states: list[tuple[tuple, dict]] = []
-        self._at = 0
+        self._next: list[tuple[tuple, dict]] = []
+        self._at = -1
 
     def groups(self, names: Sequence[str]) -> list[list[str]]:
-        """`names` divided into what is recorded at a time: one decoder layer, or everything."""
+        """`names` divided into what is recorded at a time: one decoder layer, what follows them, or everything."""
         if self.blocks is None:
             return [list(names)]
         layers: dict[int, list[str]] = {}
         for name in names:
-            layers.setdefault(_index(name), []).append(name)
+            layers.setdefault(self._index(name), []).append(name)
         return [layers[i] for i in sorted(layers)]
 
     def layer(self, names: Sequence[str]) -> Iterator[dict[str, Recorded]]:
@@ -91,18 +101,39 @@ class LayerStream:
         if self.blocks is None:
             yield from record(self.module, names, self.windows)
             return
-        self._advance(_index(names[0]))
+        self._advance(self._index(names[0]))
+        if self._at == len(self.blocks):
+            for i in range(len(self.windows)):
+                yield _capture(self.module, names, partial(self._leave, i), stop=True)
+            return
         block = self.blocks[self._at]
+        self._next = []
         for i in range(len(self.windows)):
-            yield _capture(self.module, names, partial(self._step, block, i), stop=False)
-        self._at += 1
+            yield _capture(self.module, names, lambda i=i: self._next.append(self._through(block, i)), stop=False)
+
+    def replace(self, linears: Mapping[str, QuantizedLinear]) -> None:
+        """Let the windows leave the layer of `linears` as it is with these instead of its own."""
+        if self.blocks is None or self._index(next(iter(linears))) == len(self.blocks):
+            return
+        from lutllm.quantize.simulated import simulated
+
+        self._advance(self._index(next(iter(linears))))
+        prefix = f"{self.list}.{self._at}."
+        block = simulated(self.blocks[self._at], {n.removeprefix(prefix): q for n, q in linears.items()})
+        self._next = [self._through(block, i) for i in range(len(self.windows))]
+
+    def _index(self, name: str) -> int:
+        match = _LAYER.match(name)
+        return int(match["index"]) if match else len(self.blocks)
 
     def _advance(self, index: int) -> None:
         if not self._states:
             self._states = [self._enter(window) for window in self.windows]
+            self._at = 0
         while self._at < index:
-            for i in range(len(self.windows)):
-                self._step(self.blocks[self._at], i)
+            block = self.blocks[self._at]
+            self._states = self._next or [self._through(block, i) for i in range(len(self.windows))]
+            self._next = []
             self._at += 1
 
     def _enter(self, window: np.ndarray) -> tuple[tuple, dict]:
@@ -124,20 +155,31 @@ class LayerStream:
             raise InputError("model: expected decoder layers called with the hidden states first, got another call")
         return caught[0]
 
-    def _step(self, block: Any, i: int) -> None:
+    def _through(self, block: Any, i: int) -> tuple[tuple, dict]:
         import torch
 
         args, kwargs = self._states[i]
         with torch.no_grad():
             out = block(*args, **kwargs)
         hidden = out[0] if isinstance(out, tuple) else out
-        self._states[i] = ((hidden, *args[1:]), kwargs)
+        return (hidden, *args[1:]), kwargs
 
+    def _leave(self, i: int) -> None:
+        """Run what follows the decoder layers."""
+        import torch
 
-def _index(name: str) -> int:
-    match = _LAYER.match(name)
-    assert match
-    return int(match["index"])
+        class Passed(torch.nn.Module):
+            def forward(self, *_args: Any, **_kwargs: Any) -> Any:
+                return hidden
+
+        hidden = self._states[i][0][0]
+        parent, _, name = str(self.list).rpartition(".")
+        owner = self.module.get_submodule(parent)
+        setattr(owner, name, torch.nn.ModuleList([Passed()]))
+        try:
+            _run(self.module, self.windows[i])
+        finally:
+            setattr(owner, name, self.blocks)
 
 
 def _run(module: Any, window: np.ndarray) -> None:

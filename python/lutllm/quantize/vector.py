@@ -1,6 +1,7 @@
 """lutllm's own quantizer: recorded inputs and float linears in, vector-quantized integer linears out."""
 
 import hashlib
+import threading
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from lutllm.quantize.weights import damped, fit_weights
 from lutllm.scheme import QuantizedLinear, Scheme
 
 SAMPLE_TOKENS = 16384
+_PREPARING = threading.Lock()  # an input is prepared by the first of its linears, on all cores
 
 
 class VectorQuantizer:
@@ -50,7 +52,8 @@ class VectorQuantizer:
         self._statistics[input_name].add(x)
 
     def quantize_linear(self, linear: FloatLinear) -> QuantizedLinear:
-        integers, hessian, cross = self._input(linear.input_name)
+        with _PREPARING:
+            integers, hessian, cross = self._input(linear.input_name)
         target = linear.weight.astype(np.float64)
         if cross is not None:
             ridge = damped(hessian, self.retarget or 0.0) - hessian
@@ -60,12 +63,12 @@ class VectorQuantizer:
             target / scale.value[:, None],
             damped(hessian),
             self.scheme,
-            row_weights=scale.value**2,
+            row_weights=scale.value**2 * (1.0 if linear.importance is None else linear.importance),
             seed=self._seed_of(linear.name),
             refits=self.refits,
             feedback=self.feedback,
         )
-        sample = self._statistics[linear.input_name].sample
+        peak = _peak(linear, self._statistics[linear.input_name].sample)
         return assemble(
             name=linear.name,
             input_name=linear.input_name,
@@ -77,8 +80,8 @@ class VectorQuantizer:
             codes=fitted.codes,
             scale=scale,
             bias=linear.bias,
-            output_peak=_peak(linear, sample),
-            metadata={"weight_loss": fitted.loss},
+            output_peak=peak,
+            metadata={"weight_loss": fitted.loss, "output_peak": peak},
         )
 
     def _input(self, name: str) -> tuple[IntegerInput, np.ndarray, np.ndarray | None]:
