@@ -52,6 +52,7 @@ def rows(name: str, shape: LinearShape) -> str:
     a = code.arguments
     with rows_of(code, shape.blocks, shape.pairs) as (block, first, last):
         table = code.at(a["rows"], block * shape.token_bytes)
+        _pad(code, shape, table)
         with code.loop(first, last) as pair:
             _row(code, shape, a["source"], pair.index, block, table)
     return code.text()
@@ -91,11 +92,18 @@ def _tile(code: Code, shape: LinearShape, first: Value, tokens: int) -> None:
     tables = [code.at(a["scratch"], t * shape.token_bytes) for t in range(tokens)]
     with code.loop(0, shape.blocks) as block:
         for source, table in zip(sources, tables, strict=True):
+            _pad(code, shape, table)
             with code.loop(0, shape.pairs) as pair:
                 _row(code, shape, source, pair.index, block.index, table)
         begin = block.index * shape.block_chunks
         with code.loop(begin, (begin + shape.block_chunks).minimum(shape.chunks)) as chunk:
             _chunk(code, shape, chunk.index, tables, outputs)
+
+
+def _pad(code: Code, shape: LinearShape, table: Value) -> None:
+    """Zeros for the slot that makes the last couple whole; rows that are not wide have a factor of zero there."""
+    if shape.wide and shape.slots % 2:
+        code.store(code.constant(0, V16), table, shape.slots * shape.row_bytes)
 
 
 def _row(code: Code, shape: LinearShape, source: Value, pair: Value, block: Value, table: Value) -> None:
