@@ -8,8 +8,9 @@ from lutllm.lowering.cpu.code import Code, Value, rescale, round_shift, saturate
 from lutllm.lowering.cpu.elementwise import elements
 from lutllm.lowering.cpu.kernel import kernel, rows_of, share
 from lutllm.lowering.cpu.layout import Packed
-from lutllm.lowering.cpu.tables import exp2_negative, reciprocal
+from lutllm.lowering.cpu.tables import exp2_negative, exp2_negative_words, exp2_words, reciprocal
 
+LANES = 16
 KEYS = 256  # whose weighted values are added up in 32 bits: 2**15 * 2**7 each
 
 
@@ -65,7 +66,8 @@ def attention(name: str, heads: int, kv_heads: int, channels: int, bits: int, le
         sums = code.at(a["scratch"], 0)
         scores = code.at(a["scratch"], 8 * channels)
         most = _scores(code, query, keys, scores, seen, channels, width, level)
-        weight = _weights(code, scores, seen, most, code.load(a["multiplier"], head * 4, "i32").to("i64"))
+        multiplier = code.load(a["multiplier"], head * 4, "i32").to("i64")
+        weight = (_vector_weights if level == "avx512" else _weights)(code, scores, seen, most, multiplier)
         _weighted_sums(code, values, scores, sums, seen, channels, width)
         r, length = reciprocal(weight, a["reciprocal"])
         with code.loop(0, channels) as c:
@@ -76,7 +78,7 @@ def attention(name: str, heads: int, kv_heads: int, channels: int, bits: int, le
 
 
 def scratch_bytes(rows: int, channels: int) -> int:
-    return 8 * channels + 4 * rows
+    return 8 * channels + 4 * (rows + LANES)
 
 
 def _lanes(channels: int, most: int) -> int:
@@ -120,6 +122,21 @@ def _weights(code: Code, scores: Value, seen: Value, most: Value, multiplier: Va
         code.store(weight.to("i32"), scores, row.index * 4)
         row.next(row.carried[0] + weight)
     return row.results[0]
+
+
+def _vector_weights(code: Code, scores: Value, seen: Value, most: Value, multiplier: Value) -> Value:
+    """As `_weights`, 16 at a time; lanes beyond the last row get no weight."""
+    table = code.arguments["exp2"]
+    lane = code.pattern(range(LANES), "i32")
+    tables = exp2_words(table)
+    with code.loop(0, seen, code.constant(0, vector(LANES, "i64")), step=LANES) as row:
+        score = code.load(scores, row.index * 4, vector(LANES, "i32"))
+        away = (most.splat(LANES) - score).unsigned_to("i64")  # at most 2**32 - 1
+        weight = exp2_negative_words(round_shift(away * multiplier, code.arguments["shift"]), tables)
+        weight = lane.compare("slt", (seen - row.index).minimum(LANES).to("i32")).select(weight, 0)
+        code.store(weight, scores, row.index * 4)
+        row.next(row.carried[0] + weight.to("i64"))
+    return row.results[0].reduce("add")
 
 
 def _weighted_sums(

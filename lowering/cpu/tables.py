@@ -56,6 +56,41 @@ def exp2_negative(value: Value, table: Value) -> Value:
     return n.compare("sgt", 16).select(0, round_shift(e, n.minimum(16)))
 
 
+def exp2_words(table: Value) -> list[list[Value]]:
+    """The table of exp2_negative in AVX-512 registers: entries and steps, 64 words of each in two halves."""
+    code = table.code
+    pairs = [code.load(table, 128 * i, "vector<32xi32>").bitcast("vector<64xi16>") for i in range(4)]
+    found = []
+    for part in (0, 2):  # the low words of entries, of steps
+        words = [_every_fourth(pair, part) for pair in pairs]
+        found.append([_joined(words[0], words[1]), _joined(words[2], words[3])])
+    return found
+
+
+def _every_fourth(value: Value, first: int) -> Value:
+    mask = [*range(first, 64, 4)]
+    text = f"vector.shuffle {value.name}, {value.name} {mask} : {value.type}, {value.type}"
+    return value.code.emit(text, "vector<16xi16>")
+
+
+def _joined(a: Value, b: Value) -> Value:
+    text = f"vector.shuffle {a.name}, {b.name} {[*range(32)]} : {a.type}, {b.type}"
+    return a.code.emit(text, "vector<32xi16>")
+
+
+def exp2_negative_words(value: Value, tables: list[list[Value]]) -> Value:
+    """As exp2_negative, of 16 values at once; int32."""
+    code = value.code
+    t = value.minimum(17 << 16).to("i32")  # beyond 2**-16 all round to 0
+    index = ((t >> 10) & 63).bitcast("vector<32xi16>")
+    start, step = (
+        code.intrinsic("llvm.x86.avx512.vpermi2var.hi.512", "vector<32xi16>", low, index, high).bitcast(t.type)
+        for low, high in tables
+    )
+    e = (start & 0xFFFF) - round_shift((0 - ((step << 16) >> 16)) * (t & 1023), 10)
+    return round_shift(e, t >> 16)
+
+
 def sigmoid(value: Value, table: Value) -> Value:
     value = value.minimum(SIGMOID_END)
     start, step = _pair(table, value >> 7)

@@ -43,7 +43,7 @@ def test_a_level_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose_level() == "portable"
     assert choose_level(available_levels()[-1]) == available_levels()[-1]
     monkeypatch.setenv("LUTLLM_CPU", "mmx")
-    with pytest.raises(InputError, match="expected a feature level of this processor, portable.*, got 'mmx'"):
+    with pytest.raises(InputError, match=r"expected a feature level of this processor, portable.*, got 'mmx'"):
         choose_level()
 
 
@@ -52,7 +52,7 @@ def test_there_are_cores() -> None:
 
 
 def test_code_that_is_wrong_is_our_error() -> None:
-    with pytest.raises(IRError, match="expected CPU code that lowers to LLVM, got .*report this"):
+    with pytest.raises(IRError, match=r"expected CPU code that lowers to LLVM, got .*report this"):
         Jit("func.func @f() { return %x : i64 }")
     with pytest.raises(IRError, match="expected a compiled function @g, got none"):
         Jit(barrier("portable")).entry("g")
