@@ -54,7 +54,7 @@ def rows(name: str, shape: LinearShape) -> str:
         table = code.at(a["rows"], block * shape.token_bytes)
         _pad(code, shape, table)
         with code.loop(first, last) as pair:
-            _row(code, shape, a["source"], pair.index, block, table)
+            _rows(code, shape, [a["source"]], pair.index, block, [table])
     return code.text()
 
 
@@ -91,10 +91,10 @@ def _tile(code: Code, shape: LinearShape, first: Value, tokens: int) -> None:
     outputs = [code.at(a["y"], (first + t) * (shape.outputs * 4)) for t in range(tokens)]
     tables = [code.at(a["scratch"], t * shape.token_bytes) for t in range(tokens)]
     with code.loop(0, shape.blocks) as block:
-        for source, table in zip(sources, tables, strict=True):
+        for table in tables:
             _pad(code, shape, table)
-            with code.loop(0, shape.pairs) as pair:
-                _row(code, shape, source, pair.index, block.index, table)
+        with code.loop(0, shape.pairs) as pair:
+            _rows(code, shape, sources, pair.index, block.index, tables)
         begin = block.index * shape.block_chunks
         with code.loop(begin, (begin + shape.block_chunks).minimum(shape.chunks)) as chunk:
             _chunk(code, shape, chunk.index, tables, outputs)
@@ -106,20 +106,18 @@ def _pad(code: Code, shape: LinearShape, table: Value) -> None:
         code.store(code.constant(0, V16), table, shape.slots * shape.row_bytes)
 
 
-def _row(code: Code, shape: LinearShape, source: Value, pair: Value, block: Value, table: Value) -> None:
-    """The rows of a pair, R slots, from R * S dot products of its two values with 16 weights."""
+def _rows(code: Code, shape: LinearShape, sources: list[Value], pair: Value, block: Value, tables: list[Value]) -> None:
+    """A pair's rows for one or several tokens: R slots, each from S dot products of its two values with 16 weights."""
     a, s = code.arguments, shape.scheme
     right, half, left = (code.load(a["shifts"], pair * 16 + 4 * i, "i32") for i in range(3))
+    parts = max(s.S, 1)
     for stage in range(s.R):
         slot = pair * s.R + stage
         weights = _weights(code, shape, (block * shape.slots + slot) * (2 * ENTRIES))
-        total = None
-        for part in range(max(s.S, 1)):
-            product = _dot(code, source, (pair * max(s.S, 1) + part) * 4, weights)
-            product = (product + half) >> right
-            total = product if total is None else total + product
-        assert total is not None
-        _store_row(code, shape, total << left, table, slot * shape.row_bytes)
+        for source, table in zip(sources, tables, strict=True):
+            products = (_dot(code, source, (pair * parts + part) * 4, weights) for part in range(parts))
+            total = sum(((product + half) >> right for product in products), start=code.constant(0, V16))
+            _store_row(code, shape, total << left, table, slot * shape.row_bytes)
 
 
 def _weights(code: Code, shape: LinearShape, offset: Value) -> list[Value]:

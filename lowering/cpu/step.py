@@ -16,7 +16,7 @@ import numpy as np
 from lutllm.lowering.cpu.code import PTR
 
 ALIGN = 64
-SPINS = 2000  # turns of a waiting thread before it gives way to another
+SPINS = 300  # turns of a waiting thread before it gives way to another
 BASES = ("zero", "arena", "parameters", "scratch", "tokens", "thread", "threads")
 MOST_VALUES = 16  # of a kernel
 

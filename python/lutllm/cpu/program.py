@@ -16,7 +16,7 @@ import numpy as np
 from lutllm.bindings import ir
 from lutllm.cpu.features import choose_level, cores
 from lutllm.cpu.jit import Jit
-from lutllm.cpu.ranges import check_linears
+from lutllm.cpu.ranges import array_of, check_linears
 from lutllm.errors import InputError, IRError, NumericsError
 from lutllm.lowering.cpu.step import ALIGN, BASES, encode
 from lutllm.lowering.lut_to_cpu import CpuFunction, Packed, Tensor, lower
@@ -109,10 +109,7 @@ def _aligned(size: int) -> np.ndarray:
 
 
 def _pack(packed: Packed, store: Mapping[str, np.ndarray], place: np.ndarray) -> None:
-    missing = [symbol for symbol in packed.symbols if symbol not in store]
-    if missing:
-        raise IRError(f"expected '{missing[0]}' in the store, got none; write it")
-    data = packed.pack(*(store[symbol] for symbol in packed.symbols))
+    data = packed.pack(*(array_of(store, symbol) for symbol in packed.symbols))
     if data.nbytes != packed.size:
         names = ", ".join(f"'{s}'" for s in packed.symbols)
         raise IRError(f"expected {names} of {packed.size} packed bytes, got {data.nbytes}; write the store again")

@@ -23,22 +23,27 @@ def check_linears(module: ir.Module, store: Mapping[str, np.ndarray]) -> None:
             validate(_linear(op, store))
 
 
+def array_of(store: Mapping[str, np.ndarray], symbol: str) -> np.ndarray:
+    """The array of a symbol; IRError where there is none. It is read from the disk each time."""
+    try:
+        return store[symbol]
+    except KeyError:
+        raise IRError(f"expected '{symbol}' in the store, got none; write it") from None
+
+
 def _linear(op: Any, store: Mapping[str, np.ndarray]) -> QuantizedLinear:
     """The linear of an op, its arrays from the store."""
     arrays = {}
     for part in ("codes", "weight_codebook", "shifts", "multiplier", "bias", "codebook"):
         if part in op.attributes:
-            symbol = op.attributes[part].value
-            if symbol not in store:
-                raise IRError(f"expected '{symbol}' in the store, got none; write it")
-            arrays[part] = store[symbol]
+            arrays[part] = array_of(store, op.attributes[part].value)
     meaning = fixed_of(op.x.type)
-    exponents = store.get(str(meaning[1])) if meaning else None
+    pairs = op.x.type.shape[-1] // 2
     return QuantizedLinear(
         name=op.codes.value.removesuffix(".codes"),
         input_name="",
         scheme=scheme_of(op.scheme),
-        exponents=np.zeros(op.x.type.shape[-1] // 2, np.int8) if exponents is None else exponents,
+        exponents=array_of(store, str(meaning[1])) if meaning else np.zeros(pairs, np.int8),
         codebook=arrays.get("codebook"),
         weight_codebook=arrays["weight_codebook"],
         codes=arrays["codes"],
