@@ -1,6 +1,6 @@
 """A whole model: what `models.load` names and a recipe in, a directory as `lutllm.pretrained` reads it out.
 
-    structure (refuses what cannot be raised) -> linears, layer by layer -> LM head -> decoder parameters -> directory
+    structure (refuses what cannot be raised) -> linears, layer by layer -> decoder parameters -> directory
 
 A run that was killed goes on where it was; another model, text, recipe or seed is refused. The same input gives the
 same bytes.
@@ -184,25 +184,19 @@ class _Run:
         return assignments
 
     def _linears(self, parts: Path, assignments: Mapping[str, Assignment]) -> dict[str, QuantizedLinear]:
-        """The decoder layers are one run and the head another, since only layers can be walked one by one."""
-        found: dict[str, QuantizedLinear] = {}
-        schemes = {name: a.scheme for name, a in assignments.items()}
-        for part, names in (("layers", self.decoder.linears[:-1]), ("head", self.decoder.linears[-1:])):
-            result = driver.quantize(
-                self.model,
-                layers=names,
-                scheme=schemes,
-                text=self.text,
-                tokens=self.tokens,
-                seed=self.seed,
-                out_dir=parts / part,
-                progress=self.progress,
-                quantizer=quantizer_of({name: assignments[name] for name in names}),
-                window=self.window,
-                listener=self.listener,
-            )
-            found |= result.linears
-        return found
+        return driver.quantize(
+            self.model,
+            layers=self.decoder.linears,
+            scheme={name: assignment.scheme for name, assignment in assignments.items()},
+            text=self.text,
+            tokens=self.tokens,
+            seed=self.seed,
+            out_dir=parts / "linears",
+            progress=self.progress,
+            quantizer=quantizer_of(assignments),
+            window=self.window,
+            listener=self.listener,
+        ).linears
 
     def _simulated(self, linears: Mapping[str, QuantizedLinear]) -> Any:
         from lutllm.quantize.simulated import simulated
