@@ -143,7 +143,7 @@ class SimulatedLinear(torch.nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         seen = x if self.source is None else self.source(x)
-        return seen @ self.columns + self.bias
+        return (seen.float() @ self.columns + self.bias).to(x.dtype)
 
 
 def simulated(module: Any, linears: Mapping[str, QuantizedLinear]) -> Any:
