@@ -74,7 +74,7 @@ def measure_costs(
     module: Any,
     names: Sequence[str],
     schemes: Sequence[Scheme],
-    windows: Sequence[np.ndarray],
+    windows: np.ndarray | Sequence[np.ndarray],
     importance: Mapping[str, np.ndarray],
     *,
     quiet: bool = False,

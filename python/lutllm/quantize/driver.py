@@ -102,8 +102,8 @@ def quantize(
         groups = stream.groups(names)
         sizes = {name: int(model.module.get_submodule(name).weight.numel()) for name in names}
         log = _Log(sizes, len(groups), progress, listener)
-        options = {"sequential": sequential, "importance": importance}
-        run = _Run(model, schemes, quantizer, seed, directory, len(calibration), sample_tokens, log, **options)
+        run = _Run(model, schemes, quantizer, seed, directory, len(calibration), sample_tokens, log, sequential)
+        run.importance = importance
         for group in groups:
             run.group(stream, group, result)
         result = _ordered(result, names)
@@ -123,7 +123,7 @@ class _Run:
     sample_tokens: int
     log: "_Log"
     sequential: bool
-    importance: Mapping[str, np.ndarray] | None
+    importance: Mapping[str, np.ndarray] | None = None
 
     def group(self, stream: LayerStream, names: list[str], result: QuantizationResult) -> None:
         """Quantize the linears of one decoder layer that are not finished already."""

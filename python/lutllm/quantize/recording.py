@@ -78,7 +78,7 @@ class LayerStream:
     recorded, or skipped, through quantized linears.
     """
 
-    def __init__(self, module: Any, names: Sequence[str], windows: Sequence[np.ndarray]) -> None:
+    def __init__(self, module: Any, names: Sequence[str], windows: np.ndarray | Sequence[np.ndarray]) -> None:
         lists = {m["list"] for n in names if (m := _LAYER.match(n))}
         self.module, self.windows = module, windows
         self.list = lists.pop() if len(lists) == 1 else None
@@ -109,7 +109,7 @@ class LayerStream:
         block = self.blocks[self._at]
         self._next = []
         for i in range(len(self.windows)):
-            yield _capture(self.module, names, lambda i=i: self._next.append(self._through(block, i)), stop=False)
+            yield _capture(self.module, names, partial(self._pass, block, i), stop=False)
 
     def replace(self, linears: Mapping[str, QuantizedLinear]) -> None:
         """Let the windows leave the layer of `linears` as it is with these instead of its own."""
@@ -154,6 +154,9 @@ class LayerStream:
         if not caught or not caught[0][0]:
             raise InputError("model: expected decoder layers called with the hidden states first, got another call")
         return caught[0]
+
+    def _pass(self, block: Any, i: int) -> None:
+        self._next.append(self._through(block, i))
 
     def _through(self, block: Any, i: int) -> tuple[tuple, dict]:
         import torch

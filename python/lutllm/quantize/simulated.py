@@ -129,6 +129,9 @@ def gather_tokens(gradient, scale, indices, out):
 class SimulatedLinear(torch.nn.Module):
     """One linear: `columns` float32 [K, N] and `bias` [N]; `source` is None where the input is used as it is."""
 
+    columns: torch.Tensor
+    bias: torch.Tensor
+
     def __init__(self, linear: QuantizedLinear, source: SimulatedInput | None) -> None:
         super().__init__()
         self.source = source
