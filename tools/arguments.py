@@ -28,6 +28,17 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def bits(text: str) -> float:
+    """Bits a weight, above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.0 < value < 64.0:
+        raise argparse.ArgumentTypeError(f"expected bits a weight such as 3.2, got '{text}'")
+    return value
+
+
 def names(text: str) -> list[str]:
     """A list with commas."""
     return [part for part in text.split(",") if part]

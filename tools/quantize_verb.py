@@ -20,6 +20,9 @@ def quantize_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--scheme", help="exact (default), paper or additive")
     how.add_argument("--stages", type=arguments.positive, metavar="R", help="weight stages of 16 entries")
     how.add_argument(
+        "--bits", type=arguments.bits, metavar="B", help="B effective bits a weight, stages where they count"
+    )
+    how.add_argument(
         "--recipe", metavar="FILE", help="YAML: rules with targets, ignore, scheme, stages, block, quantizer"
     )
     text = parser.add_argument_group("calibration")
@@ -40,8 +43,8 @@ def _quantize_layers(options: argparse.Namespace) -> tuple[int, Any]:
     from lutllm import compiler, models, report
     from lutllm.quantize import quantize
 
-    if options.recipe:
-        raise InputError("expected --recipe for a whole model, got --layers too; leave one out")
+    if options.recipe or options.bits:
+        raise InputError("expected --recipe and --bits for a whole model, got --layers too; leave one out")
     (scheme,) = compiler.parse_schemes([options.scheme or "exact"], options.stages).values()
     found = quantize(
         models.load(options.model, options.seed, layers=max(options.layers) + 1),
@@ -86,13 +89,18 @@ def _quantize_model(options: argparse.Namespace) -> tuple[int, Any]:
 def _recipe(options: argparse.Namespace) -> Any:
     from lutllm import compiler
     from lutllm.quantize.recipe import Recipe, Rule, load_recipe
+    from lutllm.quantize.whole import Budget
 
-    if options.recipe and (options.scheme or options.stages):
-        raise InputError("expected --recipe without --scheme and --stages, got both; write them into the recipe")
+    if options.recipe and (options.scheme or options.stages or options.bits):
+        raise InputError(
+            "expected --recipe without --scheme, --stages and --bits, got both; write them into the recipe"
+        )
+    if options.bits and options.stages:
+        raise InputError("expected --bits or --stages, got both; --bits chooses the stages")
     if options.recipe:
         return load_recipe(options.recipe)
     (scheme,) = compiler.parse_schemes([options.scheme or "exact"], options.stages).values()
-    return Recipe((Rule(scheme=scheme),), "--scheme")
+    return Budget(options.bits, scheme) if options.bits else Recipe((Rule(scheme=scheme),), "--scheme")
 
 
 @contextlib.contextmanager

@@ -55,6 +55,21 @@ def test_progress_is_a_line_a_linear_and_the_end_says_what_it_cost(made, text, t
     assert "expected a run with tokens = [512, 512], got [1024, 512]; use another" in capsys.readouterr().err
 
 
+def test_bits_are_shared_out(text, tmp_path, capsys):
+    arguments = ["quantize", "tiny-llama", "-o", str(tmp_path), "--bits", "9.5", "--text", str(text), "--quiet"]
+    assert main([*arguments, "--tokens", "512"]) == 0
+    assert len({q.scheme.R for q in load_linears(tmp_path).values()}) > 1
+    effective = float(capsys.readouterr().out.split(" effective")[0].split()[-1])
+    assert 7.5 < effective <= 9.5
+
+
+@pytest.mark.parametrize("bits", ["many", "0", "-3", "nan", "64"])
+def test_bits_are_a_number(bits, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["quantize", "tiny-llama", "-o", "q", "--bits", bits])
+    assert stop.value.code == 2 and "expected bits a weight such as 3.2" in capsys.readouterr().err
+
+
 def test_eval_prints_three_numbers_and_writes_them(made, text, tmp_path, capsys):
     report = tmp_path / "eval.json"
     arguments = ["eval", str(made / "q"), "--text", str(text), "--tokens", "128", "--window", "32", "--quiet"]
@@ -73,14 +88,22 @@ def test_eval_prints_three_numbers_and_writes_them(made, text, tmp_path, capsys)
         (["quantize", "tiny-llama", "-o", "q", "--scheme", "best"], "expected schemes among paper, additive, exact"),
         (
             ["quantize", "tiny-llama", "-o", "q", "--recipe", "r", "--stages", "2"],
-            "expected --recipe without --scheme and --stages",
+            "expected --recipe without --scheme, --stages and",
         ),
         (["quantize", "tiny-llama", "-o", "q", "--recipe", "none.yaml"], "none.yaml: expected a recipe, got No such"),
         (
             ["quantize", "tiny-llama", "-o", "q", "--layers", "0", "--recipe", "r"],
-            "expected --recipe for a whole model, got --layers",
+            "expected --recipe and --bits for a whole model",
         ),
         (["quantize", "tiny-llama", "-o", "q", "--text", "none.txt"], "none.txt: expected a text file, got No such"),
+        (
+            ["quantize", "tiny-llama", "-o", "q", "--bits", "3", "--stages", "2"],
+            "expected --bits or --stages, got both",
+        ),
+        (
+            ["quantize", "tiny-llama", "-o", "q", "--bits", "3", "--scheme", "paper"],
+            "bits: expected the scheme exact, got",
+        ),
         (["eval", "none"], "'none': expected a directory made by lutllm quantize, got none; run `lutllm quantize"),
     ],
 )

@@ -1,6 +1,7 @@
 """A whole model: what `models.load` names and a recipe in, a directory as `lutllm.pretrained` reads it out.
 
-    structure (refuses what cannot be raised) -> linears, layer by layer -> decoder parameters -> directory
+    structure (refuses what cannot be raised) -> gradients -> with a budget: sensitivities, and a scheme for each linear
+    -> linears, layer by layer -> decoder parameters -> directory
 
 A run that was killed goes on where it was; another model, text, recipe or seed is refused. The same input gives the
 same bytes.
@@ -12,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from lutllm.decoder import Decoder
 from lutllm.errors import InputError
 from lutllm.models.text import Text, text_file, windows
 from lutllm.pretrained import CONFIG, GENERATION, QuantizedModel, from_pretrained, save_pretrained
-from lutllm.progress import note
+from lutllm.progress import note, progress
 from lutllm.quantize import driver
 from lutllm.quantize.recipe import Assignment, Recipe, check_shared_inputs, quantizer_of
 from lutllm.quantize.resume import RunDirectory
@@ -30,29 +31,42 @@ from lutllm.scheme import QuantizedLinear, Scheme
 if TYPE_CHECKING:
     from lutllm.models import LoadedModel
 
-ALLOCATION = "allocation.json"
+IMPORTANCE, ALLOCATION = "importance.safetensors", "allocation.json"
 VERSION = 1  # of the decoder's integers: raised whenever the same input would give others
 CALIBRATION_TOKENS = 32768
 SOME_TOKENS = 8192  # of calibration, enough for exponents and sensitivities
-SIMULATED_PARAMETERS = 1 << 30  # peaks of larger models are those of the float model, to spare the memory
-
-
-class Allocator(Protocol):
-    """Chooses a scheme for each of `names`, so that all together take `bits` effective bits a weight; `scheme` gives
-    everything but the stages. Same arguments, same answer."""
-
-    def __call__(
-        self, model: "LoadedModel", names: Sequence[str], windows: np.ndarray, *, bits: float, scheme: Scheme, seed: int
-    ) -> Mapping[str, Scheme]: ...
+SMALL_MODEL = 1 << 30  # weights: of larger models there are no gradients, and exponents are those of the float model
 
 
 @dataclass(frozen=True)
 class Budget:
-    """Instead of a recipe: effective bits a weight over all linears, and what shares them out."""
+    """Instead of a recipe: effective bits a weight over all linears, shared out as stages of `scheme`, exact rows."""
 
     bits: float
     scheme: Scheme
-    allocate: Allocator
+    stages: tuple[int, ...] = (1, 2, 3)
+
+    def __post_init__(self) -> None:
+        if self.scheme.kind != "exact":
+            raise InputError(f"bits: expected the scheme exact, got kind '{self.scheme.kind}'; write a recipe instead")
+
+    def share_out(
+        self,
+        module: Any,
+        names: Sequence[str],
+        windows: np.ndarray,
+        importance: Mapping[str, np.ndarray],
+        *,
+        quiet: bool,
+    ) -> dict[str, Scheme]:
+        """A scheme for each of `names`: what an error costs is measured on `windows`."""
+        from lutllm.quantize.allocation import allocate, effective_bits, measure_costs
+
+        schemes = [self.scheme.with_(R=r) for r in self.stages]
+        costs = measure_costs(module, names, schemes, windows, importance, quiet=quiet)
+        shapes = {name: tuple(module.get_submodule(name).weight.shape) for name in names}
+        bits = {name: {s: effective_bits(s, *shape) for s in schemes} for name, shape in shapes.items()}
+        return allocate(costs, bits, {name: n * k for name, (n, k) in shapes.items()}, self.bits)
 
 
 @dataclass
@@ -102,7 +116,7 @@ def quantize_model(
     _refuse_foreign(directory)
     note("structure: every op of the model", quiet=not progress)
     decoder = structure_of(model)
-    run = _Run(model, decoder, recipe, _text(text), tokens, window, seed, progress, listener)
+    run = _Run(model, decoder, recipe, _text(text), tokens, window, seed, not progress, listener)
     run_directory = RunDirectory(directory, run.identity)
     with run_directory.opened():
         if not (directory / CONFIG).exists():
@@ -132,7 +146,7 @@ class _Run:
     tokens: int
     window: int
     seed: int
-    progress: bool
+    quiet: bool
     listener: Callable[[dict], None] | None
 
     @property
@@ -158,23 +172,37 @@ class _Run:
     def quantized(self, parts: Path, about: dict[str, Any]) -> QuantizedModel:
         from lutllm.quantize.decoder_parameters import quantize_decoder
 
-        linears = self._linears(parts, self._assignments(parts))
-        note("decoder: norms, embedding, attention, residual stream", quiet=not self.progress)
+        importance = self._importance(parts)
+        linears = self._linears(parts, self._assignments(parts, importance), importance)
+        note("decoder: norms, embedding, attention, residual stream", quiet=self.quiet)
         positions = int(self.model.config.max_position_embeddings)
         module = self._simulated(linears)
         decoder = quantize_decoder(module, self.decoder, linears, self._some_windows(), positions)
         return QuantizedModel(decoder, self.model.tokenizer, _config(self.model), _generation(self.model), about)
 
-    def _assignments(self, parts: Path) -> dict[str, Assignment]:
+    def _importance(self, parts: Path) -> dict[str, np.ndarray] | None:
+        """How much the loss minds an error of each output of each linear; worked out once and kept in `parts`. None
+        for a large model, whose gradients would take hours, where no budget needs them."""
+        from lutllm.quantize.sensitivity import curvatures
+
+        if isinstance(self.recipe, Recipe) and _weights(self.model.module, self.decoder) > SMALL_MODEL:
+            return None
+        kept = parts / IMPORTANCE
+        if not kept.exists():
+            shown = progress(self._some_windows(), "gradients", quiet=self.quiet)
+            store.save(kept, curvatures(self.model.module, self.decoder.linears, shown))
+        return dict(store.load(kept))
+
+    def _assignments(self, parts: Path, importance: Mapping[str, np.ndarray] | None) -> dict[str, Assignment]:
         """How each linear is quantized; what a budget allows is worked out once and kept in `parts`."""
         names = self.decoder.linears
         if isinstance(self.recipe, Recipe):
             return self.recipe.assign(names)
-        budget, kept = self.recipe, parts / ALLOCATION
+        kept = parts / ALLOCATION
         if not kept.exists():
-            note(f"sensitivity: which linears to spend {budget.bits} bits a weight on", quiet=not self.progress)
             windows = self._some_windows()
-            chosen = budget.allocate(self.model, names, windows, bits=budget.bits, scheme=budget.scheme, seed=self.seed)
+            assert importance is not None
+            chosen = self.recipe.share_out(self.model.module, names, windows, importance, quiet=self.quiet)
             store.write_json(kept, {name: chosen[name].to_dict() for name in names})
         schemes = store.read_json(kept)
         return self._checked({name: Assignment(Scheme.from_dict(schemes[name])) for name in names})
@@ -183,7 +211,9 @@ class _Run:
         check_shared_inputs(assignments, _readers(self.decoder))
         return assignments
 
-    def _linears(self, parts: Path, assignments: Mapping[str, Assignment]) -> dict[str, QuantizedLinear]:
+    def _linears(
+        self, parts: Path, assignments: Mapping[str, Assignment], importance: Mapping[str, np.ndarray] | None
+    ) -> dict[str, QuantizedLinear]:
         return driver.quantize(
             self.model,
             layers=self.decoder.linears,
@@ -192,17 +222,18 @@ class _Run:
             tokens=self.tokens,
             seed=self.seed,
             out_dir=parts / "linears",
-            progress=self.progress,
+            progress=not self.quiet,
             quantizer=quantizer_of(assignments),
             window=self.window,
             listener=self.listener,
+            importance=importance,
         ).linears
 
     def _simulated(self, linears: Mapping[str, QuantizedLinear]) -> Any:
         from lutllm.quantize.simulated import simulated
 
-        size = sum(2 * linear.pairs * linear.outputs for linear in linears.values())
-        return self.model.module if size > SIMULATED_PARAMETERS else simulated(self.model.module, linears)
+        module = self.model.module
+        return module if _weights(module, self.decoder) > SMALL_MODEL else simulated(module, linears)
 
     def _some_windows(self) -> np.ndarray:
         count = -(-min(self.tokens, SOME_TOKENS) // self.window)
@@ -210,6 +241,10 @@ class _Run:
             return windows(self.model.tokenizer, self.text.split()[0], self.window, count, self.seed)
         except InputError:  # a text too short to hold documents apart
             return windows(self.model.tokenizer, self.text, self.window, count, self.seed)
+
+
+def _weights(module: Any, decoder: Decoder) -> int:
+    return sum(module.get_submodule(name).weight.numel() for name in decoder.linears)
 
 
 def _refuse_foreign(directory: Path) -> None:
