@@ -247,8 +247,8 @@ class Code:
         return self.emit(f"arith.index_cast {value.name} : i64 to index", "index")
 
     def prefetch(self, base: Value, offset: Value) -> None:
-        """Fetch the line there into the cache; it need not exist."""
-        hints = "rw = 0 : i32, hint = 3 : i32, cache = 1 : i32"
+        """Fetch the line there into the second cache; it need not exist."""
+        hints = "rw = 0 : i32, hint = 2 : i32, cache = 1 : i32"
         self.line(f'"llvm.intr.prefetch"({self.at(base, offset).name}) <{{{hints}}}> : ({PTR}) -> ()')
 
     # --- control

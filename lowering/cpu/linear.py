@@ -11,7 +11,7 @@ from lutllm.lowering.cpu.kernel import kernel, rows_of, share
 from lutllm.lowering.cpu.layout import CHUNK, ENTRIES, LinearShape
 
 TOKENS = 4  # of a tile in a long step: indices are unpacked once for so many tokens
-AHEAD = 4096  # bytes of codes fetched before they are used: what the processor fetches itself ends with a page
+AHEAD = 8192  # bytes fetched before they are used: what the processor fetches by itself ends with a page
 V16, V32 = "vector<16xi32>", "vector<32xi16>"
 
 
@@ -54,6 +54,7 @@ def rows(name: str, shape: LinearShape) -> str:
         table = code.at(a["rows"], block * shape.token_bytes)
         _pad(code, shape, table)
         with code.loop(first, last) as pair:
+            code.prefetch(a["book"], (block * shape.pairs + pair.index) * (2 * ENTRIES * shape.scheme.R) + AHEAD)
             _rows(code, shape, [a["source"]], pair.index, block, [table])
     return code.text()
 
