@@ -104,12 +104,12 @@ def test_starts_without_torch_or_circt():
     assert done.stdout.strip() == "[]"
 
 
-def test_check_lists_what_stays(capsys, tmp_path):
+def test_check_says_what_a_model_becomes(capsys, tmp_path):
     pytest.importorskip("torch", reason="model import needs torch: pip install 'lutllm[models]'")
     report = tmp_path / "check.json"
     assert main(["check", "tiny-llama", "--first-layers", "1", "--json", str(report)]) == 0
     text = capsys.readouterr().out
-    assert "model.layers.*.self_attn.q_proj" in text and "aten.rsqrt" in text
+    assert "model.layers.*.self_attn.q_proj" in text and "becomes integer ops" in text
     assert json.loads(report.read_text())["linears"]
 
 
