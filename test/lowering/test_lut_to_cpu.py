@@ -177,6 +177,17 @@ def test_zeros_and_equal_values(module: ir.Module, program: CpuProgram) -> None:
         np.testing.assert_array_equal(got, want)
 
 
+def test_the_largest_sums_of_attention(module: ir.Module, program: CpuProgram) -> None:
+    """Equal scores, so weights of 1, and the least values there are."""
+    for heads, kv_heads, channels in HEADS:
+        name = f"attention{heads}_{kv_heads}_{channels}"
+        given = inputs(name, 3, ROWS - 3, 0)
+        given[0][:], given[2][:] = 0, -128
+        (want,) = interpreter.run(module, given, PARAMETERS, function=name)
+        (got,) = program.run(name, given)
+        np.testing.assert_array_equal(got, want)
+
+
 def test_the_cache_changes_in_place(program: CpuProgram) -> None:
     cache, new = np.zeros((ROWS, 24), np.int8), np.full((2, 24), 7, np.int8)
     (result,) = program.run("append", [cache, new, np.array([5])])
