@@ -23,10 +23,11 @@ from lutllm.lowering.cpu.tables import TABLES
 
 @dataclass(frozen=True)
 class Tensor:
-    """Of an argument or result; a None in `shape` is the number of tokens."""
+    """Of an argument or result: a None in `shape` is the number of tokens; integers have `bits` signed bits."""
 
     shape: tuple[int | None, ...]
     dtype: np.dtype
+    bits: int
 
 
 @dataclass(frozen=True)
@@ -348,7 +349,8 @@ def _tensor(value: ir.Value, op: Any) -> Tensor:
     if not isinstance(type_.element_type, ir.IntegerType) or any(type_.is_dynamic_dim(i) for i in range(1, type_.rank)):
         _fail(op, f"expected integers with static channels, got {type_}; change the type")
     sizes = [None if type_.is_dynamic_dim(i) else type_.get_dim_size(i) for i in range(type_.rank)]
-    return Tensor(tuple(sizes), np.dtype(f"int{type_.element_type.width}"))
+    width = type_.element_type.width
+    return Tensor(tuple(sizes), np.dtype(f"int{width}"), (fixed_of(type_) or (width, 0))[0])
 
 
 def _tokens(value: ir.Value) -> int | None:

@@ -120,12 +120,11 @@ class LinearShape:
 
     def _pack_codes(self, codes: np.ndarray) -> np.ndarray:
         flat = codes.reshape(self.slots, self.outputs)
-        places = self._outputs()
         packed = np.empty((self.chunks, self.couples, CHUNK), np.uint8)
-        for chunk, output in enumerate(places):
+        for chunk, output in enumerate(self._outputs()):
             part = np.zeros((2 * self.couples, CHUNK), np.uint8)
-            valid = output >= 0
-            part[: self.slots, valid] = flat[:, output[valid]]
+            first, count = output[0], np.count_nonzero(output >= 0)
+            part[: self.slots, :count] = flat[:, first : first + count]
             packed[chunk] = self._pack_chunk(part.reshape(self.couples, 2, CHUNK))
         return packed
 

@@ -20,6 +20,7 @@ from lutllm.cpu.ranges import array_of, check_linears
 from lutllm.errors import InputError, IRError, NumericsError
 from lutllm.lowering.cpu.step import ALIGN, BASES, encode
 from lutllm.lowering.lut_to_cpu import CpuFunction, Packed, Tensor, lower
+from lutllm.numerics import check_fits
 
 _SYNC_BYTES = 2 * ALIGN
 
@@ -27,7 +28,7 @@ _SYNC_BYTES = 2 * ALIGN
 class CpuProgram:
     """The functions of a module. `tokens` is the most a run may have; `threads` default to the cores there are.
 
-    `seconds` says what making it took: lowering, compiling, packing.
+    One run at a time: all share one arena. `seconds` says what making it took: lowering, compiling, packing.
     """
 
     def __init__(
@@ -131,10 +132,9 @@ def _arguments(function: CpuFunction, inputs: Sequence[np.ndarray]) -> tuple[lis
             tokens = have if want is None and tokens is None else tokens
         if array.ndim != len(tensor.shape) or list(array.shape) != _sizes(tensor, tokens or 0):
             raise IRError(f"input {i}: expected {list(tensor.shape)}, got {list(array.shape)}; give one of that shape")
-        narrow = array.astype(tensor.dtype, copy=False)
-        if narrow is not array and not np.array_equal(narrow, array):
-            raise NumericsError(f"input {i} must fit {tensor.dtype}, got wider integers; quantize them")
-        arrays.append(np.ascontiguousarray(narrow))
+        if array.dtype != tensor.dtype or i not in function.in_place.values():  # a cache holds what we wrote
+            check_fits(array, tensor.bits, f"input {i} ")
+        arrays.append(np.ascontiguousarray(array, tensor.dtype))
     return arrays, 1 if tokens is None else tokens
 
 
