@@ -3,6 +3,7 @@
 torch-mlir is a dated snapshot of MLIR and pycde bundles CIRCT; neither promises a stable Python API.
 """
 
+import ctypes
 import importlib.metadata
 import importlib.util
 import inspect
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from lutllm import bindings
-from lutllm.bindings import capture_diagnostics, ext, ir, passmanager, torch_mlir_opt
+from lutllm.bindings import capture_diagnostics, execution_engine, ext, ir, passmanager, torch_mlir_opt
 from lutllm.lowering import circt
 from lutllm.lowering.hw_to_arc import TO_ALLOCATED_STATE, TO_LLVM, TO_ONE_MODULE
 
@@ -186,3 +187,26 @@ def test_the_passes_of_arc_exist(passes: str) -> None:
 def test_circt_exports() -> None:
     for name in ("export_split_verilog", "export_verilog", "export_llvm_ir", "register_dialects"):
         assert callable(getattr(circt.circt, name))
+
+
+def test_the_engine_calls_a_function_with_an_array_of_addresses() -> None:
+    """lutllm.cpu: `raw_lookup(NAME)` is f(void **), each element the address of an argument."""
+    text = """
+    func.func @double(%from: !llvm.ptr, %to: !llvm.ptr, %n: i64) {
+      %x = llvm.load %from : !llvm.ptr -> i64
+      %y = arith.muli %x, %n : i64
+      llvm.store %y, %to : i64, !llvm.ptr
+      return
+    }"""
+    passes = "convert-arith-to-llvm,convert-func-to-llvm,reconcile-unrealized-casts"
+    with ir.Context():
+        module = ir.Module.parse(text)
+        passmanager.PassManager.parse(f"builtin.module({passes})").run(module.operation)
+        engine = execution_engine.ExecutionEngine(module, opt_level=3)
+    values = (ctypes.c_int64 * 2)(21, 0)
+    base = ctypes.addressof(values)
+    given = (ctypes.c_int64 * 3)(base, base + 8, 2)
+    slots = (ctypes.c_void_p * 3)(*(ctypes.addressof(given) + 8 * i for i in range(3)))
+    ctypes.CFUNCTYPE(None, ctypes.c_void_p)(engine.raw_lookup("double"))(ctypes.cast(slots, ctypes.c_void_p))
+    assert list(values) == [21, 42]
+    assert not engine.raw_lookup("nothing")
