@@ -30,7 +30,7 @@ from lutllm.quantize.simulated import (
 )
 from lutllm.scheme import QuantizedLinear
 
-RATE = 0.01  # a step moves an entry by about this part of its pair's root mean square
+RATE = 0.003  # a step moves an entry by about this part of its pair's root mean square
 GAIN_RATE = 0.1  # of that, for scales
 BIAS_RATE = 0.003  # of that and the largest output, for biases
 WARM_UP = 0.1  # of the steps
@@ -88,7 +88,6 @@ class TrainedLinear:
         self.gain = Adam(np.ones(linear.outputs), GAIN_RATE)
         self.bias = Adam(part.bias.numpy().copy(), BIAS_RATE * linear.metadata["output_peak"])
         self.gradient = np.empty_like(entries)
-        self.unscaled = np.empty(tuple(part.columns.shape), np.float32)
         part.columns.requires_grad_(True)
         part.bias.requires_grad_(True)
         self.rebuild()
@@ -98,8 +97,8 @@ class TrainedLinear:
         return np.clip(np.rint(self.entries.value), -self.limit, self.limit)
 
     def rebuild(self) -> None:
-        build_columns(self.rounded, self.factors, self.linear.codes, self.linear.scheme.G, self.unscaled)
-        np.multiply(self.unscaled, self.scale * self.gain.value, out=self.part.columns.detach().numpy())
+        columns, scale = self.part.columns.detach().numpy(), self.scale * self.gain.value
+        build_columns(self.rounded, self.factors, scale, self.linear.codes, self.linear.scheme.G, columns)
         self.part.bias.detach().numpy()[:] = self.bias.value
 
     def step(self, rate: float, count: int) -> None:
@@ -108,7 +107,8 @@ class TrainedLinear:
         scale = self.scale * self.gain.value
         gather_columns(gradient, scale, self.factors, self.linear.codes, self.linear.scheme.G, self.gradient)
         self.entries.step(self.gradient, rate, count)
-        self.gain.step(np.einsum("kn,kn->n", gradient, self.unscaled) * self.scale, rate, count)
+        columns = self.part.columns.detach().numpy()
+        self.gain.step(np.einsum("kn,kn->n", gradient, columns) / self.gain.value, rate, count)
         self.bias.step(self.part.bias.grad.numpy(), rate, count)
         self.part.columns.grad = self.part.bias.grad = None
         self.rebuild()
@@ -227,7 +227,7 @@ class Distillation:
 def distill(
     module: Any,
     linears: Mapping[str, QuantizedLinear],
-    windows: Sequence[np.ndarray],
+    windows: np.ndarray | Sequence[np.ndarray],
     *,
     checkpoint: Path | None = None,
     progress: bool = True,

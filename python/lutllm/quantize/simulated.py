@@ -19,8 +19,8 @@ from lutllm.scheme import QuantizedLinear
 
 
 @njit(cache=True, parallel=True)
-def build_columns(entries, factors, codes, block, out):
-    """The matrix's columns [K, N]: float entries [P, B, R, c, 2] times a factor a pair, summed over the stages."""
+def build_columns(entries, factors, scale, codes, block, out):
+    """The columns [K, N]: float entries [P, B, R, c, 2], summed over the stages, times a factor a pair and output."""
     pairs, stages, outputs = codes.shape
     for p in prange(pairs):
         for n in range(outputs):
@@ -28,8 +28,8 @@ def build_columns(entries, factors, codes, block, out):
             for r in range(stages):
                 a += entries[p, n // block, r, codes[p, r, n], 0]
                 b += entries[p, n // block, r, codes[p, r, n], 1]
-            out[2 * p, n] = a * factors[p]
-            out[2 * p + 1, n] = b * factors[p]
+            out[2 * p, n] = a * factors[p] * scale[n]
+            out[2 * p + 1, n] = b * factors[p] * scale[n]
 
 
 def pair_factors(linear: QuantizedLinear) -> np.ndarray:
@@ -138,9 +138,8 @@ class SimulatedLinear(torch.nn.Module):
         self.in_features, self.out_features = 2 * linear.pairs, linear.outputs
         columns = np.empty((2 * linear.pairs, linear.outputs), np.float32)
         entries = linear.weight_codebook.astype(np.float32)
-        build_columns(entries, pair_factors(linear), linear.codes, linear.scheme.G, columns)
         scale = output_factors(linear)
-        columns *= scale
+        build_columns(entries, pair_factors(linear), scale, linear.codes, linear.scheme.G, columns)
         self.register_buffer("columns", torch.from_numpy(columns))
         self.register_buffer("bias", torch.from_numpy(linear.bias.astype(np.float32) * scale))
 

@@ -1,7 +1,7 @@
 """A whole model: what `models.load` names and a recipe in, a directory as `lutllm.pretrained` reads it out.
 
     structure (refuses what cannot be raised) -> gradients -> with a budget: sensitivities, and a scheme for each linear
-    -> linears, layer by layer -> decoder parameters -> directory
+    -> linears, layer by layer -> distillation -> decoder parameters -> directory
 
 A run that was killed goes on where it was; another model, text, recipe or seed is refused. The same input gives the
 same bytes.
@@ -31,9 +31,10 @@ from lutllm.scheme import QuantizedLinear, Scheme
 if TYPE_CHECKING:
     from lutllm.models import LoadedModel
 
-IMPORTANCE, ALLOCATION = "importance.safetensors", "allocation.json"
+IMPORTANCE, ALLOCATION, DISTILLED = "importance.safetensors", "allocation.json", "distillation.safetensors"
 VERSION = 1  # of the decoder's integers: raised whenever the same input would give others
 CALIBRATION_TOKENS = 32768
+DISTILLATION = 2.0  # tokens of distillation, in calibration tokens
 SOME_TOKENS = 8192  # of calibration, enough for exponents and sensitivities
 SMALL_MODEL = 1 << 30  # weights: of larger models there are no gradients, and exponents are those of the float model
 
@@ -105,18 +106,19 @@ def quantize_model(
     seed: int = 0,
     progress: bool = True,
     listener: Callable[[dict], None] | None = None,
+    distillation: float = DISTILLATION,
 ) -> Summary:
     """Quantize every linear of `model` as `recipe` says or allows, then everything else, and write `directory`.
 
     `source` is what `models.load` was given, for `lutllm eval`. `text`: calibration text (default: `default_corpus`),
-    of which `tokens` are used. `listener`: see `quantize.quantize`.
+    of which `tokens` are used, and `distillation` times as many for distillation. `listener`: see `quantize.quantize`.
     """
     start = time.monotonic()
     directory = Path(directory)
     _refuse_foreign(directory)
     note("structure: every op of the model", quiet=not progress)
     decoder = structure_of(model)
-    run = _Run(model, decoder, recipe, _text(text), tokens, window, seed, not progress, listener)
+    run = _Run(model, decoder, recipe, _text(text), tokens, window, seed, not progress, listener, distillation)
     run_directory = RunDirectory(directory, run.identity)
     with run_directory.opened():
         if not (directory / CONFIG).exists():
@@ -148,6 +150,7 @@ class _Run:
     seed: int
     quiet: bool
     listener: Callable[[dict], None] | None
+    distillation: float
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -162,18 +165,25 @@ class _Run:
             "text": self.text.sha256,
             "tokens": [self.tokens, self.window],
             "seed": self.seed,
+            "distillation": self.distillation,
             "recipe": recipe,
         }
 
     @property
     def calibration(self) -> dict[str, Any]:
-        return {**self.text.info, "tokens": self.tokens, "window": self.window, "seed": self.seed}
+        return {
+            **self.text.info,
+            "tokens": self.tokens,
+            "window": self.window,
+            "seed": self.seed,
+            "distillation": self.distillation,
+        }
 
     def quantized(self, parts: Path, about: dict[str, Any]) -> QuantizedModel:
         from lutllm.quantize.decoder_parameters import quantize_decoder
 
         importance = self._importance(parts)
-        linears = self._linears(parts, self._assignments(parts, importance), importance)
+        linears = self._distilled(parts, self._linears(parts, self._assignments(parts, importance), importance))
         note("decoder: norms, embedding, attention, residual stream", quiet=self.quiet)
         positions = int(self.model.config.max_position_embeddings)
         module = self._simulated(linears)
@@ -228,6 +238,21 @@ class _Run:
             listener=self.listener,
             importance=importance,
         ).linears
+
+    def _distilled(self, parts: Path, linears: dict[str, QuantizedLinear]) -> dict[str, QuantizedLinear]:
+        """After distillation on other windows than those of calibration; a large model's linears stay as they are."""
+        from lutllm.quantize.distillation import distill
+
+        count = round(self.distillation * self.tokens / self.window)
+        if count < 1 or _weights(self.model.module, self.decoder) > SMALL_MODEL:
+            return linears
+        calibration = self.text.split()[0]
+        try:
+            chosen = windows(self.model.tokenizer, calibration, self.window, count, self.seed + 1, shuffled=True)
+        except InputError:  # a short text is used again and again
+            some = self._some_windows()
+            chosen = some[np.arange(count) % len(some)]
+        return distill(self.model.module, linears, chosen, checkpoint=parts / DISTILLED, progress=not self.quiet)
 
     def _simulated(self, linears: Mapping[str, QuantizedLinear]) -> Any:
         from lutllm.quantize.simulated import simulated
