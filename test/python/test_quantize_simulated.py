@@ -9,8 +9,9 @@ from lutllm import interpreter, numerics  # noqa: E402
 from lutllm.models import load  # noqa: E402
 from lutllm.quantize import quantize  # noqa: E402
 from lutllm.quantize.evaluate import integer_input  # noqa: E402
+from lutllm.quantize.random import random_linear  # noqa: E402
 from lutllm.quantize.sensitivity import curvatures  # noqa: E402
-from lutllm.quantize.simulated import SimulatedInput, perplexity, simulated  # noqa: E402
+from lutllm.quantize.simulated import SimulatedInput, SimulatedLinear, perplexity, simulated  # noqa: E402
 from lutllm.scheme import ADDITIVE, EXACT, PAPER  # noqa: E402
 
 SMALL = {"tokens": 256, "window": 64, "progress": False, "seed": 7}
@@ -83,3 +84,13 @@ def test_curvature_is_the_mean_squared_gradient(model):
         logits = model.module(torch.from_numpy(WINDOWS[0])[None]).logits[0, :-1].double()
     p = torch.softmax(logits, -1) - torch.nn.functional.one_hot(torch.from_numpy(WINDOWS[0][1:]), logits.shape[-1])
     np.testing.assert_allclose(found["lm_head"], p.square().mean(dim=0).numpy(), rtol=1e-3)
+
+
+def test_a_model_of_bfloat16_stays_one():
+    x = torch.randn(3, 12, generator=torch.Generator().manual_seed(1))
+    for scheme in (EXACT, PAPER):
+        linear = random_linear(12, 20, scheme, 0)
+        part = SimulatedLinear(linear, None if linear.codebook is None else SimulatedInput(linear))
+        got, wanted = part(x.bfloat16()), part(x)
+        assert got.dtype == torch.bfloat16 and wanted.dtype == torch.float32
+        assert float((got.float() - wanted).norm()) < 0.1 * float(wanted.norm())
