@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from typing import Any
 
@@ -45,9 +46,9 @@ def run(options: argparse.Namespace) -> tuple[int, Any]:
     if options.backend not in BACKENDS:
         raise InputError(f"expected a backend among {', '.join(BACKENDS)}, got '{options.backend}'")
     sampling = Sampling(options.temperature, options.top_k, options.top_p, options.seed)
-    prompt = sys.stdin.read() if options.prompt == "-" else options.prompt
-    if not prompt.strip():
-        raise InputError("expected a prompt, got an empty one; write something")
+    prompt = _prompt(options.prompt)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that cannot show a character gets a question mark
     (scheme,) = parse_schemes([options.scheme]).values()
     model = quantized_model(
         options.model,
@@ -65,6 +66,17 @@ def run(options: argparse.Namespace) -> tuple[int, Any]:
     threads = session.program.threads if isinstance(session, CpuSession) else None
     about = {"backend": options.backend, "threads": threads, "context": context, "bits": model.bits}
     return 0, {**found.to_dict(), **about, "seed": options.seed}
+
+
+def _prompt(given: str) -> str:
+    try:
+        prompt = sys.stdin.read() if given == "-" else given
+        prompt.encode()  # bytes of the command line that are no UTF-8 are lone surrogates
+    except UnicodeError:
+        raise InputError("expected a prompt in UTF-8, got other bytes; convert it") from None
+    if not prompt.strip():
+        raise InputError("expected a prompt, got an empty one; write something")
+    return prompt
 
 
 def _show(text: str) -> None:

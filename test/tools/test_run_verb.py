@@ -78,6 +78,13 @@ def test_the_prompt_may_come_from_standard_input(directory, capsys, tmp_path, mo
     assert report["prompt_ids"] == list("größe".encode()) and said == ""
 
 
+@pytest.mark.parametrize("prompt", ["a\udcff", "-"])
+def test_a_prompt_is_utf8(directory, prompt, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"a\xff"), encoding="utf-8"))
+    assert main(["run", str(directory), prompt]) == 1
+    assert capsys.readouterr().err == "lutllm: error: expected a prompt in UTF-8, got other bytes; convert it\n"
+
+
 def test_a_full_context_is_told(directory, capsys, tmp_path):
     report, said = answer(capsys, tmp_path, directory, "abc", "--context", 5, "--backend", "golden")
     assert report["stop"] == "context" and len(report["token_ids"]) == 3
