@@ -100,7 +100,8 @@ def _recipe(options: argparse.Namespace) -> Any:
     if options.recipe:
         return load_recipe(options.recipe)
     (scheme,) = compiler.parse_schemes([options.scheme or "exact"], options.stages).values()
-    return Budget(options.bits, scheme) if options.bits else Recipe((Rule(scheme=scheme),), "--scheme")
+    rule = Rule(scheme=(options.scheme or "exact").partition(":")[0], stages=scheme.R)
+    return Budget(options.bits, scheme) if options.bits else Recipe((rule,), "--scheme")
 
 
 @contextlib.contextmanager

@@ -53,7 +53,13 @@ def test_costs_fall_with_bits_and_grow_with_importance():
     outputs = {name: module.get_submodule(name).out_features for name in names}
     windows = [np.arange(64) % 50, np.arange(64)[::-1].copy() % 40]
     found = [
-        measure_costs(module, names, (ONE, TWO), windows, {n: np.full(k, g) for n, k in outputs.items()}, quiet=True)
+        measure_costs(
+            module,
+            dict.fromkeys(names, (ONE, TWO)),
+            windows,
+            {n: np.full(k, g) for n, k in outputs.items()},
+            quiet=True,
+        )
         for g in (1.0, 2.0)
     ]
     for name in names:

@@ -34,6 +34,14 @@ YAML = r"""
 """
 
 
+def test_exact_rows_take_even_blocks():
+    outputs = dict(zip(NAMES, (576, 192, 1024, 1025, 1536, 49152), strict=False))
+    found = load_recipe([Rule(scheme="exact")]).assign(NAMES, outputs)
+    assert [found[name].scheme.G for name in outputs] == [576, 192, 1024, 513, 768, 1024]
+    for rule in (Rule(scheme="exact", block=512), Rule(scheme=EXACT), Rule(scheme="paper")):
+        assert load_recipe([rule]).assign(NAMES, outputs)[NAMES[0]].scheme.G == 512
+
+
 def test_the_last_rule_that_matches_counts(tmp_path):
     (tmp_path / "recipe.yaml").write_text(YAML)
     found = load_recipe(tmp_path / "recipe.yaml").assign(NAMES)

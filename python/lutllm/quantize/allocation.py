@@ -72,14 +72,14 @@ def allocate(
 
 def measure_costs(
     module: Any,
-    names: Sequence[str],
-    schemes: Sequence[Scheme],
+    schemes: Mapping[str, Sequence[Scheme]],
     windows: np.ndarray | Sequence[np.ndarray],
     importance: Mapping[str, np.ndarray],
     *,
     quiet: bool = False,
 ) -> dict[str, dict[Scheme, float]]:
-    """By linear and scheme, about how much a token's loss grows where only this linear is quantized so."""
+    """For the `schemes` of each linear, about how much a token's loss grows where only that linear is quantized so."""
+    names = list(schemes)
     stream = LayerStream(module, names, windows)
     costs: dict[str, dict[Scheme, float]] = {}
     for group in progress(stream.groups(names), "sensitivity of each layer", quiet=quiet):
@@ -95,7 +95,7 @@ def measure_costs(
         work = [
             (float_linear(module, name, sources[name], importance), hessians[sources[name]] / tokens, scheme)
             for name in group
-            for scheme in schemes
+            for scheme in schemes[name]
         ]
         with ThreadPoolExecutor(THREADS) as pool:
             for (linear, _, scheme), cost in zip(work, pool.map(lambda w: _cost(*w), work), strict=True):

@@ -31,13 +31,15 @@ from lutllm.scheme import NAMED_SCHEMES, QuantizedLinear, Scheme
 
 ENTRY_POINTS = "lutllm.quantizers"
 DEFAULT_QUANTIZER = "vq"
+BLOCK = 1024  # outputs that share weight codebooks: fewer cost more bits than they gain
 INPUT_FIELDS = ("kind", "v", "c_a", "S", "metric", "x_bits", "act_bits")  # one value for all readers of an input
 
 
 @dataclass(frozen=True)
 class Rule:
     """`targets` and `ignore` are patterns of linears' names. `scheme` is a name or a mapping of `Scheme`'s fields
-    (those left out are the kind's defaults); `stages` is its R and `block` its G."""
+    (those left out are the kind's defaults); `stages` is its R and `block` its G. The named scheme exact without a
+    block takes `even_block` of the linear's outputs."""
 
     targets: Sequence[str] = ("*",)
     ignore: Sequence[str] = ()
@@ -49,10 +51,16 @@ class Rule:
     def matches(self, name: str) -> bool:
         return any(_matches(p, name) for p in self.targets) and not any(_matches(p, name) for p in self.ignore)
 
-    def resolved(self) -> Scheme:
-        """The scheme this rule asks for."""
-        changes = {"R": self.stages, "G": self.block}
+    def resolved(self, outputs: int | None = None) -> Scheme:
+        """The scheme this rule asks for, for a linear of so many outputs."""
+        block = even_block(outputs) if self.scheme == "exact" and self.block is None and outputs else self.block
+        changes = {"R": self.stages, "G": block}
         return _scheme(self.scheme).with_(**{key: value for key, value in changes.items() if value is not None})
+
+
+def even_block(outputs: int, most: int = BLOCK) -> int:
+    """Outputs of a block, so that no block has more than `most` and none is much shorter than the others."""
+    return -(-outputs // -(-outputs // most))
 
 
 @dataclass(frozen=True)
@@ -70,8 +78,9 @@ class Recipe:
     rules: Sequence[Rule]
     source: str = "recipe"
 
-    def assign(self, names: Sequence[str]) -> dict[str, Assignment]:
-        """An assignment for each linear of `names`; InputError for linears without a rule and targets without one."""
+    def assign(self, names: Sequence[str], outputs: Mapping[str, int] | None = None) -> dict[str, Assignment]:
+        """An assignment for each linear of `names`, which have so many `outputs`; InputError for linears without a
+        rule and targets without a linear."""
         for index, rule in enumerate(self.rules):
             for pattern in (*rule.targets, *rule.ignore):
                 if not any(_matches(pattern, name) for name in names):
@@ -81,8 +90,8 @@ class Recipe:
                     )
         found: dict[str, Assignment] = {}
         for rule in self.rules:
-            assignment = Assignment(rule.resolved(), rule.quantizer)
-            found.update({name: assignment for name in names if rule.matches(name)})
+            for name in filter(rule.matches, names):
+                found[name] = Assignment(rule.resolved((outputs or {}).get(name)), rule.quantizer)
         without = [name for name in names if name not in found]
         if without:
             raise InputError(

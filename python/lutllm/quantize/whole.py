@@ -24,7 +24,7 @@ from lutllm.models.text import Text, text_file, windows
 from lutllm.pretrained import CONFIG, GENERATION, QuantizedModel, from_pretrained, save_pretrained
 from lutllm.progress import note, progress
 from lutllm.quantize import driver
-from lutllm.quantize.recipe import Assignment, Recipe, check_shared_inputs, quantizer_of
+from lutllm.quantize.recipe import Assignment, Recipe, check_shared_inputs, even_block, quantizer_of
 from lutllm.quantize.resume import RunDirectory
 from lutllm.scheme import QuantizedLinear, Scheme
 
@@ -36,16 +36,16 @@ VERSION = 1  # of the decoder's integers: raised whenever the same input would g
 CALIBRATION_TOKENS = 32768
 DISTILLATION = 2.0  # tokens of distillation, in calibration tokens
 SOME_TOKENS = 8192  # of calibration, enough for exponents and sensitivities
+CHOICES = ((1, 16), (2, 8), (2, 16), (3, 16))  # stages and entries: codes of 2, 3, 4 and 6 bits a weight
 SMALL_MODEL = 1 << 30  # weights: of larger models there are no gradients, and exponents are those of the float model
 
 
 @dataclass(frozen=True)
 class Budget:
-    """Instead of a recipe: effective bits a weight over all linears, shared out as stages of `scheme`, exact rows."""
+    """Instead of a recipe: effective bits a weight over all linears, shared out as `CHOICES` of an exact `scheme`."""
 
     bits: float
     scheme: Scheme
-    stages: tuple[int, ...] = (1, 2, 3)
 
     def __post_init__(self) -> None:
         if self.scheme.kind != "exact":
@@ -63,10 +63,13 @@ class Budget:
         """A scheme for each of `names`: what an error costs is measured on `windows`."""
         from lutllm.quantize.allocation import allocate, effective_bits, measure_costs
 
-        schemes = [self.scheme.with_(R=r) for r in self.stages]
-        costs = measure_costs(module, names, schemes, windows, importance, quiet=quiet)
         shapes = {name: tuple(module.get_submodule(name).weight.shape) for name in names}
-        bits = {name: {s: effective_bits(s, *shape) for s in schemes} for name, shape in shapes.items()}
+        schemes = {
+            name: [self.scheme.with_(R=r, c_w=c, G=even_block(n)) for r, c in CHOICES]
+            for name, (n, _) in shapes.items()
+        }
+        costs = measure_costs(module, schemes, windows, importance, quiet=quiet)
+        bits = {name: {s: effective_bits(s, *shapes[name]) for s in schemes[name]} for name in names}
         return allocate(costs, bits, {name: n * k for name, (n, k) in shapes.items()}, self.bits)
 
 
@@ -157,7 +160,7 @@ class _Run:
         if isinstance(self.recipe, Budget):
             recipe = {"bits": self.recipe.bits, "scheme": self.recipe.scheme.to_dict()}
         else:
-            assigned = self._checked(self.recipe.assign(self.decoder.linears))
+            assigned = self._checked(self._assigned())
             recipe = {name: {"quantizer": a.quantizer, **a.scheme.to_dict()} for name, a in assigned.items()}
         return {
             "version": [driver.VERSION, VERSION],
@@ -207,7 +210,7 @@ class _Run:
         """How each linear is quantized; what a budget allows is worked out once and kept in `parts`."""
         names = self.decoder.linears
         if isinstance(self.recipe, Recipe):
-            return self.recipe.assign(names)
+            return self._assigned()
         kept = parts / ALLOCATION
         if not kept.exists():
             windows = self._some_windows()
@@ -216,6 +219,11 @@ class _Run:
             store.write_json(kept, {name: chosen[name].to_dict() for name in names})
         schemes = store.read_json(kept)
         return self._checked({name: Assignment(Scheme.from_dict(schemes[name])) for name in names})
+
+    def _assigned(self) -> dict[str, Assignment]:
+        assert isinstance(self.recipe, Recipe)
+        names, module = self.decoder.linears, self.model.module
+        return self.recipe.assign(names, {name: module.get_submodule(name).out_features for name in names})
 
     def _checked(self, assignments: dict[str, Assignment]) -> dict[str, Assignment]:
         check_shared_inputs(assignments, _readers(self.decoder))
