@@ -5,7 +5,7 @@
 
 Each stage is a process of its own, so that its peak memory is its own. The weights are random and so is the text that
 comes out: only size and time mean anything. The quantizer is lutllm's (GPTVQ, exact rows, R stages) at its fastest: two
-rounds of fitting, no refits, a handful of calibration tokens; very tall linears in slices of outputs.
+rounds of fitting, no refits, no distillation, a handful of calibration tokens; very tall linears in slices of outputs.
 """
 
 from __future__ import annotations
@@ -111,7 +111,14 @@ def quantize(options: argparse.Namespace) -> list[dict[str, Any]]:
 
     recipe = Recipe((Rule(scheme="exact", stages=options.stages),), "bench")
     whole.quantize_model(
-        model, options.output, recipe, text=default_text(), tokens=options.tokens, window=WINDOW, listener=finished
+        model,
+        options.output,
+        recipe,
+        text=default_text(),
+        tokens=options.tokens,
+        window=WINDOW,
+        distillation=0,
+        listener=finished,
     )
     stages.done("decoder parameters, directory, read back")
     return stages.rows
