@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 IMPORTANCE, ALLOCATION, DISTILLED = "importance.safetensors", "allocation.json", "distillation.safetensors"
 VERSION = 1  # of the decoder's integers: raised whenever the same input would give others
 CALIBRATION_TOKENS = 32768
-DISTILLATION = 2.0  # tokens of distillation, in calibration tokens
+DISTILLATION = 1.0  # tokens of distillation, in calibration tokens
 SOME_TOKENS = 8192  # of calibration, enough for exponents and sensitivities
 CHOICES = ((1, 16), (2, 8), (2, 16), (3, 16))  # stages and entries: codes of 2, 3, 4 and 6 bits a weight
 SMALL_MODEL = 1 << 30  # weights: of larger models there are no gradients, and exponents are those of the float model
