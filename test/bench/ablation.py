@@ -17,6 +17,7 @@ import time
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -50,7 +51,7 @@ class Row:
     choices: tuple = CHOICES
 
 
-BARE = {"importance": False, "sequential": False, "distillation": 0}
+BARE: dict[str, Any] = {"importance": False, "sequential": False, "distillation": 0}
 ONE, TWO = EXACT.with_(R=1), EXACT
 SIXTY_FOUR = PAPER.with_(R=2)
 L2 = {"metric": "l2"}

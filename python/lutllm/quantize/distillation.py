@@ -1,7 +1,7 @@
 """Distillation: codes stay, everything continuous moves so that the model's next-token distribution comes back.
 
 KL divergence to the float model on calibration windows, one window a step, by Adam. Weight entries, activation
-centroids, the outputs' scales and biases are floats whose rounded values are used in the forward pass, and the
+centroids and the outputs' scales are floats whose rounded values are used in the forward pass, and the
 gradient of the rounded values is theirs (straight-through). Indices of the centroid search have no gradient.
 """
 
@@ -32,7 +32,6 @@ from lutllm.scheme import QuantizedLinear
 
 RATE = 0.003  # a step moves an entry by about this part of its pair's root mean square
 GAIN_RATE = 0.1  # of that, for scales
-BIAS_RATE = 0.003  # of that and the largest output, for biases
 WARM_UP = 0.1  # of the steps
 BETAS = (0.9, 0.98)
 REPORT = 16  # steps between two lines, and between two checkpoints
@@ -76,7 +75,7 @@ class Adam:
 
 
 class TrainedLinear:
-    """A simulated linear whose entries, scales and biases move."""
+    """A simulated linear whose entries and scales move."""
 
     def __init__(self, linear: QuantizedLinear, part: SimulatedLinear) -> None:
         self.linear, self.part = linear, part
@@ -86,10 +85,8 @@ class TrainedLinear:
         self.factors, self.scale = pair_factors(linear), output_factors(linear)
         self.entries = Adam(entries, size)
         self.gain = Adam(np.ones(linear.outputs), GAIN_RATE)
-        self.bias = Adam(part.bias.numpy().copy(), BIAS_RATE * linear.metadata["output_peak"])
         self.gradient = np.empty_like(entries)
         part.columns.requires_grad_(True)
-        part.bias.requires_grad_(True)
         self.rebuild()
 
     @property
@@ -99,18 +96,16 @@ class TrainedLinear:
     def rebuild(self) -> None:
         columns, scale = self.part.columns.detach().numpy(), self.scale * self.gain.value
         build_columns(self.rounded, self.factors, scale, self.linear.codes, self.linear.scheme.G, columns)
-        self.part.bias.detach().numpy()[:] = self.bias.value
 
     def step(self, rate: float, count: int) -> None:
-        assert self.part.columns.grad is not None and self.part.bias.grad is not None
+        assert self.part.columns.grad is not None
         gradient = self.part.columns.grad.numpy()
         scale = self.scale * self.gain.value
         gather_columns(gradient, scale, self.factors, self.linear.codes, self.linear.scheme.G, self.gradient)
         self.entries.step(self.gradient, rate, count)
         columns = self.part.columns.detach().numpy()
         self.gain.step(np.einsum("kn,kn->n", gradient, columns) / self.gain.value, rate, count)
-        self.bias.step(self.part.bias.grad.numpy(), rate, count)
-        self.part.columns.grad = self.part.bias.grad = None
+        self.part.columns.grad = None
         self.rebuild()
 
     def quantized(self, codebook: np.ndarray | None) -> QuantizedLinear:
@@ -128,7 +123,7 @@ class TrainedLinear:
             weight_exponents=shifts[:, 1] - shifts[:, 0] - q.exponents,
             codes=q.codes,
             scale=scale,
-            bias=self.bias.value,
+            bias=self.part.bias.numpy(),
             output_peak=q.metadata["output_peak"],
             metadata=q.metadata,
         )
@@ -219,7 +214,6 @@ class Distillation:
         for name, part in self.parts.items():
             yield f"{name}.entries", part.entries
             yield f"{name}.gain", part.gain
-            yield f"{name}.bias", part.bias
         for name, trained in self.inputs.items():
             yield f"{name}.books", trained.books
 
