@@ -34,7 +34,7 @@ def test_the_recipe_counts(made):
     found = load_linears(made / "q")
     assert len(found) == 15
     for name, q in found.items():
-        assert (q.scheme.R, q.scheme.G) == ((2, 32) if "down" in name else (1, q.outputs))
+        assert ((2, 32) if "down" in name else (1, q.outputs)) == (q.scheme.R, q.scheme.G)
 
 
 def test_the_log_has_a_line_a_linear_and_one_for_the_whole(made):
