@@ -1,0 +1,174 @@
+"""The whole accelerator's parameters, and the tasks its engines take: data that hardware, schedule and images share.
+
+A task is one run of one engine. Its descriptor in memory is a header, an address of vector parameters, and the fields
+listed here; the sequencer adds how many tokens this pass has and at which position they start. Nothing here depends on
+a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+
+from lutllm.errors import CapacityError
+from lutllm.lowering.engine import PORT_BITS, ROUND_BITS, EngineConfig
+from lutllm.numerics import bits_for
+
+RESIDUAL_BITS = 26
+X_BITS = 16  # of a channel in memory x and q
+PARAMETER_BITS = 32  # of a lane of stream p: a value of 24 bits, then a right shift of 8
+VALUE_BITS, RIGHT_BITS = 24, 8
+CACHE_BITS = 8
+
+# A rescale by s with one rounding is round_shift(v << LEFT, LEFT - s): what is named `right` holds LEFT - s. Where the
+# result is then saturated to at most 16 bits, more than LEFT to the left changes nothing.
+LEFT = 16
+
+ENGINES = (
+    "linear",  # stream x, weights -> stream y
+    "feed",  # memory x -> stream x
+    "norm",  # memory r -> memory x: RMSNorm and rescale
+    "residual",  # memory r + stream y (or stream e) -> memory r
+    "store",  # stream y -> memory y
+    "swiglu",  # memory y (gate) and stream y (up) -> memory x
+    "heads",  # memory y -> memory q or the KV cache: head norm, RoPE, rescale
+    "attention",  # memory q, KV cache -> memory x
+    "embed",  # token ids -> stream e
+    "pick",  # stream y (logits) -> token
+)
+SINKS = ("residual", "store", "swiglu", "pick")  # what takes stream y, in the order of their tasks
+
+HEADER_BITS = {"magic": 16, "engine": 6, "single": 1, "per_token": 1, "words": 8, "waits": 32}
+WAIT_SLOTS = 4
+WAIT_BITS = {"engine": 4, "pending": 4}  # dispatch once `engine` has at most `pending` unfinished tasks; 15: no wait
+NO_WAIT = 15
+TASK_MAGIC = 0x5455  # "UT"
+# After the header: address of stream p (64), then beats (32) and bytes added for each position (32).
+PARAMETER_WORDS = 2
+
+HEAD_MODES = ("query", "key", "value", "rotations")  # of engine heads; rotations loads its table of this pass
+
+# Fields of each task, bits each, lowest first. Counts of words are of one token; bases are addresses of memory words,
+# which do not depend on the tokens of a pass; `start` is the first word of the row that a round's outputs go to.
+TASK_BITS: dict[str, dict[str, int]] = {
+    "linear": ROUND_BITS,  # then address and beats (64 bits each) of c, q and each w port
+    "feed": {"base": 16, "groups": 16},
+    "norm": {"base": 16, "words": 16, "shift": 8, "bits": 8, "last": 8, "reserved": 8, "epsilon": 64},
+    "residual": {"start": 16, "words": 16, "residual_right": 8, "y_right": 8, "load": 8},
+    "store": {"base": 16, "start": 16, "words": 16},
+    "swiglu": {"gate": 16, "base": 16, "start": 16, "words": 16, "sigmoid_right": 8, "bits": 8},
+    "heads": {
+        "mode": 8, "norm": 8, "rotate": 8, "heads": 16, "head_words": 8, "shift": 8, "wide": 8,
+        "epsilon": 64, "source": 16, "base": 16, "head_stride": 32, "address": 64,
+    },
+    "attention": {
+        "kv_heads": 16, "items": 8, "reps": 8, "beats": 8, "shift": 8, "bits": 8, "reserved": 8,
+        "q": 16, "base": 16, "head_stride": 32, "keys": 64, "values": 64,
+    },
+    "embed": {"words": 16, "shift": 8, "reserved": 8, "vocabulary": 32, "address": 64},
+    "pick": {"words": 16, "first": 8, "last": 8, "offset": 32},
+}  # fmt: skip
+# What the sequencer adds to each task's fields: tokens of the pass (1 where the header says single), first position.
+DYNAMIC_BITS = {"tokens": 16, "position": 32}
+
+
+@dataclass(frozen=True)
+class AcceleratorConfig:
+    """The whole accelerator: a LutLinear engine and what stands around it.
+
+    Vector engines work on `lanes` = `engine.requant_lanes` channels a cycle, attention on `head_lanes`: that many
+    multipliers each for QK^T and AV, and bytes of the ports k, v and kv. A pass has at most `engine.tokens` tokens, a
+    sequence `context`. Capacities are in words: `r_words` of the residual stream, `x_words` of inputs of linears,
+    `y_words` of outputs (all of `lanes` channels), `q_words` of queries (of `head_lanes` channels), `score_words`
+    scores in each of two banks, `head_words` vector words of a head at most.
+    """
+
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    head_lanes: int = 64
+    context: int = 2048
+    r_words: int = 1024
+    x_words: int = 4096
+    y_words: int = 4096
+    q_words: int = 1024
+    score_words: int = 32768
+    head_words: int = 16
+    watchdog: int = 1 << 20  # cycles without progress before the flag is raised
+
+    def __post_init__(self) -> None:
+        for problem in self._problems():
+            raise CapacityError(f"accelerator: {problem}")
+
+    def _problems(self) -> Iterator[str]:
+        v, h, x = self.lanes, self.head_lanes, 2 * self.engine.pairs
+        if 8 * v not in PORT_BITS or 32 * v > PORT_BITS[-1]:
+            yield f"expected requant_lanes among 4, 8, 16, 32, got {v}"
+        if 8 * h not in PORT_BITS or h % v:
+            yield f"expected head_lanes = {v}, {2 * v}, ... up to {PORT_BITS[-1] // 8}, got {h}"
+        if max(v, x) % min(v, x):
+            yield f"expected 2 * pairs = {x} and requant_lanes = {v} to divide each other; change either"
+        if self.engine.operand_bits != X_BITS:
+            yield f"expected operand_bits = {X_BITS}, got {self.engine.operand_bits}"
+        for name, most in (("r_words", 1 << 16), ("x_words", 1 << 16), ("y_words", 1 << 16), ("q_words", 1 << 16)):
+            if not 1 <= getattr(self, name) <= most:
+                yield f"expected {name} in 1..{most}, got {getattr(self, name)}"
+        if not 1 <= self.context <= 1 << 20:
+            yield f"expected a context of 1..{1 << 20} tokens, got {self.context}"
+        if self.head_words > 255 or (self.head_words * v) % h:
+            yield f"expected head_words * {v} to be a multiple of head_lanes = {h}, up to 255, got {self.head_words}"
+
+    @property
+    def lanes(self) -> int:
+        """Channels of a vector word."""
+        return self.engine.requant_lanes
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of a pass at most."""
+        return self.engine.tokens
+
+    @property
+    def y_bits(self) -> int:
+        """Bits of a channel of stream and memory y."""
+        return self.engine.out_bits
+
+    @property
+    def p_bits(self) -> int:
+        """Width of stream p: a vector word's parameters a beat."""
+        return self.lanes * PARAMETER_BITS
+
+    @property
+    def kv_bits(self) -> int:
+        """Width of ports k, v (reads) and kv (writes)."""
+        return self.head_lanes * CACHE_BITS
+
+    @property
+    def e_bits(self) -> int:
+        """Width of port e: `lanes` channels of an embedding row."""
+        return self.lanes * 8
+
+    @property
+    def token_bits(self) -> int:
+        """Bits of a token's number in a pass."""
+        return bits_for(self.tokens)
+
+    @property
+    def position_bits(self) -> int:
+        """Bits that hold 0 .. context."""
+        return bits_for(self.context + 1)
+
+    @property
+    def head_beats(self) -> int:
+        """Words of `head_lanes` channels of a head at most."""
+        return self.head_words * self.lanes // self.head_lanes
+
+    def address_bits(self, memory: str) -> int:
+        """Bits of a word address of memory r, x, y or q."""
+        return bits_for(getattr(self, f"{memory}_words"))
+
+    def word_bits(self, memory: str) -> int:
+        """Bits of a word of memory r, x, y or q."""
+        channel = {"r": RESIDUAL_BITS, "x": X_BITS, "y": self.y_bits, "q": X_BITS}[memory]
+        return channel * (self.head_lanes if memory == "q" else self.lanes)
+
+    def to_dict(self) -> dict:
+        return asdict(self)
