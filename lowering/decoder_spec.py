@@ -85,11 +85,10 @@ class DecoderSpec:
     def missing(self) -> str | None:
         """The first part of the structure that has no constants."""
         d = self.decoder
-        streams = [f"{layer.name}.{part}" for layer in d.layers for part in ("attention", "mlp")]
         wanted = (
             (self.norms, [norm.name for norm in d.norms]),
             (self.attentions, [layer.attention.name for layer in d.layers]),
-            (self.residuals, streams),
+            (self.residuals, d.residuals),
             (self.linears, d.linears),
         )
         return next((name for have, names in wanted for name in names if name not in have), None)

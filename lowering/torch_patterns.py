@@ -6,6 +6,7 @@ types and changes of layout are no terms; `Axes` follow the layout.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,17 +57,20 @@ def _cast(reader: Reader, op: ir.Operation) -> Value:
 
 
 def _view(reader: Reader, op: ir.Operation) -> Value:
-    term, axes = reader.value(op, 0)
-    found = reshaped(axes, static_sizes(op.result) or ())
-    _require(found is not None, "a reshape that keeps tokens and heads whole")
-    assert found is not None
-    return term, found
+    return _relaid(reader, op, reshaped, "a reshape that keeps tokens and heads whole")
 
 
 def _broadcast(reader: Reader, op: ir.Operation) -> Value:
+    return _relaid(reader, op, broadcast, "a broadcast of dimensions of size 1")
+
+
+def _relaid(
+    reader: Reader, op: ir.Operation, change: Callable[[Axes, Sequence[int]], Axes | None], expected: str
+) -> Value:
+    """The same term with its axes changed to the sizes of the result."""
     term, axes = reader.value(op, 0)
-    found = broadcast(axes, static_sizes(op.result) or ())
-    _require(found is not None, "a broadcast of dimensions of size 1")
+    found = change(axes, static_sizes(op.result) or ())
+    _require(found is not None, expected)
     assert found is not None
     return term, found
 

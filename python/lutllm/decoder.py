@@ -96,6 +96,11 @@ class Decoder:
     def norms(self) -> tuple[Norm, ...]:
         return (*(norm for layer in self.layers for norm in layer.norms), self.final_norm)
 
+    @property
+    def residuals(self) -> tuple[str, ...]:
+        """The names of the residual stream after each attention and each MLP, in order."""
+        return tuple(f"{layer.name}.{part}" for layer in self.layers for part in ("attention", "mlp"))
+
     def to_dict(self) -> dict:
         return asdict(self)
 

@@ -111,8 +111,7 @@ def _problems(q: QuantizedDecoder) -> Iterator[str]:
     yield from _names("attentions", q.attentions, [layer.attention.name for layer in d.layers])
     for layer in d.layers:
         yield from _attention_problems(layer.attention, q.attentions[layer.attention.name])
-    streams = [f"{layer.name}.{part}" for layer in d.layers for part in ("attention", "mlp")]
-    yield from _names("residuals", q.residuals, streams)
+    yield from _names("residuals", q.residuals, list(d.residuals))
     for name, exponent in q.residuals.items():
         yield from _number(f"residual '{name}'", exponent, -128, 127)
     shape = (len(q.cosines), len(d.inverse_frequencies))

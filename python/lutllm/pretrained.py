@@ -24,6 +24,7 @@ from lutllm.decoder_store import load_decoder, save_decoder
 from lutllm.errors import InputError
 from lutllm.models.hf import QUANTIZATION, QUANTIZATION_METHOD
 from lutllm.models.tokenizer import load_tokenizer
+from lutllm.quantize.resume import RUN
 from lutllm.scheme import MULTIPLIER_BITS
 
 CONFIG, GENERATION, TOKENIZER_CONFIG = "config.json", "generation_config.json", "tokenizer_config.json"
@@ -141,7 +142,7 @@ def _configuration(directory: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     path = directory / CONFIG
     if not path.is_file():
         state = "one that is not finished: run the same lutllm quantize again, it goes on where it was"
-        got = state if any(directory.glob("run.json")) else f"one without {CONFIG}; give another"
+        got = state if (directory / RUN).exists() else f"one without {CONFIG}; give another"
         raise InputError(f"'{directory}': expected a directory made by lutllm quantize, got {got}")
     config = store.read_json(path)
     quantization = config.pop(QUANTIZATION, None)

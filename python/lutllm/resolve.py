@@ -13,6 +13,7 @@ from lutllm.models.hf import QUANTIZATION
 from lutllm.models.text import Text, text_file
 from lutllm.pretrained import CONFIG, QuantizedModel, from_pretrained
 from lutllm.progress import note
+from lutllm.quantize.resume import RUN
 from lutllm.scheme import EXACT, Scheme
 from lutllm.store import read_json
 
@@ -43,7 +44,7 @@ def quantized_model(
 
 def is_quantized(path: Path) -> bool:
     """Whether a directory is of `lutllm quantize`, finished or not."""
-    if (path / "run.json").is_file():
+    if (path / RUN).is_file():
         return True
     return (path / CONFIG).is_file() and QUANTIZATION in read_json(path / CONFIG)
 

@@ -28,6 +28,7 @@ from lutllm.decoder import (
 )
 from lutllm.errors import InputError
 from lutllm.quantize.protocol import require_finite
+from lutllm.quantize.recording import Stop, run_window
 from lutllm.scheme import MAX_SHIFT, QuantizedLinear
 
 STREAM_HEADROOM = 2.0  # of the residual stream and norms, which have bits to spare
@@ -86,12 +87,8 @@ class Peaks:
         return handles
 
 
-class _Stop(Exception):
-    """Raised inside a forward pass when nothing more is needed of it."""
-
-
 def _stop(_output: torch.Tensor) -> None:
-    raise _Stop
+    raise Stop
 
 
 def _largest(x: torch.Tensor) -> float:
@@ -116,11 +113,9 @@ def record_peaks(module: Any, decoder: Decoder, windows: Iterable[np.ndarray]) -
     handles = peaks.watch(module)
     try:
         for window in windows:
-            ids = torch.from_numpy(np.ascontiguousarray(window)).long()[None]
             try:
-                with torch.no_grad():
-                    module(ids, use_cache=False)
-            except _Stop:
+                run_window(module, window)
+            except Stop:
                 continue
     finally:
         for handle in handles:

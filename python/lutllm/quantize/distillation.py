@@ -20,6 +20,7 @@ from numba import njit, prange
 from lutllm import store
 from lutllm.progress import note
 from lutllm.quantize.assembly import assemble, encoded_scale
+from lutllm.quantize.recording import token_ids
 from lutllm.quantize.simulated import (
     SimulatedInput,
     SimulatedLinear,
@@ -173,7 +174,7 @@ class Distillation:
 
     def step(self, window: np.ndarray) -> float:
         """One step on token ids [T]; the divergence before it."""
-        ids = torch.from_numpy(np.ascontiguousarray(window)).long()[None]
+        ids = token_ids(window)
         with fast_matmul():
             with torch.no_grad():
                 teacher = self.float(ids, use_cache=False).logits[0].float()

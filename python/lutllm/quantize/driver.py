@@ -102,8 +102,9 @@ def quantize(
         groups = stream.groups(names)
         sizes = {name: int(model.module.get_submodule(name).weight.numel()) for name in names}
         log = _Log(sizes, len(groups), progress, listener)
-        run = _Run(model, schemes, quantizer, seed, directory, len(calibration), sample_tokens, log, sequential)
-        run.importance = importance
+        run = _Run(
+            model, schemes, quantizer, seed, directory, len(calibration), sample_tokens, log, sequential, importance
+        )
         for group in groups:
             run.group(stream, group, result)
         result = _ordered(result, names)
@@ -123,7 +124,7 @@ class _Run:
     sample_tokens: int
     log: "_Log"
     sequential: bool
-    importance: Mapping[str, np.ndarray] | None = None
+    importance: Mapping[str, np.ndarray] | None
 
     def group(self, stream: LayerStream, names: list[str], result: QuantizationResult) -> None:
         """Quantize the linears of one decoder layer that are not finished already."""

@@ -18,7 +18,7 @@ from lutllm.scheme import QuantizedLinear
 _LAYER = re.compile(r"^(?P<list>(?:.*\.)?layers)\.(?P<index>\d+)\.")
 
 
-class _Stop(Exception):
+class Stop(Exception):
     """Raised inside a forward pass when nothing more is needed of it."""
 
 
@@ -60,7 +60,7 @@ def float_linear(
 def record(module: Any, names: Sequence[str], windows: Iterable[np.ndarray]) -> Iterator[dict[str, "Recorded"]]:
     """For each window, {linear name: `Recorded`}. Runs the module only as far as the last linear wanted."""
     for window in windows:
-        yield _capture(module, names, partial(_run, module, window), stop=True)
+        yield _capture(module, names, partial(run_window, module, window), stop=True)
 
 
 class Recorded:
@@ -142,12 +142,12 @@ class LayerStream:
 
         def hook(_module: Any, args: tuple, kwargs: dict) -> None:
             caught.append((args, kwargs))
-            raise _Stop
+            raise Stop
 
         handle = self.blocks[0].register_forward_pre_hook(hook, with_kwargs=True)
         try:
-            _run(self.module, window)
-        except _Stop:
+            run_window(self.module, window)
+        except Stop:
             pass
         finally:
             handle.remove()
@@ -180,21 +180,27 @@ class LayerStream:
         owner = self.module.get_submodule(parent)
         setattr(owner, name, torch.nn.ModuleList([Passed()]))
         try:
-            _run(self.module, self.windows[i])
+            run_window(self.module, self.windows[i])
         finally:
             setattr(owner, name, self.blocks)
 
 
-def _run(module: Any, window: np.ndarray) -> None:
+def token_ids(window: np.ndarray) -> Any:
+    """A window of token ids [T] as a batch of one, int64 [1, T]."""
+    import torch
+
+    return torch.from_numpy(np.ascontiguousarray(window)).long()[None]
+
+
+def run_window(module: Any, window: np.ndarray) -> None:
     """One forward pass: token ids as a batch of one, floats as they are."""
     import torch
 
-    values = torch.from_numpy(np.ascontiguousarray(window))
     with torch.no_grad():
-        if values.is_floating_point():
-            module(values)
+        if np.issubdtype(window.dtype, np.floating):
+            module(torch.from_numpy(np.ascontiguousarray(window)))
         else:
-            module(values.long()[None], **({"use_cache": False} if hasattr(module, "config") else {}))
+            module(token_ids(window), **({"use_cache": False} if hasattr(module, "config") else {}))
 
 
 def _capture(module: Any, names: Sequence[str], run: Callable[[], None], *, stop: bool) -> dict[str, Recorded]:
@@ -214,14 +220,14 @@ def _capture(module: Any, names: Sequence[str], run: Callable[[], None], *, stop
                 inputs[key] = Recorded(f"{name}.input", values)
             seen.setdefault(name, inputs[key])
             if stop and len(seen) == len(names):
-                raise _Stop
+                raise Stop
 
         return keep
 
     handles = [module.get_submodule(n).register_forward_pre_hook(hook(n)) for n in names]
     try:
         run()
-    except _Stop:
+    except Stop:
         pass
     finally:
         for handle in handles:

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from lutllm.quantize.recording import token_ids
+
 
 def curvatures(module: Any, names: Sequence[str], windows: Iterable[np.ndarray]) -> dict[str, np.ndarray]:
     """By linear, the mean squared gradient of a token's loss at each output, float64 [outputs]."""
@@ -30,7 +32,7 @@ def curvatures(module: Any, names: Sequence[str], windows: Iterable[np.ndarray])
     handles = [module.get_submodule(name).register_forward_hook(partial(watch, name)) for name in names]
     try:
         for window in windows:
-            ids = torch.from_numpy(np.ascontiguousarray(window)).long()[None]
+            ids = token_ids(window)
             logits = module(ids, use_cache=False).logits[0, :-1].float()
             torch.nn.functional.cross_entropy(logits, ids[0, 1:], reduction="sum").backward()
             tokens += ids.shape[1] - 1

@@ -15,6 +15,7 @@ from numba import njit, prange
 
 from lutllm import numerics
 from lutllm.quantize.clustering import METRIC, search
+from lutllm.quantize.recording import token_ids
 from lutllm.scheme import QuantizedLinear
 
 
@@ -167,7 +168,7 @@ def perplexity(module: Any, windows: Iterable[np.ndarray]) -> float:
     """exp of the mean cross entropy of each window's tokens after its first."""
     total, count = 0.0, 0
     for window in windows:
-        ids = torch.from_numpy(np.ascontiguousarray(window)).long()[None]
+        ids = token_ids(window)
         with torch.no_grad():
             logits = module(ids, use_cache=False).logits[0, :-1].float()
             total += float(torch.nn.functional.cross_entropy(logits, ids[0, 1:], reduction="sum"))

@@ -25,7 +25,7 @@ from lutllm.pretrained import CONFIG, GENERATION, QuantizedModel, from_pretraine
 from lutllm.progress import note, progress
 from lutllm.quantize import driver
 from lutllm.quantize.recipe import Assignment, Recipe, check_shared_inputs, even_block, quantizer_of
-from lutllm.quantize.resume import RunDirectory
+from lutllm.quantize.resume import RUN, RunDirectory
 from lutllm.scheme import QuantizedLinear, Scheme
 
 if TYPE_CHECKING:
@@ -282,7 +282,7 @@ def _weights(module: Any, decoder: Decoder) -> int:
 
 def _refuse_foreign(directory: Path) -> None:
     """Never write over a directory that no run of ours has made."""
-    if (directory / CONFIG).exists() and not (directory / "run.json").exists():
+    if (directory / CONFIG).exists() and not (directory / RUN).exists():
         raise InputError(f"'{directory}': expected a new directory or one of an earlier run, got a model; give another")
 
 
