@@ -38,13 +38,20 @@ ENGINES = (
 )
 SINKS = ("residual", "store", "swiglu", "pick")  # what takes stream y, in the order of their tasks
 
-HEADER_BITS = {"magic": 16, "engine": 6, "single": 1, "per_token": 1, "words": 8, "waits": 32}
+HEADER_BITS = {"check": 16, "engine": 6, "single": 1, "per_token": 1, "words": 8, "waits": 32}
 WAIT_SLOTS = 4
 WAIT_BITS = {"engine": 4, "pending": 4}  # dispatch once `engine` has at most `pending` unfinished tasks; 15: no wait
 NO_WAIT = 15
-TASK_MAGIC = 0x5455  # "UT"
+TASK_MAGIC = 0x5455  # "UT": what the 16-bit parts of a whole descriptor add up to, which `check` sees to
 # After the header: address of stream p (64), then beats (32) and bytes added for each position (32).
 PARAMETER_WORDS = 2
+
+# The image's first words of 64 bits. Addresses are relative to the image, lists are (address, words).
+IMAGE_MAGIC = 0x31304D4C4C54554C  # "LUTLLM01"
+PROGRAMS = ("prefill", "decode", "head")
+IMAGE_HEADER = ("magic", "model", "config", "context", "vocabulary") + tuple(
+    f"{program}_{part}" for program in PROGRAMS for part in ("address", "words")
+)
 
 HEAD_MODES = ("query", "key", "value", "rotations")  # of engine heads; rotations loads its table of this pass
 

@@ -33,7 +33,7 @@ LINT_WAIVERS: tuple[tuple[str, str, str, str], ...] = (
     ("UNUSEDSIGNAL", "*front_end.sv", "*'c_data'*", "a shift takes 8 bits in memory and uses 5"),
     ("UNUSEDSIGNAL", "*front_end.sv", "*'x_data'*", "a word has at least 32 bits, two 8-bit channels have fewer"),
     ("UNUSEDSIGNAL", "*requantizer.sv", "*'q_data'*", "a multiplier takes 32 bits in memory and uses 16"),
-    ("UNUSEDSIGNAL", "*lut_linear.sv", "*control_out'*", "the accumulator needs only part of the chain's last beat"),
+    ("UNUSEDSIGNAL", "*linear_core.sv", "*control_out'*", "the accumulator needs only part of the chain's last beat"),
     (
         "UNUSEDSIGNAL",
         "*lut_linear.sv",

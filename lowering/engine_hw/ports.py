@@ -1,0 +1,75 @@
+"""The AXI masters of a top module: readers and writers with a queue of commands, their bus signals as its ports."""
+
+from __future__ import annotations
+
+from lutllm.lowering.axi import READ_MASTER, WRITE_MASTER, AxiMaster, axi_read_stream, axi_write_stream
+from lutllm.lowering.circt import Module, Signal, Wire
+from lutllm.lowering.engine_hw.words import beats_to_words, words_to_beats
+from lutllm.lowering.memory import Stream
+
+
+def bus_ports(reads: dict[str, int], writes: dict[str, int]) -> tuple[dict[str, int], dict[str, int]]:
+    """(inputs, outputs) of a top module with AXI masters of these data bits by name."""
+    inputs: dict[str, int] = {}
+    outputs: dict[str, int] = {}
+    for masters, kind in ((reads, READ_MASTER), (writes, WRITE_MASTER)):
+        for name, bits in masters.items():
+            inputs |= {_port(name, port): width for port, width in kind.inputs(bits).items()}
+            outputs |= {_port(name, port): width for port, width in kind.outputs(bits).items()}
+    return inputs, outputs
+
+
+def _port(name: str, signal: str) -> str:
+    return f"m_axi_{name}_{signal}"
+
+
+class Masters:
+    """Instantiates masters in a top module `m`; `outputs` are their bus signals, `errors` those of the readers."""
+
+    def __init__(self, m: Module, *, burst_beats: int, outstanding: int) -> None:
+        self.m = m
+        self.sizes = dict(burst_beats=burst_beats, outstanding=outstanding)
+        self.outputs: dict[str, Signal] = {}
+        self.errors: list[Signal] = []
+
+    def reader(self, name: str, bits: int, command: Stream) -> Stream:
+        """A read master; `command` is a stream of address (64) and beats (32). Returns its data stream."""
+        ready = Wire(1)
+        made = axi_read_stream(self.m.design, bits, **self.sizes)
+        out = self._instance(made, f"read_{name}", name, READ_MASTER, bits, command, data_ready=ready.signal)
+        self.errors.append(out["error"])
+        return Stream(out["data_valid"], out["data_data"], ready)
+
+    def writer(self, name: str, bits: int, command: Stream, data: Stream) -> tuple[Signal, Signal]:
+        """A write master of stream `data`; returns (`done`: a command's last response is in, error)."""
+        made = axi_write_stream(self.m.design, bits, **self.sizes)
+        values = dict(data_valid=data.valid, data_data=data.data)
+        out = self._instance(made, f"write_{name}", name, WRITE_MASTER, bits, command, **values)
+        data.ready.assign(out["data_ready"])
+        return out["done"], out["error"]
+
+    def _instance(
+        self, module: str, instance: str, name: str, kind: AxiMaster, bits: int, command: Stream, **inputs: Signal
+    ) -> dict[str, Signal]:
+        bus = {port: self.m[_port(name, port)] for port in kind.inputs(bits)}
+        parts = dict(command_address=command.data[0:64], command_beats=command.data[64:96])
+        out = self.m.instance(module, instance, command_valid=command.valid, **parts, **bus, **inputs)
+        command.ready.assign(out["command_ready"])
+        self.outputs |= {_port(name, port): out[port] for port in kind.outputs(bits)}
+        return out
+
+    def words(self, name: str, beats: Stream, word_bits: int) -> Stream:
+        """Beats joined to words of `word_bits`."""
+        ready = Wire(1)
+        made = beats_to_words(self.m.design, beats.data.width, word_bits)
+        out = self.m.instance(made, f"words_{name}", in_valid=beats.valid, in_data=beats.data, out_ready=ready.signal)
+        beats.ready.assign(out["in_ready"])
+        return Stream(out["out_valid"], out["out_data"], ready)
+
+    def beats(self, name: str, words: Stream, bits: int) -> Stream:
+        """Words cut into beats of `bits`."""
+        ready = Wire(1)
+        made = words_to_beats(self.m.design, words.data.width, bits)
+        out = self.m.instance(made, f"beats_{name}", in_valid=words.valid, in_data=words.data, out_ready=ready.signal)
+        words.ready.assign(out["in_ready"])
+        return Stream(out["out_valid"], out["out_data"], ready)
