@@ -7,6 +7,8 @@ a model.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 
@@ -49,8 +51,23 @@ PARAMETER_WORDS = 2
 # The image's first words of 64 bits. Addresses are relative to the image, lists are (address, words).
 IMAGE_MAGIC = 0x31304D4C4C54554C  # "LUTLLM01"
 PROGRAMS = ("prefill", "decode", "head")
-IMAGE_HEADER = ("magic", "model", "config", "context", "vocabulary") + tuple(
-    f"{program}_{part}" for program in PROGRAMS for part in ("address", "words")
+IMAGE_HEADER = (
+    "magic", "model", "config", "context", "vocabulary",
+    "prefill_address", "prefill_words", "decode_address", "decode_words", "head_address", "head_words",
+)  # fmt: skip
+
+# Codes of the STATUS register. After an error the accelerator waits for a reset.
+ERRORS = (
+    "none",
+    "prompt",  # LENGTH is 0, not beyond POSITION, or more than the context
+    "context",  # the context is full before all tokens are made; those made are right
+    "image",  # no image, or one of another format
+    "model",  # an image of another model than MODEL says
+    "config",  # an image for another accelerator
+    "task",  # a descriptor that is damaged, or of an engine that is not there
+    "token",  # a token id outside the vocabulary
+    "memory_read",
+    "memory_write",
 )
 
 HEAD_MODES = ("query", "key", "value", "rotations")  # of engine heads; rotations loads its table of this pass
@@ -179,3 +196,9 @@ class AcceleratorConfig:
 
     def to_dict(self) -> dict:
         return asdict(self)
+
+    @property
+    def identity(self) -> int:
+        """64 bits of the hash of everything above: what an image says it was made for."""
+        text = json.dumps(self.to_dict(), sort_keys=True)
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")

@@ -32,10 +32,9 @@ def stream_bits(config: EngineConfig) -> dict[str, int]:
 
 def linear_core(design: Design, config: EngineConfig) -> str:
     """In: `dispatch` of `round`, taken when `round_ready`; `flush`, which resets the datapath between row sources; the
-    streams of `stream_bits`. Out: stream y (words of `requant_lanes` results), `drained` when a round's last word is
-    under way."""
+    streams of `stream_bits`. Out: stream y (words of `requant_lanes` results)."""
     inputs = {"dispatch": 1, "round": ROUND.width, "flush": 1, "y_ready": 1}
-    outputs = {"round_ready": 1, "drained": 1, "y_valid": 1, "y_data": config.word_bits["y"]}
+    outputs = {"round_ready": 1, "y_valid": 1, "y_data": config.word_bits["y"]}
     for name, bits in stream_bits(config).items():
         inputs |= {f"{name}_valid": 1, f"{name}_data": bits}
         outputs[f"{name}_ready"] = 1
@@ -126,7 +125,7 @@ class _Core:
         for name, wire in drain.items():
             wire.assign(out[name])
         acc_free.assign(out["acc_free"])
-        self.outputs |= dict(drained=out["acc_free"], y_valid=out["y_valid"], y_data=out["y_data"])
+        self.outputs |= dict(y_valid=out["y_valid"], y_data=out["y_data"])
 
     def _unit(
         self, module: str, name: str, record: Fields, streams: dict[str, Stream], **inputs: Signal

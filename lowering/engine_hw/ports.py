@@ -24,10 +24,11 @@ def _port(name: str, signal: str) -> str:
 
 
 class Masters:
-    """Instantiates masters in a top module `m`; `outputs` are their bus signals, `errors` those of the readers."""
+    """Instantiates masters in a top module `m`; `outputs` are their bus signals, `errors` those of the readers.
+    Addresses of commands are relative to `base` (64 bits), where it is given."""
 
-    def __init__(self, m: Module, *, burst_beats: int, outstanding: int) -> None:
-        self.m = m
+    def __init__(self, m: Module, *, burst_beats: int, outstanding: int, base: Signal | None = None) -> None:
+        self.m, self.base = m, base
         self.sizes = dict(burst_beats=burst_beats, outstanding=outstanding)
         self.outputs: dict[str, Signal] = {}
         self.errors: list[Signal] = []
@@ -52,7 +53,9 @@ class Masters:
         self, module: str, instance: str, name: str, kind: AxiMaster, bits: int, command: Stream, **inputs: Signal
     ) -> dict[str, Signal]:
         bus = {port: self.m[_port(name, port)] for port in kind.inputs(bits)}
-        parts = dict(command_address=command.data[0:64], command_beats=command.data[64:96])
+        address = command.data[0:64]
+        address = address if self.base is None else address + self.base
+        parts = dict(command_address=address, command_beats=command.data[64:96])
         out = self.m.instance(module, instance, command_valid=command.valid, **parts, **bus, **inputs)
         command.ready.assign(out["command_ready"])
         self.outputs |= {_port(name, port): out[port] for port in kind.outputs(bits)}

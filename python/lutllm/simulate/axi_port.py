@@ -66,7 +66,8 @@ def find_ports(layout: Layout) -> list[tuple[str, int]]:
     found = []
     for port in layout.ports:
         for suffix, kind in (("arvalid", n.READ), ("awvalid", n.WRITE)):
-            if port.name == suffix or port.name.endswith(f"_{suffix}"):
+            of_master = port.direction == "out"  # a slave's goes in
+            if of_master and (port.name == suffix or port.name.endswith(f"_{suffix}")):
                 found.append((port.name.removesuffix(suffix).removesuffix("_"), kind))
     return found
 

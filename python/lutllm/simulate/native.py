@@ -28,7 +28,8 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 # Control block (int64).
 CYCLE, BASE, SIZE, WATCHDOG, IDLE, CODE, CODE_PORT, CODE_ADDRESS, CLK, DONE, DRAIN, DRAINED = range(12)
-TRACE_FIRST, TRACE_ROWS, FAULT_LOW, FAULT_HIGH, GRANULE, CONTROL_FIELDS = range(12, 18)
+TRACE_FIRST, TRACE_ROWS, FAULT_LOW, FAULT_HIGH, GRANULE = range(12, 17)
+EVENTS, EVENT_BYTES, LOGGED, CONTROL_FIELDS = range(17, 21)
 
 # Why the loop stopped.
 (RUNNING, STOP_DONE, STOP_STREAMS, STOP_WATCHDOG, BAD_ADDRESS, MISALIGNED, CROSSES_4K, BAD_LENGTH, BAD_BURST, BAD_LAST,
@@ -333,6 +334,17 @@ def _observe(state, control, probes, spans, trace):  # type: ignore[no-untyped-d
 
 
 @_compiled
+def _log(state, control, log):  # type: ignore[no-untyped-def]
+    """Note the cycle and the value of the event port where it is not 0; whether there is room for another."""
+    value = _load(state, control[EVENTS], control[EVENT_BYTES])
+    if value:
+        log[control[LOGGED], 0] = control[CYCLE]
+        log[control[LOGGED], 1] = value
+        control[LOGGED] += 1
+    return control[LOGGED] < log.shape[0]
+
+
+@_compiled
 def _streams_complete(streams):  # type: ignore[no-untyped-def]
     complete = True
     for i in range(streams.shape[0]):
@@ -343,9 +355,9 @@ def _streams_complete(streams):  # type: ignore[no-untyped-def]
 @_compiled
 def run_cycles(
     function, state, memory, control, rng, ports, queues, streams, fields, rows, row_cycles, stamps, probes, spans,
-    trace, cycles
+    trace, log, cycles
 ):  # type: ignore[no-untyped-def]  # fmt: skip
-    """Run up to `cycles` cycles; stops early with `control[CODE]` set."""
+    """Run up to `cycles` cycles; stops early with `control[CODE]` set, or when `log` is full."""
     pointer = np.int64(state.ctypes.data)
     for _ in range(cycles):
         for p in range(ports.shape[0]):
@@ -364,6 +376,7 @@ def run_cycles(
         for s in range(streams.shape[0]):
             moved |= _take_stream(state, control, streams[s], fields, rows, row_cycles, s)
         _observe(state, control, probes, spans, trace)
+        room = control[EVENTS] < 0 or _log(state, control, log)
         if control[CODE] != RUNNING:
             return
         state[control[CLK]] = 1
@@ -378,4 +391,6 @@ def run_cycles(
                 return
         if control[IDLE] >= control[WATCHDOG]:
             control[CODE] = STOP_WATCHDOG
+            return
+        if not room:
             return

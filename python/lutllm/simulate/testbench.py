@@ -18,6 +18,8 @@ from lutllm.simulate.axi_port import AxiTiming, PortTraffic, find_ports, port_ta
 from lutllm.simulate.simulator import SimulationError, Simulator
 from lutllm.simulate.waveform import Trace, TraceWindow
 
+_LOG = 4096  # events between two looks at the log
+
 _REASONS = {
     n.RUNNING: "the cycle limit",
     n.STOP_DONE: "done",
@@ -58,7 +60,8 @@ class Memory:
 
 @dataclass
 class RunResult:
-    """How a run ended. `ok`: it reached done (or moved all words) and the design reports no error."""
+    """How a run ended. `ok`: it reached done (or moved all words) and the design reports no error. `events`: int64
+    [n, 2], cycle and value of the event port wherever it was not 0."""
 
     stop: str
     ok: bool
@@ -71,6 +74,7 @@ class RunResult:
     outputs: dict[str, np.ndarray | dict[str, np.ndarray]] = field(default_factory=dict)
     stream_cycles: dict[str, np.ndarray] = field(default_factory=dict)
     trace: Trace | None = None
+    events: np.ndarray | None = None
     _write_cycles: Callable[[int], int | None] = field(default=lambda address: None, repr=False)
 
     @property
@@ -94,7 +98,7 @@ class TestBench:
     `timing`: for all AXI ports, or by name. `fault`: addresses (low, high) that answer with SLVERR. `probes`: registers
     whose peak value is wanted. `trace`: (first cycle, cycles) to record. `constants`: inputs held at a value. `until`:
     the output that ends a run when high (default `done`, in a design with `start`); with streams, all words have
-    moved too, and both hold for a while.
+    moved too, and both hold for a while. `events`: an output to log.
     """
 
     __test__ = False  # not a pytest class
@@ -115,6 +119,7 @@ class TestBench:
         trace: tuple[int, int] | None = None,
         constants: Mapping[str, int] | None = None,
         until: str | None = None,
+        events: str | None = None,
     ) -> None:
         self.simulator, self.layout = simulator, simulator.layout
         self.memory = Memory(0) if memory is None else memory
@@ -126,6 +131,7 @@ class TestBench:
         self._seed, self._watchdog, self._fault = seed, watchdog, fault or (0, 0)
         self._probe_names = tuple(probes)
         self._window = TraceWindow(self.layout, *(trace or (0, 0)))
+        self._event_port = None if events is None else self.layout.port(events)
         self.seconds = 0.0
         self._clear()
         self._run_native(0)  # compiles the loop, so that `seconds` measures running alone
@@ -147,6 +153,11 @@ class TestBench:
         control[n.DRAIN] = 16 if self._streaming else -1
         control[n.FAULT_LOW], control[n.FAULT_HIGH] = self._fault
         control[n.TRACE_FIRST], control[n.TRACE_ROWS] = self._window.first, self._window.cycles
+        control[n.EVENTS] = -1
+        if self._event_port is not None:
+            control[n.EVENTS], control[n.EVENT_BYTES] = self._event_port.offset, self._event_port.bytes
+        self._log = np.zeros((_LOG if self._event_port else 1, 2), np.int64)
+        self._events: list[np.ndarray] = []
         self._control = control
 
     def reset(self, cycles: int = 4) -> None:
@@ -160,12 +171,16 @@ class TestBench:
 
     def start(self, address: int, length: int) -> None:
         """Pulse `start` for one cycle with the program's place; `done` counts from then on."""
-        self._resume()
         for name, value in (("program_address", address), ("program_length", length), ("start", 1)):
             self.simulator.poke(name, value)
-        done, self._control[n.DONE] = int(self._control[n.DONE]), -1
-        self._run_native(1)
+        self.step()
         self.simulator.poke("start", 0)
+
+    def step(self, cycles: int = 1) -> None:
+        """Run `cycles` cycles without looking for the end."""
+        self._resume()
+        done, self._control[n.DONE] = int(self._control[n.DONE]), -1
+        self._run_native(cycles)
         self._control[n.DONE] = done
 
     def run(self, max_cycles: int = 10_000_000, *, progress: Callable[[int], None] | None = None) -> RunResult:
@@ -173,9 +188,9 @@ class TestBench:
         self._resume()
         chunk, left = 4096, max_cycles
         while left > 0 and self._control[n.CODE] == n.RUNNING:
-            before = time.perf_counter()
+            before, first = time.perf_counter(), int(self._control[n.CYCLE])
             self._run_native(min(chunk, left))
-            left -= min(chunk, left)
+            left -= max(1, int(self._control[n.CYCLE]) - first)
             if time.perf_counter() - before < 0.1:
                 chunk *= 2
             if progress is not None:
@@ -193,8 +208,11 @@ class TestBench:
         n.run_cycles(
             self.simulator.address, self.simulator.state, self.memory.data, self._control, self._rng, self._ports,
             self._queues, t.table, t.fields, t.rows, t.row_cycles, self._stamps, self._probes, self._window.spans,
-            self._window.rows, cycles,
+            self._window.rows, self._log, cycles,
         )  # fmt: skip
+        if self._control[n.LOGGED]:
+            self._events.append(self._log[: self._control[n.LOGGED]].copy())
+            self._control[n.LOGGED] = 0
         self.seconds += time.perf_counter() - before
 
     def _result(self) -> RunResult:
@@ -211,6 +229,7 @@ class TestBench:
             outputs={name: streams.unpack(self._streams, name) for name in outputs},
             stream_cycles={s.name: streams.cycles(self._streams, s.name) for s in self._streams.streams},
             trace=self._window.recorded(cycle), _write_cycles=self._write_cycle,
+            events=np.concatenate([np.zeros((0, 2), np.int64), *self._events]) if self._event_port else None,
         )  # fmt: skip
 
     def _write_cycle(self, address: int) -> int | None:

@@ -1,0 +1,350 @@
+"""The whole accelerator: registers, sequencer, LutLinear and the engines around it, on-chip memories, AXI masters.
+
+Ports: `clk`, `rst_n`; the AXI4-Lite slave s_axi_control and `interrupt`; AXI4 read masters m_axi_d (tasks), _p (vector
+parameters), _c, _q, _w0.. (of LutLinear), _e (embedding), _k and _v (KV cache), the write master m_axi_kv; `events`, a
+bit for each engine that takes a task and one for each that ends one, for simulation.
+"""
+
+from __future__ import annotations
+
+from lutllm.lowering.accelerator import DYNAMIC_BITS, ENGINES, SINKS, TASK_BITS, AcceleratorConfig
+from lutllm.lowering.accelerator_hw.attention import attention
+from lutllm.lowering.accelerator_hw.axi_lite import slave_inputs, slave_outputs
+from lutllm.lowering.accelerator_hw.embed import embed
+from lutllm.lowering.accelerator_hw.feed import feed
+from lutllm.lowering.accelerator_hw.heads import heads
+from lutllm.lowering.accelerator_hw.norm import norm
+from lutllm.lowering.accelerator_hw.pick import pick
+from lutllm.lowering.accelerator_hw.records import task_record
+from lutllm.lowering.accelerator_hw.register_map import address_bits
+from lutllm.lowering.accelerator_hw.registers import PREFIX, registers
+from lutllm.lowering.accelerator_hw.residual import residual
+from lutllm.lowering.accelerator_hw.route import router, way_of
+from lutllm.lowering.accelerator_hw.sequencer import sequencer
+from lutllm.lowering.accelerator_hw.store import store
+from lutllm.lowering.accelerator_hw.swiglu import swiglu
+from lutllm.lowering.accelerator_hw.watch import watch
+from lutllm.lowering.circt import Design, Fields, Module, Signal, Wire, all_of, any_of, mux, pack
+from lutllm.lowering.engine import DESCRIPTOR_PORT_BITS
+from lutllm.lowering.engine_hw.core import linear_core, weight_streams
+from lutllm.lowering.engine_hw.ports import Masters, bus_ports
+from lutllm.lowering.engine_hw.records import ROUND
+from lutllm.lowering.memory import Stream, buffered, ram
+
+TOP = "lut_accelerator"
+QUEUE = 2  # tasks an engine may have waiting
+COMMANDS = 4  # transfers of stream p that may wait
+PARAMETERIZED = ("norm", "swiglu", "heads", "attention")  # what takes stream p
+BUILDERS = {
+    "feed": feed, "norm": norm, "residual": residual, "store": store, "swiglu": swiglu,
+    "heads": heads, "attention": attention, "embed": embed, "pick": pick,
+}  # fmt: skip
+# Who writes and who reads each on-chip memory. Several never do at once: the schedule sees to that.
+WRITERS = {"r": ("residual",), "x": ("norm", "swiglu", "attention"), "y": ("store",), "q": ("heads",)}
+READERS = {"r": ("residual", "norm"), "x": ("feed",), "y": ("swiglu", "heads"), "q": ("attention",)}
+
+
+def read_ports(config: AcceleratorConfig) -> dict[str, int]:
+    """Data bits of every AXI read master by name."""
+    engine = config.engine
+    widths = {"d": DESCRIPTOR_PORT_BITS, "p": config.p_bits, "c": engine.port_bits["c"], "q": engine.port_bits["q"]}
+    widths |= {name: engine.port_bits["w"] for name in weight_streams(engine)}
+    return widths | {"e": config.e_bits, "k": config.kv_bits, "v": config.kv_bits}
+
+
+def lut_accelerator(design: Design, config: AcceleratorConfig) -> str:
+    """Add the top module and everything under it; returns its name."""
+    inputs, outputs = bus_ports(read_ports(config), {"kv": config.kv_bits})
+    slave = {f"{PREFIX}{name}": bits for name, bits in slave_inputs(address_bits(config)).items()}
+    inputs = {"rst_n": 1} | slave | inputs
+    outputs = slave_outputs(PREFIX) | {"interrupt": 1, "events": 2 * len(ENGINES)} | outputs
+    return design.module(TOP, inputs, outputs, lambda m: _Top(m, config).outputs, reset=False)
+
+
+class _Top:
+    """Builds the top module's body; methods are its sections, `outputs` its output ports.
+
+    Engines are instantiated one after the other while their inputs still are wires: `wires` holds them by engine and
+    port, and `_connect` drives each from what the others give.
+    """
+
+    def __init__(self, m: Module, config: AcceleratorConfig) -> None:
+        self.m, self.config = m, config
+        m.rst = ~m["rst_n"]
+        self.image = Wire(64)
+        engine = config.engine
+        self.masters = Masters(
+            m, burst_beats=engine.burst_beats, outstanding=engine.outstanding, base=self.image.signal
+        )
+        self.sequencer, self.sequencer_inputs = self._instance(sequencer(m.design, config), "sequencer")
+        self.fields = self.sequencer["fields"]
+        self.dispatch = dict(zip(ENGINES, self.sequencer["dispatch"].chunks(1), strict=True))
+        self.ready: dict[str, Signal] = {}
+        self.done: dict[str, Signal] = {}
+        self.engines: dict[str, dict[str, Signal]] = {}
+        self.inputs: dict[str, dict[str, Wire]] = {}
+        for name, build in BUILDERS.items():
+            self._engine(name, build(m.design, config))
+        self._memories()
+        self._parameters()
+        self._linear()
+        self._caches()
+        self._embedding()
+        self._host()
+        self._events()
+
+    def _instance(self, module: str, name: str, **given: Signal) -> tuple[dict[str, Signal], dict[str, Wire]]:
+        """An instance whose inputs, but for those given, are wires to drive later."""
+        ports = self.m.design.modules[module].inputs
+        wires = {port: Wire(width) for port, width in ports.items() if port not in given}
+        signals = {port: wire.signal for port, wire in wires.items()}
+        return self.m.instance(module, name, **signals, **given), wires
+
+    def _engine(self, name: str, module: str) -> None:
+        """An engine with its queue of tasks."""
+        stream, room = buffered(self.m, f"{name}_tasks", self.dispatch[name], self._task(name), QUEUE)
+        out, wires = self._instance(module, name, task_valid=stream.valid, task_data=stream.data)
+        stream.ready.assign(out["task_ready"])
+        self.engines[name], self.inputs[name] = out, wires
+        self.ready[name], self.done[name] = room, out["done"]
+
+    def _task(self, name: str) -> Signal:
+        """The held descriptor as a task of `name`."""
+        bits = TASK_BITS[name]
+        found = Fields(**bits).unpack(self.fields[0 : sum(bits.values())])
+        dynamic = dict(tokens=self.sequencer["task_tokens"], position=self.sequencer["pass_position"])
+        record = task_record(name)
+        assert set(dynamic) == set(DYNAMIC_BITS)
+        values = found | dynamic
+        return record.pack(**{field: values[field] for field in record.widths})
+
+    def _memories(self) -> None:
+        """The on-chip memories, their ports shared by those who take turns."""
+        m, config = self.m, self.config
+        for memory in WRITERS:
+            depth = {"r": config.r_words, "x": config.x_words, "y": config.y_words, "q": config.q_words}[memory]
+            made = ram(m.design, depth, config.word_bits(memory))
+            write, address, data = self._shared(memory, "write", WRITERS[memory])
+            read, read_address, _ = self._shared(memory, "read", READERS[memory])
+            found = m.output_of(made, f"memory_{memory}", we=write, wa=address, wd=data, re=read, ra=read_address)
+            for reader in READERS[memory]:
+                self.inputs[reader].pop(f"{memory}_read_data").assign(found)
+        squares = self.engines["residual"]["squares_read_data"]
+        self.inputs["norm"].pop("squares_read_data").assign(squares)
+        address = self.engines["norm"]["squares_read_address"]
+        self.inputs["residual"].pop("squares_read_address").assign(address)
+
+    def _shared(self, memory: str, way: str, users: tuple[str, ...]) -> tuple[Signal, Signal, Signal]:
+        """(enable, address, data) of whoever uses this port."""
+        port = f"{memory}_{way}"
+        first = self.engines[users[0]]
+        enable, address = first[port], first[f"{port}_address"]
+        data = first.get(f"{port}_data", address)
+        for user in users[1:]:
+            out = self.engines[user]
+            address = mux(out[port], out[f"{port}_address"], address)
+            data = mux(out[port], out[f"{port}_data"], data) if way == "write" else data
+            enable = enable | out[port]
+        return enable, address, data
+
+    def _parameters(self) -> None:
+        """Stream p: one reader, its words to the engines in the order of their tasks."""
+        m, sequencer_ = self.m, self.sequencer
+        command = pack([sequencer_["parameters_address"], sequencer_["parameters_beats"]])
+        queue, room = buffered(m, "p_commands", sequencer_["parameters"], command, COMMANDS)
+        stream = self.masters.reader("p", self.config.p_bits, queue)
+        made = router(m.design, "route_p", PARAMETERIZED)
+        ready = {f"{name}_ready": self.engines[name]["p_ready"] for name in PARAMETERIZED}
+        out = m.instance(
+            made,
+            "route_p",
+            push=sequencer_["parameters"],
+            way=way_of([self.dispatch[name] for name in PARAMETERIZED]),
+            count=sequencer_["parameters_beats"],
+            in_valid=stream.valid,
+            **ready,
+        )
+        stream.ready.assign(out["in_ready"])
+        for name in PARAMETERIZED:
+            self.inputs[name].pop("p_valid").assign(out[f"{name}_valid"])
+            self.inputs[name].pop("p_data").assign(stream.data)
+        self.sequencer_inputs.pop("parameters_ready").assign(room & out["room"])
+
+    def _linear(self) -> None:
+        """LutLinear between feed and the sinks of stream y."""
+        m, engine = self.m, self.config.engine
+        bits = TASK_BITS["linear"]
+        values = Fields(**bits).unpack(self.fields[0 : sum(bits.values())])
+        round_ = ROUND.pack(**(values | {"tokens": self.sequencer["task_tokens"]}))
+        streams = {name: self._linear_stream(name) for name in ("c", "q", *weight_streams(engine))}
+        feed_ready = self.inputs["feed"].pop("out_ready")
+        streams["x"] = Stream(self.engines["feed"]["out_valid"], self.engines["feed"]["out_data"], feed_ready)
+        inputs = {f"{name}_valid": stream.valid for name, stream in streams.items()}
+        inputs |= {f"{name}_data": stream.data for name, stream in streams.items()}
+        y_ready = Wire(1)
+        core = m.instance(
+            linear_core(m.design, engine),
+            "linear",
+            dispatch=self.dispatch["linear"],
+            round=round_,
+            flush=self.sequencer["flush"],
+            y_ready=y_ready.signal,
+            **inputs,
+        )
+        for name, stream in streams.items():
+            stream.ready.assign(core[f"{name}_ready"])
+        rooms = [core["round_ready"], *self.linear_rooms]
+        self.ready["linear"] = all_of(rooms)
+        self._sinks(core, y_ready)
+
+    linear_rooms: tuple[Signal, ...] = ()
+
+    def _linear_stream(self, name: str) -> Stream:
+        """Stream c, q or w of LutLinear: its transfers come with the task."""
+        engine = self.config.engine
+        order = ["c", "q", *weight_streams(engine)]
+        words = self.fields.chunks(DESCRIPTOR_PORT_BITS)
+        place = -(-sum(TASK_BITS["linear"].values()) // DESCRIPTOR_PORT_BITS) + 2 * order.index(name)
+        command = pack([words[place], words[place + 1][0:32]])
+        queue, room = buffered(self.m, f"{name}_commands", self.dispatch["linear"], command, QUEUE)
+        self.linear_rooms = (*self.linear_rooms, room)
+        beats = self.masters.reader(name, read_ports(self.config)[name], queue)
+        return self.masters.words(name, beats, engine.word_bits[name]) if name in ("c", "q") else beats
+
+    def _sinks(self, core: dict[str, Signal], y_ready: Wire) -> None:
+        """Stream y to the engine whose task is next."""
+        m, config = self.m, self.config
+        # The held descriptor stands still for some cycles before it goes out: the product may take one of them.
+        products = {name: self._words_of_pass(name) for name in SINKS}
+        count = products[SINKS[0]]
+        for name in SINKS[1:]:
+            count = mux(self.dispatch[name], products[name], count)
+        loads = self._field("residual", "load")[0]
+        push = any_of([self.dispatch[name] for name in SINKS if name != "residual"])
+        push = push | (self.dispatch["residual"] & ~loads)
+        out = m.instance(
+            router(m.design, "route_y", SINKS),
+            "route_y",
+            push=push,
+            way=way_of([self.dispatch[name] for name in SINKS]),
+            count=count,
+            in_valid=core["y_valid"],
+            **{f"{name}_ready": self.engines[name]["y_ready"] for name in SINKS},
+        )
+        y_ready.assign(out["in_ready"])
+        lanes = core["y_data"].chunks(32)
+        data = pack([lane[0 : config.y_bits] for lane in lanes])
+        for name in SINKS:
+            self.inputs[name].pop("y_valid").assign(out[f"{name}_valid"])
+            self.inputs[name].pop("y_data").assign(data)
+            self.ready[name] = self.ready[name] & out["room"]
+        self.done["linear"] = out["finished"]
+        self.sequencer_inputs.pop("y_idle").assign(out["idle"] & ~core["y_valid"])
+
+    def _field(self, engine: str, name: str) -> Signal:
+        bits = TASK_BITS[engine]
+        return Fields(**bits).unpack(self.fields[0 : sum(bits.values())])[name]
+
+    def _words_of_pass(self, engine: str) -> Signal:
+        words = self._field(engine, "words").zext(32) * self.sequencer["task_tokens"].zext(32)
+        return self.m.reg(words, f"{engine}_words_of_pass")
+
+    def _caches(self) -> None:
+        """The KV cache: attention reads it through two masters, heads writes it through one."""
+        config = self.config
+        for name in ("k", "v"):
+            out, wires = self.engines["attention"], self.inputs["attention"]
+            stream = self.masters.reader(name, config.kv_bits, self._command("attention", f"{name}_command"))
+            wires.pop(f"{name}_valid").assign(stream.valid)
+            wires.pop(f"{name}_data").assign(stream.data)
+            stream.ready.assign(out[f"{name}_ready"])
+        out, wires = self.engines["heads"], self.inputs["heads"]
+        rows = Stream(out["kv_valid"], out["kv_data"], wires.pop("kv_ready"))
+        command = self._command("heads", "kv_command")
+        written, self.write_error = self.masters.writer("kv", config.kv_bits, command, rows)
+        wires.pop("kv_written").assign(written)
+
+    def _command(self, engine: str, prefix: str) -> Stream:
+        """The transfers an engine asks for itself."""
+        out = self.engines[engine]
+        data = pack([out[f"{prefix}_address"], out[f"{prefix}_beats"]])
+        return Stream(out[f"{prefix}_valid"], data, self.inputs[engine].pop(f"{prefix}_ready"))
+
+    def _embedding(self) -> None:
+        config, wires = self.config, self.inputs["embed"]
+        rows = self.masters.reader("e", config.e_bits, self._command("embed", "command"))
+        wires.pop("row_valid").assign(rows.valid)
+        wires.pop("row_data").assign(rows.data)
+        out = self.engines["embed"]
+        rows.ready.assign(out["row_ready"])
+        self.inputs["residual"].pop("e_valid").assign(out["e_valid"])
+        self.inputs["residual"].pop("e_data").assign(out["e_data"])
+        wires.pop("e_ready").assign(self.engines["residual"]["e_ready"])
+
+    def _host(self) -> None:
+        """Registers and sequencer; the descriptors' master; the watchdog."""
+        m, config, s = self.m, self.config, self.sequencer
+        data = pack([s["d_command_address"], s["d_command_beats"]])
+        command = Stream(s["d_command_valid"], data, self.sequencer_inputs.pop("d_command_ready"))
+        d = self.masters.reader("d", DESCRIPTOR_PORT_BITS, command)
+        d.ready.assign(s["d_ready"])
+        busy = s["busy"]
+        watched = self._watched(busy)
+        finished = m.state(1, "finished", reset=0)
+        slave = {port: m[port] for port in m.inputs if port.startswith(PREFIX)}
+        position = config.position_bits
+        host = m.instance(
+            registers(m.design, config),
+            "registers",
+            **slave,
+            busy=busy,
+            done=finished.signal,
+            error=s["error"],
+            made=s["made"],
+            last=s["last"],
+            cycles=s["cycles"],
+            watchdog=watched["watchdog"],
+            stalled=watched["stalled"],
+            ids_read=self.engines["embed"]["ids_read"],
+            ids_read_address=self.engines["embed"]["ids_read_address"],
+            token_write=s["append"],
+            token_write_address=s["append_position"][0:position],
+            token_write_data=s["append_token"],
+        )
+        finished.set(~host["start"] & (finished.signal | s["finished"]))
+        self.start.assign(host["start"])
+        self.image.assign(host["image"])
+        self.inputs["embed"].pop("ids_read_data").assign(host["ids_read_data"])
+        pick_ = self.engines["pick"]
+        values = {name: host[name] for name in ("start", "position", "length", "tokens", "stop", "model")}
+        values |= dict(d_valid=d.valid, d_data=d.data, bad_token=self.engines["embed"]["bad_token"])
+        values |= dict(token_valid=pick_["token_valid"], token=pick_["token"])
+        values |= dict(read_error=any_of(self.masters.errors), write_error=self.write_error)
+        values["ready"] = pack([self.ready[name] for name in ENGINES])
+        values["done"] = pack([self.done[name] for name in ENGINES])
+        for name, signal in values.items():
+            self.sequencer_inputs.pop(name).assign(signal)
+        self.outputs = {port: host[port] for port in slave_outputs(PREFIX)} | self.masters.outputs
+        self.outputs["interrupt"] = finished.signal
+
+    def _watched(self, busy: Signal) -> dict[str, Signal]:
+        """The watchdog: progress is a task given or done, or a word on any bus."""
+        m = self.m
+        self.start = Wire(1)
+        moved = [m[f"m_axi_{name}_rvalid"] for name in read_ports(self.config)]
+        moved += [m["m_axi_kv_bvalid"], *self.dispatch.values(), *self.done.values()]
+        engines = self.sequencer["pending"].zext(16)
+        return m.instance(
+            watch(m.design, self.config),
+            "watchdog",
+            progress=any_of(moved),
+            busy=busy,
+            start=self.start.signal,
+            engines_busy=engines,
+        )
+
+    def _events(self) -> None:
+        events = [*self.dispatch.values(), *(self.done[name] for name in ENGINES)]
+        self.outputs["events"] = self.m.reg(pack(events), "events_q", reset=0)
+        left = [f"{name}.{port}" for name, wires in self.inputs.items() for port in wires] + list(self.sequencer_inputs)
+        assert not left, f"inputs that nothing drives: {left}"

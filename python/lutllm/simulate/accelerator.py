@@ -1,0 +1,189 @@
+"""The whole accelerator in simulation: a memory image and a prompt in, tokens and cycles out.
+
+`Accelerator` is what a host sees: it writes a prompt and a few registers, waits for the interrupt, reads tokens. The
+tasks its engines took are logged beside it, for reports and for the search for a difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from lutllm.errors import InputError
+from lutllm.lowering.accelerator import ENGINES, ERRORS, IMAGE_HEADER, AcceleratorConfig
+from lutllm.lowering.accelerator_hw.register_map import (
+    START,
+    STATUS_ERROR_MASK,
+    STATUS_ERROR_SHIFT,
+    STATUS_WATCHDOG,
+    STOP_ENABLE,
+    WORD_BYTES,
+    window,
+)
+from lutllm.simulate.axi_port import AxiTiming
+from lutllm.simulate.host import Host
+from lutllm.simulate.simulator import SimulationError, Simulator
+from lutllm.simulate.testbench import Memory, RunResult, TestBench
+
+CYCLES = 2_000_000_000  # a run ends by itself or by the bench's watchdog
+
+
+@dataclass(frozen=True)
+class Span:
+    """One task of one engine: the cycles in which it was dispatched and done, counted from the reset."""
+
+    engine: str
+    dispatched: int
+    done: int
+
+
+@dataclass
+class AcceleratorRun:
+    """`tokens` made, the `error` by name, `cycles` of the run; `token_cycles`: when each token was there, from the
+    start of the run; `spans` in order of dispatch."""
+
+    tokens: list[int]
+    error: str
+    cycles: int
+    token_cycles: list[int]
+    spans: list[Span]
+    result: RunResult
+    watchdog: bool = False
+    stalled: list[str] = field(default_factory=list)
+
+    def check(self) -> AcceleratorRun:
+        """Return self, or raise `SimulationError` with the error code or with what stood still."""
+        if self.error != "none":
+            raise SimulationError(f"the accelerator reports error '{self.error}' after {self.cycles} cycles")
+        if not self.result.ok:
+            raise SimulationError(self.result.message)
+        return self
+
+
+class Accelerator:
+    """One accelerator with one memory, whose image lies at `base`; `options` are those of `TestBench`."""
+
+    def __init__(
+        self,
+        config: AcceleratorConfig,
+        simulator: Simulator,
+        image: np.ndarray,
+        *,
+        base: int = 0,
+        timing: AxiTiming | dict[str, AxiTiming] | None = None,
+        **options: Any,
+    ) -> None:
+        self.config, self.base = config, base
+        self.memory = Memory(image.copy(), base)
+        self.bench = TestBench(
+            simulator, memory=self.memory, timing=timing, until="interrupt", events="events", **options
+        )
+        self.host = Host(self.bench)
+        self.model = int(image[:128].view("<u8")[IMAGE_HEADER.index("model")])
+        self.reset()
+
+    def reset(self) -> None:
+        """Reset the hardware; memory keeps its contents, so caches do too."""
+        self.bench.reset()
+        self.sequence: list[int] = []
+
+    def generate(
+        self,
+        prompt: Sequence[int],
+        tokens: int,
+        *,
+        stop: int | None = None,
+        position: int = 0,
+        progress: Callable[[int], None] | None = None,
+        max_cycles: int = CYCLES,
+    ) -> AcceleratorRun:
+        """Read `prompt` from `position` on and make up to `tokens` tokens, greedily; ends after token `stop`."""
+        ids = [*self.sequence[:position], *map(int, prompt)]
+        if len(ids) > self.config.context:
+            raise InputError(
+                f"expected at most {self.config.context} tokens, the context, got {len(ids)}; shorten the prompt"
+            )
+        self.load(prompt, position)
+        return self.start(len(ids), tokens, stop=stop, position=position, progress=progress, max_cycles=max_cycles)
+
+    def load(self, ids: Sequence[int], position: int = 0) -> None:
+        """Write token ids into the sequence from `position` on."""
+        first = window(self.config)
+        for i, token in enumerate(ids, position):
+            self.host.write(first + WORD_BYTES * i, int(token))
+        self.sequence[position:] = map(int, ids)
+
+    def start(
+        self,
+        length: int,
+        tokens: int,
+        *,
+        stop: int | None = None,
+        position: int = 0,
+        model: int | None = None,
+        progress: Callable[[int], None] | None = None,
+        max_cycles: int = CYCLES,
+    ) -> AcceleratorRun:
+        """Start a run on the sequence of `length` tokens as the registers take it, and wait for its end."""
+        model = self.model if model is None else model
+        values = {
+            "POSITION": position,
+            "LENGTH": length,
+            "TOKENS": tokens,
+            "STOP": 0 if stop is None else STOP_ENABLE | stop,
+            "IMAGE_LOW": self.base & 0xFFFFFFFF,
+            "IMAGE_HIGH": self.base >> 32,
+            "MODEL_LOW": model & 0xFFFFFFFF,
+            "MODEL_HIGH": model >> 32,
+        }
+        for name, value in values.items():
+            self.host.write(name, value)
+        self.host.write("CONTROL", START)
+        result = self.bench.run(max_cycles, progress=progress)
+        return self._finished(result, length)
+
+    def _finished(self, result: RunResult, length: int) -> AcceleratorRun:
+        status, made = self.host.read("STATUS"), self.host.read("MADE")
+        cycles = self.host.read("CYCLES_LOW") | self.host.read("CYCLES_HIGH") << 32
+        last = self.host.read("LAST")
+        first = window(self.config) + WORD_BYTES * length
+        # The last token may lie beyond the sequence's memory: it is in a register of its own.
+        tokens = [self.host.read(first + WORD_BYTES * i) for i in range(made - 1)] + [last][: min(made, 1)]
+        self.sequence = self.sequence[:length] + tokens
+        mask = self.host.read("STALLED")
+        spans = _spans(result)
+        start = result.cycles - cycles
+        return AcceleratorRun(
+            tokens=tokens,
+            error=ERRORS[status >> STATUS_ERROR_SHIFT & STATUS_ERROR_MASK],
+            cycles=cycles,
+            token_cycles=_token_cycles(spans, start, made),
+            spans=spans,
+            result=result,
+            watchdog=bool(status & STATUS_WATCHDOG),
+            stalled=[name for i, name in enumerate(ENGINES) if mask >> i & 1],
+        )
+
+
+def _spans(result: RunResult) -> list[Span]:
+    """From the event log: the n-th task an engine takes is the n-th it ends."""
+    assert result.events is not None
+    count = len(ENGINES)
+    cycles, bits = result.events[:, 0], result.events[:, 1]
+    spans: list[tuple[int, int, Span]] = []
+    for i, engine in enumerate(ENGINES):
+        given, ended = (cycles[bits >> (i + part) & 1 == 1] for part in (0, count))
+        last = np.full(len(given) - len(ended), -1)  # under way when the run ended
+        for dispatched, done in zip(given, np.concatenate([ended, last]), strict=True):
+            spans.append((int(dispatched), i, Span(engine, int(dispatched), int(done))))
+    return [span for *_, span in sorted(spans, key=lambda entry: entry[:2])]
+
+
+def _token_cycles(spans: list[Span], start: int, made: int) -> list[int]:
+    """The end of each head program: its last pick, the next task after it being of another engine."""
+    picks = [span.done for span in spans if span.engine == "pick" and span.done >= 0]
+    each = len(picks) // made if made else 1
+    return [done - start for done in picks[each - 1 :: each]][:made]
