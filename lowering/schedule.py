@@ -34,10 +34,12 @@ def schedule(layers: list[Layer], engine: EngineConfig, memory_bytes: int) -> Pr
     """Place `layers` in order. Raises `CapacityError` where one cannot run on `engine` or the memory is too small."""
     for layer in layers:
         check_layer(layer, engine)
-    space = _AddressSpace(memory_bytes)
+    space = AddressSpace(memory_bytes)
     rounds: list[Round] = []
     for layer in layers:
-        rounds += _rounds_of(layer, engine, space)
+        rounds += rounds_of(layer, engine)
+    for round_ in rounds:
+        place_round(round_, engine, space)
     if not rounds:
         raise CapacityError(
             "expected at least one linear to schedule, got none; run torch-to-lut and lut-decompose first"
@@ -77,7 +79,8 @@ def check_layer(layer: Layer, engine: EngineConfig) -> None:
         raise CapacityError(f"{layer.name}: expected metric {engine.metric} as the engine has, got {s.metric}")
 
 
-def _rounds_of(layer: Layer, engine: EngineConfig, space: _AddressSpace) -> list[Round]:
+def rounds_of(layer: Layer, engine: EngineConfig) -> list[Round]:
+    """The rounds that compute `layer`; none of their regions is placed."""
     block_chunks = -(-min(layer.scheme.G, layer.outputs) // engine.lanes)
     tokens = min(layer.tokens, engine.tokens, engine.acc_words // block_chunks)
     if tokens == 0:
@@ -87,16 +90,14 @@ def _rounds_of(layer: Layer, engine: EngineConfig, space: _AddressSpace) -> list
         )
     blocks = max(1, engine.acc_words // tokens // block_chunks)
     return [
-        _round(layer, engine, space, token, tokens, output, blocks)
+        _round(layer, engine, token, tokens, output, blocks)
         for output in range(0, layer.outputs, blocks * layer.scheme.G)
         for token in range(0, layer.tokens, tokens)
     ]
 
 
-def _round(
-    layer: Layer, engine: EngineConfig, space: _AddressSpace, token: int, tokens: int, output: int, blocks: int
-) -> Round:
-    """The round of `tokens` tokens from `token` and `blocks` blocks from `output`; places regions not yet placed."""
+def _round(layer: Layer, engine: EngineConfig, token: int, tokens: int, output: int, blocks: int) -> Round:
+    """The round of `tokens` tokens from `token` and `blocks` blocks from `output`."""
     block_outputs = min(layer.scheme.G, layer.outputs)
     outputs = min(layer.outputs - output, blocks * layer.scheme.G)
     blocks = -(-outputs // block_outputs)
@@ -106,7 +107,7 @@ def _round(
         block_outputs, block_chunks = outputs, -(-outputs // engine.lanes)
     chunks = (blocks - 1) * block_chunks + -(-last_outputs // engine.lanes)
     name = f"{layer.name}.{token}.{output}"
-    round_ = Round(
+    return Round(
         name=name,
         linear=layer.name,
         row_source=layer.row_source,
@@ -128,13 +129,16 @@ def _round(
         y=f"{name}.y",
         w=tuple(f"{layer.name}.{output}.w{port}" for port in range(engine.weight_ports)),
     )
+
+
+def place_round(round_: Round, engine: EngineConfig, space: AddressSpace) -> None:
+    """Place the regions of a round that are not placed yet."""
     for region, kind, port, size in _regions_of(round_, engine):
-        space.add(region, kind, port, layer.name, size)
-    return round_
+        space.add(region, kind, port, round_.linear, size)
 
 
 def _regions_of(round_: Round, engine: EngineConfig) -> list[tuple[str, str, int, int]]:
-    """(name, kind, port, bytes) of every region a round reads or writes."""
+    """(name, kind, port, bytes) of every region a round reads or writes: none for x and y that are on-chip streams."""
     words = {
         "x": round_.groups * round_.tokens,
         "c": round_.groups * (1 if round_.row_source == "exact_row" else 1 + engine.chain_length),
@@ -142,23 +146,24 @@ def _regions_of(round_: Round, engine: EngineConfig) -> list[tuple[str, str, int
         "y": round_.chunks * engine.lanes // engine.requant_lanes * round_.tokens,
     }
     regions = [(round_.x, "x"), (round_.c, "c"), (round_.q, "q"), (round_.y, "y")]
-    sized = [(n, k, 0, words[k] * engine.word_beats(k) * engine.port_bits[k] // 8) for n, k in regions]
+    sized = [(n, k, 0, words[k] * engine.word_beats(k) * engine.port_bits[k] // 8) for n, k in regions if n]
     rows = engine.table_units if round_.row_source == "stored_table" else engine.codebook_units
     beats = round_.groups * round_.stages * (round_.blocks * rows + round_.chunks * engine.codes_units)
     return sized + [(name, "w", port, beats * engine.port_bits["w"] // 8) for port, name in enumerate(round_.w)]
 
 
-class _AddressSpace:
+class AddressSpace:
     """Hands out addresses from 0 up, aligned; a region named twice is one region."""
 
     def __init__(self, memory_bytes: int) -> None:
         self.regions: dict[str, Region] = {}
         self._next, self._limit = 0, memory_bytes
 
-    def add(self, name: str, kind: str, port: int, source: str, size: int) -> None:
+    def add(self, name: str, kind: str, port: int, source: str, size: int) -> Region:
+        """The region of that name, placed after all others if it is new."""
         if name in self.regions:
             assert self.regions[name].size == size, name
-            return
+            return self.regions[name]
         region = Region(name, self._next, size, kind, port, source)
         self._next = -(-(region.address + size) // ALIGNMENT) * ALIGNMENT
         if self._next > self._limit:
@@ -167,6 +172,7 @@ class _AddressSpace:
                 f"of {size} bytes; schedule fewer linears or tokens, or a target with more memory"
             )
         self.regions[name] = region
+        return region
 
 
 def engine_for(schemes: list[Scheme], base: EngineConfig) -> EngineConfig:

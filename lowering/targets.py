@@ -10,11 +10,17 @@ from lutllm.lowering.engine import EngineConfig
 
 @dataclass(frozen=True)
 class Target:
-    """`engine` is widened to the schemes it must run (`schedule.engine_for`); `memory_bytes` bounds the memory map."""
+    """`engine` is widened to the schemes it must run (`schedule.engine_for`); `memory_bytes` bounds the memory map.
+
+    The whole accelerator around it (`plan_decoder.config_for`) works on `head_lanes` channels of a head a cycle and
+    holds a sequence of `context` tokens at most.
+    """
 
     summary: str
     engine: EngineConfig
     memory_bytes: int
+    head_lanes: int = 64
+    context: int = 2048
 
 
 TARGETS = {
@@ -32,6 +38,8 @@ TARGETS = {
             port_bits={"w": 64, "x": 64, "c": 128, "q": 64, "y": 64},
         ),
         1 << 24,
+        head_lanes=8,
+        context=128,
     ),
     "small": Target(
         "4 pairs x 64 lanes, one 512-bit weight port; simulates a layer of a small model in seconds",
