@@ -1,15 +1,31 @@
-"""Integer arithmetic of the vector engines, combinational: rescale with one rounding, saturate, count bits."""
+"""Integer arithmetic of the vector engines, combinational where nothing else is said: rescale, saturate, count bits."""
 
 from __future__ import annotations
 
 from lutllm.lowering.accelerator import LEFT
-from lutllm.lowering.circt import Signal, const, mux, pack, round_shift
+from lutllm.lowering.circt import Module, Signal, const, mux, pack, round_shift
+from lutllm.numerics import bits_for
 
 
 def rescaled(value: Signal, right: Signal, bits: int) -> Signal:
     """`lutllm.numerics.rescale(value, LEFT - right)`, its low `bits` bits: callers saturate before they cut."""
     shifted = pack([const(0, LEFT), value])
     return round_shift(shifted, right, bits)
+
+
+def rounded_later(m: Module, value: Signal, right: Signal, name: str) -> Signal:
+    """`round_shift(value, right)` at the width of `value`, a cycle later: a register stands before the carry is added.
+
+    `right` may be larger than the width.
+    """
+    doubled = pack([const(0, 1), value])
+    shifted = m.reg(doubled.sra(right.zext(doubled.width)), name)
+    return shifted[1:] + shifted[0].zext(value.width)
+
+
+def rescaled_later(m: Module, value: Signal, right: Signal, name: str) -> Signal:
+    """`lutllm.numerics.rescale(value, LEFT - right)` a cycle later, exact: LEFT bits wider than `value`."""
+    return rounded_later(m, pack([const(0, LEFT), value]), right, name)
 
 
 def saturated(value: Signal, bits: int) -> Signal:
@@ -28,6 +44,18 @@ def saturated_to(value: Signal, bits: Signal, width: int) -> Signal:
     return clamped[0:width]
 
 
+def largest(bits: Signal, width: int) -> Signal:
+    """The largest integer of `bits` (1..`width`) signed bits, `width` bits wide; for `clamped`."""
+    return (const(1, width) << (bits - 1)[0 : bits_for(width + 1)].zext(width)) - 1
+
+
+def clamped(value: Signal, high: Signal) -> Signal:
+    """`value` clamped to -high - 1 .. high, at the width of `high`: a limit worked out once serves many lanes."""
+    top = high.zext(value.width)
+    low = ~top
+    return mux(value.slt(low), low, mux(top.slt(value), top, value))[0 : high.width]
+
+
 def magnitude(value: Signal) -> Signal:
     """|value|, one bit wider, so that the most negative fits."""
     wide = value.sext(value.width + 1)
@@ -40,3 +68,17 @@ def bit_length(value: Signal, bits: int) -> Signal:
     for i in range(value.width):
         found = mux(value[i], const(i + 1, bits), found)
     return found
+
+
+def round_shift_staged(m: Module, value: Signal, amount: Signal, bits: int) -> Signal:
+    """`round_shift`, cut to `bits`, two cycles later: by whole eights, then by the rest with the rounding.
+
+    Cutting off in two steps cuts off the same, and the bit below the cut stays until the end.
+    """
+    doubled = pack([const(0, 1), value])
+    eights = pack([const(0, 3), amount[3:]]).zext(doubled.width)
+    coarse = m.reg(doubled.sra(eights), "coarse")
+    shifted = coarse.sra(m.reg(amount[0:3], "fine").zext(doubled.width)).named("shifted")
+    floor, carry = shifted[1:], shifted[0]
+    width = max(bits, floor.width)
+    return m.reg((floor.sext(width) + carry.zext(width))[0:bits], "rounded")

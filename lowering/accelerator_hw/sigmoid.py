@@ -1,5 +1,7 @@
 """1 / (1 + exp(-a)) as `lutllm.functions.sigmoid`: a table, interpolated, pipelined, a new argument every cycle."""
 
+from itertools import pairwise
+
 from lutllm.functions import SIGMOID
 from lutllm.lowering.accelerator_hw.rom import rom
 from lutllm.lowering.circt import Design, Module, Signal, delay
@@ -12,7 +14,7 @@ _STEP_BITS = 9  # between neighbours of the table: at most 2**15 / 4 / 32
 
 def sigmoid(design: Design) -> str:
     """In: `a`, 0 .. SIGMOID_END, 12 fraction bits. Out, `SIGMOID_LATENCY` cycles later: `s`, 15 fraction bits."""
-    entries = [int(low) | int(high - low) << S_BITS for low, high in zip(SIGMOID, SIGMOID[1:], strict=False)]
+    entries = [int(low) | int(high - low) << S_BITS for low, high in pairwise(SIGMOID)]
     table = rom(design, "rom_sigmoid", entries, S_BITS + _STEP_BITS)
 
     def body(m: Module) -> dict[str, Signal]:
