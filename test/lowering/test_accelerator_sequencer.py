@@ -1,0 +1,240 @@
+"""The sequencer alone in the arc JIT: lists of tasks in a model of memory, engines that are only counters here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+
+import pytest
+
+from lutllm.lowering.accelerator import (
+    ENGINES,
+    ERRORS,
+    HEADER_BITS,
+    IMAGE_HEADER,
+    IMAGE_MAGIC,
+    NO_WAIT,
+    TASK_BITS,
+    TASK_MAGIC,
+    WAIT_SLOTS,
+    AcceleratorConfig,
+)
+from lutllm.lowering.accelerator_hw.sequencer import sequencer, task_words
+from lutllm.lowering.circt import Design
+from lutllm.lowering.hw_to_arc import hw_to_arc
+from lutllm.lowering.targets import find_target
+from lutllm.simulate import ArcSimulator
+
+MODEL = 0x1234567890ABCDEF
+CONFIG = AcceleratorConfig(engine=find_target("tiny").engine, head_lanes=4, context=16, head_words=4)
+
+
+@cache
+def simulator() -> ArcSimulator:
+    design = Design("arc")
+    return ArcSimulator(hw_to_arc(design, sequencer(design, CONFIG)), optimize=0)
+
+
+def descriptor(
+    engine: str,
+    waits: tuple[tuple[str, int], ...] = (),
+    *,
+    single: bool = False,
+    per_token: bool = False,
+    parameters: tuple[int, int, int] = (0, 0, 0),
+    **fields: int,
+) -> list[int]:
+    """The 64-bit words of a task; parameters are address, beats, stride."""
+    size = task_words(CONFIG, engine)
+    slots = [*((ENGINES.index(name), pending) for name, pending in waits), *[(0, NO_WAIT)] * WAIT_SLOTS][:WAIT_SLOTS]
+    packed = sum((name | pending << 4) << 8 * i for i, (name, pending) in enumerate(slots))
+    values = dict(check=0, engine=ENGINES.index(engine), single=single, per_token=per_token, words=size, waits=packed)
+    words = [_pack(HEADER_BITS, values), parameters[0], parameters[1] | parameters[2] << 32]
+    payload = _pack(TASK_BITS[engine], fields)
+    words += [payload >> 64 * i & (1 << 64) - 1 for i in range(size - 3)]
+    total = sum(word >> 16 * i & 0xFFFF for word in words for i in range(4))
+    words[0] |= (TASK_MAGIC - total) & 0xFFFF
+    return words
+
+
+def _pack(bits: dict[str, int], values: dict[str, int]) -> int:
+    word, low = 0, 0
+    for name, width in bits.items():
+        word |= int(values.get(name, 0)) << low
+        low += width
+    return word
+
+
+@dataclass
+class Machine:
+    """The sequencer, its memory, and engines that end a task `latency` cycles after it was given."""
+
+    lists: dict[str, list[int]]
+    latency: dict[str, int] = field(default_factory=dict)
+    picks: Callable[[int], int] = lambda count: 100 + count
+    header: dict[str, int] = field(default_factory=dict)
+    log: list[tuple] = field(default_factory=list)
+    appended: dict[int, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.words: dict[int, int] = {}
+        values = dict(magic=IMAGE_MAGIC, model=MODEL, config=CONFIG.identity, context=CONFIG.context, vocabulary=9)
+        for i, name in enumerate(("prefill", "decode", "head")):
+            address = 0x1000 * (i + 1)
+            values |= {f"{name}_address": address, f"{name}_words": len(self.lists[name])}
+            self.words |= {address + 8 * j: word for j, word in enumerate(self.lists[name])}
+        values |= self.header
+        self.words |= {8 * i: values[name] for i, name in enumerate(IMAGE_HEADER)}
+        self.top = simulator()
+        self.top.reset()
+
+    def run(self, position: int = 0, length: int = 1, tokens: int = 1, stop: int = 0, cycles: int = 5000) -> str:
+        """One run; returns the error's name."""
+        top = self.top
+        for name, value in dict(position=position, length=length, tokens=tokens, stop=stop, model=MODEL).items():
+            top.poke(name, value)
+        for name, value in dict(start=1, ready=(1 << len(ENGINES)) - 1, parameters_ready=1, y_idle=1).items():
+            top.poke(name, value)
+        stream: list[int] = []
+        ends: list[tuple[int, int]] = []
+        for cycle in range(cycles):
+            top.poke("d_command_ready", cycle % 3 == 0)
+            top.poke("d_valid", bool(stream) and cycle % 2 == 0)
+            top.poke("d_data", stream[0] if stream else 0)
+            due = [engine for when, engine in ends if when == cycle]
+            top.poke("done", sum(1 << engine for engine in due))
+            picked = ENGINES.index("pick") in due
+            top.poke("token_valid", picked)
+            if picked:
+                top.poke("token", self.picks(sum(entry[1] == "pick" for entry in self.log)))
+            top.poke("clk", 0)
+            top.evaluate()
+            if top.peek("d_command_valid") and cycle % 3 == 0:
+                first = top.peek("d_command_address")
+                stream += [self.words[first + 8 * i] for i in range(top.peek("d_command_beats"))]
+            if top.peek("d_ready") and stream and cycle % 2 == 0:
+                stream.pop(0)
+            self._note(cycle, ends)
+            if top.peek("append"):
+                self.appended[top.peek("append_position")] = top.peek("append_token")
+            top.poke("clk", 1)
+            top.evaluate()
+            top.poke("start", 0)
+            if top.peek("finished"):
+                return ERRORS[top.peek("error")]
+        raise AssertionError("the sequencer does not end")
+
+    def _note(self, cycle: int, ends: list[tuple[int, int]]) -> None:
+        given = self.top.peek("dispatch")
+        assert given & (given - 1) == 0
+        for i, name in enumerate(ENGINES):
+            if given >> i & 1:
+                transfer = (self.top.peek("parameters_address"), self.top.peek("parameters_beats"))
+                entry = (cycle, name, self.top.peek("task_tokens"), self.top.peek("pass_position"))
+                self.log.append((*entry, transfer if self.top.peek("parameters") else None))
+                start = max([cycle, *(when for when, engine in ends if engine == i)])
+                ends.append((start + self.latency.get(name, 5), i))
+
+    def tasks(self) -> list[tuple]:
+        return [entry[1:] for entry in self.log]
+
+
+def lists(prefill: str = "norm", decode: str = "store", head: str = "pick") -> dict[str, list[int]]:
+    return {name: descriptor(engine) for name, engine in dict(prefill=prefill, decode=decode, head=head).items()}
+
+
+def test_passes_cut_the_prompt_and_tokens_follow() -> None:
+    machine = Machine(lists())
+    assert machine.run(length=10, tokens=3) == "none"  # passes of at most 4 tokens
+    names = [(name, tokens, position) for name, tokens, position, _ in machine.tasks()]
+    assert names[:4] == [("norm", 4, 0), ("norm", 4, 4), ("norm", 2, 8), ("pick", 2, 10)]
+    assert names[4:] == [("store", 1, 10), ("pick", 1, 11), ("store", 1, 11), ("pick", 1, 12)]
+    assert machine.appended == {10: 101, 11: 102, 12: 103}
+    assert (machine.top.peek("made"), machine.top.peek("last")) == (3, 103)
+
+
+def test_a_pass_of_one_token_is_a_decode() -> None:
+    machine = Machine(lists())
+    assert machine.run(length=5, tokens=0) == "none"
+    assert [(name, tokens) for name, tokens, *_ in machine.tasks()] == [("norm", 4), ("store", 1)]
+
+
+def test_a_run_goes_on_where_the_host_says() -> None:
+    machine = Machine(lists())
+    assert machine.run(position=6, length=9, tokens=1) == "none"
+    assert machine.tasks()[0][:3] == ("norm", 3, 6)
+
+
+def test_the_stop_token_ends_a_run() -> None:
+    machine = Machine(lists())
+    assert machine.run(length=2, tokens=9, stop=1 << 31 | 102) == "none"
+    assert machine.top.peek("made") == 2
+
+
+def test_waits_hold_a_task_until_few_enough_are_pending() -> None:
+    tasks = descriptor("store") + descriptor("store") + descriptor("heads", (("store", 1),))
+    tasks += descriptor("norm", (("store", 0), ("heads", 0)))
+    machine = Machine(lists() | {"prefill": tasks}, latency={"store": 40, "heads": 30})
+    assert machine.run(length=4, tokens=0) == "none"
+    at = {name: cycle for cycle, name, *_ in machine.log}
+    first = machine.log[0][0]
+    assert at["heads"] > first + 40 and at["heads"] < first + 80
+    assert at["norm"] > max(at["heads"] + 30, first + 80)
+
+
+def test_the_head_works_on_one_token_and_parameters_follow_the_position() -> None:
+    head = descriptor("norm") + descriptor("pick", single=True)
+    turn = descriptor("heads", parameters=(0x500, 3, 32), per_token=True)
+    turn += descriptor("heads", parameters=(0x900, 7, 0))
+    machine = Machine(lists() | {"prefill": turn, "head": head})
+    assert machine.run(position=2, length=5, tokens=1) == "none"
+    assert machine.tasks() == [
+        ("heads", 3, 2, (0x500 + 2 * 32, 9)), ("heads", 3, 2, (0x900, 7)), ("norm", 3, 5, None), ("pick", 1, 5, None)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("asked", "error"),
+    [
+        (dict(length=0), "prompt"),
+        (dict(length=17), "prompt"),
+        (dict(position=3, length=3), "prompt"),
+        (dict(length=15, tokens=9), "context"),
+    ],
+)
+def test_what_the_host_asks_is_checked(asked: dict[str, int], error: str) -> None:
+    machine = Machine(lists())
+    assert machine.run(**asked) == error
+    assert machine.top.peek("made") == (2 if error == "context" else 0)
+    assert machine.run(length=2, tokens=1) == error  # until reset
+
+
+@pytest.mark.parametrize(
+    ("changed", "error"),
+    [({"magic": 1}, "image"), ({"model": MODEL ^ 1}, "model"), ({"config": 7}, "config"), ({"context": 15}, "config")],
+)
+def test_an_image_of_something_else_is_refused(changed: dict[str, int], error: str) -> None:
+    machine = Machine(lists(), header=changed)
+    assert machine.run() == error
+    assert machine.log == []
+
+
+def test_every_flipped_bit_of_a_descriptor_is_an_error() -> None:
+    good = descriptor("norm", base=3, words=5, epsilon=77)
+    for bit in range(0, 64 * len(good), 7):
+        bad = list(good)
+        bad[bit // 64] ^= 1 << bit % 64
+        machine = Machine(lists() | {"prefill": bad})
+        assert machine.run(length=4, cycles=500) == "task", bit
+        assert machine.log == []
+
+
+@pytest.mark.parametrize("cut", [1, 2, 4])
+def test_a_list_that_ends_inside_a_descriptor(cut: int) -> None:
+    machine = Machine(lists() | {"prefill": descriptor("store") + descriptor("norm")[:-cut]})
+    assert machine.run(length=4) == "task"
+
+
+def test_an_empty_list() -> None:
+    assert Machine(lists() | {"prefill": []}).run(length=4) == "task"
