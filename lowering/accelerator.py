@@ -63,7 +63,7 @@ ERRORS = (
     "context",  # the context is full before all tokens are made; those made are right
     "image",  # no image, or one of another format
     "model",  # an image of another model than MODEL says
-    "config",  # an image for another accelerator
+    "config",  # an image for another accelerator, or of a longer context
     "task",  # a descriptor that is damaged, or of an engine that is not there
     "token",  # a token id outside the vocabulary
     "memory_read",

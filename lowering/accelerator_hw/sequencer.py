@@ -96,9 +96,7 @@ class _Sequencer:
         whole = const(self.config.tokens, 32)
         self.next_tokens = mux(whole.ult(left), whole, left)[0:16].named("next_tokens")
         self.pass_tokens = m.state(16, "pass_tokens_q", reset=0)
-        context = const(self.config.context, 32)
-        bad = any_of([self.length.signal.eq(0), ~self.position.signal.ult(self.length.signal),
-                      context.ult(self.length.signal)])  # fmt: skip
+        bad = self.length.signal.eq(0) | ~self.position.signal.ult(self.length.signal)
         self.problems.append((self.at("header") & bad, "prompt"))
 
     def _collect(self) -> None:
@@ -132,14 +130,17 @@ class _Sequencer:
             address = m.reg(words[f"{program}_address"], f"{program}_address", enable=keep)
             count = m.reg(words[f"{program}_words"][0:32], f"{program}_words", enable=keep)
             self.lists.append(pack([address, count]))
+        context = words["context"][0:32]
+        self.context = m.reg(context, "context", enable=keep)
         fresh = keep & checked
+        self.planning = checked & ~keep
+        longer = const(self.config.context, 32).ult(context) | words["context"][32:64].ne(0)
         self.problems += [
             (fresh & words["magic"].ne(const(IMAGE_MAGIC, WORD)), "image"),
             (fresh & words["model"].ne(self.model), "model"),
-            (fresh & (words["config"].ne(const(self.config.identity, WORD))
-                      | words["context"].ne(const(self.config.context, WORD))), "config"),
-        ]  # fmt: skip
-        self.planning = checked & ~keep
+            (fresh & (words["config"].ne(const(self.config.identity, WORD)) | longer), "config"),
+            (self.planning & self.context.ult(self.length.signal), "prompt"),
+        ]
 
     def _tasks(self) -> None:
         """The held descriptor: judged once it has settled, dispatched when it may."""
@@ -237,7 +238,7 @@ class _Sequencer:
         made = self.made.signal + 1
         stopped = (self.stop[31] & token.eq(pack([self.stop[0:31], const(0, 1)]))).named("stopped")
         head_end = head_done & (~made.ult(self.wanted) | stopped)
-        full = self.length.signal.eq(self.config.context)
+        full = self.length.signal.eq(self.context)
         self.problems.append((head_done & ~head_end & full, "context"))
         finished = any_of([head_end, pass_done & ~more & made_all])
         self.position.set(mux(self.start, m["position"], position), self.start | pass_done)

@@ -212,12 +212,19 @@ def test_what_the_host_asks_is_checked(asked: dict[str, int], error: str) -> Non
 
 @pytest.mark.parametrize(
     ("changed", "error"),
-    [({"magic": 1}, "image"), ({"model": MODEL ^ 1}, "model"), ({"config": 7}, "config"), ({"context": 15}, "config")],
+    [({"magic": 1}, "image"), ({"model": MODEL ^ 1}, "model"), ({"config": 7}, "config"), ({"context": 17}, "config")],
 )
 def test_an_image_of_something_else_is_refused(changed: dict[str, int], error: str) -> None:
     machine = Machine(lists(), header=changed)
     assert machine.run() == error
     assert machine.log == []
+
+
+def test_the_context_is_that_of_the_image() -> None:
+    assert Machine(lists(), header={"context": 8}).run(length=9) == "prompt"
+    machine = Machine(lists(), header={"context": 8})
+    assert (machine.run(length=8), machine.top.peek("made")) == ("none", 1)
+    assert Machine(lists(), header={"context": 8}).run(length=8, tokens=2) == "context"
 
 
 def test_every_flipped_bit_of_a_descriptor_is_an_error() -> None:
