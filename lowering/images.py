@@ -19,14 +19,26 @@ from lutllm.scheme import MULTIPLIER_BITS, PAIR_SHIFT_BITS, QuantizedLinear
 
 def pack_bits(values: np.ndarray, bits: int, total_bits: int, *, signed: bool = True) -> np.ndarray:
     """[..., n] integers to [..., total_bits/8] bytes: `bits` each, first lowest, zero above. Raises `NumericsError`."""
-    values = np.asarray(values, dtype=np.int64)
+    values = np.asarray(values)
     _check_width("memory image", values, bits, signed=signed)
-    flags = ((values[..., None] >> np.arange(bits)) & 1).astype(np.uint8)
-    flags = flags.reshape(*values.shape[:-1], -1)
-    if flags.shape[-1] > total_bits:
-        raise NumericsError(f"expected at most {total_bits} bits in a word, got {flags.shape[-1]}")
-    padding = [(0, 0)] * (flags.ndim - 1) + [(0, total_bits - flags.shape[-1])]
-    return np.packbits(np.pad(flags, padding), axis=-1, bitorder="little")
+    if values.shape[-1] * bits > total_bits:
+        raise NumericsError(f"expected at most {total_bits} bits in a word, got {values.shape[-1] * bits}")
+    packed = _packed(values, bits)
+    image = np.zeros((*values.shape[:-1], total_bits // 8), np.uint8)
+    image[..., : packed.shape[-1]] = packed
+    return image
+
+
+def _packed(values: np.ndarray, bits: int) -> np.ndarray:
+    """[..., n] integers to bytes. Codes of 4 bits are most of a model, so widths that fill bytes go without flags."""
+    if bits == 4:
+        low, high = values[..., 0::2].astype(np.uint8) & 15, values[..., 1::2].astype(np.uint8) << 4
+        low[..., : high.shape[-1]] |= high
+        return low
+    if bits in (8, 16, 32, 64):
+        return np.ascontiguousarray(values.astype(f"<i{bits // 8}")).view(np.uint8)
+    flags = ((values.astype(np.int64)[..., None] >> np.arange(bits)) & 1).astype(np.uint8)
+    return np.packbits(flags.reshape(*values.shape[:-1], -1), axis=-1, bitorder="little")
 
 
 def _check_width(what: str, values: np.ndarray, bits: int, *, signed: bool) -> None:
@@ -159,7 +171,7 @@ def _row_data(engine: EngineConfig, round_: Round, linear: QuantizedLinear) -> n
     blocks = slice(first, first + round_.blocks)
     if round_.row_source != "stored_table":
         books = linear.weight_codebook[:, blocks]
-        full = np.zeros((*books.shape[:3], engine.row_entries, 2), np.int64)
+        full = np.zeros((*books.shape[:3], engine.row_entries, 2), books.dtype)
         full[:, :, :, : books.shape[3]] = books
         return full.reshape(*full.shape[:3], 1, -1)
     if linear.tables is None:
@@ -168,21 +180,21 @@ def _row_data(engine: EngineConfig, round_: Round, linear: QuantizedLinear) -> n
         )
     tables = linear.tables[:, blocks]
     pairs, count, stages, act_stages, centroids, entries = tables.shape
-    full = np.zeros((pairs, count, stages, engine.act_stages, engine.centroids, engine.row_entries), np.int64)
+    full = np.zeros((pairs, count, stages, engine.act_stages, engine.centroids, engine.row_entries), tables.dtype)
     full[:, :, :, :act_stages, :centroids, :entries] = tables
     return full.reshape(pairs, count, stages, -1, engine.row_entries)
 
 
 def _grouped(engine: EngineConfig, round_: Round, by_pair: np.ndarray) -> np.ndarray:
     """[P, ...] to [groups, engine.pairs, ...]; pairs past the end are zero."""
-    full = np.zeros((round_.groups * engine.pairs, *by_pair.shape[1:]), np.int64)
+    full = np.zeros((round_.groups * engine.pairs, *by_pair.shape[1:]), by_pair.dtype)
     full[: by_pair.shape[0]] = by_pair
     return full.reshape(round_.groups, engine.pairs, *by_pair.shape[1:])
 
 
 def _chunked(engine: EngineConfig, round_: Round, by_output: np.ndarray) -> np.ndarray:
     """[n, N, ...] to [n, chunks, lanes, ...] of the round's outputs; lanes without an output are zero."""
-    full = np.zeros((by_output.shape[0], round_.chunks * engine.lanes, *by_output.shape[2:]), np.int64)
+    full = np.zeros((by_output.shape[0], round_.chunks * engine.lanes, *by_output.shape[2:]), by_output.dtype)
     full[:, _lane_of_output(engine, round_)] = by_output[
         :, round_.output_offset : round_.output_offset + round_.outputs
     ]

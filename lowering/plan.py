@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from lutllm.lowering.accelerator import AcceleratorConfig
+from lutllm.lowering.accelerator import PROGRAMS, AcceleratorConfig
 from lutllm.lowering.program import Region, Round
 
-PROGRAMS = ("prefill", "decode", "head")
+__all__ = ["HEADER", "MEMORIES", "PROGRAMS", "Buffer", "Parameters", "Plan", "Task"]
+
 MEMORIES = ("r", "x", "y", "q")  # on chip
 HEADER = "header"  # the region at the image's base
 

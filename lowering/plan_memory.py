@@ -6,16 +6,13 @@ from dataclasses import dataclass, replace
 
 from lutllm.decoder import Attention
 from lutllm.errors import CapacityError
-from lutllm.lowering.accelerator import AcceleratorConfig
+from lutllm.lowering.accelerator import IMAGE_HEADER, AcceleratorConfig
 from lutllm.lowering.decoder_layout import DecoderLayout
 from lutllm.lowering.decoder_spec import DecoderSpec
 from lutllm.lowering.plan import HEADER, MEMORIES, Buffer
 from lutllm.lowering.program import Round
 from lutllm.lowering.schedule import AddressSpace, Layer, check_layer, place_round, rounds_of
 
-# 64-bit words of the header region: magic, model, configuration, context, vocabulary, then address and words of the
-# descriptor lists of PROGRAMS.
-HEADER_WORDS = 5 + 2 * 3
 ROTATIONS = "rope.p"
 
 
@@ -37,11 +34,12 @@ class Shape:
     @classmethod
     def of(cls, spec: DecoderSpec, layout: DecoderLayout, lanes: int, head_lanes: int) -> Shape:
         """Raises `CapacityError` unless all layers have one shape."""
-        shapes = {}
+        shapes: dict[Shape, str] = {}
         for layer in spec.decoder.layers:
             a = layer.attention
             sizes = [layout.outputs[n].size for n in (layer.gate, a.key, a.value, a.query)]
-            words = [size // lanes for size in (layout.residual.size, layout.inputs[a.output].size, *sizes)]
+            sizes = [layout.residual.size, layout.inputs[a.output].size, *sizes]
+            words = [size // lanes for size in sizes]
             head = len(layout.head)
             shapes.setdefault(cls(*words, head // lanes, head // head_lanes, a.heads), layer.name)
         if len(shapes) > 1:
@@ -113,7 +111,7 @@ class MemoryMap:
     ) -> None:
         self.spec, self.shape, self.config, self.context = spec, shape, config, context
         self.space = AddressSpace(memory_bytes)
-        self.space.add(HEADER, "h", 0, "", 8 * HEADER_WORDS)
+        self.space.add(HEADER, "h", 0, "", 8 * len(IMAGE_HEADER))
 
     def fill(self, rounds: dict[str, list[Round]]) -> None:
         """Everything but attention's parameters, whose order the programs choose."""
