@@ -64,10 +64,20 @@ def magnitude(value: Signal) -> Signal:
 
 def bit_length(value: Signal, bits: int) -> Signal:
     """Bits of an unsigned value: 0 for 0, else 1 + the index of its highest one; `bits` wide."""
-    found = const(0, bits)
-    for i in range(value.width):
-        found = mux(value[i], const(i + 1, bits), found)
-    return found
+    # With a one below it, the index of the highest one is the length; halves make it a tree.
+    return _highest(pack([const(1, 1), value]))[1].zext(bits)
+
+
+def _highest(value: Signal) -> tuple[Signal, Signal]:
+    """Whether there is a one in `value` (of two bits at least), and the index of the highest."""
+    if value.width == 2:
+        return value[0] | value[1], value[1]
+    half = 1 << ((value.width - 1).bit_length() - 1)
+    there, index = _highest(value[0:half])
+    rest = value[half:]
+    above, place = (rest, None) if rest.width == 1 else _highest(rest)
+    place = const(0, index.width) if place is None else place.zext(index.width)
+    return above | there, pack([mux(above, place, index), above])
 
 
 def round_shift_staged(m: Module, value: Signal, amount: Signal, bits: int) -> Signal:

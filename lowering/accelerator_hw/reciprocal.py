@@ -1,0 +1,37 @@
+"""reciprocal as a pipelined unit: 1 / p ~= r * 2**-(15 + length), the integers of `lutllm.functions`."""
+
+from __future__ import annotations
+
+from lutllm.functions import RECIPROCAL
+from lutllm.lowering.accelerator_hw.arithmetic import bit_length
+from lutllm.lowering.accelerator_hw.rom import rom
+from lutllm.lowering.circt import Design, Module, Signal, const, delay
+from lutllm.numerics import bits_for
+
+LATENCY = 7  # cycles from p to r and length
+RECIPROCAL_BITS = 17  # 2**15 .. 2**16
+_BITS = 16  # of the scaled argument and of a table entry
+
+
+def reciprocal(design: Design, bits: int) -> str:
+    """A unit that takes an unsigned `p` >= 1 of `bits` bits a cycle; `r` and `length` come `LATENCY` cycles later."""
+    table, length_bits = rom(design, "reciprocal_rom", RECIPROCAL.tolist(), _BITS), bits_for(bits + 1)
+
+    def body(m: Module) -> dict[str, Signal]:
+        length = m.reg(bit_length(m["p"], length_bits), "length")
+        p = m.reg(m["p"], "p_q")
+        # Shifting the highest one to the top of bits + 16 bits is one left shift; the 16 bits below it are m.
+        wide = p.zext(bits + _BITS) << (const(bits + _BITS, length_bits + 1) - length.zext(length_bits + 1)).zext(
+            bits + _BITS
+        )
+        scaled = m.reg(wide[bits:], "scaled")
+        t = m.output_of(table, "entries", address=scaled[8:15])
+        product = m.reg(m.reg(scaled, "scaled_q").zext(2 * _BITS) * t.zext(2 * _BITS), "product")
+        # 2**16 - (product >> 16), at most 2**16
+        rest = m.reg(const(1 << 16, RECIPROCAL_BITS) - product[16:].zext(RECIPROCAL_BITS), "rest")
+        width = _BITS + RECIPROCAL_BITS
+        refined = delay(m, delay(m, t, 2, "entry_q").zext(width) * rest.zext(width), 2, "refined")
+        return dict(r=refined[15 : 15 + RECIPROCAL_BITS], length=delay(m, length, LATENCY - 1, "length_q"))
+
+    outputs = {"r": RECIPROCAL_BITS, "length": length_bits}
+    return design.module(f"reciprocal_{bits}", {"p": bits}, outputs, body, reset=False)
