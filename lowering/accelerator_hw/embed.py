@@ -83,8 +83,9 @@ def _words(m: Module, config: AcceleratorConfig, task: Steps) -> tuple[Stream, S
     is_multiplier = index["beat"].eq(0)
     word = fire.signal & ~is_multiplier
     room = credit(m, "word_room", bits_for(FIFO_DEPTH + 1), give=pop.signal, take=word, initial=FIFO_DEPTH)
-    # Nothing comes before the task has asked for it, nor after its last row.
-    ready = task.busy & (is_multiplier | room)
+    over, finish = m.state(1, "rows_over", reset=0), word & last["row"] & last["beat"]
+    over.set(task.busy & (over.signal | finish))
+    ready = task.busy & ~over.signal & (is_multiplier | room)
     fire.assign(ready & m["row_valid"])
 
     given = m.reg(m["row_data"][0:MULTIPLIER_BITS], "multiplier", enable=fire.signal & is_multiplier)
@@ -94,7 +95,7 @@ def _words(m: Module, config: AcceleratorConfig, task: Steps) -> tuple[Stream, S
         scaled = delay(m, channel.sext(_SCALED_BITS) * multiplier, 2, f"scaled_{i}")
         # 24 bits: there is nothing to clamp.
         lanes.append(rounded_later(m, scaled, task.fields["shift"], f"shifted_{i}").sext(RESIDUAL_BITS))
-    finish = delay(m, word & last["row"] & last["beat"], 4, "finish", reset=0)
-    out, _ = buffered(m, "words", delay(m, word, 4, "word", reset=0), pack([*lanes, finish]), FIFO_DEPTH)
+    late = delay(m, pack([word, finish]), 4, "word", reset=0)
+    out, _ = buffered(m, "words", late[0], pack([*lanes, late[1]]), FIFO_DEPTH)
     pop.assign(out.valid & m["e_ready"])
     return out, ready
