@@ -1,8 +1,9 @@
 """The whole accelerator: registers, sequencer, LutLinear and the engines around it, on-chip memories, AXI masters.
 
-Ports: `clk`, `rst_n`; the AXI4-Lite slave s_axi_control and `interrupt`; AXI4 read masters m_axi_d (tasks), _p (vector
-parameters), _c, _q, _w0.. (of LutLinear), _e (embedding), _k and _v (KV cache), the write master m_axi_kv; `events`, a
-bit for each engine that takes a task and one for each that ends one, for simulation.
+Ports: `clk`, `rst_n`; the AXI4-Lite slave s_axi_control and its interrupt `irq` (`interrupt` is a word of C++ to
+Verilator); AXI4 read masters m_axi_d (tasks), _p (vector parameters), _c, _q, _w0.. (of LutLinear), _e (embedding), _k
+and _v (KV cache), the write master m_axi_kv; `events`, a bit for each engine that takes a task and one for each that
+ends one, for simulation.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def lut_accelerator(design: Design, config: AcceleratorConfig) -> str:
     inputs, outputs = bus_ports(read_ports(config), {"kv": config.kv_bits})
     slave = {f"{PREFIX}{name}": bits for name, bits in slave_inputs(address_bits(config)).items()}
     inputs = {"rst_n": 1} | slave | inputs
-    outputs = slave_outputs(PREFIX) | {"interrupt": 1, "events": 2 * len(ENGINES)} | outputs
+    outputs = slave_outputs(PREFIX) | {"irq": 1, "events": 2 * len(ENGINES)} | outputs
     return design.module(TOP, inputs, outputs, lambda m: _Top(m, config).outputs, reset=False)
 
 
@@ -325,7 +326,7 @@ class _Top:
         for name, signal in values.items():
             self.sequencer_inputs.pop(name).assign(signal)
         self.outputs = {port: host[port] for port in slave_outputs(PREFIX)} | self.masters.outputs
-        self.outputs["interrupt"] = finished.signal
+        self.outputs["irq"] = finished.signal
 
     def _watched(self, busy: Signal) -> dict[str, Signal]:
         """The watchdog: progress is a task given or done, or a word on any bus."""
@@ -336,7 +337,7 @@ class _Top:
         engines = self.sequencer["pending"].zext(16)
         return m.instance(
             watch(m.design, self.config),
-            "watchdog",
+            "watch",
             progress=any_of(moved),
             busy=busy,
             start=self.start.signal,

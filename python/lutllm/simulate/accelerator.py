@@ -78,9 +78,7 @@ class Accelerator:
     ) -> None:
         self.config, self.base = config, base
         self.memory = Memory(image.copy(), base)
-        self.bench = TestBench(
-            simulator, memory=self.memory, timing=timing, until="interrupt", events="events", **options
-        )
+        self.bench = TestBench(simulator, memory=self.memory, timing=timing, until="irq", events="events", **options)
         self.host = Host(self.bench)
         self.model = int(image[:128].view("<u8")[IMAGE_HEADER.index("model")])
         self.reset()
