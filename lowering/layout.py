@@ -129,23 +129,22 @@ def relaid(linear: QuantizedLinear, inputs: Layout, outputs: Layout) -> Quantize
     Pairs of padding have zero centroids, weights and shifts, outputs of padding multiplier and bias 0.
     """
     pairs = Layout(check_pairs(linear.name, inputs).channels[::2] // 2, 0)  # PAD // 2 is PAD
-    codes = outputs.place(linear.codes) if not _identity(outputs, linear.outputs) else linear.codes
-    by_pair = {
-        "exponents": linear.exponents,
-        "codebook": linear.codebook,
-        "weight_codebook": linear.weight_codebook,
-        "codes": codes,
-        "shifts": linear.shifts,
-        "tables": linear.tables,
-    }
-    if not _identity(pairs, linear.pairs):
-        by_pair = {k: None if v is None else pairs.place(v, axis=0) for k, v in by_pair.items()}
+
+    def by_pair(values: np.ndarray) -> np.ndarray:
+        return values if _identity(pairs, linear.pairs) else pairs.place(values, axis=0)
+
+    codes = by_pair(linear.codes)
     return replace(
         linear,
         scheme=linear.scheme.with_(G=outputs.block),
+        exponents=by_pair(linear.exponents),
+        codebook=None if linear.codebook is None else by_pair(linear.codebook),
+        weight_codebook=by_pair(linear.weight_codebook),
+        codes=codes if _identity(outputs, linear.outputs) else outputs.place(codes),
+        shifts=by_pair(linear.shifts),
         multiplier=outputs.place(linear.multiplier),
         bias=outputs.place(linear.bias),
-        **by_pair,
+        tables=None if linear.tables is None else by_pair(linear.tables),
     )
 
 

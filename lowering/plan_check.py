@@ -71,8 +71,8 @@ def _task_problems(plan: Plan, task: Task) -> Iterator[str]:
         if engine not in ENGINES or not 0 <= pending < NO_WAIT:
             yield wrong(f"to wait for 0..{NO_WAIT - 1} tasks of an engine", f"{pending} of {engine}")
     for name in (*task.reads, *task.writes):
-        if name not in plan.buffers and name not in plan.regions:
-            yield wrong(f"a buffer or region {name}", "none")
+        if name not in plan.buffers and (name not in plan.regions or plan.regions[name].kind not in ("k", "v")):
+            yield wrong(f"a buffer or KV cache {name}", "none")
         elif name in plan.buffers and task.span(plan.buffers[name].words).stop > plan.buffers[name].words:
             words = plan.buffers[name].words
             yield wrong(f"to end within {words} words of {name}", task.span(words).stop)
@@ -158,29 +158,28 @@ def _hazards(plan: Plan, tasks: tuple[Task, ...]) -> Iterator[str]:
 
 
 def _unwritten(plan: Plan, tasks: tuple[Task, ...], outside: tuple[str, ...]) -> Iterator[str]:
-    """Words that are read before they are written, or after something else took their place."""
-    holds: dict[str, np.ndarray] = {
-        name: np.full(b.words, name in outside, dtype=bool) for name, b in plan.buffers.items()
-    }
+    """Words that are read before they are written, or after something else took their place. KV caches count as one
+    word each: a pass reads the rows that it appends, too."""
+    holds = {name: np.full(b.words, name in outside, dtype=bool) for name, b in plan.buffers.items()}
+    holds |= {region.name: np.zeros(1, dtype=bool) for kind in ("k", "v") for region in plan.regions_of(kind)}
     for task in tasks:
         for name in task.reads:
-            if name in holds:
-                span = task.span(len(holds[name]))
-                found = holds[name][span.start : span.stop]
-                if not found.all():
-                    word = span.start + int(np.argmin(found))
-                    yield f"task {task.name}: expected {name} to hold word {word}, got one not written; plan again"
-                    return
+            span = task.span(len(holds[name]))
+            found = holds[name][span.start : span.stop]
+            if not found.all():
+                word = span.start + int(np.argmin(found))
+                yield f"task {task.name}: expected {name} to hold word {word}, got one not written; plan again"
         for name in task.writes:
-            if name in holds:
-                span = task.span(len(holds[name]))
-                for other in _sharing(plan.buffers, name):
-                    holds[other][:] = False
-                holds[name][span.start : span.stop] = True
+            span = task.span(len(holds[name]))
+            for other in _sharing(plan.buffers, name):
+                holds[other][:] = False
+            holds[name][span.start : span.stop] = True
 
 
 def _sharing(buffers: Mapping[str, Buffer], name: str) -> list[str]:
-    """The other buffers that share a word with buffer `name`."""
+    """The other buffers that share a word with buffer `name`; none for a region."""
+    if name not in buffers:
+        return []
     own = buffers[name]
     return [
         other.name

@@ -37,11 +37,18 @@ class Shape:
         shapes: dict[Shape, str] = {}
         for layer in spec.decoder.layers:
             a = layer.attention
-            sizes = [layout.outputs[n].size for n in (layer.gate, a.key, a.value, a.query)]
-            sizes = [layout.residual.size, layout.inputs[a.output].size, *sizes]
-            words = [size // lanes for size in sizes]
-            head = len(layout.head)
-            shapes.setdefault(cls(*words, head // lanes, head // head_lanes, a.heads), layer.name)
+            shape = cls(
+                residual=layout.residual.size // lanes,
+                seen=layout.inputs[a.output].size // lanes,
+                inner=layout.outputs[layer.gate].size // lanes,
+                key=layout.outputs[a.key].size // lanes,
+                value=layout.outputs[a.value].size // lanes,
+                query=layout.outputs[a.query].size // lanes,
+                head_words=len(layout.head) // lanes,
+                beats=len(layout.head) // head_lanes,
+                heads=a.heads,
+            )
+            shapes.setdefault(shape, layer.name)
         if len(shapes) > 1:
             (one, first), (other, second) = list(shapes.items())[:2]
             raise CapacityError(
