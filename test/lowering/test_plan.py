@@ -204,7 +204,10 @@ BREAKS: list[tuple[Callable[[Plan], Plan], str]] = [
     (buffer("y.gate", size=12), "buffer y.gate: expected room for 20 words of 4 tokens, got 12; enlarge it"),
     (without(f"{OWN}.key"), f"task prefill.{OWN}: expected {OWN}.k to hold word 0, got one not written; plan again"),
     (
-        both(buffer("y.value", base=0), task(f"{OWN}.key", waits=(("store", 0),))),
+        both(
+            buffer("y.value", base=0),
+            *(task(f"prefill.model.layers.{i}.self_attn.key", waits=(("store", 0),)) for i in (0, 1)),
+        ),
         f"task prefill.{OWN}.key: expected y.key to hold word 0, got one not written; plan again",
     ),
     (region("rope.p", address=8), "region rope.p: expected address >= "),
