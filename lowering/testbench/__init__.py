@@ -1,0 +1,98 @@
+"""The folder `tb/`: a C++ bench of a whole accelerator that needs Verilator and nothing of ours.
+
+In: the accelerator's parameters and ports, a prompt and the tokens expected. Out: main.cpp and axi_memory.h (the same
+for every design), design.h and expected.txt (generated), run.sh and README.txt; the same bytes for the same input.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+from lutllm.errors import IRError
+from lutllm.lowering.accelerator import ENGINES, ERRORS, AcceleratorConfig
+from lutllm.lowering.accelerator_hw import register_map
+from lutllm.lowering.accelerator_hw.register_map import OFFSETS, window
+from lutllm.lowering.hw_to_arc import Port
+
+_TEMPLATES = Path(__file__).parent
+_FIXED = ("main.cpp", "axi_memory.h", "README.txt")
+_CONSTANTS = ("START", "STATUS_WATCHDOG", "STATUS_ERROR_SHIFT", "STATUS_ERROR_MASK", "STOP_ENABLE")
+_NEEDED = ("clk", "rst_n", "irq", "events", "s_axi_control_awaddr")
+
+
+def write_testbench(
+    config: AcceleratorConfig,
+    ports: Sequence[Port],
+    directory: str | Path,
+    prompt: Sequence[int],
+    expected: Sequence[int],
+    model: int,
+    image: str = "../mem/image.bin",
+    *,
+    rtl: str = "../rtl",
+    top: str = "lut_accelerator",
+    memory_bytes: int = 0,
+    stop: int | None = None,
+) -> list[Path]:
+    """Write the bench of the design with `ports` to `directory`, made if missing; returns its files.
+
+    `image` and `rtl` are relative to `directory`. Memory is as large as the image, or `memory_bytes` if that is more.
+    `model`: the hash in the image's header. `stop`: the token that ends a run.
+    """
+    missing = set(_NEEDED) - {port.name for port in ports}
+    if missing:
+        raise IRError(f"expected the ports of a whole accelerator, got none named {', '.join(sorted(missing))}")
+    script = (_TEMPLATES / "run.sh").read_text()
+    for name, value in (("TOP", top), ("RTL", rtl), ("IMAGE", image)):
+        script = script.replace(f"@{name}@", value)
+    texts = {name: (_TEMPLATES / name).read_text() for name in _FIXED}
+    texts |= {"design.h": design_header(config, ports), "run.sh": script}
+    texts["expected.txt"] = _expected(prompt, expected, model, memory_bytes, stop)
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, text in texts.items():
+        (directory / name).write_text(text)
+    (directory / "run.sh").chmod(0o755)
+    return [directory / name for name in sorted(texts)]
+
+
+def masters(ports: Sequence[Port]) -> list[tuple[str, str]]:
+    """(name, READ or WRITE) of every AXI4 master, in port order."""
+    kinds = {"_arvalid": "READ", "_awvalid": "WRITE"}
+    outputs = [port.name for port in ports if port.direction == "out"]
+    return [(name.removesuffix(end), kind) for name in outputs for end, kind in kinds.items() if name.endswith(end)]
+
+
+def design_header(config: AcceleratorConfig, ports: Sequence[Port]) -> str:
+    """design.h: what main.cpp must know of this design."""
+    values = OFFSETS | {name: getattr(register_map, name) for name in _CONSTANTS} | {"WINDOW": window(config)}
+    pick_done = len(ENGINES) + ENGINES.index("pick")
+    lines = ["// Generated: registers, engines and AXI4 masters of this design.", "#pragma once", ""]
+    lines += ["#include <memory>", "#include <vector>", "", '#include "Vmodel.h"', '#include "axi_memory.h"', ""]
+    lines += ["namespace design {", "", "using Top = Vmodel;", ""]
+    lines += ["// Byte offsets of registers, bits in them, and where the sequence of tokens begins."]
+    lines += [f"constexpr uint32_t {name} = {value:#x};" for name, value in values.items()]
+    lines += ["", f"constexpr uint64_t WATCHDOG = {config.watchdog};  // cycles until the accelerator's own fires"]
+    lines += [f"constexpr unsigned PICK_DONE = {pick_done};  // bit of the port `events`"]
+    lines += [f"constexpr const char *{name}[] = {{\n{_quoted(words)}}};" for name, words in _LISTS.items()]
+    lines += ["", "inline std::vector<std::unique_ptr<AxiPort>> axi_ports(Top &top, Memory &memory) {"]
+    lines += ["  std::vector<std::unique_ptr<AxiPort>> ports;"]
+    lines += [f"  ports.push_back({kind}_PORT(top, memory, {name}));" for name, kind in masters(ports)]
+    lines += ["  return ports;", "}", "", "}  // namespace design"]
+    return "\n".join(lines) + "\n"
+
+
+_LISTS = {"ENGINES": ENGINES, "ERRORS": ERRORS}
+
+
+def _quoted(words: Sequence[str]) -> str:
+    return textwrap.fill(", ".join(f'"{word}"' for word in words), 116, initial_indent="    ", subsequent_indent="    ")
+
+
+def _expected(prompt: Sequence[int], tokens: Sequence[int], model: int, memory_bytes: int, stop: int | None) -> str:
+    lines = [f"model {model:#x}", f"memory {memory_bytes}"]
+    lines += [] if stop is None else [f"stop {stop}"]
+    lines += [" ".join(["prompt", *map(str, prompt)]), " ".join(["expected", *map(str, tokens)])]
+    return "\n".join(lines) + "\n"
