@@ -11,7 +11,7 @@ from lutllm.scheme import MULTIPLIER_BITS
 
 ID_BITS = 32
 COMMAND_DEPTH = 4  # rows asked for ahead; each takes many beats
-FIFO_DEPTH = 8  # a word's room comes back after six cycles
+FIFO_DEPTH = 6  # a word's room comes back after six cycles at the earliest
 _SCALED_BITS = 8 + MULTIPLIER_BITS
 
 

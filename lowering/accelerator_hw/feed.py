@@ -6,7 +6,7 @@ from lutllm.lowering.circt import Design, Levels, Module, Signal, Wire, all_of, 
 from lutllm.lowering.memory import buffered
 from lutllm.numerics import bits_for
 
-FIFO_DEPTH = 8  # a step takes room for a word; it comes back after five cycles at the earliest
+FIFO_DEPTH = 4  # a step takes room for a word, which comes back after four cycles at the earliest
 
 
 def feed(design: Design, config: AcceleratorConfig) -> str:

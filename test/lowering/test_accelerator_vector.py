@@ -22,7 +22,7 @@ from lutllm.lowering.accelerator_hw.records import task_record
 from lutllm.lowering.accelerator_hw.residual import residual
 from lutllm.lowering.accelerator_hw.store import store
 from lutllm.lowering.accelerator_hw.swiglu import swiglu
-from lutllm.lowering.circt import Design, Module, Signal, Wire, const, credit, mux
+from lutllm.lowering.circt import Design, Module, Signal, Wire, any_of, const, credit, mux
 from lutllm.lowering.engine import EngineConfig
 from lutllm.lowering.hw_to_arc import hw_to_arc
 from lutllm.lowering.memory import buffered, ram
@@ -36,10 +36,10 @@ ENGINES: dict[str, Callable[[Design, AcceleratorConfig], str]] = dict(
 )
 
 
-def config(pairs: int = 2, lanes: int = 4) -> AcceleratorConfig:
+def config(pairs: int = 2, lanes: int = 4, out_bits: int = 24) -> AcceleratorConfig:
     engine = EngineConfig(
         pairs=pairs, lanes=4 * lanes, requant_lanes=lanes, centroids=4, chains=1, tokens=5, acc_words=8,
-        port_bits=PORTS,
+        out_bits=out_bits, port_bits=PORTS,
     )  # fmt: skip
     words = dict(context=60, r_words=60, x_words=200, y_words=180)
     return AcceleratorConfig(engine=engine, head_lanes=8, head_words=8, **words)  # type: ignore[arg-type]
@@ -72,12 +72,14 @@ class Bench:
     def run(
         self, tasks: list[dict[str, int]], inputs: dict[str, np.ndarray], outputs: dict[str, int], stalls: int
     ) -> RunResult:
-        """Run the tasks to the end, after a run that a reset cuts off."""
+        """Run the tasks to the end, after a run that a reset cuts off. Many `stalls` are those of the outputs alone, so
+        that queues fill."""
         record = task_record(self.name)
         packed = [sum(task.get(n, 0) << low for n, low in _offsets(record.widths)) for task in tasks]
         given = {"task": as_words(packed, record.width)} | inputs
         wanted = outputs | {"finished": len(tasks)}
-        bench = TestBench(self.top, inputs=given, outputs=wanted, stalls=stalls, seed=3 + stalls)
+        pauses = stalls if stalls < 100 else {name: stalls + 50 for name in wanted}
+        bench = TestBench(self.top, inputs=given, outputs=wanted, stalls=pauses, seed=3 + stalls)
         bench.reset()
         if stalls:
             bench.run(40 + stalls % 50)
@@ -103,7 +105,8 @@ def _with_memories(design: Design, name: str, c: AcceleratorConfig) -> str:
     inputs = {n: w for n, w in made.inputs.items() if n not in own} | {"finished_ready": 1}
     outputs = {n: w for n, w in made.outputs.items() if n not in own}
     outputs |= {"finished_valid": 1, "finished_data": 1, "wrote_late": 1}
-    outputs |= {"unread": c.word_bits(n) for n in memories if n != "ids" and f"{n}_read" not in made.outputs}
+    unread = [n for n in ("x", "y") if n in memories and f"{n}_read" not in made.outputs]
+    outputs |= {f"{n}_unread": c.word_bits(n) for n in unread}  # a memory that is never read would be left out
     if "token" in made.outputs:  # a pulse, made a stream
         inputs, outputs = inputs | {"token_ready": 1}, outputs | {"token_data": 32}
         del outputs["token"]
@@ -114,19 +117,16 @@ def _with_memories(design: Design, name: str, c: AcceleratorConfig) -> str:
         out = m.instance(name, "engine", **given, **{n: wire.signal for n, wire in wires.items()})
         for n in memories:
             data = _memory(m, rams[n], n, out)
-            if f"{n}_read" in out:
-                wires[f"{n}_read_data"].assign(data)
+            if n in unread:
+                out[f"{n}_unread"] = data
             else:
-                out["unread"] = data
+                wires[f"{n}_read_data"].assign(data)
         if sums:
             idle = dict(we=const(0, 1), wa=const(0, c.token_bits), wd=const(0, 64))
             wires["squares_read_data"].assign(m.output_of(sums, "memory_sums", **idle, ra=out["squares_read_address"]))
         late = m.state(1, "wrote_late_q", reset=0)
-        writes = [signal for n, signal in out.items() if n.endswith("_write")]
-        for write in writes[:1]:
-            late.set(late.signal | (write & (out["done"] | out["task_ready"])))
-        if not writes:
-            late.set(late.signal)
+        write = any_of([const(0, 1), *(signal for n, signal in out.items() if n.endswith("_write"))])
+        late.set(late.signal | (write & (out["done"] | out["task_ready"])))
         there = Wire(1)
         there.assign(credit(m, "finished", 4, give=out["done"], take=there.signal & m["finished_ready"]))
         if "token" in out:
@@ -230,10 +230,10 @@ def test_feed(pairs: int, lanes: int, stalls: int) -> None:
         assert set(steps.tolist()) == {max(1, 2 * pairs // lanes)}  # a read every cycle
 
 
-@pytest.mark.parametrize("stalls", [0, 60, 150])
-def test_residual(stalls: int) -> None:
+@pytest.mark.parametrize(("stalls", "out_bits"), [(0, 24), (60, 24), (150, 24), (0, 32), (0, 9)])
+def test_residual(stalls: int, out_bits: int) -> None:
     """Embeddings loaded, then sums of several rounds with rescales of both terms; the sums of squares at the end."""
-    c, rng = config(), np.random.default_rng(stalls)
+    c, rng = config(out_bits=out_bits), np.random.default_rng(stalls)
     bench, v = Bench("residual", c), c.lanes
     words, shifts = 6, ((16, 16), (0, 16), (20, 3), (78, 14), (14, 78), (16, 16))
     for t in (1, 3, 5):
@@ -258,6 +258,21 @@ def test_residual(stalls: int) -> None:
             assert bench.top.peek("squares_read_data") == squares[token]
         if not stalls:
             assert result.cycles < words * t * 7 + 16 * len(tasks) + 20
+
+
+def test_sums_of_squares_are_there_with_done() -> None:
+    c = config()
+    top, record = Bench("residual", c).top, task_record("residual")
+    top.reset()
+    task = dict(load=1, words=1, tokens=1)
+    top.poke("task_data", sum(task.get(n, 0) << low for n, low in _offsets(record.widths)))
+    top.poke("e_data", joined([-(1 << 25), (1 << 25) - 1, 3, 0], 26))
+    for name in ("task_valid", "e_valid"):
+        top.poke(name, 1)
+    while not top.peek("done"):
+        top.cycle()
+        top.poke("task_valid", 0)
+    assert top.peek("squares_read_data") == (1 << 50) + ((1 << 25) - 1) ** 2 + 9
 
 
 @pytest.mark.parametrize("stalls", [0, 60, 150])
