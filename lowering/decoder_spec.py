@@ -5,6 +5,8 @@ No array is read: `quantization.json` is enough to make the decoder's program.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -81,6 +83,12 @@ class DecoderSpec:
             raise InputError(
                 f"expected the description of a whole decoder, got a problem with {error}; quantize the whole model"
             ) from None
+
+    @property
+    def identity(self) -> str:
+        """A hash of the structure and every constant here; weights have no part in it."""
+        known = {name: value for name, value in asdict(self).items() if name != "sha256"}
+        return hashlib.sha256(json.dumps(known, sort_keys=True, default=int).encode()).hexdigest()
 
     def missing(self) -> str | None:
         """The first part of the structure that has no constants."""

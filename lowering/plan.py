@@ -85,6 +85,7 @@ class Plan:
 
     `context` tokens fit the KV caches. `rounds` name no regions x and y, because their inputs and outputs are on-chip
     streams; a round serves every program that names it. `tasks` are in order of dispatch, program by program.
+    `decoder` is the identity of the spec they were made from.
     """
 
     config: AcceleratorConfig
@@ -94,6 +95,7 @@ class Plan:
     buffers: dict[str, Buffer]
     rounds: dict[str, Round]
     tasks: tuple[Task, ...]
+    decoder: str = ""
 
     def program(self, name: str) -> tuple[Task, ...]:
         """The tasks of one program, in order of dispatch."""

@@ -54,7 +54,8 @@ def plan_decoder(
         words = sum(descriptor_words(task, config) for task in made)
         memory.space.add(program, "d", 0, "", 8 * words)
     by_name = {r.name: r for found in rounds.values() for r in found}
-    plan = Plan(config, context, spec.decoder.vocabulary, memory.space.regions, buffers, by_name, tuple(tasks))
+    d, regions = spec.decoder, memory.space.regions
+    plan = Plan(config, context, d.vocabulary, regions, buffers, by_name, tuple(tasks), spec.identity)
     verify_plan(plan)
     return plan
 

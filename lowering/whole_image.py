@@ -25,7 +25,7 @@ from lutllm.lowering.accelerator import (
     WAIT_BITS,
     WAIT_SLOTS,
 )
-from lutllm.lowering.decoder_layout import layout_decoder
+from lutllm.lowering.decoder_layout import DecoderLayout, layout_decoder
 from lutllm.lowering.decoder_spec import DecoderSpec
 from lutllm.lowering.images import static_image
 from lutllm.lowering.layout import relaid
@@ -42,25 +42,21 @@ def whole_image(plan: Plan, decoder: QuantizedDecoder, sha256: str | None = None
 
     Raises `InputError` where the plan is another decoder's.
     """
+    spec = DecoderSpec.of(decoder)
+    if spec.identity != plan.decoder:
+        raise InputError("expected the decoder that was planned, got one of other shapes or exponents; plan it again")
     memory = np.zeros(plan.memory_bytes, np.uint8)
-    filled: set[str] = set()
-    for name, image in _images(plan, decoder, sha256):
-        if name not in plan.regions or plan.regions[name].size != image.size:
-            raise InputError(
-                f"expected a plan with {image.size} bytes for {name}, got another; plan this decoder again"
-            )
+    for name, image in _images(plan, decoder, sha256, layout_decoder(spec, plan.config)):
         region = plan.regions[name]
+        assert image.size == region.size, name
         memory[region.address : region.address + region.size] = image
-        filled.add(name)
-    empty = [name for name, region in plan.regions.items() if name not in filled and region.kind not in ("k", "v")]
-    if empty:
-        raise InputError(f"expected something to write to {empty[0]}, got a plan of another decoder; plan it again")
     return memory
 
 
-def _images(plan: Plan, decoder: QuantizedDecoder, sha256: str | None) -> Iterator[tuple[str, np.ndarray]]:
+def _images(
+    plan: Plan, decoder: QuantizedDecoder, sha256: str | None, layout: DecoderLayout
+) -> Iterator[tuple[str, np.ndarray]]:
     """Every region's name and bytes, but those of the KV caches, which start as zeros."""
-    layout = layout_decoder(DecoderSpec.of(decoder), plan.config)
     yield HEADER, _words(header(plan, model_id(decoder, sha256)))
     for program in PROGRAMS:
         yield program, _words([word for task in plan.program(program) for word in descriptor(plan, task)])
