@@ -14,7 +14,7 @@ ROOT_LATENCY = 9  # cycles from `a` to `r` and `h`
 
 def reciprocal_root(design: Design) -> str:
     """In: `a`, unsigned, at least 1. Out, `ROOT_LATENCY` cycles later: `r` and `h`, which holds h + H_OFFSET."""
-    table = rom(design, "rom_rsqrt", RSQRT.tolist(), 16)
+    table = rom(design, "rsqrt_rom", RSQRT.tolist(), 16)
 
     def body(m: Module) -> dict[str, Signal]:
         a = m.reg(m["a"], "a_q")

@@ -15,7 +15,7 @@ _STEP_BITS = 9  # between neighbours of the table: at most 2**15 / 4 / 32
 def sigmoid(design: Design) -> str:
     """In: `a`, 0 .. SIGMOID_END, 12 fraction bits. Out, `SIGMOID_LATENCY` cycles later: `s`, 15 fraction bits."""
     entries = [int(low) | int(high - low) << S_BITS for low, high in pairwise(SIGMOID)]
-    table = rom(design, "rom_sigmoid", entries, S_BITS + _STEP_BITS)
+    table = rom(design, "sigmoid_rom", entries, S_BITS + _STEP_BITS)
 
     def body(m: Module) -> dict[str, Signal]:
         entry = m.output_of(table, "table", address=m["a"][7:A_BITS])
