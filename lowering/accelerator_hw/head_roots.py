@@ -26,8 +26,8 @@ def head_roots(design: Design, config: AcceleratorConfig) -> str:
         sums = m.state(_SUM_BITS, "sums")
         sums.set(mux(first, const(0, _SUM_BITS), sums.signal) + total, step)
         whole = m.reg(step & last, "whole", reset=0)
-        a = sums.signal.zext(A_BITS) + m["epsilon"][0:A_BITS]
-        a = m.reg(mux(a.eq(0), const(1, A_BITS), a), "a")  # max(1, A): A is never negative
+        # The largest of this and 1 is wanted; where it is 0 so is every x, and what any root makes of it.
+        a = m.reg(sums.signal.zext(A_BITS) + m["epsilon"][0:A_BITS], "a")
         found = m.instance(root, "root", a=a)
         valid = delay(m, whole, 1 + ROOT_LATENCY, "valid", reset=0)
         out, _ = buffered(m, "roots", valid, ROOT.pack(**found), ROOTS_DEPTH)

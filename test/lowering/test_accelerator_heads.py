@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections import deque
 from dataclasses import dataclass, field
@@ -13,11 +14,15 @@ import pytest
 from lutllm.decoder import NORM_BITS
 from lutllm.interpreter import decoder as golden
 from lutllm.lowering.accelerator import CACHE_BITS, HEAD_MODES, LEFT, X_BITS, AcceleratorConfig
+from lutllm.lowering.accelerator_hw.head_norm import GAIN_LATE, H_LATE, NORM_LATENCY, head_norm_lane
 from lutllm.lowering.accelerator_hw.heads import heads
+from lutllm.lowering.accelerator_hw.reciprocal_root import H_OFFSET
 from lutllm.lowering.accelerator_hw.records import task_record
+from lutllm.lowering.accelerator_hw.rope import ROPE_LATENCY, rope_pair
 from lutllm.lowering.circt import Design
 from lutllm.lowering.engine import EngineConfig
 from lutllm.lowering.hw_to_arc import hw_to_arc
+from lutllm.numerics import rescale, round_shift, saturate
 from lutllm.simulate import ArcSimulator
 
 RECORD = task_record("heads")
@@ -168,11 +173,13 @@ class Bench:
         self.beats: deque[int] = deque()  # not yet written
         self.responses: deque[tuple[int, dict[int, int]]] = deque()  # cycle, and what is in memory by then
         self.p: deque[int] = deque()
-        self.y_data, self.cycles, self.reads = GARBAGE, 0, 0
+        self.y_data, self.cycles = GARBAGE, 0
+        self.held = {"p": 0, "kv": 0}  # cycles until a stream begins to move
+        self.reads: list[int] = []  # cycles
         top.reset()
 
-    def moves(self) -> int:
-        return int(self.draw.random() >= self.stall)
+    def moves(self, stream: str = "") -> int:
+        return int(self.draw.random() >= self.stall and self.cycles >= self.held.get(stream, 0))
 
     def run(self, jobs: list[Job], limit: int = 4000) -> None:
         """Offer the jobs one after the other, and check each at its `done`."""
@@ -203,10 +210,10 @@ class Bench:
         top, written = self.top, bool(self.responses) and self.responses[0][0] <= self.cycles
         if written:
             self.cache |= self.responses.popleft()[1]
-        p_valid, task_valid = bool(self.p) and self.moves(), task is not None
+        p_valid, task_valid = bool(self.p) and self.moves("p"), task is not None
         inputs = dict(task_valid=int(task_valid), task_data=task or 0, kv_written=int(written))
         inputs |= dict(p_valid=int(p_valid), p_data=self.p[0] if p_valid else GARBAGE, y_read_data=self.y_data)
-        inputs |= dict(kv_ready=self.moves(), kv_command_ready=self.moves())
+        inputs |= dict(kv_ready=self.moves("kv"), kv_command_ready=self.moves())
         for name, value in inputs.items():
             top.poke(name, value)
         top.evaluate()
@@ -227,7 +234,7 @@ class Bench:
     def _memories(self) -> None:
         top, read = self.top, self.top.peek("y_read")
         self.y_data = self.y[top.peek("y_read_address")] if read else GARBAGE
-        self.reads += read
+        self.reads += [self.cycles] * read
         if top.peek("q_write"):
             address = top.peek("q_write_address")
             assert address not in self.q
@@ -262,3 +269,107 @@ def test_all_modes_back_to_back(shape: tuple[int, int, int, int], tokens: int, p
         jobs.append(model.job("value", 2, norm=norm, extreme=norm))
     jobs.append(model.job("key", 2, norm=True, rotate=False))
     Bench(c, top, model.y, stall, seed=tokens).run(jobs)
+
+
+@pytest.mark.parametrize("norm", [False, True])
+@pytest.mark.parametrize("mode", ["query", "key"])
+def test_a_word_a_cycle_or_two_with_a_norm(mode: str, norm: bool) -> None:
+    """Between a task's first and last read of memory y nothing waits but a norm's first root."""
+    hardware = (4, 8, 6)
+    c, top = config(*hardware), compiled(*hardware)
+    model = Model(c, 12, tokens=4, position=5, seed=1)
+    jobs = [model.rotations(), model.job(mode, 6, norm=norm)]
+    bench = Bench(c, top, model.y, stall=0.0, seed=1)
+    bench.run(jobs)
+    words = 6 * 4 * model.words
+    assert len(bench.reads) == words * (1 + norm)
+    assert bench.reads[-1] - bench.reads[0] + 1 <= len(bench.reads) + (30 if norm else 0)
+
+
+@pytest.mark.parametrize("held", ["p", "kv"])
+@pytest.mark.parametrize("norm", [False, True])
+def test_a_stream_that_stands_still_for_long(held: str, norm: bool) -> None:
+    """More rows and beats than are under way at once wait for parameters, or for the cache."""
+    hardware = (4, 8, 6)
+    c, top = config(*hardware), compiled(*hardware)
+    model = Model(c, 12, tokens=4, position=5, seed=8)
+    jobs = [model.job("value", 6, norm=norm)]
+    bench = Bench(c, top, model.y, stall=0.0, seed=1)
+    bench.held[held] = 400
+    bench.run(jobs)
+    assert bench.cycles > 400
+
+
+@pytest.mark.parametrize("mode", ["query", "key", "rotations"])
+def test_reset_in_mid_run(mode: str) -> None:
+    """Wherever a run is cut off, after the reset everything works as at power-up."""
+    hardware = (4, 8, 6)
+    c, top = config(*hardware), compiled(*hardware)
+    model = Model(c, 12, tokens=3, position=2, seed=3)
+    table = model.rotations()
+    cut = table if mode == "rotations" else model.job(mode, 2, norm=True)
+    again = model.job("key", 2), model.job("query", 2, norm=True)
+    for cycles in (2, 9, 17, 30, 47, 70):
+        bench = Bench(c, top, model.y, stall=0.2, seed=cycles)
+        bench.p += cut.p
+        taken = False
+        for _ in range(cycles):
+            taken = bench.cycle(None if taken else cut.word) or taken
+        Bench(c, top, model.y, stall=0.2, seed=cycles).run([table, *again])
+
+
+def test_norm_lane_extremes() -> None:
+    """Every h and shift, largest x, r and gain, halves of both signs; a channel every cycle."""
+    c, design = config(4, 8, 6), Design("arc")
+    top, draw = ArcSimulator(hw_to_arc(design, head_norm_lane(design, c)), optimize=0), random.Random(6)
+    cases = []
+    for step in range(400):
+        h = step % 32 - H_OFFSET
+        # x * r / 2**(9 + h) must not exceed 1 in 22 fraction bits, as x is no larger than its row's root.
+        most = min((1 << 23) - 1, (1 << (31 + h)) // (1 << 15))
+        x = draw.choice([most, -most, draw.randint(-most, most), draw.randint(-most, most)])
+        r = min((1 << 16) - 1, (1 << (31 + h)) // max(1, abs(x)))
+        gain = draw.choice([(1 << 23) - 1, 1 - (1 << 23), draw.randrange(-(1 << 23) + 1, 1 << 23), 1])
+        cases.append((x, max(r, 1 << 15), h, gain))
+    seen: set[int] = set()
+    for shift in (0, 17, 20, 47):
+        top.poke("shift", shift)
+        top.poke("normed", 1)
+        for step in range(len(cases) + NORM_LATENCY):
+            now = {"x": (step, 0), "r": (step, 1), "h": (step - H_LATE, 2), "gain": (step - GAIN_LATE, 3)}
+            for name, (index, part) in now.items():
+                if 0 <= index < len(cases):
+                    top.poke(name, cases[index][part] + (H_OFFSET if name == "h" else 0))
+            top.evaluate()
+            if step >= NORM_LATENCY:
+                x, r, h, gain = cases[step - NORM_LATENCY]
+                z = rescale(np.array(x * r), -(9 + h))
+                expected = int(saturate(round_shift(z * gain, shift), NORM_BITS))
+                assert top.peek("value") == expected & ((1 << NORM_BITS) - 1), (cases[step - NORM_LATENCY], shift)
+                seen.add(expected)
+            top.cycle()
+    assert {(1 << 27) - 1, -(1 << 27), 0} <= seen
+
+
+@pytest.mark.parametrize("rotate", [0, 1])
+def test_rope_pair_extremes(rotate: int) -> None:
+    """The corners of all four operands, beyond what a table holds, clamped to several widths."""
+    bits, design = 28, Design("arc")
+    top = ArcSimulator(hw_to_arc(design, rope_pair(design, bits)), optimize=0)
+    top.poke("rotate", rotate)
+    channels, factors = [-(1 << 27), (1 << 27) - 1, 0, -77777], [-(1 << 15), (1 << 15) - 1, 1 << 14, -5]
+    cases = list(itertools.product(channels, channels, factors, factors))
+    for wide in (8, 24, 28):
+        top.poke("limit", (1 << (wide - 1)) - 1)
+        for step in range(len(cases) + ROPE_LATENCY):
+            if step < len(cases):
+                for name, value in zip(("low", "high", "cosine", "sine"), cases[step], strict=True):
+                    top.poke(name, value)
+            top.evaluate()
+            if step >= ROPE_LATENCY:
+                low, high, cos, sin = cases[step - ROPE_LATENCY]
+                turned = np.array([low * cos - high * sin, high * cos + low * sin])
+                wanted = saturate(round_shift(turned, 14), wide) if rotate else np.array([low, high])
+                got = [top.peek(name) for name in ("low_out", "high_out")]
+                assert got == [int(v) & ((1 << bits) - 1) for v in wanted], (cases[step - ROPE_LATENCY], wide)
+            top.cycle()

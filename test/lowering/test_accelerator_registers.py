@@ -142,6 +142,27 @@ def test_what_is_refused_changes_nothing(host: Host) -> None:
     assert host.starts == 0
 
 
+def test_an_answer_that_waits_is_not_lost_to_the_next(host: Host) -> None:
+    """The second access of each way is offered while the first one's answer stands; a refused one comes second."""
+    position, version = rm.OFFSETS["POSITION"], rm.OFFSETS["VERSION"]
+    for first, second in ((5, OKAY), (9, SLAVE_ERROR)):
+        target = position if second == OKAY else version
+        host.all(host.send("aw", awaddr=position), host.send("w", wdata=first, wstrb=0xF))
+        host.all(host.send("aw", awaddr=target), host.send("w", wdata=first + 1, wstrb=0xF))
+        host.top.cycle(3)
+        assert host.top.peek("position") == first  # the second waits for the first one's answer to be taken
+        for wanted in (OKAY, second):
+            host.all(host.receive("b"))
+            assert host.answer["bresp"] == wanted
+        assert host.top.peek("position") == (first + 1 if second == OKAY else first)
+    host.all(host.send("ar", araddr=position))
+    host.all(host.send("ar", araddr=4 * len(rm.REGISTERS)))
+    host.top.cycle(3)
+    for wanted in ((OKAY, 9), (SLAVE_ERROR, 0)):
+        host.all(host.receive("r"))
+        assert (host.answer["rresp"], host.answer["rdata"]) == wanted
+
+
 def test_a_run(host: Host) -> None:
     """Start once; during the run nothing can be changed, and everything read."""
     control, status, top = rm.OFFSETS["CONTROL"], rm.OFFSETS["STATUS"], host.top
