@@ -30,7 +30,7 @@ def attention(design: Design, config: AcceleratorConfig) -> str:
         done = Wire(1)
         busy, f, task_ready = held_task(m, "attention", done.signal)
         start, jobs, beats = _prepared(m, config, busy, f)
-        commands = {}
+        commands: dict[str, Signal] = {}
         for name, field in (("k", "keys"), ("v", "values")):
             command = m.instance(
                 fetch, f"{name}_fetch", start=start, address=f[field], head_stride=f["head_stride"], beats=beats,

@@ -16,21 +16,20 @@ _BITS = 16  # of the scaled argument and of a table entry
 def reciprocal(design: Design, bits: int) -> str:
     """A unit that takes an unsigned `p` >= 1 of `bits` bits a cycle; `r` and `length` come `LATENCY` cycles later."""
     table, length_bits = rom(design, "reciprocal_rom", RECIPROCAL.tolist(), _BITS), bits_for(bits + 1)
+    width = max(bits, _BITS)
 
     def body(m: Module) -> dict[str, Signal]:
         length = m.reg(bit_length(m["p"], length_bits), "length")
         p = m.reg(m["p"], "p_q")
-        # Shifting the highest one to the top of bits + 16 bits is one left shift; the 16 bits below it are m.
-        wide = p.zext(bits + _BITS) << (const(bits + _BITS, length_bits + 1) - length.zext(length_bits + 1)).zext(
-            bits + _BITS
-        )
-        scaled = m.reg(wide[bits:], "scaled")
+        # The highest one goes to the top, the 16 bits from there on are m.
+        away = const(width, bits_for(width + 1)) - length.zext(bits_for(width + 1))
+        scaled = m.reg((p.zext(width) << away.zext(width))[width - _BITS :], "scaled")
         t = m.output_of(table, "entries", address=scaled[8:15])
         product = m.reg(m.reg(scaled, "scaled_q").zext(2 * _BITS) * t.zext(2 * _BITS), "product")
         # 2**16 - (product >> 16), at most 2**16
         rest = m.reg(const(1 << 16, RECIPROCAL_BITS) - product[16:].zext(RECIPROCAL_BITS), "rest")
-        width = _BITS + RECIPROCAL_BITS
-        refined = delay(m, delay(m, t, 2, "entry_q").zext(width) * rest.zext(width), 2, "refined")
+        wide = _BITS + RECIPROCAL_BITS
+        refined = delay(m, delay(m, t, 2, "entry_q").zext(wide) * rest.zext(wide), 2, "refined")
         return dict(r=refined[15 : 15 + RECIPROCAL_BITS], length=delay(m, length, LATENCY - 1, "length_q"))
 
     outputs = {"r": RECIPROCAL_BITS, "length": length_bits}

@@ -69,7 +69,7 @@ def test_exp2_negative_at_every_table_entry_and_octave() -> None:
     assert [power for (power,) in got] == golden_exp2(t).tolist()
 
 
-@pytest.mark.parametrize("bits", [27, 18])
+@pytest.mark.parametrize("bits", [27, 18, 9])
 def test_reciprocal_at_every_length_and_table_entry(bits: int) -> None:
     rng = np.random.default_rng(2)
     powers = 1 << np.arange(bits)
@@ -125,7 +125,7 @@ def bench_module(design: Design, c: AcceleratorConfig) -> str:
             axi = {port: m[f"{n}_{port}"] for port in ("arready", "rvalid", "rdata", "rresp", "rlast")}
             command = {f"command_{port}": wire.signal for port, wire in commands[n].items()}
             rows[n] = m.instance(reader, f"{n}_reader", data_ready=back[f"{n}_ready"].signal, **axi, **command)
-        streams = {}
+        streams: dict[str, Signal] = {}
         for n in "kv":
             streams |= {f"{n}_valid": rows[n]["data_valid"], f"{n}_data": rows[n]["data_data"]}
             streams[f"{n}_command_ready"] = rows[n]["command_ready"]
@@ -261,7 +261,12 @@ def cases_of(c: AcceleratorConfig, shapes: list[Shape], seed: int) -> tuple[list
 
 
 def bench_of(
-    top: ArcSimulator, c: AcceleratorConfig, cases: list[Case], memory: Memory, timing: AxiTiming, stalls: int
+    top: ArcSimulator,
+    c: AcceleratorConfig,
+    cases: list[Case],
+    memory: Memory,
+    timing: AxiTiming | dict[str, AxiTiming],
+    stalls: int,
 ) -> TestBench:
     record, tasks = task_record("attention"), []
     for case in cases:
@@ -321,6 +326,7 @@ SHAPES = {
     "parts of a group": Shape(kv_heads=1, group=8, reps=2, channels=12, tokens=3, position=5),
     "a long row of one word": Shape(kv_heads=2, group=1, reps=1, channels=4, tokens=1, position=40),
     "more shifts than fit": Shape(kv_heads=2, group=12, reps=12, channels=24, tokens=1, position=3),
+    "division takes longest": Shape(kv_heads=8, group=1, reps=1, channels=24, tokens=1, position=0),
     "full": Shape(kv_heads=1, group=2, reps=2, channels=12, tokens=4, position=60),
     "heads alone": Shape(kv_heads=2, group=2, reps=1, channels=4, tokens=4, position=7),
 }
@@ -347,6 +353,15 @@ def test_tasks_one_behind_the_other() -> None:
     shapes = [SHAPES[name] for name in ("one token", "prefill", "decode")]
     cases, memory = cases_of(c, shapes, seed=30)
     check(c, cases, finished(bench_of(top_of("V4 L8"), c, cases, memory, AxiTiming(latency=20), 30)))
+
+
+@pytest.mark.parametrize("slow", ["k", "v"])
+def test_one_reader_far_behind_the_other(slow: str) -> None:
+    """Stages wait for each other: neither overtakes the banks."""
+    c = CONFIGS["V4 L8"]
+    cases, memory = cases_of(c, [SHAPES["parts of a group"]], seed=61)
+    timing = {"k": AxiTiming(latency=2), "v": AxiTiming(latency=2)} | {slow: AxiTiming(latency=90, stall_data=230)}
+    check(c, cases, finished(bench_of(top_of("V4 L8"), c, cases, memory, timing, 0)))
 
 
 def test_reset_in_mid_run() -> None:
