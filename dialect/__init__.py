@@ -55,12 +55,16 @@ from lutllm.dialect.rows import BuiltRowOp, BuiltTableOp, ExactRowOp, StoredTabl
 from lutllm.dialect.search import CentroidSearchOp
 from lutllm.dialect.stored import verify_store
 from lutllm.dialect.symbols import lut_ops, symbol_table, verify_symbols
+from lutllm.dialect.task_builders import accelerator, buffer, plan, task
+from lutllm.dialect.tasks import AcceleratorOp, BufferOp, PlanOp, TaskOp
 
 __all__ = [
+    "AcceleratorOp",
     "AddOp",
     "AppendOp",
     "ArgmaxOp",
     "AttentionOp",
+    "BufferOp",
     "BuiltRowOp",
     "BuiltTableOp",
     "CentroidSearchOp",
@@ -73,6 +77,7 @@ __all__ = [
     "LinearOp",
     "Lut",
     "LutOp",
+    "PlanOp",
     "PrefixSumOp",
     "QuantizeOp",
     "RegionOp",
@@ -86,10 +91,13 @@ __all__ = [
     "StoredTableOp",
     "SwigluOp",
     "TableLookupOp",
+    "TaskOp",
+    "accelerator",
     "add",
     "append",
     "argmax",
     "attention",
+    "buffer",
     "built_row",
     "built_table",
     "centroid_search",
@@ -107,6 +115,7 @@ __all__ = [
     "last_token",
     "linear",
     "lut_ops",
+    "plan",
     "prefix_sum",
     "quantize",
     "region",
@@ -124,6 +133,7 @@ __all__ = [
     "symbol",
     "symbol_table",
     "table_lookup",
+    "task",
     "verify",
     "verify_store",
     "verify_symbols",

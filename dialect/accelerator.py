@@ -8,7 +8,7 @@ from lutllm.bindings import ir
 from lutllm.dialect.base import LutOp, elements, entries, expect, integer
 from lutllm.scheme import ACC_BITS, MAX_SHIFT, METRICS, ROW_SOURCES
 
-REGION_KINDS = ("w", "x", "c", "q", "y", "d")
+REGION_KINDS = ("w", "x", "c", "q", "y", "d", "p", "e", "k", "v", "h")
 PORTS = ("w", "x", "c", "q", "y")
 ALL_ROW_SOURCES = tuple(source for sources in ROW_SOURCES.values() for source in sources)
 COUNT_LIMIT = (1 << 31) - 1
@@ -143,7 +143,8 @@ class RegionOp(LutOp, name="region"):
 
     DEFINITION = """
 bytes address .. address + bytes - 1
-kind: w weight stream, x activations, c activation centroids, q requantizer parameters, y outputs, d descriptors"""
+kind: w weight stream, x activations, c activation centroids, q requantizer parameters, y outputs, d descriptors,
+      p vector parameters, e embedding rows, k and v caches of keys and values, h the image's header"""
     EXAMPLE = """
 "lut.region"() {sym_name = "q.x", address = 0, bytes = 64, kind = "x", port = 0, source = "q"} : () -> ()"""
 
@@ -168,10 +169,10 @@ _ROUND_NOTES = {
     "block_chunks": "words of `lanes` outputs in each block but the last, which may have fewer",
     "block_outputs": "outputs in each block but the last, which may have fewer",
     "shift": "of the requantizer",
-    "x": "region of the activations",
+    "x": "region of the activations; none where they come from memory on chip, and then no y",
     "c": "region of the pairs' shifts and, where the row source searches, the activation centroids",
     "q": "region of multipliers and biases",
-    "y": "region of the outputs",
+    "y": "region of the outputs; none where engines on chip take them",
     "w": "regions of the weight stream, one a weight port",
 }
 _ROUND_RANGES = {
@@ -209,12 +210,11 @@ class RoundOp(LutOp, name="round"):
     block_chunks: ir.IntegerAttr
     block_outputs: ir.IntegerAttr
     shift: ir.IntegerAttr
-    x: ir.FlatSymbolRefAttr
     c: ir.FlatSymbolRefAttr
     q: ir.FlatSymbolRefAttr
-    y: ir.FlatSymbolRefAttr
     w: ir.ArrayAttr
 
+    OPTIONAL = {"x": ir.FlatSymbolRefAttr, "y": ir.FlatSymbolRefAttr}  # noqa: RUF012
     NOTES = _ROUND_NOTES
     DEFINITION = """
 y[token_offset + t, output_offset + o] = lut.linear of the parameters in w, c and q, for t < tokens, o < outputs"""
@@ -236,5 +236,7 @@ y[token_offset + t, output_offset + o] = lut.linear of the parameters in w, c an
         outputs, each = self.outputs.value, self.block_outputs.value
         wanted = f"outputs in {(blocks - 1) * each + 1}..{blocks * each} for {blocks} blocks of {each}"
         expect((blocks - 1) * each < outputs <= blocks * each, wanted, outputs, "schedule the round again")
+        there = [name for name in ("x", "y") if self.optional(name) is not None]
+        expect(len(there) != 1, "both x and y, or none of them", ", ".join(there), "add the other")
         symbols = [isinstance(region, ir.FlatSymbolRefAttr) for region in elements(self.w)]
         expect(bool(symbols) and all(symbols), "w to be an array of symbols, [@name, ...]", self.w, "change it")

@@ -8,7 +8,7 @@ from lutllm.dialect.attributes import i64, symbol
 
 def engine(name: str, *, metric: str, row_sources: Sequence[str], port_bits: dict[str, int], **sizes: int) -> ir.OpView:
     """A `lut.engine`; `sizes` are its remaining integer attributes, all required."""
-    return _op(
+    return module_op(
         "engine",
         name,
         sizes,
@@ -21,7 +21,7 @@ def engine(name: str, *, metric: str, row_sources: Sequence[str], port_bits: dic
 def region(name: str, *, address: int, size: int, kind: str, port: int, source: str) -> ir.OpView:
     """A `lut.region` of `size` bytes."""
     integers = {"address": address, "bytes": size, "port": port}
-    return _op("region", name, integers, kind=ir.StringAttr.get(kind), source=ir.StringAttr.get(source))
+    return module_op("region", name, integers, kind=ir.StringAttr.get(kind), source=ir.StringAttr.get(source))
 
 
 def round_(
@@ -30,16 +30,17 @@ def round_(
     engine: str,
     linear: str,
     row_source: str,
-    x: str,
     q: str,
-    y: str,
     w: Sequence[str],
     c: str,
+    x: str = "",
+    y: str = "",
     **sizes: int,
 ) -> ir.OpView:
-    """A `lut.round` over the regions named; `sizes` are its remaining integer attributes, all required."""
-    regions = {"x": x, "c": c, "q": q, "y": y}
-    return _op(
+    """A `lut.round` over the regions named; `sizes` are its remaining integer attributes, all required. Without x and
+    y its inputs and outputs are on-chip streams."""
+    regions = {port: name for port, name in {"x": x, "c": c, "q": q, "y": y}.items() if name}
+    return module_op(
         "round",
         name,
         sizes,
@@ -51,6 +52,7 @@ def round_(
     )
 
 
-def _op(op: str, name: str, integers: dict[str, int], **attributes: ir.Attribute) -> ir.OpView:
+def module_op(op: str, name: str, integers: dict[str, int], **attributes: ir.Attribute) -> ir.OpView:
+    """The op `lut.op` with a symbol name; builders give it what it needs."""
     everything = {"sym_name": ir.StringAttr.get(name)} | {k: i64(v) for k, v in integers.items()} | attributes
     return ir.Operation.create(f"lut.{op}", attributes=everything).opview

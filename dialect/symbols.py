@@ -14,6 +14,7 @@ from lutllm.dialect.accelerator import EngineOp, RegionOp, RoundOp
 from lutllm.dialect.attributes import StoreAttr, fixed_of
 from lutllm.dialect.base import Invalid, LutOp, expect, read, report
 from lutllm.dialect.parameters import Parameter
+from lutllm.dialect.tasks import AcceleratorOp, BufferOp, PlanOp, TaskOp
 
 GLOBAL = "ml_program.global"
 Table = dict[str, Any]
@@ -24,7 +25,7 @@ def verify_symbols(module: ir.Module) -> bool:
     table = symbol_table(module)
     problems = 0
     for op in lut_ops(module):
-        for check in (_check_parameters, _check_round):
+        for check in (_check_parameters, _check_round, _check_plan, _check_task):
             try:
                 check(op, table)
             except Invalid as problem:
@@ -137,11 +138,37 @@ def _check_sizes(op: RoundOp, engine: EngineOp) -> None:
     expect(block <= room, f"block_outputs <= {room} (block_chunks * lanes)", block, "schedule it again")
 
 
-def _check_region(table: Table, name: str, kind: str) -> None:
-    region = _symbol(table, name, kind, RegionOp)
+def _check_plan(op: LutOp, table: Table) -> None:
+    if isinstance(op, AcceleratorOp):
+        _symbol(table, op.engine.value, "engine", EngineOp)
+    if isinstance(op, PlanOp):
+        most = _symbol(table, op.accelerator.value, "accelerator", AcceleratorOp).context.value
+        wanted = f"context <= {most} (context of the accelerator)"
+        expect(op.context.value <= most, wanted, op.context.value, "plan for a shorter context")
+
+
+def _check_task(op: LutOp, table: Table) -> None:
+    if not isinstance(op, TaskOp):
+        return
+    for attribute in ("reads", "writes"):
+        for name in (symbol.value for symbol in op.attributes[attribute]):
+            used = table.get(name)
+            cache = isinstance(used, RegionOp) and used.kind.value in ("k", "v")
+            wanted = f"a 'lut.buffer' or a KV cache named @{name} for '{attribute}'"
+            got = "none" if used is None else f"a '{used.operation.name}'"
+            expect(cache or isinstance(used, BufferOp), wanted, got, "name another")
+    if "parameters" in op.attributes:
+        _check_region(table, op.attributes["parameters"].value, "parameters", "p")
+    if "round" in op.attributes:
+        _symbol(table, op.attributes["round"].value, "round", RoundOp)
+
+
+def _check_region(table: Table, name: str, attribute: str, kind: str | None = None) -> None:
+    """`kind` is `attribute` where it is not given."""
+    region, kind = _symbol(table, name, attribute, RegionOp), kind or attribute
     expect(
         region.kind.value == kind,
-        f"region @{name} for '{kind}' to be of kind '{kind}'",
+        f"region @{name} for '{attribute}' to be of kind '{kind}'",
         f"'{region.kind.value}'",
         "name another region",
     )

@@ -18,7 +18,15 @@ class Level:
     executed_by: str
 
 
-_ACCELERATOR = ("lut.engine", "lut.region", "lut.round")
+_ACCELERATOR = (
+    "lut.engine",
+    "lut.region",
+    "lut.round",
+    "lut.accelerator",
+    "lut.plan",
+    "lut.buffer",
+    "lut.task",
+)
 _DECODER = (
     "lut.embedding",
     "lut.rms_norm",

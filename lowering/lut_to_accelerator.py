@@ -121,6 +121,11 @@ def write_engine(engine: EngineConfig) -> None:
 def write_program(program: Program, locations: dict[str, ir.Location]) -> None:
     """Build the program's ops at the insertion point; a round carries the location of its linear."""
     write_engine(program.engine)
+    write_regions_and_rounds(program, locations)
+
+
+def write_regions_and_rounds(program: Program, locations: dict[str, ir.Location]) -> None:
+    """Build all but the engine."""
     for region in program.regions.values():
         placed = asdict(region)
         with locations.get(region.source, ir.Location.unknown()):

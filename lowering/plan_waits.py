@@ -114,4 +114,4 @@ def with_waits(tasks: Sequence[Task], buffers: Mapping[str, Buffer]) -> Iterator
         for engine, pending in waits.items():
             progress.wait(engine, pending)
         progress.dispatch(task)
-        yield replace(task, waits=tuple(waits.items()))
+        yield replace(task, waits=tuple(sorted(waits.items())))

@@ -31,7 +31,8 @@ class Round:
     """One run of the engine: `tokens` tokens from `token_offset`, `outputs` outputs from `output_offset` of a linear.
 
     `groups` of `engine.pairs` pairs, `stages` weight stages, `blocks` codebook blocks of `block_outputs` outputs in
-    `block_chunks` chunks of `engine.lanes`, `chunks` in all (the last block may be shorter).
+    `block_chunks` chunks of `engine.lanes`, `chunks` in all (the last block may be shorter). `x` and `y` are empty
+    where inputs and outputs are on-chip streams.
     """
 
     name: str
@@ -98,17 +99,17 @@ def read_program(module: ir.Module) -> Program:
     engines = by_name["lut.engine"]
     if len(engines) != 1:
         raise IRError(f"expected one lut.engine in the module, got {len(engines)}; run lut-to-accelerator")
-    regions = [Region(**_plain(op, Region, bytes="size", sym_name="name")) for op in by_name["lut.region"]]
-    rounds = [Round(**_plain(op, Round, sym_name="name")) for op in by_name["lut.round"]]
+    regions = [Region(**plain(op, Region, bytes="size", sym_name="name")) for op in by_name["lut.region"]]
+    rounds = [Round(**{"x": "", "y": "", **plain(op, Round, sym_name="name")}) for op in by_name["lut.round"]]
     return Program(read_engine(engines[0]), {region.name: region for region in regions}, tuple(rounds))
 
 
 def read_engine(op: ir.OpView) -> EngineConfig:
     """What a `lut.engine` says."""
-    return EngineConfig(**_plain(op, EngineConfig))
+    return EngineConfig(**plain(op, EngineConfig))
 
 
-def _plain(op: ir.OpView, kind: type, **renamed: str) -> dict:
+def plain(op: ir.OpView, kind: type, **renamed: str) -> dict:
     """The op's attributes that `kind` has fields for, as Python values."""
     wanted = {f.name for f in fields(kind)}
     names = {renamed.get(name, name): name for name in op.operation.attributes}

@@ -1,7 +1,7 @@
 // RUN: lutllm-opt %s --split-input-file --verify-diagnostics
 // A range of bytes of a known kind.
 
-// expected-error@+1 {{'lut.region' op expected kind to be one of w, x, c, q, y, d, got "z"; change it}}
+// expected-error@+1 {{'lut.region' op expected kind to be one of w, x, c, q, y, d, p, e, k, v, h, got "z"; change it}}
 "lut.region"() {sym_name = "q.x", address = 0, bytes = 64, kind = "z", port = 0, source = "q"} : () -> ()
 
 // -----

@@ -54,3 +54,10 @@
 "lut.round"() {sym_name = "q.0", engine = @engine, linear = "q", row_source = "built_row", tokens = 4,
     token_offset = 0, outputs = 9, output_offset = 0, pairs = 4, groups = 2, stages = 2, blocks = 2, chunks = 2,
     block_chunks = 1, block_outputs = 4, shift = 20, x = @q.x, c = @q.c, q = @q.q, y = @q.y, w = [@q.w]} : () -> ()
+
+// -----
+
+// expected-error@+1 {{'lut.round' op expected both x and y, or none of them, got x; add the other}}
+"lut.round"() {sym_name = "q.0", engine = @engine, linear = "q", row_source = "built_row", tokens = 4,
+    token_offset = 0, outputs = 6, output_offset = 0, pairs = 4, groups = 2, stages = 2, blocks = 2, chunks = 2,
+    block_chunks = 1, block_outputs = 4, shift = 20, x = @q.x, c = @q.c, q = @q.q, w = [@q.w]} : () -> ()

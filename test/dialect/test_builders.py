@@ -18,6 +18,7 @@ def test_modules_made_by_builders_verify_and_round_trip(layers: ir.Module, decod
         assert str(again) == str(module)
     used = {type(op) for module in (layers, decoder) for op in dialect.lut_ops(module)}
     accelerator = {dialect.EngineOp, dialect.RegionOp, dialect.RoundOp}
+    accelerator |= {dialect.AcceleratorOp, dialect.PlanOp, dialect.BufferOp, dialect.TaskOp}
     assert used == set(dialect.Lut.operations) - accelerator
 
 
