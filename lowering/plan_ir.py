@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, fields
+from typing import Any
 
 from lutllm import dialect
 from lutllm.bindings import ir
@@ -36,7 +37,9 @@ def write_plan(plan: Plan) -> None:
 
 def _write_task(task: Task) -> None:
     p = task.parameters
-    taken = {} if p is None else {"parameters": p.region, "beats": p.beats, "offset": p.offset, "stride": p.stride}
+    taken: dict[str, Any] = {}
+    if p is not None:
+        taken = {"parameters": p.region, "beats": p.beats, "offset": p.offset, "stride": p.stride}
     dialect.task(
         task.name,
         program=task.program,
