@@ -5,10 +5,16 @@ from __future__ import annotations
 import argparse
 import io
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lutllm.errors import InputError
 from lutllm.tools import arguments
+
+if TYPE_CHECKING:
+    from lutllm.hardware import Answer
+    from lutllm.pretrained import QuantizedModel
+
+RTL = "rtl"
 
 CONTEXT = 2048  # where neither --context nor the model says less
 
@@ -29,8 +35,17 @@ def run_arguments(parser: argparse.ArgumentParser) -> None:
     pick.add_argument("--top-k", type=int, default=0, metavar="K", help="among the K likeliest (default: all)")
     pick.add_argument("--top-p", type=float, default=1.0, metavar="P", help="among the likeliest that make up P")
     where = parser.add_argument_group("what runs it", "every backend gives the same tokens")
-    where.add_argument("--backend", default="cpu", help="cpu (default), or golden: the reference interpreter, slow")
+    where.add_argument(
+        "--backend",
+        default="cpu",
+        help="cpu (default); golden: the reference interpreter, slow; rtl: the whole accelerator, simulated, and every "
+        "token compared with the golden model's",
+    )
     where.add_argument("--threads", type=arguments.positive, metavar="N", help="of cpu (default: all cores)")
+    where.add_argument("--target", default="small", help="accelerator of rtl: small (default) or tiny")
+    where.add_argument(
+        "--simulator", choices=("arc", "verilator"), default="arc", help="of rtl; verilator runs the SystemVerilog"
+    )
     float_model = parser.add_argument_group("a float model", "is quantized into the cache, once")
     float_model.add_argument("--scheme", default="exact", help=f"{arguments.SCHEME_HELP} (default exact:2)")
     float_model.add_argument("--text", metavar="FILE", help="calibration text, as for lutllm quantize")
@@ -43,8 +58,8 @@ def run(options: argparse.Namespace) -> tuple[int, Any]:
     from lutllm.resolve import quantized_model
     from lutllm.session import BACKENDS, CpuSession, open_session
 
-    if options.backend not in BACKENDS:
-        raise InputError(f"expected a backend among {', '.join(BACKENDS)}, got '{options.backend}'")
+    if options.backend not in (*BACKENDS, RTL):
+        raise InputError(f"expected a backend among {', '.join((*BACKENDS, RTL))}, got '{options.backend}'")
     sampling = Sampling(options.temperature, options.top_k, options.top_p, options.seed)
     prompt = _prompt(options.prompt)
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -58,6 +73,8 @@ def run(options: argparse.Namespace) -> tuple[int, Any]:
         quiet=options.quiet,
     )
     context = options.context or min(CONTEXT, len(model.decoder.cosines))
+    if options.backend == RTL:
+        return _run_hardware(options, model, prompt, context)
     session = open_session(model.decoder, context, backend=options.backend, threads=options.threads)
     found = respond(model, session, prompt, options.tokens, _show, raw=options.raw, sampling=sampling)
     _show("\n")
@@ -66,6 +83,63 @@ def run(options: argparse.Namespace) -> tuple[int, Any]:
     threads = session.program.threads if isinstance(session, CpuSession) else None
     about = {"backend": options.backend, "threads": threads, "context": context, "bits": model.bits}
     return 0, {**found.to_dict(), **about, "seed": options.seed}
+
+
+def _run_hardware(options: argparse.Namespace, model: QuantizedModel, prompt: str, context: int) -> tuple[int, Any]:
+    """The same on the simulated accelerator: greedy tokens, each compared."""
+    from lutllm.generate import TextStream, prompt_ids, stop_ids
+    from lutllm.hardware import Hardware
+
+    if options.temperature:
+        raise InputError("expected no --temperature with backend rtl, which picks greedily; leave it out")
+    ids, stops = prompt_ids(model.tokenizer, prompt, raw=options.raw), stop_ids(model)
+    hardware = Hardware(
+        model.decoder,
+        target=options.target,
+        context=context,
+        simulator=options.simulator,
+        quiet=options.quiet,
+    )
+    stream, shown = TextStream(model.tokenizer), 0
+
+    def show(cycle: int, tokens: list[int]) -> None:
+        nonlocal shown
+        for token in tokens[shown:]:
+            _show("" if token in stops else stream.push(token))
+        shown = len(tokens)
+        if not options.quiet and sys.stderr.isatty():
+            print(f"\r[{cycle:,} cycles, {shown} tokens] ", end="", file=sys.stderr, flush=True)
+
+    stop = None if not stops else getattr(model.tokenizer, "eos_token_id", None) or min(stops)
+    found = hardware.answer(ids, options.tokens, stop=stop, progress=show)
+    show(found.cycles, found.tokens)
+    _show(stream.finish() + "\n")
+    report = found.to_dict() | {"backend": RTL, "target": options.target, "context": context, "bits": model.bits}
+    if not options.quiet:
+        print(_hardware_summary(report), file=sys.stderr)
+    if not found.equal:
+        print(f"lutllm: error: {_difference(found)}", file=sys.stderr)
+    return (0 if found.equal else 1), report
+
+
+def _hardware_summary(report: dict[str, Any]) -> str:
+    each = report["cycles_per_token"]
+    rest = "" if each is None else f", then {each:,.0f} cycles a token"
+    return (
+        f"prompt {len(report['prompt_ids'])} tokens, first token after {report['first_token_cycles'] or 0:,} cycles"
+        f"{rest}; {len(report['token_ids'])} tokens, "
+        f"{'all equal to' if report['equal'] else 'NOT equal to'} the golden model's; "
+        f"{report['simulated_cycles_per_second']:,.0f} simulated cycles/s ({report['simulator']})"
+    )
+
+
+def _difference(found: Answer) -> str:
+    if found.error not in ("none", "context"):
+        return f"the accelerator stopped with error '{found.error}'"
+    at = found.first_difference
+    if at is None:
+        return f"expected {len(found.golden)} tokens, got {len(found.tokens)}"
+    return f"token {at}: expected {found.golden[at]}, got {found.tokens[at]}, at cycle {found.token_cycles[at]}"
 
 
 def _prompt(given: str) -> str:

@@ -7,20 +7,18 @@ Every level is written to the output directory. The same input gives the same by
 
 from __future__ import annotations
 
-import hashlib
 import json
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lutllm import __version__, dialect, interpreter, store
+from lutllm import dialect, interpreter, store
 from lutllm.bindings import ir, load_torch_dialects
 from lutllm.errors import InputError
+from lutllm.job import Job
 from lutllm.lowering import PASSES as LOWERING_PASSES
 from lutllm.lowering import pipelines
 from lutllm.lowering.accelerator_to_hw import TOP, accelerator_to_hw
@@ -35,7 +33,6 @@ from lutllm.lowering.schedule import engine_for
 from lutllm.lowering.targets import find_target
 from lutllm.page import page
 from lutllm.passes import PASSES, run_pipeline
-from lutllm.progress import note
 from lutllm.scheme import NAMED_SCHEMES, QuantizedLinear, Scheme
 from lutllm.simulate import Simulator
 from lutllm.simulate.program import Mismatch, ProgramRun, compare, engine_simulator, run_image
@@ -100,28 +97,15 @@ def compile(spec: str | Path, directory: str | Path, options: Options | None = N
     return job.result
 
 
-class _Job:
+class _Job(Job):
     def __init__(self, spec: str, directory: Path, options: Options) -> None:
+        super().__init__(directory, quiet=options.quiet)
         if options.simulator not in SIMULATORS:
             raise InputError(f"expected a simulator among {', '.join(SIMULATORS)}, got '{options.simulator}'")
-        self.spec, self.out, self.options = spec, directory, options
+        self.spec, self.options = spec, options
         self.schemes = parse_schemes(options.schemes)
         self.target = find_target(options.target)
-        self.result = Result(directory)
-        self.files: dict[str, str] = {}
-
-    @contextmanager
-    def stage(self, name: str, text: str) -> Iterator[None]:
-        note(f"{name}: {text}", quiet=self.options.quiet)
-        start = time.perf_counter()
-        yield
-        self.result.seconds[name] = self.result.seconds.get(name, 0.0) + time.perf_counter() - start
-
-    def write(self, name: str, content: str | bytes) -> None:
-        """Write an output file atomically and note its hash for the manifest."""
-        data = content.encode() if isinstance(content, str) else content
-        store.write_atomic(self.out / name, data)
-        self.files[name] = hashlib.sha256(data).hexdigest()
+        self.result = Result(directory, seconds=self.seconds)
 
     def run(self) -> None:
         from lutllm import models
@@ -134,8 +118,7 @@ class _Job:
         imported = {layer: self.import_layer(model, layer) for layer in layers}
         engine = engine_for(list(self.schemes.values()), self.target.engine)
         with self.stage("hardware", f"{engine.pairs} pairs x {engine.lanes} lanes to SystemVerilog"):
-            for path in hw_to_sv(accelerator_to_hw(engine, "sv"), TOP, self.out / "rtl"):
-                self.files[f"rtl/{path.name}"] = store.sha256(path)
+            self.note_files(hw_to_sv(accelerator_to_hw(engine, "sv"), TOP, self.out / "rtl"))
         simulator = self.simulator(engine)
         work = [(n, s, layer) for n, s in self.schemes.items() for layer in layers]
         for name, scheme, layer in work:
@@ -244,15 +227,9 @@ class _Job:
         timing = {"seconds": self.result.seconds, "simulated_cycles_per_second": self.result.cycles_per_second}
         store.write_json(self.out / "reports" / "timing.json", timing)
         options = asdict(self.options) | {"layers": list(layers)}
-        options.pop("quiet")
-        manifest = {
-            "lutllm": __version__,
-            "model": {"name": model.name, "fingerprint": model.fingerprint, **model.origin},
-            "options": options,
-            "schemes": {name: scheme.to_dict() for name, scheme in self.schemes.items()},
-            "files": dict(sorted(self.files.items())),
-        }
-        store.write_json(self.out / "manifest.json", manifest)
+        schemes = {name: scheme.to_dict() for name, scheme in self.schemes.items()}
+        about = {"name": model.name, "fingerprint": model.fingerprint, **model.origin}
+        self.manifest(model=about, options=options, schemes=schemes)
 
 
 def golden_results(steps: ir.Module, name: str, linear: QuantizedLinear, x: np.ndarray) -> np.ndarray:

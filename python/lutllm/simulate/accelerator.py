@@ -26,9 +26,10 @@ from lutllm.lowering.accelerator_hw.register_map import (
 from lutllm.simulate.axi_port import AxiTiming
 from lutllm.simulate.host import Host
 from lutllm.simulate.simulator import SimulationError, Simulator
-from lutllm.simulate.testbench import Memory, RunResult, TestBench
+from lutllm.simulate.testbench import CYCLE_LIMIT, DONE, WATCHDOG, Memory, RunResult, TestBench
 
-CYCLES = 2_000_000_000  # a run ends by itself or by the bench's watchdog
+CYCLES = 1 << 40  # a run ends by itself or by the bench's watchdog
+POLL = 50_000  # cycles between two looks at the registers
 
 
 @dataclass(frozen=True)
@@ -95,10 +96,13 @@ class Accelerator:
         *,
         stop: int | None = None,
         position: int = 0,
-        progress: Callable[[int], None] | None = None,
+        progress: Callable[[int, list[int]], None] | None = None,
         max_cycles: int = CYCLES,
     ) -> AcceleratorRun:
-        """Read `prompt` from `position` on and make up to `tokens` tokens, greedily; ends after token `stop`."""
+        """Read `prompt` from `position` on and make up to `tokens` tokens, greedily; ends after token `stop`.
+
+        `progress` is called now and then with the cycle and the tokens made so far.
+        """
         ids = [*self.sequence[:position], *map(int, prompt)]
         if len(ids) > self.config.context:
             raise InputError(
@@ -122,7 +126,7 @@ class Accelerator:
         stop: int | None = None,
         position: int = 0,
         model: int | None = None,
-        progress: Callable[[int], None] | None = None,
+        progress: Callable[[int, list[int]], None] | None = None,
         max_cycles: int = CYCLES,
     ) -> AcceleratorRun:
         """Start a run on the sequence of `length` tokens as the registers take it, and wait for its end."""
@@ -140,16 +144,34 @@ class Accelerator:
         for name, value in values.items():
             self.host.write(name, value)
         self.host.write("CONTROL", START)
-        result = self.bench.run(max_cycles, progress=progress)
-        return self._finished(result, length)
+        return self._finished(self._watched(length, progress, max_cycles), length)
+
+    def _watched(self, length: int, progress: Callable[[int, list[int]], None] | None, max_cycles: int) -> RunResult:
+        """Run to the end; with `progress`, look at the registers as a host does that wants tokens as they come."""
+        if progress is None:
+            return self.bench.run(max_cycles)
+        tokens: list[int] = []
+        while True:
+            result = self.bench.run(min(POLL, max_cycles))
+            max_cycles -= POLL
+            if result.stop != CYCLE_LIMIT or max_cycles <= 0:
+                return result
+            tokens += self._made(length, len(tokens), self.host.read("MADE"))
+            progress(result.cycles, tokens)
+
+    def _made(self, length: int, first: int, end: int) -> list[int]:
+        """Tokens number `first` .. `end` - 1 of a run that began with `length`."""
+        address = window(self.config) + WORD_BYTES * length
+        return [self.host.read(address + WORD_BYTES * i) for i in range(first, end)]
 
     def _finished(self, result: RunResult, length: int) -> AcceleratorRun:
+        if result.stop not in (DONE, CYCLE_LIMIT, WATCHDOG):
+            result.check()  # a rule of the bus is broken: no register can be read after that
         status, made = self.host.read("STATUS"), self.host.read("MADE")
         cycles = self.host.read("CYCLES_LOW") | self.host.read("CYCLES_HIGH") << 32
         last = self.host.read("LAST")
-        first = window(self.config) + WORD_BYTES * length
         # The last token may lie beyond the sequence's memory: it is in a register of its own.
-        tokens = [self.host.read(first + WORD_BYTES * i) for i in range(made - 1)] + [last][: min(made, 1)]
+        tokens = self._made(length, 0, made - 1) + [last][: min(made, 1)]
         self.sequence = self.sequence[:length] + tokens
         mask = self.host.read("STALLED")
         spans = _spans(result)

@@ -20,11 +20,12 @@ from lutllm.simulate.waveform import Trace, TraceWindow
 
 _LOG = 4096  # events between two looks at the log
 
+DONE, CYCLE_LIMIT, WATCHDOG = "done", "the cycle limit", "watchdog"
 _REASONS = {
-    n.RUNNING: "the cycle limit",
-    n.STOP_DONE: "done",
+    n.RUNNING: CYCLE_LIMIT,
+    n.STOP_DONE: DONE,
     n.STOP_STREAMS: "all words moved",
-    n.STOP_WATCHDOG: "watchdog",
+    n.STOP_WATCHDOG: WATCHDOG,
     n.BAD_ADDRESS: "burst outside the memory",
     n.MISALIGNED: "burst not aligned to the port width",
     n.CROSSES_4K: "burst crosses a 4 KB boundary",
@@ -198,9 +199,9 @@ class TestBench:
         return self._result()
 
     def _resume(self) -> None:
-        """A run that reached its end may go on; one that failed stays as it is until `reset`."""
-        if self._control[n.CODE] in (n.STOP_DONE, n.STOP_STREAMS):
-            self._control[n.CODE] = n.RUNNING
+        """A run that reached its end, or stands still, may go on; one that broke a rule stays so until `reset`."""
+        if self._control[n.CODE] in (n.STOP_DONE, n.STOP_STREAMS, n.STOP_WATCHDOG):
+            self._control[n.CODE], self._control[n.IDLE] = n.RUNNING, 0
 
     def _run_native(self, cycles: int) -> None:
         before = time.perf_counter()
