@@ -8,6 +8,7 @@ from lutllm.errors import CapacityError, InputError
 from lutllm.lowering.accelerator import PARAMETER_WORDS, TASK_BITS, AcceleratorConfig
 from lutllm.lowering.decoder_layout import layout_decoder
 from lutllm.lowering.decoder_spec import DecoderSpec
+from lutllm.lowering.engine import MODES
 from lutllm.lowering.plan import PROGRAMS, Buffer, Plan, Task
 from lutllm.lowering.plan_check import verify_plan
 from lutllm.lowering.plan_memory import MemoryMap, Shape, buffers_of, rounds_of_decoder, words_needed
@@ -33,6 +34,8 @@ def plan_decoder(
     missing = spec.missing()
     if missing:
         raise InputError(f"expected quantized parameters of '{missing}', got none; quantize the whole model")
+    if row_source not in (None, *MODES):
+        raise InputError(f"expected a row source among {', '.join(MODES)}, got {row_source}")
     most = min(config.context, spec.positions)
     context = context or most
     if not 1 <= context <= most:

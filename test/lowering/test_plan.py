@@ -6,13 +6,15 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cache, reduce
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lutllm.decoder_store import save_decoder
 from lutllm.errors import CapacityError, InputError, IRError
 from lutllm.lowering.accelerator import SINKS
-from lutllm.lowering.decoder_spec import DecoderSpec
+from lutllm.lowering.decoder_spec import DecoderSpec, read_decoder_spec
 from lutllm.lowering.plan import PROGRAMS, Parameters, Plan, Task
 from lutllm.lowering.plan_check import verify_plan
 from lutllm.lowering.plan_decoder import config_for, plan_decoder
@@ -373,6 +375,10 @@ def test_what_does_not_fit() -> None:
         "expected a context of 1..32 tokens, as accelerator and RoPE tables allow, got 33; choose a shorter con"
     ):
         plan_decoder(spec, config, context=33)
+    with pytest.raises(
+        InputError, match="expected a row source among exact_row, built_row, built_table, stored_table, "
+    ):
+        plan_decoder(spec, config, row_source="any_row")
     with refused("memory map: expected at most 8192 bytes, got"):
         plan_decoder(spec, config, memory_bytes=8192)
     wide = replace(config, engine=replace(config.engine, acc_words=30))
@@ -400,6 +406,14 @@ def test_layers_have_one_shape() -> None:
     decoder = replace(spec.decoder, layers=(first, other))
     with refused("model.layers.1: expected layers of one shape, got"):
         config_for(replace(spec, decoder=decoder), TINY)
+
+
+def test_the_store_describes_the_same_decoder(tmp_path: Path) -> None:
+    decoder = random_decoder(decoder_like(layers=1), ONE, positions=16)
+    save_decoder(tmp_path, decoder)
+    assert read_decoder_spec(tmp_path).identity == DecoderSpec.of(decoder).identity
+    other = replace(decoder, residuals={name: value + 1 for name, value in decoder.residuals.items()})
+    assert DecoderSpec.of(other).identity != DecoderSpec.of(decoder).identity
 
 
 def test_prefill_and_decode_share_weights() -> None:
