@@ -18,6 +18,7 @@ from lutllm.lowering.decoder_spec import DecoderSpec, read_decoder_spec
 from lutllm.lowering.plan import PROGRAMS, Parameters, Plan, Task
 from lutllm.lowering.plan_check import verify_plan
 from lutllm.lowering.plan_decoder import config_for, plan_decoder
+from lutllm.lowering.plan_waits import Hazards
 from lutllm.lowering.targets import TARGETS
 from lutllm.quantize.random_decoder import decoder_like, random_decoder
 from lutllm.scheme import EXACT, Scheme
@@ -133,6 +134,27 @@ def test_no_wait_is_idle(kind: str) -> None:
             waits[slot] = (engine, pending + 1)
             with pytest.raises(IRError, match=f"task {task.name}: expected to wait for"):
                 verify_plan(changed(plan, i, waits=tuple(waits)))
+
+
+def hazard(earlier: tuple[Any, ...], later: tuple[Any, ...]) -> str | None:
+    """Of two tasks, each (engine, reads, writes, fields)."""
+    one, two = (Task("t", "prefill", e, "", f, r, w) for e, r, w, f in (earlier, later))
+    return Hazards(plan_of().buffers).between(one, two)
+
+
+def test_hazards() -> None:
+    part = {"start": 4, "words": 2}
+    assert hazard(("store", (), ("y.key",), {}), ("heads", ("y.key",), (), {})) == "y.key"
+    assert hazard(("feed", ("x.seen",), (), {}), ("swiglu", (), ("x.inner",), {})) == "x.inner"  # they share words
+    assert hazard(("feed", ("x.seen",), (), {}), ("norm", (), ("x.hidden",), {})) is None
+    assert hazard(("heads", (), ("a.k",), {}), ("attention", ("a.k",), (), {})) == "a.k"
+    assert hazard(("heads", (), ("a.k",), {}), ("heads", ("a.k",), (), {})) is None  # an engine's own order
+    assert hazard(("store", (), ("y.gate",), part), ("swiglu", ("y.gate",), (), part)) == "y.gate"
+    assert hazard(("store", (), ("y.gate",), part), ("swiglu", ("y.gate",), (), {"start": 6, "words": 2})) is None
+    assert hazard(("heads", ("y.key",), (), {}), ("swiglu", ("y.gate",), (), {})) == "the read port of memory y"
+    assert hazard(("norm", (), ("x.hidden",), {}), ("attention", (), ("x.seen",), {})) == "the write port of memory x"
+    assert hazard(("linear", (), (), {"mode": 0}), ("linear", (), (), {"mode": 1})) == "its row source"
+    assert hazard(("linear", (), (), {"mode": 1}), ("linear", (), (), {"mode": 1})) is None
 
 
 def changed(plan: Plan, i: int, **changes: Any) -> Plan:
