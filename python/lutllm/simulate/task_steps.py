@@ -9,13 +9,17 @@ from lutllm.lowering.engine import OPERAND_BANKS, EngineConfig
 from lutllm.lowering.plan import Task
 from lutllm.lowering.program import Round
 
+CODES_ROOM = 8  # cycles from a chunk's first lookup until its place for codes is filled again
+
 
 @dataclass(frozen=True)
 class Streams:
-    """Of a round: `lookups` beats of the chain; cycles of stream `x`, beats of `c` and of each port `w`; `search`
-    cycles before the first lookup, `chain` after the last; a feed may be `ahead` so many cycles."""
+    """Of a round: `lookups` beats of the chain, `codes` cycles in which each port's weights pass into the engine;
+    cycles of stream `x`, beats of `c` and of each port `w`; `search` cycles before the first lookup, `chain` after the
+    last; a feed may be `ahead` so many cycles."""
 
     lookups: int
+    codes: int
     x: int
     c: int
     w: int
@@ -64,10 +68,13 @@ def linear_streams(config: AcceleratorConfig, round_: Round, tokens: int) -> Str
         lookups = max(lookups, stages * round_.blocks * engine.centroids)
     c = (1 + engine.chain_length * searching) * engine.word_beats("c")
     w = stages * (round_.blocks * rows + chunks * engine.codes_units)
+    blocks = (weight_cycles(engine, rows, round_.block_size(block)) for block in range(round_.blocks))
+    codes = stages * sum(blocks)
     x = tokens * joined(config)
-    each = max(lookups, c, w, x)
+    each = max(lookups, codes, c, x)
     return Streams(
         lookups=round_.groups * lookups,
+        codes=round_.groups * codes,
         x=round_.groups * x,
         c=round_.groups * c,
         w=round_.groups * w,
@@ -75,6 +82,12 @@ def linear_streams(config: AcceleratorConfig, round_: Round, tokens: int) -> Str
         chain=engine.pairs + 12,
         ahead=(OPERAND_BANKS - 1) * each,
     )
+
+
+def weight_cycles(engine: EngineConfig, rows: int, chunks: int) -> int:
+    """Cycles in which a block's rows and codes pass. Codes beyond what waits on chip need room to come back first."""
+    units, waiting = engine.codes_units, min(chunks, engine.codes_depth)
+    return rows + waiting * units + (chunks - waiting) * max(units, -(-CODES_ROOM // engine.codes_depth))
 
 
 def search_cycles(engine: EngineConfig, searching: bool) -> int:
