@@ -100,6 +100,10 @@ def mutated(draw: st.DrawFn) -> str:
 @example(dialect.EngineOp.EXAMPLE.replace("w = 64", "w = loc(unknown)"))
 @example(dialect.EngineOp.EXAMPLE.replace('["built_row"]', "[loc(unknown)]"))
 @example(dialect.RoundOp.EXAMPLE.replace("[@q.w]", "[loc(unknown)]"))
+@example(dialect.TaskOp.EXAMPLE.replace("[@r.stream]", "[loc(unknown)]"))
+@example(dialect.TaskOp.EXAMPLE.replace("words = 12", "words = loc(unknown)"))
+@example(dialect.TaskOp.EXAMPLE.replace("residual = 0", "residual = loc(unknown)"))
+@example(dialect.TaskOp.EXAMPLE.replace("@norm.p", "@a::@b"))
 @example('"lut.prefix_sum"() : () -> ()')
 @example('%0 = "lut.prefix_sum"(%0) : (tensor<?x6xi32>) -> tensor<?x6xi32>')
 @example('"lut.region"() {sym_name = 3} : () -> ()')
@@ -118,7 +122,7 @@ def test_any_text_verifies_or_is_diagnosed(text: str) -> None:
 
 
 def test_the_unmutated_examples_verify() -> None:
-    accelerator = ("lut.engine", "lut.region", "lut.round")
+    accelerator = {f"lut.{name}" for name in ("engine", "region", "round", "accelerator", "plan", "buffer", "task")}
     for op in dialect.Lut.operations:
         text = "\n".join((ALIASES, DECLARED, op.EXAMPLE))
         if op.OPERATION_NAME not in accelerator:
