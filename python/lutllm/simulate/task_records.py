@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from lutllm.errors import InputError
 from lutllm.lowering.plan import Plan
@@ -42,11 +42,13 @@ def named_records(
     """Names for what hardware did in a run of `passes`: `spans` are (engine, cycle of dispatch, cycle of `done`) in
     order of dispatch, `start` the cycle that is to be 0.
 
-    An engine begins a task when it is through with the one before: what waited in its queue is not work.
+    An engine begins a task when it is through with the one before: what waited in its queue is not work. A round of
+    LutLinear, which is dispatched ahead for its weights, begins with its feed at the earliest.
     """
     wanted = [(turn, task) for turn, each in enumerate(passes) for task in plan.program(each.program)]
     free: dict[str, int] = {}
-    found = []
+    rounds: dict[tuple[int, str], int] = {}  # places in `found`
+    found: list[TaskRecord] = []
     for i, ((turn, task), (engine, dispatched, done)) in enumerate(zip(wanted, spans, strict=False)):
         if engine != task.engine:
             raise InputError(
@@ -56,6 +58,11 @@ def named_records(
             continue
         begin = max(dispatched, free.get(engine, 0))
         free[engine] = done
+        if engine == "linear":
+            rounds[turn, task.round] = len(found)
         record = TaskRecord(engine, task.name, task.source, task.program, begin - start, done - start, turn)
         found.append(record)
+        own = rounds.get((turn, task.round)) if engine == "feed" else None
+        if own is not None:
+            found[own] = replace(found[own], start=max(found[own].start, record.start))
     return found
