@@ -13,8 +13,8 @@ from typing import Any
 
 from lutllm import __version__, store
 from lutllm.errors import InputError, LutllmError
-from lutllm.tools import bench_verb, quantize_verb, run_verb
-from lutllm.tools.arguments import MODEL_HELP, SCHEME_HELP, layers, names, positive
+from lutllm.tools import bench_verb, compile_verb, quantize_verb, run_verb
+from lutllm.tools.arguments import MODEL_HELP, positive
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,7 +54,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"lutllm {__version__}")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
-    _compile_arguments(_verb(verbs, "compile", _compile, "quantize, lower to SystemVerilog, simulate, compare"))
+    compile_verb.compile_arguments(
+        _verb(verbs, "compile", compile_verb.compile, "quantize, lower to SystemVerilog, simulate, compare")
+    )
     _check_arguments(_verb(verbs, "check", _check, "show what a model becomes, or every op that keeps it from that"))
     quantize_verb.quantize_arguments(
         _verb(verbs, "quantize", quantize_verb.quantize, "quantize a whole model to integers, or some of its layers")
@@ -80,51 +82,6 @@ def _verb(verbs: Any, name: str, run: Callable[..., tuple[int, Any]], summary: s
     parser.add_argument("--seed", type=int, default=0, help="seed of everything random (default 0)")
     parser.add_argument("--debug", action="store_true", help="show Python tracebacks")
     return parser
-
-
-def _model_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
-    parser.add_argument("--layers", type=layers, metavar="LIST", help="decoder layers, as 12 or 0,3-5 (default: all)")
-
-
-def _quantizer_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--text", metavar="FILE", help="calibration text (default: the Python language reference)")
-    parser.add_argument("--calibration-tokens", type=positive, default=16384, metavar="N", help="default 16384")
-    parser.add_argument("--quiet", action="store_true", help="no progress")
-
-
-def _compile_arguments(parser: argparse.ArgumentParser) -> None:
-    _model_arguments(parser)
-    _quantizer_arguments(parser)
-    parser.add_argument("-o", "--output", required=True, metavar="DIR")
-    parser.add_argument("--scheme", type=names, default=["paper", "exact"], help=f"comma list: {SCHEME_HELP}")
-    parser.add_argument("--stages", type=positive, metavar="R", help="weight stages of schemes without :R")
-    parser.add_argument("--target", default="small", help="engine: small (default) or tiny")
-    parser.add_argument("--tokens", type=positive, default=16, help="tokens simulated for each linear (default 16)")
-    parser.add_argument("--simulator", choices=("arc", "verilator"), default="arc")
-
-
-def _compile(options: argparse.Namespace) -> tuple[int, Any]:
-    from lutllm import compiler, report
-
-    schemes = list(compiler.parse_schemes(options.scheme, options.stages))
-    wanted = compiler.Options(
-        layers=options.layers,
-        schemes=schemes,
-        target=options.target,
-        tokens=options.tokens,
-        text=options.text,
-        calibration=options.calibration_tokens,
-        seed=options.seed,
-        simulator=options.simulator,
-        quiet=options.quiet,
-    )
-    result = compiler.compile(options.model, options.output, wanted)
-    print(report.table(result.rows))
-    for mismatch in result.mismatches:
-        print(f"lutllm: error: {mismatch}", file=sys.stderr)
-    print(report.verdict(result))
-    return (0 if result.equal else 1), result.rows
 
 
 def _check_arguments(parser: argparse.ArgumentParser) -> None:

@@ -11,7 +11,6 @@ from lutllm.errors import InputError
 from lutllm.tools import arguments
 
 if TYPE_CHECKING:
-    from lutllm.hardware import Answer
     from lutllm.pretrained import QuantizedModel
 
 RTL = "rtl"
@@ -87,59 +86,39 @@ def run(options: argparse.Namespace) -> tuple[int, Any]:
 
 def _run_hardware(options: argparse.Namespace, model: QuantizedModel, prompt: str, context: int) -> tuple[int, Any]:
     """The same on the simulated accelerator: greedy tokens, each compared."""
+    from lutllm import report
     from lutllm.generate import TextStream, prompt_ids, stop_ids
-    from lutllm.hardware import Hardware
+    from lutllm.hardware import Hardware, build
+    from lutllm.progress import note
 
     if options.temperature:
         raise InputError("expected no --temperature with backend rtl, which picks greedily; leave it out")
     ids, stops = prompt_ids(model.tokenizer, prompt, raw=options.raw), stop_ids(model)
-    hardware = Hardware(
-        model.decoder,
-        target=options.target,
-        context=context,
-        simulator=options.simulator,
-        quiet=options.quiet,
-    )
-    stream, shown = TextStream(model.tokenizer), 0
+    hardware = Hardware.of(model.decoder, target=options.target, context=context)
+    note(f"building the simulator of an accelerator ({options.simulator})", quiet=options.quiet)
+    simulator = build(hardware.plan.config, options.simulator)
+    stream, text, shown = TextStream(model.tokenizer), "", 0
 
-    def show(cycle: int, tokens: list[int]) -> None:
-        nonlocal shown
+    def show(tokens: list[int]) -> None:
+        nonlocal shown, text
         for token in tokens[shown:]:
-            _show("" if token in stops else stream.push(token))
+            piece = "" if token in stops else stream.push(token)
+            text += piece
+            _show(piece)
         shown = len(tokens)
-        if not options.quiet and sys.stderr.isatty():
-            print(f"\r[{cycle:,} cycles, {shown} tokens] ", end="", file=sys.stderr, flush=True)
 
     stop = None if not stops else getattr(model.tokenizer, "eos_token_id", None) or min(stops)
-    found = hardware.answer(ids, options.tokens, stop=stop, progress=show)
-    show(found.cycles, found.tokens)
-    _show(stream.finish() + "\n")
-    report = found.to_dict() | {"backend": RTL, "target": options.target, "context": context, "bits": model.bits}
+    found = hardware.answer(simulator, ids, options.tokens, stop=stop, listener=show, quiet=options.quiet)
+    show(found.tokens)
+    rest = stream.finish()
+    _show(rest + "\n")
+    about = {"backend": RTL, "target": options.target, "context": context, "bits": model.bits, "text": text + rest}
+    values = found.to_dict() | about | {"simulated_cycles_per_second": found.cycles_per_second}
     if not options.quiet:
-        print(_hardware_summary(report), file=sys.stderr)
+        print(report.answer(found), file=sys.stderr)
     if not found.equal:
-        print(f"lutllm: error: {_difference(found)}", file=sys.stderr)
-    return (0 if found.equal else 1), report
-
-
-def _hardware_summary(report: dict[str, Any]) -> str:
-    each = report["cycles_per_token"]
-    rest = "" if each is None else f", then {each:,.0f} cycles a token"
-    return (
-        f"prompt {len(report['prompt_ids'])} tokens, first token after {report['first_token_cycles'] or 0:,} cycles"
-        f"{rest}; {len(report['token_ids'])} tokens, "
-        f"{'all equal to' if report['equal'] else 'NOT equal to'} the golden model's; "
-        f"{report['simulated_cycles_per_second']:,.0f} simulated cycles/s ({report['simulator']})"
-    )
-
-
-def _difference(found: Answer) -> str:
-    if found.error not in ("none", "context"):
-        return f"the accelerator stopped with error '{found.error}'"
-    at = found.first_difference
-    if at is None:
-        return f"expected {len(found.golden)} tokens, got {len(found.tokens)}"
-    return f"token {at}: expected {found.golden[at]}, got {found.tokens[at]}, at cycle {found.token_cycles[at]}"
+        print(f"lutllm: error: {report.answer_difference(found)}", file=sys.stderr)
+    return (0 if found.equal else 1), values
 
 
 def _prompt(given: str) -> str:

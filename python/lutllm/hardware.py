@@ -5,17 +5,18 @@ In: a `QuantizedDecoder`, a target, a prompt. Out: an `Answer` with both lists o
 
 from __future__ import annotations
 
-import time
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm  # type: ignore[import-untyped]
 
 from lutllm.decoder import QuantizedDecoder
 from lutllm.errors import InputError
-from lutllm.lowering.accelerator import AcceleratorConfig
+from lutllm.lowering.accelerator import IMAGE_HEADER, AcceleratorConfig
 from lutllm.lowering.decoder_spec import DecoderSpec
 from lutllm.lowering.hw_to_arc import hw_to_arc
 from lutllm.lowering.hw_to_sv import hw_ports, hw_to_sv
@@ -29,6 +30,8 @@ from lutllm.progress import note
 from lutllm.session import CpuSession
 from lutllm.simulate import ArcSimulator, Simulator, VerilatorSimulator
 from lutllm.simulate.accelerator import Accelerator, AcceleratorRun
+from lutllm.simulate.passes import run_passes
+from lutllm.simulate.predicted import predicted
 
 SIMULATORS = ("arc", "verilator")
 
@@ -75,74 +78,99 @@ class Answer:
             "first_token_cycles": self.token_cycles[0] if self.token_cycles else None,
             "cycles_per_token": float(steps.mean()) if steps.size else None,
             "simulator": self.simulator,
-            "simulated_cycles_per_second": self.cycles_per_second,
         }
 
 
 class Hardware:
-    """One accelerator made for a decoder, its memory image, and a simulator of it."""
+    """A decoder's plan and memory image, ready to be run on any simulator of the plan's accelerator."""
 
-    def __init__(
-        self,
-        decoder: QuantizedDecoder,
-        *,
-        target: str = "small",
-        context: int = 0,
-        simulator: str = "arc",
-        rtl: Path | None = None,
-        quiet: bool = False,
-    ) -> None:
-        if simulator not in SIMULATORS:
-            raise InputError(f"expected a simulator among {', '.join(SIMULATORS)}, got '{simulator}'")
-        self.decoder, self.kind, self.quiet = decoder, simulator, quiet
+    def __init__(self, decoder: QuantizedDecoder, plan: Plan, image: np.ndarray) -> None:
+        self.decoder, self.plan, self.image = decoder, plan, image
+
+    @classmethod
+    def of(cls, decoder: QuantizedDecoder, *, target: str = "small", context: int = 0) -> Hardware:
+        """An accelerator of `target` made for a decoder and `context` tokens (0: the target's most)."""
         spec, found = DecoderSpec.of(decoder), find_target(target)
-        self.config = config_for(spec, found, context)
-        self.plan: Plan = plan_decoder(spec, self.config, memory_bytes=found.memory_bytes)
-        note(f"memory image: {self.plan.memory_bytes / 1e6:.1f} MB", quiet=quiet)
-        self.image = whole_image(self.plan, decoder)
-        self.simulator = build(self.config, simulator, rtl, quiet=quiet)
+        plan = plan_decoder(spec, config_for(spec, found, context), memory_bytes=found.memory_bytes)
+        return cls(decoder, plan, whole_image(plan, decoder))
 
-    def accelerator(self, **options: Any) -> Accelerator:
-        """A fresh accelerator in front of the image; `options` as of `TestBench`, such as timing."""
-        return Accelerator(self.config, self.simulator, self.image, **options)
+    @property
+    def model(self) -> int:
+        """What the image says which model it is of."""
+        return int(self.image[: 8 * len(IMAGE_HEADER)].view("<u8")[IMAGE_HEADER.index("model")])
 
     def answer(
         self,
+        simulator: Simulator,
         prompt: Sequence[int],
         tokens: int,
         *,
         stop: int | None = None,
-        progress: Callable[[int, list[int]], None] | None = None,
+        listener: Callable[[list[int]], None] | None = None,
+        quiet: bool = True,
         **options: Any,
     ) -> Answer:
-        """Greedy tokens of hardware, and the golden model's beside them."""
-        accelerator = self.accelerator(**options)
+        """Greedy tokens of hardware, and the golden model's beside them; `listener` gets all tokens so far when there
+        are more. `options` as of `TestBench`, such as timing."""
+        accelerator = Accelerator(self.plan.config, simulator, self.image, **options)
         before = accelerator.bench.seconds
-        run = accelerator.generate(prompt, tokens, stop=stop, progress=progress)
+        passes = run_passes(len(prompt), tokens, self.plan.config.tokens)
+        with _Bar(max(record.end for record in predicted(self.plan, passes)), quiet) as bar:
+
+            def progress(cycle: int, made: list[int]) -> None:
+                bar.show(cycle, len(made))
+                if listener is not None:
+                    listener(made)
+
+            run = accelerator.generate(prompt, tokens, stop=stop, progress=progress)
         seconds = accelerator.bench.seconds - before
         golden = greedy(self.decoder, self.plan.context, prompt, tokens, stop)
+        kind = "arc" if isinstance(simulator, ArcSimulator) else "verilator"
         return Answer(
-            list(map(int, prompt)), run.tokens, golden, run.error, run.cycles, run.token_cycles, seconds, self.kind, run
+            list(map(int, prompt)), run.tokens, golden, run.error, run.cycles, run.token_cycles, seconds, kind, run
         )
 
 
-def build(config: AcceleratorConfig, kind: str, rtl: Path | None = None, *, quiet: bool = False) -> Simulator:
+class _Bar:
+    """Cycles simulated of those predicted, on a terminal; a plain line a tenth elsewhere."""
+
+    def __init__(self, total: int, quiet: bool) -> None:
+        self.total, self.tenth, self.bar = total, 0, None
+        self.lines = not quiet and not sys.stderr.isatty()
+        if not quiet and sys.stderr.isatty():
+            self.bar = tqdm(
+                desc="cycles", total=total, file=sys.stderr, dynamic_ncols=True, leave=False, unit_scale=True
+            )
+
+    def show(self, cycle: int, made: int) -> None:
+        if self.bar is not None:
+            self.bar.set_postfix_str(f"{made} tokens", refresh=False)
+            self.bar.update(min(cycle, self.total) - self.bar.n)
+        tenth = 10 * cycle // self.total
+        if self.lines and tenth > self.tenth:
+            note(f"simulate: cycle {cycle:,} of about {self.total:,}, {made} tokens")
+            self.tenth = tenth
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+
+def build(config: AcceleratorConfig, kind: str, rtl: Path | None = None) -> Simulator:
     """A simulator of the whole accelerator: `arc`, compiled here, or `verilator`, of the SystemVerilog in `rtl` (by
     default written to the cache, where the compiled model is found again)."""
-    start = time.perf_counter()
-    note(f"building the simulator ({kind})", quiet=quiet)
+    if kind not in SIMULATORS:
+        raise InputError(f"expected a simulator among {', '.join(SIMULATORS)}, got '{kind}'")
     if kind == "arc":
-        made: Simulator = ArcSimulator(hw_to_arc(whole_to_hw(config, "arc"), TOP))
-    else:
-        design = whole_to_hw(config, "sv")
-        directory = rtl or cache_directory() / "rtl" / f"{config.identity:016x}"
-        if rtl is None:
-            hw_to_sv(design, TOP, directory)
-        made = VerilatorSimulator(
-            directory, TOP, hw_ports(design, TOP), build_directory=cache_directory() / "verilator"
-        )
-    note(f"built in {time.perf_counter() - start:.0f} s", quiet=quiet)
-    return made
+        return ArcSimulator(hw_to_arc(whole_to_hw(config, "arc"), TOP))
+    design = whole_to_hw(config, "sv")
+    directory = rtl or cache_directory() / "rtl" / f"{config.identity:016x}"
+    if rtl is None:
+        hw_to_sv(design, TOP, directory)
+    return VerilatorSimulator(directory, TOP, hw_ports(design, TOP), build_directory=cache_directory() / "verilator")
 
 
 def greedy(

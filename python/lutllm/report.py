@@ -62,6 +62,41 @@ def verdict(result: Any) -> str:
     )
 
 
+def answer(found: Any) -> str:
+    """A line on what hardware made of a prompt (`lutllm.hardware.Answer`)."""
+    values = found.to_dict()
+    each, state = values["cycles_per_token"], "all equal to" if found.equal else "NOT equal to"
+    rest = "" if each is None else f", then {each:,.0f} cycles a token"
+    return (
+        f"prompt {len(found.prompt)} tokens, first token after {values['first_token_cycles'] or 0:,} cycles{rest}; "
+        f"{len(found.tokens)} tokens, {state} the golden model's; "
+        f"{found.cycles_per_second:,.0f} simulated cycles/s ({found.simulator})"
+    )
+
+
+def answer_difference(found: Any) -> str:
+    """Where hardware's tokens leave the golden model's."""
+    if found.error not in ("none", "context"):
+        return f"the accelerator stopped with error '{found.error}'"
+    at = found.first_difference
+    if at is None:
+        return f"expected {len(found.golden)} tokens, got {len(found.tokens)}"
+    return f"token {at}: expected {found.golden[at]}, got {found.tokens[at]}, at cycle {found.token_cycles[at]}"
+
+
+def model_verdict(result: Any) -> str:
+    """The last lines of the main job on a whole model."""
+    lines = [f"written to {result.directory}: rtl/ tb/ mem/ ir/ reports/ manifest.json"]
+    if result.answer is None:
+        return "\n".join(
+            [f"nothing simulated; about {result.predicted_cycles:,} cycles predicted (an estimate)", *lines]
+        )
+    if not result.answer.equal:
+        lines.insert(0, f"error: {answer_difference(result.answer)}")
+    tokens = f"tokens {', '.join(map(str, result.answer.tokens))}"
+    return "\n".join([tokens, answer(result.answer), *lines])
+
+
 def quantized(result: Any) -> list[dict[str, Any]]:
     """The rows of `lutllm quantize`."""
     rows = []

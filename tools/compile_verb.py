@@ -1,0 +1,93 @@
+"""`lutllm compile`: a whole model, or the linears of some layers, to verified SystemVerilog."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from lutllm.errors import InputError
+from lutllm.tools import arguments
+
+LINEARS = ["paper", "exact"]  # schemes of --layers
+OF_MODELS = ("prompt", "context", "resources")
+
+
+def compile_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Without --layers: an accelerator that runs the whole model, its memory image, a bench and reports, and some "
+        "tokens out of it. With --layers: the linears of these layers one by one, for every row source."
+    )
+    parser.add_argument("model", metavar="MODEL", help=f"directory of lutllm quantize, or {arguments.MODEL_HELP}")
+    parser.add_argument("-o", "--output", required=True, metavar="DIR")
+    parser.add_argument("--layers", type=arguments.layers, metavar="LIST", help="decoder layers, as 12 or 0,3-5")
+    parser.add_argument("--target", default="small", help="accelerator: small (default) or tiny")
+    parser.add_argument("--simulator", choices=("arc", "verilator", "none"), default="arc")
+    parser.add_argument(
+        "--tokens", type=arguments.positive, metavar="N", help="to make (default 4); of each linear (default 16)"
+    )
+    parser.add_argument("--scheme", type=arguments.names, help=f"{arguments.SCHEME_HELP}; a comma list with --layers")
+    parser.add_argument("--stages", type=arguments.positive, metavar="R", help="weight stages of schemes without :R")
+    parser.add_argument("--text", metavar="FILE", help="calibration text")
+    parser.add_argument("--calibration-tokens", type=arguments.positive, metavar="N", help="tokens of it")
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+    whole = parser.add_argument_group("a whole model")
+    whole.add_argument("--prompt", metavar="TEXT", help="what the simulated accelerator goes on with")
+    whole.add_argument("--context", type=arguments.positive, metavar="N", help="tokens of a sequence (default 256)")
+    whole.add_argument("--resources", action="store_true", default=None, help="ask Yosys for an estimate of resources")
+
+
+def compile(options: argparse.Namespace) -> tuple[int, Any]:
+    return _compile_layers(options) if options.layers is not None else _compile_model(options)
+
+
+def _compile_model(options: argparse.Namespace) -> tuple[int, Any]:
+    from lutllm import report
+    from lutllm.compiler import parse_schemes
+    from lutllm.model_compiler import ModelOptions, compile_model
+
+    if options.scheme and len(options.scheme) > 1:
+        raise InputError(f"expected one scheme for a whole model, got {', '.join(options.scheme)}; or give --layers")
+    (scheme,) = parse_schemes(options.scheme or ["exact"], options.stages).values()
+    given = {name: getattr(options, name) for name in ("prompt", "context", "tokens", "resources")}
+    wanted = ModelOptions(
+        target=options.target,
+        scheme=scheme,
+        text=options.text,
+        calibration=options.calibration_tokens,
+        seed=options.seed,
+        simulator=None if options.simulator == "none" else options.simulator,
+        quiet=options.quiet,
+        **{name: value for name, value in given.items() if value is not None},
+    )
+    result = compile_model(options.model, options.output, wanted)
+    print(report.model_verdict(result))
+    return (0 if result.equal else 1), None if result.answer is None else result.answer.to_dict()
+
+
+def _compile_layers(options: argparse.Namespace) -> tuple[int, Any]:
+    from lutllm import compiler, report
+
+    for name in OF_MODELS:
+        if getattr(options, name) is not None:
+            raise InputError(f"--{name} is for a whole model: expected no --layers, got them; leave one out")
+    if options.simulator == "none":
+        raise InputError("expected --simulator arc or verilator with --layers, got none; leave --layers out")
+    defaults = compiler.Options()
+    wanted = compiler.Options(
+        layers=options.layers,
+        schemes=list(compiler.parse_schemes(options.scheme or LINEARS, options.stages)),
+        target=options.target,
+        tokens=options.tokens or defaults.tokens,
+        text=options.text,
+        calibration=options.calibration_tokens or defaults.calibration,
+        seed=options.seed,
+        simulator=options.simulator,
+        quiet=options.quiet,
+    )
+    result = compiler.compile(options.model, options.output, wanted)
+    print(report.table(result.rows))
+    for mismatch in result.mismatches:
+        print(f"lutllm: error: {mismatch}", file=sys.stderr)
+    print(report.verdict(result))
+    return (0 if result.equal else 1), result.rows
