@@ -88,12 +88,13 @@ def _run_hardware(options: argparse.Namespace, model: QuantizedModel, prompt: st
     """The same on the simulated accelerator: greedy tokens, each compared."""
     from lutllm import report
     from lutllm.generate import TextStream, prompt_ids, stop_ids
-    from lutllm.hardware import Hardware, build
+    from lutllm.hardware import Hardware, build, check_prompt
     from lutllm.progress import note
 
     if options.temperature:
         raise InputError("expected no --temperature with backend rtl, which picks greedily; leave it out")
     ids, stops = prompt_ids(model.tokenizer, prompt, raw=options.raw), stop_ids(model)
+    check_prompt(ids, context)
     hardware = Hardware.of(model.decoder, target=options.target, context=context)
     note(f"building the simulator of an accelerator ({options.simulator})", quiet=options.quiet)
     simulator = build(hardware.plan.config, options.simulator)

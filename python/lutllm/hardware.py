@@ -173,6 +173,15 @@ def build(config: AcceleratorConfig, kind: str, rtl: Path | None = None) -> Simu
     return VerilatorSimulator(directory, TOP, hw_ports(design, TOP), build_directory=cache_directory() / "verilator")
 
 
+def check_prompt(prompt: Sequence[int], context: int) -> None:
+    """InputError for a prompt that the accelerator would answer with error `prompt`."""
+    if not 1 <= len(prompt) <= context:
+        raise InputError(
+            f"expected a prompt of 1..{context} tokens, the context, got {len(prompt)}; shorten it or give a longer "
+            "--context"
+        )
+
+
 def greedy(
     decoder: QuantizedDecoder, context: int, prompt: Sequence[int], tokens: int, stop: int | None = None
 ) -> list[int]:

@@ -17,7 +17,7 @@ import numpy as np
 from lutllm import resolve, store
 from lutllm.decoder import QuantizedDecoder
 from lutllm.errors import InputError
-from lutllm.hardware import SIMULATORS, Answer, Hardware, build, greedy
+from lutllm.hardware import SIMULATORS, Answer, Hardware, build, check_prompt, greedy
 from lutllm.job import Job
 from lutllm.lowering.accelerator_hw.register_map import register_table
 from lutllm.lowering.decoder_spec import DecoderSpec
@@ -105,6 +105,7 @@ class _ModelJob(Job):
 
     def run(self, name: str, model: QuantizedModel) -> ModelResult:
         decoder, prompt = model.decoder, prompt_ids(model, self.options.prompt, self.options.seed)
+        check_prompt(prompt, min(self.options.context, len(decoder.cosines)))
         hardware = self.hardware(decoder)
         with self.stage("golden model", f"{self.options.tokens} tokens after a prompt of {len(prompt)}"):
             golden = greedy(decoder, hardware.plan.context, prompt, self.options.tokens)

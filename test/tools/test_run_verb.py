@@ -185,3 +185,26 @@ def test_bench_of_random_integers(capsys):
 def test_bench_errors(arguments, message, capsys):
     assert main(["bench", *arguments]) == 1
     assert message in capsys.readouterr().err
+
+
+def test_the_accelerator_gives_the_same_tokens(directory, capsys, tmp_path):
+    how = ["ab", "--tokens", "3", "--raw", "--context", "32"]
+    golden, _ = answer(capsys, tmp_path, directory, *how)
+    report, told = answer(capsys, tmp_path, directory, *how, "--backend", "rtl", "--target", "tiny")
+    assert report["token_ids"] == report["golden_ids"] == golden["token_ids"]
+    assert report["text"] == golden["text"] and report["equal"]
+    assert report["cycles_per_token"] > 0 and report["simulated_cycles_per_second"] > 0
+    assert "3 tokens, all equal to the golden model's" in told
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        (["--temperature", "1"], "expected no --temperature with backend rtl"),
+        (["--context", "1"], "expected a prompt of 1..1 tokens, the context, got 2"),
+        (["--target", "huge"], "expected a target among"),
+    ],
+)
+def test_what_the_accelerator_cannot_do(directory, how, message, capsys):
+    assert main(["run", str(directory), "ab", "--raw", "--backend", "rtl", *how]) == 1
+    assert message in capsys.readouterr().err
