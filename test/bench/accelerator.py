@@ -1,0 +1,149 @@
+"""The whole accelerator on a model: tokens beside the golden model's, cycles by engine, utilization, simulation speed.
+
+    python test/bench/accelerator.py MODEL [--prompt 8] [--tokens 8] [--simulator arc,verilator] [--json FILE]
+
+MODEL is a directory of `lutllm quantize`, or a random decoder in the shape of smollm2-135m, tiny (`--random`). The
+prompt is random token ids, or a text. Cycles are exact; seconds and cycles/s are this machine's, now.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from typing import Any
+
+import numpy as np
+
+from lutllm import report, store
+from lutllm.decoder import QuantizedDecoder
+from lutllm.generate import prompt_ids
+from lutllm.hardware import Answer, Hardware, build
+from lutllm.model_compiler import simulated_records
+from lutllm.pretrained import QuantizedModel
+from lutllm.progress import note
+from lutllm.quantize.random_decoder import decoder_like, random_decoder
+from lutllm.resolve import quantized_model
+from lutllm.schedule_page import schedule_json
+from lutllm.scheme import EXACT
+from lutllm.simulate.passes import run_passes
+from lutllm.simulate.predicted import predicted
+from lutllm.simulate.task_steps import attention_steps
+
+SHAPES: dict[str, dict[str, Any]] = {
+    "smollm2-135m": dict(
+        hidden=576, intermediate=1536, layers=30, heads=9, kv_heads=3, head_dim=64, vocabulary=49152, theta=1e5
+    ),
+    "tiny": {},
+}
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", nargs="?", help="directory of lutllm quantize, or a float model")
+    parser.add_argument("--random", choices=SHAPES, help="random integers in this shape instead")
+    parser.add_argument("--layers", type=int, help="of --random")
+    parser.add_argument("--stages", type=int, default=2, help="of --random (default 2)")
+    parser.add_argument("--prompt", default="8", help="a number of random tokens (default 8), or a text")
+    parser.add_argument("--tokens", type=int, default=8)
+    parser.add_argument("--context", type=int, default=256)
+    parser.add_argument("--target", default="small")
+    parser.add_argument("--simulator", default="arc", help="comma list of arc, verilator")
+    parser.add_argument("--json", metavar="FILE")
+    options = parser.parse_args()
+    if bool(options.model) == bool(options.random):
+        parser.error("expected MODEL or --random SHAPE")
+    return options
+
+
+def main() -> int:
+    options = arguments()
+    model, decoder = _model(options)
+    prompt = _prompt(options.prompt, model, decoder)
+    hardware = Hardware.of(decoder, target=options.target, context=options.context)
+    config = hardware.plan.config
+    print(
+        f"target {options.target}: {config.engine.pairs} pairs x {config.engine.lanes} lanes, {config.head_lanes} head"
+    )
+    print(f"lanes, {config.tokens} tokens a pass; memory image {hardware.plan.memory_bytes / 1e6:.1f} MB")
+    reports = []
+    for kind in options.simulator.split(","):
+        start = time.perf_counter()
+        simulator = build(config, kind)
+        built = time.perf_counter() - start
+        answer = hardware.answer(simulator, prompt, options.tokens, quiet=False)
+        reports.append(_report(hardware, answer, kind, built))
+        _show(reports[-1], answer)
+    if options.json:
+        store.write_json(options.json, reports)
+    return 0 if all(found["equal"] for found in reports) else 1
+
+
+def _model(options: argparse.Namespace) -> tuple[QuantizedModel | None, QuantizedDecoder]:
+    if options.model:
+        model = quantized_model(options.model)
+        return model, model.decoder
+    shape = SHAPES[options.random] | ({"layers": options.layers} if options.layers else {})
+    note(f"random integers in the shape of {options.random}")
+    scheme = EXACT.with_(R=options.stages, G=1024)
+    return None, random_decoder(decoder_like(**shape), scheme, positions=max(64, options.context))
+
+
+def _prompt(given: str, model: QuantizedModel | None, decoder: QuantizedDecoder) -> list[int]:
+    if not given.isdigit():
+        if model is None:
+            raise SystemExit("expected a number of tokens with --random, got a text")
+        return prompt_ids(model.tokenizer, given, raw=True)
+    rng = np.random.default_rng(0)
+    return [int(i) for i in rng.integers(0, decoder.decoder.vocabulary, int(given))]
+
+
+def _report(hardware: Hardware, answer: Answer, kind: str, built: float) -> dict[str, Any]:
+    records = simulated_records(hardware.plan, answer, len(answer.prompt))
+    schedule = schedule_json(records, how="simulated")
+    passes = run_passes(len(answer.prompt), len(answer.tokens), hardware.plan.config.tokens)
+    estimate = max(record.end for record in predicted(hardware.plan, passes))
+    return answer.to_dict() | {
+        "built_seconds": built,
+        "simulated_cycles_per_second": answer.cycles_per_second,
+        "engines": schedule["engines"],
+        "attention_utilization": _attention(hardware, answer),
+        "predicted_cycles": estimate,
+        "prediction_error": estimate / answer.cycles - 1,
+        "kind": kind,
+    }
+
+
+def _attention(hardware: Hardware, answer: Answer) -> dict[str, float]:
+    """Useful beats of QK^T (and as many of AV) by cycle of the attention tasks, in passes of many tokens and of one."""
+    plan, found = hardware.plan, {}
+    passes = run_passes(len(answer.prompt), len(answer.tokens), plan.config.tokens)
+    records = [r for r in simulated_records(plan, answer, len(answer.prompt)) if r.engine == "attention"]
+    tasks = {task.name: task for task in plan.tasks if task.engine == "attention"}
+    for program in ("prefill", "decode"):
+        mine = [r for r in records if r.program == program]
+        steps = (
+            attention_steps(plan.config, tasks[r.task], passes[r.turn].tokens, passes[r.turn].position) for r in mine
+        )
+        beats = sum(step.items * step.beats for step in steps)
+        if mine:
+            found[program] = beats / sum(r.cycles for r in mine)
+    return found
+
+
+def _show(found: dict[str, Any], answer: Answer) -> None:
+    print(f"\n{found['kind']}, built in {found['built_seconds']:.0f} s")
+    print(f"tokens  {answer.tokens}\ngolden  {answer.golden}")
+    print(report.answer(answer))
+    print(f"predicted {found['predicted_cycles']:,} cycles, {100 * found['prediction_error']:+.1f} % (an estimate)")
+    rows = [("engine", "tasks", "busy cycles", "of the run")]
+    for engine, values in found["engines"].items():
+        share = f"{100 * values['busy'] / answer.cycles:.1f} %"
+        rows.append((engine, str(values["tasks"]), f"{values['busy']:,}", share))
+    print(report.align(rows))
+    for program, share in found["attention_utilization"].items():
+        print(f"attention, {program}: the multipliers of QK^T and of AV each work {100 * share:.1f} % of its cycles")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
