@@ -3,6 +3,7 @@
 `PASSES` lists the lowering passes that work on MLIR of the torch and lut levels; what lies below is CIRCT's.
 """
 
+from lutllm.lowering.decoder_to_accelerator import DecoderToAccelerator
 from lutllm.lowering.lut_to_accelerator import LutToAccelerator
 from lutllm.lowering.torch_raise_decoder import TorchRaiseDecoder
 from lutllm.lowering.torch_to_lut import TorchToLut
@@ -12,4 +13,5 @@ PASSES: tuple[type[Pass], ...] = (
     TorchToLut,
     TorchRaiseDecoder,
     LutToAccelerator,
+    DecoderToAccelerator,
 )

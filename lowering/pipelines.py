@@ -31,5 +31,11 @@ def to_accelerator(target: str, tokens: int) -> str:
     return _pipeline(f"lut-to-accelerator{{target={target} tokens={tokens}}}")
 
 
+def to_whole_accelerator(quantization: str, target: str, context: int = 0) -> str:
+    """lut -> accelerator: a whole decoder becomes its plan; `context` as decoder-to-accelerator takes it."""
+    options = f"quantization={spell_option(quantization)} target={target} context={context}"
+    return _pipeline(f"decoder-to-accelerator{{{options}}}")
+
+
 def _pipeline(*passes: str) -> str:
     return f"builtin.module({','.join(passes)})"

@@ -1,20 +1,25 @@
 """A plan as IR: the same after it was written, printed, parsed and read; and what cannot be read is named."""
 
 import re
+from pathlib import Path
 
 import pytest
 
 from lutllm import dialect
 from lutllm.bindings import ir
+from lutllm.decoder_store import save_decoder
 from lutllm.dialect import tasks
-from lutllm.errors import IRError
-from lutllm.lowering import accelerator
-from lutllm.lowering.decoder_spec import DecoderSpec
+from lutllm.errors import IRError, LutllmError
+from lutllm.lowering import PASSES, accelerator
+from lutllm.lowering.decoder_spec import DecoderSpec, read_decoder_spec
+from lutllm.lowering.decoder_to_lut import decoder_to_lut
 from lutllm.lowering.levels import check_level
+from lutllm.lowering.pipelines import to_whole_accelerator
 from lutllm.lowering.plan import MEMORIES, Plan
 from lutllm.lowering.plan_decoder import config_for, plan_decoder
 from lutllm.lowering.plan_ir import plan_module, read_plan
 from lutllm.lowering.targets import TARGETS
+from lutllm.passes import run_pipeline
 from lutllm.quantize.random_decoder import decoder_like, random_decoder
 from lutllm.scheme import EXACT
 
@@ -64,3 +69,20 @@ def test_the_dialect_knows_the_engines_of_the_hardware() -> None:
     assert tasks.TASK_ENGINES == accelerator.ENGINES and tasks.TASK_PROGRAMS == accelerator.PROGRAMS
     assert tasks.BUFFER_MEMORIES == MEMORIES
     assert (tasks.WAITS, tasks.MOST_PENDING) == (accelerator.WAIT_SLOTS, accelerator.NO_WAIT - 1)
+
+
+def test_a_decoders_program_becomes_its_plan(tmp_path: Path) -> None:
+    save_decoder(tmp_path, random_decoder(decoder_like(layers=2), EXACT, positions=32))
+    spec = read_decoder_spec(tmp_path)
+    module = decoder_to_lut(spec, 30)
+    run_pipeline(module, to_whole_accelerator(str(tmp_path), "tiny", 20), passes=PASSES)
+    check_level(module, "accelerator")
+    assert read_plan(module) == plan_decoder(spec, config_for(spec, TARGETS["tiny"], 20))
+
+
+def test_what_does_not_fit_is_said_at_the_linear(tmp_path: Path) -> None:
+    save_decoder(tmp_path, random_decoder(decoder_like(layers=2), EXACT.with_(G=6), positions=32))
+    module = decoder_to_lut(read_decoder_spec(tmp_path))
+    message = r"'lut\.linear' op cannot be planned: model\.layers\.0\.self_attn\.q_proj: expected codebook blocks of"
+    with pytest.raises(LutllmError, match=message):
+        run_pipeline(module, to_whole_accelerator(str(tmp_path), "tiny"), passes=PASSES)
