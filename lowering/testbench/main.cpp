@@ -216,7 +216,7 @@ static std::string engines(uint32_t mask) {
   std::string names;
   for (size_t i = 0; i < std::size(design::ENGINES); ++i)
     if (mask >> i & 1) names += std::string(names.empty() ? "" : ", ") + design::ENGINES[i];
-  return names;
+  return names.empty() ? "none" : names;
 }
 
 static std::string stalled(Host &host) {

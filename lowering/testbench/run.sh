@@ -22,14 +22,20 @@ build=${BUILD:-$tb/build}
 for program in verilator g++ make; do
   command -v $program >/dev/null || { echo "expected program '$program' on the path, got none" >&2; exit 1; }
 done
+case $build in *" "*)
+  echo "expected a build folder without a space, as make wants it, got '$build'; set BUILD to another" >&2
+  exit 1 ;;
+esac
 mkdir -p "$build"
 build=$(cd "$build" && pwd)
 
-# The whole log is shown where the build fails, and only there.
-if ! verilator --cc --exe --build -O3 -j "${JOBS:-2}" --x-initial unique --x-assign fast -Wno-lint -Wno-fatal \
-  --output-split 20000 --output-split-cfuncs 400 --top-module @TOP@ --prefix Vmodel --Mdir "$build" -o bench \
-  -CFLAGS "-std=c++17 -I$tb" -MAKEFLAGS "OPT_FAST=${OPT:--O2} OPT_SLOW=-O0 OPT_GLOBAL=-O1" \
-  -F "$tb/@RTL@/filelist.f" "$tb/main.cpp" >"$build/build.log" 2>&1; then
+# Links, because other folders may have spaces too. The log is shown only where the build fails.
+ln -sfn "$tb" "$build/tb"
+ln -sfn "$tb/@RTL@" "$build/rtl"
+if ! (cd "$build" && verilator --cc --exe --build -O3 -j "${JOBS:-2}" -Wno-lint -Wno-fatal \
+  --x-initial unique --x-assign fast --output-split 20000 --output-split-cfuncs 400 --top-module @TOP@ --prefix Vmodel --Mdir . -o bench \
+  -CFLAGS "-std=c++17 -Itb" -MAKEFLAGS "OPT_FAST=${OPT:--O2} OPT_SLOW=-O0 OPT_GLOBAL=-O1" \
+  -F rtl/filelist.f tb/main.cpp) >"$build/build.log" 2>&1; then
   cat "$build/build.log" >&2
   echo "FAIL: the build failed" >&2
   exit 1
