@@ -23,6 +23,7 @@ ACCELERATOR_RANGES = {
     "y_words": (1, 1 << 16),
     "q_words": (1, 1 << 16),
     "score_words": (1, COUNT_LIMIT),
+    "item_words": (1, 1 << 16),
     "head_words": (1, 255),
     "watchdog": (1, COUNT_LIMIT),
 }
@@ -40,6 +41,7 @@ class AcceleratorOp(LutOp, name="accelerator"):
     y_words: ir.IntegerAttr
     q_words: ir.IntegerAttr
     score_words: ir.IntegerAttr
+    item_words: ir.IntegerAttr
     head_words: ir.IntegerAttr
     watchdog: ir.IntegerAttr
 
@@ -52,13 +54,15 @@ class AcceleratorOp(LutOp, name="accelerator"):
         "y_words": "words of the memory of linears' outputs",
         "q_words": "words, of head_lanes channels, of the memory of queries",
         "score_words": "scores attention keeps in each of two banks",
+        "item_words": "sums, of head_lanes channels, attention keeps in each of two banks",
         "head_words": "vector words of a head at most",
         "watchdog": "cycles without progress that raise a flag",
     }
     DEFINITION = "runs the programs of lut.task ops that a lut.plan gives it; the integers are those of the decoder ops"
     EXAMPLE = """
 "lut.accelerator"() {sym_name = "accelerator", engine = @engine, head_lanes = 8, context = 64, r_words = 48,
-    x_words = 128, y_words = 128, q_words = 32, score_words = 256, head_words = 4, watchdog = 1048576} : () -> ()"""
+    x_words = 128, y_words = 128, q_words = 32, score_words = 256, item_words = 16, head_words = 4,
+    watchdog = 1048576} : () -> ()"""
 
     def check(self) -> None:
         check_module_level(self)

@@ -104,7 +104,8 @@ class AcceleratorConfig:
     multipliers each for QK^T and AV, and bytes of the ports k, v and kv. A pass has at most `engine.tokens` tokens, a
     sequence `context`. Capacities are in words: `r_words` of the residual stream, `x_words` of inputs of linears,
     `y_words` of outputs (all of `lanes` channels), `q_words` of queries (of `head_lanes` channels), `score_words`
-    scores in each of two banks, `head_words` vector words of a head at most.
+    scores and `item_words` sums (of `head_lanes` channels) of an item of attention in each of two banks, `head_words`
+    vector words of a head at most.
     """
 
     engine: EngineConfig = field(default_factory=EngineConfig)
@@ -115,6 +116,7 @@ class AcceleratorConfig:
     y_words: int = 4096
     q_words: int = 1024
     score_words: int = 32768
+    item_words: int = 256
     head_words: int = 16
     watchdog: int = 1 << 20  # cycles without progress before the flag is raised
 
@@ -132,7 +134,8 @@ class AcceleratorConfig:
             yield f"expected 2 * pairs = {x} and requant_lanes = {v} to divide each other; change either"
         if self.engine.operand_bits != X_BITS:
             yield f"expected operand_bits = {X_BITS}, got {self.engine.operand_bits}"
-        for name, most in (("r_words", 1 << 16), ("x_words", 1 << 16), ("y_words", 1 << 16), ("q_words", 1 << 16)):
+        for name, most in (("r_words", 1 << 16), ("x_words", 1 << 16), ("y_words", 1 << 16), ("q_words", 1 << 16),
+                           ("item_words", 1 << 16)):  # fmt: skip
             if not 1 <= getattr(self, name) <= most:
                 yield f"expected {name} in 1..{most}, got {getattr(self, name)}"
         if not 1 <= self.context <= 1 << 20:

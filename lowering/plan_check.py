@@ -101,6 +101,9 @@ def _limits(plan: Plan, task: Task) -> Iterator[str]:
         scores = task.fields["reps"] * tokens * plan.context
         if scores > config.score_words:
             yield f"task {task.name}: expected at most {config.score_words} scores, got {scores}; use fewer reps"
+        sums = task.fields["reps"] * tokens * task.fields["beats"]
+        if sums > config.item_words:
+            yield f"task {task.name}: expected at most {config.item_words} sums, got {sums}; use fewer reps"
     if task.engine == "linear":
         if task.round not in plan.rounds:
             yield f"task {task.name}: expected a round, got '{task.round}'; plan again"

@@ -84,6 +84,7 @@ def config_for(spec: DecoderSpec, target: Target, context: int = 0) -> Accelerat
         engine=replace(engine, acc_words=max(engine.acc_words, accumulator)),
         **{f"{memory}_words": words for memory, words in needed.items()},
         score_words=max(engine.tokens, group) * config.context,
+        item_words=max(engine.tokens, group) * shape.beats,
         head_words=shape.head_words,
     )
 

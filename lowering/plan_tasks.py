@@ -258,14 +258,16 @@ class ProgramTasks:
 
     def items(self, a: Attention) -> tuple[int, int]:
         """(items, reps): query heads a kv head's rows are read for, and how many of them at a time. One token's rows
-        are read once for the whole group where the scores fit; many tokens keep the multipliers busy a head a time."""
+        are read once for the whole group where it fits; many tokens keep the multipliers busy a head a time."""
         group = a.heads // a.kv_heads
         each = self.tokens * self.memory.context
-        fitting = [n for n in range(1, group + 1) if group % n == 0 and n * each <= self.config.score_words]
+        most = min(self.config.score_words // each, self.config.item_words // (self.tokens * self.shape.beats))
+        fitting = [n for n in range(1, min(group, most) + 1) if group % n == 0]
         if not fitting:
             raise CapacityError(
                 f"{a.name}: expected room for at least {each} scores, {self.tokens} tokens of a context of "
-                f"{self.memory.context}, got score_words = {self.config.score_words}; enlarge it, or use a shorter "
+                f"{self.memory.context}, and {self.tokens * self.shape.beats} sums, got score_words = "
+                f"{self.config.score_words} and item_words = {self.config.item_words}; enlarge them, or use a shorter "
                 "context or fewer tokens a pass"
             )
         reps = fitting[0] if self.tokens > 1 else fitting[-1]

@@ -1,7 +1,8 @@
 """The order in which attention walks over an item, and what every stage needs to know of a task.
 
-An item is `reps` query heads of one kv head. Scores and weighted sums both take its rows in turn, of each row the
-pairs (query head, token) that see it, and of each pair its beats: causal work that is not there costs no cycle.
+An item is `reps` query heads of one kv head: reps * tokens * beats sums, at most `config.item_words`. Scores and
+weighted sums both take its rows in turn, of each row the pairs (query head, token) that see it, and of each pair its
+beats: causal work that is not there costs no cycle.
 """
 
 from __future__ import annotations
@@ -25,11 +26,6 @@ def job_fields(config: AcceleratorConfig) -> Fields:
     )
 
 
-def item_words(config: AcceleratorConfig) -> int:
-    """Accumulator words (reps * tokens * beats) of an item at most: its queries lie in memory q."""
-    return config.q_words
-
-
 @dataclass
 class Walk:
     """A step: `word` = pair * beats + `beat`, `pair` = `rep` * tokens + token; the flags name the step's place."""
@@ -47,7 +43,7 @@ class Walk:
 
 def causal_walk(m: Module, step: Signal, job: dict[str, Signal], config: AcceleratorConfig) -> Walk:
     """Walk over items without end, moving one beat at each `step`."""
-    word_bits = bits_for(item_words(config))
+    word_bits = bits_for(config.item_words)
     row, rep = m.state(job["rows"].width, "row", reset=0), m.state(8, "rep", reset=0)
     token, beat = m.state(job["tokens"].width, "token", reset=0), m.state(job["beats"].width, "beat", reset=0)
     word, pair = m.state(word_bits, "word", reset=0), m.state(word_bits, "pair", reset=0)

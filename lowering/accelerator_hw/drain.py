@@ -10,7 +10,7 @@ from __future__ import annotations
 from lutllm.lowering.accelerator import LEFT, RIGHT_BITS, X_BITS, AcceleratorConfig
 from lutllm.lowering.accelerator_hw import reciprocal as unit
 from lutllm.lowering.accelerator_hw.arithmetic import clamped, largest, round_shift_staged
-from lutllm.lowering.accelerator_hw.attention_walk import item_words, job_fields, resized, running
+from lutllm.lowering.accelerator_hw.attention_walk import job_fields, resized, running
 from lutllm.lowering.accelerator_hw.reciprocal import RECIPROCAL_BITS, reciprocal
 from lutllm.lowering.accelerator_hw.weighted import sum_bits, total_bits
 from lutllm.lowering.circt import (
@@ -96,7 +96,7 @@ def attention_drain(design: Design, config: AcceleratorConfig) -> str:
     """
     job, lanes, parts = drain_job(config), config.lanes, config.head_lanes // config.lanes
     lane, dividing = drain_lane(design, config), reciprocal(design, total_bits(config))
-    address, x_bits = bits_for(item_words(config)), config.address_bits("x")
+    address, x_bits = bits_for(config.item_words), config.address_bits("x")
 
     def body(m: Module) -> dict[str, Signal]:
         f = job.unpack(m["job"])

@@ -7,7 +7,7 @@ head's beats follow, rigid. Scores lie in a bank in the order of the walk, which
 from __future__ import annotations
 
 from lutllm.lowering.accelerator import CACHE_BITS, X_BITS, AcceleratorConfig
-from lutllm.lowering.accelerator_hw.attention_walk import Walk, causal_walk, item_words, job_fields, resized, running
+from lutllm.lowering.accelerator_hw.attention_walk import Walk, causal_walk, job_fields, resized, running
 from lutllm.lowering.accelerator_hw.row_buffer import row_buffer
 from lutllm.lowering.circt import Design, Fields, Module, Signal, Wire, const, credit, delay, mux, pack
 from lutllm.lowering.memory import ram
@@ -51,7 +51,7 @@ def attention_dot(design: Design, config: AcceleratorConfig) -> str:
 
 def _tag_fields(config: AcceleratorConfig) -> Fields:
     """What a beat carries along with its dot product."""
-    pair_bits = bits_for(item_words(config))
+    pair_bits = bits_for(config.item_words)
     return Fields(valid=1, first_beat=1, last_beat=1, first_row=1, item_end=1, bank=1, pair=pair_bits)
 
 
@@ -63,7 +63,7 @@ def attention_scores(design: Design, config: AcceleratorConfig) -> str:
     """
     job, dot = job_fields(config), attention_dot(design, config)
     keys = row_buffer(design, config.kv_bits, config.head_beats, 0)
-    q_bits, pair_bits = config.address_bits("q"), bits_for(item_words(config))
+    q_bits, pair_bits = config.address_bits("q"), bits_for(config.item_words)
     score_bits = bits_for(config.score_words)
 
     def body(m: Module) -> dict[str, Signal]:

@@ -12,7 +12,7 @@ from lutllm.lowering.accelerator import CACHE_BITS, AcceleratorConfig
 from lutllm.lowering.accelerator_hw import exponential
 from lutllm.lowering.accelerator_hw.arithmetic import round_shift_staged
 from lutllm.lowering.accelerator_hw.attention_parameters import MULTIPLIER_BITS
-from lutllm.lowering.accelerator_hw.attention_walk import causal_walk, item_words, job_fields, running
+from lutllm.lowering.accelerator_hw.attention_walk import causal_walk, job_fields, running
 from lutllm.lowering.accelerator_hw.exponential import POWER_BITS, exp2_negative
 from lutllm.lowering.accelerator_hw.row_buffer import row_buffer
 from lutllm.lowering.accelerator_hw.scores import SCORE_BITS
@@ -41,7 +41,7 @@ def weighted_lane(design: Design, config: AcceleratorConfig) -> str:
 
     `drained` is the word of `drain_bank`; see `engine_hw.accumulate`, whose lane this is with a multiplier before it.
     """
-    bits, words = sum_bits(config), item_words(config)
+    bits, words = sum_bits(config), config.item_words
 
     def body(m: Module) -> dict[str, Signal]:
         product = delay(m, m["weight"].zext(PRODUCT_BITS) * m["value"].sext(PRODUCT_BITS), 2, "product")
@@ -63,7 +63,7 @@ def weighted_lane(design: Design, config: AcceleratorConfig) -> str:
 
 def _beat_fields(config: AcceleratorConfig) -> Fields:
     """What a beat carries from its step to its sum."""
-    address = bits_for(item_words(config))
+    address = bits_for(config.item_words)
     return Fields(
         valid=1, bank=1, first_row=1, first_beat=1, row_end=1, item_end=1,
         beat=bits_for(config.head_beats), word=address, pair=address,
@@ -78,7 +78,7 @@ def attention_weighted(design: Design, config: AcceleratorConfig) -> str:
     """
     job, fields = job_fields(config), _beat_fields(config)
     values = row_buffer(design, config.kv_bits, config.head_beats, WEIGHT_STAGE)
-    score_bits, address = bits_for(config.score_words), bits_for(item_words(config))
+    score_bits, address = bits_for(config.score_words), bits_for(config.item_words)
 
     def body(m: Module) -> dict[str, Signal]:
         f = job.unpack(m["job"])
@@ -158,7 +158,7 @@ def _sums(
 
 def _totals(m: Module, config: AcceleratorConfig, beat: dict[str, Signal], weight: Signal) -> Signal:
     """The sums of weights, read, added to and written within a cycle, and once more, banked, for the drain."""
-    bits, address = total_bits(config), bits_for(item_words(config))
+    bits, address = total_bits(config), bits_for(config.item_words)
     write, total = (beat["valid"] & beat["first_beat"]).named("total_write"), Wire(bits)
     running_store = ram(m.design, 1 << address, bits, read_latency=0)
     so_far = m.output_of(running_store, "running", we=write, wa=beat["pair"], wd=total.signal, ra=beat["pair"])

@@ -8,7 +8,7 @@
     burst_beats = 16, outstanding = 4} : () -> ()
 // CHECK: "lut.accelerator"() {{{.*}}engine = @engine
 "lut.accelerator"() {sym_name = "accelerator", engine = @engine, head_lanes = 8, context = 64, r_words = 48,
-    x_words = 128, y_words = 128, q_words = 32, score_words = 256, head_words = 4, watchdog = 1048576} : () -> ()
+    x_words = 128, y_words = 128, q_words = 32, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576} : () -> ()
 // CHECK: "lut.plan"() {{{.*}}accelerator = @accelerator
 "lut.plan"() {sym_name = "plan", accelerator = @accelerator, context = 64, vocabulary = 320, decoder = "5eed"} : () -> ()
 "lut.region"() {sym_name = "header", address = 0, bytes = 88, kind = "h", port = 0, source = ""} : () -> ()

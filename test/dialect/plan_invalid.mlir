@@ -3,13 +3,13 @@
 
 // expected-error@+1 {{'lut.accelerator' op expected head_words in 1..255, got 0; change it}}
 "lut.accelerator"() {sym_name = "accelerator", engine = @engine, head_lanes = 8, context = 64, r_words = 48,
-    x_words = 128, y_words = 128, q_words = 32, score_words = 256, head_words = 0, watchdog = 1048576} : () -> ()
+    x_words = 128, y_words = 128, q_words = 32, score_words = 256, item_words = 16, head_words = 0, watchdog = 1048576} : () -> ()
 
 // -----
 
 // expected-error@+1 {{'lut.accelerator' op expected head_lanes in 4..128, got 2; change it}}
 "lut.accelerator"() {sym_name = "accelerator", engine = @engine, head_lanes = 2, context = 64, r_words = 48,
-    x_words = 128, y_words = 128, q_words = 32, score_words = 256, head_words = 4, watchdog = 1048576} : () -> ()
+    x_words = 128, y_words = 128, q_words = 32, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576} : () -> ()
 
 // -----
 

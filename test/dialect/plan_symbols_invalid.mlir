@@ -3,7 +3,7 @@
 
 // expected-error@+1 {{'lut.accelerator' op expected a 'lut.engine' named @engine for 'engine', got none; add it to the module}}
 "lut.accelerator"() {sym_name = "accelerator", engine = @engine, head_lanes = 8, context = 64, r_words = 48,
-    x_words = 128, y_words = 128, q_words = 32, score_words = 256, head_words = 4, watchdog = 1048576} : () -> ()
+    x_words = 128, y_words = 128, q_words = 32, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576} : () -> ()
 
 // -----
 
@@ -18,7 +18,7 @@
     row_sources = ["built_row"], weight_ports = 1, port_bits = {w = 64, x = 64, c = 64, q = 64, y = 64},
     burst_beats = 16, outstanding = 4} : () -> ()
 "lut.accelerator"() {sym_name = "accelerator", engine = @engine, head_lanes = 8, context = 64, r_words = 48,
-    x_words = 128, y_words = 128, q_words = 32, score_words = 256, head_words = 4, watchdog = 1048576} : () -> ()
+    x_words = 128, y_words = 128, q_words = 32, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576} : () -> ()
 // expected-error@+1 {{'lut.plan' op expected context <= 64 (context of the accelerator), got 65; plan for a shorter context}}
 "lut.plan"() {sym_name = "plan", accelerator = @accelerator, context = 65, vocabulary = 320, decoder = ""} : () -> ()
 

@@ -36,6 +36,7 @@ def base_config(decoder: QuantizedDecoder) -> AcceleratorConfig:
     """One accelerator for every small model with the schemes of `decoder`, so that it is built once."""
     config = config_for(DecoderSpec.of(decoder), find_target("tiny"), CONTEXT)
     sizes = dict(r_words=256, x_words=1024, y_words=1024, q_words=256, score_words=8 * CONTEXT, head_words=6)
+    sizes |= dict(item_words=24)
     return replace(config, watchdog=4000, **sizes)
 
 

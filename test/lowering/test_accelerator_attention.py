@@ -32,7 +32,8 @@ def config(lanes: int = 4, head_lanes: int = 8, tokens: int = 4, **changes: int)
         pairs=2, lanes=4 * lanes, requant_lanes=lanes, centroids=4, chains=1, tokens=tokens, acc_words=tokens,
         port_bits=PORTS,
     )  # fmt: skip
-    words = dict(context=64, q_words=256, x_words=256, score_words=512, head_words=6) | changes
+    words = dict(context=64, q_words=256, x_words=256, score_words=512, head_words=6)
+    words |= dict(item_words=288 // head_lanes) | changes  # 12 heads of 24 channels: the most of `SHAPES`
     return AcceleratorConfig(engine=engine, head_lanes=head_lanes, **words)  # type: ignore[arg-type]
 
 
@@ -378,7 +379,8 @@ def test_reset_in_mid_run() -> None:
 def test_multipliers_are_busy_in_prefill() -> None:
     """64 tokens in passes of 16, memory 64 cycles away: at least 80 % of the cycles from the first beat of a stage to
     its last carry one. Printed, with the share of all cycles of the engine's tasks."""
-    c = config(lanes=16, head_lanes=64, tokens=16, q_words=256, x_words=1024, score_words=2048, head_words=4)
+    words = dict(q_words=256, x_words=1024, score_words=2048, item_words=16, head_words=4)
+    c = config(lanes=16, head_lanes=64, tokens=16, **words)
     design = Design("arc")
     top = compiled(design, bench_module(design, c))
     used = {"qk": 0, "av": 0, "all": 0}

@@ -258,6 +258,7 @@ BREAKS: list[tuple[Callable[[Plan], Plan], str]] = [
         "task prefill.rotations: expected parameters within 2048 bytes of rope.p, got 2079; plan again",
     ),
     (fields(OWN, reps=2), f"task prefill.{OWN}: expected at most 128 scores, got 256; use fewer reps"),
+    (fields(OWN, beats=3), f"task prefill.{OWN}: expected at most 8 sums, got 12; use fewer reps"),
     (task(f"{GATE}.linear", round="x"), f"task prefill.{GATE}.linear: expected a round, got 'x'; plan again"),
     (
         move(f"{GATE}.feed", f"{OWN}.o_proj.0.0.feed"),
@@ -368,12 +369,21 @@ def test_scores_decide_how_many_heads_an_item_has() -> None:
     spec = spec_of()
     config = replace(config_for(spec, TINY), score_words=127)
     message = (
-        "model.layers.0.self_attn: expected room for at least 128 scores, 4 tokens of a context of 32, got score_words "
-        "= 127; enlarge it, or use a shorter context or fewer tokens a pass"
+        "model.layers.0.self_attn: expected room for at least 128 scores, 4 tokens of a context of 32, and 8 sums, got "
+        "score_words = 127 and item_words = 8; enlarge them, or use a shorter context or fewer tokens a pass"
     )
     with refused(message):
         plan_decoder(spec, config)
     assert plan_decoder(spec, config, context=31).context == 31
+
+
+def test_sums_decide_how_many_heads_an_item_has() -> None:
+    assert attention(plan_of("plain", item_words=16), "decode") == (1, 2)
+    spec = spec_of()
+    config = config_for(spec, TINY)
+    assert config.item_words == 4 * 2  # tokens of a pass, beats of a head; 2 heads of a group in decode take no more
+    with refused("model.layers.0.self_attn: expected room for at least 128 scores, 4 tokens of a context of 32, and 8"):
+        plan_decoder(spec, replace(config, item_words=7))
 
 
 @pytest.mark.parametrize("memory", ["r_words", "x_words", "y_words", "q_words", "head_words"])
