@@ -1,7 +1,7 @@
 """The whole accelerator's form, at module level: what stands around the engine, its memories on chip, and its tasks.
 
 Symbols are checked in lutllm.dialect.symbols; that tasks wait for each other as they must in
-lutllm.lowering.plan_check.
+lutllm.lowering.plan.check.
 """
 
 from lutllm.bindings import ir

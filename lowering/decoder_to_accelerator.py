@@ -9,8 +9,8 @@ from lutllm.bindings import func, ir
 from lutllm.errors import CapacityError, InputError
 from lutllm.lowering.decoder_spec import DecoderSpec, read_decoder_spec
 from lutllm.lowering.decoder_to_lut import FUNCTIONS, emit_decoder
-from lutllm.lowering.plan_decoder import config_for, plan_decoder
-from lutllm.lowering.plan_ir import write_plan
+from lutllm.lowering.plan.decoder import config_for, plan_decoder
+from lutllm.lowering.plan.ir import write_plan
 from lutllm.lowering.targets import find_target
 from lutllm.passes import Pass
 

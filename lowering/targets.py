@@ -12,7 +12,7 @@ from lutllm.lowering.engine import EngineConfig
 class Target:
     """`engine` is widened to the schemes it must run (`schedule.engine_for`); `memory_bytes` bounds the memory map.
 
-    The whole accelerator around it (`plan_decoder.config_for`) works on `head_lanes` channels of a head a cycle and
+    The whole accelerator around it (`plan.decoder.config_for`) works on `head_lanes` channels of a head a cycle and
     holds a sequence of `context` tokens at most.
     """
 

@@ -25,7 +25,7 @@ from lutllm.lowering.accelerator_to_hw import TOP, accelerator_to_hw
 from lutllm.lowering.engine import EngineConfig
 from lutllm.lowering.extract_linears import extract_linears
 from lutllm.lowering.hw_to_sv import hw_to_sv
-from lutllm.lowering.images import load_memory
+from lutllm.lowering.image.linear import load_memory
 from lutllm.lowering.levels import check_level
 from lutllm.lowering.lut_to_accelerator import write_engine
 from lutllm.lowering.program import Program, read_program

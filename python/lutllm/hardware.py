@@ -20,10 +20,10 @@ from lutllm.lowering.accelerator import IMAGE_HEADER, AcceleratorConfig
 from lutllm.lowering.decoder_spec import DecoderSpec
 from lutllm.lowering.hw_to_arc import hw_to_arc
 from lutllm.lowering.hw_to_sv import hw_ports, hw_to_sv
-from lutllm.lowering.plan import Plan
-from lutllm.lowering.plan_decoder import config_for, plan_decoder
+from lutllm.lowering.image.whole import whole_image
+from lutllm.lowering.plan.data import Plan
+from lutllm.lowering.plan.decoder import config_for, plan_decoder
 from lutllm.lowering.targets import find_target
-from lutllm.lowering.whole_image import whole_image
 from lutllm.lowering.whole_to_hw import TOP, whole_to_hw
 from lutllm.models.cache import cache_directory
 from lutllm.progress import note

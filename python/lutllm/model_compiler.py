@@ -23,13 +23,13 @@ from lutllm.lowering.accelerator_hw.register_map import register_table
 from lutllm.lowering.decoder_spec import DecoderSpec
 from lutllm.lowering.decoder_to_lut import decoder_to_lut
 from lutllm.lowering.hw_to_sv import hw_ports, hw_to_sv
+from lutllm.lowering.image.whole import IMAGE, manifest, whole_image
 from lutllm.lowering.levels import check_level
-from lutllm.lowering.plan import Plan
-from lutllm.lowering.plan_decoder import config_for, plan_decoder
-from lutllm.lowering.plan_ir import plan_module
+from lutllm.lowering.plan.data import Plan
+from lutllm.lowering.plan.decoder import config_for, plan_decoder
+from lutllm.lowering.plan.ir import plan_module
 from lutllm.lowering.targets import find_target
 from lutllm.lowering.testbench import write_testbench
-from lutllm.lowering.whole_image import IMAGE, manifest, whole_image
 from lutllm.lowering.whole_to_hw import TOP, whole_to_hw
 from lutllm.pretrained import QuantizedModel
 from lutllm.schedule_page import schedule_json, schedule_page

@@ -15,10 +15,10 @@ from lutllm.lowering.accelerator import AcceleratorConfig
 from lutllm.lowering.decoder_spec import DecoderSpec
 from lutllm.lowering.engine import MODES
 from lutllm.lowering.hw_to_arc import hw_to_arc
-from lutllm.lowering.plan import Plan
-from lutllm.lowering.plan_decoder import config_for, plan_decoder
+from lutllm.lowering.image.whole import whole_image
+from lutllm.lowering.plan.data import Plan
+from lutllm.lowering.plan.decoder import config_for, plan_decoder
 from lutllm.lowering.targets import find_target
-from lutllm.lowering.whole_image import whole_image
 from lutllm.lowering.whole_to_hw import TOP, whole_to_hw
 from lutllm.quantize.random_decoder import decoder_like, random_decoder
 from lutllm.scheme import ADDITIVE, EXACT, Scheme

@@ -11,7 +11,7 @@ import pytest
 
 from lutllm import dialect, model_compiler
 from lutllm.bindings import ir
-from lutllm.lowering.plan_ir import read_plan
+from lutllm.lowering.plan.ir import read_plan
 from lutllm.model_compiler import ModelOptions, compile_model
 from lutllm.pretrained import QuantizedModel, save_pretrained
 from lutllm.quantize.random_decoder import decoder_like, random_decoder

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from lutllm.lowering.engine import MODES, EngineConfig
-from lutllm.lowering.images import load_memory, output_values
+from lutllm.lowering.image.linear import load_memory, output_values
 from lutllm.lowering.program import Program
 from lutllm.lowering.schedule import ALIGNMENT
 from lutllm.lowering.targets import TARGETS

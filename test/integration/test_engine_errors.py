@@ -12,7 +12,7 @@ import pytest
 from lutllm.errors import InputError
 from lutllm.lowering.engine import ROUND_BITS
 from lutllm.lowering.engine_hw.sequencer import ERRORS
-from lutllm.lowering.images import load_memory, output_values
+from lutllm.lowering.image.linear import load_memory, output_values
 from lutllm.lowering.targets import TARGETS
 from lutllm.simulate import AxiTiming, Memory, RunResult, SimulationError, TestBench, run_program
 from lutllm.simulate.program import compare, run_image, simulate_program

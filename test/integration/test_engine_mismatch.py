@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lutllm.lowering.images import load_memory
+from lutllm.lowering.image.linear import load_memory
 from lutllm.lowering.targets import TARGETS
 from lutllm.simulate.program import compare, run_image, simulate_program
 

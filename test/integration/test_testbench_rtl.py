@@ -15,10 +15,10 @@ import pytest
 from lutllm.generate import Generation, generate
 from lutllm.lowering.decoder_spec import DecoderSpec
 from lutllm.lowering.hw_to_sv import hw_ports, hw_to_sv
-from lutllm.lowering.plan_decoder import config_for, plan_decoder
+from lutllm.lowering.image.whole import model_id, whole_image, write_image
+from lutllm.lowering.plan.decoder import config_for, plan_decoder
 from lutllm.lowering.targets import TARGETS
 from lutllm.lowering.testbench import write_testbench
-from lutllm.lowering.whole_image import model_id, whole_image, write_image
 from lutllm.lowering.whole_to_hw import TOP, whole_to_hw
 from lutllm.quantize.random_decoder import decoder_like, random_decoder
 from lutllm.scheme import EXACT

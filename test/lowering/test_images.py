@@ -8,7 +8,7 @@ import pytest
 
 from lutllm.errors import CapacityError, InputError, NumericsError
 from lutllm.lowering.engine import ROUND_MAGIC, EngineConfig
-from lutllm.lowering.images import (
+from lutllm.lowering.image.linear import (
     descriptor_image,
     input_image,
     load_memory,

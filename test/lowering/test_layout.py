@@ -13,9 +13,8 @@ from hypothesis import given, settings
 from lutllm import interpreter
 from lutllm.decoder import Decoder
 from lutllm.errors import CapacityError
-from lutllm.lowering.decoder_layout import layout_decoder
 from lutllm.lowering.decoder_spec import DecoderSpec
-from lutllm.lowering.layout import (
+from lutllm.lowering.layout.channels import (
     PAD,
     Layout,
     check_pairs,
@@ -25,7 +24,8 @@ from lutllm.lowering.layout import (
     outputs_layout,
     relaid,
 )
-from lutllm.lowering.plan_decoder import config_for
+from lutllm.lowering.layout.decoder import layout_decoder
+from lutllm.lowering.plan.decoder import config_for
 from lutllm.lowering.targets import TARGETS
 from lutllm.quantize.random import random_linear
 from lutllm.quantize.random_decoder import decoder_like, random_decoder

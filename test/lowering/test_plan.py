@@ -15,10 +15,10 @@ from lutllm.decoder_store import save_decoder
 from lutllm.errors import CapacityError, InputError, IRError
 from lutllm.lowering.accelerator import SINKS
 from lutllm.lowering.decoder_spec import DecoderSpec, read_decoder_spec
-from lutllm.lowering.plan import PROGRAMS, Parameters, Plan, Task
-from lutllm.lowering.plan_check import verify_plan
-from lutllm.lowering.plan_decoder import config_for, plan_decoder
-from lutllm.lowering.plan_waits import Hazards
+from lutllm.lowering.plan.check import verify_plan
+from lutllm.lowering.plan.data import PROGRAMS, Parameters, Plan, Task
+from lutllm.lowering.plan.decoder import config_for, plan_decoder
+from lutllm.lowering.plan.waits import Hazards
 from lutllm.lowering.targets import TARGETS
 from lutllm.quantize.random_decoder import decoder_like, random_decoder
 from lutllm.scheme import EXACT, Scheme

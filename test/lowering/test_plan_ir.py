@@ -15,9 +15,9 @@ from lutllm.lowering.decoder_spec import DecoderSpec, read_decoder_spec
 from lutllm.lowering.decoder_to_lut import decoder_to_lut
 from lutllm.lowering.levels import check_level
 from lutllm.lowering.pipelines import to_whole_accelerator
-from lutllm.lowering.plan import MEMORIES, Plan
-from lutllm.lowering.plan_decoder import config_for, plan_decoder
-from lutllm.lowering.plan_ir import plan_module, read_plan
+from lutllm.lowering.plan.data import MEMORIES, Plan
+from lutllm.lowering.plan.decoder import config_for, plan_decoder
+from lutllm.lowering.plan.ir import plan_module, read_plan
 from lutllm.lowering.targets import TARGETS
 from lutllm.passes import run_pipeline
 from lutllm.quantize.random_decoder import decoder_like, random_decoder

@@ -24,15 +24,15 @@ from lutllm.lowering.accelerator import (
     TASK_BITS,
     TASK_MAGIC,
 )
-from lutllm.lowering.decoder_layout import DecoderLayout, layout_decoder
 from lutllm.lowering.decoder_spec import DecoderSpec
-from lutllm.lowering.images import static_image
-from lutllm.lowering.layout import PAD, heads_layout, relaid
-from lutllm.lowering.plan import Plan, Task
-from lutllm.lowering.plan_decoder import config_for, plan_decoder
+from lutllm.lowering.image.linear import static_image
+from lutllm.lowering.image.whole import IMAGE, MANIFEST, manifest, model_id, whole_image, write_image
+from lutllm.lowering.layout.channels import PAD, heads_layout, relaid
+from lutllm.lowering.layout.decoder import DecoderLayout, layout_decoder
+from lutllm.lowering.plan.data import Plan, Task
+from lutllm.lowering.plan.decoder import config_for, plan_decoder
 from lutllm.lowering.program import Program
 from lutllm.lowering.targets import TARGETS
-from lutllm.lowering.whole_image import IMAGE, MANIFEST, manifest, model_id, whole_image, write_image
 from lutllm.numerics import round_shift, saturate
 from lutllm.quantize.random_decoder import decoder_like, random_decoder
 from lutllm.scheme import EXACT

@@ -10,8 +10,8 @@ import pytest
 from lutllm.errors import InputError
 from lutllm.gantt import colors_of, gantt
 from lutllm.lowering.decoder_spec import DecoderSpec
-from lutllm.lowering.plan import Plan
-from lutllm.lowering.plan_decoder import config_for, plan_decoder
+from lutllm.lowering.plan.data import Plan
+from lutllm.lowering.plan.decoder import config_for, plan_decoder
 from lutllm.lowering.targets import TARGETS
 from lutllm.quantize.random_decoder import decoder_like, random_decoder
 from lutllm.schedule_page import busy_cycles, layer_of, schedule_json, schedule_page

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from lutllm.decoder import Decoder, QuantizedDecoder
-from lutllm.lowering.decoder_layout import DecoderLayout, layout_decoder
 from lutllm.lowering.decoder_spec import DecoderSpec
-from lutllm.lowering.layout import Layout, heads_layout
-from lutllm.lowering.plan import Plan
-from lutllm.lowering.plan_decoder import config_for, plan_decoder
+from lutllm.lowering.image.whole import whole_image
+from lutllm.lowering.layout.channels import Layout, heads_layout
+from lutllm.lowering.layout.decoder import DecoderLayout, layout_decoder
+from lutllm.lowering.plan.data import Plan
+from lutllm.lowering.plan.decoder import config_for, plan_decoder
 from lutllm.lowering.targets import TARGETS
-from lutllm.lowering.whole_image import whole_image
 from lutllm.quantize.random_decoder import decoder_like, random_decoder
 from lutllm.scheme import ADDITIVE, EXACT, PAPER, Scheme
 from lutllm.session import GoldenSession

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lutllm.lowering.accelerator import HEAD_MODES, SINKS, AcceleratorConfig
-from lutllm.lowering.plan import Plan, Task
-from lutllm.lowering.plan_decoder import descriptor_words
+from lutllm.lowering.plan.data import Plan, Task
+from lutllm.lowering.plan.decoder import descriptor_words
 from lutllm.simulate.passes import Pass
 from lutllm.simulate.simulator import SimulationError
 from lutllm.simulate.task_order import QUEUE

@@ -18,7 +18,7 @@ from lutllm.lowering.accelerator_to_hw import TOP, accelerator_to_hw
 from lutllm.lowering.engine import EngineConfig
 from lutllm.lowering.hw_to_arc import hw_to_arc
 from lutllm.lowering.hw_to_sv import hw_ports
-from lutllm.lowering.images import load_memory, output_address, output_values
+from lutllm.lowering.image.linear import load_memory, output_address, output_values
 from lutllm.lowering.program import Program, Round
 from lutllm.scheme import QuantizedLinear
 from lutllm.simulate.simulator import ArcSimulator, Simulator

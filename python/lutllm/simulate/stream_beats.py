@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from lutllm.lowering.accelerator import HEAD_MODES
 from lutllm.lowering.engine_hw.core import weight_streams
-from lutllm.lowering.plan import Plan, Task
-from lutllm.lowering.plan_decoder import descriptor_words
+from lutllm.lowering.plan.data import Plan, Task
+from lutllm.lowering.plan.decoder import descriptor_words
 from lutllm.simulate.passes import Pass
 from lutllm.simulate.task_steps import attention_steps
 

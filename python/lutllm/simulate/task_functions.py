@@ -16,7 +16,7 @@ from lutllm.errors import InputError
 from lutllm.functions import SIGMOID_END, rsqrt, sigmoid
 from lutllm.interpreter.decoder import attention as golden_attention
 from lutllm.lowering.accelerator import CACHE_BITS, HEAD_MODES, LEFT, X_BITS
-from lutllm.lowering.plan import Task
+from lutllm.lowering.plan.data import Task
 from lutllm.lowering.program import Round
 from lutllm.numerics import rescale, round_shift, saturate
 from lutllm.scheme import QuantizedLinear

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from lutllm.errors import InputError
-from lutllm.lowering.plan import Plan
+from lutllm.lowering.plan.data import Plan
 from lutllm.simulate.passes import Pass
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from lutllm.lowering.accelerator import AcceleratorConfig
 from lutllm.lowering.engine import OPERAND_BANKS, EngineConfig
-from lutllm.lowering.plan import Task
+from lutllm.lowering.plan.data import Task
 from lutllm.lowering.program import Round
 
 CODES_ROOM = 8  # cycles from a chunk's first lookup until its place for codes is filled again

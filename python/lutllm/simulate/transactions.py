@@ -13,11 +13,11 @@ import numpy as np
 
 from lutllm.decoder import QuantizedDecoder
 from lutllm.errors import InputError
-from lutllm.lowering.decoder_layout import layout_decoder
 from lutllm.lowering.decoder_spec import DecoderSpec
-from lutllm.lowering.layout import relaid
-from lutllm.lowering.plan import Plan, Task
-from lutllm.lowering.whole_image import whole_image
+from lutllm.lowering.image.whole import whole_image
+from lutllm.lowering.layout.channels import relaid
+from lutllm.lowering.layout.decoder import layout_decoder
+from lutllm.lowering.plan.data import Plan, Task
 from lutllm.scheme import QuantizedLinear
 from lutllm.simulate.chip import Chip, Written
 from lutllm.simulate.passes import Pass, prompt_passes

@@ -10,7 +10,7 @@ from lutllm.decoder import Layer
 from lutllm.errors import CapacityError
 from lutllm.lowering.accelerator import AcceleratorConfig
 from lutllm.lowering.decoder_spec import DecoderSpec
-from lutllm.lowering.layout import (
+from lutllm.lowering.layout.channels import (
     Layout,
     check_pairs,
     heads_layout,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from lutllm.errors import CapacityError
 from lutllm.lowering.accelerator import NO_WAIT, WAIT_SLOTS
-from lutllm.lowering.plan import Buffer, Task
+from lutllm.lowering.plan.data import Buffer, Task
 
 
 def hoisted(tasks: Sequence[Task]) -> list[Task]:

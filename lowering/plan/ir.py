@@ -10,8 +10,8 @@ from lutllm.bindings import ir
 from lutllm.errors import IRError
 from lutllm.lowering.accelerator import AcceleratorConfig
 from lutllm.lowering.lut_to_accelerator import ENGINE, write_engine, write_regions_and_rounds
-from lutllm.lowering.plan import Buffer, Parameters, Plan, Task
-from lutllm.lowering.plan_check import verify_plan
+from lutllm.lowering.plan.check import verify_plan
+from lutllm.lowering.plan.data import Buffer, Parameters, Plan, Task
 from lutllm.lowering.program import Program, plain, read_program
 
 ACCELERATOR, PLAN = "accelerator", "plan"

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 from lutllm.errors import CapacityError, InputError
 from lutllm.lowering.accelerator import PARAMETER_WORDS, TASK_BITS, AcceleratorConfig
-from lutllm.lowering.decoder_layout import layout_decoder
 from lutllm.lowering.decoder_spec import DecoderSpec
 from lutllm.lowering.engine import MODES
-from lutllm.lowering.plan import PROGRAMS, Buffer, Plan, Task
-from lutllm.lowering.plan_check import verify_plan
-from lutllm.lowering.plan_memory import MemoryMap, Shape, buffers_of, rounds_of_decoder, words_needed
-from lutllm.lowering.plan_tasks import ProgramTasks
-from lutllm.lowering.plan_waits import hoisted, with_waits
+from lutllm.lowering.layout.decoder import layout_decoder
+from lutllm.lowering.plan.check import verify_plan
+from lutllm.lowering.plan.data import PROGRAMS, Buffer, Plan, Task
+from lutllm.lowering.plan.memory import MemoryMap, Shape, buffers_of, rounds_of_decoder, words_needed
+from lutllm.lowering.plan.tasks import ProgramTasks
+from lutllm.lowering.plan.waits import hoisted, with_waits
 from lutllm.lowering.schedule import engine_for
 from lutllm.lowering.targets import Target
 

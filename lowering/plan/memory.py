@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from lutllm.decoder import Attention
 from lutllm.errors import CapacityError
 from lutllm.lowering.accelerator import IMAGE_HEADER, AcceleratorConfig
-from lutllm.lowering.decoder_layout import DecoderLayout
 from lutllm.lowering.decoder_spec import DecoderSpec
-from lutllm.lowering.plan import HEADER, MEMORIES, Buffer
+from lutllm.lowering.layout.decoder import DecoderLayout
+from lutllm.lowering.plan.data import HEADER, MEMORIES, Buffer
 from lutllm.lowering.program import Round
 from lutllm.lowering.schedule import AddressSpace, Layer, check_layer, place_round, rounds_of
 

@@ -25,14 +25,14 @@ from lutllm.lowering.accelerator import (
     WAIT_BITS,
     WAIT_SLOTS,
 )
-from lutllm.lowering.decoder_layout import DecoderLayout, layout_decoder
 from lutllm.lowering.decoder_spec import DecoderSpec
-from lutllm.lowering.images import static_image
-from lutllm.lowering.layout import relaid
-from lutllm.lowering.plan import HEADER, PROGRAMS, Plan, Task
-from lutllm.lowering.plan_decoder import descriptor_words
+from lutllm.lowering.image.linear import static_image
+from lutllm.lowering.image.vector_parameters import VectorParameters, embedding_image
+from lutllm.lowering.layout.channels import relaid
+from lutllm.lowering.layout.decoder import DecoderLayout, layout_decoder
+from lutllm.lowering.plan.data import HEADER, PROGRAMS, Plan, Task
+from lutllm.lowering.plan.decoder import descriptor_words
 from lutllm.lowering.program import Program, Region
-from lutllm.lowering.vector_parameters import VectorParameters, embedding_image
 
 IMAGE, MANIFEST = "image.bin", "image.json"
 

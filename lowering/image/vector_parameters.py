@@ -13,11 +13,11 @@ import numpy as np
 from lutllm.decoder import Attention, Layer, Norm, QuantizedDecoder, QuantizedNorm
 from lutllm.errors import CapacityError, InputError, NumericsError
 from lutllm.lowering.accelerator import LEFT, RIGHT_BITS, VALUE_BITS
-from lutllm.lowering.decoder_layout import DecoderLayout
-from lutllm.lowering.layout import Layout, heads_layout
-from lutllm.lowering.plan import Plan
-from lutllm.lowering.plan_memory import ROTATIONS
-from lutllm.lowering.plan_tasks import MOST_RIGHT
+from lutllm.lowering.layout.channels import Layout, heads_layout
+from lutllm.lowering.layout.decoder import DecoderLayout
+from lutllm.lowering.plan.data import Plan
+from lutllm.lowering.plan.memory import ROTATIONS
+from lutllm.lowering.plan.tasks import MOST_RIGHT
 from lutllm.numerics import fits
 
 LENGTH_LIMIT = 37  # of attention's sum of weights: at most 2**15 for each of 2**20 positions

@@ -10,8 +10,8 @@ import numpy as np
 
 from lutllm.errors import IRError
 from lutllm.lowering.accelerator import ENGINES, NO_WAIT, SINKS, TASK_BITS, WAIT_SLOTS
-from lutllm.lowering.plan import PROGRAMS, Buffer, Plan, Task
-from lutllm.lowering.plan_waits import Hazards, Progress
+from lutllm.lowering.plan.data import PROGRAMS, Buffer, Plan, Task
+from lutllm.lowering.plan.waits import Hazards, Progress
 
 OUTSIDE = {"head": ("r.stream",)}  # what a program finds written when it starts, besides the KV caches
 

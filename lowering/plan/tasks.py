@@ -1,6 +1,6 @@
 """The tasks of the three programs, without waits: a decoder's structure and the plan's space in, tasks in order out.
 
-The order here is that of the model; `plan_waits` moves linear tasks ahead and says what waits for what.
+The order here is that of the model; `plan.waits` moves linear tasks ahead and says what waits for what.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from lutllm.errors import CapacityError
 from lutllm.lowering.accelerator import HEAD_MODES, LEFT
 from lutllm.lowering.decoder_spec import DecoderSpec
 from lutllm.lowering.engine import MODES, ROUND_MAGIC
-from lutllm.lowering.plan import Buffer, Parameters, Task
-from lutllm.lowering.plan_memory import ROTATIONS, MemoryMap
+from lutllm.lowering.plan.data import Buffer, Parameters, Task
+from lutllm.lowering.plan.memory import ROTATIONS, MemoryMap
 from lutllm.lowering.program import Round
 
 MOST_RIGHT = 127  # of a right shift of 7 bits: no value an engine shifts has as many
