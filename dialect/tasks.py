@@ -14,6 +14,7 @@ OF_A_ROUND = ("linear", "feed")  # and the sinks, where they take a linear's out
 BUFFER_MEMORIES = ("r", "x", "y", "q")
 WAITS = 4
 MOST_PENDING = 14
+MOST_DEPTH = 1 << 16
 
 ACCELERATOR_RANGES = {
     "head_lanes": (4, 128),
@@ -45,6 +46,7 @@ class AcceleratorOp(LutOp, name="accelerator"):
     head_words: ir.IntegerAttr
     watchdog: ir.IntegerAttr
 
+    OPTIONAL = {"depths": ir.DictAttr}  # noqa: RUF012
     NOTES = {  # noqa: RUF012
         "engine": "its LutLinear engine; vector words have its requant_lanes channels",
         "head_lanes": "channels of a head that attention works on a cycle",
@@ -57,6 +59,7 @@ class AcceleratorOp(LutOp, name="accelerator"):
         "item_words": "sums, of head_lanes channels, attention keeps in each of two banks",
         "head_words": "vector words of a head at most",
         "watchdog": "cycles without progress that raise a flag",
+        "depths": "{FIFO = words}: where they are not the usual ones",
     }
     DEFINITION = "runs the programs of lut.task ops that a lut.plan gives it; the integers are those of the decoder ops"
     EXAMPLE = """
@@ -68,6 +71,9 @@ class AcceleratorOp(LutOp, name="accelerator"):
         check_module_level(self)
         for name, (low, high) in ACCELERATOR_RANGES.items():
             integer(self.attributes[name], name, low, high)
+        depths = self.optional("depths")
+        for name, depth in {} if depths is None else entries(depths).items():
+            integer(depth, f"depth {name}", 1, MOST_DEPTH)
 
 
 class PlanOp(LutOp, name="plan"):

@@ -72,6 +72,14 @@ ERRORS = (
 
 HEAD_MODES = ("query", "key", "value", "rotations")  # of engine heads; rotations loads its table of this pass
 
+# FIFOs that a configuration may give a depth, in words; `lutllm.lowering.streams` says what they are and need. Where it
+# does not, a FIFO has the depth that its file names. The reader of port n is `read_n`, w stands for all weight ports.
+SIZED_STREAMS = (
+    "read_d", "read_p", "read_c", "read_q", "read_w", "read_e", "read_k", "read_v", "write_kv", "responses",
+    "p_commands", "p_orders", "y_orders", "x", "codebooks", "results", "roots", "kv", "rows", "e",
+)  # fmt: skip
+MOST_DEPTH = 1 << 16
+
 # Fields of each task, bits each, lowest first. Counts of words are of one token; bases are addresses of memory words,
 # which do not depend on the tokens of a pass; `start` is the first word of the row that a round's outputs go to.
 TASK_BITS: dict[str, dict[str, int]] = {
@@ -105,7 +113,7 @@ class AcceleratorConfig:
     sequence `context`. Capacities are in words: `r_words` of the residual stream, `x_words` of inputs of linears,
     `y_words` of outputs (all of `lanes` channels), `q_words` of queries (of `head_lanes` channels), `score_words`
     scores and `item_words` sums (of `head_lanes` channels) of an item of attention in each of two banks, `head_words`
-    vector words of a head at most.
+    vector words of a head at most. `depths`: words of the FIFOs that do not have their usual depth.
     """
 
     engine: EngineConfig = field(default_factory=EngineConfig)
@@ -119,6 +127,7 @@ class AcceleratorConfig:
     item_words: int = 256
     head_words: int = 16
     watchdog: int = 1 << 20  # cycles without progress before the flag is raised
+    depths: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for problem in self._problems():
@@ -142,6 +151,11 @@ class AcceleratorConfig:
             yield f"expected a context of 1..{1 << 20} tokens, got {self.context}"
         if self.head_words > 255 or (self.head_words * v) % h:
             yield f"expected head_words * {v} to be a multiple of head_lanes = {h}, up to 255, got {self.head_words}"
+        for name, depth in self.depths.items():
+            if name not in SIZED_STREAMS:
+                yield f"expected depths of {', '.join(SIZED_STREAMS)}, got one of {name}"
+            elif not 1 <= depth <= MOST_DEPTH:
+                yield f"expected depth {name} in 1..{MOST_DEPTH}, got {depth}"
 
     @property
     def lanes(self) -> int:

@@ -49,19 +49,21 @@ WRITE_MASTER = AxiMaster(
 )  # fmt: skip
 
 
-def axi_read_stream(design: Design, bits: int, *, burst_beats: int = 16, outstanding: int = 4) -> str:
+def axi_read_stream(
+    design: Design, bits: int, *, burst_beats: int = 16, outstanding: int = 4, depth: int | None = None
+) -> str:
     """A reader: stream `command` (address 64, beats 32) in, stream `data` of `bits` out, AXI4 read master.
 
-    It keeps room for `outstanding` full bursts and asks for a burst only when its data will fit, so `rready` is
-    always 1. `error` goes high with the first bad response and stays until reset. `idle`: no command, burst or
-    data inside. A command of 0 beats is taken and gives nothing.
+    It keeps room for `outstanding` full bursts, or for `depth` beats, and asks for a burst only when a full one will
+    fit, so `rready` is always 1. `error` goes high with the first bad response and stays until reset. `idle`: no
+    command, burst or data inside. A command of 0 beats is taken and gives nothing.
     """
-    limit = _burst_limit(bits, burst_beats)
-    depth = limit * outstanding
+    limit = burst_limit(bits, burst_beats)
+    depth = limit * outstanding if depth is None else depth
     address_queue, data_queue = fifo(design, 72, 2), fifo(design, bits, depth)
 
     def body(m: Module) -> dict[str, Signal]:
-        free = m.state(bits_for(depth + 1), "free", reset=depth)
+        free = m.state(bits_for(max(depth, limit) + 1), "free", reset=depth)
         width = free.signal.width
         data = m.instance(data_queue, "data_queue", in_valid=m["rvalid"], in_data=m["rdata"], out_ready=m["data_ready"])
         popped = data["out_valid"] & m["data_ready"]
@@ -80,23 +82,26 @@ def axi_read_stream(design: Design, bits: int, *, burst_beats: int = 16, outstan
 
     inputs = _COMMAND | {"data_ready": 1} | READ_MASTER.inputs(bits)
     outputs = {"command_ready": 1, "data_valid": 1, "data_data": bits, "error": 1, "idle": 1}
-    return design.module(f"axi_read_{bits}x{limit}x{outstanding}", inputs, outputs | READ_MASTER.outputs(bits), body)
+    return design.module(f"axi_read_{bits}x{limit}_{depth}", inputs, outputs | READ_MASTER.outputs(bits), body)
 
 
-def axi_write_stream(design: Design, bits: int, *, burst_beats: int = 16, outstanding: int = 4) -> str:
+def axi_write_stream(
+    design: Design, bits: int, *, burst_beats: int = 16, outstanding: int = 4, depth: int | None = None
+) -> str:
     """A writer: streams `command` (address 64, beats 32, at least 1) and `data` of `bits` in, AXI4 write master.
 
-    A burst's address goes out when all its data is here, so the bus never waits for the design. At most
+    A burst's address goes out when all its data is among the `depth` words (two bursts, where it is not given) that are
+    kept here, so the bus never waits for the design. At most
     `outstanding` bursts await their response. `done` is 1 for a cycle when the last response of a command has come;
     `idle`: no command or burst inside. `error` goes high with the first bad response and stays until reset.
     """
-    limit = _burst_limit(bits, burst_beats)
-    depth = 2 * limit
+    limit = burst_limit(bits, burst_beats)
+    depth = 2 * limit if depth is None else depth
     address_queue, data_queue = fifo(design, 72, 2), fifo(design, bits, depth)
     length_queue, response_queue = fifo(design, bits_for(limit + 1), outstanding), fifo(design, 1, outstanding)
 
     def body(m: Module) -> dict[str, Signal]:
-        stored = m.state(bits_for(depth + 1), "stored", reset=0)
+        stored = m.state(bits_for(max(depth, limit) + 1), "stored", reset=0)
         width, length_ready, response_ready, sent = stored.signal.width, Wire(1), Wire(1), Wire(1)
         data = m.instance(
             data_queue, "data_queue", in_valid=m["data_valid"], in_data=m["data_data"], out_ready=sent.signal
@@ -142,7 +147,8 @@ def axi_write_stream(design: Design, bits: int, *, burst_beats: int = 16, outsta
 
     inputs = _COMMAND | {"data_valid": 1, "data_data": bits} | WRITE_MASTER.inputs(bits)
     outputs = {"command_ready": 1, "data_ready": 1, "done": 1, "error": 1, "idle": 1}
-    return design.module(f"axi_write_{bits}x{limit}x{outstanding}", inputs, outputs | WRITE_MASTER.outputs(bits), body)
+    name = f"axi_write_{bits}x{limit}x{outstanding}_{depth}"
+    return design.module(name, inputs, outputs | WRITE_MASTER.outputs(bits), body)
 
 
 _COMMAND = {"command_valid": 1, "command_address": 64, "command_beats": BEATS_BITS}
@@ -196,7 +202,7 @@ def _sticky(m: Module, event: Signal) -> Signal:
     return seen.set(seen.signal | event)
 
 
-def _burst_limit(bits: int, burst_beats: int) -> int:
+def burst_limit(bits: int, burst_beats: int) -> int:
     """Beats of the longest burst: a power of two, at most 256 and at most a page."""
     if bits not in (8, 16, 32, 64, 128, 256, 512, 1024):
         raise CapacityError(f"AXI port: expected a width of 8..1024 bits, a power of two, got {bits}")

@@ -13,7 +13,7 @@ class Target:
     """`engine` is widened to the schemes it must run (`schedule.engine_for`); `memory_bytes` bounds the memory map.
 
     The whole accelerator around it (`plan.decoder.config_for`) works on `head_lanes` channels of a head a cycle and
-    holds a sequence of `context` tokens at most.
+    holds a sequence of `context` tokens at most; its FIFOs hide a memory that answers after `latency` cycles.
     """
 
     summary: str
@@ -21,6 +21,7 @@ class Target:
     memory_bytes: int
     head_lanes: int = 64
     context: int = 2048
+    latency: int = 64
 
 
 TARGETS = {

@@ -12,6 +12,8 @@ from lutllm.scheme import MULTIPLIER_BITS
 ID_BITS = 32
 COMMAND_DEPTH = 4  # rows asked for ahead; each takes many beats
 FIFO_DEPTH = 6  # a word's room comes back after six cycles at the earliest
+COMMAND_LATENCY = 6  # cycles from a token's step to its row's address
+WORD_LATENCY = 4  # cycles from a beat of a row to its word
 _SCALED_BITS = 8 + MULTIPLIER_BITS
 
 
@@ -59,9 +61,8 @@ def _row_beats(task: Steps) -> Signal:
 
 def _commands(m: Module, config: AcceleratorConfig, task: Steps, room: Wire) -> tuple[Stream, Signal]:
     """The address of each token's row: address + id * beats * bytes of a beat. And a pulse for an id too large."""
-    latency, pop = 6, Wire(1)
-    depth_bits = bits_for(COMMAND_DEPTH + 1)
-    room.assign(credit(m, "room", depth_bits, give=pop.signal, take=task.fire, initial=COMMAND_DEPTH))
+    pop, depth = Wire(1), config.depths.get("rows", COMMAND_DEPTH)
+    room.assign(credit(m, "room", bits_for(depth + 1), give=pop.signal, take=task.fire, initial=depth))
     token = m.reg(m["ids_read_data"], "id")
     bad = ~token.ult(task.fields["vocabulary"])
     known = m.reg(mux(bad, const(0, ID_BITS), token), "known_id")
@@ -69,7 +70,7 @@ def _commands(m: Module, config: AcceleratorConfig, task: Steps, room: Wire) -> 
     skipped = delay(m, known.zext(ID_BITS + 17) * beats.zext(ID_BITS + 17), 2, "rows_skipped")
     byte_bits = (config.lanes - 1).bit_length()
     address = m.reg(task.fields["address"] + pack([const(0, byte_bits), skipped]).zext(64), "row_address")
-    commands, _ = buffered(m, "commands", delay(m, task.fire, latency, "command", reset=0), address, COMMAND_DEPTH)
+    commands, _ = buffered(m, "commands", delay(m, task.fire, COMMAND_LATENCY, "command", reset=0), address, depth)
     commands.ready.assign(m["command_ready"])
     pop.assign(commands.valid & m["command_ready"])
     return commands, m.reg(bad & delay(m, task.fire, 2, "id_valid", reset=0), "bad_token_q", reset=0)
@@ -77,12 +78,12 @@ def _commands(m: Module, config: AcceleratorConfig, task: Steps, room: Wire) -> 
 
 def _words(m: Module, config: AcceleratorConfig, task: Steps) -> tuple[Stream, Signal]:
     """Rows times their multipliers; returns the words, with a bit for the last of the task, and the rows' ready."""
-    fire, pop = Wire(1), Wire(1)
+    fire, pop, depth = Wire(1), Wire(1), config.depths.get("e", FIFO_DEPTH)
     levels = [("row", token_count(config, task.fields)), ("beat", _row_beats(task))]
     index, last = loop_nest(m, fire.signal, levels)
     is_multiplier = index["beat"].eq(0)
     word = fire.signal & ~is_multiplier
-    room = credit(m, "word_room", bits_for(FIFO_DEPTH + 1), give=pop.signal, take=word, initial=FIFO_DEPTH)
+    room = credit(m, "word_room", bits_for(depth + 1), give=pop.signal, take=word, initial=depth)
     over, finish = m.state(1, "rows_over", reset=0), word & last["row"] & last["beat"]
     over.set(task.busy & (over.signal | finish))
     ready = task.busy & ~over.signal & (is_multiplier | room)
@@ -95,7 +96,7 @@ def _words(m: Module, config: AcceleratorConfig, task: Steps) -> tuple[Stream, S
         scaled = delay(m, channel.sext(_SCALED_BITS) * multiplier, 2, f"scaled_{i}")
         # 24 bits: there is nothing to clamp.
         lanes.append(rounded_later(m, scaled, task.fields["shift"], f"shifted_{i}").sext(RESIDUAL_BITS))
-    late = delay(m, pack([word, finish]), 4, "word", reset=0)
-    out, _ = buffered(m, "words", late[0], pack([*lanes, late[1]]), FIFO_DEPTH)
+    late = delay(m, pack([word, finish]), WORD_LATENCY, "word", reset=0)
+    out, _ = buffered(m, "words", late[0], pack([*lanes, late[1]]), depth)
     pop.assign(out.valid & m["e_ready"])
     return out, ready

@@ -14,7 +14,7 @@ def feed(design: Design, config: AcceleratorConfig) -> str:
 
     A group is a part of a vector word or joins several of them, at base + word * T + t; then it takes as many cycles.
     """
-    bits, width = config.address_bits("x"), config.word_bits("x")
+    bits, width, depth = config.address_bits("x"), config.word_bits("x"), config.depths.get("x", FIFO_DEPTH)
     group_bits = 2 * config.engine.pairs * config.engine.operand_bits
     joined, parts = max(1, group_bits // width), max(1, width // group_bits)
 
@@ -24,8 +24,7 @@ def feed(design: Design, config: AcceleratorConfig) -> str:
 
     def body(m: Module) -> dict[str, Signal]:
         issue, pop, done = Wire(1), Wire(1), Wire(1)
-        depth_bits = bits_for(FIFO_DEPTH + 1)
-        room = credit(m, "room", depth_bits, give=pop.signal, take=issue.signal, initial=FIFO_DEPTH)
+        room = credit(m, "room", bits_for(depth + 1), give=pop.signal, take=issue.signal, initial=depth)
         task = stepped_task(m, "feed", levels, room, latency=done.signal)
         # Taken with the last word of a group: what the first one saw is then still there.
         issue.assign(task.fire & task.last["word"] if joined > 1 else task.fire)
@@ -39,7 +38,7 @@ def feed(design: Design, config: AcceleratorConfig) -> str:
             data = select(data.chunks(group_bits), delay(m, part, 2, "part"))
         valid = delay(m, issue.signal, 2, "valid", reset=0)
         last = delay(m, task.finish, 2, "last", reset=0)
-        out, _ = buffered(m, "words", valid, pack([data, last]), FIFO_DEPTH)
+        out, _ = buffered(m, "words", valid, pack([data, last]), depth)
         out.ready.assign(m["out_ready"])
         pop.assign(out.valid & m["out_ready"])
         done.assign(pop.signal & out.data[group_bits])

@@ -15,7 +15,7 @@ _SUM_BITS = 62
 def head_roots(design: Design, config: AcceleratorConfig) -> str:
     """`step`: memory y is read in this cycle, with `first` and `last` of a row; `data` comes a cycle later. `epsilon`
     is steady. Stream out: `root`, r and h of each row (as `reciprocal_root`). The rows under way, from their first step
-    until their root is taken, must not exceed ROOTS_DEPTH."""
+    until their root is taken, must not exceed `roots_depth`."""
     root = reciprocal_root(design)
 
     def body(m: Module) -> dict[str, Signal]:
@@ -30,12 +30,24 @@ def head_roots(design: Design, config: AcceleratorConfig) -> str:
         a = m.reg(sums.signal.zext(A_BITS) + m["epsilon"][0:A_BITS], "a")
         found = m.instance(root, "root", a=a)
         valid = delay(m, whole, 1 + ROOT_LATENCY, "valid", reset=0)
-        out, _ = buffered(m, "roots", valid, ROOT.pack(**found), ROOTS_DEPTH)
+        out, _ = buffered(m, "roots", valid, ROOT.pack(**found), roots_depth(config))
         out.ready.assign(m["root_ready"])
         return dict(root_valid=out.valid, root_data=out.data)
 
     inputs = {"step": 1, "first": 1, "last": 1, "data": config.word_bits("y"), "epsilon": 64, "root_ready": 1}
     return design.module("head_roots", inputs, {"root_valid": 1, "root_data": ROOT.width}, body)
+
+
+def roots_depth(config: AcceleratorConfig) -> int:
+    return config.depths.get("roots", ROOTS_DEPTH)
+
+
+def root_latency(config: AcceleratorConfig) -> int:
+    """Cycles from the step of a row's last word until its root is there."""
+    levels = 0
+    while _FAN_IN**levels < config.lanes:
+        levels += 1
+    return 7 + levels + ROOT_LATENCY
 
 
 def _squares(m: Module, config: AcceleratorConfig, x: list[Signal]) -> tuple[Signal, int]:

@@ -25,7 +25,7 @@ from lutllm.lowering.accelerator_hw.head_norm import (
     head_norm_lane,
     value_bits,
 )
-from lutllm.lowering.accelerator_hw.head_roots import ROOT, ROOTS_DEPTH, head_roots
+from lutllm.lowering.accelerator_hw.head_roots import ROOT, head_roots, roots_depth
 from lutllm.lowering.accelerator_hw.head_rows import ROWS_BITS, head_rows
 from lutllm.lowering.accelerator_hw.head_walk import WALK_BITS, head_walk, place_bits
 from lutllm.lowering.accelerator_hw.rope import ROPE_LATENCY, TABLE_BITS, rope_pair
@@ -51,6 +51,12 @@ _X = 2  # cycles from a step to its word's channels
 _ROPE = _X + NORM_LATENCY
 _RESCALE = _ROPE + ROPE_LATENCY
 _OUT = _RESCALE + 2
+BEAT_LATENCY = _OUT + 1  # cycles from the step of a beat's last word to the beat
+
+
+def kv_depth(ratio: int) -> int:
+    """Beats, of `ratio` words, under way in the pipeline, and a few to wait."""
+    return 1 << (_OUT // ratio + 2).bit_length()
 
 
 def heads(design: Design, config: AcceleratorConfig) -> str:
@@ -99,7 +105,7 @@ class _Heads:
         self.walk, self.last = walk, (fire & walk["last"]).named("last_issued")
         beat_first = walk["word"][0 : bits_for(self.ratio)].eq(0) if self.ratio > 1 else const(1, 1)
         keeps = (self.rows & beat_first).named("takes_room")
-        self.depth = 1 << (_OUT // self.ratio + 2).bit_length()  # beats under way in the pipeline, and a few to wait
+        self.depth = self.config.depths.get("kv", kv_depth(self.ratio))
         room = credit(
             m, "room", bits_for(self.depth + 1), give=self.popped.signal, take=fire & keeps, initial=self.depth
         )
@@ -122,7 +128,8 @@ class _Heads:
         self.squares, going = self._walk("squares", step.signal, "all_squared")
         first = step.signal & self.squares["first_word"]
         taken = (self.fire.signal & self.normed & walk["last_word"]).named("root_taken")
-        room = credit(m, "roots_room", bits_for(ROOTS_DEPTH + 1), give=taken, take=first, initial=ROOTS_DEPTH)
+        depth = roots_depth(self.config)
+        room = credit(m, "roots_room", bits_for(depth + 1), give=taken, take=first, initial=depth)
         may = room | ~self.squares["first_word"]
         step.assign(all_of([going, self.normed, may, ~self.fire.signal]).named("square"))
         self.squares |= dict(step=step.signal)

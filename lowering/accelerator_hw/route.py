@@ -8,11 +8,11 @@ from lutllm.lowering.circt import Design, Fields, Module, Signal, Wire, const, l
 from lutllm.lowering.memory import buffered
 from lutllm.numerics import bits_for
 
-ORDERS = 8  # that may wait
+ORDERS = 8  # that may wait, where nothing else is asked for
 COUNT_BITS = 32
 
 
-def router(design: Design, name: str, ways: Sequence[str]) -> str:
+def router(design: Design, name: str, ways: Sequence[str], orders: int = ORDERS) -> str:
     """In: `push` of an order (`way`, an index of `ways`, and `count` of words, above 0), taken when `room`; `in_valid`
     and each way's `WAY_ready`. Out: `in_ready`, each way's `WAY_valid`; `finished` pulses with an order's last word,
     `idle` when no order is there. Data goes around this module."""
@@ -20,7 +20,7 @@ def router(design: Design, name: str, ways: Sequence[str]) -> str:
     order = Fields(way=way_bits, count=COUNT_BITS)
 
     def body(m: Module) -> dict[str, Signal]:
-        stream, room = buffered(m, "orders", m["push"], order.pack(way=m["way"], count=m["count"]), ORDERS)
+        stream, room = buffered(m, "orders", m["push"], order.pack(way=m["way"], count=m["count"]), orders)
         held = order.unpack(stream.data)
         fire = Wire(1)
         _, last = loop_nest(m, fire.signal, [("word", held["count"])])

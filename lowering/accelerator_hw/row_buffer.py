@@ -7,6 +7,11 @@ from lutllm.lowering.memory import ram
 from lutllm.numerics import bits_for
 
 
+def row_depth(beats: int, ahead: int) -> int:
+    """Words of a buffer: addresses wrap around."""
+    return 1 << bits_for(2 * beats + ahead + 1)
+
+
 def row_buffer(design: Design, width: int, beats: int, ahead: int) -> str:
     """A buffer of rows of up to `beats` words of `width` bits: two of them, and `ahead` words more.
 
@@ -15,8 +20,8 @@ def row_buffer(design: Design, width: int, beats: int, ahead: int) -> str:
     was not taken is whole; `data`, at once. A user that frees a row `ahead` cycles after it took it does not wait for
     room.
     """
-    depth_bits = bits_for(2 * beats + ahead + 1)
-    depth, beat_bits = 1 << depth_bits, bits_for(beats)
+    depth, beat_bits = row_depth(beats, ahead), bits_for(beats)
+    depth_bits = bits_for(depth)
 
     def body(m: Module) -> dict[str, Signal]:
         used = m.state(depth_bits + 1, "used", reset=0)

@@ -20,7 +20,7 @@ from lutllm.lowering.accelerator_hw.records import task_record
 from lutllm.lowering.accelerator_hw.register_map import address_bits
 from lutllm.lowering.accelerator_hw.registers import PREFIX, registers
 from lutllm.lowering.accelerator_hw.residual import residual
-from lutllm.lowering.accelerator_hw.route import router, way_of
+from lutllm.lowering.accelerator_hw.route import ORDERS, router, way_of
 from lutllm.lowering.accelerator_hw.sequencer import sequencer
 from lutllm.lowering.accelerator_hw.store import store
 from lutllm.lowering.accelerator_hw.swiglu import swiglu
@@ -152,9 +152,10 @@ class _Top:
         """Stream p: one reader, its words to the engines in the order of their tasks."""
         m, sequencer_ = self.m, self.sequencer
         command = pack([sequencer_["parameters_address"], sequencer_["parameters_beats"]])
-        queue, room = buffered(m, "p_commands", sequencer_["parameters"], command, COMMANDS)
-        stream = self.masters.reader("p", self.config.p_bits, queue)
-        made = router(m.design, "route_p", PARAMETERIZED)
+        depths = self.config.depths
+        queue, room = buffered(m, "p_commands", sequencer_["parameters"], command, depths.get("p_commands", COMMANDS))
+        stream = self._reader("p", self.config.p_bits, queue)
+        made = router(m.design, "route_p", PARAMETERIZED, depths.get("p_orders", ORDERS))
         ready = {f"{name}_ready": self.engines[name]["p_ready"] for name in PARAMETERIZED}
         out = m.instance(
             made,
@@ -184,7 +185,7 @@ class _Top:
         inputs |= {f"{name}_data": stream.data for name, stream in streams.items()}
         y_ready = Wire(1)
         core = m.instance(
-            linear_core(m.design, engine),
+            linear_core(m.design, engine, self.config.depths),
             "linear",
             dispatch=self.dispatch["linear"],
             round=round_,
@@ -209,7 +210,7 @@ class _Top:
         command = pack([words[place], words[place + 1][0:32]])
         queue, room = buffered(self.m, f"{name}_commands", self.dispatch["linear"], command, QUEUE)
         self.linear_rooms = (*self.linear_rooms, room)
-        beats = self.masters.reader(name, read_ports(self.config)[name], queue)
+        beats = self._reader(name, read_ports(self.config)[name], queue)
         return self.masters.words(name, beats, engine.word_bits[name]) if name in ("c", "q") else beats
 
     def _sinks(self, core: dict[str, Signal], y_ready: Wire) -> None:
@@ -224,7 +225,7 @@ class _Top:
         push = any_of([self.dispatch[name] for name in SINKS if name != "residual"])
         push = push | (self.dispatch["residual"] & ~loads)
         out = m.instance(
-            router(m.design, "route_y", SINKS),
+            router(m.design, "route_y", SINKS, config.depths.get("y_orders", ORDERS)),
             "route_y",
             push=push,
             way=way_of([self.dispatch[name] for name in SINKS]),
@@ -255,15 +256,20 @@ class _Top:
         config = self.config
         for name in ("k", "v"):
             out, wires = self.engines["attention"], self.inputs["attention"]
-            stream = self.masters.reader(name, config.kv_bits, self._command("attention", f"{name}_command"))
+            stream = self._reader(name, config.kv_bits, self._command("attention", f"{name}_command"))
             wires.pop(f"{name}_valid").assign(stream.valid)
             wires.pop(f"{name}_data").assign(stream.data)
             stream.ready.assign(out[f"{name}_ready"])
         out, wires = self.engines["heads"], self.inputs["heads"]
         rows = Stream(out["kv_valid"], out["kv_data"], wires.pop("kv_ready"))
         command = self._command("heads", "kv_command")
-        written, self.write_error = self.masters.writer("kv", config.kv_bits, command, rows)
+        sizes = dict(depth=config.depths.get("write_kv"), responses=config.depths.get("responses"))
+        written, self.write_error = self.masters.writer("kv", config.kv_bits, command, rows, **sizes)
         wires.pop("kv_written").assign(written)
+
+    def _reader(self, name: str, bits: int, command: Stream) -> Stream:
+        """A read master whose FIFO is as deep as the configuration says."""
+        return self.masters.reader(name, bits, command, self.config.depths.get(f"read_{name[0]}"))
 
     def _command(self, engine: str, prefix: str) -> Stream:
         """The transfers an engine asks for itself."""
@@ -273,7 +279,7 @@ class _Top:
 
     def _embedding(self) -> None:
         config, wires = self.config, self.inputs["embed"]
-        rows = self.masters.reader("e", config.e_bits, self._command("embed", "command"))
+        rows = self._reader("e", config.e_bits, self._command("embed", "command"))
         wires.pop("row_valid").assign(rows.valid)
         wires.pop("row_data").assign(rows.data)
         out = self.engines["embed"]
@@ -287,7 +293,7 @@ class _Top:
         m, config, s = self.m, self.config, self.sequencer
         data = pack([s["d_command_address"], s["d_command_beats"]])
         command = Stream(s["d_command_valid"], data, self.sequencer_inputs.pop("d_command_ready"))
-        d = self.masters.reader("d", DESCRIPTOR_PORT_BITS, command)
+        d = self._reader("d", DESCRIPTOR_PORT_BITS, command)
         d.ready.assign(s["d_ready"])
         busy = s["busy"]
         watched = self._watched(busy)

@@ -21,15 +21,15 @@ BUILD_ROUND = UNIT.subset("mode", "stages", "groups", "blocks")
 BUILD_LATENCY = 4  # cycles from a build beat until the head may count on its row
 
 
-def psum_control(design: Design, config: EngineConfig) -> str:
-    """In: stream `round` (and `build_round`); `codes_push` and `rows_push` of each engine, `group_ready`,
-    `centroids_ready` and `acc_free` pulses. Out: packed `control` (and `build`) beats."""
+def psum_control(design: Design, config: EngineConfig, codebooks: int = CODEBOOK_DEPTH) -> str:
+    """In: stream `round` (and `build_round`); `codes_push` and `rows_push` of each engine, with up to `codebooks`
+    codebooks; `group_ready`, `centroids_ready` and `acc_free` pulses. Out: packed `control` (and `build`) beats."""
     control, build = control_fields(config), build_fields(config)
     builds = config.builds_tables
 
     def body(m: Module) -> dict[str, Signal]:
         issue, take_rows = Wire(1), Wire(1)
-        rows_here = _of_all(m, "rows", CODEBOOK_DEPTH, m["rows_push"], take_rows.signal)
+        rows_here = _of_all(m, "rows", max(codebooks, TABLE_BANKS), m["rows_push"], take_rows.signal)
         walk = _Walk(m, issue.signal)
         rows_ok, taken, outputs = rows_here, walk.block_first & issue.signal, {}
         if builds:

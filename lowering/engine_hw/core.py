@@ -6,6 +6,9 @@ stream y leaves.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from lutllm.lowering.circt import Design, Fields, Module, Signal, Wire, all_of, const, delay, pack
 from lutllm.lowering.engine import READ_STREAMS, EngineConfig
 from lutllm.lowering.engine_hw import control as head_unit
@@ -13,7 +16,7 @@ from lutllm.lowering.engine_hw import front as front_unit
 from lutllm.lowering.engine_hw import requantize as drain_unit
 from lutllm.lowering.engine_hw import weights as weight_unit
 from lutllm.lowering.engine_hw.accumulate import accumulator
-from lutllm.lowering.engine_hw.psum import ROW_STAGE, accumulator_fields, control_fields, psum_engine
+from lutllm.lowering.engine_hw.psum import CODEBOOK_DEPTH, ROW_STAGE, accumulator_fields, control_fields, psum_engine
 from lutllm.lowering.engine_hw.records import ROUND
 from lutllm.lowering.memory import Stream, buffered
 
@@ -30,22 +33,25 @@ def stream_bits(config: EngineConfig) -> dict[str, int]:
     return words | {name: config.port_bits["w"] for name in weight_streams(config)}
 
 
-def linear_core(design: Design, config: EngineConfig) -> str:
+def linear_core(design: Design, config: EngineConfig, depths: Mapping[str, int] = MappingProxyType({})) -> str:
     """In: `dispatch` of `round`, taken when `round_ready`; `flush`, which resets the datapath between row sources; the
-    streams of `stream_bits`. Out: stream y (words of `requant_lanes` results)."""
+    streams of `stream_bits`. Out: stream y (words of `requant_lanes` results). `depths` of FIFOs `codebooks` and
+    `results`, where they are not the usual ones."""
     inputs = {"dispatch": 1, "round": ROUND.width, "flush": 1, "y_ready": 1}
     outputs = {"round_ready": 1, "y_valid": 1, "y_data": config.word_bits["y"]}
     for name, bits in stream_bits(config).items():
         inputs |= {f"{name}_valid": 1, f"{name}_data": bits}
         outputs[f"{name}_ready"] = 1
-    return design.module("linear_core", inputs, outputs, lambda m: _Core(m, config).outputs)
+    return design.module("linear_core", inputs, outputs, lambda m: _Core(m, config, depths).outputs)
 
 
 class _Core:
     """Builds the module's body; methods are its sections, `outputs` its output ports."""
 
-    def __init__(self, m: Module, config: EngineConfig) -> None:
+    def __init__(self, m: Module, config: EngineConfig, depths: Mapping[str, int]) -> None:
         self.m, self.config = m, config
+        self.codebooks = depths.get("codebooks", CODEBOOK_DEPTH)
+        self.results = depths.get("results", drain_unit.FIFO_DEPTH)
         self.rst = m.rst | m["flush"]
         self.units_ready: list[Signal] = []
         self.outputs: dict[str, Signal] = {}
@@ -84,7 +90,7 @@ class _Core:
             head_inputs["centroids_ready"] = front["centroids_ready"]
             streams = {"build_round": self._round("build", head_unit.BUILD_ROUND)}
         head = self._unit(
-            head_unit.psum_control(design, config),
+            head_unit.psum_control(design, config, self.codebooks),
             "head",
             head_unit.ROUND,
             streams,
@@ -114,7 +120,7 @@ class _Core:
         inputs["control"] = wanted.pack(**{name: beat[name] for name in wanted.widths})
         acc = m.instance(made, "accumulator", rst=self.rst, sums=sums, **inputs)
         out = self._unit(
-            drain_unit.requantizer(design, config),
+            drain_unit.requantizer(design, config, self.results),
             "requantizer",
             drain_unit.ROUND,
             {"q": self._stream("q")},
@@ -145,7 +151,7 @@ class _Core:
     ) -> tuple[Signal, Signal, list[dict[str, Signal]]]:
         """The PSum engines and the weight ports' distributors; returns (last control, sums, each engine's outputs)."""
         m, config = self.m, self.config
-        made = psum_engine(m.design, config)
+        made = psum_engine(m.design, config, self.codebooks)
         control, build = head["control"], head.get("build")
         sums = const(0, config.lanes * config.psum_bits)
         engines, units, ready_wires = [], [], []

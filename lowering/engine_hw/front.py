@@ -29,6 +29,7 @@ from lutllm.numerics import bits_for
 from lutllm.scheme import PAIR_SHIFT_BITS
 
 EXACT = MODES.index("exact_row")
+JOBS = 2  # groups loaded that wait to be fed
 
 
 def round_record(config: EngineConfig) -> Fields:
@@ -143,7 +144,7 @@ def held_round(
     return busy.signal, fields, ~busy.signal
 
 
-def _job_fields(config: EngineConfig) -> Fields:
+def job_fields(config: EngineConfig) -> Fields:
     """What the loader tells the feeder of a group."""
     return Fields(tokens=16, bank=config.bank_bits, **({"exact": 1} if config.searches else {}))
 
@@ -179,7 +180,7 @@ def _loader(m: Module, config: EngineConfig, first_out: Signal) -> dict[str, Any
     bank.set(bank.signal + 1, group_done)
 
     job = dict(tokens=fields["tokens"], bank=bank.signal) | ({"exact": exact} if config.searches else {})
-    stream, ready = buffered(m, "jobs", group_done, _job_fields(config).pack(**job), 2)
+    stream, ready = buffered(m, "jobs", group_done, job_fields(config).pack(**job), JOBS)
     job_ready.assign(ready)
     outputs = dict(round_ready=round_ready, c_ready=c_ready, shift_write=fire & is_shift, bank=bank.signal, job=stream)
     if shadow_free is not None:
@@ -191,7 +192,7 @@ def _loader(m: Module, config: EngineConfig, first_out: Signal) -> dict[str, Any
 
 
 def _feeder(m: Module, config: EngineConfig, job: Stream, token_bits: int) -> dict[str, Signal]:
-    fields = _job_fields(config).unpack(job.data)
+    fields = job_fields(config).unpack(job.data)
     fire = job.valid & m["x_valid"]
     index, last = loop_nest(m, fire, [("token", fields["tokens"])])
     job.ready.assign(fire & last["token"])

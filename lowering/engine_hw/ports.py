@@ -33,17 +33,27 @@ class Masters:
         self.outputs: dict[str, Signal] = {}
         self.errors: list[Signal] = []
 
-    def reader(self, name: str, bits: int, command: Stream) -> Stream:
+    def reader(self, name: str, bits: int, command: Stream, depth: int | None = None) -> Stream:
         """A read master; `command` is a stream of address (64) and beats (32). Returns its data stream."""
         ready = Wire(1)
-        made = axi_read_stream(self.m.design, bits, **self.sizes)
+        made = axi_read_stream(self.m.design, bits, depth=depth, **self.sizes)
         out = self._instance(made, f"read_{name}", name, READ_MASTER, bits, command, data_ready=ready.signal)
         self.errors.append(out["error"])
         return Stream(out["data_valid"], out["data_data"], ready)
 
-    def writer(self, name: str, bits: int, command: Stream, data: Stream) -> tuple[Signal, Signal]:
-        """A write master of stream `data`; returns (`done`: a command's last response is in, error)."""
-        made = axi_write_stream(self.m.design, bits, **self.sizes)
+    def writer(
+        self,
+        name: str,
+        bits: int,
+        command: Stream,
+        data: Stream,
+        depth: int | None = None,
+        responses: int | None = None,
+    ) -> tuple[Signal, Signal]:
+        """A write master of stream `data` with up to `responses` bursts without one; returns (`done`: a command's last
+        response is in, error)."""
+        sizes = self.sizes if responses is None else self.sizes | {"outstanding": responses}
+        made = axi_write_stream(self.m.design, bits, depth=depth, **sizes)
         values = dict(data_valid=data.valid, data_data=data.data)
         out = self._instance(made, f"write_{name}", name, WRITE_MASTER, bits, command, **values)
         data.ready.assign(out["data_ready"])

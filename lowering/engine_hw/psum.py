@@ -88,8 +88,9 @@ def row_builder(design: Design, config: EngineConfig) -> str:
     return design.module("row_builder", inputs, {"row": config.row_entries * term}, body, reset=False)
 
 
-def psum_engine(design: Design, config: EngineConfig) -> str:
-    """One engine of the chain. See the module's docstring for the pipeline and `top.py` for the ports' partners."""
+def psum_engine(design: Design, config: EngineConfig, codebooks: int = CODEBOOK_DEPTH) -> str:
+    """One engine of the chain, with room for `codebooks` codebooks. See the module's docstring for the pipeline and
+    `top.py` for the ports' partners."""
     control, build = control_fields(config), build_fields(config)
     lane = psum_lane(design, config)
 
@@ -102,7 +103,7 @@ def psum_engine(design: Design, config: EngineConfig) -> str:
                     for name, s in beats[-1].items()
                 }
             )
-        weights = _weight_buffers(m, config, beats)
+        weights = _weight_buffers(m, config, beats, codebooks)
         row = _row(m, config, beats, weights)
         codes = m.reg(weights.codes.data, "codes", enable=weights.codes_pop)
         sums = []
@@ -160,7 +161,7 @@ def _is_mode(beat: dict[str, Signal], mode: str) -> Signal:
     return beat["mode"].eq(MODES.index(mode))
 
 
-def _weight_buffers(m: Module, config: EngineConfig, beats: list[dict[str, Signal]]) -> _Weights:
+def _weight_buffers(m: Module, config: EngineConfig, beats: list[dict[str, Signal]], codebooks: int) -> _Weights:
     """Sort the weight units into codes, codebooks and table rows.
 
     A unit is taken when all engines of a port take it.
@@ -178,7 +179,7 @@ def _weight_buffers(m: Module, config: EngineConfig, beats: list[dict[str, Signa
         is_codebook = kind.eq(KINDS.index("codebook"))
         word = _assembled(m, config.codebook_units, config.row_entries * 2 * config.weight_bits, "codebook_part")
         push = all_fire(fire, last, is_codebook)
-        w.codebook, codebook_ready = buffered(m, "codebook_fifo", push, word, CODEBOOK_DEPTH)
+        w.codebook, codebook_ready = buffered(m, "codebook_fifo", push, word, codebooks)
         ready, pushes = ready | (is_codebook & (codebook_ready | ~last)), [push]
     if "stored_table" in config.row_sources:
         is_table = kind.eq(KINDS.index("table"))

@@ -55,9 +55,9 @@ def requantizer_lane(design: Design, config: EngineConfig) -> str:
     return design.module("requantizer_lane", inputs, {"result": OUT_BITS}, body, reset=False)
 
 
-def requantizer(design: Design, config: EngineConfig) -> str:
+def requantizer(design: Design, config: EngineConfig, depth: int = FIFO_DEPTH) -> str:
     """Streams in: `round`, `q`. `round_done` pulses of the accumulator; drives its `drain_*`. Stream out: `y`.
-    `acc_free` says that a bank is drained."""
+    `acc_free` says that a bank is drained. Room for `depth` results."""
     lane, parts = requantizer_lane(design, config), config.lanes // config.requant_lanes
     address_bits = bits_for(config.acc_words)
 
@@ -68,7 +68,7 @@ def requantizer(design: Design, config: EngineConfig) -> str:
         index, last = loop_nest(m, issue.signal, [*levels, ("token", f["tokens"])])
         round_first = all_of([i.eq(0) for i in index.values()]).named("round_first")
         pop = Wire(1)
-        room = credit(m, "room", bits_for(FIFO_DEPTH + 1), give=pop.signal, take=issue.signal, initial=FIFO_DEPTH)
+        room = credit(m, "room", bits_for(depth + 1), give=pop.signal, take=issue.signal, initial=depth)
         sums = credit(m, "rounds", 2, give=m["round_done"], take=issue.signal & round_first)
         issue.assign(all_of([busy, m["q_valid"], room, ~round_first | sums]))
         done.assign(all_of([issue.signal, *last.values()]))
@@ -93,7 +93,7 @@ def requantizer(design: Design, config: EngineConfig) -> str:
             inputs = dict(acc=acc, bias=bias, multiplier=multiplier, shift=shift)
             results.append(m.output_of(lane, f"lane_{i}", **inputs))
         valid = delay(m, issue.signal, LATENCY, "valid", reset=0)
-        out, _ = buffered(m, "results", valid, pack(results), FIFO_DEPTH)
+        out, _ = buffered(m, "results", valid, pack(results), depth)
         out.ready.assign(m["y_ready"])
         pop.assign(out.valid & m["y_ready"])
         return dict(

@@ -65,7 +65,9 @@ def plan_decoder(
 
 def config_for(spec: DecoderSpec, target: Target, context: int = 0) -> AcceleratorConfig:
     """The target's accelerator with memories just large enough for a decoder and `context` tokens (0: the target's
-    context, or as many as there are RoPE positions)."""
+    context, or as many as there are RoPE positions), and FIFOs as deep as rates and the memory's latency ask for."""
+    from lutllm.lowering.stream_depths import with_depths  # CIRCT, which planning alone does not need
+
     engine = engine_for([spec.linears[name].scheme for name in spec.decoder.linears], target.engine)
     config = AcceleratorConfig(
         engine=engine,
@@ -79,7 +81,7 @@ def config_for(spec: DecoderSpec, target: Target, context: int = 0) -> Accelerat
     accumulator = max(n * (1 if name == spec.decoder.head else engine.tokens) for name, n in blocks.items())
     group = max(layer.attention.heads // layer.attention.kv_heads for layer in spec.decoder.layers)
     needed = words_needed(buffers_of(shape, config))
-    return replace(
+    sized = replace(
         config,
         engine=replace(engine, acc_words=max(engine.acc_words, accumulator)),
         **{f"{memory}_words": words for memory, words in needed.items()},
@@ -87,6 +89,7 @@ def config_for(spec: DecoderSpec, target: Target, context: int = 0) -> Accelerat
         item_words=max(engine.tokens, group) * shape.beats,
         head_words=shape.head_words,
     )
+    return with_depths(sized, target.latency)
 
 
 def descriptor_words(task: Task, config: AcceleratorConfig) -> int:

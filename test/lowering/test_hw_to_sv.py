@@ -80,7 +80,7 @@ def test_a_failed_export_leaves_what_was_there(tmp_path: Path, monkeypatch: pyte
 
 def test_names_are_readable(tmp_path: Path) -> None:
     hw_to_sv(masters(), "top", tmp_path)
-    for name in ("axi_read_64x16x4.sv", "axi_write_128x8x4.sv"):
+    for name in ("axi_read_64x16_64.sv", "axi_write_128x8x4_16.sv"):
         text = (tmp_path / name).read_text()
         assert "_GEN" not in text
         assert re.search(r"\bissue =\s", text)

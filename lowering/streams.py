@@ -1,0 +1,256 @@
+"""The FIFOs of the whole accelerator as data: who fills and empties them, at which rate, how long a slot is held.
+
+In: an `AcceleratorConfig` and the memory latency to hide, in cycles. Out: a `Fifo` for each; `stream_depths` chooses
+and proves their depths from it. Numbers are cycles as the hardware files count them: a change there is a change here,
+and test/integration/test_accelerator_streams.py sees it as lost cycles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil
+
+from lutllm.lowering.accelerator import ENGINES, SINKS, AcceleratorConfig
+from lutllm.lowering.accelerator_hw import embed, feed
+from lutllm.lowering.accelerator_hw.attention_parameters import RIGHTS_DEPTH
+from lutllm.lowering.accelerator_hw.head_roots import ROOT, root_latency, roots_depth
+from lutllm.lowering.accelerator_hw.heads import BEAT_LATENCY, kv_depth
+from lutllm.lowering.accelerator_hw.records import task_record
+from lutllm.lowering.accelerator_hw.route import COUNT_BITS, ORDERS
+from lutllm.lowering.accelerator_hw.row_buffer import row_depth
+from lutllm.lowering.accelerator_hw.top import COMMANDS, PARAMETERIZED, QUEUE, read_ports
+from lutllm.lowering.accelerator_hw.weighted import WEIGHT_STAGE
+from lutllm.lowering.axi import burst_limit
+from lutllm.lowering.engine import EngineConfig
+from lutllm.lowering.engine_hw import requantize
+from lutllm.lowering.engine_hw.core import QUEUE as ROUNDS
+from lutllm.lowering.engine_hw.core import weight_streams
+from lutllm.lowering.engine_hw.front import JOBS, job_fields
+from lutllm.lowering.engine_hw.psum import CODEBOOK_DEPTH
+from lutllm.lowering.engine_hw.records import ROUND
+from lutllm.numerics import bits_for
+
+COMMAND_BITS = 96  # address and beats
+READ = 2  # cycles a word spends in a reader besides memory's latency: address queue and data queue
+WRITE = 3  # cycles from a burst's last word in the writer until its first word is on the bus
+
+# What has no depth to choose, and why.
+NOT_SIZED = {
+    "tasks": "two a queue: the order of tasks (plan_waits.hoisted) and the descriptors' waits count on them",
+    "rounds": "likewise, of LutLinear's units",
+    "c_commands, q_commands, w_commands": "as many as rounds: a round brings one for each",
+    "jobs": "of the front end: at most as many as operand banks, and a job is taken every group",
+    "k_rows, v_rows": "two rows of the largest head, by construction of row_buffer; rounded up for its addresses",
+    "rights": "depends on the query heads of a kv head; fewer than two items' cost cycles in attention's drain only",
+    "address queues": "two of each master: memory that refuses addresses for long limits the rate, not they",
+}
+
+
+# (earlier, later): who begins with a task, and what that task's dispatch asks for: never before it.
+STARTS = (("squares", "memory p"),)
+
+
+@dataclass(frozen=True)
+class Fifo:
+    """One FIFO, or `copies` alike that move together, of words of `bits`.
+
+    A word takes its slot when `producer` counts on it, and gives it back `hold` cycles after a consumer got it, which
+    is at least `latency` cycles after the producer's turn. `rate`: words a cycle at most, in the long run. `slack`:
+    slots beside those that the rate fills. `atomic`: words that must fit at once, or nothing moves. The depth is a
+    multiple of `unit` and at least `ahead`, what a target wants to have here before it is needed; where not `sized`, it
+    is what it is. `registers` hold how full it is.
+    """
+
+    name: str
+    producer: str
+    consumers: tuple[str, ...]
+    bits: int
+    depth: int
+    registers: tuple[str, ...]
+    rate: Fraction = Fraction(0)
+    latency: int = 0
+    hold: int = 1
+    slack: int = 0
+    atomic: int = 1
+    unit: int = 1
+    ahead: int = 1
+    copies: int = 1
+    sized: bool = True
+
+    def words(self, lag: Fraction | int) -> Fraction:
+        """Slots that must be there for a consumer that runs `lag` cycles behind the producer."""
+        return self.rate * (lag + self.hold) + self.slack
+
+    @property
+    def least(self) -> int:
+        """The smallest depth that meets every obligation of this FIFO alone."""
+        needed = max(ceil(self.words(self.latency)), self.atomic, self.ahead)
+        return -(-needed // self.unit) * self.unit
+
+    @property
+    def lag(self) -> Fraction | None:
+        """The largest lag that the depth allows; None: any."""
+        return (self.depth - self.slack) / self.rate - self.hold if self.rate else None
+
+
+def fifos(config: AcceleratorConfig, latency: int) -> list[Fifo]:
+    """Every FIFO of the accelerator, with the depth it has."""
+    found = [*_readers(config, latency), *_parameters(config), *_linear(config), *_heads(config, latency)]
+    return [*found, *_embedding(config), *_given(config)]
+
+
+def _readers(config: AcceleratorConfig, latency: int) -> Iterator[Fifo]:
+    """Ports of memory: a burst is asked for when a whole one fits, and its slots are held from then on."""
+    engine, ports = config.engine, read_ports(config)
+    weights = weight_streams(engine)
+    consumers = {
+        "d": ("sequencer",), "p": ("norm", "swiglu", "heads", "attention"), "c": ("search",), "q": ("drain",),
+        "w": ("weights",), "e": ("embed",), "k": ("scores",), "v": ("weighted",),
+    }  # fmt: skip
+    for port, users in consumers.items():
+        names = weights if port == "w" else [port]
+        bits = ports[names[0]]
+        burst = burst_limit(bits, engine.burst_beats)
+        rate, group = _centroid_rate(engine) if port == "c" else (Fraction(1), 0)
+        yield Fifo(
+            f"read_{port}", f"memory {port}", users, bits,
+            config.depths.get(f"read_{port}", burst * engine.outstanding),
+            tuple(f"read_{name}/data_queue/count" for name in names),
+            rate=rate, latency=latency + READ, slack=burst - 1 + (group if rate < 1 else 0), atomic=burst, unit=burst,
+            copies=len(names),
+        )  # fmt: skip
+
+
+def _centroid_rate(engine: EngineConfig) -> tuple[Fraction, int]:
+    """(beats a cycle of stream c, beats of a group) where it is wanted fastest: one block of one chunk and one token.
+    A group then takes as long as its units at a weight port; beats come all at once, then none."""
+    fastest, beats = Fraction(0), 0
+    for source in engine.row_sources:
+        rows = engine.table_units if source == "stored_table" else engine.codebook_units
+        words = 1 if source == "exact_row" else 1 + engine.chain_length
+        beats = max(beats, words * engine.word_beats("c"))
+        fastest = max(fastest, Fraction(words * engine.word_beats("c"), rows + engine.codes_units))
+    return min(fastest, Fraction(1)), beats
+
+
+def _parameters(config: AcceleratorConfig) -> Iterator[Fifo]:
+    """Commands and orders of streams p and y: one waits no longer than its task, so that of as many as tasks may be
+    about, none keeps the sequencer from an engine that has room."""
+    tasks = QUEUE + 1
+    p, y = len(PARAMETERIZED) * tasks, len(SINKS) * tasks
+    way = bits_for(len(SINKS)) + COUNT_BITS
+    depths = config.depths
+    yield Fifo(
+        "p_commands", "sequencer", ("memory p",), COMMAND_BITS, depths.get("p_commands", COMMANDS),
+        ("p_commands/count",), slack=p,
+    )  # fmt: skip
+    for name, users, slack in (("p", ("norm", "swiglu", "heads", "attention"), p), ("y", SINKS, y)):
+        depth = depths.get(f"{name}_orders", ORDERS)
+        registers = (f"route_{name}/orders/count",)
+        yield Fifo(f"{name}_orders", "sequencer", users, way, depth, registers, slack=slack)
+
+
+def _linear(config: AcceleratorConfig) -> Iterator[Fifo]:
+    """Around and in LutLinear. One token is where weights are wanted fastest: a chunk of codes for every beat. What
+    codes and codebooks hold beyond that are weights of the next round, not to be waited for: a target's choice."""
+    engine, depths = config.engine, config.depths
+    joined = max(1, 2 * engine.pairs // config.lanes)
+    yield Fifo(
+        "x", "feed", ("search",), engine.word_bits["x"], depths.get("x", feed.FIFO_DEPTH), ("feed/words/count",),
+        rate=Fraction(1, joined), latency=3,
+    )  # fmt: skip
+    pairs = range(engine.pairs)
+    yield Fifo(
+        "codes", "weights", ("lookup",), engine.lanes * engine.code_bits, engine.codes_depth,
+        tuple(f"linear/psum_{i}/codes_fifo/count" for i in pairs),
+        rate=Fraction(1, engine.codes_units), latency=1, hold=engine.pairs + 4, atomic=2, ahead=engine.codes_depth,
+            copies=engine.pairs,
+    )  # fmt: skip
+    if engine.builds_rows:
+        yield Fifo(
+            "codebooks", "weights", ("lookup",), engine.row_entries * 2 * engine.weight_bits,
+            depths.get("codebooks", CODEBOOK_DEPTH),
+            tuple(f"linear/psum_{i}/codebook_fifo/count" for i in pairs),
+            rate=Fraction(1, engine.codebook_units + engine.codes_units), latency=1,
+            hold=engine.codes_units + engine.pairs + 1, slack=1,
+            ahead=CODEBOOK_DEPTH, copies=engine.pairs,
+        )  # fmt: skip
+    yield Fifo(
+        "results", "drain", SINKS, engine.word_bits["y"], depths.get("results", requantize.FIFO_DEPTH),
+        ("linear/requantizer/results/count",), rate=Fraction(1), latency=requantize.LATENCY + 1,
+    )  # fmt: skip
+
+
+def _heads(config: AcceleratorConfig, latency: int) -> Iterator[Fifo]:
+    """From engine heads to the cache. The shortest row is one beat, of `ratio` words."""
+    depths, ratio = config.depths, config.head_lanes // config.lanes
+    burst = burst_limit(config.kv_bits, config.engine.burst_beats)
+    beats = Fraction(1, ratio)
+    # Squares take a word a cycle until the first values come, which wait for parameters too: memory latency away.
+    yield Fifo(
+        "roots", "squares", ("heads",), ROOT.width, roots_depth(config), ("heads/roots/roots/count",),
+        rate=beats, latency=ratio - 1 + root_latency(config), hold=ratio,
+    )  # fmt: skip
+    yield Fifo(
+        "kv", "heads", ("cache",), config.kv_bits, depths.get("kv", kv_depth(ratio)), ("heads/beats/count",),
+        rate=beats, latency=ratio + BEAT_LATENCY,
+    )  # fmt: skip
+    yield Fifo(
+        "write_kv", "cache", ("memory kv",), config.kv_bits, depths.get("write_kv", 2 * burst),
+        ("write_kv/data_queue/count",), rate=beats, latency=WRITE, slack=burst, atomic=burst,
+    )  # fmt: skip
+    yield Fifo(  # responses of bursts of a beat, and their lengths
+        "responses", "memory kv", ("written",), 1 + bits_for(burst + 1),
+        depths.get("responses", config.engine.outstanding), ("write_kv/response_queue/count",),
+        rate=beats, latency=latency + WRITE,
+    )  # fmt: skip
+
+
+def _embedding(config: AcceleratorConfig) -> Iterator[Fifo]:
+    """A row is a beat and at least one more."""
+    yield Fifo(
+        "rows", "ids", ("memory e",), 64, config.depths.get("rows", embed.COMMAND_DEPTH), ("embed/commands/count",),
+        rate=Fraction(1, 2), latency=embed.COMMAND_LATENCY + 1,
+    )  # fmt: skip
+    yield Fifo(
+        "e", "embed", ("residual",), config.word_bits("r"), config.depths.get("e", embed.FIFO_DEPTH),
+        ("embed/words/count",), rate=Fraction(1), latency=embed.WORD_LATENCY + 1,
+    )  # fmt: skip
+
+
+def _given(config: AcceleratorConfig) -> Iterator[Fifo]:
+    """What is not sized; see `NOT_SIZED`."""
+    engine, beats = config.engine, config.head_beats
+    ports = weight_streams(engine)
+    for name in ENGINES[1:]:
+        registers: tuple[str, ...] = (f"{name}_tasks/count",)
+        bits = task_record(name).width
+        yield Fifo(f"{name}_tasks", "sequencer", (name,), bits, QUEUE, registers, slack=2, sized=False)
+    units = ["front", "head", *(f"distribute_{i}" for i in range(len(ports))), "requantizer"]
+    units += ["build"] if engine.builds_tables else []
+    registers = tuple(f"linear/{unit}_rounds/count" for unit in units)
+    yield Fifo(
+        "rounds", "sequencer", ("linear",), ROUND.width, ROUNDS, registers, slack=2, copies=len(units), sized=False
+    )
+    for name, names in {"c": ["c"], "q": ["q"], "w": ports}.items():
+        registers = tuple(f"{port}_commands/count" for port in names)
+        yield Fifo(
+            f"{name}_commands", "sequencer", (f"memory {name}",), COMMAND_BITS, QUEUE, registers, slack=2,
+            copies=len(names), sized=False,
+        )  # fmt: skip
+    bits = job_fields(engine).width
+    yield Fifo("jobs", "loader", ("search",), bits, JOBS, ("linear/front/jobs/count",), slack=2, sized=False)
+    for name, user, path, ahead in (
+        ("k", "scores", "attention/score_stage/keys", 0),
+        ("v", "weighted", "attention/weighted_stage/values", WEIGHT_STAGE),
+    ):
+        yield Fifo(
+            f"{name}_rows", f"row {name}", (user,), config.kv_bits, row_depth(beats, ahead), (f"{path}/used",),
+            rate=Fraction(1), latency=ahead, slack=2 * beats, atomic=beats, sized=False,
+        )  # fmt: skip
+    yield Fifo(
+        "rights", "attention", ("attention",), 8 * config.lanes, row_depth(1, RIGHTS_DEPTH - 3),
+        ("attention/parameter_stage/right_queue/used",), sized=False,
+    )  # fmt: skip

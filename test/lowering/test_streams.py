@@ -1,0 +1,149 @@
+"""Depths of FIFOs: what the LP chooses passes the exact checker, and each obligation that is broken is named."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lutllm import dialect
+from lutllm.bindings import ir
+from lutllm.errors import CapacityError
+from lutllm.lowering.accelerator import SIZED_STREAMS, AcceleratorConfig
+from lutllm.lowering.engine import EngineConfig
+from lutllm.lowering.hw_to_arc import hw_to_arc
+from lutllm.lowering.lut_to_accelerator import write_engine
+from lutllm.lowering.program import plain
+from lutllm.lowering.stream_depths import choose_depths, verify_depths, with_depths
+from lutllm.lowering.streams import Fifo, fifos
+from lutllm.lowering.targets import TARGETS
+from lutllm.lowering.whole_to_hw import TOP, whole_to_hw
+
+TINY = AcceleratorConfig(engine=TARGETS["tiny"].engine, head_lanes=8, context=64)
+SIZED = with_depths(TINY)
+
+
+def changed(config: AcceleratorConfig, **depths: int) -> AcceleratorConfig:
+    codes = depths.pop("codes", config.engine.codes_depth)
+    return replace(config, engine=replace(config.engine, codes_depth=codes), depths=config.depths | depths)
+
+
+def problem(streams: list[Fifo]) -> str:
+    with pytest.raises(CapacityError) as caught:
+        verify_depths(streams)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("latency", [1, 64, 500])
+def test_the_chosen_depths_are_proven_and_are_the_cheapest(target: str, latency: int) -> None:
+    found = TARGETS[target]
+    sized = with_depths(AcceleratorConfig(engine=found.engine, head_lanes=found.head_lanes), latency)
+    streams = fifos(sized, latency)
+    verify_depths(streams)
+    assert set(sized.depths) == set(SIZED_STREAMS)
+    assert with_depths(sized, latency) == sized
+    for f in streams:
+        if f.sized and f.depth - f.unit >= f.ahead:
+            less = [replace(f, depth=f.depth - f.unit) if g is f else g for g in streams]
+            assert f.name in problem(less)
+
+
+@given(
+    pairs=st.sampled_from([2, 4, 8, 32]), lanes=st.sampled_from([32, 64]), chunk=st.sampled_from([4, 16]),
+    burst=st.sampled_from([1, 8, 64]), latency=st.integers(1, 300), head=st.sampled_from([16, 64]),
+    sources=st.sampled_from([("exact_row",), ("stored_table",), ("built_row", "built_table")]),
+)  # fmt: skip
+def test_any_configuration_has_depths(
+    pairs: int, lanes: int, chunk: int, burst: int, latency: int, head: int, sources: tuple[str, ...]
+) -> None:
+    ports = {"w": 512, "x": 64, "c": 32, "q": 64, "y": 64}
+    sizes = dict(pairs=pairs, lanes=lanes, requant_lanes=chunk, burst_beats=burst)
+    engine = EngineConfig(**sizes, row_sources=sources, port_bits=ports)  # type: ignore[arg-type]
+    verify_depths(fifos(with_depths(AcceleratorConfig(engine=engine, head_lanes=head), latency), latency))
+
+
+@pytest.mark.parametrize(
+    ("name", "depth", "message"),
+    [
+        ("read_k", 8, "read_k: expected a depth of at least 16 words, what must be there at once, got 8: a deadlock"),
+        ("write_kv", 15, "write_kv: expected a depth of at least 16 words, what must be there at once, got 15"),
+        ("read_w", 40, "read_w: expected a multiple of 16 words, a burst, got 40"),
+        ("read_v", 80, "read_v: expected a depth of at least 96 words for 1 a cycle, got 80: it would stall"),
+        ("write_kv", 17, "write_kv: expected a depth of at least 18 words for 1/2 a cycle, got 17: it would stall"),
+        ("results", 6, "results: expected a depth of at least 7 words for 1 a cycle, got 6: it would stall"),
+        ("codes", 6, "codes: expected a depth of at least 7 words for 1 a cycle, got 6: it would stall"),
+        ("p_orders", 11, "p_orders: expected a depth of at least 12 words for all that may wait, got 11"),
+        # Roots alone would do with 10; their values wait for parameters, which are asked for when the squares begin.
+        ("roots", 33, "roots, read_p: expected depths that fit together"),
+    ],
+)  # fmt: skip
+def test_a_depth_too_small_is_named(name: str, depth: int, message: str) -> None:
+    assert message in problem(fifos(changed(SIZED, **{name: depth}), 64))
+
+
+def test_a_slower_memory_asks_for_deeper_readers() -> None:
+    assert "stream read_d: expected a depth of at least 112 words" in problem(fifos(SIZED, 90))
+
+
+def test_streams_that_part_and_meet_again_need_room_for_the_longer_way() -> None:
+    """a -> b -> c takes 20 cycles; what a gives c directly waits as long."""
+    register = ("count",)
+    way = [
+        Fifo("first", "a", ("b",), 8, 0, register, rate=Fraction(1), latency=15),
+        Fifo("second", "b", ("c",), 8, 0, register, rate=Fraction(1), latency=5),
+        Fifo("short", "a", ("c",), 1, 0, register, rate=Fraction(1, 2), latency=1),
+    ]
+    # Between the nodes of `STARTS`, which are there in every accelerator.
+    given = Fifo("given", "squares", ("memory p",), 1, 9, register, sized=False)
+    chosen = {"first": 16, "second": 6, "short": 11}
+    assert choose_depths([*way, given]) == chosen
+    deep = [*(replace(f, depth=chosen[f.name]) for f in way), given]
+    verify_depths(deep)
+    deep[2] = replace(deep[2], depth=10)
+    assert problem(deep).startswith("error: streams short, first, second: expected depths that fit together")
+
+
+def test_every_fifo_of_the_design_is_a_stream_or_has_a_reason() -> None:
+    """The registers named here are those that simulation has; address queues alone are left out."""
+    layout = hw_to_arc(whole_to_hw(SIZED, "arc"), TOP).layout
+    there = {s.name for s in layout.states if s.name.rsplit("/", 1)[-1] in ("count", "used") and not s.depth}
+    named = {register for f in fifos(SIZED, 64) for register in f.registers}
+    assert named <= there
+    assert {name.rsplit("/", 2)[-2] for name in there - named} == {"address_queue", "length_queue", "watch"}
+
+
+@pytest.mark.parametrize(
+    ("depths", "message"),
+    [
+        ({"z": 4}, "expected depths of read_d, read_p"),
+        ({"x": 0}, "expected depth x in 1..65536, got 0"),
+    ],
+)
+def test_depths_that_do_not_exist(depths: dict[str, int], message: str) -> None:
+    with pytest.raises(CapacityError, match=message):
+        replace(TINY, depths=depths)
+
+
+def test_depths_are_part_of_what_an_image_is_made_for() -> None:
+    assert changed(SIZED, x=8).identity != SIZED.identity
+
+
+def test_depths_in_ir() -> None:
+    with dialect.context(), ir.Location.unknown():
+        module = ir.Module.parse(str(_accelerator(SIZED.depths)))
+        assert plain(module.body.operations[1], AcceleratorConfig)["depths"] == SIZED.depths
+        assert "depths" not in str(_accelerator({}))
+        assert not dialect.verify(_accelerator({"x": 0}))
+
+
+def _accelerator(depths: dict[str, int]) -> ir.Module:
+    module = ir.Module.create()
+    sizes = asdict(SIZED) | {"engine": "engine", "depths": depths}
+    with ir.InsertionPoint(module.body):
+        write_engine(SIZED.engine)
+        dialect.accelerator("accelerator", **sizes)
+    return module
