@@ -15,22 +15,23 @@ from typing import Any
 import numpy as np
 
 from lutllm import resolve, store
-from lutllm.decoder import QuantizedDecoder
 from lutllm.errors import InputError
 from lutllm.hardware import SIMULATORS, Answer, Hardware, build, check_prompt, greedy
 from lutllm.job import Job
+from lutllm.lowering import PASSES
 from lutllm.lowering.accelerator_hw.register_map import register_table
-from lutllm.lowering.decoder_spec import DecoderSpec
+from lutllm.lowering.decoder_spec import read_decoder_spec
 from lutllm.lowering.decoder_to_lut import decoder_to_lut
 from lutllm.lowering.hw_to_sv import hw_ports, hw_to_sv
 from lutllm.lowering.image.whole import IMAGE, manifest, whole_image
 from lutllm.lowering.levels import check_level
+from lutllm.lowering.pipelines import to_whole_accelerator
 from lutllm.lowering.plan.data import Plan
-from lutllm.lowering.plan.decoder import config_for, plan_decoder
-from lutllm.lowering.plan.ir import plan_module
+from lutllm.lowering.plan.ir import read_plan
 from lutllm.lowering.targets import find_target
 from lutllm.lowering.testbench import write_testbench
 from lutllm.lowering.whole_to_hw import TOP, whole_to_hw
+from lutllm.passes import run_pipeline
 from lutllm.pretrained import QuantizedModel
 from lutllm.schedule_page import schedule_json, schedule_page
 from lutllm.scheme import EXACT, Scheme
@@ -106,7 +107,7 @@ class _ModelJob(Job):
     def run(self, name: str, model: QuantizedModel) -> ModelResult:
         decoder, prompt = model.decoder, prompt_ids(model, self.options.prompt, self.options.seed)
         check_prompt(prompt, min(self.options.context, len(decoder.cosines)))
-        hardware = self.hardware(decoder)
+        hardware = self.hardware(model)
         with self.stage("golden model", f"{self.options.tokens} tokens after a prompt of {len(prompt)}"):
             golden = greedy(decoder, hardware.plan.context, prompt, self.options.tokens)
         self.bench(hardware, prompt, golden)
@@ -117,17 +118,12 @@ class _ModelJob(Job):
         self.manifest(model={"name": name, **model.about}, options=options)
         return self.result
 
-    def hardware(self, decoder: QuantizedDecoder) -> Hardware:
+    def hardware(self, model: QuantizedModel) -> Hardware:
         """Plan, image and SystemVerilog."""
-        options, spec, target = self.options, DecoderSpec.of(decoder), find_target(self.options.target)
-        with self.stage("schedule", f"{len(spec.decoder.layers)} layers for target {options.target}"):
-            context = min(options.context, spec.positions)
-            config = config_for(spec, target, context)
-            plan = plan_decoder(spec, config, memory_bytes=target.memory_bytes)
-            self.write("ir/model.lut.mlir", _text(decoder_to_lut(spec, context)))
-            module = plan_module(plan)
-            check_level(module, "accelerator")
-            self.write("ir/model.accelerator.mlir", _text(module))
+        options, decoder = self.options, model.decoder
+        with self.stage("schedule", f"{len(decoder.decoder.layers)} layers for target {options.target}"):
+            plan = self.plan(str(model.directory))
+            config = plan.config
         with self.stage("memory image", f"{plan.memory_bytes / 1e6:.1f} MB"):
             image = whole_image(plan, decoder)
             self.write(f"mem/{IMAGE}", image.tobytes())
@@ -138,6 +134,17 @@ class _ModelJob(Job):
             self.ports = hw_ports(design, TOP)
             self.write("reports/registers.md", register_table(config))
         return Hardware(decoder, plan, image)
+
+    def plan(self, quantization: str) -> Plan:
+        """Through the levels, each written and checked."""
+        spec = read_decoder_spec(quantization)
+        context = min(self.options.context, spec.positions)
+        module = decoder_to_lut(spec, context)
+        self.write("ir/model.lut.mlir", _text(module))
+        run_pipeline(module, to_whole_accelerator(quantization, self.options.target), passes=PASSES)
+        check_level(module, "accelerator")
+        self.write("ir/model.accelerator.mlir", _text(module))
+        return read_plan(module)
 
     def bench(self, hardware: Hardware, prompt: list[int], golden: list[int]) -> None:
         """The bench that needs Verilator alone."""

@@ -4,6 +4,7 @@
 import hashlib
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from lutllm import models
@@ -79,7 +80,7 @@ def _from_cache(
         model, directory, recipe, source=source, text=calibration, tokens=count, seed=seed, progress=not quiet
     )
     note(f"{spec}: quantized in {found.seconds:.0f} s", quiet=quiet)
-    return found.model
+    return replace(found.model, directory=directory)
 
 
 def _entry(name: str, scheme: Scheme, identity: dict) -> str:
