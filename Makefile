@@ -16,8 +16,9 @@ setup: $(STAMP) ## make the virtual environment, with models and tests
 $(STAMP): pyproject.toml .ci/setup
 	.ci/setup $(VENV)
 
-demo: $(STAMP) ## the main job: layer 12 of SmolLM2-135M to verified SystemVerilog, in build/demo
+demo: $(STAMP) ## the main job: layer 12 of SmolLM2-135M, then a whole tiny model, to verified SystemVerilog, in build/
 	$(BIN)/lutllm compile smollm2-135m --layers 12 -o build/demo
+	$(BIN)/lutllm compile tiny-llama --target tiny --text README.md --calibration-tokens 2048 -o build/demo-model
 
 check: $(STAMP) ## every check; as root on Debian, installs missing simulators first
 	.ci/simulators

@@ -56,19 +56,20 @@ IMAGE_HEADER = (
     "prefill_address", "prefill_words", "decode_address", "decode_words", "head_address", "head_words",
 )  # fmt: skip
 
-# Codes of the STATUS register. After an error the accelerator waits for a reset.
-ERRORS = (
-    "none",
-    "prompt",  # LENGTH is 0, not beyond POSITION, or more than the context
-    "context",  # the context is full before all tokens are made; those made are right
-    "image",  # no image, or one of another format
-    "model",  # an image of another model than MODEL says
-    "config",  # an image for another accelerator, or of a longer context
-    "task",  # a descriptor that is damaged, or of an engine that is not there
-    "token",  # a token id outside the vocabulary
-    "memory_read",
-    "memory_write",
-)
+# Codes of the STATUS register, in order. After an error the accelerator waits for a reset.
+ERROR_MEANINGS = {
+    "none": "",
+    "prompt": "LENGTH is 0, not beyond POSITION, or more than the context",
+    "context": "the context is full before all tokens are made; those made are right",
+    "image": "no image, or one of another format",
+    "model": "an image of another model than MODEL says",
+    "config": "an image for another accelerator, or of a longer context",
+    "task": "a descriptor that is damaged, or of an engine that is not there",
+    "token": "a token id outside the vocabulary",
+    "memory_read": "memory answered a read with an error",
+    "memory_write": "memory answered a write with an error",
+}
+ERRORS = tuple(ERROR_MEANINGS)
 
 HEAD_MODES = ("query", "key", "value", "rotations")  # of engine heads; rotations loads its table of this pass
 

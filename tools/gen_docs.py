@@ -1,4 +1,5 @@
-"""Writes dialect/README.md from the definitions of the dialect, and the measured tables of docs/numerics.md.
+"""Writes dialect/README.md from the definitions of the dialect, the measured tables of docs/numerics.md, and those of
+docs/accelerator.md from what hardware is generated from.
 
 With `--check` it writes nothing, and only says whether they are up to date.
 
@@ -16,11 +17,13 @@ import lutllm.dialect
 from lutllm.bindings import ext
 from lutllm.dialect import documentation, parameters
 from lutllm.dialect.base import Lut, LutOp, kind_text
+from lutllm.lowering.accelerator import ERROR_MEANINGS, TASK_BITS
+from lutllm.lowering.accelerator_hw.register_map import register_table
 from lutllm.scheme import _RANGES as SCHEME_RANGES
 from lutllm.tools import measure_errors
 
 ROOT = Path(lutllm.dialect.__file__).parents[1]
-ACCELERATOR = ("engine", "region", "round")
+ACCELERATOR = ("engine", "region", "round", "accelerator", "plan", "buffer", "task")
 DECODER = ("lutllm.dialect.decoder_ops", "lutllm.dialect.attention_ops")
 
 
@@ -144,19 +147,33 @@ def numerics() -> str:
     text = (ROOT / "docs" / "numerics.md").read_text(encoding="utf-8")
     kinds = {"rsqrt": "relative", "reciprocal": "relative", "exp2_negative": "absolute", "sigmoid": "absolute"}
     errors = [(f"`{name}`", kinds[name], f"{e:.2e}") for name, e in measure_errors.function_errors().items()]
-    text = _measured(text, "functions", _table(("function", "error", "largest"), errors))
+    text = _filled(text, "functions: measured", _table(("function", "error", "largest"), errors))
     head = ("op", "inputs", "largest error, units", "of the largest result", "of its bound")
     ops = [(op, of, f"{e:.2g}", f"{r:.1e}", f"{s:.0%}") for op, of, e, r, s in measure_errors.op_errors()]
-    return _measured(text, "ops", _table(head, ops))
+    return _filled(text, "ops: measured", _table(head, ops))
 
 
-def _measured(text: str, name: str, table: str) -> str:
-    before, mark, rest = text.partition(f"<!-- {name}: measured -->\n")
+def accelerator() -> str:
+    """docs/accelerator.md with its tables from the definitions."""
+    text = (ROOT / "docs" / "accelerator.md").read_text(encoding="utf-8")
+    tasks = [(f"`{engine}`", ", ".join(f"{n} {b}" for n, b in bits.items())) for engine, bits in TASK_BITS.items()]
+    text = _filled(text, "tasks: generated", _table(("task", "fields and their bits, lowest first"), tasks))
+    text = _filled(text, "registers: generated", register_table().strip())
+    codes = [(str(code), f"`{name}`", meaning) for code, (name, meaning) in enumerate(ERROR_MEANINGS.items())]
+    return _filled(text, "errors: generated", _table(("code", "error", "meaning"), codes))
+
+
+def _filled(text: str, mark: str, table: str) -> str:
+    before, found, rest = text.partition(f"<!-- {mark} -->\n")
     _, end, after = rest.partition("<!-- end -->")
-    return f"{before}{mark}\n{table}\n\n{end}{after}"
+    return f"{before}{found}\n{table}\n\n{end}{after}"
 
 
-PAGES: dict[str, Callable[[], str]] = {"dialect/README.md": readme, "docs/numerics.md": numerics}
+PAGES: dict[str, Callable[[], str]] = {
+    "dialect/README.md": readme,
+    "docs/numerics.md": numerics,
+    "docs/accelerator.md": accelerator,
+}
 
 
 def main(argv: list[str] | None = None) -> int:
