@@ -33,7 +33,8 @@ build=$(cd "$build" && pwd)
 ln -sfn "$tb" "$build/tb"
 ln -sfn "$tb/@RTL@" "$build/rtl"
 if ! (cd "$build" && verilator --cc --exe --build -O3 -j "${JOBS:-2}" -Wno-lint -Wno-fatal \
-  --x-initial unique --x-assign fast --output-split 20000 --output-split-cfuncs 400 --top-module @TOP@ --prefix Vmodel --Mdir . -o bench \
+  --x-initial unique --x-assign fast --output-split 20000 --output-split-cfuncs 400 \
+  --top-module @TOP@ --prefix Vmodel --Mdir . -o bench \
   -CFLAGS "-std=c++17 -Itb" -MAKEFLAGS "OPT_FAST=${OPT:--O2} OPT_SLOW=-O0 OPT_GLOBAL=-O1" \
   -F rtl/filelist.f tb/main.cpp) >"$build/build.log" 2>&1; then
   cat "$build/build.log" >&2
