@@ -13,7 +13,7 @@ from typing import Any
 
 from lutllm import __version__, store
 from lutllm.errors import InputError, LutllmError
-from lutllm.tools import bench_verb, compile_verb, quantize_verb, run_verb
+from lutllm.tools import bench_verb, compile_verb, diff_verb, quantize_verb, run_verb
 from lutllm.tools.arguments import MODEL_HELP, positive
 
 
@@ -67,6 +67,9 @@ def _parser() -> argparse.ArgumentParser:
     run_verb.run_arguments(_verb(verbs, "run", run_verb.run, "answer a prompt with a quantized model"))
     _simulate_arguments(
         _verb(verbs, "simulate", _simulate, "run compiled programs again, with other memory or simulator")
+    )
+    diff_verb.diff_arguments(
+        _verb(verbs, "diff", diff_verb.diff, "compare the levels of a compiled model, number by number")
     )
     bench_verb.bench_arguments(
         _verb(verbs, "bench", bench_verb.bench, "measure a model's speed here, or the hardware engine's in simulation")

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -83,9 +83,12 @@ class Session(ABC):
 class GoldenSession(Session):
     """On the reference interpreter: what every other backend is compared with."""
 
-    def __init__(self, module: ir.Module, store: Mapping[str, np.ndarray]) -> None:
+    def __init__(
+        self, module: ir.Module, store: Mapping[str, np.ndarray], *, trace: Callable[[Any, Any], None] | None = None
+    ) -> None:
+        """`trace` is told of every op and its value, as that of `interpreter.run`."""
         super().__init__(module, store)
-        self._module, self._store = module, store
+        self._module, self._store, self._trace = module, store, trace
         self.reset()
 
     def reset(self) -> None:
@@ -94,7 +97,7 @@ class GoldenSession(Session):
 
     def _step(self, function: str, ids: np.ndarray) -> np.ndarray:
         inputs = [ids, np.array([self.position], np.int32), *self._state]
-        results = interpreter.run(self._module, inputs, self._store, function=function)
+        results = interpreter.run(self._module, inputs, self._store, function=function, trace=self._trace)
         self._state = results[-len(self._state) :]
         return results[-len(self._state) - 1]
 

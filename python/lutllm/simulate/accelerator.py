@@ -130,6 +130,13 @@ class Accelerator:
         max_cycles: int = CYCLES,
     ) -> AcceleratorRun:
         """Start a run on the sequence of `length` tokens as the registers take it, and wait for its end."""
+        self.begin(length, tokens, stop=stop, position=position, model=model)
+        return self.finished(self._watched(length, progress, max_cycles), length)
+
+    def begin(
+        self, length: int, tokens: int, *, stop: int | None = None, position: int = 0, model: int | None = None
+    ) -> None:
+        """Start a run and let it go; `finished` reads what came of it, once the bench has run."""
         model = self.model if model is None else model
         values = {
             "POSITION": position,
@@ -144,7 +151,6 @@ class Accelerator:
         for name, value in values.items():
             self.host.write(name, value)
         self.host.write("CONTROL", START)
-        return self._finished(self._watched(length, progress, max_cycles), length)
 
     def _watched(self, length: int, progress: Callable[[int, list[int]], None] | None, max_cycles: int) -> RunResult:
         """Run to the end; with `progress`, look at the registers as a host does that wants tokens as they come."""
@@ -164,7 +170,8 @@ class Accelerator:
         address = window(self.config) + WORD_BYTES * length
         return [self.host.read(address + WORD_BYTES * i) for i in range(first, end)]
 
-    def _finished(self, result: RunResult, length: int) -> AcceleratorRun:
+    def finished(self, result: RunResult, length: int) -> AcceleratorRun:
+        """What a host reads after a run on `length` tokens."""
         if result.stop not in (DONE, CYCLE_LIMIT, WATCHDOG):
             result.check()  # a rule of the bus is broken: no register can be read after that
         status, made = self.host.read("STATUS"), self.host.read("MADE")
@@ -174,7 +181,7 @@ class Accelerator:
         tokens = self._made(length, 0, made - 1) + [last][: min(made, 1)]
         self.sequence = self.sequence[:length] + tokens
         mask = self.host.read("STALLED")
-        spans = _spans(result)
+        spans = spans_of(result)
         start = result.cycles - cycles
         return AcceleratorRun(
             tokens=tokens,
@@ -188,7 +195,7 @@ class Accelerator:
         )
 
 
-def _spans(result: RunResult) -> list[Span]:
+def spans_of(result: RunResult) -> list[Span]:
     """From the event log: the n-th task an engine takes is the n-th it ends."""
     assert result.events is not None
     count = len(ENGINES)

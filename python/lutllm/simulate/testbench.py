@@ -19,6 +19,7 @@ from lutllm.simulate.simulator import SimulationError, Simulator
 from lutllm.simulate.waveform import Trace, TraceWindow
 
 _LOG = 4096  # events between two looks at the log
+Listener = Callable[[int, int], bool]
 
 DONE, CYCLE_LIMIT, WATCHDOG = "done", "the cycle limit", "watchdog"
 _REASONS = {
@@ -57,6 +58,14 @@ class Memory:
             end = self.base + self.data.size
             raise SimulationError(f"expected addresses {self.base:#x}..{end:#x}, got {size} bytes at {address:#x}")
         return slice(start, start + size)
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """Where a bench stood: a copy of everything that a run changes."""
+
+    arrays: tuple[np.ndarray, ...]
+    events: tuple[np.ndarray, ...]
 
 
 @dataclass
@@ -184,32 +193,70 @@ class TestBench:
         self._run_native(cycles)
         self._control[n.DONE] = done
 
-    def run(self, max_cycles: int = 10_000_000, *, progress: Callable[[int], None] | None = None) -> RunResult:
-        """Run until done, until all words moved, until something is wrong, or for `max_cycles`."""
+    def run(
+        self,
+        max_cycles: int = 10_000_000,
+        *,
+        progress: Callable[[int], None] | None = None,
+        listener: Listener | None = None,
+    ) -> RunResult:
+        """Run until done, until all words moved, until something is wrong, or for `max_cycles`.
+
+        `listener` is given cycle and value of each event, the design standing still right after that cycle; the run
+        ends when it returns False.
+        """
         self._resume()
         chunk, left = 4096, max_cycles
         while left > 0 and self._control[n.CODE] == n.RUNNING:
-            before, first = time.perf_counter(), int(self._control[n.CYCLE])
-            self._run_native(min(chunk, left))
+            before, first, seen = time.perf_counter(), int(self._control[n.CYCLE]), len(self._events)
+            self._run_native(min(chunk, left), _LOG if listener is None else 1)
             left -= max(1, int(self._control[n.CYCLE]) - first)
             if time.perf_counter() - before < 0.1:
                 chunk *= 2
             if progress is not None:
                 progress(int(self._control[n.CYCLE]))
+            if listener is not None and len(self._events) > seen and not listener(*map(int, self._events[-1][0])):
+                break
         return self._result()
+
+    def checkpoint(self) -> Checkpoint:
+        """A place to come back to. Only of simulators that keep nothing outside of `state`."""
+        return Checkpoint(tuple(array.copy() for array in self._changing()), tuple(self._events))
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        for array, kept in zip(self._changing(), checkpoint.arrays, strict=True):
+            array[...] = kept
+        self._events = list(checkpoint.events)
+
+    def _changing(self) -> tuple[np.ndarray, ...]:
+        t = self._streams
+        return (
+            self.simulator.state, self.memory.data, self._control, self._rng, self._ports, self._queues, t.table,
+            t.rows, t.row_cycles, self._stamps, self._probes,
+        )  # fmt: skip
+
+    def record(self, first: int, cycles: int) -> None:
+        """Record another window from now on."""
+        self._window = TraceWindow(self.layout, first, cycles)
+        self._control[n.TRACE_FIRST], self._control[n.TRACE_ROWS] = first, cycles
+
+    @property
+    def cycle(self) -> int:
+        """Cycles since the reset."""
+        return int(self._control[n.CYCLE])
 
     def _resume(self) -> None:
         """A run that reached its end, or stands still, may go on; one that broke a rule stays so until `reset`."""
         if self._control[n.CODE] in (n.STOP_DONE, n.STOP_STREAMS, n.STOP_WATCHDOG):
             self._control[n.CODE], self._control[n.IDLE] = n.RUNNING, 0
 
-    def _run_native(self, cycles: int) -> None:
+    def _run_native(self, cycles: int, room: int = _LOG) -> None:
         before = time.perf_counter()
         t = self._streams
         n.run_cycles(
             self.simulator.address, self.simulator.state, self.memory.data, self._control, self._rng, self._ports,
             self._queues, t.table, t.fields, t.rows, t.row_cycles, self._stamps, self._probes, self._window.spans,
-            self._window.rows, self._log, cycles,
+            self._window.rows, self._log[:room], cycles,
         )  # fmt: skip
         if self._control[n.LOGGED]:
             self._events.append(self._log[: self._control[n.LOGGED]].copy())

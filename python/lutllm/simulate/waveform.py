@@ -6,8 +6,10 @@ ports and every register under its hierarchical name. Memories are left out.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from vcd import VCDWriter
@@ -52,8 +54,11 @@ class Trace:
             column += place.bytes
         raise SimulationError(f"expected a port or register of {self.top!r}, got {name!r}")
 
-    def write_vcd(self, path: str | Path) -> None:
-        """One time step per cycle, numbered as the test bench numbers them."""
+    def write_vcd(self, path: str | Path, texts: Mapping[str, Sequence[tuple[int, str]]] | None = None) -> None:
+        """One time step per cycle, numbered as the test bench numbers them.
+
+        `texts`: variables in scope `tasks` that say, from a cycle on, what goes on.
+        """
         with open(path, "w") as file, VCDWriter(file, timescale="1 ns", init_timestamp=self.first, date="") as writer:
             wires, columns, column = [], [], 0
             for place in self.places:
@@ -63,12 +68,31 @@ class Trace:
                 wires.append(writer.register_var(scope, place.name.split("/")[-1], "wire", size=place.bits))
                 columns.append(slice(column, column + place.bytes))
                 column += place.bytes
+            said = _Texts(writer, self.top, self.first, texts or {})
             changed = np.ones((len(self.rows), column), bool)
             changed[1:] = self.rows[1:] != self.rows[:-1]
             moved = np.logical_or.reduceat(changed, [cells.start for cells in columns], axis=1)
             for index, place in np.argwhere(moved):
                 if self.places[place].name == "clk":
                     continue
+                said.until(self.first + int(index))
                 cell = self.rows[index, columns[place]].tobytes()
                 value = int.from_bytes(cell, "little") & ((1 << self.places[place].bits) - 1)
                 writer.change(wires[place], self.first + int(index), value)
+            said.until(self.first + len(self.rows) - 1)
+
+
+class _Texts:
+    """String variables, which viewers show as text."""
+
+    def __init__(self, writer: Any, top: str, first: int, texts: Mapping[str, Sequence[tuple[int, str]]]) -> None:
+        self.writer = writer
+        wires = {name: writer.register_var(f"{top}.tasks", name, "string", init="") for name in texts}
+        self.left = [(max(cycle, first), wires[name], text) for name, said in texts.items() for cycle, text in said]
+        self.left = sorted(self.left, key=lambda entry: entry[0])[::-1]
+
+    def until(self, cycle: int) -> None:
+        """Write what was said up to `cycle`."""
+        while self.left and self.left[-1][0] <= cycle:
+            when, wire, text = self.left.pop()
+            self.writer.change(wire, when, text)

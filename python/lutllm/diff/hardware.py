@@ -1,0 +1,212 @@
+"""Hardware beside its tasks: the first task, in order of completion, that wrote something else than it should.
+
+Hardware runs once and stands still whenever an engine says `done`; what that task wrote is compared. Where it differs
+hardware runs again, up to that task list, for the cycle of the word, for stream y, and for a waveform.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from pathlib import Path
+
+import numpy as np
+
+from lutllm.diff.chip_state import ChipState, check_visible
+from lutllm.diff.difference import Comparison, Difference
+from lutllm.diff.elements import ops_of
+from lutllm.diff.recording import Recording
+from lutllm.diff.replay import Replay
+from lutllm.lowering.accelerator import ENGINES
+from lutllm.lowering.layout.channels import PAD
+from lutllm.lowering.plan.memory import ROTATIONS
+from lutllm.progress import note
+from lutllm.simulate.accelerator import Accelerator, spans_of
+from lutllm.simulate.chip import Written
+from lutllm.simulate.simulator import Simulator
+from lutllm.simulate.testbench import DONE, RunResult
+from lutllm.simulate.transactions import TaskResult
+
+
+def compare_hardware(
+    recorded: Recording, simulator: Simulator, image: np.ndarray, *, wave: Path | None = None, quiet: bool = True
+) -> Comparison:
+    """Run `image` on an arc simulator of the plan's accelerator; `wave`: where a waveform goes if something differs."""
+    simulator.state[:] = 0  # as at power-up, so that it can be done again
+    accelerator = Accelerator(recorded.plan.config, simulator, image)
+    watch = _Watch(recorded, accelerator, quiet)
+    accelerator.load(recorded.prompt)
+    accelerator.begin(len(recorded.prompt), len(recorded.tokens))
+    result = accelerator.bench.run(1 << 40, listener=watch.event)
+    found = watch.found
+    found.cycles = result.cycles
+    if watch.wrong is None:
+        found.stopped = found.stopped or _ended(recorded, watch, accelerator, result) or _unlike(recorded, image)
+        return found
+    found.difference = watch.difference(watch.wrong, result)
+    found.difference.notes += watch.causes(watch.wrong)
+    replay = Replay(recorded, simulator, image, found.difference, spans_of(result))
+    replay.locate(watch.wrong)
+    if wave is not None:
+        replay.waveform().write_vcd(wave, replay.texts())
+        found.wave = str(wave)
+    return found
+
+
+class _Watch:
+    """Listens to a run: `wrong` is the first result that differs."""
+
+    def __init__(self, recorded: Recording, accelerator: Accelerator, quiet: bool) -> None:
+        self.recorded, self.accelerator, self.quiet, self.turn = recorded, accelerator, quiet, -1
+        self.chip: ChipState = check_visible(accelerator)
+        self.found = Comparison(("transaction", "hw"))
+        self.left: dict[str, deque[TaskResult]] = defaultdict(deque)
+        for result in recorded.results:
+            self.left[result.task.engine].append(result)
+        self.wrong: TaskResult | None = None
+        self.image = recorded.image.copy()  # as it should be by now
+        self.good: dict[str, dict[int, np.ndarray]] = defaultdict(dict)  # words written right, by address
+
+    def event(self, cycle: int, bits: int) -> bool:
+        """Compare what has been written by the tasks that are done; False at the first difference."""
+        for i, engine in enumerate(ENGINES):
+            if not bits >> (i + len(ENGINES)) & 1:
+                continue
+            if not self.left[engine]:
+                self.found.stopped = f"engine {engine} ended a task in cycle {cycle} that the plan does not have"
+                return False
+            result = self.left[engine].popleft()
+            if not self.equal(result):
+                self.wrong = result
+                return False
+        return True
+
+    def equal(self, result: TaskResult) -> bool:
+        self.found.steps += 1
+        if result.turn > self.turn:
+            self.turn = result.turn
+            note(f"hw: list {self.turn + 1} of {len(self.recorded.passes)}", quiet=self.quiet)
+        for written in _in_memories(result):
+            got = self.chip.read(written.memory, written.addresses, written.values.shape[1])
+            if not np.array_equal(got, written.values):
+                return False
+            self.found.numbers += written.values.size
+            if written.memory == "kv":
+                at = written.addresses[:, None] + np.arange(written.values.shape[1])
+                self.image[at] = written.values.astype(np.int8).view(np.uint8)
+            else:
+                self.good[written.memory] |= zip(written.addresses.tolist(), written.values, strict=True)
+        return True
+
+    def difference(self, result: TaskResult, ended: RunResult) -> Difference:
+        """The first element of a task that differs."""
+        task, run, count, of = result.task, result.run, 0, 0
+        first: tuple[Written, np.ndarray, int, int] | None = None
+        for written in _in_memories(result):
+            got = self.chip.read(written.memory, written.addresses, written.values.shape[1])
+            wrong = got != written.values
+            count, of = count + int(wrong.sum()), of + wrong.size
+            if wrong.any() and first is None:
+                word, lane = (int(i) for i in np.argwhere(wrong)[0])
+                first = written, got, word, lane
+        assert first is not None
+        written, got, word, lane = first
+        tokens, channels = self.recorded.elements.of(task, run, written)
+        channel = int(channels[word, lane])
+        spans = [span for span in spans_of(ended) if span.engine == task.engine and span.done >= 0]
+        span = spans[sum(r.task.engine == task.engine for r in self._done(result))]
+        return Difference(
+            op=ops_of(task), module=task.source, task=task.name, engine=task.engine, turn=result.turn,
+            program=run.program, position=run.position, tokens=run.tokens,
+            token=None if written.memory == "token" else int(tokens[word]), channel=None if channel == PAD else channel,
+            memory=written.memory, address=int(written.addresses[word]), lane=lane,
+            expected=int(written.values[word, lane]), got=int(got[word, lane]), count=count, of=of,
+            dispatched=span.dispatched, done=span.done,
+        )  # fmt: skip
+
+    def _done(self, result: TaskResult) -> list[TaskResult]:
+        """Everything executed before `result` at transaction level."""
+        return self.recorded.results[: self.recorded.results.index(result)]
+
+    def causes(self, result: TaskResult) -> list[str]:
+        """What the task read that is not as it should be: its regions in memory, words that were right before."""
+        task, plan, notes = result.task, self.recorded.plan, []
+        whole_round = [t for t in plan.program(task.program) if task.round and t.round == task.round and t is not task]
+        names = [name for each in (task, *whole_round) for name in each.reads]
+        names.append(task.parameters.region if task.parameters else "")
+        if task.engine == "residual" and task.fields["load"]:
+            names.append(f"{task.source}.e")
+        if task.fields.get("rotate"):
+            names.append(ROTATIONS)
+        if task.round:
+            round_ = plan.rounds[task.round]
+            names += [round_.c, round_.q, *round_.w]
+        for name in names:
+            if name in plan.regions:
+                notes += self._region(name)
+            elif name in plan.buffers:
+                notes += self._buffer(name)
+        return notes
+
+    def _region(self, name: str) -> list[str]:
+        region = self.recorded.plan.regions[name]
+        place = slice(region.address, region.address + region.size)
+        want, got = self.image[place], self.accelerator.memory.data[place]
+        wrong = np.flatnonzero(want != got)
+        if not wrong.size:
+            return []
+        at = int(wrong[0])
+        return [
+            f"its region {name} differs in {wrong.size} of {region.size} bytes: byte {at} (address "
+            f"{region.address + at:#x}): expected {want[at]:#04x}, got {got[at]:#04x}"
+        ]
+
+    def _buffer(self, name: str) -> list[str]:
+        buffer, notes = self.recorded.plan.buffers[name], []
+        good = {a: v for a, v in self.good[buffer.memory].items() if buffer.base <= a < buffer.end}
+        if good:
+            addresses, values = np.array(list(good)), np.array(list(good.values()))
+            got = self.chip.read(buffer.memory, addresses, values.shape[1])
+            wrong = np.flatnonzero((got != values).any(axis=1))
+            if wrong.size and buffer.name not in self._own(buffer.name):
+                at = int(wrong[0])
+                notes.append(
+                    f"its input {name} was right and has been overwritten: {wrong.size} words of memory "
+                    f"{buffer.memory}, the first at address {addresses[at]:#x}: expected {values[at].tolist()}, got "
+                    f"{got[at].tolist()}"
+                )
+        return notes
+
+    def _own(self, name: str) -> tuple[str, ...]:
+        """Buffers that the wrong task writes itself: what it read of them is gone."""
+        return self.wrong.task.writes if self.wrong is not None else ()
+
+
+def _in_memories(result: TaskResult) -> list[Written]:
+    return [written for written in result.written if not written.memory.startswith("stream")]
+
+
+def _ended(recorded: Recording, watch: _Watch, accelerator: Accelerator, result: RunResult) -> str:
+    """Why a run without a wrong word is not right all the same, or nothing."""
+    if result.stop != DONE:
+        waiting = [queue[0].task.name for queue in watch.left.values() if queue]
+        return f"{result.message}; not done: {', '.join(waiting)}"
+    run = accelerator.finished(result, len(recorded.prompt))
+    if run.error != recorded.error:
+        return f"expected error '{recorded.error}', got '{run.error}' in cycle {result.cycles}"
+    if run.tokens != recorded.tokens:
+        return f"expected tokens {recorded.tokens}, got {run.tokens}"
+    left = sum(map(len, watch.left.values()))
+    return f"expected {left} more tasks, got the end of the run" if left else ""
+
+
+def _unlike(recorded: Recording, image: np.ndarray) -> str:
+    """Where an image is not the model's, which no number has shown yet."""
+    wrong = np.flatnonzero(recorded.image != image)
+    if not wrong.size:
+        return ""
+    at = int(wrong[0])
+    region = next(r for r in recorded.plan.regions.values() if r.address <= at < r.address + r.size)
+    return (
+        f"expected the model's image, got one that differs in {wrong.size} bytes, the first at address {at:#x} in "
+        f"region {region.name}; no number of this run shows it"
+    )

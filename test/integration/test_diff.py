@@ -1,0 +1,312 @@
+"""`lutllm.diff`: the first op, element and cycle in which levels differ, whatever is broken, and where nothing is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lutllm.decoder import RESIDUAL_BITS
+from lutllm.diff import Comparison, Difference, Recording, compare_golden, compare_hardware, record
+from lutllm.diff.chip_state import unpacked
+from lutllm.diff.hardware import _Watch
+from lutllm.diff.levels import check_levels, compare_levels
+from lutllm.diff.outcome import compare_outcome
+from lutllm.errors import InputError
+from lutllm.lowering.accelerator_hw.arithmetic import saturated
+from lutllm.lowering.circt import Signal
+from lutllm.lowering.decoder_spec import DecoderSpec
+from lutllm.lowering.hw_to_arc import hw_to_arc
+from lutllm.lowering.image.whole import whole_image
+from lutllm.lowering.layout.channels import PAD
+from lutllm.lowering.plan.data import Task
+from lutllm.lowering.plan.decoder import config_for, plan_decoder
+from lutllm.lowering.targets import find_target
+from lutllm.lowering.whole_to_hw import TOP, whole_to_hw
+from lutllm.quantize.random_decoder import decoder_like, random_decoder
+from lutllm.scheme import EXACT
+from lutllm.session import GoldenSession
+from lutllm.simulate import ArcSimulator
+from lutllm.simulate.accelerator import Accelerator
+from lutllm.simulate.task_functions import FUNCTIONS, Job
+
+CONTEXT = 20
+PROMPT = [5, 3, 9, 22, 7]
+LAYER = "model.layers.0"
+
+
+@pytest.fixture(scope="module")
+def recorded() -> Recording:
+    shape: dict[str, Any] = dict(vocabulary=61, hidden=24, intermediate=40, layers=2, qk_norm=True)
+    decoder = random_decoder(decoder_like(**shape), EXACT, positions=CONTEXT)
+    spec = DecoderSpec.of(decoder)
+    return record(plan_decoder(spec, config_for(spec, find_target("tiny"), CONTEXT)), decoder, PROMPT, 2)
+
+
+def build(recorded: Recording) -> ArcSimulator:
+    return ArcSimulator(hw_to_arc(whole_to_hw(recorded.plan.config, "arc"), TOP), optimize=1)
+
+
+@pytest.fixture(scope="module")
+def simulator(recorded: Recording) -> ArcSimulator:
+    return build(recorded)
+
+
+def found_in(comparison: Comparison) -> Difference:
+    assert not comparison.equal and comparison.difference is not None
+    return comparison.difference
+
+
+def flipped(recorded: Recording, region: str, byte: int) -> np.ndarray:
+    """The image with one bit of a region turned."""
+    image = recorded.image.copy()
+    image[recorded.plan.regions[region].address + byte] ^= 4
+    return image
+
+
+def changed(recorded: Recording, name: str, **fields: int) -> np.ndarray:
+    """The image with a task that has other fields."""
+
+    def change(task: Task) -> Task:
+        return replace(task, fields=task.fields | fields) if task.name == name else task
+
+    plan = replace(recorded.plan, tasks=tuple(change(task) for task in recorded.plan.tasks))
+    return whole_image(plan, recorded.decoder)
+
+
+def test_nothing_differs(recorded: Recording, simulator: ArcSimulator) -> None:
+    golden = compare_golden(recorded)
+    assert golden.equal and golden.steps == 3 * (1 + 2 * 16) + 2 * 3, str(golden)
+    hardware = compare_hardware(recorded, simulator, recorded.image)
+    tasks = sum(len(recorded.plan.program(each.program)) for each in recorded.passes)
+    assert hardware.equal and hardware.steps == tasks and hardware.numbers > 5000, str(hardware)
+    assert str(hardware).startswith(f"transaction and hw: equal ({tasks} tasks, ")
+    outcome = compare_outcome(recorded, simulator, recorded.image)
+    assert outcome.equal and outcome.steps == 4
+
+
+def test_every_number_of_the_model_has_its_place(recorded: Recording) -> None:
+    """Each token and channel of an op's result is in one lane of what its tasks wrote."""
+    turn = [result for result in recorded.results if result.turn == 0]
+    down = [r for r in turn if r.task.source == f"{LAYER}.mlp.down_proj" and r.task.engine == "residual"]
+    seen = []
+    for result in down:
+        written = result.written[0]
+        tokens, channels = recorded.elements.of(result.task, result.run, written)
+        word, lane = np.nonzero(channels != PAD)
+        seen += list(zip(tokens[word].tolist(), channels[word, lane].tolist(), strict=True))
+    assert sorted(seen) == [(token, channel) for token in range(4) for channel in range(24)]
+
+
+def test_a_flipped_gain(recorded: Recording, simulator: ArcSimulator, tmp_path: Path) -> None:
+    """Its norm, channel and cycle; a waveform around it that says which module runs."""
+    wave = tmp_path / "a.vcd"
+    norm = f"{LAYER}.post_attention_layernorm"
+    comparison = compare_hardware(recorded, simulator, flipped(recorded, f"{norm}.p", 4 * 7 + 2), wave=wave)
+    found = found_in(comparison)
+    assert (found.op, found.module, found.channel) == ("lut.rms_norm + lut.rescale", norm, 7)
+    assert found.task == f"prefill.{norm}" and found.memory == "x" and found.lane == 7 % 4
+    assert found.dispatched is not None and found.done is not None and found.cycle is not None
+    assert found.dispatched < found.cycle < found.done
+    assert found.notes[0].startswith(f"its region {norm}.p differs in 1 of 96 bytes: byte 30 ")
+    text = wave.read_text()
+    assert re.search(r"\$var string 1 \S+ norm \$end", text)
+    assert f"{norm}\\x20(prefill.{norm})" in text
+    times = [int(line[1:]) for line in text.splitlines() if line.startswith("#")]
+    assert times[0] >= found.cycle - 200 and times[-1] <= found.cycle + 50 and times[-1] > found.cycle
+
+
+def test_a_flipped_code(recorded: Recording, simulator: ArcSimulator) -> None:
+    """Also of a linear whose words go straight into a sum: the linear is named, not the sum."""
+    for name, engine in (("q_proj", "store"), ("o_proj", "residual")):
+        region = f"{LAYER}.self_attn.{name}.0.w0"
+        image = flipped(recorded, region, recorded.plan.regions[region].size // 2)
+        found = found_in(compare_hardware(recorded, simulator, image))
+        assert (found.op, found.module, found.engine) == ("lut.linear", f"{LAYER}.self_attn.{name}", engine)
+        assert found.expected == golden(recorded, found) and found.cycle is not None
+        assert any(note.startswith(f"its region {region} differs in 1 of") for note in found.notes)
+
+
+def golden(recorded: Recording, found: Difference) -> int:
+    """What a linear of the first pass gives for the element of a difference, by the interpreter."""
+    values = {}
+
+    def trace(op: Any, value: np.ndarray) -> None:
+        if op.operation.name == "lut.linear":
+            values[op.codes.value.removesuffix(".codes")] = value
+
+    GoldenSession.of(recorded.decoder, CONTEXT, trace=trace).forward(PROMPT[:4])
+    return int(values[found.module][found.token, found.channel])
+
+
+def test_a_flipped_embedding(recorded: Recording, simulator: ArcSimulator) -> None:
+    """The row of the third token, channel 9."""
+    row, lanes = recorded.plan.regions["model.embed_tokens.e"].size // 61, recorded.plan.config.lanes
+    image = flipped(recorded, "model.embed_tokens.e", PROMPT[2] * row + lanes + 9)
+    found = found_in(compare_hardware(recorded, simulator, image))
+    assert (found.op, found.module, found.token, found.channel) == ("lut.embedding", "model.embed_tokens", 2, 9)
+    assert found.got != found.expected and found.memory == "r"
+
+
+def test_the_second_layer_and_a_later_pass(recorded: Recording, simulator: ArcSimulator) -> None:
+    """The fifth token of the prompt is read by a pass of its own."""
+    row = recorded.plan.regions["model.embed_tokens.e"].size // 61
+    image = flipped(recorded, "model.embed_tokens.e", PROMPT[4] * row + 4)
+    found = found_in(compare_hardware(recorded, simulator, image))
+    assert (found.turn, found.program, found.token, found.channel) == (1, "decode", 4, 0)
+    image = flipped(recorded, "model.layers.1.mlp.p", 3)  # a right shift of channel 0
+    found = found_in(compare_hardware(recorded, simulator, image))
+    assert (found.op, found.module, found.channel) == ("lut.swiglu", "model.layers.1.mlp", 0)
+    assert "numbers of the linear before it were right" in "\n".join(found.notes)
+
+
+def test_keys_in_the_wrong_place(recorded: Recording, simulator: ArcSimulator) -> None:
+    name = f"prefill.{LAYER}.self_attn.key"
+    task = next(task for task in recorded.plan.tasks if task.name == name)
+    image = changed(recorded, name, address=task.fields["address"] + recorded.plan.config.head_lanes)
+    found = found_in(compare_hardware(recorded, simulator, image))
+    assert found.op == "lut.rms_norm + lut.rope + lut.rescale" and found.module == f"{LAYER}.self_attn.k_proj"
+    assert (found.memory, found.token, found.got) == ("kv", 0, 0)
+    assert found.cycle is None and "not changed by the task" in str(found)
+    outcome = found_in(compare_outcome(recorded, simulator, image))
+    assert (outcome.op, outcome.module, outcome.token) == ("lut.append", f"{LAYER}.self_attn.k_proj", 0)
+
+
+def test_attention_one_word_too_far(recorded: Recording, simulator: ArcSimulator) -> None:
+    base = recorded.plan.buffers["x.seen"].base
+    image = changed(recorded, f"prefill.{LAYER}.self_attn", base=base + 1)
+    found = found_in(compare_hardware(recorded, simulator, image))
+    assert (found.op, found.module, found.memory) == ("lut.attention", f"{LAYER}.self_attn", "x")
+    assert (found.address, found.token) == (base, 0)
+
+
+def test_a_broken_engine(recorded: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sum that saturates some bits early: the first sum that is large enough is named, and its first element."""
+
+    def largest(results: list) -> int:
+        return max(int(np.abs(result.written[0].values).max()) for result in results)
+
+    residuals = [result for result in recorded.results if result.task.engine == "residual"]
+    bits = largest([r for r in residuals if r.task.fields["load"]]).bit_length() + 1
+    limit = 1 << (bits - 1)
+    wanted = next(r for r in residuals if largest([r]) >= limit)
+
+    def early(value: Signal, width: int) -> Signal:
+        assert width == RESIDUAL_BITS
+        return saturated(value, bits).sext(width)
+
+    monkeypatch.setattr("lutllm.lowering.accelerator_hw.residual.saturated", early)
+    found = found_in(compare_hardware(recorded, build(recorded), recorded.image))
+    assert (found.op, found.task, found.turn) == ("lut.add", wanted.task.name, wanted.turn)
+    values = wanted.written[0].values.reshape(-1)
+    first = int(np.argmax((values >= limit) | (values < -limit)))
+    assert found.expected == values[first] and found.got == (limit - 1 if values[first] > 0 else -limit)
+    assert "numbers of the linear before it were right" in found.notes[0]
+
+
+def test_an_input_that_is_overwritten(
+    recorded: Recording, simulator: ArcSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A word of memory x changes after the norm that wrote it: its reader is wrong, and the note says why."""
+    listen, done = _Watch.event, False
+
+    def event(watch: _Watch, cycle: int, bits: int) -> bool:
+        nonlocal done
+        going = listen(watch, cycle, bits)
+        if watch.good["x"] and not done:
+            done = True
+            simulator.state[simulator.layout.state("memory_x/mem").offset] ^= 1
+        return going
+
+    monkeypatch.setattr(_Watch, "event", event)
+    found = found_in(compare_hardware(recorded, simulator, recorded.image))
+    assert found.op == "lut.linear" and found.module == f"{LAYER}.self_attn.k_proj"
+    assert found.notes[0].startswith("its input x.hidden was right and has been overwritten: 1 words of memory x")
+
+
+def test_runs_that_do_not_come_to_their_end(recorded: Recording, simulator: ArcSimulator) -> None:
+    image = recorded.image.copy()
+    image[16] ^= 1  # which accelerator the image is for
+    assert "expected error 'none', got 'config'" in compare_hardware(recorded, simulator, image).stopped
+    assert "expected error 'none', got 'config'" in compare_outcome(recorded, simulator, image).stopped
+
+
+def test_an_image_of_which_nothing_shows(recorded: Recording, simulator: ArcSimulator) -> None:
+    """A row of the embedding that no token asks for."""
+    image = flipped(recorded, "model.embed_tokens.e", 8)
+    assert 0 not in recorded.sequence
+    found = compare_hardware(recorded, simulator, image)
+    assert not found.equal and found.difference is None
+    assert "differs in 1 bytes, the first at address" in found.stopped and "model.embed_tokens.e" in found.stopped
+
+
+@pytest.mark.parametrize(
+    ("engine", "op"),
+    [("norm", "lut.rescale"), ("swiglu", "lut.swiglu"), ("attention", "lut.attention"), ("residual", "lut.embedding")],
+)
+def test_a_broken_task_beside_the_golden_model(
+    recorded: Recording, monkeypatch: pytest.MonkeyPatch, engine: str, op: str
+) -> None:
+    def broken(chip: Any, job: Job, right: Callable[[Any, Job], None] = FUNCTIONS[engine]) -> None:
+        right(chip, job)
+        chip.written[0].values[-1, 2] += 1
+
+    monkeypatch.setitem(FUNCTIONS, engine, broken)
+    wrong = record(recorded.plan, recorded.decoder, PROMPT, 1)
+    found = found_in(compare_golden(wrong))
+    assert found.op == op and found.got == found.expected + 1 and found.token == 3 and found.cycle is None
+    assert (found.channel is None) == (engine == "attention")  # whose last word is padding of a head
+
+
+def test_a_bench_comes_back_to_a_checkpoint(recorded: Recording, simulator: ArcSimulator) -> None:
+    """And goes on as if nothing had been in between: same events, same cycles, same memory."""
+    accelerator = Accelerator(recorded.plan.config, simulator, recorded.image)
+    accelerator.load(PROMPT)
+    accelerator.begin(len(PROMPT), 2)
+    seen: list[int] = []
+
+    def listen(cycle: int, bits: int) -> bool:
+        seen.append(cycle)
+        return len(seen) < 40
+
+    assert accelerator.bench.run(listener=listen).cycles == seen[-1] + 1
+    place = accelerator.bench.checkpoint()
+    ends = []
+    for _ in range(2):
+        accelerator.bench.restore(place)
+        result = accelerator.bench.run().check()
+        assert result.events is not None and result.events[:40, 0].tolist() == seen
+        ends.append((result.cycles, result.events.tolist(), accelerator.memory.data.tobytes()))
+    assert ends[0] == ends[1]
+
+
+def test_words_are_unpacked() -> None:
+    rng = np.random.default_rng(0)
+    for bits, lanes in ((26, 4), (16, 8), (64, 1), (24, 3)):
+        values = rng.integers(-(1 << (bits - 1)), (1 << (bits - 1)) - 1, (5, lanes), endpoint=True)
+        words = [sum((int(v) & ((1 << bits) - 1)) << i * bits for i, v in enumerate(row)) for row in values]
+        size = -(-bits * lanes // 8)
+        raw = np.array([list(word.to_bytes(size, "little")) for word in words], np.uint8)
+        np.testing.assert_array_equal(unpacked(raw, bits, lanes), values)
+
+
+def test_levels(recorded: Recording, simulator: ArcSimulator) -> None:
+    assert check_levels(["hw", "transaction", "lut"]) == ["lut", "hw"]
+    for wrong in ([], ["transaction"], ["lut", "gates"]):
+        with pytest.raises(InputError, match="expected levels to compare among lut, transaction, hw, rtl, got"):
+            check_levels(wrong)
+    asked: list[str] = []
+
+    def make(kind: str) -> ArcSimulator:
+        asked.append(kind)
+        return simulator
+
+    found = compare_levels(recorded, recorded.image, ["lut", "hw", "rtl"], make, quiet=True)
+    assert found.equal and asked == ["arc", "verilator"]
+    assert [c["levels"][1] for c in found.to_dict()["comparisons"]] == ["transaction", "hw", "rtl"]
+    assert len(str(found).splitlines()) == 3
