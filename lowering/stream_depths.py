@@ -92,7 +92,7 @@ def verify_depths(streams: list[Fifo]) -> None:
             )
         if f.depth % f.unit:
             raise CapacityError(f"stream {f.name}: expected a multiple of {f.unit} words, a burst, got {f.depth}")
-        if f.depth < max(f.words(f.latency), f.ahead):
+        if f.depth < f.words(f.latency) or f.depth < f.ahead:
             why = f"{f.rate} a cycle" if f.rate else "all that may wait"
             raise CapacityError(
                 f"stream {f.name}: expected a depth of at least {f.least} words for {why}, got {f.depth}: it would "

@@ -84,7 +84,7 @@ def config_for(spec: DecoderSpec, target: Target, context: int = 0) -> Accelerat
     sized = replace(
         config,
         engine=replace(engine, acc_words=max(engine.acc_words, accumulator)),
-        **{f"{memory}_words": words for memory, words in needed.items()},
+        **{f"{memory}_words": words for memory, words in needed.items()},  # type: ignore[arg-type]
         score_words=max(engine.tokens, group) * config.context,
         item_words=max(engine.tokens, group) * shape.beats,
         head_words=shape.head_words,
