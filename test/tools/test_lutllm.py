@@ -16,7 +16,7 @@ def test_version(capsys):
     assert stop.value.code == 0 and __version__ in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("verb", ["compile", "check", "quantize", "simulate", "bench", "doctor"])
+@pytest.mark.parametrize("verb", ["compile", "check", "quantize", "simulate", "diff", "bench", "doctor"])
 def test_every_verb_takes_json_and_seed(verb, capsys):
     with pytest.raises(SystemExit) as stop:
         main([verb, "--help"])
