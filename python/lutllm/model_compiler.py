@@ -19,7 +19,7 @@ from lutllm.errors import InputError
 from lutllm.hardware import SIMULATORS, Answer, Hardware, build, check_prompt, greedy
 from lutllm.job import Job
 from lutllm.lowering import PASSES
-from lutllm.lowering.accelerator_hw.register_map import register_table
+from lutllm.lowering.accelerator_hw.register_page import register_page
 from lutllm.lowering.decoder_spec import read_decoder_spec
 from lutllm.lowering.decoder_to_lut import decoder_to_lut
 from lutllm.lowering.hw_to_sv import hw_ports, hw_to_sv
@@ -35,6 +35,7 @@ from lutllm.passes import run_pipeline
 from lutllm.pretrained import QuantizedModel
 from lutllm.schedule_page import schedule_json, schedule_page
 from lutllm.scheme import EXACT, Scheme
+from lutllm.simulate.occupancy import occupancies, registers
 from lutllm.simulate.passes import run_passes
 from lutllm.simulate.predicted import predicted
 from lutllm.simulate.task_records import TaskRecord, named_records
@@ -132,7 +133,7 @@ class _ModelJob(Job):
             design = whole_to_hw(config, "sv")
             self.note_files(hw_to_sv(design, TOP, self.out / "rtl"))
             self.ports = hw_ports(design, TOP)
-            self.write("reports/registers.md", register_table(config))
+            self.write("reports/registers.md", register_page(config))
         return Hardware(decoder, plan, image)
 
     def plan(self, quantization: str) -> Plan:
@@ -159,21 +160,27 @@ class _ModelJob(Job):
         with self.stage("build simulator", kind):
             simulator = build(hardware.plan.config, kind, self.out / "rtl")
         with self.stage("simulate", f"{len(prompt)} tokens in, {self.options.tokens} out"):
-            self.result.answer = hardware.answer(simulator, prompt, self.options.tokens, quiet=self.quiet)
+            probes = registers(hardware.plan.config) if kind == "arc" else ()  # Verilator shows ports alone
+            self.result.answer = hardware.answer(
+                simulator, prompt, self.options.tokens, quiet=self.quiet, probes=probes
+            )
 
     def reports(self, name: str, hardware: Hardware, length: int, made: int) -> None:
         plan, answer = hardware.plan, self.result.answer
         passes = run_passes(length, made, plan.config.tokens)
         records = predicted(plan, passes)
         self.result.predicted_cycles = max(record.end for record in records)
-        how, streams = "predicted", {}
+        how, streams, full = "predicted", {}, []
         if answer is not None and answer.error == "none":
             records, how = simulated_records(plan, answer, length), "simulated"
             streams = {port: traffic.beats for port, traffic in answer.run.result.ports.items()}
+            if answer.simulator == "arc":
+                full = occupancies(plan.config, answer.run.result.peaks)
+                self.write("reports/streams.json", json.dumps([row.to_dict() for row in full], indent=1) + "\n")
             self.write("reports/tokens.json", json.dumps(answer.to_dict(), indent=1) + "\n")
             store.write_json(self.out / "reports" / "timing.json", self.timing(answer))
         title = f"{name} on target {self.options.target}: {length} tokens in, {made} out"
-        self.write("reports/schedule.html", schedule_page(title, records, how=how, streams=streams))
+        self.write("reports/schedule.html", schedule_page(title, records, how=how, streams=streams, occupancy=full))
         data = schedule_json(records, how=how, streams=streams)
         self.write("reports/schedule.json", json.dumps(data, indent=1) + "\n")
         if self.options.resources:

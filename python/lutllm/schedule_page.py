@@ -14,6 +14,7 @@ from typing import Any
 
 from lutllm.gantt import colors_of, gantt
 from lutllm.lowering.accelerator import ENGINES
+from lutllm.simulate.occupancy import Occupancy
 from lutllm.simulate.task_records import TaskRecord
 
 STYLE = """
@@ -37,9 +38,15 @@ OTHER = "rest"
 
 
 def schedule_page(
-    title: str, records: Sequence[TaskRecord], *, how: str = "predicted", streams: Mapping[str, int] | None = None
+    title: str,
+    records: Sequence[TaskRecord],
+    *,
+    how: str = "predicted",
+    streams: Mapping[str, int] | None = None,
+    occupancy: Sequence[Occupancy] = (),
 ) -> str:
-    """The page. `how`: `simulated` or `predicted`. `streams`: beats moved in the whole run, by name."""
+    """The page. `how`: `simulated` or `predicted`. `streams`: beats moved in the whole run, by name; `occupancy`: how
+    full the FIFOs were."""
     turns = _turns(records)
     colors = colors_of(records)
     cycles = _end(records) - _begin(records)
@@ -57,7 +64,7 @@ def schedule_page(
             seen.add(program)
             body += _list_section(f"Program {program}, list {turn} of the run", mine, colors)
     body += ["<h2>Busy cycles by layer and engine</h2>", _layer_table(records)]
-    body += ["<h2>Task lists</h2>", _turn_table(turns)]
+    body += ["<h2>Task lists</h2>", _turn_table(turns), _occupancy_table(occupancy)]
     return (
         f"<!doctype html>\n<html lang='en'><meta charset='utf-8'><title>{escape(title)}</title>"
         f"<style>{STYLE}</style>\n" + "\n".join(part for part in body if part) + "\n</html>\n"
@@ -182,6 +189,18 @@ def _stream_table(streams: Mapping[str, int], cycles: int) -> str:
         return ""
     rows = [[f"stream {escape(name)}", f"{beats:,}", *_share(beats, cycles)] for name, beats in streams.items()]
     return _table(["stream", "beats", "of the run", ""], rows)
+
+
+def _occupancy_table(rows: Sequence[Occupancy]) -> str:
+    if not rows:
+        return ""
+    head = ("FIFO", "from", "to", "bits", "bound", "depth", "peak", "")
+    cells = [
+        (r.stream, r.producer, r.consumers, str(r.bits), str(r.bound or "-"), str(r.depth), str(r.peak)) for r in rows
+    ]
+    shares = [_share(r.peak, r.depth) for r in rows]
+    body = [[*map(escape, cell), share[-1]] for cell, share in zip(cells, shares, strict=True)]
+    return "<h2>FIFOs</h2>\n" + _table(head, body)
 
 
 def _layer_table(records: Sequence[TaskRecord]) -> str:

@@ -76,6 +76,12 @@ def test_cycles_by_engine_add_up(made) -> None:
     assert schedule["streams"]["m_axi_w0"] > 0
 
 
+def test_fifos_hold_no_more_than_they_are_deep(made) -> None:
+    rows = {row["stream"]: row for row in report(made, "streams.json")}
+    assert rows["read_w"]["peak"] > 0 and not any(row["short"] for row in rows.values())
+    assert "<h2>FIFOs</h2>" in (made.directory / "reports" / "schedule.html").read_text()
+
+
 def test_the_same_input_gives_the_same_bytes(directory: Path, tmp_path: Path) -> None:
     options = ModelOptions(**(OPTIONS | {"simulator": None}))
     manifests = []
