@@ -1,7 +1,7 @@
 """What each idea of the quantizer is worth: one row a method, with effective bits, perplexity over the float model's
-and seconds.
+and seconds; then one row an idea, product or not, with its cost on a few layers (see `ablation_ideas`).
 
-    python test/bench/ablation.py -o DIR [--rows PATTERN;...] [--windows 40] [--json FILE] [--progress]
+    python test/bench/ablation.py -o DIR [--rows PATTERN;...] [--windows 40] [--layers 2,14,27] [--json FILE]
 
 The LM head is quantized too; embedding, norms and attention stay float and tables are not rounded (that step is
 `lutllm eval`'s). Linears are kept in DIR: an interrupted run goes on, and rows that differ in distillation only share
@@ -10,6 +10,7 @@ them. Text: `default_corpus`; 512-token windows of documents held apart, of whic
 
 import argparse
 import fnmatch
+import functools
 import hashlib
 import json
 import sys
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ablation_ideas import IDEAS, KINDS, measure, record_inputs
 
 from lutllm import store
 from lutllm.models import load
@@ -89,7 +91,10 @@ class Bench:
         self.held = evaluation_windows(self.model.tokenizer, self.text, 512, held, seed)
         self.some = windows(self.model.tokenizer, self.text.split()[0], 512, 16, seed)
         directory.mkdir(parents=True, exist_ok=True)
-        self.reference = self.perplexities(self.module)
+
+    @functools.cached_property
+    def reference(self) -> list[float]:
+        return self.perplexities(self.module)
 
     def perplexities(self, module) -> list[float]:
         """Over the windows methods were chosen on, and over the others."""
@@ -154,30 +159,61 @@ class Bench:
         return found, store.read_json(parts / "seconds.json")["seconds"]
 
 
+class Report:
+    """Rows of both tables whose labels match one of `patterns`, printed as they come and kept in `path`."""
+
+    def __init__(self, patterns: str | None, path: Path | None) -> None:
+        self.patterns, self.path = patterns.split(";") if patterns else ["*"], path
+        self.found: dict[str, list[dict]] = {"methods": [], "ideas": []}
+
+    def wanted(self, label: str) -> bool:
+        return any(fnmatch.fnmatchcase(label.strip(), pattern) for pattern in self.patterns)
+
+    def row(self, table: str, entry: dict, *columns: str) -> None:
+        print(f"| {' | '.join(columns)} |", flush=True)
+        self.found[table].append(entry)
+        if self.path:
+            store.write_atomic(self.path, json.dumps(self.found, indent=1).encode())
+
+
+def methods(bench: Bench, report: Report) -> None:
+    shown = " and ".join(f"{p:.3f}" for p in bench.reference)
+    print(f"float perplexity {shown} (first {CHOOSING} windows, others); seed {bench.seed}\n")
+    print("| method | bits | ratio, first 8 | ratio, others | seconds |\n|---|--:|--:|--:|--:|", flush=True)
+    for label, row in ROWS.items():
+        if report.wanted(label):
+            entry = bench.measure(label, row)
+            ratios = [f"{r:.3f}" for r in entry["ratios"]]
+            report.row("methods", entry, label, f"{entry['bits']:.2f}", *ratios, str(entry["seconds"]))
+
+
+def ideas(bench: Bench, layers: list[int], report: Report) -> None:
+    inputs = record_inputs(bench.module, layers, bench.some, bench.held[:CHOOSING], bench.importance())
+    print(f"\nlayers {layers}: cost in millionths of loss a token, by the input of the linears\n")
+    print(f"| idea | {' | '.join(KINDS)} | all |\n|---|{'--:|' * (len(KINDS) + 1)}", flush=True)
+    for label, costs in measure(inputs, report.wanted):
+        entry = {"idea": label, "cost": dict(zip(KINDS, costs, strict=True))}
+        report.row("ideas", entry, label, *(f"{c * 1e6:.0f}" for c in (*costs, sum(costs))))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--model", default="smollm2-135m")
-    parser.add_argument("--rows", help="patterns of methods, separated by semicolons (default: all)")
+    parser.add_argument("--rows", help="patterns of methods and ideas, separated by semicolons (default: all)")
     parser.add_argument("--windows", type=int, default=40)
     parser.add_argument("--tokens", type=int, default=32768)
+    parser.add_argument("--layers", default="2,14,27", help="decoder layers that ideas are measured on")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--progress", action="store_true")
     options = parser.parse_args()
-    wanted = options.rows.split(";") if options.rows else ["*"]
     bench = Bench(options.model, options.output, options.tokens, options.windows, options.seed, options.progress)
-    shown = " and ".join(f"{p:.3f}" for p in bench.reference)
-    print(f"{options.model}: float perplexity {shown} (first {CHOOSING} windows, others); seed {options.seed}\n")
-    print("| method | bits | ratio, first 8 | ratio, others | seconds |\n|---|--:|--:|--:|--:|", flush=True)
-    found = []
-    for label, row in ROWS.items():
-        if any(fnmatch.fnmatchcase(label.strip(), pattern) for pattern in wanted):
-            found.append(bench.measure(label, row))
-            ratios = " | ".join(f"{r:.3f}" for r in found[-1]["ratios"])
-            print(f"| {label} | {found[-1]['bits']:.2f} | {ratios} | {found[-1]['seconds']} |", flush=True)
-            if options.json:
-                store.write_atomic(options.json, json.dumps(found, indent=1).encode())
+    report = Report(options.rows, options.json)
+    if any(report.wanted(label) for label in ROWS):
+        methods(bench, report)
+    if any(report.wanted(label) for label, _ in IDEAS):
+        ideas(bench, [int(layer) for layer in options.layers.split(",")], report)
     return 0
 
 

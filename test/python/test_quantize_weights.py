@@ -6,7 +6,8 @@ import pytest
 from lutllm.errors import InputError
 from lutllm.quantize import FloatLinear, VectorQuantizer, output_error, validate
 from lutllm.quantize.activations import fit_input
-from lutllm.quantize.statistics import InputStatistics
+from lutllm.quantize.clustering import EXACT_FLOAT, METRIC, coded, nearest
+from lutllm.quantize.statistics import WINDOW, InputStatistics, second_moment
 from lutllm.quantize.weights import FittedWeights, damped, fit_weights
 from lutllm.scheme import ADDITIVE, EXACT, PAPER
 
@@ -70,6 +71,39 @@ def test_a_matrix_with_few_values_is_fitted_without_loss():
     weight[:16] = values.transpose(1, 0, 2).reshape(16, 16)  # every value occurs
     fitted = fit_weights(weight, np.eye(16), ONE.with_(G=40))
     assert fitted.loss < 2e-4
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("count", [1, 7, 16])
+@pytest.mark.parametrize("metric", sorted(METRIC))
+def test_the_first_of_the_nearest_centroids_is_chosen(metric, count, kind):
+    x, y, cx, cy = (
+        np.random.default_rng(i).integers(-9, 10, n).astype(kind) for i, n in enumerate((501, 501, count, count))
+    )
+    best, index = np.empty(501, kind), np.empty(501, np.int32)
+    nearest(x, y, cx, cy, METRIC[metric], best, index)
+    dx, dy = np.abs(x[:, None] - cx), np.abs(y[:, None] - cy)
+    distance = dx**2 + dy**2 if metric == "l2" else np.maximum(dx, dy)
+    np.testing.assert_array_equal(index, distance.argmin(axis=1))
+    np.testing.assert_array_equal(best, distance.min(axis=1))
+
+
+def test_the_search_is_exact_on_the_widest_integers():
+    values = np.random.default_rng(0).integers(-(1 << 15), 1 << 15, (3, 2, 400))
+    books = np.random.default_rng(1).integers(-(1 << 15), 1 << 15, (3, 1, 64, 2))
+    distance = np.abs(values[:, None] - books[:, 0, :, :, None])  # [P, c, 2, n]
+    for metric, chosen in {"l2": (distance**2).sum(axis=2), "chebyshev": distance.max(axis=2)}.items():
+        exact = EXACT_FLOAT[METRIC[metric]]
+        got = coded(values.astype(exact), books.astype(exact), METRIC[metric])
+        wanted = np.take_along_axis(books[:, 0], chosen.argmin(axis=1)[..., None], axis=1).transpose(0, 2, 1)
+        np.testing.assert_array_equal(got, wanted)
+
+
+def test_moments_are_sums_over_tokens_of_any_number(problem):
+    _, x, held = problem
+    x = np.concatenate([x, held])[: 2 * WINDOW + 3]
+    for other in (x, -x[:, :4]):
+        np.testing.assert_allclose(second_moment(x, other), x.T.astype(float) @ other, rtol=1e-4, atol=1e-2)
 
 
 def test_activation_stages_and_metric(problem):

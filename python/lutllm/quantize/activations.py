@@ -6,11 +6,11 @@ import numpy as np
 
 from lutllm import numerics
 from lutllm.quantize.assembly import input_exponents
-from lutllm.quantize.clustering import METRIC, activation_books, coded
+from lutllm.quantize.clustering import EXACT_FLOAT, METRIC, activation_books, coded
 from lutllm.quantize.statistics import InputStatistics
 from lutllm.scheme import Scheme
 
-BOOK_TOKENS = 8192  # tokens a codebook is trained on, spread evenly over the sample
+BOOK_TOKENS = 4096  # tokens a codebook is trained on, spread evenly over the sample
 BOOK_ROUNDS = 12
 _CHUNK = 1024  # tokens worked on at once, so that they stay in the cache
 
@@ -32,10 +32,11 @@ class IntegerInput:
         return np.concatenate([self._seen(x[at : at + _CHUNK]) for at in range(0, len(x), _CHUNK)])
 
     def _seen(self, x: np.ndarray) -> np.ndarray:
-        values = self.integers(x).astype(np.float64)
+        values = self.integers(x)
         if self.codebook is not None:
             metric = METRIC[self.scheme.metric]
-            values = _tokens(coded(_points(values), self.codebook.astype(np.float64), metric))
+            exact = EXACT_FLOAT[metric]
+            values = _tokens(coded(_points(values.astype(exact)), self.codebook.astype(exact), metric))
         return numerics.dequantize(values, np.repeat(self.exponents, 2))
 
 

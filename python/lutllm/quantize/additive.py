@@ -103,12 +103,14 @@ def solve_pair(w, forward, inverse, weights, block, limit, rounds, warm, state, 
     fitted = np.empty((blocks, stages, count, 2))
     for b in range(blocks):
         at = slice(b * block, min(outputs, (b + 1) * block))
-        x, y, g, part = z[0, at], z[1, at], weights[at], index[:, at]
+        x, y, g = z[0, at], z[1, at], weights[at]
+        part = np.zeros((stages, len(x)), np.int32)  # contiguous, for the loops of the search
         if warm == -1000:
             _begin(x, y, g, books[b], state, best[at], part, tx[at], ty[at])
         else:
             _change(entries[b] * 2.0**warm, inverse, books[b])
         _improve(x, y, g, books[b], rounds, best[at], part, tx[at], ty[at])
+        index[:, at] = part
         _change(books[b].astype(np.float64), forward, fitted[b])
     exponent = exponent_for(np.abs(fitted).max(), limit)
     step = 2.0**exponent
@@ -118,7 +120,9 @@ def solve_pair(w, forward, inverse, weights, block, limit, rounds, warm, state, 
     for b in range(blocks):
         at = slice(b * block, min(outputs, (b + 1) * block))
         _change(entries[b] * step, inverse, books[b])
-        assign(z[0, at], z[1, at], books[b], 2, best[at], index[:, at], tx[at], ty[at])
+        part = index[:, at].copy()
+        assign(z[0, at], z[1, at], books[b], 2, best[at], part, tx[at], ty[at])
+        index[:, at] = part
     for i in range(outputs):
         a, c = 0, 0
         for r in range(stages):

@@ -9,6 +9,7 @@ from numba import njit, prange
 
 FAR = np.float32(3.0e38)
 METRIC = {"l2": 0, "chebyshev": 1}
+EXACT_FLOAT = (np.float64, np.float32)  # by metric: the narrowest in which the search of 16-bit integers is exact
 FAST = {"contract"}
 
 
@@ -23,28 +24,46 @@ def uniform(state):
     return np.float64(z >> np.uint64(11)) * 2.0**-53
 
 
+@njit(cache=True, nogil=True, fastmath=FAST, inline="always")
+def _distance(x, y, ax, ay, metric):
+    dx, dy = x - ax, y - ay
+    return dx * dx + dy * dy if metric == 0 else max(abs(dx), abs(dy))
+
+
 @njit(cache=True, nogil=True, fastmath=FAST)
-def nearest(x, y, cx, cy, metric, best, index):
-    """For each point the distance and the index of its nearest centroid."""
-    n = len(x)
-    for i in range(n):
+def _nearest_of(x, y, cx, cy, metric, best, index):
+    """`nearest` for one metric, known when compiled. Four centroids a pass: passes cost loads and stores."""
+    for i in range(len(x)):
         best[i] = FAR
         index[i] = 0
-    for c in range(len(cx)):
-        ax, ay = cx[c], cy[c]
-        if metric == 0:
-            for i in range(n):
-                dx, dy = x[i] - ax, y[i] - ay
-                d = dx * dx + dy * dy
-                closer = d < best[i]
-                best[i] = d if closer else best[i]
-                index[i] = c if closer else index[i]
-        else:
-            for i in range(n):
-                d = max(abs(x[i] - ax), abs(y[i] - ay))
-                closer = d < best[i]
-                best[i] = d if closer else best[i]
-                index[i] = c if closer else index[i]
+    even = len(cx) // 4 * 4
+    for c in range(0, even, 4):
+        x0, y0, x1, y1, x2, y2, x3, y3 = cx[c], cy[c], cx[c + 1], cy[c + 1], cx[c + 2], cy[c + 2], cx[c + 3], cy[c + 3]
+        for i in range(len(x)):
+            d0, d1 = _distance(x[i], y[i], x0, y0, metric), _distance(x[i], y[i], x1, y1, metric)
+            d2, d3 = _distance(x[i], y[i], x2, y2, metric), _distance(x[i], y[i], x3, y3, metric)
+            low = np.int32(c + 1) if d1 < d0 else np.int32(c)
+            high = np.int32(c + 3) if d3 < d2 else np.int32(c + 2)
+            d0 = d1 if d1 < d0 else d0
+            d2 = d3 if d3 < d2 else d2
+            low = high if d2 < d0 else low
+            d0 = d2 if d2 < d0 else d0
+            index[i] = low if d0 < best[i] else index[i]
+            best[i] = d0 if d0 < best[i] else best[i]
+    for c in range(even, len(cx)):
+        for i in range(len(x)):
+            d = _distance(x[i], y[i], cx[c], cy[c], metric)
+            index[i] = np.int32(c) if d < best[i] else index[i]
+            best[i] = d if d < best[i] else best[i]
+
+
+@njit(cache=True, nogil=True)
+def nearest(x, y, cx, cy, metric, best, index):
+    """For each point the distance and the index of its nearest centroid."""
+    if metric == 0:
+        _nearest_of(x, y, cx, cy, 0, best, index)
+    else:
+        _nearest_of(x, y, cx, cy, 1, best, index)
 
 
 @njit(cache=True, nogil=True)
@@ -197,11 +216,12 @@ def activation_books(points, stages, count, rounds, metric, seeds):
 
 @njit(cache=True, parallel=True)
 def coded(points, books, metric):
-    """The sum of chosen centroids for `points` float64 [P, 2, n]; exact on integers, so hardware chooses the same."""
+    """The sum of chosen centroids for `points` [P, 2, n]; both arguments `EXACT_FLOAT` of integers: hardware chooses
+    the same."""
     pairs, _, n = points.shape
     out = np.empty_like(points)
     for p in prange(pairs):
-        best, index = np.empty(n), np.empty((books.shape[1], n), np.int32)
+        best, index = np.empty(n, points.dtype), np.empty((books.shape[1], n), np.int32)
         search(points[p, 0], points[p, 1], books[p], metric, best, index, out[p, 0], out[p, 1])
         for i in range(n):
             out[p, 0, i] = points[p, 0, i] - out[p, 0, i]

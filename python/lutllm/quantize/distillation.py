@@ -150,7 +150,7 @@ class TrainedInput:
         self.rebuild()
 
     def rebuild(self) -> None:
-        self.source.books = self.rounded.astype(np.float64)
+        self.source.books = self.rounded.astype(self.source.books.dtype)
 
 
 def divergence(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:

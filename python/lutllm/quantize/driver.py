@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from lutllm.models import LoadedModel
     from lutllm.models.text import Text
 
-VERSION = 2  # of the integers: raised whenever the same input would give others, so that no run mixes two
+VERSION = 3  # of the integers: raised whenever the same input would give others, so that no run mixes two
 EVALUATION_WINDOWS = 2
 THREADS = 2  # linears quantized at a time
-ERROR_TOKENS = 128
+ERROR_TOKENS = 64
 
 
 @dataclass
@@ -166,7 +166,7 @@ class _Run:
         """Show each quantizer every calibration window of its inputs; the held-out windows by input name."""
         sources: dict[str, str] = {}
         held: dict[str, list[np.ndarray]] = {}
-        for i, recorded in enumerate(stream.layer(names)):
+        for i, recorded in enumerate(stream.layer(names, leave=not self.sequential)):
             now = {name: r.input_name for name, r in recorded.items()}
             if sources and now != sources:
                 raise InputError(

@@ -96,8 +96,9 @@ class LayerStream:
             layers.setdefault(self._index(name), []).append(name)
         return [layers[i] for i in sorted(layers)]
 
-    def layer(self, names: Sequence[str]) -> Iterator[dict[str, Recorded]]:
-        """Like `record`, for linears of one group, later than those asked before."""
+    def layer(self, names: Sequence[str], *, leave: bool = True) -> Iterator[dict[str, Recorded]]:
+        """Like `record`, for linears of one group, later than those asked before. Without `leave` the windows stay
+        before the layer, which saves its last product where `replace` follows."""
         if self.blocks is None:
             yield from record(self.module, names, self.windows)
             return
@@ -109,7 +110,7 @@ class LayerStream:
         block = self.blocks[self._at]
         self._next = []
         for i in range(len(self.windows)):
-            yield _capture(self.module, names, partial(self._pass, block, i), stop=False)
+            yield _capture(self.module, names, partial(self._pass, block, i), stop=not leave)
 
     def replace(self, linears: Mapping[str, QuantizedLinear]) -> None:
         """Let the windows leave the layer of `linears` as it is with these instead of its own."""

@@ -14,7 +14,7 @@ import torch
 from numba import njit, prange
 
 from lutllm import numerics
-from lutllm.quantize.clustering import METRIC, search
+from lutllm.quantize.clustering import EXACT_FLOAT, METRIC, search
 from lutllm.quantize.recording import token_ids
 from lutllm.scheme import QuantizedLinear
 
@@ -63,7 +63,7 @@ class Rounded(torch.autograd.Function):
 class SimulatedInput:
     """What linears see of one input; the last tensor's answer is kept, since its readers ask one after another.
 
-    `books` float64 [P, S, c_a, 2] are the integer codebook's values; `gradient`, where an array of that shape is set,
+    `books` [P, S, c_a, 2] are the integer codebook's values, `EXACT_FLOAT`; `gradient`, where an array of that shape is set,
     gathers the loss's gradient by them.
     """
 
@@ -71,7 +71,7 @@ class SimulatedInput:
         assert linear.codebook is not None
         self.exponents, self.bits = np.repeat(linear.exponents, 2), linear.scheme.x_bits
         self.metric = METRIC[linear.scheme.metric]
-        self.books = linear.codebook.astype(np.float64)
+        self.books = linear.codebook.astype(EXACT_FLOAT[self.metric])
         self.gradient: np.ndarray | None = None
         self._last: tuple[torch.Tensor, torch.Tensor] | None = None
 
@@ -103,10 +103,10 @@ def nearest_tokens(values, books, metric, scale, seen, indices):
     tokens = len(values)
     pairs, stages, _, _ = books.shape
     for p in prange(pairs):
-        x, y = np.empty(tokens), np.empty(tokens)
+        x, y = np.empty(tokens, books.dtype), np.empty(tokens, books.dtype)
         for t in range(tokens):
             x[t], y[t] = values[t, 2 * p], values[t, 2 * p + 1]
-        rx, ry, best, index = x.copy(), y.copy(), np.empty(tokens), np.empty((stages, tokens), np.int32)
+        rx, ry, best, index = x.copy(), y.copy(), x.copy(), np.empty((stages, tokens), np.int32)
         search(x, y, books[p], metric, best, index, rx, ry)
         for t in range(tokens):
             seen[t, 2 * p] = (x[t] - rx[t]) * scale[2 * p]

@@ -4,17 +4,30 @@ import numpy as np
 
 from lutllm.errors import InputError
 
+WINDOW = 1024  # tokens whose products are summed in float32
+
+
+def second_moment(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The sum of x y^T over tokens [T, K], float64. float32 products: doubles would cost twice the time."""
+    total = np.zeros((x.shape[1], y.shape[1]))
+    for at in range(0, len(x), WINDOW):
+        part = x[at : at + WINDOW].astype(np.float32, copy=False)
+        total += part.T @ (part if y is x else y[at : at + WINDOW].astype(np.float32, copy=False))  # half, if itself
+    return total
+
 
 class InputStatistics:
     """Accumulates windows [tokens, channels] of one input.
 
-    `hessian` is the mean of x x^T over all tokens (float64), `peak` the largest |x| of each pair, `sample` the first
-    `sample_tokens` tokens, which bounds the memory whatever the length of the text.
+    `hessian` is the mean of x x^T over all tokens (products of a window in float32, their sums in float64; zero with
+    `moments` False), `peak` the largest |x| of each pair, `sample` the first `sample_tokens` tokens, which bounds the
+    memory whatever the length of the text.
     """
 
-    def __init__(self, channels: int, sample_tokens: int) -> None:
+    def __init__(self, channels: int, sample_tokens: int, moments: bool = True) -> None:
         self.tokens = 0
         self.peak = np.zeros(channels // 2)
+        self._moments = moments
         self._sum = np.zeros((channels, channels))
         self._room = sample_tokens
         self._kept: list[np.ndarray] = []
@@ -22,10 +35,10 @@ class InputStatistics:
     def add(self, x: np.ndarray) -> None:
         if x.ndim != 2 or x.shape[1] != len(self._sum):
             raise InputError(f"calibration window: expected [tokens, {len(self._sum)}], got {list(x.shape)}")
-        wide = x.astype(np.float64)
-        self._sum += wide.T @ wide
+        if self._moments:
+            self._sum += second_moment(x, x)
         self.tokens += len(x)
-        self.peak = np.maximum(self.peak, np.abs(wide).reshape(len(x), -1, 2).max(axis=(0, 2)))
+        self.peak = np.maximum(self.peak, np.abs(x).reshape(len(x), -1, 2).max(axis=(0, 2)))
         if self._room > 0:
             kept = x[: self._room].astype(np.float32)
             self._kept.append(kept)

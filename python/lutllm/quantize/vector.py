@@ -9,11 +9,12 @@ from lutllm.errors import InputError
 from lutllm.quantize.activations import IntegerInput, fit_input
 from lutllm.quantize.assembly import assemble, row_scale
 from lutllm.quantize.protocol import FloatLinear
-from lutllm.quantize.statistics import InputStatistics
+from lutllm.quantize.statistics import InputStatistics, second_moment
 from lutllm.quantize.weights import damped, fit_weights
 from lutllm.scheme import QuantizedLinear, Scheme
 
 SAMPLE_TOKENS = 16384
+PEAK_TOKENS = 2048  # that give an output's range, to which headroom is added
 _PREPARING = threading.Lock()  # an input is prepared by the first of its linears, on all cores
 
 
@@ -48,7 +49,8 @@ class VectorQuantizer:
 
     def observe(self, input_name: str, x: np.ndarray) -> None:
         if input_name not in self._statistics:
-            self._statistics[input_name] = InputStatistics(x.shape[1], self.sample_tokens)
+            exact = self.scheme.kind == "exact"
+            self._statistics[input_name] = InputStatistics(x.shape[1], self.sample_tokens, moments=exact)
         self._statistics[input_name].add(x)
 
     def quantize_linear(self, linear: FloatLinear) -> QuantizedLinear:
@@ -93,10 +95,10 @@ class VectorQuantizer:
             integers = fit_input(self.scheme, statistics, self._seed_of(name))
             hessian, cross = statistics.hessian, None
             if self.scheme.kind == "vq":
-                sample = statistics.sample.astype(np.float64)
+                sample = statistics.sample
                 seen = integers.seen(sample)
-                hessian = seen.T @ seen / len(seen)
-                cross = sample.T @ seen / len(seen) if self.retarget is not None else None
+                hessian = second_moment(seen, seen) / len(seen)
+                cross = second_moment(sample, seen) / len(seen) if self.retarget is not None else None
             self._inputs[name] = integers, hessian, cross
         return self._inputs[name]
 
@@ -106,5 +108,6 @@ class VectorQuantizer:
 
 
 def _peak(linear: FloatLinear, sample: np.ndarray) -> float:
-    """The largest |output| on the recorded tokens."""
-    return max(float(np.abs(linear(sample[at : at + 1024])).max()) for at in range(0, len(sample), 1024))
+    """The largest |output| on the first recorded tokens."""
+    y = sample[:PEAK_TOKENS] @ linear.weight.T
+    return float(np.abs(y if linear.bias is None else y + linear.bias).max())
