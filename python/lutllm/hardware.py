@@ -165,7 +165,8 @@ def build(config: AcceleratorConfig, kind: str, rtl: Path | None = None) -> Simu
     if kind not in SIMULATORS:
         raise InputError(f"expected a simulator among {', '.join(SIMULATORS)}, got '{kind}'")
     if kind == "arc":
-        return ArcSimulator(hw_to_arc(whole_to_hw(config, "arc"), TOP))
+        # As fast as code that LLVM optimizes for twice as long.
+        return ArcSimulator(hw_to_arc(whole_to_hw(config, "arc"), TOP), optimize=1)
     design = whole_to_hw(config, "sv")
     directory = rtl or cache_directory() / "rtl" / f"{config.identity:016x}"
     if rtl is None:
