@@ -63,8 +63,8 @@ class Rounded(torch.autograd.Function):
 class SimulatedInput:
     """What linears see of one input; the last tensor's answer is kept, since its readers ask one after another.
 
-    `books` [P, S, c_a, 2] are the integer codebook's values, `EXACT_FLOAT`; `gradient`, where an array of that shape is set,
-    gathers the loss's gradient by them.
+    `books` [P, S, c_a, 2] are the integer codebook's values, `EXACT_FLOAT`; `gradient`, where an array of that shape is
+    set, gathers the loss's gradient by them.
     """
 
     def __init__(self, linear: QuantizedLinear) -> None:
