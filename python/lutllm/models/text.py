@@ -118,7 +118,7 @@ def windows(
     if length < 1 or count < 1:
         raise InputError(f"text: expected at least 1 window of at least 1 token, got {count} of {length}; ask for more")
     documents = [text] if isinstance(text, str) else list(text.documents.values())
-    ids = _token_ids(tokenizer, "\n\n".join(d for d in documents if d.strip()))
+    ids = _tokenized(tokenizer, "\n\n".join(d for d in documents if d.strip()))
     available = len(ids) // length
     if available < count:
         source = "text" if isinstance(text, str) else text.source
@@ -131,10 +131,17 @@ def windows(
 
 
 @functools.lru_cache(maxsize=4)  # ten seconds for the default corpus, asked for several times in a run
-def _token_ids(tokenizer: Any, body: str) -> np.ndarray:
+def _tokenized(tokenizer: Any, body: str) -> np.ndarray:
     return np.array(tokenizer(body, add_special_tokens=False)["input_ids"] if body else [], dtype=np.int64)
 
 
 def evaluation_windows(tokenizer: Any, text: Text, length: int = 512, count: int = 40, seed: int = 0) -> np.ndarray:
     """`windows` of the documents held apart. The first n of them are the same for every `count` >= n."""
     return windows(tokenizer, text.held_apart, length, count, seed, shuffled=True)
+
+
+def token_ids(window: np.ndarray) -> Any:
+    """A window of token ids [T] as a batch of one, int64 [1, T]."""
+    import torch
+
+    return torch.from_numpy(np.ascontiguousarray(window)).long()[None]

@@ -18,9 +18,9 @@ import torch
 from numba import njit, prange
 
 from lutllm import store
+from lutllm.models.text import token_ids
 from lutllm.progress import note
 from lutllm.quantize.assembly import assemble, encoded_scale
-from lutllm.quantize.recording import token_ids
 from lutllm.quantize.simulated import (
     SimulatedInput,
     SimulatedLinear,

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from lutllm.errors import InputError
+from lutllm.models.text import token_ids
 from lutllm.quantize.protocol import FloatLinear, require_finite
 from lutllm.scheme import QuantizedLinear
 
@@ -184,13 +185,6 @@ class LayerStream:
             run_window(self.module, self.windows[i])
         finally:
             setattr(owner, name, self.blocks)
-
-
-def token_ids(window: np.ndarray) -> Any:
-    """A window of token ids [T] as a batch of one, int64 [1, T]."""
-    import torch
-
-    return torch.from_numpy(np.ascontiguousarray(window)).long()[None]
 
 
 def run_window(module: Any, window: np.ndarray) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lutllm.quantize.recording import token_ids
+from lutllm.models.text import token_ids
 
 
 def curvatures(module: Any, names: Sequence[str], windows: Iterable[np.ndarray]) -> dict[str, np.ndarray]:

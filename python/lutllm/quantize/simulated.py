@@ -14,8 +14,8 @@ import torch
 from numba import njit, prange
 
 from lutllm import numerics
+from lutllm.models.text import token_ids
 from lutllm.quantize.clustering import EXACT_FLOAT, METRIC, search
-from lutllm.quantize.recording import token_ids
 from lutllm.scheme import QuantizedLinear
 
 
