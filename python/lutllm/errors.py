@@ -34,3 +34,7 @@ class CapacityError(LutllmError):
 
 class MissingDependencyError(LutllmError):
     """An optional package or program that is not installed."""
+
+
+class SimulationError(LutllmError):
+    """A simulation that cannot start, or one that stopped without reaching its end."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from lutllm.lowering.accelerator import ENGINES
-from lutllm.simulate.task_records import TaskRecord
+from lutllm.transactions.records import TaskRecord
 
 WIDTH, LEFT, TOP, BAR, GAP = 1200, 84, 28, 16, 8  # pixels
 COLORS = (  # light enough for dark letters

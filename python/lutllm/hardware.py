@@ -30,8 +30,8 @@ from lutllm.progress import note
 from lutllm.session import CpuSession
 from lutllm.simulate import ArcSimulator, Simulator, VerilatorSimulator
 from lutllm.simulate.accelerator import Accelerator, AcceleratorRun
-from lutllm.simulate.passes import run_passes
-from lutllm.simulate.predicted import predicted
+from lutllm.transactions.passes import run_passes
+from lutllm.transactions.predicted import predicted
 
 SIMULATORS = ("arc", "verilator")
 

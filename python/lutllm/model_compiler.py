@@ -36,9 +36,9 @@ from lutllm.pretrained import QuantizedModel
 from lutllm.schedule_page import schedule_json, schedule_page
 from lutllm.scheme import EXACT, Scheme
 from lutllm.simulate.occupancy import occupancies, registers
-from lutllm.simulate.passes import run_passes
-from lutllm.simulate.predicted import predicted
-from lutllm.simulate.task_records import TaskRecord, named_records
+from lutllm.transactions.passes import run_passes
+from lutllm.transactions.predicted import predicted
+from lutllm.transactions.records import TaskRecord, named_records
 
 PROMPT = "The capital of France is"
 CONTEXT = 256  # of the accelerator, where nothing else is asked for

@@ -15,7 +15,7 @@ from typing import Any
 from lutllm.gantt import colors_of, gantt
 from lutllm.lowering.accelerator import ENGINES
 from lutllm.simulate.occupancy import Occupancy
-from lutllm.simulate.task_records import TaskRecord
+from lutllm.transactions.records import TaskRecord
 
 STYLE = """
 body { font: 14px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 82em; padding: 0 1em; color: #222; }

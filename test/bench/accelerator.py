@@ -26,9 +26,9 @@ from lutllm.quantize.random_decoder import decoder_like, random_decoder
 from lutllm.resolve import quantized_model
 from lutllm.schedule_page import schedule_json
 from lutllm.scheme import EXACT
-from lutllm.simulate.passes import run_passes
-from lutllm.simulate.predicted import predicted
-from lutllm.simulate.task_steps import attention_steps
+from lutllm.transactions.passes import run_passes
+from lutllm.transactions.predicted import predicted
+from lutllm.transactions.steps import attention_steps
 
 SHAPES: dict[str, dict[str, Any]] = {
     "smollm2-135m": dict(

@@ -33,7 +33,7 @@ from lutllm.scheme import EXACT
 from lutllm.session import GoldenSession
 from lutllm.simulate import ArcSimulator
 from lutllm.simulate.accelerator import Accelerator
-from lutllm.simulate.task_functions import FUNCTIONS, Job
+from lutllm.transactions.functions import FUNCTIONS, Job
 
 CONTEXT = 20
 PROMPT = [5, 3, 9, 22, 7]

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from lutllm.errors import InputError
+from lutllm.errors import InputError, SimulationError
 from lutllm.gantt import colors_of, gantt
 from lutllm.lowering.decoder_spec import DecoderSpec
 from lutllm.lowering.plan.data import Plan
@@ -16,11 +16,10 @@ from lutllm.lowering.targets import TARGETS
 from lutllm.quantize.random_decoder import decoder_like, random_decoder
 from lutllm.schedule_page import busy_cycles, layer_of, schedule_json, schedule_page
 from lutllm.scheme import EXACT
-from lutllm.simulate import SimulationError
-from lutllm.simulate.passes import Pass, run_passes
-from lutllm.simulate.predicted import predicted, total_cycles
-from lutllm.simulate.stream_beats import stream_beats
-from lutllm.simulate.task_records import TaskRecord, named_records
+from lutllm.transactions.beats import stream_beats
+from lutllm.transactions.passes import Pass, run_passes
+from lutllm.transactions.predicted import predicted, total_cycles
+from lutllm.transactions.records import TaskRecord, named_records
 
 CONTEXT = 20
 RECORDS = [

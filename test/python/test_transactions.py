@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from lutllm.decoder import Decoder, QuantizedDecoder
+from lutllm.errors import SimulationError
 from lutllm.lowering.decoder_spec import DecoderSpec
 from lutllm.lowering.image.whole import whole_image
 from lutllm.lowering.layout.channels import Layout, heads_layout
@@ -17,9 +18,8 @@ from lutllm.lowering.targets import TARGETS
 from lutllm.quantize.random_decoder import decoder_like, random_decoder
 from lutllm.scheme import ADDITIVE, EXACT, PAPER, Scheme
 from lutllm.session import GoldenSession
-from lutllm.simulate import SimulationError
-from lutllm.simulate.passes import run_passes
-from lutllm.simulate.transactions import TaskResult, TransactionSimulator
+from lutllm.transactions.passes import run_passes
+from lutllm.transactions.simulator import TaskResult, TransactionSimulator
 
 CONTEXT = 20
 SMALL = dict(hidden=24, intermediate=40, layers=2, vocabulary=60)

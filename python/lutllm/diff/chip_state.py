@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from lutllm.errors import SimulationError
 from lutllm.lowering.accelerator import RESIDUAL_BITS, X_BITS, AcceleratorConfig
 from lutllm.lowering.hw_to_arc import State
 from lutllm.simulate.accelerator import Accelerator
-from lutllm.simulate.simulator import SimulationError
 
 # Names of memories and registers in hardware (lowering.accelerator_hw).
 _SQUARES, _TOKEN = "residual/sums/mem", "sequencer/last_q"

@@ -9,8 +9,8 @@ from lutllm.lowering.decoder_spec import DecoderSpec
 from lutllm.lowering.layout.channels import PAD, heads_layout
 from lutllm.lowering.layout.decoder import layout_decoder
 from lutllm.lowering.plan.data import Plan, Task
-from lutllm.simulate.chip import Written
-from lutllm.simulate.passes import Pass
+from lutllm.transactions.chip import Written
+from lutllm.transactions.passes import Pass
 
 _SIMPLE = {"attention": "lut.attention", "swiglu": "lut.swiglu", "pick": "lut.argmax", "embed": "lut.embedding"}
 

@@ -15,9 +15,9 @@ from lutllm.diff.recording import Recording
 from lutllm.lowering.layout.channels import PAD
 from lutllm.progress import note
 from lutllm.session import GoldenSession
-from lutllm.simulate.chip import Written
-from lutllm.simulate.passes import Pass
-from lutllm.simulate.transactions import TaskResult
+from lutllm.transactions.chip import Written
+from lutllm.transactions.passes import Pass
+from lutllm.transactions.simulator import TaskResult
 
 Key = tuple[str, str]  # op and module, as the plan's tasks name them
 Parts = list[tuple[TaskResult, Written]]

@@ -21,10 +21,10 @@ from lutllm.lowering.layout.channels import PAD
 from lutllm.lowering.plan.memory import ROTATIONS
 from lutllm.progress import note
 from lutllm.simulate.accelerator import Accelerator, spans_of
-from lutllm.simulate.chip import Written
 from lutllm.simulate.simulator import Simulator
 from lutllm.simulate.testbench import DONE, RunResult
-from lutllm.simulate.transactions import TaskResult
+from lutllm.transactions.chip import Written
+from lutllm.transactions.simulator import TaskResult
 
 
 def compare_hardware(

@@ -12,8 +12,8 @@ from lutllm.diff.elements import Elements
 from lutllm.lowering.decoder_spec import DecoderSpec
 from lutllm.lowering.image.whole import whole_image
 from lutllm.lowering.plan.data import Plan
-from lutllm.simulate.passes import Pass
-from lutllm.simulate.transactions import TaskResult, TransactionSimulator
+from lutllm.transactions.passes import Pass
+from lutllm.transactions.simulator import TaskResult, TransactionSimulator
 
 
 @dataclass(eq=False, repr=False)

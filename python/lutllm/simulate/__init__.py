@@ -4,8 +4,9 @@
 `run_streams` drive either, with the same stimulus and the same count of cycles.
 """
 
+from lutllm.errors import SimulationError
 from lutllm.simulate.axi_port import AxiTiming, PortTraffic
-from lutllm.simulate.simulator import ArcSimulator, SimulationError, Simulator
+from lutllm.simulate.simulator import ArcSimulator, Simulator
 from lutllm.simulate.testbench import Memory, RunResult, TestBench, run_program, run_streams
 from lutllm.simulate.verilator import VerilatorSimulator
 from lutllm.simulate.waveform import Trace

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from lutllm.errors import InputError
+from lutllm.errors import InputError, SimulationError
 from lutllm.lowering.accelerator import ENGINES, ERRORS, IMAGE_HEADER, AcceleratorConfig
 from lutllm.lowering.accelerator_hw.register_map import (
     START,
@@ -25,7 +25,7 @@ from lutllm.lowering.accelerator_hw.register_map import (
 )
 from lutllm.simulate.axi_port import AxiTiming
 from lutllm.simulate.host import Host
-from lutllm.simulate.simulator import SimulationError, Simulator
+from lutllm.simulate.simulator import Simulator
 from lutllm.simulate.testbench import CYCLE_LIMIT, DONE, WATCHDOG, Memory, RunResult, TestBench
 
 CYCLES = 1 << 40  # a run ends by itself or by the bench's watchdog

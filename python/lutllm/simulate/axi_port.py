@@ -13,9 +13,9 @@ from fractions import Fraction
 
 import numpy as np
 
+from lutllm.errors import SimulationError
 from lutllm.lowering.hw_to_arc import Layout
 from lutllm.simulate import native as n
-from lutllm.simulate.simulator import SimulationError
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from lutllm.errors import SimulationError
 from lutllm.lowering.accelerator import AcceleratorConfig
 from lutllm.lowering.stream_depths import MEMORY_LATENCY, choose_depths
 from lutllm.lowering.streams import fifos
 from lutllm.simulate.accelerator import Accelerator, AcceleratorRun
-from lutllm.simulate.simulator import SimulationError, Simulator
+from lutllm.simulate.simulator import Simulator
 
 _COLUMNS = ("stream", "from", "to", "bits", "words/cycle", "bound", "depth", "peak", "")
 

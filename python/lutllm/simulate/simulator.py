@@ -12,14 +12,10 @@ import threading
 import llvmlite.binding as llvm
 import numpy as np
 
-from lutllm.errors import LutllmError
+from lutllm.errors import SimulationError
 from lutllm.lowering.hw_to_arc import ArcModel, Layout, Port, State
 
 _ALIGNMENT = 64  # generated code may load wide values with aligned vector moves
-
-
-class SimulationError(LutllmError):
-    """A simulation that cannot start, or one that stopped without reaching its end."""
 
 
 class Simulator:

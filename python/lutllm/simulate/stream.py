@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lutllm.errors import SimulationError
 from lutllm.lowering.hw_to_arc import Layout, Port
 from lutllm.simulate import native as n
-from lutllm.simulate.simulator import SimulationError
 
 Words = np.ndarray | Mapping[str, np.ndarray]
 

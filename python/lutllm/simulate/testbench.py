@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from lutllm.errors import SimulationError
 from lutllm.simulate import native as n
 from lutllm.simulate import stream as streams
 from lutllm.simulate.axi_port import AxiTiming, PortTraffic, find_ports, port_table, stalled_channels, traffic
-from lutllm.simulate.simulator import SimulationError, Simulator
+from lutllm.simulate.simulator import Simulator
 from lutllm.simulate.waveform import Trace, TraceWindow
 
 _LOG = 4096  # events between two looks at the log

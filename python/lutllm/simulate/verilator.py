@@ -16,9 +16,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from lutllm.errors import MissingDependencyError
+from lutllm.errors import MissingDependencyError, SimulationError
 from lutllm.lowering.hw_to_arc import Layout, Port
-from lutllm.simulate.simulator import SimulationError, Simulator
+from lutllm.simulate.simulator import Simulator
 
 _HEADER = 8  # the state begins with a pointer to the C++ model
 _LIBRARY = "libmodel.so"

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from vcd import VCDWriter
 
+from lutllm.errors import SimulationError
 from lutllm.lowering.hw_to_arc import Layout, Port, State
-from lutllm.simulate.simulator import SimulationError
 
 
 class TraceWindow:

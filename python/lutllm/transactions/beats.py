@@ -9,8 +9,8 @@ from lutllm.lowering.accelerator import HEAD_MODES
 from lutllm.lowering.engine_hw.core import weight_streams
 from lutllm.lowering.plan.data import Plan, Task
 from lutllm.lowering.plan.decoder import descriptor_words
-from lutllm.simulate.passes import Pass
-from lutllm.simulate.task_steps import attention_steps
+from lutllm.transactions.passes import Pass
+from lutllm.transactions.steps import attention_steps
 
 
 def stream_beats(plan: Plan, passes: Sequence[Pass]) -> dict[str, int]:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Callable
 
+from lutllm.errors import SimulationError
 from lutllm.lowering.accelerator import ENGINES, SINKS
-from lutllm.simulate.simulator import SimulationError
-from lutllm.simulate.task_functions import Job
+from lutllm.transactions.functions import Job
 
 QUEUE = 2  # tasks an engine has waiting, besides the one it works on
 

@@ -20,7 +20,7 @@ from lutllm.lowering.plan.data import Task
 from lutllm.lowering.program import Round
 from lutllm.numerics import rescale, round_shift, saturate
 from lutllm.scheme import QuantizedLinear
-from lutllm.simulate.chip import Chip, places, rescaled, rows_of, words_of
+from lutllm.transactions.chip import Chip, places, rescaled, rows_of, words_of
 
 ROPE_FRACTION = 14
 

@@ -12,14 +12,14 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lutllm.errors import SimulationError
 from lutllm.lowering.accelerator import HEAD_MODES, SINKS, AcceleratorConfig
 from lutllm.lowering.plan.data import Plan, Task
 from lutllm.lowering.plan.decoder import descriptor_words
-from lutllm.simulate.passes import Pass
-from lutllm.simulate.simulator import SimulationError
-from lutllm.simulate.task_order import QUEUE
-from lutllm.simulate.task_records import TaskRecord
-from lutllm.simulate.task_steps import Streams, attention_steps, linear_streams, task_steps
+from lutllm.transactions.order import QUEUE
+from lutllm.transactions.passes import Pass
+from lutllm.transactions.records import TaskRecord
+from lutllm.transactions.steps import Streams, attention_steps, linear_streams, task_steps
 
 LATENCY = 64  # of memory, in cycles, as `AxiTiming` has it
 SETTLE = 4  # cycles from a descriptor's last word until it may go out

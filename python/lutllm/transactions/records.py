@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 
 from lutllm.errors import InputError
 from lutllm.lowering.plan.data import Plan
-from lutllm.simulate.passes import Pass
+from lutllm.transactions.passes import Pass
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,10 @@ from lutllm.lowering.layout.channels import relaid
 from lutllm.lowering.layout.decoder import layout_decoder
 from lutllm.lowering.plan.data import Plan, Task
 from lutllm.scheme import QuantizedLinear
-from lutllm.simulate.chip import Chip, Written
-from lutllm.simulate.passes import Pass, prompt_passes
-from lutllm.simulate.task_functions import FUNCTIONS, Job, linear_round
-from lutllm.simulate.task_order import TaskOrder
+from lutllm.transactions.chip import Chip, Written
+from lutllm.transactions.functions import FUNCTIONS, Job, linear_round
+from lutllm.transactions.order import TaskOrder
+from lutllm.transactions.passes import Pass, prompt_passes
 
 
 @dataclass(frozen=True, eq=False)

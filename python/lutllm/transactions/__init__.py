@@ -1,0 +1,1 @@
+"""The accelerator task by task, without hardware: what each task computes (`simulator`), and when (`predicted`)."""
