@@ -1,8 +1,8 @@
 """Lowering: each level to the one below it. torch -> lut -> accelerator -> hw -> SystemVerilog or simulation.
 
-The passes are files of this folder. Below them `layout`, `plan` and `image` place a whole decoder (channels;
-buffers and tasks; bytes), `accelerator_hw` and `engine_hw` build hardware, `cpu` machine code; `engine.py` and
-`accelerator.py` are the parameters that all of them share.
+The passes are files of this folder. Below them `torch_ir` reads what PyTorch says, `layout`, `plan` and `image` place
+a whole decoder (channels; buffers and tasks; bytes), `accelerator_hw` and `engine_hw` build hardware, `cpu` machine
+code; `engine.py` and `accelerator.py` are the parameters that all of them share.
 
 `PASSES` lists the lowering passes that work on MLIR of the torch and lut levels; what lies below is CIRCT's.
 """

@@ -9,7 +9,7 @@ from lutllm.bindings import ir
 from lutllm.errors import InputError
 from lutllm.lowering.decoder_spec import difference, read_decoder_spec
 from lutllm.lowering.decoder_to_lut import emit_decoder
-from lutllm.lowering.raise_decoder import raise_decoder
+from lutllm.lowering.torch_ir.decoder import raise_decoder
 from lutllm.passes import Pass
 
 

@@ -5,7 +5,6 @@ Only linears with quantized parameters change. Between them stays what PyTorch c
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NoReturn
@@ -14,13 +13,11 @@ from lutllm import dialect, store
 from lutllm.bindings import ir, source_position
 from lutllm.errors import InputError, IRError
 from lutllm.lowering.linear_spec import LinearSpec, read_specs
+from lutllm.lowering.torch_ir.linears import LINEAR, known_sizes, linear_name, linears_in, not_convertible, producer
 from lutllm.passes import Pass
 from lutllm.progress import note
 
-LINEAR = "torch.aten.linear"
 FLOAT = ".float"  # suffix of a float global whose name an integer one takes
-_VTENSOR = re.compile(r"!torch\.vtensor<\[([\d?,]*)\],(\w+)>")
-_FLOATS = ("f32", "bf16", "f16")
 
 
 @dataclass(frozen=True)
@@ -87,81 +84,8 @@ def convert_linears(
     return done
 
 
-def linears_in(root: ir.Operation) -> list[ir.Operation]:
-    """Every torch.aten.linear, in order."""
-    found: list[ir.Operation] = []
-
-    def visit(op: ir.Operation) -> ir.WalkResult:
-        if op.name == LINEAR:
-            found.append(op)
-        return ir.WalkResult.ADVANCE
-
-    root.walk(visit, ir.WalkOrder.PRE_ORDER)
-    return found
-
-
-def module_path(location: ir.Location) -> str | None:
-    """The PyTorch module path an op's location names."""
-    if isinstance(location, ir.NameLoc):
-        return location.name_str
-    parts = location.locations if isinstance(location, ir.FusedLoc) else ()
-    return next((path for path in map(module_path, parts) if path), None)
-
-
-def linear_name(op: ir.Operation, known: Mapping[str, object]) -> str:
-    """The linear's name: its module path, or its weight's symbol where only that is `known`.
-
-    A tied weight has the name of the first module that uses it, so the path goes first.
-    """
-    path, weight = module_path(op.location), weight_symbol(op)
-    by_weight = weight.removesuffix(".weight") if weight else None
-    names = [name for name in (path, by_weight, weight) if name]
-    return next((name for name in names if name in known), names[0] if names else "linear")
-
-
-def weight_symbol(op: ir.Operation) -> str | None:
-    """The global a linear's weight is loaded from, None where the weight is computed."""
-    load = _producer(op.operands[1], "torch_c.from_builtin_tensor")
-    load = _producer(load.operands[0], "ml_program.global_load_const") if load else None
-    return ir.FlatSymbolRefAttr(load.attributes["global"]).value if load else None
-
-
-def not_convertible(op: ir.Operation) -> str | None:
-    """Why a linear cannot become `lut.linear` whatever its parameters, as `expected ..., got ...; what to do`."""
-    if weight_symbol(op) is None:
-        return "expected a weight that is a parameter, got a computed one; store it as a parameter"
-    x, weight, y = (_sizes(v) for v in (op.operands[0], op.operands[1], op.results[0]))
-    if x is None or weight is None or y is None or y[1] not in _FLOATS:
-        return f"expected tensors of {', '.join(_FLOATS)}, got {op.operands[0].type}; convert the module"
-    if len(x[0]) < 2:
-        return "expected an input with a dimension of tokens, got a vector; use shape [1, inputs]"
-    if weight[0][1] is None or weight[0][1] % 2:
-        return f"expected an even input width (whole pairs), got {weight[0][1]}; pad the input and the weight by a zero"
-    return None
-
-
 def _fail(op: ir.Operation, name: str, message: str) -> NoReturn:
     raise IRError(f"'{LINEAR}' op '{name}': {message}", location=source_position(op.location))
-
-
-def _producer(value: ir.Value, name: str) -> ir.Operation | None:
-    owner = value.owner
-    return owner.operation if not isinstance(owner, ir.Block) and owner.operation.name == name else None
-
-
-def _sizes(value: ir.Value) -> tuple[list[int | None], str] | None:
-    """(sizes, element type) of a !torch.vtensor of known rank; None stands for a dynamic size."""
-    match = _VTENSOR.fullmatch(str(value.type))
-    if not match:
-        return None
-    return [None if size == "?" else int(size) for size in match[1].split(",") if size], match[2]
-
-
-def _known(value: ir.Value) -> tuple[list[int | None], str]:
-    """As `_sizes`, of a value that `not_convertible` has looked at."""
-    found = _sizes(value)
-    assert found is not None
-    return found
 
 
 class _Rewriter:
@@ -176,7 +100,7 @@ class _Rewriter:
     def convert(self, op: ir.Operation, spec: LinearSpec) -> None:
         self._check(op, spec)
         x = self._quantize(op, spec)
-        element = _known(op.results[0])[1]
+        element = known_sizes(op.results[0])[1]
         with ir.InsertionPoint(op), op.location:
             y = dialect.linear(
                 x,
@@ -196,7 +120,7 @@ class _Rewriter:
         self._declare(spec)
 
     def _check(self, op: ir.Operation, spec: LinearSpec) -> None:
-        outputs, inputs = _known(op.operands[1])[0]
+        outputs, inputs = known_sizes(op.operands[1])[0]
         if (inputs, outputs) != (2 * spec.pairs, spec.outputs):
             _fail(
                 op,
@@ -230,7 +154,7 @@ class _Rewriter:
         x = op.operands[0]
         key = (x, spec.exponents, spec.scheme.x_bits)
         if key not in self._quantized:
-            sizes, element = _known(x)
+            sizes, element = known_sizes(x)
             shape = "x".join("?" if size is None else str(size) for size in sizes)
             name = ir.Location.name(spec.input_name, childLoc=_source(op.location))
             with ir.InsertionPoint(op), name:
@@ -277,7 +201,7 @@ def _cast(value: ir.Value, have: str, want: str) -> ir.Value:
 def _erase_unused(value: ir.Value) -> None:
     """Erase the load of a weight nobody reads any more; its global goes with lut-symbol-dce."""
     for name in ("torch_c.from_builtin_tensor", "ml_program.global_load_const"):
-        op = _producer(value, name)
+        op = producer(value, name)
         if op is None or next(iter(value.uses), None) is not None:
             return
         operands = list(op.operands)

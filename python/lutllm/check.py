@@ -16,9 +16,9 @@ from typing import Any
 from lutllm import models
 from lutllm.bindings import ir, source_position
 from lutllm.decoder import Decoder
-from lutllm.lowering.raise_decoder import read_decoder
-from lutllm.lowering.torch_reader import DOWNSTREAM, NO_TORCH_OP, Unmatched
-from lutllm.lowering.torch_to_lut import LINEAR, linear_name, linears_in, not_convertible
+from lutllm.lowering.torch_ir.decoder import read_decoder
+from lutllm.lowering.torch_ir.linears import LINEAR, linear_name, linears_in, not_convertible
+from lutllm.lowering.torch_ir.reader import DOWNSTREAM, NO_TORCH_OP, Unmatched
 from lutllm.models.hf import require
 
 

@@ -23,7 +23,6 @@ from lutllm.lowering import PASSES as LOWERING_PASSES
 from lutllm.lowering import pipelines
 from lutllm.lowering.accelerator_to_hw import TOP, accelerator_to_hw
 from lutllm.lowering.engine import EngineConfig
-from lutllm.lowering.extract_linears import extract_linears
 from lutllm.lowering.hw_to_sv import hw_to_sv
 from lutllm.lowering.image.linear import load_memory
 from lutllm.lowering.levels import check_level
@@ -31,6 +30,7 @@ from lutllm.lowering.lut_to_accelerator import write_engine
 from lutllm.lowering.program import Program, read_program
 from lutllm.lowering.schedule import engine_for
 from lutllm.lowering.targets import find_target
+from lutllm.lowering.torch_ir.extract_linears import extract_linears
 from lutllm.page import page
 from lutllm.passes import PASSES, run_pipeline
 from lutllm.scheme import NAMED_SCHEMES, QuantizedLinear, Scheme

@@ -17,8 +17,8 @@ from lutllm.lowering import PASSES  # noqa: E402
 from lutllm.lowering.decoder_spec import difference, read_decoder_spec  # noqa: E402
 from lutllm.lowering.levels import check_level  # noqa: E402
 from lutllm.lowering.pipelines import to_decoder  # noqa: E402
-from lutllm.lowering.raise_decoder import Raised, raise_decoder, read_decoder  # noqa: E402
-from lutllm.lowering.torch_reader import DOWNSTREAM  # noqa: E402
+from lutllm.lowering.torch_ir.decoder import Raised, raise_decoder, read_decoder  # noqa: E402
+from lutllm.lowering.torch_ir.reader import DOWNSTREAM  # noqa: E402
 from lutllm.models.hf import empty_module, make_config  # noqa: E402
 from lutllm.models.wrappers import whole_model  # noqa: E402
 from lutllm.passes import run_pipeline  # noqa: E402

@@ -10,9 +10,10 @@ from lutllm import dialect, interpreter, models, store  # noqa: E402
 from lutllm.bindings import ir, source_position  # noqa: E402
 from lutllm.errors import IRError  # noqa: E402
 from lutllm.importer import import_module  # noqa: E402
-from lutllm.lowering.extract_linears import extract_linears  # noqa: E402
 from lutllm.lowering.linear_spec import LinearSpec, read_specs, specs_of  # noqa: E402
-from lutllm.lowering.torch_to_lut import convert_linears, linears_in, module_path  # noqa: E402
+from lutllm.lowering.torch_ir.extract_linears import extract_linears  # noqa: E402
+from lutllm.lowering.torch_ir.linears import linears_in, module_path  # noqa: E402
+from lutllm.lowering.torch_to_lut import convert_linears  # noqa: E402
 from lutllm.models.wrappers import decoder_layer, whole_model  # noqa: E402
 from lutllm.passes import run_pipeline  # noqa: E402
 from lutllm.quantize.random import random_linear  # noqa: E402

@@ -135,7 +135,7 @@ def quantize_model(
 def structure_of(model: "LoadedModel") -> Decoder:
     """The decoder that `model` computes; an error that names what is none, before any long work."""
     from lutllm.importer import import_module
-    from lutllm.lowering.raise_decoder import raise_decoder
+    from lutllm.lowering.torch_ir.decoder import raise_decoder
     from lutllm.models.wrappers import whole_model
 
     imported = import_module(*whole_model(model.module))

@@ -1,7 +1,7 @@
 """Raising: the torch-level IR of a whole model in, its structure out (`lutllm.decoder.Decoder`).
 
-`lutllm.lowering.torch_patterns` says what each value is; here the values are put together: layers of norm, attention,
-residual, norm, MLP, residual between an embedding and an LM head. Names are PyTorch module paths.
+`torch_ir.patterns` says what each value is; here the values are put together: layers of norm, attention, residual,
+norm, MLP, residual between an embedding and an LM head. Names are PyTorch module paths.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any, NoReturn
 from lutllm.bindings import ir, source_position
 from lutllm.decoder import Attention, Decoder, Layer, Norm
 from lutllm.errors import IRError
-from lutllm.lowering.torch_patterns import read_function
-from lutllm.lowering.torch_reader import DOWNSTREAM, Reader, Term, Unmatched
+from lutllm.lowering.torch_ir.patterns import read_function
+from lutllm.lowering.torch_ir.reader import DOWNSTREAM, Reader, Term, Unmatched
 
 _SHOWN = 3  # unmatched ops an error spells out
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from lutllm.bindings import ir
-from lutllm.lowering.torch_axes import Axes, Axis, Dimension, axis, broadcast, fits_in, flat, reshaped, size_of
-from lutllm.lowering.torch_reader import UNKNOWN, Mismatch, Reader, Rule, Term, Value, static_sizes
-from lutllm.lowering.torch_to_lut import linear_name, not_convertible
+from lutllm.lowering.torch_ir.axes import Axes, Axis, Dimension, axis, broadcast, fits_in, flat, reshaped, size_of
+from lutllm.lowering.torch_ir.linears import linear_name, not_convertible
+from lutllm.lowering.torch_ir.reader import UNKNOWN, Mismatch, Reader, Rule, Term, Value, static_sizes
 
 
 @dataclass(frozen=True)

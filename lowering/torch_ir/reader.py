@@ -13,8 +13,8 @@ from itertools import zip_longest
 from typing import Any
 
 from lutllm.bindings import ir, source_position
-from lutllm.lowering.torch_axes import Axes, axis
-from lutllm.lowering.torch_to_lut import module_path
+from lutllm.lowering.torch_ir.axes import Axes, axis
+from lutllm.lowering.torch_ir.linears import module_path
 
 UNKNOWN = "unknown"
 DOWNSTREAM = "it reads a value that cannot be raised"
