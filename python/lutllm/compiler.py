@@ -21,7 +21,7 @@ from lutllm.errors import InputError
 from lutllm.job import Job
 from lutllm.lowering import PASSES as LOWERING_PASSES
 from lutllm.lowering import pipelines
-from lutllm.lowering.accelerator_to_hw import TOP, accelerator_to_hw
+from lutllm.lowering.accelerator_to_hw import ENGINE_TOP, engine_to_hw
 from lutllm.lowering.engine import EngineConfig
 from lutllm.lowering.hw_to_sv import hw_to_sv
 from lutllm.lowering.image.linear import load_memory
@@ -118,7 +118,7 @@ class _Job(Job):
         imported = {layer: self.import_layer(model, layer) for layer in layers}
         engine = engine_for(list(self.schemes.values()), self.target.engine)
         with self.stage("hardware", f"{engine.pairs} pairs x {engine.lanes} lanes to SystemVerilog"):
-            self.note_files(hw_to_sv(accelerator_to_hw(engine, "sv"), TOP, self.out / "rtl"))
+            self.note_files(hw_to_sv(engine_to_hw(engine, "sv"), ENGINE_TOP, self.out / "rtl"))
         simulator = self.simulator(engine)
         work = [(n, s, layer) for n, s in self.schemes.items() for layer in layers]
         for name, scheme, layer in work:

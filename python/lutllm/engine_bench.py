@@ -15,7 +15,7 @@ import numpy as np
 
 from lutllm import interpreter
 from lutllm.errors import InputError
-from lutllm.lowering.accelerator_to_hw import TOP, accelerator_to_hw
+from lutllm.lowering.accelerator_to_hw import ENGINE_TOP, engine_to_hw
 from lutllm.lowering.engine import MODES, EngineConfig
 from lutllm.lowering.hw_to_arc import hw_to_arc
 from lutllm.lowering.hw_to_sv import hw_to_sv
@@ -93,10 +93,10 @@ def bench(
     engine = engine_for([PAPER, EXACT], find_target(target).engine)
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as directory:
-        hw_to_sv(accelerator_to_hw(engine, "sv"), TOP, directory)
+        hw_to_sv(engine_to_hw(engine, "sv"), ENGINE_TOP, directory)
     to_sv = time.perf_counter() - start
     start = time.perf_counter()
-    simulator = ArcSimulator(hw_to_arc(accelerator_to_hw(engine, "arc"), TOP))
+    simulator = ArcSimulator(hw_to_arc(engine_to_hw(engine, "arc"), ENGINE_TOP))
     to_simulator = time.perf_counter() - start
     found = [
         _measure(engine, simulator, source, count, block, seed)

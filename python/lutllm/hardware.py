@@ -17,6 +17,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 from lutllm.decoder import QuantizedDecoder
 from lutllm.errors import InputError
 from lutllm.lowering.accelerator import IMAGE_HEADER, AcceleratorConfig
+from lutllm.lowering.accelerator_to_hw import ACCELERATOR_TOP, accelerator_to_hw
 from lutllm.lowering.decoder_spec import DecoderSpec
 from lutllm.lowering.hw_to_arc import hw_to_arc
 from lutllm.lowering.hw_to_sv import hw_ports, hw_to_sv
@@ -24,7 +25,6 @@ from lutllm.lowering.image.whole import whole_image
 from lutllm.lowering.plan.data import Plan
 from lutllm.lowering.plan.decoder import config_for, plan_decoder
 from lutllm.lowering.targets import find_target
-from lutllm.lowering.whole_to_hw import TOP, whole_to_hw
 from lutllm.models.cache import cache_directory
 from lutllm.progress import note
 from lutllm.session import CpuSession
@@ -166,12 +166,14 @@ def build(config: AcceleratorConfig, kind: str, rtl: Path | None = None) -> Simu
         raise InputError(f"expected a simulator among {', '.join(SIMULATORS)}, got '{kind}'")
     if kind == "arc":
         # As fast as code that LLVM optimizes for twice as long.
-        return ArcSimulator(hw_to_arc(whole_to_hw(config, "arc"), TOP), optimize=1)
-    design = whole_to_hw(config, "sv")
+        return ArcSimulator(hw_to_arc(accelerator_to_hw(config, "arc"), ACCELERATOR_TOP), optimize=1)
+    design = accelerator_to_hw(config, "sv")
     directory = rtl or cache_directory() / "rtl" / f"{config.identity:016x}"
     if rtl is None:
-        hw_to_sv(design, TOP, directory)
-    return VerilatorSimulator(directory, TOP, hw_ports(design, TOP), build_directory=cache_directory() / "verilator")
+        hw_to_sv(design, ACCELERATOR_TOP, directory)
+    return VerilatorSimulator(
+        directory, ACCELERATOR_TOP, hw_ports(design, ACCELERATOR_TOP), build_directory=cache_directory() / "verilator"
+    )
 
 
 def check_prompt(prompt: Sequence[int], context: int) -> None:

@@ -20,6 +20,7 @@ from lutllm.hardware import SIMULATORS, Answer, Hardware, build, check_prompt, g
 from lutllm.job import Job
 from lutllm.lowering import PASSES
 from lutllm.lowering.accelerator_hw.register_page import register_page
+from lutllm.lowering.accelerator_to_hw import ACCELERATOR_TOP, accelerator_to_hw
 from lutllm.lowering.decoder_spec import read_decoder_spec
 from lutllm.lowering.decoder_to_lut import decoder_to_lut
 from lutllm.lowering.hw_to_sv import hw_ports, hw_to_sv
@@ -30,7 +31,6 @@ from lutllm.lowering.plan.data import Plan
 from lutllm.lowering.plan.ir import read_plan
 from lutllm.lowering.targets import find_target
 from lutllm.lowering.testbench import write_testbench
-from lutllm.lowering.whole_to_hw import TOP, whole_to_hw
 from lutllm.passes import run_pipeline
 from lutllm.pretrained import QuantizedModel
 from lutllm.schedule_page import schedule_json, schedule_page
@@ -130,9 +130,9 @@ class _ModelJob(Job):
             self.write(f"mem/{IMAGE}", image.tobytes())
             self.write("mem/manifest.json", json.dumps(manifest(plan, image), indent=1) + "\n")
         with self.stage("hardware", f"{config.engine.pairs} pairs x {config.engine.lanes} lanes to SystemVerilog"):
-            design = whole_to_hw(config, "sv")
-            self.note_files(hw_to_sv(design, TOP, self.out / "rtl"))
-            self.ports = hw_ports(design, TOP)
+            design = accelerator_to_hw(config, "sv")
+            self.note_files(hw_to_sv(design, ACCELERATOR_TOP, self.out / "rtl"))
+            self.ports = hw_ports(design, ACCELERATOR_TOP)
             self.write("reports/registers.md", register_page(config))
         return Hardware(decoder, plan, image)
 
@@ -187,7 +187,9 @@ class _ModelJob(Job):
             from lutllm.resources import write_resources
 
             with self.stage("resources", "Yosys, an estimate"):
-                self.note_files(write_resources(self.out / "rtl", TOP, self.out / "reports", quiet=self.quiet))
+                self.note_files(
+                    write_resources(self.out / "rtl", ACCELERATOR_TOP, self.out / "reports", quiet=self.quiet)
+                )
 
     def timing(self, answer: Answer) -> dict[str, Any]:
         """What differs from run to run; it has no place in reports/tokens.json."""

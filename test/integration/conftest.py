@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lutllm import interpreter
-from lutllm.lowering.accelerator_to_hw import TOP, accelerator_to_hw
+from lutllm.lowering.accelerator_to_hw import ENGINE_TOP, engine_to_hw
 from lutllm.lowering.engine import EngineConfig
 from lutllm.lowering.hw_to_arc import hw_to_arc
 from lutllm.lowering.program import Program
@@ -84,7 +84,7 @@ def arc_engine() -> Callable[[EngineConfig], ArcSimulator]:
     def get(engine: EngineConfig) -> ArcSimulator:
         key = repr(engine)
         if key not in built:
-            built[key] = ArcSimulator(hw_to_arc(accelerator_to_hw(engine, "arc"), TOP), optimize=1)
+            built[key] = ArcSimulator(hw_to_arc(engine_to_hw(engine, "arc"), ENGINE_TOP), optimize=1)
         return built[key]
 
     return get

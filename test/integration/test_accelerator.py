@@ -12,6 +12,7 @@ import pytest
 from lutllm import interpreter
 from lutllm.decoder import QuantizedDecoder
 from lutllm.lowering.accelerator import AcceleratorConfig
+from lutllm.lowering.accelerator_to_hw import ACCELERATOR_TOP, accelerator_to_hw
 from lutllm.lowering.decoder_spec import DecoderSpec
 from lutllm.lowering.engine import MODES
 from lutllm.lowering.hw_to_arc import hw_to_arc
@@ -19,7 +20,6 @@ from lutllm.lowering.image.whole import whole_image
 from lutllm.lowering.plan.data import Plan
 from lutllm.lowering.plan.decoder import config_for, plan_decoder
 from lutllm.lowering.targets import find_target
-from lutllm.lowering.whole_to_hw import TOP, whole_to_hw
 from lutllm.quantize.random_decoder import decoder_like, random_decoder
 from lutllm.scheme import ADDITIVE, EXACT, Scheme
 from lutllm.session import GoldenSession
@@ -57,7 +57,7 @@ CONFIGS = {
 
 @cache
 def simulator(kind: str) -> ArcSimulator:
-    return ArcSimulator(hw_to_arc(whole_to_hw(CONFIGS[kind], "arc"), TOP), optimize=1)
+    return ArcSimulator(hw_to_arc(accelerator_to_hw(CONFIGS[kind], "arc"), ACCELERATOR_TOP), optimize=1)
 
 
 @dataclass

@@ -13,6 +13,7 @@ import pytest
 from lutllm.decoder import QuantizedDecoder
 from lutllm.errors import CapacityError
 from lutllm.lowering.accelerator import AcceleratorConfig
+from lutllm.lowering.accelerator_to_hw import ACCELERATOR_TOP, accelerator_to_hw
 from lutllm.lowering.decoder_spec import DecoderSpec
 from lutllm.lowering.hw_to_arc import hw_to_arc
 from lutllm.lowering.image.whole import whole_image
@@ -20,7 +21,6 @@ from lutllm.lowering.plan.decoder import config_for, plan_decoder
 from lutllm.lowering.stream_depths import verify_depths
 from lutllm.lowering.streams import fifos
 from lutllm.lowering.targets import find_target
-from lutllm.lowering.whole_to_hw import TOP, whole_to_hw
 from lutllm.quantize.random_decoder import decoder_like, random_decoder
 from lutllm.scheme import EXACT
 from lutllm.session import GoldenSession
@@ -72,7 +72,7 @@ def built(kind: str) -> Built:
         depths |= {"write_kv": 6}
         chosen = replace(chosen, engine=replace(chosen.engine, codes_depth=2))
     config = replace(chosen, depths=depths)
-    return Built(config, ArcSimulator(hw_to_arc(whole_to_hw(config, "arc"), TOP), optimize=1))
+    return Built(config, ArcSimulator(hw_to_arc(accelerator_to_hw(config, "arc"), ACCELERATOR_TOP), optimize=1))
 
 
 @pytest.mark.parametrize("kind", PROMPTS)

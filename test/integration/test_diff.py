@@ -19,6 +19,7 @@ from lutllm.diff.levels import check_levels, compare_levels
 from lutllm.diff.outcome import compare_outcome
 from lutllm.errors import InputError
 from lutllm.lowering.accelerator_hw.arithmetic import saturated
+from lutllm.lowering.accelerator_to_hw import ACCELERATOR_TOP, accelerator_to_hw
 from lutllm.lowering.circt import Signal
 from lutllm.lowering.decoder_spec import DecoderSpec
 from lutllm.lowering.hw_to_arc import hw_to_arc
@@ -27,7 +28,6 @@ from lutllm.lowering.layout.channels import PAD
 from lutllm.lowering.plan.data import Task
 from lutllm.lowering.plan.decoder import config_for, plan_decoder
 from lutllm.lowering.targets import find_target
-from lutllm.lowering.whole_to_hw import TOP, whole_to_hw
 from lutllm.quantize.random_decoder import decoder_like, random_decoder
 from lutllm.scheme import EXACT
 from lutllm.session import GoldenSession
@@ -49,7 +49,7 @@ def recorded() -> Recording:
 
 
 def build(recorded: Recording) -> ArcSimulator:
-    return ArcSimulator(hw_to_arc(whole_to_hw(recorded.plan.config, "arc"), TOP), optimize=1)
+    return ArcSimulator(hw_to_arc(accelerator_to_hw(recorded.plan.config, "arc"), ACCELERATOR_TOP), optimize=1)
 
 
 @pytest.fixture(scope="module")

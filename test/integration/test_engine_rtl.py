@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lutllm.lowering.accelerator_to_hw import TOP, accelerator_to_hw
+from lutllm.lowering.accelerator_to_hw import ENGINE_TOP, engine_to_hw
 from lutllm.lowering.circt import Design, Module, Signal
 from lutllm.lowering.engine import MODES, EngineConfig
 from lutllm.lowering.hw_to_sv import hw_ports, hw_to_sv
@@ -63,7 +63,7 @@ def rtl(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     def get(name: str) -> Path:
         if name not in made:
             made[name] = tmp_path_factory.mktemp(name)
-            hw_to_sv(accelerator_to_hw(ENGINES[name], "sv"), TOP, made[name])
+            hw_to_sv(engine_to_hw(ENGINES[name], "sv"), ENGINE_TOP, made[name])
         return made[name]
 
     return get
@@ -71,7 +71,7 @@ def rtl(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 @pytest.fixture(scope="module")
 def verilator(rtl: Callable[[str], Path]) -> VerilatorSimulator:
-    return VerilatorSimulator(rtl("tiny"), TOP, hw_ports(accelerator_to_hw(TINY, "sv"), TOP), random_start=3)
+    return VerilatorSimulator(rtl("tiny"), ENGINE_TOP, hw_ports(engine_to_hw(TINY, "sv"), ENGINE_TOP), random_start=3)
 
 
 @needs("verilator")
@@ -105,7 +105,7 @@ def test_verilator_runs_as_arc_does(
 @needs("verilator")
 @pytest.mark.parametrize("name", ENGINES)
 def test_lint_is_clean(name: str, rtl: Callable[[str], Path]) -> None:
-    command = ["verilator", "--lint-only", "-Wall", "lint.vlt", "-F", "filelist.f", "--top-module", TOP]
+    command = ["verilator", "--lint-only", "-Wall", "lint.vlt", "-F", "filelist.f", "--top-module", ENGINE_TOP]
     done = subprocess.run(command, cwd=rtl(name), capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -114,15 +114,15 @@ def test_lint_is_clean(name: str, rtl: Callable[[str], Path]) -> None:
 @pytest.mark.parametrize("name", ["tiny", "exact-only", "stored-only", "three-pairs", "row-and-table"])
 def test_yosys_reads_it(name: str, rtl: Callable[[str], Path]) -> None:
     files = (rtl(name) / "filelist.f").read_text().split()
-    script = f"read_verilog -sv {' '.join(files)}; hierarchy -check -top {TOP}; proc; check -assert"
+    script = f"read_verilog -sv {' '.join(files)}; hierarchy -check -top {ENGINE_TOP}; proc; check -assert"
     done = subprocess.run(["yosys", "-q", "-p", script], cwd=rtl(name), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr + done.stdout[-2000:]
     assert "Warning" not in done.stderr
 
 
 def test_one_module_a_file_and_the_same_bytes_twice(rtl: Callable[[str], Path], tmp_path: Path) -> None:
-    files = hw_to_sv(accelerator_to_hw(TINY, "sv"), TOP, tmp_path)
-    assert tmp_path / f"{TOP}.sv" in files and len(files) > 20
+    files = hw_to_sv(engine_to_hw(TINY, "sv"), ENGINE_TOP, tmp_path)
+    assert tmp_path / f"{ENGINE_TOP}.sv" in files and len(files) > 20
     for file in files:
         assert re.findall(r"^module (\w+)", file.read_text(), re.M) == [file.stem]
     first = {f.name: f.read_bytes() for f in rtl("tiny").iterdir()}
@@ -131,9 +131,9 @@ def test_one_module_a_file_and_the_same_bytes_twice(rtl: Callable[[str], Path], 
 
 def test_nothing_of_the_weights_is_in_the_rtl(case: MakeCase) -> None:
     """The text depends on the engine alone: there is no way from a linear to the generator."""
-    text = accelerator_to_hw(TINY, "sv").text()
+    text = engine_to_hw(TINY, "sv").text()
     case(TINY, [dict(pairs=5, outputs=37, tokens=6, row_source="built_row")], seed=4)
-    assert accelerator_to_hw(replace(TINY), "sv").text() == text
+    assert engine_to_hw(replace(TINY), "sv").text() == text
 
 
 def test_the_wanted_modules_only(rtl: Callable[[str], Path]) -> None:

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 from lutllm.generate import Generation, generate
+from lutllm.lowering.accelerator_to_hw import ACCELERATOR_TOP, accelerator_to_hw
 from lutllm.lowering.decoder_spec import DecoderSpec
 from lutllm.lowering.hw_to_sv import hw_ports, hw_to_sv
 from lutllm.lowering.image.whole import model_id, whole_image, write_image
 from lutllm.lowering.plan.decoder import config_for, plan_decoder
 from lutllm.lowering.targets import TARGETS
 from lutllm.lowering.testbench import write_testbench
-from lutllm.lowering.whole_to_hw import TOP, whole_to_hw
 from lutllm.quantize.random_decoder import decoder_like, random_decoder
 from lutllm.scheme import EXACT
 from lutllm.session import GoldenSession
@@ -66,15 +66,15 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Output:
     write_image(folder / "mem", plan, whole_image(plan, decoder))
     made = generate(GoldenSession.of(decoder), PROMPT, 4)
     tokens = [token for token in made if not isinstance(token, Generation)]
-    design = whole_to_hw(config, "sv")
-    hw_to_sv(design, TOP, folder / "rtl")
-    write_testbench(config, hw_ports(design, TOP), folder / "tb", PROMPT, tokens, model_id(decoder))
+    design = accelerator_to_hw(config, "sv")
+    hw_to_sv(design, ACCELERATOR_TOP, folder / "rtl")
+    write_testbench(config, hw_ports(design, ACCELERATOR_TOP), folder / "tb", PROMPT, tokens, model_id(decoder))
     return Output(folder, tmp_path_factory.mktemp("build"), tokens)
 
 
 @needs("verilator")
 def test_lint_is_clean(output: Output) -> None:
-    command = ["verilator", "--lint-only", "-Wall", "lint.vlt", "-F", "filelist.f", "--top-module", TOP]
+    command = ["verilator", "--lint-only", "-Wall", "lint.vlt", "-F", "filelist.f", "--top-module", ACCELERATOR_TOP]
     done = subprocess.run(command, cwd=output.folder / "rtl", capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -83,7 +83,7 @@ def test_lint_is_clean(output: Output) -> None:
 def test_yosys_reads_it(output: Output) -> None:
     rtl = output.folder / "rtl"
     files = (rtl / "filelist.f").read_text().split()
-    script = f"read_verilog -sv {' '.join(files)}; hierarchy -check -top {TOP}; proc; check -assert"
+    script = f"read_verilog -sv {' '.join(files)}; hierarchy -check -top {ACCELERATOR_TOP}; proc; check -assert"
     done = subprocess.run(["yosys", "-q", "-p", script], cwd=rtl, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr + done.stdout[-2000:]
     assert "Warning" not in done.stderr

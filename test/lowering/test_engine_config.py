@@ -4,7 +4,7 @@ import pytest
 
 from lutllm.dialect.accelerator import ENGINE_RANGES
 from lutllm.errors import CapacityError
-from lutllm.lowering.accelerator_to_hw import accelerator_to_hw
+from lutllm.lowering.accelerator_to_hw import engine_to_hw
 from lutllm.lowering.engine import EngineConfig
 from lutllm.lowering.targets import TARGETS
 
@@ -58,7 +58,7 @@ def test_what_cannot_be_built_is_refused(changes, message):
     ],
 )
 def test_the_edges_of_what_is_accepted_build(changes):
-    design = accelerator_to_hw(EngineConfig(**{**TINY, **changes}), "sv")
+    design = engine_to_hw(EngineConfig(**{**TINY, **changes}), "sv")
     assert "lut_linear" in design.modules
 
 

@@ -13,6 +13,7 @@ from lutllm import dialect
 from lutllm.bindings import ir
 from lutllm.errors import CapacityError
 from lutllm.lowering.accelerator import SIZED_STREAMS, AcceleratorConfig
+from lutllm.lowering.accelerator_to_hw import ACCELERATOR_TOP, accelerator_to_hw
 from lutllm.lowering.engine import EngineConfig
 from lutllm.lowering.hw_to_arc import hw_to_arc
 from lutllm.lowering.lut_to_accelerator import write_engine
@@ -20,7 +21,6 @@ from lutllm.lowering.program import plain
 from lutllm.lowering.stream_depths import choose_depths, verify_depths, with_depths
 from lutllm.lowering.streams import Fifo, fifos
 from lutllm.lowering.targets import TARGETS
-from lutllm.lowering.whole_to_hw import TOP, whole_to_hw
 
 TINY = AcceleratorConfig(engine=TARGETS["tiny"].engine, head_lanes=8, context=64)
 SIZED = with_depths(TINY)
@@ -109,7 +109,7 @@ def test_streams_that_part_and_meet_again_need_room_for_the_longer_way() -> None
 
 def test_every_fifo_of_the_design_is_a_stream_or_has_a_reason() -> None:
     """The registers named here are those that simulation has; address queues alone are left out."""
-    layout = hw_to_arc(whole_to_hw(SIZED, "arc"), TOP).layout
+    layout = hw_to_arc(accelerator_to_hw(SIZED, "arc"), ACCELERATOR_TOP).layout
     there = {s.name for s in layout.states if s.name.rsplit("/", 1)[-1] in ("count", "used") and not s.depth}
     named = {register for f in fifos(SIZED, 64) for register in f.registers}
     assert named <= there

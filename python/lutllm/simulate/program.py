@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from lutllm.errors import InputError
-from lutllm.lowering.accelerator_to_hw import TOP, accelerator_to_hw
+from lutllm.lowering.accelerator_to_hw import ENGINE_TOP, engine_to_hw
 from lutllm.lowering.engine import EngineConfig
 from lutllm.lowering.hw_to_arc import hw_to_arc
 from lutllm.lowering.hw_to_sv import hw_ports
@@ -80,8 +80,8 @@ class ProgramRun:
 def engine_simulator(engine: EngineConfig, kind: str, rtl: Path) -> Simulator:
     """A simulator of `engine`: `arc`, built here, or `verilator`, from the SystemVerilog that lies in `rtl`."""
     if kind == "verilator":
-        return VerilatorSimulator(rtl, TOP, hw_ports(accelerator_to_hw(engine, "sv"), TOP))
-    return ArcSimulator(hw_to_arc(accelerator_to_hw(engine, "arc"), TOP))
+        return VerilatorSimulator(rtl, ENGINE_TOP, hw_ports(engine_to_hw(engine, "sv"), ENGINE_TOP))
+    return ArcSimulator(hw_to_arc(engine_to_hw(engine, "arc"), ENGINE_TOP))
 
 
 def simulate_program(
