@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from lutllm.lowering.accelerator import ENGINES, ERRORS, AcceleratorConfig
+from lutllm.lowering.accelerator import ENGINES, ERROR_MEANINGS, AcceleratorConfig
 from lutllm.lowering.accelerator_hw.register_map import VERSION, address_bits, register_table, window
 
 _TEXT = """# Register map
@@ -40,19 +38,17 @@ def register_page(config: AcceleratorConfig) -> str:
         table=register_table(config),
         window=window(config),
         context=config.context,
-        errors=_numbered("code", "error", ERRORS),
-        engines=_numbered("bit", "engine", ENGINES),
+        errors=_errors(),
+        engines=_engines(),
     )
 
 
-def write_register_map(config: AcceleratorConfig, path: str | Path) -> Path:
-    """Write the page to `path`; its folder is made if missing."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(register_page(config))
-    return path
+def _errors() -> str:
+    codes = enumerate(ERROR_MEANINGS.items())
+    rows = [f"| {code} | {name.replace('_', ' ')} | {meaning} |" for code, (name, meaning) in codes]
+    return "\n".join(["| code | error | meaning |", "| --- | --- | --- |", *rows]) + "\n"
 
 
-def _numbered(number: str, what: str, names: tuple[str, ...]) -> str:
-    rows = [f"| {i} | {name.replace('_', ' ')} |" for i, name in enumerate(names)]
-    return "\n".join([f"| {number} | {what} |", "| --- | --- |", *rows]) + "\n"
+def _engines() -> str:
+    rows = [f"| {i} | {name} |" for i, name in enumerate(ENGINES)]
+    return "\n".join(["| bit | engine |", "| --- | --- |", *rows]) + "\n"
