@@ -6,6 +6,7 @@ Nothing here is hardware: a driver imports this without the bindings of CIRCT. R
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from lutllm.lowering.accelerator import AcceleratorConfig
@@ -72,6 +73,10 @@ def register_table(config: AcceleratorConfig | None = None) -> str:
     place = "the window" if config is None else f"`{window(config):#x}`"
     rows = [(f"`{r.offset:#04x}`", f"`{r.name}`", r.access, r.bits, r.description) for r in REGISTERS]
     rows.append((f"{place} + 4 * i", "token i", "rw", WORD_BITS, "token i of the sequence; written only between runs"))
-    lines = ["| offset | register | access | bits | meaning |", "| --- | --- | --- | --- | --- |"]
-    lines += ["| " + " | ".join(map(str, row)) + " |" for row in rows]
-    return "\n".join(lines) + "\n"
+    return markdown_table(("offset", "register", "access", "bits", "meaning"), rows)
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table in Markdown, one line a row."""
+    lines = (head, ["---"] * len(head), *rows)
+    return "".join("| " + " | ".join(map(str, line)) + " |\n" for line in lines)

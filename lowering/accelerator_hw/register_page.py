@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lutllm.lowering.accelerator import ENGINES, ERROR_MEANINGS, AcceleratorConfig
-from lutllm.lowering.accelerator_hw.register_map import VERSION, address_bits, register_table, window
+from lutllm.lowering.accelerator_hw.register_map import VERSION, address_bits, markdown_table, register_table, window
 
 _TEXT = """# Register map
 
@@ -32,23 +32,13 @@ After an error the accelerator waits for a reset.
 
 def register_page(config: AcceleratorConfig) -> str:
     """The page of one accelerator."""
+    errors = [(i, name.replace("_", " "), meaning) for i, (name, meaning) in enumerate(ERROR_MEANINGS.items())]
     return _TEXT.format(
         version=VERSION,
         bits=address_bits(config),
         table=register_table(config),
         window=window(config),
         context=config.context,
-        errors=_errors(),
-        engines=_engines(),
+        errors=markdown_table(("code", "error", "meaning"), errors),
+        engines=markdown_table(("bit", "engine"), enumerate(ENGINES)),
     )
-
-
-def _errors() -> str:
-    codes = enumerate(ERROR_MEANINGS.items())
-    rows = [f"| {code} | {name.replace('_', ' ')} | {meaning} |" for code, (name, meaning) in codes]
-    return "\n".join(["| code | error | meaning |", "| --- | --- | --- |", *rows]) + "\n"
-
-
-def _engines() -> str:
-    rows = [f"| {i} | {name} |" for i, name in enumerate(ENGINES)]
-    return "\n".join(["| bit | engine |", "| --- | --- |", *rows]) + "\n"

@@ -6,7 +6,6 @@ on it is too, as far as the next linear.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -14,14 +13,13 @@ from typing import Any
 
 from lutllm.bindings import ir, source_position
 from lutllm.lowering.torch_ir.axes import Axes, axis
-from lutllm.lowering.torch_ir.linears import module_path
+from lutllm.lowering.torch_ir.linears import module_path, sizes_of
 
 UNKNOWN = "unknown"
 DOWNSTREAM = "it reads a value that cannot be raised"
 NO_PATTERN = "expected an op of RMSNorm, RoPE, attention, SiLU or a residual, got another; no lut op computes it"
 NO_TORCH_OP = "torch-mlir does not know this op: rewrite this part of the model with other ops"
 _OPERATOR = "torch.operator"  # any op the torch dialect has no definition of
-_SIZES = re.compile(r"!torch\.vtensor<\[([\d,]*)\],(\w+)>")
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,8 +144,9 @@ def _tensors(reader: Reader, op: ir.Operation) -> list[ir.Value]:
 
 def static_sizes(value: ir.Value) -> list[int] | None:
     """The sizes of a !torch.vtensor; None where they are not all known."""
-    match = _SIZES.fullmatch(str(value.type))
-    return [int(size) for size in match[1].split(",") if size] if match else None
+    sizes, _ = sizes_of(value) or ([None], "")
+    known = [size for size in sizes if size is not None]
+    return known if len(known) == len(sizes) else None
 
 
 def _fresh(sizes: Sequence[int] | None) -> Axes:

@@ -11,11 +11,10 @@ import pytest
 
 from lutllm import interpreter
 from lutllm.decoder import QuantizedDecoder
+from lutllm.hardware import build
 from lutllm.lowering.accelerator import AcceleratorConfig
-from lutllm.lowering.accelerator_to_hw import ACCELERATOR_TOP, accelerator_to_hw
 from lutllm.lowering.decoder_spec import DecoderSpec
 from lutllm.lowering.engine import MODES
-from lutllm.lowering.hw_to_arc import hw_to_arc
 from lutllm.lowering.image.whole import whole_image
 from lutllm.lowering.plan.data import Plan
 from lutllm.lowering.plan.decoder import config_for, plan_decoder
@@ -23,7 +22,7 @@ from lutllm.lowering.targets import find_target
 from lutllm.quantize.random_decoder import decoder_like, random_decoder
 from lutllm.scheme import ADDITIVE, EXACT, Scheme
 from lutllm.session import GoldenSession
-from lutllm.simulate import ArcSimulator, AxiTiming, SimulationError
+from lutllm.simulate import AxiTiming, SimulationError, Simulator
 from lutllm.simulate.accelerator import Accelerator, AcceleratorRun
 
 CONTEXT = 96
@@ -56,8 +55,8 @@ CONFIGS = {
 
 
 @cache
-def simulator(kind: str) -> ArcSimulator:
-    return ArcSimulator(hw_to_arc(accelerator_to_hw(CONFIGS[kind], "arc"), ACCELERATOR_TOP), optimize=1)
+def simulator(kind: str) -> Simulator:
+    return build(CONFIGS[kind], "arc")
 
 
 @dataclass

@@ -12,10 +12,9 @@ import pytest
 
 from lutllm.decoder import QuantizedDecoder
 from lutllm.errors import CapacityError
+from lutllm.hardware import build
 from lutllm.lowering.accelerator import AcceleratorConfig
-from lutllm.lowering.accelerator_to_hw import ACCELERATOR_TOP, accelerator_to_hw
 from lutllm.lowering.decoder_spec import DecoderSpec
-from lutllm.lowering.hw_to_arc import hw_to_arc
 from lutllm.lowering.image.whole import whole_image
 from lutllm.lowering.plan.decoder import config_for, plan_decoder
 from lutllm.lowering.stream_depths import verify_depths
@@ -24,7 +23,7 @@ from lutllm.lowering.targets import find_target
 from lutllm.quantize.random_decoder import decoder_like, random_decoder
 from lutllm.scheme import EXACT
 from lutllm.session import GoldenSession
-from lutllm.simulate import ArcSimulator
+from lutllm.simulate import Simulator
 from lutllm.simulate.accelerator import AcceleratorRun
 from lutllm.simulate.occupancy import Occupancy, measured, table
 
@@ -54,7 +53,7 @@ class Built:
     """A configuration, simulated once."""
 
     config: AcceleratorConfig
-    simulator: ArcSimulator
+    simulator: Simulator
 
     def run(self, prompt: list[int], tokens: int, **options: int) -> tuple[AcceleratorRun, dict[str, Occupancy]]:
         image = whole_image(plan_decoder(DecoderSpec.of(decoder()), self.config), decoder())
@@ -72,7 +71,7 @@ def built(kind: str) -> Built:
         depths |= {"write_kv": 6}
         chosen = replace(chosen, engine=replace(chosen.engine, codes_depth=2))
     config = replace(chosen, depths=depths)
-    return Built(config, ArcSimulator(hw_to_arc(accelerator_to_hw(config, "arc"), ACCELERATOR_TOP), optimize=1))
+    return Built(config, build(config, "arc"))
 
 
 @pytest.mark.parametrize("kind", PROMPTS)

@@ -18,11 +18,10 @@ from lutllm.diff.hardware import _Watch
 from lutllm.diff.levels import check_levels, compare_levels
 from lutllm.diff.outcome import compare_outcome
 from lutllm.errors import InputError
+from lutllm.hardware import build
 from lutllm.lowering.accelerator_hw.arithmetic import saturated
-from lutllm.lowering.accelerator_to_hw import ACCELERATOR_TOP, accelerator_to_hw
 from lutllm.lowering.circt import Signal
 from lutllm.lowering.decoder_spec import DecoderSpec
-from lutllm.lowering.hw_to_arc import hw_to_arc
 from lutllm.lowering.image.whole import whole_image
 from lutllm.lowering.layout.channels import PAD
 from lutllm.lowering.plan.data import Task
@@ -31,7 +30,7 @@ from lutllm.lowering.targets import find_target
 from lutllm.quantize.random_decoder import decoder_like, random_decoder
 from lutllm.scheme import EXACT
 from lutllm.session import GoldenSession
-from lutllm.simulate import ArcSimulator
+from lutllm.simulate import Simulator
 from lutllm.simulate.accelerator import Accelerator
 from lutllm.transactions.functions import FUNCTIONS, Job
 
@@ -48,13 +47,9 @@ def recorded() -> Recording:
     return record(plan_decoder(spec, config_for(spec, find_target("tiny"), CONTEXT)), decoder, PROMPT, 2)
 
 
-def build(recorded: Recording) -> ArcSimulator:
-    return ArcSimulator(hw_to_arc(accelerator_to_hw(recorded.plan.config, "arc"), ACCELERATOR_TOP), optimize=1)
-
-
 @pytest.fixture(scope="module")
-def simulator(recorded: Recording) -> ArcSimulator:
-    return build(recorded)
+def simulator(recorded: Recording) -> Simulator:
+    return build(recorded.plan.config, "arc")
 
 
 def found_in(comparison: Comparison) -> Difference:
@@ -79,7 +74,7 @@ def changed(recorded: Recording, name: str, **fields: int) -> np.ndarray:
     return whole_image(plan, recorded.decoder)
 
 
-def test_nothing_differs(recorded: Recording, simulator: ArcSimulator) -> None:
+def test_nothing_differs(recorded: Recording, simulator: Simulator) -> None:
     golden = compare_golden(recorded)
     assert golden.equal and golden.steps == 3 * (1 + 2 * 16) + 2 * 3, str(golden)
     hardware = compare_hardware(recorded, simulator, recorded.image)
@@ -103,7 +98,7 @@ def test_every_number_of_the_model_has_its_place(recorded: Recording) -> None:
     assert sorted(seen) == [(token, channel) for token in range(4) for channel in range(24)]
 
 
-def test_a_flipped_gain(recorded: Recording, simulator: ArcSimulator, tmp_path: Path) -> None:
+def test_a_flipped_gain(recorded: Recording, simulator: Simulator, tmp_path: Path) -> None:
     """Its norm, channel and cycle; a waveform around it that says which module runs."""
     wave = tmp_path / "a.vcd"
     norm = f"{LAYER}.post_attention_layernorm"
@@ -121,7 +116,7 @@ def test_a_flipped_gain(recorded: Recording, simulator: ArcSimulator, tmp_path: 
     assert times[0] >= found.cycle - 200 and times[-1] <= found.cycle + 50 and times[-1] > found.cycle
 
 
-def test_a_flipped_code(recorded: Recording, simulator: ArcSimulator) -> None:
+def test_a_flipped_code(recorded: Recording, simulator: Simulator) -> None:
     """Also of a linear whose words go straight into a sum: the linear is named, not the sum."""
     for name, engine in (("q_proj", "store"), ("o_proj", "residual")):
         region = f"{LAYER}.self_attn.{name}.0.w0"
@@ -144,7 +139,7 @@ def golden(recorded: Recording, found: Difference) -> int:
     return int(values[found.module][found.token, found.channel])
 
 
-def test_a_flipped_embedding(recorded: Recording, simulator: ArcSimulator) -> None:
+def test_a_flipped_embedding(recorded: Recording, simulator: Simulator) -> None:
     """The row of the third token, channel 9."""
     row, lanes = recorded.plan.regions["model.embed_tokens.e"].size // 61, recorded.plan.config.lanes
     image = flipped(recorded, "model.embed_tokens.e", PROMPT[2] * row + lanes + 9)
@@ -153,7 +148,7 @@ def test_a_flipped_embedding(recorded: Recording, simulator: ArcSimulator) -> No
     assert found.got != found.expected and found.memory == "r"
 
 
-def test_the_second_layer_and_a_later_pass(recorded: Recording, simulator: ArcSimulator) -> None:
+def test_the_second_layer_and_a_later_pass(recorded: Recording, simulator: Simulator) -> None:
     """The fifth token of the prompt is read by a pass of its own."""
     row = recorded.plan.regions["model.embed_tokens.e"].size // 61
     image = flipped(recorded, "model.embed_tokens.e", PROMPT[4] * row + 4)
@@ -165,7 +160,7 @@ def test_the_second_layer_and_a_later_pass(recorded: Recording, simulator: ArcSi
     assert "numbers of the linear before it were right" in "\n".join(found.notes)
 
 
-def test_keys_in_the_wrong_place(recorded: Recording, simulator: ArcSimulator) -> None:
+def test_keys_in_the_wrong_place(recorded: Recording, simulator: Simulator) -> None:
     name = f"prefill.{LAYER}.self_attn.key"
     task = next(task for task in recorded.plan.tasks if task.name == name)
     image = changed(recorded, name, address=task.fields["address"] + recorded.plan.config.head_lanes)
@@ -177,7 +172,7 @@ def test_keys_in_the_wrong_place(recorded: Recording, simulator: ArcSimulator) -
     assert (outcome.op, outcome.module, outcome.token) == ("lut.append", f"{LAYER}.self_attn.k_proj", 0)
 
 
-def test_attention_one_word_too_far(recorded: Recording, simulator: ArcSimulator) -> None:
+def test_attention_one_word_too_far(recorded: Recording, simulator: Simulator) -> None:
     base = recorded.plan.buffers["x.seen"].base
     image = changed(recorded, f"prefill.{LAYER}.self_attn", base=base + 1)
     found = found_in(compare_hardware(recorded, simulator, image))
@@ -201,7 +196,7 @@ def test_a_broken_engine(recorded: Recording, monkeypatch: pytest.MonkeyPatch) -
         return saturated(value, bits).sext(width)
 
     monkeypatch.setattr("lutllm.lowering.accelerator_hw.residual.saturated", early)
-    found = found_in(compare_hardware(recorded, build(recorded), recorded.image))
+    found = found_in(compare_hardware(recorded, build(recorded.plan.config, "arc"), recorded.image))
     assert (found.op, found.task, found.turn) == ("lut.add", wanted.task.name, wanted.turn)
     values = wanted.written[0].values.reshape(-1)
     first = int(np.argmax((values >= limit) | (values < -limit)))
@@ -210,7 +205,7 @@ def test_a_broken_engine(recorded: Recording, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_an_input_that_is_overwritten(
-    recorded: Recording, simulator: ArcSimulator, monkeypatch: pytest.MonkeyPatch
+    recorded: Recording, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A word of memory x changes after the norm that wrote it: its reader is wrong, and the note says why."""
     listen, done = _Watch.event, False
@@ -229,14 +224,14 @@ def test_an_input_that_is_overwritten(
     assert found.notes[0].startswith("its input x.hidden was right and has been overwritten: 1 words of memory x")
 
 
-def test_runs_that_do_not_come_to_their_end(recorded: Recording, simulator: ArcSimulator) -> None:
+def test_runs_that_do_not_come_to_their_end(recorded: Recording, simulator: Simulator) -> None:
     image = recorded.image.copy()
     image[16] ^= 1  # which accelerator the image is for
     assert "expected error 'none', got 'config'" in compare_hardware(recorded, simulator, image).stopped
     assert "expected error 'none', got 'config'" in compare_outcome(recorded, simulator, image).stopped
 
 
-def test_an_image_of_which_nothing_shows(recorded: Recording, simulator: ArcSimulator) -> None:
+def test_an_image_of_which_nothing_shows(recorded: Recording, simulator: Simulator) -> None:
     """A row of the embedding that no token asks for."""
     image = flipped(recorded, "model.embed_tokens.e", 8)
     assert 0 not in recorded.sequence
@@ -263,7 +258,7 @@ def test_a_broken_task_beside_the_golden_model(
     assert (found.channel is None) == (engine == "attention")  # whose last word is padding of a head
 
 
-def test_a_bench_comes_back_to_a_checkpoint(recorded: Recording, simulator: ArcSimulator) -> None:
+def test_a_bench_comes_back_to_a_checkpoint(recorded: Recording, simulator: Simulator) -> None:
     """And goes on as if nothing had been in between: same events, same cycles, same memory."""
     accelerator = Accelerator(recorded.plan.config, simulator, recorded.image)
     accelerator.load(PROMPT)
@@ -295,14 +290,14 @@ def test_words_are_unpacked() -> None:
         np.testing.assert_array_equal(unpacked(raw, bits, lanes), values)
 
 
-def test_levels(recorded: Recording, simulator: ArcSimulator) -> None:
+def test_levels(recorded: Recording, simulator: Simulator) -> None:
     assert check_levels(["hw", "transaction", "lut"]) == ["lut", "hw"]
     for wrong in ([], ["transaction"], ["lut", "gates"]):
         with pytest.raises(InputError, match="expected levels to compare among lut, transaction, hw, rtl, got"):
             check_levels(wrong)
     asked: list[str] = []
 
-    def make(kind: str) -> ArcSimulator:
+    def make(kind: str) -> Simulator:
         asked.append(kind)
         return simulator
 
