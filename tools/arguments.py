@@ -28,6 +28,11 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def count(text: str) -> int:
+    """A whole number, 0 allowed."""
+    return 0 if text == "0" else positive(text)
+
+
 def bits(text: str) -> float:
     """Bits a weight, above 0."""
     try:

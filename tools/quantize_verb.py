@@ -25,9 +25,16 @@ def quantize_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--recipe", metavar="FILE", help="YAML: rules with targets, ignore, scheme, stages, block, quantizer"
     )
+    how.add_argument("--table-bits", type=arguments.positive, metavar="N", help="bits of a table entry, with --scheme")
     text = parser.add_argument_group("calibration")
     text.add_argument("--text", metavar="FILE", help="text to calibrate on (default: speeches and a novel from npm)")
     text.add_argument("--tokens", type=arguments.positive, metavar="N", help="tokens of it (default 32768)")
+    text.add_argument(
+        "--distill",
+        type=arguments.count,
+        metavar="STEPS",
+        help="steps of distillation, one window of 512 tokens each (default: as many as of calibration, 64)",
+    )
     parser.add_argument("--layers", type=arguments.layers, metavar="LIST", help="only linears of these decoder layers")
     parser.add_argument("--calibration-tokens", type=arguments.positive, metavar="N", help=argparse.SUPPRESS)
     parser.add_argument("--quiet", action="store_true", help="no progress")
@@ -43,9 +50,11 @@ def _quantize_layers(options: argparse.Namespace) -> tuple[int, Any]:
     from lutllm import compiler, models, report
     from lutllm.quantize import quantize
 
-    if options.recipe or options.bits:
-        raise InputError("expected --recipe and --bits for a whole model, got --layers too; leave one out")
+    if options.recipe or options.bits or options.distill:
+        raise InputError("expected --recipe, --bits and --distill for a whole model, got --layers too; leave one out")
     (scheme,) = compiler.parse_schemes([options.scheme or "exact"], options.stages).values()
+    if options.table_bits:
+        scheme = scheme.with_(table_bits=options.table_bits)
     found = quantize(
         models.load(options.model, options.seed, layers=max(options.layers) + 1),
         layers=options.layers,
@@ -79,6 +88,7 @@ def _quantize_model(options: argparse.Namespace) -> tuple[int, Any]:
             seed=options.seed,
             progress=not options.quiet,
             listener=listener,
+            distillation=options.distill,
         )
         if listener:
             listener(found.to_dict())
@@ -91,16 +101,19 @@ def _recipe(options: argparse.Namespace) -> Any:
     from lutllm.quantize.recipe import Recipe, Rule, load_recipe
     from lutllm.quantize.whole import Budget
 
-    if options.recipe and (options.scheme or options.stages or options.bits):
+    if options.recipe and (options.scheme or options.stages or options.bits or options.table_bits):
         raise InputError(
-            "expected --recipe without --scheme, --stages and --bits, got both; write them into the recipe"
+            "expected --recipe without --scheme, --stages, --bits and --table-bits, got both; write them into the recipe"
         )
-    if options.bits and options.stages:
-        raise InputError("expected --bits or --stages, got both; --bits chooses the stages")
+    if options.bits and (options.stages or options.table_bits):
+        given = "--stages" if options.stages else "--table-bits"
+        raise InputError(f"expected --bits or {given}, got both; --bits chooses stages of exact rows")
     if options.recipe:
         return load_recipe(options.recipe)
     (scheme,) = compiler.parse_schemes([options.scheme or "exact"], options.stages).values()
-    rule = Rule(scheme=(options.scheme or "exact").partition(":")[0], stages=scheme.R)
+    name = (options.scheme or "exact").partition(":")[0]
+    rule = Rule(scheme=name, stages=scheme.R, table_bits=options.table_bits)
+    rule.resolved()
     return Budget(options.bits, scheme) if options.bits else Recipe((rule,), "--scheme")
 
 

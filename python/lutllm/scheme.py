@@ -118,7 +118,7 @@ _RANGES = (
 )
 
 PAPER = Scheme()
-ADDITIVE = Scheme(c_a=16, S=2, R=2, table_bits=12)
+ADDITIVE = Scheme(c_a=16, S=2, R=2, table_bits=16)
 EXACT = Scheme(kind="exact", c_a=0, S=0, R=2, table_bits=16)
 NAMED_SCHEMES = {"paper": PAPER, "additive": ADDITIVE, "exact": EXACT}
 

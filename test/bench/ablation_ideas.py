@@ -185,6 +185,11 @@ def _basis(kind: str | None, source: Input) -> np.ndarray:
             hadamard = np.block([[hadamard, hadamard], [hadamard, -hadamard]])
         return np.kron(np.eye(channels // size), hadamard / np.sqrt(size)).astype(np.float32)
     metric = source.metric()
+    if kind == "paired":  # the costliest channel with the cheapest, and so on: pairs share out their codes by cost
+        cost = np.square(source.calibration).mean(axis=0) * np.diagonal(metric, axis1=1, axis2=2).reshape(-1)
+        order = np.argsort(cost)
+        paired = np.stack([order[: channels // 2], order[::-1][: channels // 2]], axis=1).reshape(-1)
+        return np.eye(channels, dtype=np.float32)[:, paired]
     metric /= np.trace(metric, axis1=1, axis2=2)[:, None, None] / 2
     if kind == "scale":
         metric = metric * np.eye(2)
@@ -208,6 +213,7 @@ IDEAS = (
     ("c_a 64: L2", Activations(**L2, stages=1, count=64)),
     ("c_a 64: L2, searched by Chebyshev", Activations(**L2, assigned="chebyshev", stages=1, count=64)),
     ("c_a 64: Chebyshev-trained", Activations(stages=1, count=64)),
+    ("c_a 64, costly channels paired with cheap ones", Activations(stages=1, count=64, basis="paired")),
     ("16+16: L2", Activations(**L2)),
     ("16+16: L2, searched by Chebyshev", Activations(**L2, assigned="chebyshev")),
     ("16+16: Chebyshev-trained", Activations()),
@@ -217,6 +223,7 @@ IDEAS = (
     ("16+16, 8 outlier pairs exact", Activations(outliers=8)),
     ("16+16, loud tokens count less", Activations(quiet_tokens=True)),
     ("16+16, channels of a pair scaled by what their errors cost", Activations(basis="scale")),
+    ("16+16, costly channels paired with cheap ones", Activations(basis="paired")),
     ("16+16: L2 in the metric of what a pair's error costs", Activations(**L2, basis="metric")),
     ("16+16: L2, joint search", Activations(**L2, joint=True)),
     ("16+16: L2, joint search in that metric", Activations(**L2, joint=True, basis="metric")),

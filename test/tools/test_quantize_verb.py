@@ -89,17 +89,25 @@ def test_eval_prints_three_numbers_and_writes_them(made, text, tmp_path, capsys)
         (["quantize", "tiny-llama", "-o", "q", "--scheme", "best"], "expected schemes among paper, additive, exact"),
         (
             ["quantize", "tiny-llama", "-o", "q", "--recipe", "r", "--stages", "2"],
-            "expected --recipe without --scheme, --stages and",
+            "expected --recipe without --scheme, --stages, --bits and",
         ),
         (["quantize", "tiny-llama", "-o", "q", "--recipe", "none.yaml"], "none.yaml: expected a recipe, got No such"),
         (
             ["quantize", "tiny-llama", "-o", "q", "--layers", "0", "--recipe", "r"],
-            "expected --recipe and --bits for a whole model",
+            "expected --recipe, --bits and --distill for a whole model",
         ),
         (["quantize", "tiny-llama", "-o", "q", "--text", "none.txt"], "none.txt: expected a text file, got No such"),
         (
             ["quantize", "tiny-llama", "-o", "q", "--bits", "3", "--stages", "2"],
             "expected --bits or --stages, got both",
+        ),
+        (
+            ["quantize", "tiny-llama", "-o", "q", "--bits", "3", "--table-bits", "12"],
+            "expected --bits or --table-bits, got both",
+        ),
+        (
+            ["quantize", "tiny-llama", "-o", "q", "--scheme", "paper", "--table-bits", "40"],
+            "expected table_bits = 2..24 for kind 'vq', got 40",
         ),
         (
             ["quantize", "tiny-llama", "-o", "q", "--bits", "3", "--scheme", "paper"],

@@ -9,6 +9,7 @@ each linear out.
       scheme: exact
       stages: 1
       block: 256                          # G
+      table_bits: 12                      # of a table entry
       quantizer: vq                       # an entry point of the group lutllm.quantizers
 
 Of the rules that match a linear the last one counts. Every linear needs a rule, and every target a linear.
@@ -38,7 +39,7 @@ INPUT_FIELDS = ("kind", "v", "c_a", "S", "metric", "x_bits", "act_bits")  # one 
 @dataclass(frozen=True)
 class Rule:
     """`targets` and `ignore` are patterns of linears' names. `scheme` is a name or a mapping of `Scheme`'s fields
-    (those left out are the kind's defaults); `stages` is its R and `block` its G. The named scheme exact without a
+    (those left out are the kind's defaults); `stages` is its R, `block` its G, `table_bits` its own. The named scheme exact without a
     block takes `even_block` of the linear's outputs."""
 
     targets: Sequence[str] = ("*",)
@@ -46,6 +47,7 @@ class Rule:
     scheme: str | Mapping[str, Any] | Scheme = "exact"
     stages: int | None = None
     block: int | None = None
+    table_bits: int | None = None
     quantizer: str = DEFAULT_QUANTIZER
 
     def matches(self, name: str) -> bool:
@@ -54,7 +56,7 @@ class Rule:
     def resolved(self, outputs: int | None = None) -> Scheme:
         """The scheme this rule asks for, for a linear of so many outputs."""
         block = even_block(outputs) if self.scheme == "exact" and self.block is None and outputs else self.block
-        changes = {"R": self.stages, "G": block}
+        changes = {"R": self.stages, "G": block, "table_bits": self.table_bits}
         return _scheme(self.scheme).with_(**{key: value for key, value in changes.items() if value is not None})
 
 
@@ -165,7 +167,7 @@ def _rule(value: Any) -> Rule:
             raise InputError(f"expected {key} to be a list of patterns, got {given!r}")
     if not values["targets"]:
         raise InputError("expected targets, got none")
-    for key in ("stages", "block"):
+    for key in ("stages", "block", "table_bits"):
         number = values.get(key)
         if number is not None and (not isinstance(number, int) or isinstance(number, bool)):
             raise InputError(f"expected {key} to be a whole number, got {number!r}")

@@ -7,6 +7,7 @@ each layer runs once however many are wanted. Any other module is run whole and 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from lutllm.models.text import token_ids
 from lutllm.quantize.protocol import FloatLinear, require_finite
 from lutllm.scheme import QuantizedLinear
 
+AHEAD = 16  # windows run before the first is handed out: torch's threads and numpy's, taking turns, wait for each other
 _LAYER = re.compile(r"^(?P<list>(?:.*\.)?layers)\.(?P<index>\d+)\.")
 
 
@@ -100,6 +102,11 @@ class LayerStream:
     def layer(self, names: Sequence[str], *, leave: bool = True) -> Iterator[dict[str, Recorded]]:
         """Like `record`, for linears of one group, later than those asked before. Without `leave` the windows stay
         before the layer, which saves its last product where `replace` follows."""
+        found = self._recorded(names, leave)
+        while ahead := list(islice(found, AHEAD)):
+            yield from ahead
+
+    def _recorded(self, names: Sequence[str], leave: bool) -> Iterator[dict[str, Recorded]]:
         if self.blocks is None:
             yield from record(self.module, names, self.windows)
             return

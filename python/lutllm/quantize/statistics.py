@@ -10,10 +10,15 @@ WINDOW = 1024  # tokens whose products are summed in float32
 def second_moment(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """The sum of x y^T over tokens [T, K], float64. float32 products: doubles would cost twice the time."""
     total = np.zeros((x.shape[1], y.shape[1]))
+    add_second_moment(total, x, y)
+    return total
+
+
+def add_second_moment(total: np.ndarray, x: np.ndarray, y: np.ndarray) -> None:
+    """Add `second_moment` to `total`, float64 [K, K]."""
     for at in range(0, len(x), WINDOW):
         part = x[at : at + WINDOW].astype(np.float32, copy=False)
         total += part.T @ (part if y is x else y[at : at + WINDOW].astype(np.float32, copy=False))  # half, if itself
-    return total
 
 
 class InputStatistics:
@@ -36,9 +41,10 @@ class InputStatistics:
         if x.ndim != 2 or x.shape[1] != len(self._sum):
             raise InputError(f"calibration window: expected [tokens, {len(self._sum)}], got {list(x.shape)}")
         if self._moments:
-            self._sum += second_moment(x, x)
+            add_second_moment(self._sum, x, x)
         self.tokens += len(x)
-        self.peak = np.maximum(self.peak, np.abs(x).reshape(len(x), -1, 2).max(axis=(0, 2)))
+        channels = np.maximum(x.max(axis=0), -x.min(axis=0))
+        self.peak = np.maximum(self.peak, channels.reshape(-1, 2).max(axis=1))
         if self._room > 0:
             kept = x[: self._room].astype(np.float32)
             self._kept.append(kept)

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 IMPORTANCE, ALLOCATION, DISTILLED = "importance.safetensors", "allocation.json", "distillation.safetensors"
 VERSION = 1  # of the decoder's integers: raised whenever the same input would give others
 CALIBRATION_TOKENS = 32768
-DISTILLATION = 1.0  # tokens of distillation, in calibration tokens
 SOME_TOKENS = 8192  # of calibration, enough for exponents and sensitivities
 CHOICES = ((1, 16), (2, 8), (2, 16), (3, 16))  # stages and entries: codes of 2, 3, 4 and 6 bits a weight
 SMALL_MODEL = 1 << 30  # weights: of larger models there are no gradients, and exponents are those of the float model
@@ -109,12 +108,13 @@ def quantize_model(
     seed: int = 0,
     progress: bool = True,
     listener: Callable[[dict], None] | None = None,
-    distillation: float = DISTILLATION,
+    distillation: int | None = None,
 ) -> Summary:
     """Quantize every linear of `model` as `recipe` says or allows, then everything else, and write `directory`.
 
     `source` is what `models.load` was given, for `lutllm eval`. `text`: calibration text (default: `default_corpus`),
-    of which `tokens` are used, and `distillation` times as many for distillation. `listener`: see `quantize.quantize`.
+    of which `tokens` are used. `distillation`: its steps of one window each (None: as many as windows of calibration).
+    `listener`: see `quantize.quantize`.
     """
     start = time.monotonic()
     directory = Path(directory)
@@ -153,7 +153,7 @@ class _Run:
     seed: int
     quiet: bool
     listener: Callable[[dict], None] | None
-    distillation: float
+    distillation: int | None
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -251,7 +251,7 @@ class _Run:
         """After distillation on other windows than those of calibration; a large model's linears stay as they are."""
         from lutllm.quantize.distillation import distill
 
-        count = round(self.distillation * self.tokens / self.window)
+        count = self.tokens // self.window if self.distillation is None else self.distillation
         if count < 1 or _weights(self.model.module, self.decoder) > SMALL_MODEL:
             return linears
         calibration = self.text.split()[0]
