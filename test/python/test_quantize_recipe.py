@@ -58,9 +58,9 @@ def test_the_last_rule_that_matches_counts(tmp_path):
 
 
 def test_python_objects_are_a_recipe_too():
-    rules = [Rule(scheme=PAPER, stages=3), {"targets": "lm_head", "scheme": "exact"}]
+    rules = [Rule(scheme=PAPER, stages=3, table_bits=12), {"targets": "lm_head", "scheme": "exact"}]
     found = load_recipe(rules).assign(NAMES)
-    assert found["model.layers.0.mlp.up_proj"].scheme == PAPER.with_(R=3)
+    assert found["model.layers.0.mlp.up_proj"].scheme == PAPER.with_(R=3, table_bits=12)
     assert found["lm_head"].scheme == EXACT
 
 
@@ -76,6 +76,7 @@ def test_python_objects_are_a_recipe_too():
         ("- {scheme: exact}", "rule 1: expected targets, got none"),
         ("- {targets: '*', scheme: best}", "rule 1: scheme: expected one of paper, additive, exact or .*, got 'best'"),
         ("- {targets: '*', stages: 9}", "rule 1: scheme: expected R = 1..8 .*, got 9"),
+        ("- {targets: '*', table_bits: '12'}", "rule 1: expected table_bits to be a whole number, got '12'"),
         ("- {targets: '*', stages: two}", "rule 1: expected stages to be a whole number, got 'two'"),
         ("- {targets: '*', scheme: {kind: vq, color: 1}}", "rule 1: scheme: expected fields .*; got unknown color"),
         ("- {targets: 're:(', scheme: exact}", "rule 1: expected a regular expression, got missing"),

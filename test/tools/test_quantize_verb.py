@@ -130,3 +130,15 @@ def test_a_directory_that_is_not_whole_is_named(made, tmp_path, capsys):
     assert "got one that is not finished: run the same lutllm quantize again" in capsys.readouterr().err
     assert main(["check", str(made / "q")]) == 1
     assert "expected a float model, got one that lutllm has quantized" in capsys.readouterr().err
+
+
+def test_table_bits_and_steps_of_distillation(text, tmp_path, capsys):
+    arguments = ["quantize", "tiny-llama", "--scheme", "paper", "--stages", "2", "--text", str(text), "--tokens", "512"]
+    for steps in ("0", "3"):
+        assert main([*arguments, "-o", str(tmp_path / steps), "--table-bits", "12", "--distill", steps]) == 0
+        assert ("distillation [3/3]" in capsys.readouterr().err) == (steps == "3")
+    none, three = (load_linears(tmp_path / steps) for steps in ("0", "3"))
+    assert {q.scheme.table_bits for q in three.values()} == {12}
+    assert any((q.multiplier != three[name].multiplier).any() for name, q in none.items())
+    with pytest.raises(SystemExit):
+        main([*arguments, "-o", "q", "--distill", "-1"])
