@@ -103,7 +103,7 @@ def _recipe(options: argparse.Namespace) -> Any:
 
     if options.recipe and (options.scheme or options.stages or options.bits or options.table_bits):
         raise InputError(
-            "expected --recipe without --scheme, --stages, --bits and --table-bits, got both; write them into the recipe"
+            "expected --recipe without --scheme, --stages, --bits and --table-bits, got both; write them into it"
         )
     if options.bits and (options.stages or options.table_bits):
         given = "--stages" if options.stages else "--table-bits"

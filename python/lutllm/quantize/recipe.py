@@ -39,8 +39,8 @@ INPUT_FIELDS = ("kind", "v", "c_a", "S", "metric", "x_bits", "act_bits")  # one 
 @dataclass(frozen=True)
 class Rule:
     """`targets` and `ignore` are patterns of linears' names. `scheme` is a name or a mapping of `Scheme`'s fields
-    (those left out are the kind's defaults); `stages` is its R, `block` its G, `table_bits` its own. The named scheme exact without a
-    block takes `even_block` of the linear's outputs."""
+    (those left out are the kind's defaults); `stages` is its R, `block` its G, `table_bits` its own. The named scheme
+    exact without a block takes `even_block` of the linear's outputs."""
 
     targets: Sequence[str] = ("*",)
     ignore: Sequence[str] = ()
