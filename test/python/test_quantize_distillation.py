@@ -84,4 +84,3 @@ def test_an_interrupted_run_goes_on(model, quantized, windows, tmp_path, monkeyp
     monkeypatch.setattr(Distillation, "step", dying)
     same(distill(model.module, quantized, windows[:7], checkpoint=checkpoint, progress=False), whole)
     same(distill(model.module, quantized, windows[:7], checkpoint=checkpoint, progress=False), whole)
-
