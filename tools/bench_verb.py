@@ -29,8 +29,8 @@ def bench_arguments(parser: argparse.ArgumentParser) -> None:
         "--random", metavar="SHAPE", help="random integers in the shape of smollm2-135m, qwen3-1.7b, tiny"
     )
     model.add_argument("--scheme", help=f"of --random or a float model: {arguments.SCHEME_HELP} (default exact:2)")
-    model.add_argument("-p", "--prompt", type=_count, metavar="N", help="tokens read (default 128; 0: none)")
-    model.add_argument("-n", "--generate", type=_count, metavar="N", help="tokens made (default 32; 0: none)")
+    model.add_argument("-p", "--prompt", type=arguments.count, metavar="N", help="tokens read (default 128; 0: none)")
+    model.add_argument("-n", "--generate", type=arguments.count, metavar="N", help="tokens made (default 32; 0: none)")
     model.add_argument("-r", "--repetitions", type=arguments.positive, metavar="N", help="default 5")
     model.add_argument("--threads", type=arguments.numbers, metavar="LIST", help="as 1,2 (default: all cores)")
     engine = parser.add_argument_group("the hardware engine in simulation")
@@ -84,7 +84,3 @@ def _bench_engine(options: argparse.Namespace, given: dict[str, Any]) -> tuple[i
     found = bench(seed=options.seed, **given)
     print(found)
     return (0 if all(m.equal for m in found.measurements) else 1), json.loads(json.dumps(found.to_dict()))
-
-
-def _count(text: str) -> int:
-    return 0 if text == "0" else arguments.positive(text)

@@ -7,10 +7,13 @@ import contextlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lutllm.errors import InputError
 from lutllm.tools import arguments
+
+if TYPE_CHECKING:
+    from lutllm.quantize.recipe import Rule
 
 
 def quantize_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +26,9 @@ def quantize_arguments(parser: argparse.ArgumentParser) -> None:
         "--bits", type=arguments.bits, metavar="B", help="B effective bits a weight, stages where they count"
     )
     how.add_argument(
-        "--recipe", metavar="FILE", help="YAML: rules with targets, ignore, scheme, stages, block, quantizer"
+        "--recipe",
+        metavar="FILE",
+        help="YAML: rules with targets, ignore, scheme, stages, block, table_bits, quantizer",
     )
     how.add_argument("--table-bits", type=arguments.positive, metavar="N", help="bits of a table entry, with --scheme")
     text = parser.add_argument_group("calibration")
@@ -47,14 +52,12 @@ def quantize(options: argparse.Namespace) -> tuple[int, Any]:
 
 def _quantize_layers(options: argparse.Namespace) -> tuple[int, Any]:
     """Single layers, without the rest of the model: no program can be made of these."""
-    from lutllm import compiler, models, report
+    from lutllm import models, report
     from lutllm.quantize import quantize
 
     if options.recipe or options.bits or options.distill:
         raise InputError("expected --recipe, --bits and --distill for a whole model, got --layers too; leave one out")
-    (scheme,) = compiler.parse_schemes([options.scheme or "exact"], options.stages).values()
-    if options.table_bits:
-        scheme = scheme.with_(table_bits=options.table_bits)
+    scheme = _rule(options).resolved()
     found = quantize(
         models.load(options.model, options.seed, layers=max(options.layers) + 1),
         layers=options.layers,
@@ -97,8 +100,7 @@ def _quantize_model(options: argparse.Namespace) -> tuple[int, Any]:
 
 
 def _recipe(options: argparse.Namespace) -> Any:
-    from lutllm import compiler
-    from lutllm.quantize.recipe import Recipe, Rule, load_recipe
+    from lutllm.quantize.recipe import Recipe, load_recipe
     from lutllm.quantize.whole import Budget
 
     if options.recipe and (options.scheme or options.stages or options.bits or options.table_bits):
@@ -110,11 +112,19 @@ def _recipe(options: argparse.Namespace) -> Any:
         raise InputError(f"expected --bits or {given}, got both; --bits chooses stages of exact rows")
     if options.recipe:
         return load_recipe(options.recipe)
-    (scheme,) = compiler.parse_schemes([options.scheme or "exact"], options.stages).values()
-    name = (options.scheme or "exact").partition(":")[0]
-    rule = Rule(scheme=name, stages=scheme.R, table_bits=options.table_bits)
-    rule.resolved()
+    rule = _rule(options)
+    scheme = rule.resolved()
     return Budget(options.bits, scheme) if options.bits else Recipe((rule,), "--scheme")
+
+
+def _rule(options: argparse.Namespace) -> Rule:
+    """What --scheme, --stages and --table-bits ask for of every linear."""
+    from lutllm import compiler
+    from lutllm.quantize.recipe import Rule
+
+    name = options.scheme or "exact"
+    (scheme,) = compiler.parse_schemes([name], options.stages).values()
+    return Rule(scheme=name.partition(":")[0], stages=scheme.R, table_bits=options.table_bits)
 
 
 @contextlib.contextmanager

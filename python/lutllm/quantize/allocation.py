@@ -17,6 +17,7 @@ from lutllm.progress import progress
 from lutllm.quantize.assembly import row_scale
 from lutllm.quantize.protocol import FloatLinear
 from lutllm.quantize.recording import LayerStream, float_linear
+from lutllm.quantize.statistics import add_second_moment
 from lutllm.quantize.weights import damped, fit_weights
 from lutllm.scheme import ACC_BITS, MULTIPLIER_BITS, Scheme
 
@@ -90,7 +91,9 @@ def measure_costs(
             sources = {name: r.input_name for name, r in recorded.items()}
             inputs = {r.input_name: r.x for r in recorded.values()}
             for source, x in inputs.items():
-                hessians[source] = hessians.get(source, 0.0) + (x.T @ x).astype(np.float64)
+                if source not in hessians:
+                    hessians[source] = np.zeros((x.shape[1], x.shape[1]))
+                add_second_moment(hessians[source], x, x)
             tokens += len(x)
         work = [
             (float_linear(module, name, sources[name], importance), hessians[sources[name]] / tokens, scheme)
