@@ -71,7 +71,6 @@ ROWS = {
     "exact 3.3 bits": Row(EXACT, bits=3.3),
     "additive 16+16, R=2: L2, not sequential": Row(ADDITIVE.with_(**L2), sequential=False, distillation=0),
     "additive 16+16, R=2: L2": Row(ADDITIVE.with_(**L2), distillation=0),
-    "additive 16+16, R=2: not re-targeted": Row(ADDITIVE, {"retarget": None}, distillation=0),
     "additive 16+16, R=2, without distillation": Row(ADDITIVE, distillation=0),
     "additive 16+16, R=2": Row(ADDITIVE),
     "c_a 64, R=2, without distillation": Row(SIXTY_FOUR, distillation=0),

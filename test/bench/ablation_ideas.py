@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from lutllm.quantize.activations import BOOK_ROUNDS, REFINEMENTS
 from lutllm.quantize.assembly import row_scale
 from lutllm.quantize.clustering import METRIC, activation_books, coded
 from lutllm.quantize.recording import LayerStream, float_linear, linears
@@ -19,8 +20,6 @@ from lutllm.quantize.weights import FittedWeights, damped, fit_weights
 from lutllm.scheme import EXACT
 
 KINDS = ("q k v", "o", "gate up", "down")
-TRAINING = 4096  # tokens that activation codebooks are trained on
-ROUNDS = 12
 
 
 @dataclass
@@ -77,6 +76,7 @@ class Activations:
     token_scale: bool = False
     outliers: int = 0
     quiet_tokens: bool = False  # tokens drawn by the inverse of their power, so that loud ones do not decide
+    tokens: int = 8192  # that codebooks are trained on
 
     def seen(self, source: Input, x: np.ndarray) -> np.ndarray:
         """What readers see of tokens `x`, by codebooks of the calibration tokens."""
@@ -102,14 +102,15 @@ class Activations:
 
     def _drawn(self, x: np.ndarray) -> np.ndarray:
         if not self.quiet_tokens:
-            return np.linspace(0, len(x) - 1, min(len(x), TRAINING)).astype(np.int64)
+            return np.linspace(0, len(x) - 1, min(len(x), self.tokens)).astype(np.int64)
         chance = 1 / (np.square(x).mean(axis=1) + 1e-9)
-        return np.random.default_rng(0).choice(len(x), min(len(x), TRAINING), p=chance / chance.sum())
+        return np.random.default_rng(0).choice(len(x), min(len(x), self.tokens), p=chance / chance.sum())
 
     def _books(self, training: np.ndarray) -> np.ndarray:
         points = _points(training.astype(np.float32))
         seeds = np.arange(len(points), dtype=np.uint64)
-        books = activation_books(points, self.stages, self.count, ROUNDS, METRIC[self.metric], seeds)
+        metric = METRIC[self.metric]
+        books = activation_books(points, self.stages, self.count, BOOK_ROUNDS, metric, seeds, 1, REFINEMENTS)
         if self.joint:
             sums = books[:, 0, :, None] + books[:, 1, None]
             books = sums.reshape(len(books), 1, -1, 2)
@@ -217,6 +218,8 @@ IDEAS = (
     ("16+16: L2", Activations(**L2)),
     ("16+16: L2, searched by Chebyshev", Activations(**L2, assigned="chebyshev")),
     ("16+16: Chebyshev-trained", Activations()),
+    ("16+16, trained on 4096 tokens", Activations(tokens=4096)),
+    ("16+16, trained on 2048 tokens", Activations(tokens=2048)),
     ("16+16, scale of each token", Activations(token_scale=True)),
     ("16+16, rotation", Activations(basis="rotation")),
     ("16+16, rotation and scale of each token", Activations(token_scale=True, basis="rotation")),

@@ -16,8 +16,9 @@ torch = pytest.importorskip("torch")
 from lutllm import interpreter, store  # noqa: E402
 from lutllm.errors import InputError, LutllmError  # noqa: E402
 from lutllm.models import load  # noqa: E402
-from lutllm.models.text import Text  # noqa: E402
+from lutllm.models.text import Text, windows  # noqa: E402
 from lutllm.quantize import FloatLinear, VectorQuantizer, quantize, record, validate  # noqa: E402
+from lutllm.quantize.driver import _windows  # noqa: E402
 from lutllm.quantize.recording import LayerStream, linears  # noqa: E402
 from lutllm.quantize.simulated import simulated  # noqa: E402
 from lutllm.scheme import ADDITIVE, EXACT, PAPER  # noqa: E402
@@ -60,6 +61,15 @@ def test_a_layer_is_quantized(model, scheme):
         assert sample.dtype == np.int16 and len(sample) >= 16 and 0.0 < result.errors[name] < 0.6
         top = np.abs(interpreter.linear(linear, sample)).max()
         assert 1 << 12 < top < (1 << 23) - 1, "the output uses its width and does not saturate"
+
+
+def test_a_part_of_the_calibration_windows_is_of_all_the_text(model):
+    """A quantizer may keep its first tokens only."""
+    text = Text({f"{i:03}": f"{i} is the number after {i - 1}. " * 40 for i in range(200)}, "numbers", "none")
+    ordered = windows(model.tokenizer, text.split()[0], 64, 64, 7).tolist()
+    places = [ordered.index(window) for window in _windows(model, text, 64 * 64, 64, 7)[0].tolist()]
+    assert sorted(places) == list(range(64))
+    assert min(places[:16]) < 16 and max(places[:16]) >= 48
 
 
 def test_seeds_repeat_and_differ(model):

@@ -5,7 +5,7 @@ import pytest
 
 from lutllm.errors import InputError
 from lutllm.quantize import FloatLinear, VectorQuantizer, output_error, validate
-from lutllm.quantize.activations import fit_input
+from lutllm.quantize.activations import START_EVERY, fit_input
 from lutllm.quantize.clustering import EXACT_FLOAT, METRIC, coded, nearest
 from lutllm.quantize.statistics import WINDOW, InputStatistics, second_moment
 from lutllm.quantize.weights import FittedWeights, damped, fit_weights
@@ -126,6 +126,18 @@ def test_activation_stages_and_metric(problem):
     assert errors["narrow"] < 1.1 * errors["paper"]
     exact = fit_input(EXACT, statistics, seed=0)
     assert np.abs(exact.seen(held) - held).max() <= 0.5 * np.exp2(exact.exponents.astype(float)).max()
+
+
+@pytest.mark.parametrize("scheme", [PAPER.with_(c_a=16), ADDITIVE])
+def test_codebooks_serve_loud_tokens_that_are_rare(scheme):
+    """One token in 64 is loud, and none of those that k-means starts from."""
+    x = np.random.default_rng(0).normal(size=(1024, 4)).astype(np.float32)
+    x[1::64] += np.float32([40, -30, 50, 20])
+    statistics = InputStatistics(4, 4096)
+    statistics.add(x)
+    assert 64 % START_EVERY == 0
+    error = np.abs(fit_input(scheme, statistics, seed=0).seen(x) - x)[1::64]
+    assert error.max() < 4.0
 
 
 def quantized(scheme, problem, **options):

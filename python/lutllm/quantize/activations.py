@@ -10,8 +10,9 @@ from lutllm.quantize.clustering import EXACT_FLOAT, METRIC, activation_books, co
 from lutllm.quantize.statistics import InputStatistics
 from lutllm.scheme import Scheme
 
-BOOK_TOKENS = 4096  # tokens a codebook is trained on, spread evenly over the sample
-BOOK_ROUNDS = 12
+BOOK_ROUNDS = 12  # of k-means, on one token of START_EVERY
+START_EVERY = 4
+REFINEMENTS = 12  # on all tokens of the sample: rare loud values decide the error, and a part has too few of them
 _CHUNK = 1024  # tokens worked on at once, so that they stay in the cache
 
 
@@ -50,12 +51,10 @@ def fit_input(scheme: Scheme, statistics: InputStatistics, seed: int) -> Integer
     exponents = input_exponents(statistics.peak, bits)
     if scheme.kind == "exact":
         return IntegerInput(scheme, exponents, None)
-    sample = statistics.sample
-    if len(sample) > BOOK_TOKENS:
-        sample = sample[np.linspace(0, len(sample) - 1, BOOK_TOKENS).astype(np.int64)]
-    points = _points(numerics.quantize(sample, np.repeat(exponents, 2), scheme.x_bits).astype(np.float32))
+    points = _points(numerics.quantize(statistics.sample, np.repeat(exponents, 2), scheme.x_bits).astype(np.float32))
     seeds = np.random.default_rng(seed).integers(0, 1 << 63, len(points), dtype=np.uint64)
-    books = activation_books(points, scheme.S, scheme.c_a, BOOK_ROUNDS, METRIC[scheme.metric], seeds)
+    metric = METRIC[scheme.metric]
+    books = activation_books(points, scheme.S, scheme.c_a, BOOK_ROUNDS, metric, seeds, START_EVERY, REFINEMENTS)
     integers = numerics.saturate(np.floor(books.astype(np.float64) + 0.5), scheme.act_bits)
     return IntegerInput(scheme, exponents, integers.astype(np.int16))
 

@@ -191,26 +191,27 @@ def _refine(x, y, weights, books, rounds, metric, best, index, rx, ry):
 
 
 @njit(cache=True, parallel=True)
-def activation_books(points, stages, count, rounds, metric, seeds):
-    """Codebooks [P, stages, count, 2] of `points` float32 [P, 2, n], one generator a pair."""
+def activation_books(points, stages, count, rounds, metric, seeds, every, refinements):
+    """Codebooks [P, stages, count, 2] of `points` float32 [P, 2, n], one generator a pair.
+
+    Stage by stage by k-means on one point of `every`, then refined on all of them."""
     pairs, _, n = points.shape
     books = np.zeros((pairs, stages, count, 2), np.float32)
     for p in prange(pairs):
         state = np.array([seeds[p]], np.uint64)
         x, y = points[p, 0], points[p, 1]
-        weights = np.ones(n, np.float32)
-        best, rx, ry = np.empty(n, np.float32), x.copy(), y.copy()
-        index = np.zeros((stages, n), np.int32)
+        rx, ry = x[::every].copy(), y[::every].copy()
+        weights, best, index = np.ones(n, np.float32), np.empty(n, np.float32), np.zeros((stages, n), np.int32)
         cx, cy = np.empty(count, np.float32), np.empty(count, np.float32)
+        some = len(rx)
         for s in range(stages):
-            cluster(rx, ry, weights, cx, cy, rounds, metric, state, best, index[s])
+            cluster(rx, ry, weights[:some], cx, cy, rounds, metric, state, best[:some], index[s, :some])
             books[p, s, :, 0] = cx
             books[p, s, :, 1] = cy
-            for i in range(n):
+            for i in range(some):
                 rx[i] -= cx[index[s, i]]
                 ry[i] -= cy[index[s, i]]
-        if stages > 1:
-            _refine(x, y, weights, books[p], rounds, metric, best, index, rx, ry)
+        _refine(x, y, weights, books[p], refinements, metric, best, index, x.copy(), y.copy())
     return books
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from lutllm.models import LoadedModel
     from lutllm.models.text import Text
 
-VERSION = 3  # of the integers: raised whenever the same input would give others, so that no run mixes two
+VERSION = 4  # of the integers: raised whenever the same input would give others, so that no run mixes two
 EVALUATION_WINDOWS = 2
 THREADS = 2  # linears quantized at a time
 ERROR_TOKENS = 64
@@ -259,7 +259,8 @@ def _windows(
     except InputError:
         both = windows(model.tokenizer, whole, window, count + held, seed)
         return both[:count], both[count:], whole.sha256
-    return windows(model.tokenizer, calibration, window, count, seed), apart, whole.sha256
+    # Shuffled: a quantizer may keep the first tokens only, which have to be of all the text.
+    return windows(model.tokenizer, calibration, window, count, seed, shuffled=True), apart, whole.sha256
 
 
 class _Log:

@@ -21,9 +21,8 @@ _PREPARING = threading.Lock()  # an input is prepared by the first of its linear
 class VectorQuantizer:
     """Codebooks for pairs of activations and pairs of weights, with error feedback (see `lutllm.quantize.weights`).
 
-    For exact rows the Hessian is that of the float input. For `vq` it is that of the quantized input x', and the
-    weights are first moved to where they serve x' best: the ridge solution of x W^T = x' W'^T, whose penalty
-    `retarget` (a fraction of the Hessian's diagonal) pulls towards W; None leaves W alone.
+    The Hessian is that of the input as the linear sees it: of the float input for exact rows, of its centroids for
+    `vq`. Weights are not moved by least squares to serve the centroids better: that overfits (docs/quantization.md).
     """
 
     def __init__(
@@ -34,7 +33,6 @@ class VectorQuantizer:
         refits: int = 2,
         scale_rows: bool = True,
         feedback: bool = True,
-        retarget: float | None = 0.2,
         sample_tokens: int = SAMPLE_TOKENS,
     ) -> None:
         self.scheme = scheme
@@ -42,10 +40,9 @@ class VectorQuantizer:
         self.refits = refits
         self.scale_rows = scale_rows
         self.feedback = feedback
-        self.retarget = retarget
         self.sample_tokens = sample_tokens
         self._statistics: dict[str, InputStatistics] = {}
-        self._inputs: dict[str, tuple[IntegerInput, np.ndarray, np.ndarray | None]] = {}
+        self._inputs: dict[str, tuple[IntegerInput, np.ndarray]] = {}
 
     def observe(self, input_name: str, x: np.ndarray) -> None:
         if input_name not in self._statistics:
@@ -55,14 +52,11 @@ class VectorQuantizer:
 
     def quantize_linear(self, linear: FloatLinear) -> QuantizedLinear:
         with _PREPARING:
-            integers, hessian, cross = self._input(linear.input_name)
-        target = linear.weight.astype(np.float64)
-        if cross is not None:
-            ridge = damped(hessian, self.retarget or 0.0) - hessian
-            target = np.linalg.solve(hessian + ridge, (target @ (cross + ridge)).T).T
-        scale = row_scale(target, self.scale_rows)
+            integers, hessian = self._input(linear.input_name)
+        weight = linear.weight.astype(np.float64)
+        scale = row_scale(weight, self.scale_rows)
         fitted = fit_weights(
-            target / scale.value[:, None],
+            weight / scale.value[:, None],
             damped(hessian),
             self.scheme,
             row_weights=scale.value**2 * (1.0 if linear.importance is None else linear.importance),
@@ -86,20 +80,18 @@ class VectorQuantizer:
             metadata={"weight_loss": fitted.loss, "output_peak": peak},
         )
 
-    def _input(self, name: str) -> tuple[IntegerInput, np.ndarray, np.ndarray | None]:
-        """The integer form of an input, the Hessian of what the linear sees, its cross moment with the float input."""
+    def _input(self, name: str) -> tuple[IntegerInput, np.ndarray]:
+        """The integer form of an input and the Hessian of what the linear sees."""
         if name not in self._statistics:
             raise InputError(f"'{name}': expected calibration windows of this input before its linears, got none")
         if name not in self._inputs:
             statistics = self._statistics[name]
             integers = fit_input(self.scheme, statistics, self._seed_of(name))
-            hessian, cross = statistics.hessian, None
+            hessian = statistics.hessian
             if self.scheme.kind == "vq":
-                sample = statistics.sample
-                seen = integers.seen(sample)
+                seen = integers.seen(statistics.sample)
                 hessian = second_moment(seen, seen) / len(seen)
-                cross = second_moment(sample, seen) / len(seen) if self.retarget is not None else None
-            self._inputs[name] = integers, hessian, cross
+            self._inputs[name] = integers, hessian
         return self._inputs[name]
 
     def _seed_of(self, name: str) -> int:
