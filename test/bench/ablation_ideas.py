@@ -76,7 +76,7 @@ class Activations:
     token_scale: bool = False
     outliers: int = 0
     quiet_tokens: bool = False  # tokens drawn by the inverse of their power, so that loud ones do not decide
-    tokens: int = 8192  # that codebooks are trained on
+    tokens: int = 4096  # that codebooks are trained on
 
     def seen(self, source: Input, x: np.ndarray) -> np.ndarray:
         """What readers see of tokens `x`, by codebooks of the calibration tokens."""
@@ -218,8 +218,8 @@ IDEAS = (
     ("16+16: L2", Activations(**L2)),
     ("16+16: L2, searched by Chebyshev", Activations(**L2, assigned="chebyshev")),
     ("16+16: Chebyshev-trained", Activations()),
-    ("16+16, trained on 4096 tokens", Activations(tokens=4096)),
-    ("16+16, trained on 2048 tokens", Activations(tokens=2048)),
+    ("16+16: Chebyshev-trained on 8192 tokens", Activations(tokens=8192)),
+    ("16+16: Chebyshev-trained on 2048 tokens", Activations(tokens=2048)),
     ("16+16, scale of each token", Activations(token_scale=True)),
     ("16+16, rotation", Activations(basis="rotation")),
     ("16+16, rotation and scale of each token", Activations(token_scale=True, basis="rotation")),
