@@ -161,11 +161,12 @@ def search(x, y, books, metric, best, index, rx, ry):
 
 
 @njit(cache=True, nogil=True)
-def _refine(x, y, weights, books, rounds, metric, best, index, rx, ry):
+def _refine(x, y, books, rounds, metric):
     """Alternate the search with a least-squares update of each stage given the others; keep the best books."""
     kept = books.copy()
     least = np.inf
-    tx, ty = np.empty_like(x), np.empty_like(y)
+    rx, ry, tx, ty, best = np.empty_like(x), np.empty_like(x), np.empty_like(x), np.empty_like(x), np.empty_like(x)
+    weights, index = np.ones(len(x), np.float32), np.zeros((len(books), len(x)), np.int32)
     for step in range(rounds + 1):
         search(x, y, books, metric, best, index, rx, ry)
         loss = 0.0
@@ -194,24 +195,25 @@ def _refine(x, y, weights, books, rounds, metric, best, index, rx, ry):
 def activation_books(points, stages, count, rounds, metric, seeds, every, refinements):
     """Codebooks [P, stages, count, 2] of `points` float32 [P, 2, n], one generator a pair.
 
-    Stage by stage by k-means on one point of `every`, then refined on all of them."""
-    pairs, _, n = points.shape
+    Stage by stage by k-means on one point of `every`, then refined on all of them.
+    """
+    pairs = len(points)
     books = np.zeros((pairs, stages, count, 2), np.float32)
     for p in prange(pairs):
         state = np.array([seeds[p]], np.uint64)
         x, y = points[p, 0], points[p, 1]
         rx, ry = x[::every].copy(), y[::every].copy()
-        weights, best, index = np.ones(n, np.float32), np.empty(n, np.float32), np.zeros((stages, n), np.int32)
-        cx, cy = np.empty(count, np.float32), np.empty(count, np.float32)
         some = len(rx)
+        weights, best, index = np.ones(some, np.float32), np.empty(some, np.float32), np.zeros(some, np.int32)
+        cx, cy = np.empty(count, np.float32), np.empty(count, np.float32)
         for s in range(stages):
-            cluster(rx, ry, weights[:some], cx, cy, rounds, metric, state, best[:some], index[s, :some])
+            cluster(rx, ry, weights, cx, cy, rounds, metric, state, best, index)
             books[p, s, :, 0] = cx
             books[p, s, :, 1] = cy
             for i in range(some):
-                rx[i] -= cx[index[s, i]]
-                ry[i] -= cy[index[s, i]]
-        _refine(x, y, weights, books[p], refinements, metric, best, index, x.copy(), y.copy())
+                rx[i] -= cx[index[i]]
+                ry[i] -= cy[index[i]]
+        _refine(x, y, books[p], refinements, metric)
     return books
 
 
