@@ -20,7 +20,7 @@ def quantize_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help=arguments.MODEL_HELP)
     parser.add_argument("-o", "--output", required=True, metavar="DIR", help="directory to make, or to go on with")
     how = parser.add_argument_group("how each linear is quantized")
-    how.add_argument("--scheme", help="exact (default), paper or additive")
+    how.add_argument("--scheme", help="exact (default), paper or additive; the LM head has exact rows in each")
     how.add_argument("--stages", type=arguments.positive, metavar="R", help="weight stages of 16 entries")
     how.add_argument(
         "--bits", type=arguments.bits, metavar="B", help="B effective bits a weight, stages where they count"
@@ -100,7 +100,7 @@ def _quantize_model(options: argparse.Namespace) -> tuple[int, Any]:
 
 
 def _recipe(options: argparse.Namespace) -> Any:
-    from lutllm.quantize.recipe import Recipe, load_recipe
+    from lutllm.quantize.recipe import load_recipe, one_rule
     from lutllm.quantize.whole import Budget
 
     if options.recipe and (options.scheme or options.stages or options.bits or options.table_bits):
@@ -114,7 +114,7 @@ def _recipe(options: argparse.Namespace) -> Any:
         return load_recipe(options.recipe)
     rule = _rule(options)
     scheme = rule.resolved()
-    return Budget(options.bits, scheme) if options.bits else Recipe((rule,), "--scheme")
+    return Budget(options.bits, scheme) if options.bits else one_rule(rule, "--scheme")
 
 
 def _rule(options: argparse.Namespace) -> Rule:

@@ -63,13 +63,17 @@ def test_a_layer_is_quantized(model, scheme):
         assert 1 << 12 < top < (1 << 23) - 1, "the output uses its width and does not saturate"
 
 
-def test_a_part_of_the_calibration_windows_is_of_all_the_text(model):
+@pytest.mark.parametrize("apart", [True, False], ids=["documents held apart", "one document"])
+def test_a_part_of_the_calibration_windows_is_of_all_the_text(model, apart):
     """A quantizer may keep its first tokens only."""
-    text = Text({f"{i:03}": f"{i} is the number after {i - 1}. " * 40 for i in range(200)}, "numbers", "none")
-    ordered = windows(model.tokenizer, text.split()[0], 64, 64, 7).tolist()
-    places = [ordered.index(window) for window in _windows(model, text, 64 * 64, 64, 7)[0].tolist()]
-    assert sorted(places) == list(range(64))
-    assert min(places[:16]) < 16 and max(places[:16]) >= 48
+    documents = {f"{i:03}": f"{i} is the number after {i - 1}. " * 40 for i in range(200)}
+    text = Text(documents if apart else {"all": "".join(documents.values())}, "numbers", "none")
+    whole = text.split()[0] if apart else text
+    ordered = windows(model.tokenizer, whole, 64, 64 if apart else 66, 7).tolist()
+    calibration, evaluation, _ = _windows(model, text, 64 * 64, 64, 7)
+    places = [ordered.index(window) for window in calibration.tolist()]
+    assert len(set(places)) == 64 and min(places[:16]) < 16 and max(places[:16]) >= 48
+    assert not any(window in calibration.tolist() for window in evaluation.tolist())
 
 
 def test_seeds_repeat_and_differ(model):

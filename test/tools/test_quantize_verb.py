@@ -138,7 +138,9 @@ def test_table_bits_and_steps_of_distillation(text, tmp_path, capsys):
         assert main([*arguments, "-o", str(tmp_path / steps), "--table-bits", "12", "--distill", steps]) == 0
         assert ("distillation [3/3]" in capsys.readouterr().err) == (steps == "3")
     none, three = (load_linears(tmp_path / steps) for steps in ("0", "3"))
-    assert {q.scheme.table_bits for q in three.values()} == {12}
-    assert any((q.multiplier != three[name].multiplier).any() for name, q in none.items())
+    head = three.pop("lm_head").scheme
+    assert head.kind == "exact" and head.R == 2 and head.table_bits == 16
+    assert {(q.scheme.kind, q.scheme.R, q.scheme.table_bits) for q in three.values()} == {("vq", 2, 12)}
+    assert any((none[name].multiplier != q.multiplier).any() for name, q in three.items())
     with pytest.raises(SystemExit):
         main([*arguments, "-o", "q", "--distill", "-1"])

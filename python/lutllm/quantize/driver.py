@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from lutllm.models import LoadedModel
     from lutllm.models.text import Text
 
-VERSION = 4  # of the integers: raised whenever the same input would give others, so that no run mixes two
+VERSION = 5  # of the integers: raised whenever the same input would give others, so that no run mixes two
 EVALUATION_WINDOWS = 2
 THREADS = 2  # linears quantized at a time
 ERROR_TOKENS = 64
@@ -241,7 +241,8 @@ def _windows(
 ) -> tuple[np.ndarray, np.ndarray, str]:
     """(calibration windows, evaluation windows, hash of the text).
 
-    Evaluation windows come from documents held apart; from a text with too few, they are windows held apart.
+    Shuffled: a quantizer may keep the first tokens only, which have to be of all the text. Evaluation windows come from
+    documents held apart; from a text with too few, they are windows held apart.
     """
     from lutllm.models.text import Text, default_text, text_file, windows
 
@@ -257,9 +258,8 @@ def _windows(
     try:
         apart = windows(model.tokenizer, evaluation, window, held, seed)
     except InputError:
-        both = windows(model.tokenizer, whole, window, count + held, seed)
+        both = windows(model.tokenizer, whole, window, count + held, seed, shuffled=True)
         return both[:count], both[count:], whole.sha256
-    # Shuffled: a quantizer may keep the first tokens only, which have to be of all the text.
     return windows(model.tokenizer, calibration, window, count, seed, shuffled=True), apart, whole.sha256
 
 

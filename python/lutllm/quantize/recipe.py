@@ -32,6 +32,7 @@ from lutllm.scheme import NAMED_SCHEMES, QuantizedLinear, Scheme
 
 ENTRY_POINTS = "lutllm.quantizers"
 DEFAULT_QUANTIZER = "vq"
+HEAD = "lm_head"  # the name of the LM head in Llama and Qwen3 models
 BLOCK = 1024  # outputs that share weight codebooks: fewer cost more bits than they gain
 INPUT_FIELDS = ("kind", "v", "c_a", "S", "metric", "x_bits", "act_bits")  # one value for all readers of an input
 
@@ -101,6 +102,13 @@ class Recipe:
                 f"first is '{without[0]}'; put a rule for '*' first"
             )
         return {name: found[name] for name in names}
+
+
+def one_rule(rule: Rule, source: str) -> Recipe:
+    """`rule` for every linear, but exact rows for the LM head where the rule quantizes activations: an error of its input
+    moves every logit at once."""
+    head = () if rule.resolved().kind == "exact" else (Rule(targets=(HEAD,), scheme="exact"),)
+    return Recipe((rule, *head), source)
 
 
 def _matches(pattern: str, name: str) -> bool:
