@@ -3,9 +3,10 @@ and seconds; then one row an idea, product or not, with its cost on a few layers
 
     python test/bench/ablation.py -o DIR [--rows PATTERN;...] [--windows 40] [--layers 2,14,27] [--json FILE]
 
-The LM head is quantized too; embedding, norms and attention stay float and tables are not rounded (that step is
-`lutllm eval`'s). Linears are kept in DIR: an interrupted run goes on, and rows that differ in distillation only share
-them. Text: `default_corpus`; 512-token windows of documents held apart, of which methods were chosen on the first 8.
+The LM head is quantized too, as exact rows unless a row says otherwise; embedding, norms and attention stay float and
+tables are not rounded (that step is `lutllm eval`'s). Linears are kept in DIR: an interrupted run goes on, and rows
+that differ in distillation only share them. Text: `default_corpus`; 512-token windows of documents held apart, of which
+methods were chosen on the first 8.
 """
 
 import argparse
@@ -30,7 +31,7 @@ from lutllm.models.text import evaluation_windows, windows
 from lutllm.quantize import VectorQuantizer, quantize
 from lutllm.quantize.allocation import allocate, effective_bits, measure_costs
 from lutllm.quantize.distillation import distill
-from lutllm.quantize.recipe import even_block
+from lutllm.quantize.recipe import HEAD, even_block
 from lutllm.quantize.recording import linears
 from lutllm.quantize.sensitivity import curvatures
 from lutllm.quantize.simulated import perplexity, simulated
@@ -42,9 +43,11 @@ CHOOSING = 8  # windows that methods were chosen on
 
 @dataclass(frozen=True)
 class Row:
-    """A method. `bits`: a budget instead of the scheme's own stages, over `choices` (stages, entries)."""
+    """A method. `head`: of the LM head, where quantized activations have another. `bits`: a budget instead of the
+    scheme's own stages, over `choices` (stages, entries)."""
 
     scheme: Scheme
+    head: Scheme = EXACT
     quantizer: dict = field(default_factory=dict)
     importance: bool = True
     sequential: bool = True
@@ -72,7 +75,9 @@ ROWS = {
     "additive 16+16, R=2: L2, not sequential": Row(ADDITIVE.with_(**L2), sequential=False, distillation=0),
     "additive 16+16, R=2: L2": Row(ADDITIVE.with_(**L2), distillation=0),
     "additive 16+16, R=2, without distillation": Row(ADDITIVE, distillation=0),
+    "additive 16+16, R=2, LM head too, without distillation": Row(ADDITIVE, head=ADDITIVE, distillation=0),
     "additive 16+16, R=2": Row(ADDITIVE),
+    "additive 16+16, R=2, 192 steps of distillation": Row(ADDITIVE, distillation=192),
     "c_a 64, R=2, without distillation": Row(SIXTY_FOUR, distillation=0),
     "c_a 64, R=2": Row(SIXTY_FOUR),
     "paper, R=1, blocks of 512, without distillation": Row(PAPER, distillation=0),
@@ -85,7 +90,7 @@ class Bench:
         self.model, self.directory, self.tokens, self.seed = load(model), directory, tokens, seed
         self.progress = progress
         self.module, self.text = self.model.module, default_corpus()
-        self.names = [*linears(self.module), "lm_head"]
+        self.names = [*linears(self.module), HEAD]
         self.shapes = {name: tuple(self.module.get_submodule(name).weight.shape) for name in self.names}
         self.held = evaluation_windows(self.model.tokenizer, self.text, 512, held, seed)
         self.some = windows(self.model.tokenizer, self.text.split()[0], 512, 16, seed)
@@ -111,7 +116,8 @@ class Bench:
             return scheme.with_(G=even_block(self.shapes[name][0])) if scheme.kind == "exact" else scheme
 
         if row.bits is None:
-            return {name: blocks(row.scheme, name) for name in self.names}
+            head = {HEAD: row.head} if row.scheme.kind == "vq" else {}
+            return {name: blocks(head.get(name, row.scheme), name) for name in self.names}
         choices = {n: [blocks(row.scheme.with_(R=r, c_w=c), n) for r, c in row.choices] for n in self.names}
         costs = measure_costs(self.module, choices, self.some, self.importance())
         bits = {n: {s: effective_bits(s, *self.shapes[n]) for s in choices[n]} for n in self.names}

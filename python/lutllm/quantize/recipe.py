@@ -105,8 +105,8 @@ class Recipe:
 
 
 def one_rule(rule: Rule, source: str) -> Recipe:
-    """`rule` for every linear, but exact rows for the LM head where the rule quantizes activations: an error of its input
-    moves every logit at once."""
+    """`rule` for every linear, but exact rows for the LM head where the rule quantizes activations: an error of the
+    head's input moves every logit at once."""
     head = () if rule.resolved().kind == "exact" else (Rule(targets=(HEAD,), scheme="exact"),)
     return Recipe((rule, *head), source)
 
