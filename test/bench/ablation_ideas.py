@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from lutllm.quantize.activations import BOOK_ROUNDS, REFINEMENTS
+from lutllm.quantize.activations import BOOK_ROUNDS
 from lutllm.quantize.assembly import row_scale
 from lutllm.quantize.clustering import METRIC, activation_books, coded
 from lutllm.quantize.recording import LayerStream, float_linear, linears
@@ -77,6 +77,7 @@ class Activations:
     outliers: int = 0
     quiet_tokens: bool = False  # tokens drawn by the inverse of their power, so that loud ones do not decide
     tokens: int = 4096  # that codebooks are trained on
+    refinements: int = 12  # rounds
 
     def seen(self, source: Input, x: np.ndarray) -> np.ndarray:
         """What readers see of tokens `x`, by codebooks of the calibration tokens."""
@@ -110,7 +111,7 @@ class Activations:
         points = _points(training.astype(np.float32))
         seeds = np.arange(len(points), dtype=np.uint64)
         metric = METRIC[self.metric]
-        books = activation_books(points, self.stages, self.count, BOOK_ROUNDS, metric, seeds, 1, REFINEMENTS)
+        books = activation_books(points, self.stages, self.count, BOOK_ROUNDS, metric, seeds, 1, self.refinements)
         if self.joint:
             sums = books[:, 0, :, None] + books[:, 1, None]
             books = sums.reshape(len(books), 1, -1, 2)
@@ -219,6 +220,7 @@ IDEAS = (
     ("16+16: L2, searched by Chebyshev", Activations(**L2, assigned="chebyshev")),
     ("16+16: Chebyshev-trained", Activations()),
     ("16+16: Chebyshev-trained on 8192 tokens", Activations(tokens=8192)),
+    ("16+16: Chebyshev-trained on 8192 tokens, 48 rounds", Activations(tokens=8192, refinements=48)),
     ("16+16: Chebyshev-trained on 2048 tokens", Activations(tokens=2048)),
     ("16+16, scale of each token", Activations(token_scale=True)),
     ("16+16, rotation", Activations(basis="rotation")),
