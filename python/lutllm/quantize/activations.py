@@ -12,7 +12,7 @@ from lutllm.scheme import Scheme
 
 BOOK_ROUNDS = 12  # of k-means, on one token of START_EVERY
 START_EVERY = 4
-REFINEMENTS = 48  # on all tokens of the sample: rare loud values decide the error, and a part has too few of them
+REFINEMENTS = 12  # on all tokens of the sample: rare loud values decide the error, and a part has too few of them
 _CHUNK = 1024  # tokens worked on at once, so that they stay in the cache
 
 
