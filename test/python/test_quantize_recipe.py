@@ -1,6 +1,7 @@
 """Recipes: which rule counts for a linear, what is refused and where, and quantizers found by entry point."""
 
 import importlib.metadata
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -11,7 +12,7 @@ from lutllm.errors import InputError  # noqa: E402
 from lutllm.models import load  # noqa: E402
 from lutllm.models.text import default_text  # noqa: E402
 from lutllm.quantize import VectorQuantizer, quantize, recipe  # noqa: E402
-from lutllm.quantize.recipe import Assignment, Rule, check_shared_inputs, load_recipe, quantizer_of  # noqa: E402
+from lutllm.quantize.recipe import Assignment, Rule, check_shared_inputs, load_recipe, one_rule, quantizer_of  # noqa: E402
 from lutllm.quantize.recording import linears  # noqa: E402
 from lutllm.scheme import ADDITIVE, EXACT, PAPER, Scheme  # noqa: E402
 
@@ -55,6 +56,21 @@ def test_the_last_rule_that_matches_counts(tmp_path):
         if name == "lm_head":
             wanted = ADDITIVE
         assert found[name] == Assignment(wanted), name
+
+
+def test_quantized_activations_leave_the_head_exact_rows():
+    outputs = dict.fromkeys(NAMES, 1536)
+    found = one_rule(Rule(scheme="paper", table_bits=12), "--scheme").assign(NAMES, outputs)
+    assert found.pop("lm_head").scheme == EXACT.with_(G=768)
+    assert {a.scheme for a in found.values()} == {PAPER.with_(table_bits=12)}
+    found = one_rule(Rule(scheme="exact", stages=1), "--scheme").assign(NAMES, outputs)
+    assert {a.scheme for a in found.values()} == {EXACT.with_(G=768, R=1)}
+
+
+def test_the_recipe_of_the_docs():
+    found = load_recipe(Path(__file__).parents[2] / "docs/recipes/additive.yaml").assign(NAMES)
+    assert found.pop("lm_head").scheme.kind == "exact"
+    assert {a.scheme for a in found.values()} == {ADDITIVE.with_(metric="l2")}
 
 
 def test_python_objects_are_a_recipe_too():
