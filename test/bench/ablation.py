@@ -72,12 +72,15 @@ ROWS = {
     "exact 3.3 bits, R=1 or 2, without distillation": Row(EXACT, distillation=0, bits=3.3, choices=((1, 16), (2, 16))),
     "exact 3.3 bits, without distillation": Row(EXACT, distillation=0, bits=3.3),
     "exact 3.3 bits": Row(EXACT, bits=3.3),
-    "additive 16+16, R=2: L2, not sequential": Row(ADDITIVE.with_(**L2), sequential=False, distillation=0),
-    "additive 16+16, R=2: L2": Row(ADDITIVE.with_(**L2), distillation=0),
+    "additive 16+16, R=2: L2, not sequential, without distillation": Row(
+        ADDITIVE.with_(**L2), sequential=False, distillation=0
+    ),
+    "additive 16+16, R=2: L2, without distillation": Row(ADDITIVE.with_(**L2), distillation=0),
+    "additive 16+16, R=2: L2, 32 steps of distillation": Row(ADDITIVE.with_(**L2), distillation=32),
+    "additive 16+16, R=2: L2, 192 steps of distillation": Row(ADDITIVE.with_(**L2), distillation=192),
     "additive 16+16, R=2, without distillation": Row(ADDITIVE, distillation=0),
     "additive 16+16, R=2, LM head too, without distillation": Row(ADDITIVE, head=ADDITIVE, distillation=0),
     "additive 16+16, R=2": Row(ADDITIVE),
-    "additive 16+16, R=2, 192 steps of distillation": Row(ADDITIVE, distillation=192),
     "c_a 64, R=2, without distillation": Row(SIXTY_FOUR, distillation=0),
     "c_a 64, R=2": Row(SIXTY_FOUR),
     "paper, R=1, blocks of 512, without distillation": Row(PAPER, distillation=0),
