@@ -100,7 +100,7 @@ def _quantize_model(options: argparse.Namespace) -> tuple[int, Any]:
 
 
 def _recipe(options: argparse.Namespace) -> Any:
-    from lutllm.quantize.recipe import load_recipe, one_rule
+    from lutllm.quantize.recipe import load_recipe, with_exact_head
     from lutllm.quantize.whole import Budget
 
     if options.recipe and (options.scheme or options.stages or options.bits or options.table_bits):
@@ -114,7 +114,7 @@ def _recipe(options: argparse.Namespace) -> Any:
         return load_recipe(options.recipe)
     rule = _rule(options)
     scheme = rule.resolved()
-    return Budget(options.bits, scheme) if options.bits else one_rule(rule, "--scheme")
+    return Budget(options.bits, scheme) if options.bits else with_exact_head(rule, "--scheme")
 
 
 def _rule(options: argparse.Namespace) -> Rule:

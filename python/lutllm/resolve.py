@@ -55,7 +55,7 @@ def _from_cache(
 ) -> QuantizedModel:
     from lutllm.models.corpus import default_corpus
     from lutllm.quantize import driver, whole
-    from lutllm.quantize.recipe import Rule, one_rule
+    from lutllm.quantize.recipe import Rule, with_exact_head
 
     calibration = default_corpus() if text is None else text_file(text)
     count = tokens or whole.CALIBRATION_TOKENS
@@ -74,7 +74,7 @@ def _from_cache(
     _announce(spec, scheme, calibration, directory, quiet)
     source = str(Path(spec).resolve()) if Path(spec).exists() else str(spec)
     directory.mkdir(parents=True, exist_ok=True)
-    recipe = one_rule(Rule(scheme=scheme), "scheme")
+    recipe = with_exact_head(Rule(scheme=scheme), "scheme")
     model = models.load(spec, seed)
     found = whole.quantize_model(
         model, directory, recipe, source=source, text=calibration, tokens=count, seed=seed, progress=not quiet

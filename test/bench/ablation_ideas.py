@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from lutllm.quantize.activations import BOOK_ROUNDS
+from lutllm.quantize.activations import BOOK_ROUNDS, REFINEMENTS
 from lutllm.quantize.assembly import row_scale
 from lutllm.quantize.clustering import METRIC, activation_books, coded
 from lutllm.quantize.recording import LayerStream, float_linear, linears
@@ -77,7 +77,7 @@ class Activations:
     outliers: int = 0
     quiet_tokens: bool = False  # tokens drawn by the inverse of their power, so that loud ones do not decide
     tokens: int = 4096  # that codebooks are trained on
-    refinements: int = 12  # rounds
+    refinements: int = REFINEMENTS  # rounds
 
     def seen(self, source: Input, x: np.ndarray) -> np.ndarray:
         """What readers see of tokens `x`, by codebooks of the calibration tokens."""

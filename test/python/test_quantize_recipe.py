@@ -12,7 +12,7 @@ from lutllm.errors import InputError  # noqa: E402
 from lutllm.models import load  # noqa: E402
 from lutllm.models.text import default_text  # noqa: E402
 from lutllm.quantize import VectorQuantizer, quantize, recipe  # noqa: E402
-from lutllm.quantize.recipe import Assignment, Rule, check_shared_inputs, load_recipe, one_rule, quantizer_of  # noqa: E402
+from lutllm.quantize.recipe import Assignment, Rule, check_shared_inputs, load_recipe, quantizer_of, with_exact_head  # noqa: E402
 from lutllm.quantize.recording import linears  # noqa: E402
 from lutllm.scheme import ADDITIVE, EXACT, PAPER, Scheme  # noqa: E402
 
@@ -60,10 +60,10 @@ def test_the_last_rule_that_matches_counts(tmp_path):
 
 def test_quantized_activations_leave_the_head_exact_rows():
     outputs = dict.fromkeys(NAMES, 1536)
-    found = one_rule(Rule(scheme="paper", table_bits=12), "--scheme").assign(NAMES, outputs)
+    found = with_exact_head(Rule(scheme="paper", table_bits=12), "--scheme").assign(NAMES, outputs)
     assert found.pop("lm_head").scheme == EXACT.with_(G=768)
     assert {a.scheme for a in found.values()} == {PAPER.with_(table_bits=12)}
-    found = one_rule(Rule(scheme="exact", stages=1), "--scheme").assign(NAMES, outputs)
+    found = with_exact_head(Rule(scheme="exact", stages=1), "--scheme").assign(NAMES, outputs)
     assert {a.scheme for a in found.values()} == {EXACT.with_(G=768, R=1)}
 
 

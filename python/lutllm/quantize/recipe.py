@@ -104,7 +104,7 @@ class Recipe:
         return {name: found[name] for name in names}
 
 
-def one_rule(rule: Rule, source: str) -> Recipe:
+def with_exact_head(rule: Rule, source: str) -> Recipe:
     """`rule` for every linear, but exact rows for the LM head where the rule quantizes activations: an error of the
     head's input moves every logit at once."""
     head = () if rule.resolved().kind == "exact" else (Rule(targets=(HEAD,), scheme="exact"),)
