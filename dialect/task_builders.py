@@ -7,10 +7,13 @@ from lutllm.dialect.attributes import i64, symbol
 from lutllm.dialect.program import module_op
 
 
-def accelerator(name: str, *, engine: str, depths: Mapping[str, int] | None = None, **sizes: int) -> ir.OpView:
+def accelerator(
+    name: str, *, engine: str, engines: Sequence[str] = (), depths: Mapping[str, int] | None = None, **sizes: int
+) -> ir.OpView:
     """A `lut.accelerator`; `sizes` are its remaining integer attributes, all required."""
+    given = {"engines": ir.ArrayAttr.get([ir.StringAttr.get(name) for name in engines])} if engines else {}
     fifos = {"depths": ir.DictAttr.get({key: i64(depth) for key, depth in depths.items()})} if depths else {}
-    return module_op("accelerator", name, sizes, engine=symbol(engine), **fifos)
+    return module_op("accelerator", name, sizes, engine=symbol(engine), **given, **fifos)
 
 
 def plan(name: str, *, accelerator: str, context: int, vocabulary: int, decoder: str) -> ir.OpView:

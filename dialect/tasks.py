@@ -46,8 +46,9 @@ class AcceleratorOp(LutOp, name="accelerator"):
     head_words: ir.IntegerAttr
     watchdog: ir.IntegerAttr
 
-    OPTIONAL = {"depths": ir.DictAttr}  # noqa: RUF012
+    OPTIONAL = {"depths": ir.DictAttr, "engines": ir.ArrayAttr}  # noqa: RUF012
     NOTES = {  # noqa: RUF012
+        "engines": "which engines there are: those of a decoder, where nothing is said",
         "engine": "its LutLinear engine; vector words have its requant_lanes channels",
         "head_lanes": "channels of a head that attention works on a cycle",
         "context": "tokens of a sequence at most",
