@@ -9,7 +9,8 @@ from lutllm.dialect.accelerator import ADDRESS_LIMIT, COUNT_LIMIT, check_module_
 from lutllm.dialect.base import LutOp, elements, entries, expect, integer
 
 TASK_PROGRAMS = ("prefill", "decode", "head")
-TASK_ENGINES = ("linear", "feed", "norm", "residual", "store", "swiglu", "heads", "attention", "embed", "pick")
+TASK_ENGINES = ("linear", "feed", "norm", "residual", "store", "swiglu", "heads", "attention", "embed", "pick",
+                "load", "save")  # fmt: skip
 OF_A_ROUND = ("linear", "feed")  # and the sinks, where they take a linear's outputs
 BUFFER_MEMORIES = ("r", "x", "y", "q")
 WAITS = 4
