@@ -12,15 +12,14 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 
+from lutllm.decoder import CACHE_BITS, RESIDUAL_BITS
 from lutllm.errors import CapacityError
 from lutllm.lowering.engine import PORT_BITS, ROUND_BITS, EngineConfig
 from lutllm.numerics import bits_for
 
-RESIDUAL_BITS = 26
 X_BITS = 16  # of a channel in memory x and q
 PARAMETER_BITS = 32  # of a lane of stream p: a value of 24 bits, then a right shift of 8
 VALUE_BITS, RIGHT_BITS = 24, 8
-CACHE_BITS = 8
 SAVE_BITS = 32  # of a channel that engine save writes
 
 # A rescale by s with one rounding is round_shift(v << LEFT, LEFT - s): what is named `right` holds LEFT - s. Where the

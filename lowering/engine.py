@@ -18,6 +18,7 @@ READ_STREAMS = ("x", "c", "q")
 # Tables a PSum engine holds: a short last block is looked up sooner than the next table comes, so two would stall.
 TABLE_BANKS = 4
 OPERAND_BANKS = 4  # groups in flight between the front end and the PSum engines; four cost no more LUTRAM than two
+QUEUE = 2  # rounds, or tasks, that a unit may have waiting besides the one it works on
 DESCRIPTOR_PORT_BITS = 64
 ROUND_MAGIC = 0x4C55  # "LU"
 # Bits of a round's fields at the head of its descriptor, lowest first.

@@ -11,6 +11,9 @@ from lutllm.lowering.memory import ram
 from lutllm.numerics import bits_for
 
 
+ROUND_DONE = 2  # cycles from a round's last beat until `round_done`
+
+
 def accumulator_lane(design: Design, config: EngineConfig) -> str:
     """One lane: `add` puts `partial` on the word read a cycle ago from bank `bank`.
 

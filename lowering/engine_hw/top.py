@@ -6,8 +6,8 @@ m_axi_w0.. (weights) and the write master m_axi_y (results). Every output comes 
 """
 
 from lutllm.lowering.circt import Design, Module, Signal, Wire, all_of, any_of, pack
-from lutllm.lowering.engine import DESCRIPTOR_PORT_BITS, READ_STREAMS, EngineConfig
-from lutllm.lowering.engine_hw.core import QUEUE, linear_core, weight_streams
+from lutllm.lowering.engine import DESCRIPTOR_PORT_BITS, QUEUE, READ_STREAMS, EngineConfig
+from lutllm.lowering.engine_hw.core import linear_core, weight_streams
 from lutllm.lowering.engine_hw.ports import Masters, bus_ports
 from lutllm.lowering.engine_hw.records import ROUND
 from lutllm.lowering.engine_hw.sequencer import sequencer

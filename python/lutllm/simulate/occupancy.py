@@ -15,8 +15,9 @@ import numpy as np
 
 from lutllm.errors import SimulationError
 from lutllm.lowering.accelerator import AcceleratorConfig
-from lutllm.lowering.stream_depths import MEMORY_LATENCY, choose_depths
+from lutllm.lowering.stream_depths import choose_depths
 from lutllm.lowering.streams import fifos
+from lutllm.lowering.targets import MEMORY_LATENCY
 from lutllm.simulate.accelerator import Accelerator, AcceleratorRun
 from lutllm.simulate.simulator import Simulator
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lutllm import interpreter
-from lutllm.decoder import NORM_BITS, RESIDUAL_BITS
+from lutllm.decoder import CACHE_BITS, NORM_BITS, RESIDUAL_BITS
 from lutllm.errors import InputError
-from lutllm.functions import SIGMOID_END, rsqrt, sigmoid
+from lutllm.functions import RECIPROCAL_FRACTION, SIGMOID_END, rsqrt, sigmoid
 from lutllm.interpreter.decoder import attention as golden_attention
-from lutllm.lowering.accelerator import CACHE_BITS, HEAD_MODES, LEFT, X_BITS
+from lutllm.lowering.accelerator import HEAD_MODES, LEFT, X_BITS
 from lutllm.lowering.plan.data import Task
 from lutllm.lowering.program import Round
 from lutllm.numerics import rescale, round_shift, saturate
@@ -179,7 +179,7 @@ def attention(chip: Chip, job: Job) -> None:
         multiplier=multiplier,
         shift=f["shift"],
         value_exponents=np.zeros(f["kv_heads"] * channels // 2, np.int64),
-        exponents=right[0::2] - LEFT - 15,  # lut.attention takes 15 away, stream p holds LEFT - shift
+        exponents=right[0::2] - LEFT - RECIPROCAL_FRACTION,  # stream p holds LEFT - shift
         bits=f["bits"],
     )
     chip.write("x", places(f["base"], range(heads_ * words), tokens), words_of(seen, lanes))

@@ -1,9 +1,9 @@
 """When words move, compiled: memory ports, LutLinear's rounds, head norms and attention, step by step.
 
-In: constants of the hardware (the classes below, filled by `timing` from what the units declare) and the cycles at which
-what comes from outside may begin. Out: cycles. Each step happens one cycle after the one before it at the earliest,
-and not before what it needs is there and what it fills has room; so everything follows from earlier steps, and no cycle
-is walked through. State stays in arrays: the times of the last steps, as far back as a FIFO is deep.
+In: constants of the hardware (`timing` fills them from what the units declare) and the cycles at which what comes from
+outside may begin. Out: cycles. A step happens a cycle after the one before it at the earliest, and not before what it
+needs is there and what it fills has room; so each follows from earlier steps, and no cycle is walked through. State
+stays in arrays: the times of the last steps, as far back as a FIFO is deep.
 
 Everything compiled lives in this file: numba's cache does not see changes in other files.
 """
@@ -25,14 +25,16 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         return njit(nogil=True)(function)
 
 
+NEVER = -(1 << 40)  # before all cycles
+
 (DEPTH, BURST, LATENCY, ASKED, ASKED_AT, ARRIVED_AT, POPPED, POPPED_AT, COMMAND, LEFT, PLACE, COMMANDS,
  PORT_FIELDS) = range(13)  # fmt: skip
-SEEN, BEATS, FIRST, ACCEPTED = range(4)  # of a command: when it stands at the reader, its beats, their place in a burst
-NEVER = -(1 << 40)
+SEEN, BEATS, FIRST, ACCEPTED, COMMAND_FIELDS = range(5)
+RING = 256  # commands that are remembered
 
 
 class Port(NamedTuple):
-    """A read master: `state`, its `commands`, when each of the last beats was taken (`pops`) and arrived."""
+    """A read master: `state`, its last `commands`, when each of the last beats was taken (`pops`) and arrived."""
 
     state: np.ndarray
     commands: np.ndarray
@@ -40,21 +42,24 @@ class Port(NamedTuple):
     arrivals: np.ndarray
 
 
-def make_port(depth: int, burst: int, latency: int, commands: int) -> Port:
+def make_port(depth: int, burst: int, latency: int) -> Port:
     """A reader with room for `depth` beats, `latency` cycles from asking for a burst until its first beat is there."""
     state = np.zeros(PORT_FIELDS, np.int64)
     state[[DEPTH, BURST, LATENCY]] = depth, burst, latency
     state[[ASKED_AT, ARRIVED_AT, POPPED_AT]] = NEVER
-    ring = depth + burst
-    return Port(state, np.zeros((commands, 4), np.int64), np.zeros(ring, np.int64), np.zeros(ring, np.int64))
+    beats = np.zeros(depth + burst, np.int64)
+    return Port(state, np.zeros((RING, COMMAND_FIELDS), np.int64), beats, beats.copy())
 
 
 @_compiled
 def command(port, seen, beats, place):  # type: ignore[no-untyped-def]
-    """A transfer for the reader, which sees it in cycle `seen`; its first beat is number `place` of a burst."""
+    """A transfer, which the reader sees in cycle `seen`; its first beat is number `place` of a burst. Returns which of
+    the port's commands it is."""
     n = port.state[COMMANDS]
-    port.commands[n, SEEN], port.commands[n, BEATS], port.commands[n, FIRST] = seen, beats, place % port.state[BURST]
+    own = port.commands[n % RING]
+    own[SEEN], own[BEATS], own[FIRST] = seen, beats, place % port.state[BURST]
     port.state[COMMANDS] = n + 1
+    return n
 
 
 @_compiled
@@ -64,18 +69,17 @@ def arrival(port):  # type: ignore[no-untyped-def]
     while s[ASKED] <= s[POPPED]:
         at = s[ASKED_AT] + 1
         if s[LEFT] == 0:
-            n = s[COMMAND]
-            if n >= s[COMMANDS]:
-                raise ValueError("a transfer that is never asked for")
-            port.commands[n, ACCEPTED] = max(port.commands[n, SEEN], s[ASKED_AT])
-            at = port.commands[n, ACCEPTED] + 1
-            s[LEFT], s[PLACE], s[COMMAND] = port.commands[n, BEATS], port.commands[n, FIRST], n + 1
-            if s[LEFT] == 0:
-                continue
+            if s[COMMAND] == s[COMMANDS]:
+                raise ValueError("a beat that nothing asks for")
+            own = port.commands[s[COMMAND] % RING]
+            own[ACCEPTED] = max(own[SEEN], s[ASKED_AT])
+            at = own[ACCEPTED] + 1
+            s[LEFT], s[PLACE] = own[BEATS], own[FIRST]
+            s[COMMAND] += 1
         beats = min(s[LEFT], s[BURST] - s[PLACE])
-        freed = s[ASKED] + s[BURST] - s[DEPTH]  # beats that must be gone
-        if freed > 0:
-            at = max(at, port.pops[(freed - 1) % ring] + 1)
+        gone = s[ASKED] + s[BURST] - s[DEPTH]  # beats that must have been taken
+        if gone > 0:
+            at = max(at, port.pops[(gone - 1) % ring] + 1)
         for i in range(beats):
             s[ARRIVED_AT] = max(s[ARRIVED_AT] + 1, at + s[LATENCY])
             port.arrivals[(s[ASKED] + i) % ring] = s[ARRIVED_AT]
@@ -98,6 +102,15 @@ def take(port, earliest):  # type: ignore[no-untyped-def]
 
 
 @_compiled
+def take_all(port, beats, first):  # type: ignore[no-untyped-def]
+    """Take `beats` beats, the first not before `first`; returns when the last is taken."""
+    at = first - 1
+    for _ in range(beats):
+        at = take(port, at + 1)
+    return at
+
+
+@_compiled
 def word(port, beats):  # type: ignore[no-untyped-def]
     """Join all but the last of a word's beats as they come; returns when the last is there."""
     for _ in range(beats - 1):
@@ -105,10 +118,32 @@ def word(port, beats):  # type: ignore[no-untyped-def]
     return max(arrival(port), port.state[POPPED_AT] + 1)
 
 
+(W_BURST, W_LATENCY, W_SENT, W_PLACE, W_HELD, W_BUS, W_ANSWER, WRITER_FIELDS) = range(8)
+
+
+def make_writer(burst: int, sent: int, latency: int) -> np.ndarray:
+    """A write master: a burst goes out `sent` cycles after its last word came, its answer comes `latency` after it."""
+    state = np.zeros(WRITER_FIELDS, np.int64)
+    state[[W_BURST, W_LATENCY, W_SENT]] = burst, latency, sent
+    state[[W_BUS, W_ANSWER]] = NEVER
+    return state
+
+
+@_compiled
+def write(w, at, last):  # type: ignore[no-untyped-def]
+    """A word to the writer in cycle `at`, the `last` of its command or not. Its FIFO is taken to have room."""
+    w[W_HELD] += 1
+    w[W_PLACE] += 1
+    if last or w[W_PLACE] == w[W_BURST]:
+        w[W_BUS] = max(at + w[W_SENT] - 1, w[W_BUS]) + w[W_HELD]
+        w[W_ANSWER] = max(w[W_ANSWER] + 1, w[W_BUS] + w[W_LATENCY])
+        w[W_HELD], w[W_PLACE] = 0, 0
+
+
 class Engine(NamedTuple):
-    """LutLinear. Counts: units of port w for a codebook, a chunk's codes, a table; `centroids` that a table is built
-    from; words of stream c that a search takes; beats of a word of c and q; memory words of one of x. FIFOs: how many
-    words they hold. Then cycles, from a step until what it allows may happen: see `LinearTiming`."""
+    """LutLinear. Units of port w for a codebook, a chunk's codes, a table; centroids that a table is built from; words
+    of stream c that a search takes; beats of a word of c and of q; words of memory x of one of stream x. What each FIFO
+    holds. Then the cycles of `LinearTiming`, and `fed`: from a read of memory x to its word of stream x."""
 
     codebook_units: int
     codes_units: int
@@ -133,19 +168,20 @@ class Engine(NamedTuple):
     table_reused: int
     table_built: int
     bank_room: int
-    searched: int
-    centroids_used: int
     centroids_there: int
+    centroids_used: int
     operands_there: int
-    fed: int
     summed: int
     bank_drained: int
     drained: int
+    fed: int
+
+
+EXACT_ROW, BUILT_ROW, BUILT_TABLE, STORED_TABLE = range(4)
 
 
 class Round(NamedTuple):
-    """What of a round's descriptor decides how long it takes. `source`: 0 rows from codebooks of exact inputs, 1 of
-    found centroids, 2 built tables, 3 stored tables."""
+    """What of a round decides how long it takes."""
 
     source: int
     tokens: int
@@ -156,14 +192,13 @@ class Round(NamedTuple):
     last_chunks: int
 
 
-(X_AT, LOADED_AT, W_AT, ISSUED_AT, BUILT_AT, SHADOW, CODES, CODEBOOKS, TABLES, GROUPS, WORDS, RESULTS, RESULT_AT,
- Y_AT, LINEAR_FIELDS) = range(15)  # fmt: skip
+X_AT, Y_AT, SHADOW, CODES, CODEBOOKS, TABLES, GROUPS, WORDS, RESULTS, LINEAR_FIELDS = range(10)
 
 
 class Linear(NamedTuple):
-    """LutLinear's state: times of the last steps of each kind (`at`, by the names above, and how many there were), and
-    rings of those that give back room: codes, codebooks and tables taken, banks of operands freed, jobs and words of x
-    taken, results taken."""
+    """LutLinear's state. `at`: when the last word of x and of y was taken, when centroids may be loaded again, how many
+    codes, codebooks ... there were. Rings of the steps that give back room: codes, codebooks and tables used, banks of
+    operands, jobs and words of x, results taken."""
 
     at: np.ndarray
     codes: np.ndarray
@@ -176,164 +211,199 @@ class Linear(NamedTuple):
 
 
 def make_linear(e: Engine) -> Linear:
-    at = np.full(LINEAR_FIELDS, NEVER)
-    at[[CODES, CODEBOOKS, TABLES, GROUPS, WORDS, RESULTS]] = 0
+    at = np.zeros(LINEAR_FIELDS, np.int64)
+    at[[X_AT, Y_AT, SHADOW]] = NEVER
     sizes = (e.codes, e.codebooks, e.tables, e.banks, e.jobs, e.x, e.results)
     return Linear(at, *(np.full(size, NEVER) for size in sizes))
 
 
 @_compiled
-def look_up(e, l, r, c, w, loader, distributor, head, build, feed, bank):  # type: ignore[no-untyped-def]
-    """A round from its inputs to its sums. Each unit begins at the cycle given: `feed` is the engine's first step,
-    `bank` when a bank of sums is free. Returns when the last word of x, of c, of w is taken, the last table built, the
-    last lookup made."""
-    at = l.at
-    c_at, w_at, issued, built = loader - 1, distributor - 1, head - 1, build - 1
-    step = feed - 1
-    for group in range(r.groups):
-        # The group's words of c, a bank of operands, a job for the feeder.
-        n = at[GROUPS]
-        c_at = max(word(c, e.c_beats), c_at + 1, l.banks[n % e.banks] + e.bank_room, l.jobs[n % e.jobs] + 1)
-        c_at = take(c, c_at)
-        if r.source:
-            for _ in range(e.centroid_words):
-                c_at = take(c, max(word(c, e.c_beats), c_at + 1, at[SHADOW], l.jobs[n % e.jobs] + 1))
-        centroids = c_at + e.centroids_there
-        job = c_at + 1
-        for token in range(r.tokens):
-            m = at[WORDS]
-            step = max(step + 1, l.words[m % e.x] + 1) + e.joined - 1
-            at[X_AT] = max(at[X_AT] + 1, step + e.fed, job)
-            l.words[m % e.x] = at[X_AT]
-            at[WORDS] = m + 1
-            if r.source and token == 0:
-                at[SHADOW] = at[X_AT] + e.centroids_used
-        l.jobs[n % e.jobs] = at[X_AT]
-        operands = at[X_AT] + e.operands_there
-        for stage in range(r.stages):
-            for block in range(r.blocks):
-                k = at[CODEBOOKS]
-                if r.source == 3:
-                    k = at[TABLES]
-                    w_at = max(w_at, l.tables[k % e.tables] + e.table_room - 1)
-                    for _ in range(e.table_units):
-                        w_at = take(w, w_at + 1)
-                else:
-                    for _ in range(e.codebook_units - 1):
-                        w_at = take(w, w_at + 1)
-                    room = e.build_room if r.source == 2 else e.codebook_room
-                    w_at = take(w, max(w_at + 1, l.codebooks[k % e.codebooks] + room))
-                rows = w_at + e.weights_there
-                if r.source == 2:
-                    table = at[TABLES]
-                    built = max(built + 1, rows, l.tables[table % e.tables] + e.table_reused)
-                    if stage == 0 and block == 0:
-                        built = max(built, centroids)
-                    l.codebooks[k % e.codebooks] = built
-                    built += e.centroids - 1
-                    rows = built + e.table_built
-                at[CODEBOOKS] += r.source != 3
-                for chunk in range(r.last_chunks if block == r.blocks - 1 else r.block_chunks):
-                    i = at[CODES] % e.codes
-                    for _ in range(e.codes_units - 1):
-                        w_at = take(w, w_at + 1)
-                    w_at = take(w, max(w_at + 1, l.codes[i] + e.codes_room))
-                    issued = max(issued + 1, w_at + e.weights_there)
-                    if chunk == 0:
-                        issued = max(issued, rows)
-                        if stage == 0 and block == 0:
-                            issued = max(issued, operands)
-                            if group == 0:
-                                issued = max(issued, bank)
-                        if r.source < 2:
-                            l.codebooks[k % e.codebooks] = issued
-                    l.codes[i] = issued
-                    at[CODES] += 1
-                    issued += r.tokens - 1
-                if r.source >= 2:
-                    l.tables[at[TABLES] % e.tables] = issued
-                    at[TABLES] += 1
-        l.banks[n % e.banks] = issued
-        at[GROUPS] = n + 1
-    return at[X_AT], c_at, w_at, built, issued
+def _operands(e, s, r, c, c_at, step):  # type: ignore[no-untyped-def]
+    """A group's inputs: its words of c, then of x, which the engine feeds. Returns when the last word of c is taken,
+    the last word of memory x read."""
+    n = s.at[GROUPS]
+    job = s.jobs[n % e.jobs] + 1  # there is room for another
+    c_at = take(c, max(word(c, e.c_beats), c_at + 1, s.banks[n % e.banks] + e.bank_room, job))
+    if r.source != EXACT_ROW:
+        for _ in range(e.centroid_words):
+            c_at = take(c, max(word(c, e.c_beats), c_at + 1, s.at[SHADOW], job))
+    for token in range(r.tokens):
+        place = s.at[WORDS] % e.x
+        step = max(step + 1, s.words[place] + 1) + e.joined - 1
+        s.at[X_AT] = max(s.at[X_AT] + 1, step + e.fed, c_at + 1)
+        s.words[place] = s.at[X_AT]
+        s.at[WORDS] += 1
+        if r.source != EXACT_ROW and token == 0:
+            s.at[SHADOW] = s.at[X_AT] + e.centroids_used
+    s.jobs[n % e.jobs] = s.at[X_AT]
+    return c_at, step
 
 
 @_compiled
-def drain(e, l, words, tokens, q, p, start, sink, with_p):  # type: ignore[no-untyped-def]
-    """A round's sums, `words` of each token, to a sink whose first step may be in cycle `sink`; `with_p`: each word
-    also takes a beat of stream p. Returns when the last sum is read and the last result taken."""
-    at = l.at
-    read, taken = start - 1, sink - 1
-    for _ in range(words):
+def _rows(e, s, r, w, w_at):  # type: ignore[no-untyped-def]
+    """What a block's rows come from, out of port w; returns when its last unit is taken."""
+    if r.source == STORED_TABLE:
+        return take_all(w, e.table_units, max(w_at + 1, s.tables[s.at[TABLES] % e.tables] + e.table_room))
+    room = e.build_room if r.source == BUILT_TABLE else e.codebook_room
+    w_at = take_all(w, e.codebook_units - 1, w_at + 1)
+    return take(w, max(w_at + 1, s.codebooks[s.at[CODEBOOKS] % e.codebooks] + room))
+
+
+@_compiled
+def look_up(e, s, r, c, w, loader, distributor, head, builder, feed, bank):  # type: ignore[no-untyped-def]
+    """A round from its inputs to its sums. Each unit begins at the cycle given; `feed` is the engine's first step,
+    `bank` when a bank of sums is free. Returns when the last word of x, of c, of w is taken, the last table built, the
+    last lookup made."""
+    c_at, w_at, issued, built, step = loader - 1, distributor - 1, head - 1, builder - 1, feed - 1
+    for group in range(r.groups):
+        c_at, step = _operands(e, s, r, c, c_at, step)
+        begin = s.at[X_AT] + e.operands_there
+        if group == 0:
+            begin = max(begin, bank)
+        for part in range(r.stages * r.blocks):
+            w_at = _rows(e, s, r, w, w_at)
+            rows, book, table = w_at + e.weights_there, s.at[CODEBOOKS] % e.codebooks, s.at[TABLES] % e.tables
+            if r.source == BUILT_TABLE:
+                built = max(built + 1, rows, s.tables[table] + e.table_reused)
+                if part == 0:
+                    built = max(built, c_at + e.centroids_there)
+                s.codebooks[book] = built
+                built += e.centroids - 1
+                rows = built + e.table_built
+            for chunk in range(r.last_chunks if part % r.blocks == r.blocks - 1 else r.block_chunks):
+                place = s.at[CODES] % e.codes
+                w_at = take_all(w, e.codes_units - 1, w_at + 1)
+                w_at = take(w, max(w_at + 1, s.codes[place] + e.codes_room))
+                issued = max(issued + 1, w_at + e.weights_there)
+                if chunk == 0:
+                    issued = max(issued, rows)
+                    if part == 0:
+                        issued = max(issued, begin)
+                    if r.source < BUILT_TABLE:
+                        s.codebooks[book] = issued
+                s.codes[place] = issued
+                s.at[CODES] += 1
+                issued += r.tokens - 1
+            s.at[CODEBOOKS] += r.source != STORED_TABLE
+            if r.source >= BUILT_TABLE:
+                s.tables[table] = issued
+                s.at[TABLES] += 1
+        s.banks[s.at[GROUPS] % e.banks] = issued
+        s.at[GROUPS] += 1
+    return s.at[X_AT], c_at, w_at, built, issued
+
+
+@_compiled
+def drain(e, s, words, tokens, q, start, sink, p, with_p, writer, saves):  # type: ignore[no-untyped-def]
+    """A round's sums, `words` of each token, to a sink whose first step may be in cycle `sink`. `with_p`: each word also
+    takes a beat of p; `saves`: results go to a writer. Returns when the last sum is read and the last result taken."""
+    read, taken = start - 1, max(s.at[Y_AT], sink - 1)
+    for i in range(words):
         there = word(q, e.q_beats)
         parameters = arrival(p) if with_p else NEVER
-        for _ in range(tokens):
-            n = at[RESULTS]
-            read = max(read + 1, there, l.results[n % e.results] + 1)
-            at[Y_AT] = max(at[Y_AT] + 1, taken + 1, read + e.drained, parameters)
-            taken = at[Y_AT]
-            l.results[n % e.results] = taken
-            at[RESULTS] = n + 1
+        for token in range(tokens):
+            place = s.at[RESULTS] % e.results
+            read = max(read + 1, there, s.results[place] + 1)
+            taken = max(taken + 1, read + e.drained, parameters)
+            s.results[place] = taken
+            s.at[RESULTS] += 1
+            if saves:
+                write(writer, taken, i == words - 1 and token == tokens - 1)
         take(q, read)
         if with_p:
             take(p, taken)
+    s.at[Y_AT] = taken
     return read, taken
 
 
 @_compiled
-def steps(p, start, words, tokens, with_p):  # type: ignore[no-untyped-def]
+def steps(p, start, words, tokens):  # type: ignore[no-untyped-def]
     """Words of a vector engine, in each the tokens, a step a cycle; each word takes a beat of p with its last token.
     Returns the last step."""
     at = start - 1
     for _ in range(words):
-        if with_p:
-            at = max(at, arrival(p) - 1)
-        at += tokens
-        if with_p:
-            take(p, at)
+        at = take(p, max(at + 1, arrival(p)) + tokens - 1)
     return at
 
 
 @_compiled
-def heads(p, start, rows, tokens, words, normed, root, depth, ratio, room, leave):  # type: ignore[no-untyped-def]
-    """Rows of `words` words: in each cycle a value where all it needs is there, else a square. `root`: cycles from a
-    row's last square to its root, of which `depth` may be under way. A beat of `ratio` words takes one of `room` places
-    (0: there is no end of them) until `leave` cycles after its last word. Returns the last value's cycle."""
-    roots, used, left = np.full(depth, NEVER), np.full(depth, NEVER), np.full(max(room, 1), NEVER)
+def embed(e, start, residual, tokens, words, asked, there, rows, depth):  # type: ignore[no-untyped-def]
+    """Embeddings into the residual stream: `start` and `residual` are the first steps of both engines. `asked`: cycles
+    from a token's step to its command, of which `rows` may wait; `there`: from a beat of a row to its word of stream e,
+    which holds `depth`. Returns the last step of residual."""
+    fire, beat, out, n = start - 1, start - 1, residual - 1, 0
+    taken = np.full(depth, NEVER)
+    for token in range(tokens):
+        fire += 1
+        if token >= rows:
+            fire = max(fire, e.commands[(e.state[COMMANDS] - rows) % RING, ACCEPTED] + 1)
+        command(e, fire + asked, words + 1, 0)
+        beat = take(e, beat + 1)
+        for _ in range(words):
+            beat = take(e, max(beat + 1, taken[n % depth] + 1))
+            out = max(out + 1, beat + there)
+            taken[n % depth] = out
+            n += 1
+    return out
+
+
+class Heads(NamedTuple):
+    """Engine heads. `root`: cycles from a row's last square to its root, of which `roots` may be under way. A beat of
+    `ratio` words takes one of `beats` places until `leave` cycles after its last word, when it is in the writer."""
+
+    root: int
+    roots: int
+    ratio: int
+    beats: int
+    leave: int
+
+
+@_compiled
+def heads(h, p, start, count, tokens, words, normed, writer, rows, place, stride):  # type: ignore[no-untyped-def]
+    """`count` heads of rows of `words` words: in each cycle a value where all it needs is there, else a square. `rows`:
+    they go to a writer, a command a head, the first at `place` in a burst, each `stride` beats after the one before.
+    Returns the last value's cycle."""
+    total, head = count * tokens * words, tokens * words
+    roots, used, left = np.full(h.roots, NEVER), np.full(h.roots, NEVER), np.full(h.beats, NEVER)
     at, values, squares = start - 1, 0, 0
-    while values < rows * words:
+    while values < total:
         at += 1
-        row, place = values // words, values % words
-        ready = row % tokens != 0 or arrival(p) <= at  # a head's parameters come with its first token
+        row, beat = values // words, values // h.ratio
+        first_token = row % tokens == 0  # a head's parameters come with it
+        ready = not first_token or arrival(p) <= at
         if normed:
-            ready = ready and squares > row * words + words - 1 and roots[row % depth] <= at
-        beat = values // ratio
-        if room > 0 and values % ratio == 0:
-            ready = ready and left[beat % room] < at
+            ready = ready and squares >= (row + 1) * words and roots[row % h.roots] <= at
+        if rows and values % h.ratio == 0:
+            ready = ready and left[beat % h.beats] < at
         if ready:
-            if row % tokens == 0:
+            if first_token:
                 take(p, at)
-            if values % ratio == ratio - 1:
-                left[beat % room if room > 0 else 0] = at + leave
-            if place == words - 1:
-                used[row % depth] = at
+            if rows and values % head == 0:
+                writer[W_PLACE] = (place + values // head * stride) % writer[W_BURST]
             values += 1
-        elif normed and squares < rows * words:
-            row, place = squares // words, squares % words
-            if place > 0 or (row < depth or (values > (row - depth + 1) * words - 1 and used[row % depth] < at)):
-                if place == words - 1:
-                    roots[row % depth] = at + root
+            if rows and values % h.ratio == 0:
+                left[beat % h.beats] = at + h.leave
+                write(writer, at + h.leave, values % head == 0)
+            if values % words == 0:
+                used[row % h.roots] = at
+        elif normed and squares < total:
+            row = squares // words
+            done = values // words  # rows whose root is taken
+            if squares % words > 0 or row < h.roots or (done > row - h.roots and used[row % h.roots] < at):
                 squares += 1
+                if squares % words == 0:
+                    roots[row % h.roots] = at + h.root
     return at
 
 
 class Attention(NamedTuple):
-    """Constants of attention: words of its row buffers and of its queue of shifts, and cycles from the end of an item
-    until what it allows may happen: see `lowering.accelerator_hw.attention`."""
+    """Attention: `parts` vector words of a beat; the rest as in `AttentionTiming`."""
 
+    parts: int
     k_rows: int
     v_rows: int
     rights: int
+    first: int
     scored: int
     bank_free: int
     v_freed: int
@@ -341,61 +411,55 @@ class Attention(NamedTuple):
     weighted: int
     sums_free: int
     right_freed: int
+    done: int
 
 
 @_compiled
-def _row(port, rows, state, beats, room):  # type: ignore[no-untyped-def]
-    """A row of `beats` words into a buffer; returns when it may be used. `state`: words so far."""
+def _row(port, freed, n, beats):  # type: ignore[no-untyped-def]
+    """Row number `n` into a buffer whose words were freed at `freed`; returns when it may be used."""
     at = NEVER
-    for _ in range(beats):
-        n = state[0]
-        at = take(port, rows[n % room] + 1)
-        state[0] = n + 1
+    for i in range(n * beats, (n + 1) * beats):
+        at = take(port, freed[i % freed.shape[0]] + 1)
     return at + 1
 
 
 @_compiled
-def attend(a, k, v, p, start, items, reps, beats, parts, tokens, position):  # type: ignore[no-untyped-def]
-    """Items of attention through its stages, each of them as soon as it may. `start`: the stages' first cycle. Returns
-    the last step of the drain."""
+def _use(freed, n, beats, at):  # type: ignore[no-untyped-def]
+    for i in range(n * beats, (n + 1) * beats):
+        freed[i % freed.shape[0]] = at
+
+
+@_compiled
+def attend(a, k, v, p, start, items, reps, beats, tokens, position, shared, places, stride):  # type: ignore[no-untyped-def]
+    """Items of attention through its stages, each as soon as it may; `start`: the stages' first cycle. `shared` items
+    read one head of keys and values, the first at `places` in a burst, each `stride` beats after the one before.
+    Returns the last step of the division."""
     rows = position + tokens
-    k_freed, v_freed = np.full(a.k_rows, NEVER), np.full(a.v_rows, NEVER)
-    rights = np.full(a.rights, NEVER)
-    k_words, v_words = np.zeros(1, np.int64), np.zeros(1, np.int64)
-    read, drained = np.full(2, NEVER), np.full(2, NEVER)  # the ends of items that free a bank
-    score, weight, out, right = start - 1, start - 1, start - 1, 0
-    p_at = start - 1
+    k_freed, v_freed, right_freed = np.full(a.k_rows, NEVER), np.full(a.v_rows, NEVER), np.full(a.rights, NEVER)
+    read, divided = np.full(2, NEVER), np.full(2, NEVER)  # ends of items that free a bank
+    score, weight, out, p_at, right = start - 1, start - 1, start - 1, start - 1, 0
     for item in range(items):
-        bank = item % 2
-        # Multipliers of the item's heads.
-        p_at = max(p_at, read[bank] + a.bank_free - 1)
-        for _ in range(reps):
-            p_at = take(p, p_at + 1)
+        bank, first = item % 2, item * rows
+        command(k, start, rows * beats, places[0] + item // shared * stride)
+        command(v, start, rows * beats, places[1] + item // shared * stride)
+        p_at = take_all(p, reps, max(p_at + 1, read[bank] + a.bank_free))
         loaded = p_at + a.loaded
+        score = max(score, read[bank] + a.bank_free - 1)
         for row in range(rows):
-            there = _row(k, k_freed, k_words, beats, a.k_rows)
-            score = max(score + 1, there)
-            if row == 0:
-                score = max(score, read[bank] + a.bank_free)
-            score += reps * beats * (tokens - max(0, row - position)) - 1
-            for i in range(beats):
-                k_freed[(k_words[0] - 1 - i) % a.k_rows] = score
-        scored = score + a.scored
+            seen = reps * beats * (tokens - max(0, row - position))
+            score = max(score + 1, _row(k, k_freed, first + row, beats)) + seen - 1
+            _use(k_freed, first + row, beats, score)
+        weight = max(weight, score + a.scored - 1, loaded - 1, divided[bank] + a.sums_free - 1)
         for row in range(rows):
-            there = _row(v, v_freed, v_words, beats, a.v_rows)
-            weight = max(weight + 1, there)
-            if row == 0:
-                weight = max(weight, scored, loaded, drained[bank] + a.sums_free)
-            weight += reps * beats * (tokens - max(0, row - position)) - 1
-            for i in range(beats):
-                v_freed[(v_words[0] - 1 - i) % a.v_rows] = weight + a.v_freed
+            seen = reps * beats * (tokens - max(0, row - position))
+            weight = max(weight + 1, _row(v, v_freed, first + row, beats)) + seen - 1
+            _use(v_freed, first + row, beats, weight + a.v_freed)
         read[bank] = weight
         out = max(out, weight + a.weighted - 1)
-        for _ in range(reps * beats * parts):
-            p_at = take(p, max(p_at + 1, rights[right % a.rights] + 1))
-            out = max(out + 1, p_at + 1)
-            out += tokens - 1
-            rights[right % a.rights] = out + a.right_freed
+        for _ in range(reps * beats * a.parts):
+            p_at = take(p, max(p_at + 1, right_freed[right % a.rights] + 1))
+            out = max(out + 1, p_at + 1) + tokens - 1
+            right_freed[right % a.rights] = out + a.right_freed
             right += 1
-        drained[bank] = out
+        divided[bank] = out
     return out

@@ -1,328 +1,313 @@
-"""Predicted cycles: a plan and the passes of a run in, when each task would run out. An estimate, not a simulation.
+"""Predicted cycles: a plan and the passes of a run in, when each task runs out.
 
-Tasks go out in their order, each when its descriptor is there, its waits hold and its engine has room; engines make a
-step a cycle where their streams allow (`kernels`, with the constants that units of hardware declare). What is left out:
-where rows of the embedding lie in bursts, and the writers' queues. It reads no weights.
+Tasks go out in order, each when its descriptor is there, its waits hold and its engine has room; what engines then do,
+`kernels` follows step by step. With a memory that answers after `latency` cycles, and never refuses, cycles are those of
+hardware. Left out is what the writers' queues may cost, and where in bursts rows of the embedding begin. It reads no
+weights.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from lutllm.errors import SimulationError
-from lutllm.lowering.accelerator import HEAD_MODES, IMAGE_HEADER, PARAMETERIZED, SINKS
-from lutllm.lowering.accelerator_hw.head_roots import root_latency, roots_depth
-from lutllm.lowering.accelerator_hw.heads import kv_depth
+from lutllm.lowering.accelerator import HEAD_MODES, IMAGE_HEADER, SINKS, AcceleratorConfig
+from lutllm.lowering.accelerator_hw import embed, transfer
+from lutllm.lowering.accelerator_hw.heads import BEAT_LATENCY, QUERIES_DONE, ROWS_DONE, TABLE_DONE
+from lutllm.lowering.accelerator_hw.sequencer import DISPATCH, HEAD_LIST, NEXT_LIST, PLANNED
+from lutllm.lowering.accelerator_hw.task import START
+from lutllm.lowering.accelerator_hw.top import fifo_depth
+from lutllm.lowering.axi import ANSWERED
+from lutllm.lowering.engine import QUEUE
+from lutllm.lowering.memory import FIFO_LATENCY
 from lutllm.lowering.plan.data import Plan, Task
 from lutllm.lowering.plan.decoder import descriptor_words
+from lutllm.lowering.targets import MEMORY_LATENCY
 from lutllm.transactions import kernels, timing
 from lutllm.transactions.passes import Pass
 from lutllm.transactions.records import TaskRecord
 
-LATENCY = 64
-SETTLE = 4  # from a descriptor's last word until it goes out
-QUEUE = 2
-START = 2
-ORIGIN = 2
+UNITS = ("loader", "distributor", "head", "builder")  # of LutLinear: those that work on a round's lookups
+
+
+def predicted(plan: Plan, passes: Sequence[Pass], latency: int = MEMORY_LATENCY) -> list[TaskRecord]:
+    """A record for each task of each pass, in order of dispatch; cycles count from the start of the run."""
+    chip, found = _Chip(plan.config, latency), []
+    kernels.command(chip.ports["d"], 0, len(IMAGE_HEADER), 0)
+    cycle = kernels.take_all(chip.ports["d"], len(IMAGE_HEADER), 0) + PLANNED
+    for turn, each in enumerate(passes):
+        list_ = _List(chip, plan.program(each.program), each, turn, cycle)
+        found += list_.run()
+        after = passes[turn + 1 : turn + 2]
+        to_head = each.program != "head" and bool(after) and after[0].program == "head"
+        cycle = list_.last + (HEAD_LIST if to_head else NEXT_LIST)
+    return found
+
+
+class _Chip:
+    """What stays from one list to the next."""
+
+    def __init__(self, config: AcceleratorConfig, latency: int) -> None:
+        self.config = config
+        self.ports, self.writers = timing.ports(config, latency), timing.writers(config, latency)
+        self.engine, self.heads, self.attention = timing.linear(config), timing.heads(config), timing.attention(config)
+        self.linear = kernels.make_linear(self.engine)
+        self.vector = timing.vector_timings(config)
+        self.free: dict[str, int] = defaultdict(int)  # when an engine, or a unit of LutLinear, may hold its next task
+        self.banks = deque([0, 0])  # when a bank of LutLinear's sums is free
+        self.mode = -1
 
 
 @dataclass
 class _Linear:
-    """A round: its task, when it went out, when each unit takes it, and what is known of its end."""
+    """A round under way: its task, when that went out, its commands by port, and when its queues were left."""
 
     task: Task
+    round: kernels.Round
+    words: int
     out: int
-    commands: dict[str, int] = field(default_factory=dict)
-    took: list[int] = field(default_factory=list)
-    end: int = -1  # the last lookup
-    begin: int = -1
-
-
-class _Accelerator:
-    def __init__(self, plan: Plan, passes: Sequence[Pass], latency: int) -> None:
-        self.plan, self.config, self.latency = plan, plan.config, latency
-        counts = defaultdict(int, d=1)
-        for each in passes:
-            counts["d"] += 1
-            for task in plan.program(each.program):
-                counts["linear"] += task.engine == "linear"
-                counts["p"] += task.parameters is not None
-                counts["e"] += each.tokens if task.engine == "embed" else 0
-                counts["k"] += task.fields["kv_heads"] * task.fields["items"] if task.engine == "attention" else 0
-                counts["x"] += task.engine == "load"
-        counts |= {"c": counts["linear"], "q": counts["linear"], "w": counts["linear"], "v": counts["k"]}
-        names = {"w0": "w", "d": "d", "p": "p", "c": "c", "q": "q", "e": "e", "k": "k", "v": "v", "x": "x"}
-        there = set(timing.read_ports(self.config))
-        self.ports = {
-            short: timing.port(self.config, name, latency, max(1, counts[short])) for name, short in names.items() if name in there
-        }
-        self.ports.setdefault("p", kernels.make_port(1, 1, 1, 1))
-        self.engine = timing.linear(self.config)
-        self.state = kernels.make_linear(self.engine)
-        self.attention = timing.attention(self.config)
-        self.free = dict(loader=0, distributor=0, head=0, build=0, drain=0)
-        self.busy: dict[str, int] = defaultdict(int)  # when an engine is free to begin a task
-        self.mode = -1
-        self.banks = [-1000, -1000]
-        self.p_accept: list[int] = []
-
-
-def predicted(plan: Plan, passes: Sequence[Pass], latency: int = LATENCY) -> list[TaskRecord]:
-    chip, found = _Accelerator(plan, passes, latency), []
-    d = chip.ports["d"]
-    kernels.command(d, 1, len(IMAGE_HEADER), 0)
-    at = 0
-    for _ in range(len(IMAGE_HEADER)):
-        at = kernels.take(d, at + 1)
-    cycle = at + 2 + 1
-    for turn, each in enumerate(passes):
-        list_ = _List(chip, each, turn, cycle)
-        found += list_.run()
-        cycle = list_.last + (4 if each.program == "head" or (turn + 1 < len(passes) and passes[turn + 1].program != "head") else 3)
-    return found
+    commands: dict[str, int]
+    left: list[int]
+    begin: int = 0
+    end: int = 0
 
 
 class _List:
-    """One run of a task list, from the cycle its transfer is asked for."""
+    """One run of a task list, from the cycle in which its transfer is asked for."""
 
-    def __init__(self, chip: _Accelerator, each: Pass, turn: int, fetch: int) -> None:
-        self.chip, self.plan, self.each, self.turn = chip, chip.plan, each, turn
-        self.config = chip.config
-        self.tasks = self.plan.program(each.program)
-        words = sum(descriptor_words(task, self.config) for task in self.tasks)
-        kernels.command(chip.ports["d"], fetch, words, 0)
-        self.at = fetch
-        self.done: dict[str, list[int]] = defaultdict(list)
-        self.given: dict[str, int] = defaultdict(int)
-        self.taken: dict[str, list[int]] = defaultdict(list)
+    def __init__(self, chip: _Chip, tasks: Sequence[Task], each: Pass, turn: int, cycle: int) -> None:
+        self.chip, self.config, self.tasks, self.each, self.turn = chip, chip.config, tasks, each, turn
+        kernels.command(chip.ports["d"], cycle, sum(descriptor_words(task, self.config) for task in tasks), 0)
+        self.cycle = self.last = cycle
+        self.given: dict[str, int] = defaultdict(int)  # tasks of an engine, orders of a stream
+        self.held: dict[str, list[int]] = defaultdict(list)  # when an engine holds each of its tasks
+        self.done: dict[str, list[int]] = defaultdict(list)  # of tasks; of orders of streams p and y
         self.linears: list[_Linear] = []
-        self.fed = 0
-        self.sinks: deque[tuple[int, Task, int]] = deque()
-        self.times: dict[int, tuple[int, int]] = {}
-        self.last = fetch
-        self.e_start = 0
+        self.fed = 0  # of them
+        self.sinks: deque[tuple[Task, int]] = deque()  # that wait for their round, with their dispatch
+        self.embeds: deque[tuple[Task, int]] = deque()  # that wait for who takes their stream
+        self.p_commands: list[int] = []
+        self.records: dict[str, TaskRecord] = {}
 
     def run(self) -> list[TaskRecord]:
-        places = [i for i, task in enumerate(self.tasks) if task.engine == "linear"]
-        for i, task in enumerate(self.tasks):
+        for task in self.tasks:
             out = self.dispatch(task)
-            self.given[task.engine] += 1
             if task.engine == "linear":
-                self.linear(task, out)
-                continue
-            start = max(out + START, self.chip.busy[task.engine])
-            if task.engine == "feed":
-                self.times[i] = start, self.feed(start)
-            elif task.engine in SINKS and not task.fields.get("load"):
-                self.sinks.append((i, task, start))
-                self.drain(places)
-                continue
+                self.linears.append(self.linear(task, out))
+            elif task.engine == "feed":
+                self.feed(task, out)
+            elif _drains(task):
+                self.sinks.append((task, out))
+            elif task.engine == "embed":
+                self.embeds.append((task, out))
+            elif task.engine == "residual":
+                self.embed(task, out)
             else:
-                end, free = self.timed(task, start)
-                self.times[i] = start, end
-                self.chip.busy[task.engine] = free
-            self.ended(task.engine, self.times[i][1])
-            if task.engine == "feed":
-                self.drain(places)
-        return [self.record(self.tasks[i], *self.times[i]) for i in sorted(self.times)]
-
-    def ended(self, engine: str, end: int) -> None:
-        self.done[engine].append(end)
-        self.last = max(self.last, end)
-        if engine not in ("linear", "save"):
-            self.chip.busy[engine] = end + START
-
-    def record(self, task: Task, start: int, end: int) -> TaskRecord:
-        return TaskRecord(task.engine, task.name, task.source, task.program, start, end, self.turn)
+                self.vector(task, out)
+            while self.sinks and len(self.done["linear"]) < self.fed:
+                self.drain(*self.sinks.popleft())
+        return [self.records[task.name] for task in self.tasks if task.name in self.records]
 
     def tokens(self, task: Task) -> int:
         return 1 if task.single else self.each.tokens
 
-    def finished(self, task: Task, engine: str, left: int) -> int:
-        """When at most `left` of an engine's tasks so far are unfinished."""
-        index = self.given[engine] - left - 1
-        if index < 0:
-            return 0
-        if index >= len(self.done[engine]):
-            raise SimulationError(f"task {task.name}: waits for ever for engine {engine}; plan again")
-        return self.done[engine][index] + 1
-
-    def dispatch(self, task: Task) -> int:
-        """When the sequencer hands `task` to its engine."""
-        for _ in range(descriptor_words(task, self.config)):
-            self.at = kernels.take(self.chip.ports["d"], self.at + 1)
-        waits = [self.finished(task, engine, pending) for engine, pending in task.waits]
-        if task.engine == "linear":
-            waits.append(self.linear_room())
-            if task.fields["mode"] != self.chip.mode:
-                waits.append(self.finished(task, "linear", 0) + 1)
-                self.chip.mode = task.fields["mode"]
-        elif self.given[task.engine] > QUEUE:
-            waits.append(self.finished(task, task.engine, QUEUE) + 1)
-        self.at = max(self.at + SETTLE, *waits, 0)
-        if task.parameters is not None:
-            p = task.parameters
-            size = self.config.p_bits // 8
-            place = (p.offset + self.each.position * p.stride) // size
-            kernels.command(self.chip.ports["p"], self.at + 1, self.beats(task), place)
-        return self.at
-
     def beats(self, task: Task) -> int:
+        """Of stream p."""
         if task.parameters is None:
             return 0
         return task.parameters.beats * (self.each.tokens if task.per_token else 1)
 
-    def linear_room(self) -> int:
-        n = len(self.linears) - QUEUE
-        if n < 0:
-            return 0
-        return max(self.linears[n].took, default=0) + 1
+    def dispatch(self, task: Task) -> int:
+        """When the sequencer hands `task` to its engine."""
+        config, p, n = self.config, self.chip.ports["p"], self.given[task.engine]
 
-    def linear(self, task: Task, out: int) -> None:
-        chip, e = self.chip, self.chip.engine
-        r = _round(task, self.tokens(task))
+        def known(what: str, times: list[int], index: int) -> int:
+            if index >= len(times):
+                raise SimulationError(f"task {task.name}: waits for ever for {what}; plan again")
+            return times[index] if index >= 0 else -1  # before the first there is nothing to wait for
+
+        def room(stream: str) -> int:
+            index = self.given[stream] - fifo_depth(config, f"{stream}_orders")
+            self.given[stream] += 1
+            return known(f"stream {stream}", self.done[stream], index) + 1
+
+        ready = [kernels.take_all(self.chip.ports["d"], descriptor_words(task, config), self.cycle + 1) + DISPATCH]
+        for engine, pending in task.waits:
+            ready.append(known(f"engine {engine}", self.done[engine], self.given[engine] - pending - 1) + 1)
+        if task.engine == "linear":
+            ready += [cycle + 1 for round_ in self.linears[max(0, n - QUEUE) :][: n >= QUEUE] for cycle in round_.left]
+        else:
+            ready.append(known(f"engine {task.engine}", self.held[task.engine], n - QUEUE))
+        if _drains(task):
+            ready.append(room("y"))
+        if task.parameters is not None:
+            ready.append(room("p"))
+            waiting = self.p_commands[-fifo_depth(config, "p_commands") :]
+            if len(waiting) == fifo_depth(config, "p_commands"):
+                ready.append(p.commands[waiting[0] % kernels.RING, kernels.ACCEPTED] + 1)
+        self.cycle = max(ready)
+        if task.engine == "linear" and task.fields["mode"] != self.chip.mode:
+            self.cycle = max(self.cycle, known("engine linear", self.done["linear"], n - 1) + 1) + 1
+            self.chip.mode = task.fields["mode"]
+        if task.parameters is not None:
+            first = task.parameters.offset + self.each.position * task.parameters.stride
+            place = first // (config.p_bits // 8)
+            self.p_commands.append(kernels.command(p, self.cycle + FIFO_LATENCY, self.beats(task), place))
+        self.given[task.engine] += 1
+        return self.cycle
+
+    def hold(self, engine: str, out: int) -> int:
+        """The first cycle in which an engine holds the task that went out at `out`."""
+        start = max(out + START, self.chip.free[engine])
+        self.held[engine].append(start)
+        return start
+
+    def ended(self, task: Task, start: int, end: int, free: int | None = None) -> None:
+        """A task is done, and its engine may hold the next one from `free` on."""
+        self.done[task.engine].append(end)
+        if self.beats(task):
+            self.done["p"].append(self.chip.ports["p"].state[kernels.POPPED_AT])
+        self.chip.free[task.engine] = (end if free is None else free) + START
+        self.last = max(self.last, end)
+        self.record(task, start - START, end)
+
+    def record(self, task: Task, start: int, end: int) -> None:
+        record = TaskRecord(task.engine, task.name, task.source, task.program, int(start), int(end), self.turn)
+        self.records[task.name] = record
+
+    def linear(self, task: Task, out: int) -> _Linear:
+        """Its transfers are asked for; the rest comes with its feed."""
+        engine, lanes, f = self.chip.engine, self.config.lanes, task.fields
+        sizes = (f[name] for name in ("stages", "groups", "blocks", "block_chunks", "last_chunks"))
+        r = kernels.Round(f["mode"], self.tokens(task), *sizes)
         chunks = (r.blocks - 1) * r.block_chunks + r.last_chunks
-        rows = e.table_units if r.source == 3 else e.codebook_units
-        own = _Linear(task, out)
+        words = chunks * self.config.engine.lanes // lanes
+        rows = engine.table_units if r.source == kernels.STORED_TABLE else engine.codebook_units
+        searched = engine.centroid_words * (r.source != kernels.EXACT_ROW)
         beats = {
-            "c": r.groups * (1 + (e.centroid_words if r.source else 0)) * e.c_beats,
-            "q": chunks * self.config.engine.lanes // self.config.lanes * e.q_beats,
-            "w": r.groups * r.stages * (r.blocks * rows + chunks * e.codes_units),
+            "c": r.groups * (1 + searched) * engine.c_beats,
+            "q": words * engine.q_beats,
+            "w": r.groups * r.stages * (r.blocks * rows + chunks * engine.codes_units),
         }
-        for name, count in beats.items():
-            own.commands[name] = int(chip.ports[name].state[kernels.COMMANDS])
-            kernels.command(chip.ports[name], out + 1, count, 0)
-        self.linears.append(own)
+        seen = out + FIFO_LATENCY
+        commands = {name: kernels.command(self.chip.ports[name], seen, n, 0) for name, n in beats.items()}
+        return _Linear(task, r, words, out, commands, [])
 
-    def feed(self, start: int) -> int:
-        """The round's lookups, from its feed on; returns when the feed is through."""
-        chip, own = self.chip, self.linears[self.fed]
+    def queues(self, own: _Linear, units: Sequence[str], ports: str) -> list[int]:
+        """When units hold the round, whose queues they left a cycle before, as did those of transfers."""
+        held = [max(own.out + START, self.chip.free[unit]) for unit in units]
+        own.left += [cycle - 1 for cycle in held]
+        return held
+
+    def accepted(self, own: _Linear, ports: str) -> None:
+        for name in ports:
+            command = self.chip.ports[name].commands[own.commands[name] % kernels.RING]
+            own.left.append(command[kernels.ACCEPTED])
+
+    def feed(self, task: Task, out: int) -> None:
+        """The round's lookups, from its inputs on."""
+        if self.fed >= len(self.linears):
+            raise SimulationError(f"task {task.name}: waits for ever for engine linear; plan again")
+        chip, own, start = self.chip, self.linears[self.fed], self.hold("feed", out)
+        held = self.queues(own, UNITS, "cw")
+        bank = chip.banks.popleft() + chip.engine.bank_drained
+        x, *ends, own.end = kernels.look_up(
+            chip.engine, chip.linear, own.round, chip.ports["c"], chip.ports["w"],
+            held[0], held[1], held[2], held[3], start, bank,
+        )  # fmt: skip
+        self.accepted(own, "cw")
+        c, w, built = ends
+        chip.free |= {"loader": c + START, "distributor": w + START, "head": own.end + START, "builder": built + START}
+        own.begin = max(start - START, own.out)
         self.fed += 1
-        take = {name: max(own.out + 1, chip.free[name] - 1) for name in ("loader", "distributor", "head", "build")}
-        own.took = list(take.values())
-        x, c, w, built, issued = kernels.look_up(
-            chip.engine, chip.state, _round(own.task, self.tokens(own.task)), chip.ports["c"], chip.ports["w"],
-            *(take[name] + 1 for name in ("loader", "distributor", "head", "build")), start, chip.banks[0] + chip.engine.bank_drained,
-        )
-        chip.banks.pop(0)
-        chip.free |= dict(loader=c + 2, distributor=w + 2, head=issued + 2, build=built + 2)
-        own.took += [chip.ports[n].commands[own.commands[n], kernels.ACCEPTED] for n in ("c", "w")]
-        own.begin, own.end = max(start, own.out), issued
-        return x
+        self.ended(task, start, x)
 
-    def drain(self, places: list[int]) -> None:
-        """Sinks whose rounds are fed."""
-        while self.sinks and len(self.done["linear"]) < self.fed:
-            i, task, start = self.sinks.popleft()
-            chip, own = self.chip, self.linears[len(self.done["linear"])]
-            r = _round(own.task, self.tokens(own.task))
-            chunks = (r.blocks - 1) * r.block_chunks + r.last_chunks
-            words = chunks * self.config.engine.lanes // self.config.lanes
-            begin = max(own.out + 1, chip.free["drain"] - 1)
-            own.took.append(begin)
-            after = ORIGIN if task.engine in ("residual", "store", "swiglu") else 0
-            read, taken = kernels.drain(
-                chip.engine, chip.state, words, r.tokens, chip.ports["q"], chip.ports["p"],
-                max(begin + 1, own.end + chip.engine.summed), start + after, self.beats(task) > 0,
-            )
-            own.took.append(chip.ports["q"].commands[own.commands["q"], kernels.ACCEPTED])
-            chip.free["drain"] = read + 2
-            chip.banks.append(read)
-            self.times[places[len(self.done["linear"])]] = own.begin, taken
-            self.ended("linear", taken)
-            lanes = self.config.lanes
-            fill = {"residual": 9, "store": 2, "swiglu": 17, "pick": lanes.bit_length() - 1 + 2}
-            if task.engine == "save":
-                last = (words * r.tokens - 1) % 16 + 1
-                end = taken + 2 + last + self.chip.latency + 1
-                chip.busy["save"] = taken + 1 + START
-            else:
-                end = taken + fill[task.engine]
-            self.times[i] = start, end
-            self.ended(task.engine, end)
+    def drain(self, task: Task, out: int) -> None:
+        """A round's results, into its sink."""
+        chip, own, done = self.chip, self.linears[len(self.done["linear"])], self.done["linear"]
+        (held,) = self.queues(own, ("requantizer",), "q")
+        start, f, saves = self.hold(task.engine, out), task.fields, task.engine == "save"
+        if saves:
+            skipped = self.each.position * f["row_words"] + f["start"] * own.round.tokens
+            chip.writers["y"][kernels.W_PLACE] = skipped % chip.writers["y"][kernels.W_BURST]
+        unit = chip.vector[task.engine]
+        read, taken = kernels.drain(
+            chip.engine, chip.linear, own.words, own.round.tokens, chip.ports["q"],
+            max(held, own.end + chip.engine.summed), start + unit.first, chip.ports["p"], self.beats(task) > 0,
+            chip.writers["y"], saves,
+        )  # fmt: skip
+        self.accepted(own, "q")
+        chip.free["requantizer"] = read + START
+        chip.banks.append(read)
+        self.record(own.task, max([own.begin, *done[-1:]]), taken)
+        done.append(taken)
+        self.done["y"].append(taken)
+        end = taken + unit.last
+        answer = int(chip.writers["y"][kernels.W_ANSWER]) + ANSWERED
+        self.ended(task, start, answer if saves else end, end)
 
-    def timed(self, task: Task, start: int) -> tuple[int, int]:
-        """When a task ends, and when its engine may begin the next."""
-        f, chip, tokens = task.fields, self.chip, self.tokens(task)
-        p = chip.ports["p"]
-        if task.engine == "norm":
-            rows = 1 if f["last"] else tokens
-            last = kernels.steps(p, start + rows + 10, f["words"], rows, True)
-            end = last + 13
-        elif task.engine == "heads":
+    def embed(self, task: Task, out: int) -> None:
+        """A task of residual that takes stream e, and the task of embed that gives it."""
+        if not self.embeds:
+            raise SimulationError(f"task {task.name}: waits for ever for engine embed; plan again")
+        giver, given = self.embeds.popleft()
+        chip, unit, first = self.chip, self.chip.vector["residual"], self.hold("embed", given)
+        start = self.hold("residual", out)
+        last = kernels.embed(
+            chip.ports["e"], first, start + unit.first, self.tokens(giver), giver.fields["words"],
+            embed.COMMAND_LATENCY + FIFO_LATENCY, embed.WORD_LATENCY + FIFO_LATENCY,
+            embed.rows_depth(self.config), embed.e_depth(self.config),
+        )  # fmt: skip
+        self.ended(giver, first, last)
+        self.ended(task, start, last + unit.last)
+
+    def vector(self, task: Task, out: int) -> None:
+        """A task that takes neither of LutLinear's streams."""
+        start, f, tokens, p = self.hold(task.engine, out), task.fields, self.tokens(task), self.chip.ports["p"]
+        if task.engine == "heads":
             end = self.heads(task, start)
         elif task.engine == "attention":
-            end = self.attend(task, start)
-        elif task.engine == "embed":
-            e = chip.ports["e"]
-            for i in range(tokens):
-                kernels.command(e, start + i + 7, f["words"] + 1, 0)
-            self.e_words = []
-            at = start - 1
-            for i in range(tokens):
-                at = kernels.take(e, at + 1)
-                for _ in range(f["words"]):
-                    at = kernels.take(e, at + 1)
-                    self.e_words.append(at + 5)
-            end = at + 5
-        elif task.engine == "residual":
-            at = start + ORIGIN - 1
-            for there in self.e_words:
-                at = max(at + 1, there)
-            end = at + 9
-            self.last_e = at
-            self.times_embed(at)
-        elif task.engine == "load":
-            x = chip.ports["x"]
-            kernels.command(x, start + 2, f["words"] * tokens, 0)
-            at = start - 1
-            for _ in range(f["words"] * tokens):
-                at = kernels.take(x, at + 1)
-            end = at + 2
+            end = self.attention(task, start)
         else:
-            raise AssertionError(task.engine)
-        return end, end + START
-
-    def times_embed(self, at: int) -> None:
-        self.done["embed"][-1] = at
+            unit = self.chip.vector[task.engine]
+            if task.engine == "norm":
+                rows = 1 if f["last"] else tokens
+                last = kernels.steps(p, start + unit.first + unit.rows * rows, f["words"], rows)
+            else:
+                x, beats = self.chip.ports["x"], f["words"] * tokens
+                kernels.command(x, start + transfer.SETTLE, beats, self.each.position * f["words"])
+                last = kernels.take_all(x, beats, start + unit.first)
+            end = last + unit.last
+        self.ended(task, start, end)
 
     def heads(self, task: Task, start: int) -> int:
-        f, tokens, p, config = task.fields, self.tokens(task), self.chip.ports["p"], self.config
-        mode = HEAD_MODES[f["mode"]]
+        f, chip, tokens, mode = task.fields, self.chip, self.tokens(task), HEAD_MODES[task.fields["mode"]]
+        words, beat, writer = f["head_words"], self.config.kv_bits // 8, self.chip.writers["kv"]
         if mode == "rotations":
-            return kernels.steps(p, start, f["head_words"] * tokens, 1, True) + 1
-        ratio = config.head_lanes // config.lanes
-        room = 0 if mode == "query" else config.depths.get("kv", kv_depth(ratio))
-        from lutllm.lowering.accelerator_hw.heads import BEAT_LATENCY
+            return kernels.steps(chip.ports["p"], start, words * tokens, 1) + TABLE_DONE
+        rows = mode in ("key", "value")
+        place = f["address"] // beat + self.each.position * words // chip.heads.ratio
         last = kernels.heads(
-            p, start, f["heads"] * tokens, tokens, f["head_words"], bool(f["norm"]), root_latency(config), roots_depth(config), ratio, room, BEAT_LATENCY + 1,
-        )
-        if mode == "query":
-            return last + BEAT_LATENCY + 1
-        beats = f["head_words"] * tokens // ratio
-        burst = (beats - 1) % 16 + 1
-        return last + BEAT_LATENCY + 1 + 2 + burst + self.chip.latency + 2
+            chip.heads, chip.ports["p"], start, f["heads"], tokens, words, bool(f["norm"]), writer, rows, place,
+            f["head_stride"] // beat,
+        )  # fmt: skip
+        if rows:
+            return int(writer[kernels.W_ANSWER]) + ANSWERED + ROWS_DONE
+        return last + BEAT_LATENCY + QUERIES_DONE
 
-    def attend(self, task: Task, start: int) -> int:
-        f, chip = task.fields, self.chip
-        items, tokens, position = f["kv_heads"] * f["items"], self.tokens(task), self.each.position
-        for name in ("k", "v"):
-            for _ in range(items):
-                kernels.command(chip.ports[name], start + 3, f["beats"] * (position + tokens), 0)
+    def attention(self, task: Task, start: int) -> int:
+        f, chip, a, beat = task.fields, self.chip, self.chip.attention, self.config.kv_bits // 8
+        places = (f["keys"] // beat, f["values"] // beat)
         last = kernels.attend(
-            chip.attention, chip.ports["k"], chip.ports["v"], chip.ports["p"], start + 3, items, f["reps"], f["beats"],
-            self.config.head_lanes // self.config.lanes, tokens, position,
-        )
-        return last + 15
+            a, chip.ports["k"], chip.ports["v"], chip.ports["p"], start + a.first, f["kv_heads"] * f["items"],
+            f["reps"], f["beats"], self.tokens(task), self.each.position, f["items"], places,
+            f["head_stride"] // beat,
+        )  # fmt: skip
+        return last + a.done
 
 
-def _round(task: Task, tokens: int) -> kernels.Round:
-    f = task.fields
-    return kernels.Round(f["mode"], tokens, f["stages"], f["groups"], f["blocks"], f["block_chunks"], f["last_chunks"])
-
-
-def total_cycles(records: Sequence[TaskRecord]) -> int:
-    """Cycles of a run until the last task is done."""
-    return max((record.end for record in records), default=0)
+def _drains(task: Task) -> bool:
+    """Whether a task takes the results of a round."""
+    return task.engine in SINKS and not task.fields.get("load")
