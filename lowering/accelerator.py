@@ -87,7 +87,19 @@ SIZED_STREAMS = (
     "write_y", "y_responses", "p_commands", "p_orders", "y_orders", "x", "codebooks", "results", "roots", "kv", "rows",
     "e",
 )  # fmt: skip
-MOST_DEPTH = 1 << 16
+# What a configuration may say; capacities in words are bounded by the 16 bits of a descriptor's bases.
+RANGES = {
+    "context": (1, 1 << 20),
+    "r_words": (1, 1 << 16),
+    "x_words": (1, 1 << 16),
+    "y_words": (1, 1 << 16),
+    "q_words": (1, 1 << 16),
+    "score_words": (1, (1 << 31) - 1),
+    "item_words": (1, 1 << 16),
+    "head_words": (1, 255),
+    "watchdog": (1, (1 << 31) - 1),
+}
+DEPTHS = (1, 1 << 16)
 
 # Fields of each task, bits each, lowest first. Counts of words are of one token; bases are addresses of memory words,
 # which do not depend on the tokens of a pass; `start` is the first word of the row that a round's outputs go to.
@@ -158,19 +170,16 @@ class AcceleratorConfig:
             yield f"expected 2 * pairs = {x} and requant_lanes = {v} to divide each other; change either"
         if self.engine.operand_bits != X_BITS:
             yield f"expected operand_bits = {X_BITS}, got {self.engine.operand_bits}"
-        for name, most in (("r_words", 1 << 16), ("x_words", 1 << 16), ("y_words", 1 << 16), ("q_words", 1 << 16),
-                           ("item_words", 1 << 16)):  # fmt: skip
-            if not 1 <= getattr(self, name) <= most:
-                yield f"expected {name} in 1..{most}, got {getattr(self, name)}"
-        if not 1 <= self.context <= 1 << 20:
-            yield f"expected a context of 1..{1 << 20} tokens, got {self.context}"
-        if self.head_words > 255 or (self.head_words * v) % h:
-            yield f"expected head_words * {v} to be a multiple of head_lanes = {h}, up to 255, got {self.head_words}"
+        for name, (low, high) in RANGES.items():
+            if not low <= getattr(self, name) <= high:
+                yield f"expected {name} in {low}..{high}, got {getattr(self, name)}"
+        if (self.head_words * v) % h:
+            yield f"expected head_words * {v} to be a multiple of head_lanes = {h}, got {self.head_words}"
         for name, depth in self.depths.items():
             if name not in SIZED_STREAMS:
                 yield f"expected depths of {', '.join(SIZED_STREAMS)}, got one of {name}"
-            elif not 1 <= depth <= MOST_DEPTH:
-                yield f"expected depth {name} in 1..{MOST_DEPTH}, got {depth}"
+            elif not DEPTHS[0] <= depth <= DEPTHS[1]:
+                yield f"expected depth {name} in {DEPTHS[0]}..{DEPTHS[1]}, got {depth}"
 
     def _engine_problems(self) -> Iterator[str]:
         """Engines that are unknown, out of order, or without one at the other end of what they use."""

@@ -256,8 +256,8 @@ def _given(config: AcceleratorConfig) -> Iterator[Fifo]:
 
 
 def _attention(config: AcceleratorConfig) -> Iterator[Fifo]:
-    """Rows: two of the largest head, and what is used late, by construction. Shifts: what is needed depends on the query
-    heads of a kv head; less than two items' costs cycles in attention's division only."""
+    """Rows: two of the largest head, and what is used late, by construction. Shifts: what is needed depends on the
+    query heads of a kv head; less than two items' costs cycles in attention's division only."""
     beats, timing = config.head_beats, attention_timing(config)
     for name, user, path, depth, ahead in (
         ("k", "scores", "attention/score_stage/keys", timing.k_rows, 0),

@@ -40,8 +40,8 @@ class AttentionTiming:
     """Words that fit, and cycles. `first`: from holding a task to the stages' first step and the first command. From an
     item's last step of QK^T until its scores may be weighted (`scored`); of AV until a bank of scores and multipliers
     is free (`bank_free`), until a row is gone (`v_freed`), until the item may be divided (`weighted`); of the division
-    until a bank of sums is free (`sums_free`), until a word of shifts is gone (`right_freed`), to `done`. `loaded`: from
-    its last multiplier until it may be weighted."""
+    until a bank of sums is free (`sums_free`), until a word of shifts is gone (`right_freed`), to `done`. From its last
+    multiplier until it may be weighted (`loaded`)."""
 
     k_rows: int
     v_rows: int

@@ -37,8 +37,8 @@ from lutllm.lowering.accelerator_hw.sequencer import sequencer
 from lutllm.lowering.accelerator_hw.store import store
 from lutllm.lowering.accelerator_hw.swiglu import swiglu
 from lutllm.lowering.accelerator_hw.watch import watch
-from lutllm.lowering.circt import Design, Fields, Module, Signal, Wire, all_of, any_of, const, mux, pack
 from lutllm.lowering.axi import burst_limit
+from lutllm.lowering.circt import Design, Fields, Module, Signal, Wire, all_of, any_of, const, mux, pack
 from lutllm.lowering.engine import DESCRIPTOR_PORT_BITS, QUEUE
 from lutllm.lowering.engine_hw.core import linear_core, weight_streams
 from lutllm.lowering.engine_hw.ports import Masters, bus_ports

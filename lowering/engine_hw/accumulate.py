@@ -10,7 +10,6 @@ from lutllm.lowering.engine_hw.psum import accumulator_fields
 from lutllm.lowering.memory import ram
 from lutllm.numerics import bits_for
 
-
 ROUND_DONE = 2  # cycles from a round's last beat until `round_done`
 
 

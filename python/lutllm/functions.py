@@ -43,7 +43,8 @@ def rsqrt(a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def reciprocal(p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(r, length) with 1/p ~= r * 2**-(RECIPROCAL_FRACTION + length), for p >= 1 of `length` bits; 2**15 <= r <= 2**16."""
+    """(r, length) with 1/p ~= r * 2**-(RECIPROCAL_FRACTION + length), for p >= 1 of `length` bits;
+    2**15 <= r <= 2**16."""
     length = bit_length(p)
     m = np.where(length >= 16, p >> np.maximum(length - 16, 0), p << np.maximum(16 - length, 0))
     t = RECIPROCAL[(m >> 8) - 128]

@@ -32,7 +32,7 @@ from lutllm.scheme import ADDITIVE, EXACT, Scheme
 from lutllm.simulate import AxiTiming, Simulator
 from lutllm.simulate.accelerator import Accelerator
 from lutllm.transactions.passes import run_passes
-from lutllm.transactions.predicted import predicted
+from lutllm.transactions.predicted import predicted, run_cycles
 from lutllm.transactions.records import TaskRecord, named_records
 
 QWEN3: dict[str, Any] = dict(qk_norm=True, heads=3, kv_heads=1, head_dim=20, hidden=36)
@@ -125,7 +125,7 @@ class Compared:
 
     @property
     def estimate(self) -> int:
-        return max(record.end for record in self.predicted)
+        return run_cycles(self.predicted)
 
     @property
     def error(self) -> float:

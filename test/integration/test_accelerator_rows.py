@@ -37,6 +37,9 @@ from lutllm.quantize.random import random_linear
 from lutllm.scheme import ADDITIVE, EXACT, QuantizedLinear, Scheme
 from lutllm.simulate import AxiTiming, Simulator
 from lutllm.simulate.accelerator import Accelerator
+from lutllm.transactions.passes import run_passes
+from lutllm.transactions.predicted import predicted, run_cycles
+from lutllm.transactions.records import named_records
 from lutllm.transactions.simulator import TransactionSimulator
 
 CONTEXT, MODEL = 40, 0x5EED
@@ -219,6 +222,17 @@ def test_transactions_write_the_same_bytes() -> None:
     simulated = TransactionSimulator(made.plan, image, made.physical)
     assert simulated.generate([0] * 11, 0).error == "none"
     assert np.array_equal(simulated.chip.image, accelerator.memory.data)
+
+
+@pytest.mark.parametrize("latency", [1, 64, 200])
+def test_predicted_cycles_are_those_of_hardware(latency: int) -> None:
+    made, image, _ = case("exact", "exact_row", ((7, 40, EXACT), (13, 17, EXACT.with_(R=1)), (4, 3, EXACT)), 10)
+    accelerator = Accelerator(made.plan.config, simulator("exact"), image, timing=AxiTiming(latency=latency))
+    run, passes = accelerator.start(10, 0).check(), run_passes(10, 0, made.plan.config.tokens)
+    spans = [(span.engine, span.dispatched, span.done) for span in run.spans]
+    wanted = predicted(made.plan, passes, latency)
+    assert wanted == named_records(made.plan, passes, spans, run.result.cycles - run.cycles)
+    assert run_cycles(wanted) == run.cycles
 
 
 @pytest.mark.parametrize(("end", "error"), [("x", "memory_read"), ("y", "memory_write")])

@@ -24,8 +24,8 @@ from lutllm.quantize.random_decoder import decoder_like, random_decoder
 from lutllm.scheme import EXACT
 from lutllm.session import GoldenSession
 from lutllm.simulate import Simulator
-from lutllm.simulate.accelerator import AcceleratorRun
-from lutllm.simulate.occupancy import Occupancy, measured, table
+from lutllm.simulate.accelerator import Accelerator, AcceleratorRun
+from lutllm.simulate.occupancy import Occupancy, occupancies, registers, table
 
 CONTEXT, VOCABULARY = 48, 150
 DEEP = 512
@@ -57,8 +57,9 @@ class Built:
 
     def run(self, prompt: list[int], tokens: int, **options: int) -> tuple[AcceleratorRun, dict[str, Occupancy]]:
         image = whole_image(plan_decoder(DecoderSpec.of(decoder()), self.config), decoder())
-        run, rows = measured(self.config, self.simulator, image, prompt, tokens, **options)
-        return run, {row.stream: row for row in rows}
+        accelerator = Accelerator(self.config, self.simulator, image, probes=registers(self.config), **options)
+        run = accelerator.generate(prompt, tokens)
+        return run, {row.stream: row for row in occupancies(self.config, run.result.peaks)}
 
 
 @cache

@@ -295,8 +295,9 @@ def look_up(e, s, r, c, w, loader, distributor, head, builder, feed, bank):  # t
 
 @_compiled
 def drain(e, s, words, tokens, q, start, sink, p, with_p, writer, saves):  # type: ignore[no-untyped-def]
-    """A round's sums, `words` of each token, to a sink whose first step may be in cycle `sink`. `with_p`: each word also
-    takes a beat of p; `saves`: results go to a writer. Returns when the last sum is read and the last result taken."""
+    """A round's sums, `words` of each token, to a sink whose first step may be in cycle `sink`. `with_p`: each word
+    takes a beat of p, too; `saves`: results go to a writer. Returns when the last sum is read and the last result is
+    taken."""
     read, taken = start - 1, max(s.at[Y_AT], sink - 1)
     for i in range(words):
         there = word(q, e.q_beats)

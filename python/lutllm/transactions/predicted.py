@@ -1,8 +1,8 @@
 """Predicted cycles: a plan and the passes of a run in, when each task runs out.
 
 Tasks go out in order, each when its descriptor is there, its waits hold and its engine has room; what engines then do,
-`kernels` follows step by step. With a memory that answers after `latency` cycles, and never refuses, cycles are those of
-hardware. Left out is what the writers' queues may cost, and where in bursts rows of the embedding begin. It reads no
+`kernels` follows step by step. With a memory that answers after `latency` cycles, and never refuses, cycles are those
+of hardware. Left out is what the writers' queues may cost, and where in bursts rows of the embedding begin. It reads no
 weights.
 """
 
@@ -16,7 +16,7 @@ from lutllm.errors import SimulationError
 from lutllm.lowering.accelerator import HEAD_MODES, IMAGE_HEADER, SINKS, AcceleratorConfig
 from lutllm.lowering.accelerator_hw import embed, transfer
 from lutllm.lowering.accelerator_hw.heads import BEAT_LATENCY, QUERIES_DONE, ROWS_DONE, TABLE_DONE
-from lutllm.lowering.accelerator_hw.sequencer import DISPATCH, HEAD_LIST, NEXT_LIST, PLANNED
+from lutllm.lowering.accelerator_hw.sequencer import DISPATCH, END, HEAD_LIST, NEXT_LIST, PLANNED
 from lutllm.lowering.accelerator_hw.task import START
 from lutllm.lowering.accelerator_hw.top import fifo_depth
 from lutllm.lowering.axi import ANSWERED
@@ -44,6 +44,11 @@ def predicted(plan: Plan, passes: Sequence[Pass], latency: int = MEMORY_LATENCY)
         to_head = each.program != "head" and bool(after) and after[0].program == "head"
         cycle = list_.last + (HEAD_LIST if to_head else NEXT_LIST)
     return found
+
+
+def run_cycles(records: Sequence[TaskRecord]) -> int:
+    """Cycles of a run of these tasks, as the accelerator counts them."""
+    return max((record.end for record in records), default=0) + END
 
 
 class _Chip:
@@ -165,13 +170,14 @@ class _List:
         return start
 
     def ended(self, task: Task, start: int, end: int, free: int | None = None) -> None:
-        """A task is done, and its engine may hold the next one from `free` on."""
+        """A task is done. Its engine was `free` with that, or before: it then began when the task before was done."""
+        begin = max([start - START, *self.done[task.engine][-1:]])
         self.done[task.engine].append(end)
         if self.beats(task):
             self.done["p"].append(self.chip.ports["p"].state[kernels.POPPED_AT])
         self.chip.free[task.engine] = (end if free is None else free) + START
         self.last = max(self.last, end)
-        self.record(task, start - START, end)
+        self.record(task, begin, end)
 
     def record(self, task: Task, start: int, end: int) -> None:
         record = TaskRecord(task.engine, task.name, task.source, task.program, int(start), int(end), self.turn)
