@@ -3,7 +3,6 @@
 Text or builder calls in, verified MLIR out. README.md, generated from the definitions, says what every op computes.
 """
 
-from lutllm.dialect.accelerator import EngineOp, RegionOp, RoundOp
 from lutllm.dialect.attention_ops import AppendOp, AttentionOp, RopeOp
 from lutllm.dialect.attributes import (
     FixedAttr,
@@ -50,16 +49,15 @@ from lutllm.dialect.decoder_ops import AddOp, ArgmaxOp, EmbeddingOp, LastTokenOp
 from lutllm.dialect.layer import LinearOp
 from lutllm.dialect.loading import context, irdl_text, register_dialects, verify
 from lutllm.dialect.lookup import PrefixSumOp, RequantizeOp, TableLookupOp
-from lutllm.dialect.program import engine, region, round_
+from lutllm.dialect.machine import FifoOp, LinearEngineOp, MachineOp, MemoryOp
+from lutllm.dialect.placement import BufferOp, ClusterOp, LayoutOp, RegionOp, RoundOp, YieldOp
 from lutllm.dialect.rows import BuiltRowOp, BuiltTableOp, ExactRowOp, StoredTableOp
 from lutllm.dialect.search import CentroidSearchOp
 from lutllm.dialect.stored import verify_store
 from lutllm.dialect.symbols import lut_ops, symbol_table, verify_symbols
-from lutllm.dialect.task_builders import accelerator, buffer, plan, task
-from lutllm.dialect.tasks import AcceleratorOp, BufferOp, PlanOp, TaskOp
+from lutllm.dialect.tasks import TaskOp, TokenType
 
 __all__ = [
-    "AcceleratorOp",
     "AddOp",
     "AppendOp",
     "ArgmaxOp",
@@ -68,16 +66,20 @@ __all__ = [
     "BuiltRowOp",
     "BuiltTableOp",
     "CentroidSearchOp",
+    "ClusterOp",
     "DequantizeOp",
     "EmbeddingOp",
-    "EngineOp",
     "ExactRowOp",
+    "FifoOp",
     "FixedAttr",
     "LastTokenOp",
+    "LayoutOp",
+    "LinearEngineOp",
     "LinearOp",
     "Lut",
     "LutOp",
-    "PlanOp",
+    "MachineOp",
+    "MemoryOp",
     "PrefixSumOp",
     "QuantizeOp",
     "RegionOp",
@@ -92,12 +94,12 @@ __all__ = [
     "SwigluOp",
     "TableLookupOp",
     "TaskOp",
-    "accelerator",
+    "TokenType",
+    "YieldOp",
     "add",
     "append",
     "argmax",
     "attention",
-    "buffer",
     "built_row",
     "built_table",
     "centroid_search",
@@ -106,7 +108,6 @@ __all__ = [
     "declare_all",
     "dequantize",
     "embedding",
-    "engine",
     "exact_row",
     "fixed",
     "fixed_of",
@@ -115,16 +116,13 @@ __all__ = [
     "last_token",
     "linear",
     "lut_ops",
-    "plan",
     "prefix_sum",
     "quantize",
-    "region",
     "register_dialects",
     "requantize",
     "rescale",
     "rms_norm",
     "rope",
-    "round_",
     "scheme_attr",
     "scheme_of",
     "store_attr",
@@ -133,7 +131,6 @@ __all__ = [
     "symbol",
     "symbol_table",
     "table_lookup",
-    "task",
     "verify",
     "verify_store",
     "verify_symbols",

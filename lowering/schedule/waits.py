@@ -1,4 +1,4 @@
-"""The plan's time: tasks in the order of the model in; in order of dispatch, with what each waits for, out.
+"""Order and waits: tasks in the order of the model in; in order of dispatch, with what each waits for, out.
 
 Tasks are dispatched in order, and an engine finishes its own in order. So what was known to be finished when one task
 was dispatched is so for all later ones, and for each engine one number says it: how many of its tasks are.
@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from lutllm.errors import CapacityError
 from lutllm.lowering.accelerator import NO_WAIT, WAIT_SLOTS
-from lutllm.lowering.plan.data import Buffer, Task
+from lutllm.lowering.place.buffers import Buffer
+from lutllm.lowering.schedule.data import Task
 
 
 def hoisted(tasks: Sequence[Task]) -> list[Task]:
@@ -97,21 +98,27 @@ class Hazards:
         return first.memory == second.memory and first.base < second.end and second.base < first.end
 
 
-def with_waits(tasks: Sequence[Task], buffers: Mapping[str, Buffer]) -> Iterator[Task]:
-    """The tasks of one program with what each must wait for and no more."""
-    hazards, progress = Hazards(buffers), Progress()
-    for task in tasks:
-        needed: dict[str, int] = {}
+def needed(tasks: Sequence[Task], buffers: Mapping[str, Buffer]) -> Iterator[list[int]]:
+    """For each task of a program the numbers of the tasks it must wait for, one an engine, and no more than are not
+    known to be done."""
+    hazards, progress, numbers = Hazards(buffers), Progress(), dict[tuple[str, int], int]()
+    for i, task in enumerate(tasks):
+        last: dict[str, int] = {}
         for number, earlier in progress.open:
             if hazards.between(earlier, task):
-                needed[earlier.engine] = max(needed.get(earlier.engine, 0), number + 1)
-        waits = {e: min(progress.dispatched[e] - count, NO_WAIT - 1) for e, count in needed.items()}
-        if len(waits) > WAIT_SLOTS:
+                last[earlier.engine] = max(last.get(earlier.engine, 0), number)
+        if len(last) > WAIT_SLOTS:
             raise CapacityError(
-                f"{task.name}: expected at most {WAIT_SLOTS} engines to wait for, got {', '.join(waits)}; "
+                f"{task.name}: expected at most {WAIT_SLOTS} engines to wait for, got {', '.join(last)}; "
                 "change the order of the tasks"
             )
-        for engine, pending in waits.items():
-            progress.wait(engine, pending)
+        for engine, number in last.items():
+            progress.wait(engine, pending_of(progress.dispatched[engine], number))
+        numbers[task.engine, progress.dispatched[task.engine]] = i
         progress.dispatch(task)
-        yield replace(task, waits=tuple(sorted(waits.items())))
+        yield sorted(numbers[engine, number] for engine, number in last.items())
+
+
+def pending_of(dispatched: int, number: int) -> int:
+    """How many of `dispatched` tasks of an engine may be unfinished for the one with `number` to be done."""
+    return min(dispatched - number - 1, NO_WAIT - 1)
