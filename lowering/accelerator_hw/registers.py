@@ -1,4 +1,4 @@
-"""The host's registers: an AXI4-Lite slave, and the memory of the sequence's token ids.
+"""The host's registers: an AXI4-Lite slave, and the memory of the sequence's token ids, if any engine uses it.
 
 In: `register_map.REGISTERS`. Out: a module with the slave's port `s_axi_control`, what the sequencer needs to know, and
 the ports through which tokens are read (to embed) and appended. What a host must not do - unknown or unaligned
@@ -94,7 +94,7 @@ class _Place:
 def _place(address: Signal, config: AcceleratorConfig) -> _Place:
     top = address.width - 1  # the window is the upper half
     index = address[2:top].zext(top - 1)  # one bit more, so that `context` fits
-    is_token = all_of([address[top], address[0:2].eq(0), index.ult(config.context)])
+    is_token = all_of([address[top], address[0:2].eq(0), index.ult(config.context if config.has_sequence else 0)])
     hits = {register.name: address.eq(register.offset) for register in REGISTERS}
     return _Place(hits, address[2 : 2 + bits_for(len(REGISTERS))], is_token, index[0 : bits_for(config.context)])
 
@@ -104,6 +104,8 @@ def _ids(
 ) -> Signal:
     """The sequence memory: what it reads. The accelerator's own accesses come before the host's `write` (enable,
     address, data) and `read` (enable, address)."""
+    if not config.has_sequence:
+        return const(0, WORD_BITS)
     bits = bits_for(config.context)
     # A token past the last place is lost rather than written over the first: the run ends there.
     append = m["token_write"] & m["token_write_address"].ult(config.context)

@@ -19,8 +19,9 @@ from lutllm.numerics import MAX_RESCALE, rescale
 class Written:
     """Words that a task wrote: `values` [n, channels] at `addresses` [n] of `memory`.
 
-    `memory` is r, x, y or q (word addresses), `kv` (the byte address of a row in external memory), `squares` (tokens),
-    `token`, or a stream (`stream x`, `stream y`, `stream e`; addresses count its words).
+    `memory` is r, x, y or q (word addresses), `kv` (the byte address of a row in external memory), `saved` (the byte
+    address of a word there, 32 bits a channel), `squares` (tokens), `token`, or a stream (`stream x`, `stream y`,
+    `stream e`; addresses count its words).
     """
 
     memory: str

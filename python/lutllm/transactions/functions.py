@@ -212,6 +212,22 @@ def pick(chip: Chip, job: Job) -> None:
         chip.note("token", np.zeros(1, np.int64), np.array([chip.token]))
 
 
+def load(chip: Chip, job: Job) -> None:
+    f, size = job.fields, chip.config.load_bits // 8
+    beats = f["words"] * job.tokens
+    words = chip.bytes(f["address"] + job.position * f["words"] * size, beats, size)
+    chip.write("x", f["base"] + np.arange(beats), words.view("<i2").astype(np.int64))
+
+
+def save(chip: Chip, job: Job) -> None:
+    f, size = job.fields, chip.config.save_bits // 8
+    words = chip.pull("y").reshape(-1, chip.config.lanes)
+    first = f["address"] + (job.position * f["row_words"] + f["start"] * job.tokens) * size
+    at = first + np.arange(len(words)) * size
+    chip.image[at[:, None] + np.arange(size)] = np.ascontiguousarray(words.astype("<i4")).view(np.uint8)
+    chip.note("saved", at, words)
+
+
 FUNCTIONS: dict[str, Callable[[Chip, Job], None]] = {
     "feed": feed,
     "norm": norm,
@@ -222,4 +238,6 @@ FUNCTIONS: dict[str, Callable[[Chip, Job], None]] = {
     "attention": attention,
     "embed": embed,
     "pick": pick,
+    "load": load,
+    "save": save,
 }

@@ -29,7 +29,7 @@ COMMAND = 6  # cycles from a task's dispatch to its transfers on the bus
 TAKEN = 2  # cycles from dispatch, or from the end of the task before, to an engine's first step
 # Cycles from an engine's last step to `done`; where steps wait for something of its own, from the start to the first.
 FILL = {"feed": 4, "norm": 14, "residual": 9, "store": 4, "swiglu": 19, "heads": 20, "attention": 45, "embed": 8}
-FILL |= {"pick": 9}
+FILL |= {"pick": 9, "load": 4, "save": 8}
 ROOTS = 24  # the roots of a norm begin
 
 
