@@ -7,13 +7,10 @@ from lutllm.dialect.accelerator import EngineOp, RegionOp, RoundOp
 from lutllm.dialect.attention_ops import AppendOp, AttentionOp, RopeOp
 from lutllm.dialect.attributes import (
     FixedAttr,
-    SchemeAttr,
     StoreAttr,
     fixed,
     fixed_of,
     i64,
-    scheme_attr,
-    scheme_of,
     store_attr,
     symbol,
 )
@@ -52,6 +49,7 @@ from lutllm.dialect.loading import context, irdl_text, register_dialects, verify
 from lutllm.dialect.lookup import PrefixSumOp, RequantizeOp, TableLookupOp
 from lutllm.dialect.program import engine, region, round_
 from lutllm.dialect.rows import BuiltRowOp, BuiltTableOp, ExactRowOp, StoredTableOp
+from lutllm.dialect.schemes import SchemeOp, declare_scheme, scheme_of, schemes
 from lutllm.dialect.search import CentroidSearchOp
 from lutllm.dialect.stored import verify_store
 from lutllm.dialect.symbols import lut_ops, symbol_table, verify_symbols
@@ -86,7 +84,7 @@ __all__ = [
     "RmsNormOp",
     "RopeOp",
     "RoundOp",
-    "SchemeAttr",
+    "SchemeOp",
     "StoreAttr",
     "StoredTableOp",
     "SwigluOp",
@@ -104,6 +102,7 @@ __all__ = [
     "context",
     "declare",
     "declare_all",
+    "declare_scheme",
     "dequantize",
     "embedding",
     "engine",
@@ -125,8 +124,8 @@ __all__ = [
     "rms_norm",
     "rope",
     "round_",
-    "scheme_attr",
     "scheme_of",
+    "schemes",
     "store_attr",
     "stored_table",
     "swiglu",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from lutllm import dialect
 from lutllm.bindings import func, ir
 from lutllm.errors import CapacityError, InputError
 from lutllm.lowering.decoder_spec import DecoderSpec, read_decoder_spec
@@ -90,8 +91,10 @@ class DecoderToAccelerator(Pass):
         for i, expected in enumerate(op.operation for op in wanted.entry_block):
             op = found[i] if i < len(found) else found[-1]
             self._same_text(op, "op", expected.name, op.name)
-            for name in sorted({*expected.attributes, *op.attributes} - set(FREE)):
+            for name in sorted({*expected.attributes, *op.attributes} - {"scheme", *FREE}):
                 self._same(op, "attribute", name, expected, op)
+            if "scheme" in expected.attributes:
+                self._same_text(op, "scheme", dialect.scheme_of(expected), dialect.scheme_of(op))
             self._same_text(op, "operands", len(expected.operands), len(op.operands))
             for number, (a, b) in enumerate(zip(expected.operands, op.operands, strict=True)):
                 if values[a] != b:
@@ -128,6 +131,6 @@ def _about(op: ir.Operation, message: str) -> ir.Operation:
     found = []
     for child in _functions(op)[FUNCTIONS[0]].entry_block:
         attributes = [child.operation.attributes[key] for key in child.operation.attributes]
-        if any(isinstance(a, ir.FlatSymbolRefAttr) and a.value.startswith(f"{name}.") for a in attributes):
+        if any(isinstance(a, ir.FlatSymbolRefAttr) and f"{a.value}.".startswith(f"{name}.") for a in attributes):
             found.append(child.operation)
     return next((child for child in found if child.name == "lut.linear"), found[0] if found else op)

@@ -83,13 +83,15 @@ class LutToAccelerator(Pass):
                 total, "expected a sum that starts at zero, got a partial sum; run lut-decompose on whole linears"
             )
         lookup = self._producer(total, "lut.table_lookup")
-        scheme = dialect.scheme_of(lookup.scheme)
+        scheme = dialect.scheme_of(lookup)
         rows = self._producer(lookup, *(f"lut.{source}" for source in scheme.row_sources))
         source = rows.operation.name.removeprefix("lut.")
         x = (rows if source == "exact_row" else self._producer(rows, "lut.centroid_search")).operation.operands[0]
         shape = ir.RankedTensorType(x.type).shape
         tokens = self.tokens if any(s < 0 for s in shape[:-1]) else prod(shape[:-1])
-        name = ir.FlatSymbolRefAttr(lookup.operation.attributes["codes"]).value.removesuffix(".codes")
+        name = ir.FlatSymbolRefAttr(lookup.operation.attributes["weights"]).value
+        if end.weights.value != name:
+            self.fail(end, f"expected the weights of its lookup, @{name}, got @{end.weights.value}; use one for both")
         outputs = ir.RankedTensorType(end.operation.results[0].type).shape[-1]
         return Layer(name, shape[-1] // 2, outputs, tokens, scheme, source, end.shift.value)
 
