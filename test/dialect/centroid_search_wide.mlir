@@ -7,9 +7,9 @@
 ml_program.global private @q.input.exponents(#ml_program.extern : tensor<4xi8>) : tensor<4xi8>
 ml_program.global private @q.input.codebook(#ml_program.extern : tensor<4x2x300x2xi16>) : tensor<4x2x300x2xi16>
 
-// CHECK-LABEL: func.func @wide
-func.func @wide(%x: tensor<?x8xi16, #x>) -> tensor<?x4x2xi16> {
-  // CHECK: "lut.centroid_search"{{.*}}metric = "l2"{{.*}} -> tensor<?x4x2xi16>
+// CHECK-LABEL: func.func @f
+func.func @f(%x: tensor<?x8xi16, #x>) -> tensor<?x4x2xi16> {
+  // CHECK: "lut.centroid_search"{{.*}}scheme = @wide{{.*}} -> tensor<?x4x2xi16>
   %0 = "lut.centroid_search"(%x) {scheme = @wide, codebook = @q.input.codebook}
       : (tensor<?x8xi16, #x>) -> tensor<?x4x2xi16>
   return %0 : tensor<?x4x2xi16>

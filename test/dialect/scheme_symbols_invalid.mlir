@@ -29,6 +29,7 @@ func.func @f(%a: tensor<?x4x2x2x16xi32>) {
 
 // -----
 
+// expected-note@+1 {{see existing symbol definition here}}
 "lut.scheme"() {sym_name = "vq", kind = "vq", v = 2, c_a = 16, c_w = 16, G = 4, R = 2, S = 1, metric = "chebyshev", x_bits = 16, act_bits = 16, weight_bits = 8, table_bits = 8, term_bits = 24, out_bits = 24} : () -> ()
 // expected-error@+1 {{redefinition of symbol named 'vq'}}
 "lut.scheme"() {sym_name = "vq", kind = "vq", v = 2, c_a = 16, c_w = 16, G = 4, R = 2, S = 1, metric = "chebyshev", x_bits = 16, act_bits = 16, weight_bits = 8, table_bits = 8, term_bits = 24, out_bits = 24} : () -> ()
