@@ -6,13 +6,10 @@ Text or builder calls in, verified MLIR out. README.md, generated from the defin
 from lutllm.dialect.attention_ops import AppendOp, AttentionOp, RopeOp
 from lutllm.dialect.attributes import (
     FixedAttr,
-    SchemeAttr,
     StoreAttr,
     fixed,
     fixed_of,
     i64,
-    scheme_attr,
-    scheme_of,
     store_attr,
     symbol,
 )
@@ -52,6 +49,7 @@ from lutllm.dialect.lookup import PrefixSumOp, RequantizeOp, TableLookupOp
 from lutllm.dialect.machine import FifoOp, LinearEngineOp, MachineOp, MemoryOp
 from lutllm.dialect.placement import BufferOp, ClusterOp, LayoutOp, RegionOp, RoundOp, YieldOp
 from lutllm.dialect.rows import BuiltRowOp, BuiltTableOp, ExactRowOp, StoredTableOp
+from lutllm.dialect.schemes import SchemeOp, declare_scheme, scheme_of, schemes
 from lutllm.dialect.search import CentroidSearchOp
 from lutllm.dialect.stored import verify_store
 from lutllm.dialect.symbols import lut_ops, symbol_table, verify_symbols
@@ -88,7 +86,7 @@ __all__ = [
     "RmsNormOp",
     "RopeOp",
     "RoundOp",
-    "SchemeAttr",
+    "SchemeOp",
     "StoreAttr",
     "StoredTableOp",
     "SwigluOp",
@@ -106,6 +104,7 @@ __all__ = [
     "context",
     "declare",
     "declare_all",
+    "declare_scheme",
     "dequantize",
     "embedding",
     "exact_row",
@@ -123,8 +122,8 @@ __all__ = [
     "rescale",
     "rms_norm",
     "rope",
-    "scheme_attr",
     "scheme_of",
+    "schemes",
     "store_attr",
     "stored_table",
     "swiglu",

@@ -158,6 +158,7 @@ _KIND_TEXT: dict[Any, str] = {
     ir.FlatSymbolRefAttr: "a symbol @name",
     ir.ArrayAttr: "an array [...]",
     ir.DictAttr: "a dictionary {...}",
+    ir.UnitAttr: "a unit attribute",
 }
 
 

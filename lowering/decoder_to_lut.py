@@ -6,7 +6,7 @@ one; both return the next token, its logits and the caches. @score returns the l
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from lutllm import dialect, store
@@ -15,6 +15,7 @@ from lutllm.decoder import COSINES, QUERY_BITS, SINES, Attention, Layer, Norm, Q
 from lutllm.dialect import decoder_builders as build
 from lutllm.errors import InputError, IRError
 from lutllm.lowering.decoder_spec import DecoderSpec
+from lutllm.scheme import Scheme
 
 FUNCTIONS = ("prefill", "decode", "score")
 
@@ -43,9 +44,11 @@ def emit_decoder(module: ir.Module, spec: DecoderSpec, context: int = 0) -> None
     if missing:
         raise InputError(f"expected quantized parameters of '{missing}', got none; quantize the whole model")
     with module.context, ir.Location.unknown():
+        used = dict.fromkeys(spec.linears[name].scheme for name in spec.decoder.linears)
+        schemes = {scheme: dialect.declare_scheme(module, scheme) for scheme in used}
         dialect.declare_all(module, spec.globals())
         for name in FUNCTIONS:
-            _Function(module, spec, context, name).emit()
+            _Function(module, spec, context, name, schemes).emit()
         if spec.sha256 is not None:
             module.operation.attributes["lut.store"] = dialect.store_attr(store.PARAMETERS, spec.sha256)
 
@@ -53,8 +56,10 @@ def emit_decoder(module: ir.Module, spec: DecoderSpec, context: int = 0) -> None
 class _Function:
     """Writes one of the three functions."""
 
-    def __init__(self, module: ir.Module, spec: DecoderSpec, context: int, name: str) -> None:
-        self.module, self.spec, self.name = module, spec, name
+    def __init__(
+        self, module: ir.Module, spec: DecoderSpec, context: int, name: str, schemes: Mapping[Scheme, str]
+    ) -> None:
+        self.module, self.spec, self.name, self.schemes = module, spec, name, schemes
         tokens = 1 if name == "decode" else ir.ShapedType.get_dynamic_size()
         i32 = ir.IntegerType.get_signless(32)
         caches = [_cache(layer.attention, spec, context, part) for layer in spec.decoder.layers for part in _PARTS]
@@ -173,11 +178,11 @@ class _Function:
         with _at(name):
             return dialect.linear(
                 x,
-                scheme=spec.scheme,
+                scheme=self.schemes[spec.scheme],
                 shift=spec.shift,
                 out_exponent=spec.out_exponent,
                 outputs=spec.outputs,
-                **spec.symbols(),
+                **spec.attributes(),
             )
 
     def add(self, x: ir.Value, y: ir.Value, layer: Layer, part: str) -> ir.Value:

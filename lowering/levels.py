@@ -56,11 +56,11 @@ LEVELS = {
         Level(
             "mixed",
             ("builtin", "func", "ml_program", "torch", "torch_c", "lut"),
-            ("lut.quantize", "lut.linear", "lut.dequantize"),
+            ("lut.scheme", "lut.quantize", "lut.linear", "lut.dequantize"),
             "nothing yet: PyTorch around lookups",
         ),
-        Level("lut", ("builtin", "func", "ml_program", "lut"), ("lut.linear", *_DECODER), "the reference interpreter"),
-        Level("steps", ("builtin", "func", "ml_program", "lut"), (*_STEPS, *_DECODER), "the reference interpreter"),
+        Level("lut", ("builtin", "func", "ml_program", "lut"), ("lut.scheme", "lut.linear", *_DECODER), "the reference interpreter"),
+        Level("steps", ("builtin", "func", "ml_program", "lut"), ("lut.scheme", *_STEPS, *_DECODER), "the reference interpreter"),
         Level("accelerator", ("builtin", "lut"), _ACCELERATOR, "its hardware, in simulation"),
     )
 }

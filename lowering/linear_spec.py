@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lutllm import store
 from lutllm.dialect import parameters
@@ -47,7 +48,7 @@ class LinearSpec:
     def from_entry(cls, name: str, entry: Mapping) -> LinearSpec:
         """From what `lutllm.store.describe` wrote."""
         try:
-            pairs, _, outputs = entry["shapes"][f"{name}.codes"]
+            pairs, _, outputs = entry["shapes"][parameters.of_weights(name, "codes")]
             return cls(
                 name=name,
                 input_name=str(entry["input_name"]),
@@ -56,7 +57,7 @@ class LinearSpec:
                 outputs=int(outputs),
                 shift=int(entry["shift"]),
                 out_exponent=int(entry["out_exponent"]),
-                has_tables=f"{name}.tables" in entry["shapes"],
+                has_tables=parameters.of_weights(name, "tables") in entry["shapes"],
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
@@ -64,14 +65,10 @@ class LinearSpec:
                 f"got a problem with {error}; quantize again"
             ) from None
 
-    def symbols(self) -> dict[str, str]:
-        """Attribute of `lut.linear` -> symbol."""
-        own = {part: f"{self.name}.{part}" for part in ("codes", "weight_codebook", "shifts", "multiplier", "bias")}
-        if self.has_tables:
-            own["tables"] = f"{self.name}.tables"
-        if self.scheme.kind == "vq":
-            own["codebook"] = f"{self.input_name}.codebook"
-        return own
+    def attributes(self) -> dict[str, Any]:
+        """What `dialect.linear` is told of the store."""
+        codebook = f"{self.input_name}.codebook" if self.scheme.kind == "vq" else None
+        return {"weights": self.name, "codebook": codebook, "tables": self.has_tables}
 
     @property
     def exponents(self) -> str:
@@ -80,17 +77,19 @@ class LinearSpec:
     def globals(self) -> dict[str, Shape]:
         """Symbol -> (shape, dtype) of everything the linear needs of the store."""
         s, blocks = self.scheme, self.scheme.blocks(self.outputs)
-        shapes = {
+        parts = {
             "codes": parameters.codes(s, self.pairs, self.outputs),
             "weight_codebook": parameters.weight_codebook(s, self.pairs, blocks),
             "shifts": parameters.shifts(self.pairs),
             "multiplier": parameters.per_output(self.outputs),
             "bias": parameters.per_output(self.outputs),
-            "tables": parameters.tables(s, self.pairs, blocks),
-            "codebook": parameters.codebook(s, self.pairs),
         }
-        needed = {symbol: shapes[part] for part, symbol in self.symbols().items()}
-        return {self.exponents: parameters.exponents(self.pairs), **needed}
+        if self.has_tables:
+            parts["tables"] = parameters.tables(s, self.pairs, blocks)
+        needed = {self.exponents: parameters.exponents(self.pairs)}
+        needed |= {parameters.of_weights(self.name, part): shape for part, shape in parts.items()}
+        codebook = self.attributes()["codebook"]
+        return needed if codebook is None else {**needed, codebook: parameters.codebook(s, self.pairs)}
 
 
 def specs_of(linears: Mapping[str, QuantizedLinear]) -> dict[str, LinearSpec]:

@@ -282,10 +282,10 @@ class _Function:
         self.call(attention.attention, constants, pointers, tokens=_tokens(op.query), numbers=numbers)
 
     def _linear(self, op: Any, x: Buffer, y: Buffer) -> None:
-        scheme, width = scheme_of(op.scheme), _width(op.x)
+        scheme, width = scheme_of(op), _width(op.x)
         shape = LinearShape(scheme, width // 2, _width(op.y), self.shared.level)
         source = x if scheme.kind == "exact" else self._search(op, x, shape)
-        place, symbols = self.shared.parameter, {n: op.attributes[n].value for n in _LINEAR}
+        place, symbols = self.shared.parameter, {p.attribute: p.symbol for p in op.parameters()}
         book = place(shape.book(symbols["weight_codebook"]), "book")
         shifts = place(shape.shifts(symbols["shifts"]), "shifts")
         factors = place(shape.factors(symbols["shifts"]), "factors")
@@ -323,7 +323,6 @@ class _Function:
         self.shared.scratch_bytes = max(self.shared.scratch_bytes, -(-size // ALIGN) * ALIGN)
 
 
-_LINEAR = ("codes", "weight_codebook", "shifts", "bias", "multiplier")
 _OPS: dict[str, Callable[..., None]] = {
     "lut.linear": _Function._linear,
     "lut.embedding": _Function._embedding,

@@ -16,6 +16,7 @@ from lutllm.lowering.linear_spec import LinearSpec, read_specs
 from lutllm.lowering.torch_ir.linears import LINEAR, known_sizes, linear_name, linears_in, not_convertible, producer
 from lutllm.passes import Pass
 from lutllm.progress import note
+from lutllm.scheme import Scheme
 
 FLOAT = ".float"  # suffix of a float global whose name an integer one takes
 
@@ -95,6 +96,7 @@ class _Rewriter:
         self.module: Any = root.opview  # a ModuleOp: it has a body, which an Operation lacks
         self._declared: set[str] = set()
         self._before = {op.attributes["sym_name"].value: op.operation for op in self.module.body if _is_global(op)}
+        self._schemes: dict[Scheme, str] = {}
         self._quantized: dict[tuple[ir.Value, str, int], ir.Value] = {}
 
     def convert(self, op: ir.Operation, spec: LinearSpec) -> None:
@@ -104,11 +106,11 @@ class _Rewriter:
         with ir.InsertionPoint(op), op.location:
             y = dialect.linear(
                 x,
-                scheme=spec.scheme,
+                scheme=self._scheme(spec.scheme),
                 shift=spec.shift,
                 out_exponent=spec.out_exponent,
                 outputs=spec.outputs,
-                **spec.symbols(),
+                **spec.attributes(),
             )
             result = _cast(dialect.dequantize(y), "f32", element)
             new = ir.Operation.create("torch_c.from_builtin_tensor", results=[op.results[0].type], operands=[result])
@@ -128,6 +130,11 @@ class _Rewriter:
                 f"expected quantized parameters for {inputs} inputs and {outputs} outputs, "
                 f"got {2 * spec.pairs} and {spec.outputs}; quantize this model again",
             )
+
+    def _scheme(self, scheme: Scheme) -> str:
+        if scheme not in self._schemes:
+            self._schemes[scheme] = dialect.declare_scheme(self.module, scheme)
+        return self._schemes[scheme]
 
     def _declare(self, spec: LinearSpec) -> None:
         for symbol, (shape, dtype) in spec.globals().items():

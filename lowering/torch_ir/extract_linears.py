@@ -11,13 +11,13 @@ def extract_linears(module: ir.Module, tokens: int | None = None) -> ir.Module:
     """A new module, in the same context, with `func.func @"<linear>"(x) -> y` for each linear of `module`.
 
     x is tensor<TxKxi16, #lut.fixed<...>> and y tensor<TxNxi32, #lut.fixed<...>>; T is dynamic unless `tokens` is
-    given. A linear used several times gives one function. The globals it needs, `lut.store` and locations come along.
+    given. A linear used several times gives one function. The schemes and globals it needs, `lut.store` and locations come along.
     """
     with module.context, ir.Location.unknown():
         target = ir.Module.create()
         done: set[str] = set()
         for op in dialect.lut_ops(module):
-            name = _name(op) if isinstance(op, dialect.LinearOp) else None
+            name = op.weights.value if isinstance(op, dialect.LinearOp) else None
             if name is not None and name not in done:
                 done.add(name)
                 _declare(target, op)
@@ -27,12 +27,8 @@ def extract_linears(module: ir.Module, tokens: int | None = None) -> ir.Module:
     return target
 
 
-def _name(op: dialect.LinearOp) -> str:
-    """The symbols of a linear start with its name."""
-    return op.codes.value.removesuffix(".codes")
-
-
 def _declare(target: ir.Module, op: dialect.LinearOp) -> None:
+    dialect.declare_scheme(target, dialect.scheme_of(op), op.scheme.value)
     for parameter in op_parameters(op):
         dialect.declare(target, parameter.symbol, parameter.shape, parameter.dtype)
 

@@ -19,19 +19,19 @@ func.func @f(%x: tensor<?x?xf32>) {
 
 // -----
 
-#vq = #lut.scheme<{kind = "vq", v = 2, c_a = 16, c_w = 16, G = 4, R = 2, S = 1, metric = "chebyshev", x_bits = 16, act_bits = 16, weight_bits = 8, table_bits = 8, term_bits = 24, out_bits = 24}>
+"lut.scheme"() {sym_name = "vq", kind = "vq", v = 2, c_a = 16, c_w = 16, G = 4, R = 2, S = 1, metric = "chebyshev", x_bits = 16, act_bits = 16, weight_bits = 8, table_bits = 8, term_bits = 24, out_bits = 24} : () -> ()
 func.func @f(%r: tensor<*xi32>) {
   // expected-error@+1 {{'lut.table_lookup' op expected rows to be tensor<...xPxBxRxc_wxi32>, got tensor<*xi32>}}
-  %0 = "lut.table_lookup"(%r) {scheme = #vq, codes = @q.codes} : (tensor<*xi32>) -> tensor<?x4x6xi32>
+  %0 = "lut.table_lookup"(%r) {scheme = @vq, weights = @q} : (tensor<*xi32>) -> tensor<?x4x6xi32>
   return
 }
 
 // -----
 
-#vq = #lut.scheme<{kind = "vq", v = 2, c_a = 16, c_w = 16, G = 4, R = 2, S = 1, metric = "chebyshev", x_bits = 16, act_bits = 16, weight_bits = 8, table_bits = 8, term_bits = 24, out_bits = 24}>
+"lut.scheme"() {sym_name = "vq", kind = "vq", v = 2, c_a = 16, c_w = 16, G = 4, R = 2, S = 1, metric = "chebyshev", x_bits = 16, act_bits = 16, weight_bits = 8, table_bits = 8, term_bits = 24, out_bits = 24} : () -> ()
 #x = #lut.fixed<16, @q.input.exponents>
 func.func @f(%x: tensor<?x8xi16, #x>) {
   // expected-error@+1 {{'lut.centroid_search' op expected indices to be tensor<...xPxSxi8>, got tensor<?x4x1xi16>}}
-  %0 = "lut.centroid_search"(%x) {scheme = #vq, codebook = @q.input.codebook} : (tensor<?x8xi16, #x>) -> tensor<?x4x1xi16>
+  %0 = "lut.centroid_search"(%x) {scheme = @vq, codebook = @q.input.codebook} : (tensor<?x8xi16, #x>) -> tensor<?x4x1xi16>
   return
 }

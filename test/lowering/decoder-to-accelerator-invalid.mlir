@@ -2,7 +2,8 @@
 // RUN: lutllm-opt %S/Inputs/torch-raise-decoder/model.mlir --torch-raise-decoder=quantization=%S/Inputs/torch-raise-decoder -o %t.mlir
 // RUN: sed 's/shift = 4 : i64, vocabulary/shift = 5 : i64, vocabulary/' %t.mlir | not lutllm-opt --decoder-to-accelerator=quantization=%S/Inputs/torch-raise-decoder 2>&1 | FileCheck %s --check-prefix=SHIFT
 // RUN: sed '/@decode/,/return/s/\(lut.attention.*\)%arg1)/\1%arg0)/' %t.mlir | not lutllm-opt --decoder-to-accelerator=quantization=%S/Inputs/torch-raise-decoder 2>&1 | FileCheck %s --check-prefix=OPERAND
-// RUN: sed 's/\(@model.*\)k_proj\(.codes.*\)k_proj\(.weight.*\)/\1v_proj\2k_proj\3/' %t.mlir | not lutllm-opt --decoder-to-accelerator=quantization=%S/Inputs/torch-raise-decoder 2>&1 | FileCheck %s --check-prefix=SYMBOL
+// RUN: sed 's/\(weights = @model.*\)k_proj/\1v_proj/' %t.mlir | not lutllm-opt --decoder-to-accelerator=quantization=%S/Inputs/torch-raise-decoder 2>&1 | FileCheck %s --check-prefix=SYMBOL
+// RUN: sed 's/term_bits = 24/term_bits = 23/' %t.mlir | not lutllm-opt --decoder-to-accelerator=quantization=%S/Inputs/torch-raise-decoder 2>&1 | FileCheck %s --check-prefix=SCHEME
 // RUN: sed 's/@score/@scores/' %t.mlir | not lutllm-opt --decoder-to-accelerator=quantization=%S/Inputs/torch-raise-decoder 2>&1 | FileCheck %s --check-prefix=NAME
 // RUN: sed '/@score/,/^  }/d' %t.mlir | not lutllm-opt --decoder-to-accelerator=quantization=%S/Inputs/torch-raise-decoder 2>&1 | FileCheck %s --check-prefix=FUNCTION
 // RUN: sed 's/"parameters.safetensors", "01/"parameters.safetensors", "02/' %t.mlir | not lutllm-opt --decoder-to-accelerator=quantization=%S/Inputs/torch-raise-decoder 2>&1 | FileCheck %s --check-prefix=STORE
@@ -14,7 +15,8 @@
 
 // SHIFT: error: 'lut.embedding' op expected attribute shift 4 : i64, as '{{.*}}torch-raise-decoder' describes the decoder, got 5 : i64; lower the model it was made for
 // OPERAND: error: 'lut.attention' op expected operand 3 %arg1, as {{.*}}, got %arg0; lower the model it was made for
-// SYMBOL: error: 'lut.linear' op expected attribute codes @model.layers.0.self_attn.k_proj.codes, as {{.*}}, got @model.layers.0.self_attn.v_proj.codes
+// SYMBOL: error: 'lut.linear' op expected attribute weights @model.layers.0.self_attn.k_proj, as {{.*}}, got @model.layers.0.self_attn.v_proj
+// SCHEME: error: 'lut.linear' op expected scheme Scheme({{.*}}term_bits=24{{.*}}, as {{.*}}, got Scheme({{.*}}term_bits=23
 // NAME: error: 'func.func' op expected prefill, decode, score only, got @scores; remove it
 // FUNCTION: error: 'builtin.module' op expected function @score of the decoder, got none; run torch-raise-decoder first
 // STORE: error: 'builtin.module' op expected attribute lut.store #lut.store<"parameters.safetensors", "01{{.*}}got #lut.store<"parameters.safetensors", "02

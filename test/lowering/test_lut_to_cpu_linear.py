@@ -64,11 +64,11 @@ def make(linears: dict[str, QuantizedLinear]) -> ir.Module:
                     with ir.InsertionPoint(function.add_entry_block()):
                         y = dialect.linear(
                             function.arguments[0],
-                            scheme=spec.scheme,
+                            scheme=dialect.declare_scheme(module, spec.scheme),
                             shift=spec.shift,
                             out_exponent=spec.out_exponent,
                             outputs=spec.outputs,
-                            **spec.symbols(),
+                            **spec.attributes(),
                         )
                         func.ReturnOp([y])
                     function.attributes["function_type"] = ir.TypeAttr.get(ir.FunctionType.get([x], [y.type]))

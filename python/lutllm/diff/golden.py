@@ -82,7 +82,7 @@ class _Golden:
 
 
 def _linear(op: Any) -> str:
-    return op.codes.value.removesuffix(".codes")
+    return op.weights.value
 
 
 def _rescaled_heads(decoder: Decoder) -> Mapping[str, str]:

@@ -19,7 +19,7 @@ from lutllm.numerics import check_fits, dequantize, quantize
 from lutllm.scheme import QuantizedLinear
 
 Value = np.ndarray | integers.Terms
-Arrays = dict[str, np.ndarray]  # by attribute name
+Arrays = dict[str, np.ndarray]  # by what they are to the op: Parameter.attribute
 Trace = Callable[[LutOp, Value], None]
 
 
@@ -126,9 +126,9 @@ def _run_dequantize(op: Any, arrays: Arrays, y: np.ndarray) -> np.ndarray:
 def _run_linear(op: Any, arrays: Arrays, x: np.ndarray) -> np.ndarray:
     source = op.optional("row_source")
     quantized = QuantizedLinear(
-        name=op.codes.value.removesuffix(".codes"),
+        name=op.weights.value,
         input_name="",
-        scheme=scheme_of(op.scheme),
+        scheme=scheme_of(op),
         exponents=arrays.get("exponent", np.zeros(x.shape[-1] // 2, np.int8)),
         codebook=arrays.get("codebook"),
         weight_codebook=arrays["weight_codebook"],
@@ -144,34 +144,34 @@ def _run_linear(op: Any, arrays: Arrays, x: np.ndarray) -> np.ndarray:
 
 
 def _run_search(op: Any, arrays: Arrays, x: np.ndarray) -> np.ndarray:
-    return integers.centroid_search(x, arrays["codebook"], scheme_of(op.scheme).metric)
+    return integers.centroid_search(x, arrays["codebook"], scheme_of(op).metric)
 
 
 def _run_stored_table(op: Any, arrays: Arrays, indices: np.ndarray) -> np.ndarray:
-    s = scheme_of(op.scheme)
+    s = scheme_of(op)
     tables = check_fits(arrays["tables"], s.table_bits, "stored table entry ")
     return integers.table_rows(indices, tables, arrays["shifts"], s.term_bits)
 
 
 def _run_built_table(op: Any, arrays: Arrays, indices: np.ndarray) -> np.ndarray:
-    s = scheme_of(op.scheme)
+    s = scheme_of(op)
     tables = integers.build_tables(arrays["codebook"], arrays["weight_codebook"], arrays["shifts"], s.table_bits)
     return integers.table_rows(indices, tables, arrays["shifts"], s.term_bits)
 
 
 def _run_built_row(op: Any, arrays: Arrays, indices: np.ndarray) -> np.ndarray:
-    s = scheme_of(op.scheme)
+    s = scheme_of(op)
     books = arrays["codebook"], arrays["weight_codebook"]
     return integers.built_row(indices, *books, arrays["shifts"], s.table_bits, s.term_bits)
 
 
 def _run_exact_row(op: Any, arrays: Arrays, x: np.ndarray) -> np.ndarray:
-    s = scheme_of(op.scheme)
+    s = scheme_of(op)
     return integers.exact_row(x, arrays["weight_codebook"], arrays["shifts"], s.table_bits, s.term_bits)
 
 
 def _run_lookup(op: Any, arrays: Arrays, rows: np.ndarray) -> integers.Terms:
-    return integers.table_lookup(rows, arrays["codes"], scheme_of(op.scheme).G)
+    return integers.table_lookup(rows, arrays["codes"], scheme_of(op).G)
 
 
 def _run_sum(op: Any, arrays: Arrays, terms: Value, partial: np.ndarray | None = None) -> np.ndarray:
