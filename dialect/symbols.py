@@ -125,7 +125,7 @@ def _check_cluster(op: LutOp, table: Table) -> None:
         _check_region(table, op.attributes["parameters"].value, "parameters", "p")
     if "region" in op.attributes:
         _check_region(table, op.attributes["region"].value, "region", "e", "x", "y")
-    for name in elements(op.rounds) if "rounds" in op.attributes else ():
+    for name in elements(op.attributes["rounds"]) if "rounds" in op.attributes else ():
         _symbol(table, name.value, "rounds", RoundOp)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -57,19 +58,14 @@ def read_machine(module: ir.Operation) -> Machine:
     return Machine(config, int(op.latency.value), int(op.memory_bytes.value))
 
 
-def write_machine(machine: Machine, old: dialect.MachineOp | None = None) -> None:
-    """Build the machine's op at the insertion point, or in the place of `old`."""
-    if old is not None:
-        with ir.InsertionPoint(old), old.location:
-            write_machine(machine)
-        old.operation.erase()
-        return
+def write_machine(machine: Machine, memories: Sequence[str] = ()) -> None:
+    """Build the machine's op at the insertion point, with `memories` of the sizes its configuration has."""
     config = machine.config
     sizes = {name: getattr(config, name) for name in _SIZES}
     sizes |= {"latency": machine.latency, "memory_bytes": machine.memory_bytes}
     with build.machine(NAME, engines=config.engines, **sizes):
         build.linear_engine(**asdict(config.engine))
-        for memory in config.memories:
+        for memory in memories:
             build.memory(memory, getattr(config, memory + _WORDS))
         for name, depth in sorted(config.depths.items()):
             build.fifo(name, depth)

@@ -1,37 +1,41 @@
-"""The plan checked: everything that would make hardware compute other numbers, or stand still, found before it runs."""
+"""The schedule checked: everything that would make hardware compute other numbers, or stand still, found before it runs.
+
+Plain data in; each problem out with the task it is about.
+"""
 
 from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import numpy as np
 
 from lutllm.errors import IRError
-from lutllm.lowering.accelerator import ENGINES, NO_WAIT, SINKS, TASK_BITS, WAIT_SLOTS
-from lutllm.lowering.plan.data import PROGRAMS, Buffer, Plan, Task
-from lutllm.lowering.plan.waits import Hazards, Progress
+from lutllm.lowering.accelerator import ENGINES, HEAD_MODES, NO_WAIT, SINKS, TASK_BITS, WAIT_SLOTS
+from lutllm.lowering.schedule.data import HEAD, Plan, Task
+from lutllm.lowering.schedule.waits import Hazards, Progress
 
-OUTSIDE = {"head": ("r.stream",)}  # what a program finds written when it starts, besides the KV caches
+Problem = tuple[Task | None, str]
+_STREAM = "r"  # the memory that a program finds as the one before left it
 
 
 def verify_plan(plan: Plan) -> None:
     """Raise `IRError` for the first thing that is wrong: what was expected, what came, what to do."""
-    for problem in _problems(plan):
-        raise IRError(problem)
+    for task, problem in problems(plan):
+        raise IRError(problem, location=None if task is None else task.location)
 
 
-def _problems(plan: Plan) -> Iterator[str]:
-    yield from _region_problems(plan)
-    yield from _buffer_problems(plan)
+def problems(plan: Plan) -> Iterator[Problem]:
+    for problem in (*_region_problems(plan), *_buffer_problems(plan)):
+        yield None, problem
     for task in plan.tasks:
-        yield from _task_problems(plan, task)
-    for program in PROGRAMS:
+        yield from ((task, problem) for problem in _task_problems(plan, task))
+    for program in plan.programs:
         tasks = plan.program(program)
         yield from _stream_problems(tasks)
         yield from _hazards(plan, tasks)
-        yield from _unwritten(plan, tasks, OUTSIDE.get(program, ()))
+        yield from _values(plan, program, tasks)
 
 
 def _region_problems(plan: Plan) -> Iterator[str]:
@@ -40,23 +44,20 @@ def _region_problems(plan: Plan) -> Iterator[str]:
         end = first.address + first.size
         if second.address < end:
             wanted = f"expected address >= {end}, after {first.name}"
-            yield f"region {second.name}: {wanted}, got {second.address}; plan again"
+            yield f"region {second.name}: {wanted}, got {second.address}; allocate again"
 
 
 def _buffer_problems(plan: Plan) -> Iterator[str]:
-    for b in plan.buffers.values():
+    for name, b in plan.buffers.items():
         words = getattr(plan.config, f"{b.memory}_words")
         if b.end > words:
-            yield f"buffer {b.name}: expected to end within {words} words of memory {b.memory}, got {b.end}; enlarge it"
+            yield f"buffer {name}: expected to end within {words} words of memory {b.memory}, got {b.end}; enlarge it"
         if b.size < b.words * plan.config.tokens:
-            yield (
-                f"buffer {b.name}: expected room for {b.words} words of {plan.config.tokens} tokens, got {b.size}; "
-                "enlarge it"
-            )
+            yield f"buffer {name}: expected room for {b.words} words of {plan.config.tokens} tokens, got {b.size}; enlarge it"
 
 
 def _task_problems(plan: Plan, task: Task) -> Iterator[str]:
-    def wrong(expected: object, got: object, do: str = "plan again") -> str:
+    def wrong(expected: object, got: object, do: str = "schedule again") -> str:
         return f"task {task.name}: expected {expected}, got {got}; {do}"
 
     bits = {name: width for name, width in TASK_BITS[task.engine].items() if name != "reserved"}
@@ -86,12 +87,13 @@ def _parameter_problems(plan: Plan, task: Task) -> Iterator[str]:
         return
     region = plan.regions.get(p.region)
     if region is None or region.kind != "p":
-        yield f"task {task.name}: expected a region of parameters {p.region}, got none; plan again"
+        yield f"task {task.name}: expected a region of parameters {p.region}, got none; allocate again"
         return
-    most = plan.context if task.per_token else 1
-    end = p.offset + (most - 1) * p.stride + p.beats * plan.config.p_bits // 8
+    end = p.offset + p.beats * plan.config.p_bits // 8
+    if task.per_token:
+        end += (plan.context - 1) * p.stride
     if end > region.size:
-        yield f"task {task.name}: expected parameters within {region.size} bytes of {p.region}, got {end}; plan again"
+        yield f"task {task.name}: expected parameters within {region.size} bytes of {p.region}, got {end}; allocate again"
 
 
 def _limits(plan: Plan, task: Task) -> Iterator[str]:
@@ -105,9 +107,6 @@ def _limits(plan: Plan, task: Task) -> Iterator[str]:
         if sums > config.item_words:
             yield f"task {task.name}: expected at most {config.item_words} sums, got {sums}; use fewer reps"
     if task.engine == "linear":
-        if task.round not in plan.rounds:
-            yield f"task {task.name}: expected a round, got '{task.round}'; plan again"
-            return
         round_ = plan.rounds[task.round]
         if round_.chunks * tokens > config.engine.acc_words:
             yield (
@@ -116,31 +115,36 @@ def _limits(plan: Plan, task: Task) -> Iterator[str]:
             )
         for name in (round_.c, round_.q, *round_.w):
             if name not in plan.regions:
-                yield f"task {task.name}: expected a region {name}, got none; plan again"
+                yield f"task {task.name}: expected a region {name}, got none; allocate again"
 
 
-def _stream_problems(tasks: tuple[Task, ...]) -> Iterator[str]:
+def _stream_problems(tasks: tuple[Task, ...]) -> Iterator[Problem]:
     """Streams have no names in hardware: linear tasks, feeds and sinks must come in one order."""
     groups = {
-        "feeds": [t.round for t in tasks if t.engine == "feed"],
-        "sinks": [t.round for t in tasks if t.engine in SINKS and not t.fields.get("load")],
+        "feeds": [t for t in tasks if t.engine == "feed"],
+        "sinks": [t for t in tasks if t.engine in SINKS and not t.fields.get("load")],
     }
-    linears = [t.round for t in tasks if t.engine == "linear"]
-    for kind, rounds in groups.items():
-        for i, (wanted, got) in enumerate(itertools.zip_longest(linears, rounds, fillvalue="none")):
-            if wanted != got:
-                yield f"{kind}: expected number {i} to be of round {wanted}, got {got}; order them like their linears"
+    linears = [t for t in tasks if t.engine == "linear"]
+    for kind, found in groups.items():
+        for i, (wanted, got) in enumerate(itertools.zip_longest(linears, found)):
+            names = [("none" if t is None else f"{t.cluster}, round {t.round}") for t in (wanted, got)]
+            if names[0] != names[1]:
+                yield got or wanted, f"{kind}: expected number {i} to be of {names[0]}, got {names[1]}; order them like their linears"
                 return
-    if sum(t.engine == "embed" for t in tasks) != sum(bool(t.fields.get("load")) for t in tasks):
-        yield "expected a residual task that loads for each embed task, got another number; plan again"
+    embeds, loads = (
+        [t.cluster for t in tasks if t.engine == engine and (engine == "embed" or t.fields["load"])]
+        for engine in ("embed", "residual")
+    )
+    if embeds != loads:
+        yield None, "expected a residual task that loads for each embed task, got others; schedule again"
     ahead = 0
     for task in tasks:
         ahead += (task.engine == "linear") - (task.engine == "feed")
         if ahead > 2:
-            yield f"task {task.name}: expected at most one linear ahead of a feed, got {ahead - 1}; dispatch it later"
+            yield task, f"task {task.name}: expected at most one linear ahead of a feed, got {ahead - 1}; dispatch it later"
 
 
-def _hazards(plan: Plan, tasks: tuple[Task, ...]) -> Iterator[str]:
+def _hazards(plan: Plan, tasks: tuple[Task, ...]) -> Iterator[Problem]:
     """What is not waited for, and waits that nothing can end."""
     hazards, progress, ends = Hazards(plan.buffers), Progress(), Counter[str]()
     for task in tasks:
@@ -151,41 +155,47 @@ def _hazards(plan: Plan, tasks: tuple[Task, ...]) -> Iterator[str]:
             for waited in (earlier for _, earlier in before if earlier.name not in still):
                 if waited.round and ends[waited.round] < 3:
                     wanted = f"linear, feed and sink of {waited.name} before a wait for it"
-                    yield f"task {task.name}: expected {wanted}, got a wait without end; dispatch them first"
+                    yield task, f"task {task.name}: expected {wanted}, got a wait without end; dispatch them first"
         for _, earlier in progress.open:
             reason = hazards.between(earlier, task)
             if reason:
-                yield f"task {task.name}: expected to wait for {earlier.name}, because of {reason}, got no wait; add it"
+                yield task, f"task {task.name}: expected to wait for {earlier.name}, because of {reason}, got no wait; add its token"
         progress.dispatch(task)
         ends[task.round] += 1
 
 
-def _unwritten(plan: Plan, tasks: tuple[Task, ...], outside: tuple[str, ...]) -> Iterator[str]:
-    """Words that are read before they are written, or after something else took their place. KV caches count as one
-    word each: a pass reads the rows that it appends, too."""
-    holds = {name: np.full(b.words, name in outside, dtype=bool) for name, b in plan.buffers.items()}
-    holds |= {region.name: np.zeros(1, dtype=bool) for kind in ("k", "v") for region in plan.regions_of(kind)}
+def _values(plan: Plan, program: str, tasks: tuple[Task, ...]) -> Iterator[Problem]:
+    """Words that do not hold, when they are read, what the cluster they are read for takes. KV caches count as one word
+    each: a pass reads the rows that it appends, too. Waits are right already, so the order of tasks decides."""
+    held = {m: np.full(getattr(plan.config, f"{m}_words"), "", object) for m in ("r", "x", "y", "q")}
+    if program == HEAD:
+        held[_STREAM][:] = "outside"
+    caches: dict[str, str] = {}
+    turned = False
     for task in tasks:
-        for name in task.reads:
-            span = task.span(len(holds[name]))
-            found = holds[name][span.start : span.stop]
-            if not found.all():
-                word = span.start + int(np.argmin(found))
-                yield f"task {task.name}: expected {name} to hold word {word}, got one not written; plan again"
+        if task.engine == "heads":
+            turned |= HEAD_MODES[task.fields["mode"]] == "rotations"
+            if task.fields["rotate"] and not turned:
+                yield task, f"task {task.name}: expected RoPE's rows loaded before, got none; add the task that loads them"
+        for name, wanted in task.values.items():
+            if name not in plan.buffers:
+                if caches.get(name) != wanted:
+                    yield task, f"task {task.name}: expected the rows of {wanted} in {name}, got none; dispatch them first"
+                continue
+            buffer = plan.buffers[name]
+            span, tokens = task.span(buffer.words), plan.config.tokens
+            words = held[buffer.memory][buffer.base + span.start * tokens : buffer.base + span.stop * tokens]
+            if (words != wanted).any():
+                at = int(np.argmax(words != wanted))
+                got = words[at] or "nothing"
+                yield task, (
+                    f"task {task.name}: expected {name} to hold the result of {wanted} in word {span.start + at // tokens}, got "
+                    f"that of {got}; dispatch it at another place"
+                )
         for name in task.writes:
-            span = task.span(len(holds[name]))
-            for other in _sharing(plan.buffers, name):
-                holds[other][:] = False
-            holds[name][span.start : span.stop] = True
-
-
-def _sharing(buffers: Mapping[str, Buffer], name: str) -> list[str]:
-    """The other buffers that share a word with buffer `name`; none for a region."""
-    if name not in buffers:
-        return []
-    own = buffers[name]
-    return [
-        other.name
-        for other in buffers.values()
-        if other.name != name and other.memory == own.memory and other.base < own.end and own.base < other.end
-    ]
+            if name not in plan.buffers:
+                caches[name] = task.cluster
+                continue
+            buffer = plan.buffers[name]
+            span, tokens = task.span(buffer.words), plan.config.tokens
+            held[buffer.memory][buffer.base + span.start * tokens : buffer.base + span.stop * tokens] = task.cluster

@@ -35,7 +35,8 @@ class Task:
     while the accelerator runs (KV caches); a task with a field `start` touches words start .. start + words - 1 of each
     buffer only. `waits`: (engine, pending) - dispatched once that engine has at most `pending` unfinished tasks.
     `single`: one token whatever the pass has. `round`, of a linear task, its feed and its sink: the round they compute
-    together. `source` is the PyTorch module, `location` the place of the op in its file.
+    together. `source` is the PyTorch module, `location` the place of the op in its file. `values`: for each buffer or
+    cache that it reads the label of the cluster whose result that must hold.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Task:
     parameters: Parameters | None = None
     round: str = ""
     location: str | None = None
+    values: dict[str, str] = field(default_factory=dict, hash=False)
 
     def span(self, words: int) -> range:
         """The words the task touches of a buffer of `words` words."""

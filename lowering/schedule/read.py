@@ -90,7 +90,7 @@ class Reader:
             loads = run.engine == "residual"
             values = (fields_of.embedded if loads else fields_of.embed)(places, cluster)
             return Task(f"{name}.load" if loads else name, program, run.engine, cluster.label, cluster.source, values,
-                        writes=writes if loads else ())  # fmt: skip
+                        writes=writes if loads else (), location=source_position(cluster.op.location))  # fmt: skip
         values = fields_of.ALONE[run.engine](places, cluster)
         parameters, source = cluster.symbol("parameters"), cluster.source
         if run.engine == "heads":
@@ -98,7 +98,7 @@ class Reader:
         if parameters is not None:
             beats = places.regions[parameters].size * 8 // self.config.p_bits
         return Task(
-            name, program, run.engine, cluster.label, source, values, reads, writes,
+            name, program, run.engine, cluster.label, source, values, tuple(reads), writes, values=reads,
             parameters=None if parameters is None else Parameters(parameters, beats),
             single=program == HEAD and run.engine != "norm",  # which needs to know where the last token is
             location=source_position(cluster.op.location),
@@ -109,26 +109,34 @@ class Reader:
         parameters = Parameters(run.parameters, run.words, stride=run.words * beat)
         return Task(f"{program}.rotations", program, "heads", "", "", values, per_token=True, parameters=parameters)
 
-    def _touched(self, places: Places, cluster: Cluster) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """(reads, writes): the buffers and caches of what a cluster takes from outside, and of its result."""
-        reads: dict[str, None] = {}
+    def _touched(self, places: Places, cluster: Cluster) -> tuple[dict[str, str], tuple[str, ...]]:
+        """(reads, writes): the buffers and caches of what a cluster takes from outside, each with the label of the cluster
+        whose result it must hold, and those of its own result."""
+        reads: dict[str, str] = {}
         attention = cluster.find("lut.attention")
         inside = {result for op in cluster.ops for result in op.operation.results}
-        for op in cluster.ops:
-            for value in op.operation.operands:
-                owner = value.owner
-                if value in inside or isinstance(owner, ir.Block):
-                    continue
-                buffer = Cluster(owner.opview).symbol("buffer")
-                if buffer is not None:
-                    reads[buffer] = None
-        if attention is not None:
-            reads |= dict.fromkeys(places.cache_of(value) for value in (attention.keys, attention.values))
-        if cluster.find("lut.last_token") is not None or (cluster.last == "norm" and not reads):
-            reads[self._stream(cluster)] = None
+        for value in (v for op in cluster.ops for v in op.operation.operands if v not in inside):
+            if isinstance(value.owner, ir.Block):
+                if self._is_stream(value):
+                    reads[self._stream(cluster)] = "outside"
+                continue
+            maker = Cluster(value.owner.opview)
+            buffer = maker.symbol("buffer")
+            if buffer is not None:
+                reads[buffer] = maker.label
+        for value in (attention.keys, attention.values) if attention is not None else ():
+            if not isinstance(value.owner, ir.Block):
+                reads[places.cache_of(value)] = Cluster(value.owner.opview).label
         own = cluster.symbol("buffer")
         writes = (places.cache(cluster),) if cluster.cache is not None else (own,) if own else ()
-        return tuple(reads), writes
+        return reads, writes
+
+    def _is_stream(self, value: ir.Value) -> bool:
+        """Whether an argument is the residual stream that the program before left."""
+        if not isinstance(value.type, ir.RankedTensorType) or dialect.fixed_of(value.type) is None:
+            return False
+        users = {use.owner.operation.name for use in value.uses}
+        return bool(users & {"lut.last_token", "lut.rms_norm", "lut.add"})
 
     def _stream(self, cluster: Cluster) -> str:
         """The buffer of the residual stream that a function finds when it starts."""
@@ -143,27 +151,24 @@ class Reader:
         single, source = program == HEAD, cluster.linear.name
         name = f"{program}.{round_.name}.{_SUFFIX[run.engine]}"
         reads, writes = self._touched(places, cluster)
-        parameters = None
+        fed, parameters = Cluster(cluster.linear.x.owner.opview).symbol("buffer") or "", None
         if run.engine == "linear":
             tokens = self.config.tokens if program == "prefill" else 1
             values = fields_of.linear(places, cluster, round_, tokens)
-            reads = writes = ()
+            reads, writes = {}, ()
         elif run.engine == "feed":
             values = fields_of.feed(places, cluster, round_)
-            reads, writes = (Cluster(cluster.linear.x.owner.opview).symbol("buffer") or "",), ()
+            reads, writes = {fed: reads[fed]}, ()
         else:
             values = fields_of.SINKS[run.engine](places, cluster, round_)
-            fed = Cluster(cluster.linear.x.owner.opview).symbol("buffer")
-            reads = tuple(buffer for buffer in reads if buffer != fed)
-            if run.engine == "residual":
-                reads = writes
-            elif run.engine == "swiglu":
+            reads = {buffer: label for buffer, label in reads.items() if buffer != fed}
+            if run.engine == "swiglu":
                 source = cluster.source
                 region = cluster.symbol("parameters") or ""
                 parameters = Parameters(region, values["words"], offset=values["start"] * self.config.p_bits // 8)
         return Task(
-            name, program, run.engine, cluster.label, source, values, reads, writes, single=single,
-            parameters=parameters, round=round_.name, location=source_position(cluster.op.location),
+            name, program, run.engine, cluster.label, source, values, tuple(reads) or (writes if run.engine == "residual" else ()),
+            writes, single=single, values=reads, parameters=parameters, round=round_.name, location=source_position(cluster.op.location),
         )  # fmt: skip
 
     def runs(self, function: Any) -> Iterator[tuple[Run, dialect.TaskOp]]:
@@ -173,7 +178,7 @@ class Reader:
                 yield self._run(op), op
 
     def _run(self, op: Any) -> Run:
-        owner, index = op.of.owner, op.optional("round")
+        owner, index = op.operation.operands[0].owner, op.optional("round")
         if isinstance(owner, ir.Block):
             region = op.optional("parameters")
             if op.engine.value != "heads" or region is None:
