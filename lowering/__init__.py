@@ -6,6 +6,7 @@
 from lutllm.lowering.place.lut_allocate import LutAllocate
 from lutllm.lowering.place.lut_layout import LutLayout
 from lutllm.lowering.place.lut_place import LutPlace
+from lutllm.lowering.schedule.lut_order import LutOrder
 from lutllm.lowering.schedule.lut_schedule import LutSchedule
 from lutllm.lowering.schedule.lut_serialize import LutSerialize
 from lutllm.lowering.schedule.lut_size_streams import LutSizeStreams
@@ -19,6 +20,7 @@ PASSES: tuple[type[Pass], ...] = (
     TorchRaiseDecoder,
     LutPlace,
     LutLayout,
+    LutOrder,
     LutAllocate,
     LutSchedule,
     LutSizeStreams,

@@ -26,15 +26,24 @@ def to_steps(row_source: str) -> str:
     return _pipeline(f"lut-decompose{{row-source={row_source}}}", "lut-canonicalize", "lut-symbol-dce")
 
 
-def to_accelerator(target: str, tokens: int) -> str:
-    """steps -> accelerator: an engine, a memory map, rounds."""
-    return _pipeline(f"lut-to-accelerator{{target={target} tokens={tokens}}}")
+def to_scheduled(target: str) -> str:
+    """lut -> scheduled: a machine of `target`, clusters on it, their places, tasks in order."""
+    return _pipeline(*PLACING, f"lut-place{{target={target}}}", *SCHEDULING)
 
 
-def to_whole_accelerator(quantization: str, target: str, context: int = 0) -> str:
-    """lut -> accelerator: a whole decoder becomes its plan; `context` as decoder-to-accelerator takes it."""
-    options = f"quantization={spell_option(quantization)} target={target} context={context}"
-    return _pipeline(f"decoder-to-accelerator{{{options}}}")
+PLACING = (
+    "lut-outline-head",  # the next token is made by a program of its own
+    "lut-decompose",  # where rows come from, linear by linear
+)
+SCHEDULING = (
+    "lut-layout",  # how channels lie
+    "lut-order",  # what comes first
+    "lut-allocate",  # where words and bytes lie
+    "lut-schedule",  # when, and what waits for what
+    "lut-size-streams",  # FIFOs deep enough
+    "lut-serialize",  # lists in memory
+    "lut-verify-schedule",  # none of the passes above is trusted
+)
 
 
 def _pipeline(*passes: str) -> str:

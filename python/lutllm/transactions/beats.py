@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from lutllm.lowering.accelerator import HEAD_MODES
 from lutllm.lowering.accelerator_hw.top import read_ports, write_ports
 from lutllm.lowering.engine_hw.core import weight_streams
-from lutllm.lowering.plan.data import Plan, Task
-from lutllm.lowering.plan.decoder import descriptor_words
+from lutllm.lowering.schedule.data import Plan, Task
+from lutllm.lowering.schedule.descriptors import list_words
 from lutllm.transactions.passes import Pass
 from lutllm.transactions.steps import attention_steps
 
@@ -26,7 +26,7 @@ def stream_beats(plan: Plan, passes: Sequence[Pass]) -> dict[str, int]:
 
 def _beats(plan: Plan, each: Pass, task: Task) -> dict[str, int]:
     config, f, p = plan.config, task.fields, task.parameters
-    found = {"d": descriptor_words(task, config)}
+    found = {"d": list_words(task, config)}
     if p is not None:
         found["p"] = p.beats * (each.tokens if task.per_token else 1)
     if task.engine == "linear":

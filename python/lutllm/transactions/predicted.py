@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from lutllm.errors import SimulationError
 from lutllm.lowering.accelerator import HEAD_MODES, SINKS, AcceleratorConfig
-from lutllm.lowering.plan.data import Plan, Task
-from lutllm.lowering.plan.decoder import descriptor_words
+from lutllm.lowering.schedule.data import Plan, Task
+from lutllm.lowering.schedule.descriptors import list_words
 from lutllm.transactions.order import QUEUE
 from lutllm.transactions.passes import Pass
 from lutllm.transactions.records import TaskRecord
@@ -111,7 +111,7 @@ class _List:
 
     def dispatch(self, task: Task) -> int:
         """When the sequencer hands `task` to its engine."""
-        ready = self.cycle + descriptor_words(task, self.config) + SETTLE
+        ready = self.cycle + list_words(task, self.config) + SETTLE
         waits = [self.finished(task, engine, pending) for engine, pending in task.waits]
         waits.append(self.finished(task, task.engine, QUEUE))
         if task.engine == "linear" and task.fields["mode"] != self.mode:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from lutllm.errors import InputError
-from lutllm.lowering.plan.data import Plan
+from lutllm.lowering.schedule.data import Plan
 from lutllm.transactions.passes import Pass
 
 
