@@ -153,7 +153,7 @@ def _rows(value: ir.Value, trailing: int, pairs: int, scheme: Scheme, blocks: in
     return like(value, [*_leading(value, trailing), pairs, blocks, scheme.R, scheme.c_w], "i32")
 
 
-def make(name: str, operands: list[ir.Value], type_: ir.Type, **attributes: ir.Attribute) -> ir.Value:
+def make(name: str, operands: list[ir.Value], type_: ir.Type, /, **attributes: ir.Attribute) -> ir.Value:
     return ir.Operation.create(f"lut.{name}", results=[type_], operands=operands, attributes=attributes).result
 
 

@@ -39,6 +39,15 @@ _DECODER = (
     "lut.last_token",
     "lut.argmax",
 )
+_FLOAT = (
+    "lut.float_embedding",
+    "lut.float_norm",
+    "lut.float_linear",
+    "lut.float_rope",
+    "lut.float_attention",
+    "lut.float_gated",
+    "lut.float_add",
+)
 _STEPS = (
     "lut.centroid_search",
     "lut.stored_table",
@@ -53,6 +62,7 @@ LEVELS = {
     level.name: level
     for level in (
         Level("torch", ("builtin", "func", "ml_program", "torch", "torch_c"), (), "PyTorch"),
+        Level("float", ("builtin", "func", "ml_program", "lut"), _FLOAT, "the reference interpreter, in floats"),
         Level(
             "mixed",
             ("builtin", "func", "ml_program", "torch", "torch_c", "lut"),

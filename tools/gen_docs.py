@@ -25,11 +25,14 @@ from lutllm.tools import measure_errors
 ROOT = Path(lutllm.dialect.__file__).parents[1]
 ACCELERATOR = ("engine", "region", "round", "accelerator", "plan", "buffer", "task")
 DECODER = ("lutllm.dialect.decoder_ops", "lutllm.dialect.attention_ops")
+FLOAT = "lutllm.dialect.float_ops"
 
 
 def readme() -> str:
     """The whole text."""
-    tensor_ops = [op for op in Lut.operations if op.__module__ not in DECODER and op._op_name not in ACCELERATOR]
+    others = (*DECODER, FLOAT)
+    tensor_ops = [op for op in Lut.operations if op.__module__ not in others and op._op_name not in ACCELERATOR]
+    float_ops = [op for op in Lut.operations if op.__module__ == FLOAT]
     decoder_ops = [op for module in DECODER for op in Lut.operations if op.__module__ == module]
     accelerator_ops = [op for op in Lut.operations if op._op_name in ACCELERATOR]
     with lutllm.dialect.context():
@@ -53,6 +56,9 @@ def readme() -> str:
         *(part for op in tensor_ops for part in _op(op)),
         "## Decoder ops",
         *(part for op in decoder_ops for part in _op(op)),
+        "## Float ops",
+        documentation.FLOATS.strip(),
+        *(part for op in float_ops for part in _op(op)),
         "## The accelerator form",
         "At module level, made by the lowering; not pure.",
         *(part for op in accelerator_ops for part in _op(op)),
