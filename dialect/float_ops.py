@@ -53,7 +53,7 @@ func.func @embedding(%ids: tensor<?xi32>) -> tensor<?x8xf32> {
         same_tokens(matrix(self.ids, "ids", "T", encoded=False), floats(self.y, "y"))
 
     def parameters(self) -> list[Parameter]:
-        return [_parameter("weight", self.weight, None, floats(self.y, "y").trailing[0])]
+        return [_parameter("weight", self.weight, parameters.ANY, floats(self.y, "y").trailing[0])]
 
 
 class FloatNormOp(FloatOp, name="float_norm", traits=[ext.Pure]):
@@ -245,7 +245,7 @@ def floats(value: ir.Value, name: str, form: str = "TxK") -> Tensor:
     return matrix(value, name, form, "f32", encoded=False)
 
 
-def _parameter(attribute: str, symbol: ir.Attribute, *sizes: int | None) -> Parameter:
+def _parameter(attribute: str, symbol: ir.Attribute, *sizes: int) -> Parameter:
     return Parameter(attribute, ir.FlatSymbolRefAttr(symbol).value, sizes, parameters.FLOAT)
 
 

@@ -11,21 +11,21 @@ from lutllm.scheme import Scheme
 
 FLOAT = "float"  # of a float op: whichever float type the model has
 FLOAT_TYPES = "f32/bf16/f16"
+ANY = -1  # a size that the op does not show
 ELEMENT_TYPES = {"uint8": "i8", "int8": "i8", "int16": "i16", "int32": "i32"}
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """A symbol an op refers to through `attribute`, and what its global must be; only codes are unsigned. A size that
-    the op does not show is None."""
+    """A symbol an op refers to through `attribute`, and what its global must be; only codes are unsigned."""
 
     attribute: str
     symbol: str
-    shape: tuple[int | None, ...]
+    shape: tuple[int, ...]
     dtype: str
 
     def sizes(self) -> list[str]:
-        return ["?" if size is None else str(size) for size in self.shape]
+        return ["?" if size == ANY else str(size) for size in self.shape]
 
     def type_text(self) -> str:
         element = FLOAT_TYPES if self.dtype == FLOAT else ELEMENT_TYPES[self.dtype]
@@ -33,7 +33,7 @@ class Parameter:
 
     def fits(self, array: tuple[int, ...]) -> bool:
         """Whether an array has the right shape."""
-        return len(array) == len(self.shape) and all(w in (None, n) for w, n in zip(self.shape, array, strict=True))
+        return len(array) == len(self.shape) and all(w in (ANY, n) for w, n in zip(self.shape, array, strict=True))
 
 
 def matches(wanted: str, got: str) -> bool:
