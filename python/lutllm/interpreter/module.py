@@ -13,7 +13,7 @@ from lutllm.dialect import LutOp, fixed_of, scheme_of
 from lutllm.dialect.attention_ops import score_problem
 from lutllm.dialect.symbols import op_parameters
 from lutllm.errors import IRError, LutllmError, NumericsError
-from lutllm.interpreter import decoder, integers
+from lutllm.interpreter import decoder, floats, integers
 from lutllm.interpreter.layer import linear
 from lutllm.numerics import check_fits, dequantize, quantize
 from lutllm.scheme import QuantizedLinear
@@ -104,10 +104,10 @@ def _parameters(op: LutOp, store: Mapping[str, np.ndarray]) -> Arrays:
     arrays = {}
     for p in op_parameters(op):
         array = np.asarray(store[p.symbol]) if p.symbol in store else None
-        if array is None or array.shape != p.shape:
+        if array is None or not p.fits(array.shape):
             got = "none" if array is None else list(array.shape)
             raise IRError(
-                f"expected '{p.symbol}' {list(p.shape)} in the store for '{p.attribute}', got {got}; write it"
+                f"expected '{p.symbol}' [{', '.join(p.sizes())}] in the store for '{p.attribute}', got {got}; write it"
             )
         arrays[p.attribute] = array
     return arrays
@@ -237,6 +237,34 @@ def _run_attention(op: Any, arrays: Arrays, *operands: np.ndarray) -> np.ndarray
     )
 
 
+def _run_float_embedding(op: Any, arrays: Arrays, ids: np.ndarray) -> np.ndarray:
+    return floats.embedding(ids, arrays["weight"])
+
+
+def _run_float_norm(op: Any, arrays: Arrays, x: np.ndarray) -> np.ndarray:
+    return floats.norm(x, arrays["gain"], op.epsilon.value, int(op.groups.value))
+
+
+def _run_float_linear(op: Any, arrays: Arrays, x: np.ndarray) -> np.ndarray:
+    return floats.linear(x, arrays["weight"], arrays.get("bias"))
+
+
+def _run_float_rope(op: Any, arrays: Arrays, x: np.ndarray, position: np.ndarray) -> np.ndarray:
+    return floats.rope(x, position, arrays["frequencies"], int(op.heads.value), op.scale.value)
+
+
+def _run_float_attention(op: Any, arrays: Arrays, query: np.ndarray, keys: np.ndarray, values: np.ndarray) -> Value:
+    return floats.attention(query, keys, values, int(op.heads.value), int(op.kv_heads.value), op.scale.value)
+
+
+def _run_float_gated(op: Any, arrays: Arrays, gate: np.ndarray, up: np.ndarray) -> np.ndarray:
+    return floats.gated(gate, up, op.activation.value)
+
+
+def _run_float_add(op: Any, arrays: Arrays, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return floats.add(a, b)
+
+
 def _bits(op: Any) -> int:
     meaning = fixed_of(op.operation.results[0].type)
     return meaning[0] if meaning else 0
@@ -269,4 +297,11 @@ _OPS: dict[str, Callable[..., Value]] = {
     "lut.rope": _run_rope,
     "lut.append": _run_append,
     "lut.attention": _run_attention,
+    "lut.float_embedding": _run_float_embedding,
+    "lut.float_norm": _run_float_norm,
+    "lut.float_linear": _run_float_linear,
+    "lut.float_rope": _run_float_rope,
+    "lut.float_attention": _run_float_attention,
+    "lut.float_gated": _run_float_gated,
+    "lut.float_add": _run_float_add,
 }
