@@ -43,6 +43,25 @@ from lutllm.dialect.decoder_builders import (
     swiglu,
 )
 from lutllm.dialect.decoder_ops import AddOp, ArgmaxOp, EmbeddingOp, LastTokenOp, RescaleOp, RmsNormOp, SwigluOp
+from lutllm.dialect.float_builders import (
+    float_add,
+    float_attention,
+    float_embedding,
+    float_gated,
+    float_linear,
+    float_norm,
+    float_rope,
+)
+from lutllm.dialect.float_ops import (
+    FloatAddOp,
+    FloatAttentionOp,
+    FloatEmbeddingOp,
+    FloatGatedOp,
+    FloatLinearOp,
+    FloatNormOp,
+    FloatOp,
+    FloatRopeOp,
+)
 from lutllm.dialect.layer import LinearOp
 from lutllm.dialect.loading import context, irdl_text, register_dialects, verify
 from lutllm.dialect.lookup import PrefixSumOp, RequantizeOp, TableLookupOp
@@ -70,6 +89,14 @@ __all__ = [
     "ExactRowOp",
     "FifoOp",
     "FixedAttr",
+    "FloatAddOp",
+    "FloatAttentionOp",
+    "FloatEmbeddingOp",
+    "FloatGatedOp",
+    "FloatLinearOp",
+    "FloatNormOp",
+    "FloatOp",
+    "FloatRopeOp",
     "LastTokenOp",
     "LayoutOp",
     "LinearEngineOp",
@@ -110,6 +137,13 @@ __all__ = [
     "exact_row",
     "fixed",
     "fixed_of",
+    "float_add",
+    "float_attention",
+    "float_embedding",
+    "float_gated",
+    "float_linear",
+    "float_norm",
+    "float_rope",
     "i64",
     "irdl_text",
     "last_token",

@@ -149,6 +149,8 @@ def _check_kind(name: str, attribute: ir.Attribute, kind: Any) -> None:
     right = isinstance(attribute, kind)
     if kind is ir.IntegerAttr:
         right = right and attribute.type == ir.IntegerType.get_signless(64, attribute.context)
+    if kind is ir.FloatAttr:
+        right = right and attribute.type == ir.F64Type.get(attribute.context)
     expect(right, f"attribute '{name}' to be {kind_text(kind)}", attribute, "change it")
 
 

@@ -12,6 +12,7 @@ from lutllm.bindings import ir
 from lutllm.dialect import parameters
 from lutllm.dialect.attributes import StoreAttr, fixed_of
 from lutllm.dialect.base import Invalid, LutOp, elements, expect, read, report
+from lutllm.dialect.float_ops import FloatOp
 from lutllm.dialect.parameters import Parameter
 from lutllm.dialect.placement import BufferOp, ClusterOp, LayoutOp, RegionOp, RoundOp
 from lutllm.dialect.tasks import TaskOp
@@ -31,7 +32,21 @@ def verify_symbols(module: ir.Module) -> bool:
             except Invalid as problem:
                 report(op, str(problem))
                 problems += 1
-    return _check_store_attribute(module) and _check_map(module) and problems == 0
+    return _check_store_attribute(module) and _check_map(module) and _check_names(module) and problems == 0
+
+
+def _check_names(module: ir.Module) -> bool:
+    """Whether no two float ops of a function have one name: their constants are found by it."""
+    seen: set[tuple[ir.Operation, str]] = set()
+    for op in lut_ops(module):
+        if not isinstance(op, FloatOp):
+            continue
+        name = op.attributes["name"].value
+        if (op.operation.parent, name) in seen:
+            report(op, f"expected a name that no other op of the function has, got '{name}' again; add #1 to it")
+            return False
+        seen.add((op.operation.parent, name))
+    return True
 
 
 def _check_map(module: ir.Module) -> bool:
@@ -97,7 +112,7 @@ def check_global(p: Parameter, table: Table) -> None:
     expect(op.operation.name == GLOBAL, what, f"a '{op.operation.name}'", declare)
     got = op.attributes["type"].value
     expect(
-        str(got) == p.type_text(),
+        parameters.matches(p.type_text(), str(got)),
         f"@{p.symbol} for '{p.attribute}' to be {p.type_text()}",
         got,
         "change the global, the scheme or the type of the op",
