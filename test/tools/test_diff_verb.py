@@ -9,9 +9,13 @@ from typing import Any
 
 import pytest
 
-from lutllm import hardware
+from lutllm import hardware, store
+from lutllm.diff import saved
+from lutllm.hardware import Hardware, text_of
 from lutllm.lowering.accelerator import AcceleratorConfig
-from lutllm.model_compiler import ModelOptions, compile_model
+from lutllm.lowering.decoder_spec import read_decoder_spec
+from lutllm.lowering.decoder_to_lut import decoder_to_lut
+from lutllm.lowering.image.whole import IMAGE, MANIFEST, write_image
 from lutllm.pretrained import QuantizedModel, save_pretrained
 from lutllm.quantize.random_decoder import decoder_like, random_decoder
 from lutllm.scheme import EXACT
@@ -31,10 +35,17 @@ def quantized(directory: Path, seed: int) -> Path:
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `lutllm diff` reads of the files that `lutllm compile MODEL -o OUT` writes."""
     folder = tmp_path_factory.mktemp("diff")
-    model = quantized(folder / "model", 3)
-    options = ModelOptions(target="tiny", context=32, prompt="abc", tokens=2, simulator=None, quiet=True)
-    return compile_model(model, folder / "out", options).directory
+    model, out = quantized(folder / "model", 3), folder / "out"
+    program = decoder_to_lut(read_decoder_spec(str(model)), 32)
+    made = Hardware.of(program, store.load(model / store.PARAMETERS), target="tiny")
+    store.write_atomic(out / saved.SCHEDULED, text_of(made.module).encode())
+    write_image(out / "mem", made.plan, made.image)
+    store.write_json(out / saved.TOKENS, {"prompt_ids": list(b"abc"), "token_ids": [1, 2]})
+    about = {"model": {"name": "m", "directory": str(model)}, "options": {"prompt": "abcd", "tokens": 2}}
+    store.write_json(out / saved.ABOUT, about)
+    return out
 
 
 @pytest.fixture(autouse=True)
@@ -55,11 +66,11 @@ def _built(config: AcceleratorConfig, kind: str) -> Simulator:
 def damaged(compiled: Path, to: Path) -> Path:
     """A copy with a bit of the first norm's gain turned."""
     shutil.copytree(compiled, to)
-    regions = json.loads((to / "mem" / "manifest.json").read_text())["regions"]
-    region = next(r for r in regions if r["name"] == "model.layers.0.input_layernorm.p")
-    image = bytearray((to / "mem" / "image.bin").read_bytes())
+    regions = json.loads((to / "mem" / MANIFEST).read_text())["regions"]
+    region = next(r for r in regions if r["kind"] == "p" and not r["name"].startswith("rope"))
+    image = bytearray((to / "mem" / IMAGE).read_bytes())
     image[region["address"] + 2] ^= 1
-    (to / "mem" / "image.bin").write_bytes(image)
+    (to / "mem" / IMAGE).write_bytes(image)
     return to
 
 
@@ -74,6 +85,24 @@ def test_equal_levels(compiled: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     values: dict[str, Any] = json.loads(report.read_text())
     assert values["equal"] and values["prompt_ids"] == [ord(c) for c in "abc"] and len(values["token_ids"]) == 2
     assert values["comparisons"][1]["difference"] is None
+
+
+def test_a_directory_that_was_moved(
+    compiled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It needs nothing but the model's arrays, wherever they are; of a run that was not simulated the prompt's text."""
+    out, model = shutil.copytree(compiled, tmp_path / "out"), tmp_path / "model"
+    shutil.copytree(compiled.parent / "model", model)
+    about = json.loads((out / saved.ABOUT).read_text())
+    store.write_json(out / saved.ABOUT, about | {"model": {"name": "gone"}})
+    monkeypatch.chdir(tmp_path)
+    assert main(["diff", "out", "--levels", "lut", "--quiet"]) == 1
+    wanted = "error: 'gone': expected the model that 'out' was compiled from, got no parameters.safetensors there; give"
+    assert wanted in capsys.readouterr().err
+    (out / saved.TOKENS).unlink()
+    assert main(["diff", "out", "--levels", "lut", "--model", "model"]) == 0
+    out_, err = capsys.readouterr()
+    assert out_.startswith("lut and transaction: equal (") and "transaction: 4 tokens in, 2 out" in err
 
 
 def test_a_difference(compiled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -107,19 +136,30 @@ def test_what_cannot_be_asked(
 def test_another_model(compiled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = quantized(tmp_path / "other", 4)
     assert main(["diff", str(compiled), "--quiet", "--model", str(other)]) == 1
-    assert f"expected the model that '{compiled}' was compiled from" in capsys.readouterr().err
+    assert f"expected the model that '{compiled}' was compiled from, SHA-256 " in capsys.readouterr().err
 
 
 def test_directories_that_are_of_no_whole_model(
     compiled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["diff", str(tmp_path), "--quiet"]) == 1
-    assert "expected the output of lutllm compile without --layers, got no ir/" in capsys.readouterr().err
+    assert "expected the output of lutllm compile, got no ir/model.scheduled.mlir" in capsys.readouterr().err
     short = tmp_path / "short"
     shutil.copytree(compiled, short)
-    (short / "mem" / "image.bin").write_bytes(b"123")
+    (short / "mem" / IMAGE).write_bytes(b"123")
     assert main(["diff", str(short), "--quiet"]) == 1
     assert "bytes, got 3; compile again" in capsys.readouterr().err
-    (short / "ir" / "model.accelerator.mlir").write_text("module {")
+    (short / saved.SCHEDULED).write_text("module {")
     assert main(["diff", str(short), "--quiet"]) == 1
-    assert "expected accelerator IR, got" in capsys.readouterr().err
+    assert "expected scheduled IR, got" in capsys.readouterr().err
+    text = (compiled / saved.SCHEDULED).read_text()
+    shutil.copy(compiled / "mem" / IMAGE, short / "mem")
+    (short / saved.SCHEDULED).write_text(text.replace("lut.store = ", "test.store = "))
+    assert main(["diff", str(short), "--quiet"]) == 1
+    assert (
+        f"'{short / saved.SCHEDULED}': expected an attribute lut.store on the module, got none; "
+        in capsys.readouterr().err
+    )
+    (short / saved.SCHEDULED).write_text(text.replace('memory = "x"', 'memory = "z"'))
+    assert main(["diff", str(short), "--quiet"]) == 1
+    assert f"'{short / saved.SCHEDULED}': expected scheduled IR that verifies; compile again" in capsys.readouterr().err

@@ -117,8 +117,11 @@ class _Saved:
 
     def tensors(self) -> Mapping[str, np.ndarray]:
         """The arrays that the module names, if they are those it was compiled from."""
-        found = self.module.operation.attributes["lut.store"]
-        file, wanted = (ir.StringAttr(p.maybe_downcast()).value for p in found.params)  # type: ignore[attr-defined]
+        if "lut.store" not in self.module.operation.attributes:
+            scheduled = self.directory / SCHEDULED
+            raise InputError(f"'{scheduled}': expected an attribute lut.store on the module, got none; compile again")
+        found: Any = self.module.operation.attributes["lut.store"]
+        file, wanted = (ir.StringAttr(p.maybe_downcast()).value for p in found.params)
         path, do = self.model / file, "give it with --model, or compile again"
         expected = f"expected the model that '{self.directory}' was compiled from"
         if not path.is_file():
