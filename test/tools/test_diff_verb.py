@@ -160,6 +160,6 @@ def test_directories_that_are_of_no_whole_model(
         f"'{short / saved.SCHEDULED}': expected an attribute lut.store on the module, got none; "
         in capsys.readouterr().err
     )
-    (short / saved.SCHEDULED).write_text(text.replace('memory = "x"', 'memory = "z"'))
+    (short / saved.SCHEDULED).write_text(text.replace("gain = @model.norm.gain", "gain = @gone"))
     assert main(["diff", str(short), "--quiet"]) == 1
     assert f"'{short / saved.SCHEDULED}': expected scheduled IR that verifies; compile again" in capsys.readouterr().err
