@@ -55,6 +55,7 @@ from lutllm.dialect.stored import verify_store
 from lutllm.dialect.symbols import lut_ops, symbol_table, verify_symbols
 from lutllm.dialect.task_builders import accelerator, buffer, plan, task
 from lutllm.dialect.tasks import AcceleratorOp, BufferOp, PlanOp, TaskOp
+from lutllm.dialect.text import module_text
 
 __all__ = [
     "AcceleratorOp",
@@ -114,6 +115,7 @@ __all__ = [
     "last_token",
     "linear",
     "lut_ops",
+    "module_text",
     "plan",
     "prefix_sum",
     "quantize",

@@ -59,8 +59,18 @@ LEVELS = {
             ("lut.scheme", "lut.quantize", "lut.linear", "lut.dequantize"),
             "nothing yet: PyTorch around lookups",
         ),
-        Level("lut", ("builtin", "func", "ml_program", "lut"), ("lut.scheme", "lut.linear", *_DECODER), "the reference interpreter"),
-        Level("steps", ("builtin", "func", "ml_program", "lut"), ("lut.scheme", *_STEPS, *_DECODER), "the reference interpreter"),
+        Level(
+            "lut",
+            ("builtin", "func", "ml_program", "lut"),
+            ("lut.scheme", "lut.linear", *_DECODER),
+            "the reference interpreter",
+        ),
+        Level(
+            "steps",
+            ("builtin", "func", "ml_program", "lut"),
+            ("lut.scheme", *_STEPS, *_DECODER),
+            "the reference interpreter",
+        ),
         Level("accelerator", ("builtin", "lut"), _ACCELERATOR, "its hardware, in simulation"),
     )
 }

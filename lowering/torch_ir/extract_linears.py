@@ -11,7 +11,8 @@ def extract_linears(module: ir.Module, tokens: int | None = None) -> ir.Module:
     """A new module, in the same context, with `func.func @"<linear>"(x) -> y` for each linear of `module`.
 
     x is tensor<TxKxi16, #lut.fixed<...>> and y tensor<TxNxi32, #lut.fixed<...>>; T is dynamic unless `tokens` is
-    given. A linear used several times gives one function. The schemes and globals it needs, `lut.store` and locations come along.
+    given. A linear used several times gives one function. The schemes and globals it needs, `lut.store` and locations
+    come along.
     """
     with module.context, ir.Location.unknown():
         target = ir.Module.create()

@@ -8,7 +8,16 @@ from lutllm.errors import IRError
 from lutllm.lowering.levels import LEVELS, check_level
 from lutllm.lowering.pipelines import to_accelerator, to_lut, to_steps
 
-OPS = ("torch.aten.linear", "lut.quantize", "lut.scheme", "lut.linear", "lut.exact_row", "lut.round", "func.func", "arith.constant")
+OPS = (
+    "torch.aten.linear",
+    "lut.quantize",
+    "lut.scheme",
+    "lut.linear",
+    "lut.exact_row",
+    "lut.round",
+    "func.func",
+    "arith.constant",
+)
 ALLOWED = {
     "torch": {"torch.aten.linear", "func.func"},
     "mixed": {"torch.aten.linear", "lut.quantize", "lut.scheme", "lut.linear", "func.func"},
