@@ -130,6 +130,7 @@ def test_level_symbols_and_locations() -> None:
     wanted = {decoder.embedding, *decoder.linears, *(norm.name for norm in decoder.norms)}
     assert wanted <= names
     assert names - wanted == {
+        "exact2",
         "model.layers.0",
         "model.layers.0.mlp",
         "model.layers.0.self_attn",
@@ -139,6 +140,7 @@ def test_level_symbols_and_locations() -> None:
     }
     declared = {op.operation.attributes["sym_name"].value for op in module.body}
     assert set(random_decoder(DECODERS["qwen3"], EXACT, positions=16).tensors()) == declared - {
+        "exact2",
         "prefill",
         "decode",
         "score",
