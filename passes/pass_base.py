@@ -3,6 +3,8 @@
 import dataclasses
 import shlex
 from abc import ABC, abstractmethod
+from collections import Counter
+from functools import cached_property
 from typing import Any, ClassVar, NoReturn, Self
 
 from lutllm.bindings import ir
@@ -35,6 +37,15 @@ class Pass(ABC):
         operation = op.operation
         operation.location.emit_error(f"'{operation.name}' op {message}")
         raise PassFailure(f"{self.name}: '{operation.name}' op {message}")
+
+    @cached_property
+    def counts(self) -> Counter[str]:
+        """What this pass has counted so far; `--mlir-pass-statistics` prints it."""
+        return Counter()
+
+    def count(self, what: str, by: int = 1) -> None:
+        """Add to a statistic, named by what it counts: `self.count("globals-removed")`."""
+        self.counts[what] += by
 
     @classmethod
     def summary(cls) -> str:
