@@ -61,6 +61,8 @@ class Chunk:
             shown = wrong + compare(expected, shown, self.source, only_expected=wanted == "only-expected")
         for diagnostic in shown:
             print(format_diagnostic(diagnostic, self.source), file=sys.stderr)
+        if self.reproducer:
+            self.reproducer.keep()
         return not (shown if wanted else failed)
 
     def _parse(self, context: ir.Context) -> ir.Module | None:
@@ -86,17 +88,18 @@ class Chunk:
             return None
 
     def _run(self, module: ir.Module, pipeline: Pipeline) -> bool:
-        o, problems = self.options, []
+        o = self.options
         if self.reproducer:
             self.reproducer.begin(module, pipeline)
         try:
             pipeline.run(module, verify_each=o.verify_each, observer=self.observer, raise_defects=o.debug)
         except PipelineError as problem:
-            problems = problem.diagnostics
-        self.diagnostics += [*self.observer.take(), *problems]
+            self.diagnostics += [*self.observer.take(), *problem.diagnostics]
+            return False
+        self.diagnostics += self.observer.take()
         if self.reproducer:
-            self.reproducer.end(failed=bool(problems))
-        return not problems
+            self.reproducer.drop()
+        return True
 
     def _print(self, module: ir.Module) -> bytes:
         start = time.perf_counter()

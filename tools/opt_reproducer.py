@@ -37,26 +37,32 @@ _FOUND = re.compile(
 class Reproducer:
     """After the run the file is there exactly where a pipeline failed: the first that did.
 
-    A crash gives no warning. The file is therefore written before each pipeline, and removed after one that is well.
+    A crash gives no warning. The file is therefore written before each pipeline, and dropped after one that is well.
     """
 
     def __init__(self, name: str, verify_each: bool) -> None:
         self.name = name
         self.verify_each = verify_each
-        self.kept = False
+        self.written = self.kept = False
 
     def begin(self, module: ir.Module, pipeline: Pipeline) -> None:
         if not self.kept:
             text = str(pipeline.tree).replace("\\", "\\\\").replace('"', '\\"')
             resource = _RESOURCE % (text, str(self.verify_each).lower())
             write(self.name, _FORM.text(module.operation) + resource.encode())
+            self.written = True
 
-    def end(self, failed: bool) -> None:
-        if not self.kept and not failed:
-            Path(self.name).unlink(missing_ok=True)
-        elif not self.kept:
+    def drop(self) -> None:
+        """The pipeline ended well."""
+        if self.written and not self.kept and Path(self.name).is_file():  # not /dev/null
+            Path(self.name).unlink()
+        self.written = self.kept
+
+    def keep(self) -> None:
+        """If a file has been written and not dropped, say so, once."""
+        if self.written and not self.kept:
             print(f"note: the IR and the pipeline that failed are in '{self.name}'", file=sys.stderr)
-        self.kept |= failed
+            self.kept = True
 
 
 def reproduced(source: Source) -> tuple[str, bool]:
