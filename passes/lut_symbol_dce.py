@@ -27,7 +27,7 @@ class LutSymbolDce(Pass):
     def run(self, op: ir.Operation) -> None:
         erase_dead(op)
         while unused := _unused_globals(op):
-            self.count("globals-removed", len(unused))
+            self.statistics["globals-removed"] += len(unused)
             for dead in unused:
                 dead.erase()
 

@@ -39,13 +39,9 @@ class Pass(ABC):
         raise PassFailure(f"{self.name}: '{operation.name}' op {message}")
 
     @cached_property
-    def counts(self) -> Counter[str]:
-        """What this pass has counted so far; `--mlir-pass-statistics` prints it."""
+    def statistics(self) -> Counter[str]:
+        """What this pass has counted so far, for `--mlir-pass-statistics`: `self.statistics["ops-removed"] += 1`."""
         return Counter()
-
-    def count(self, what: str, by: int = 1) -> None:
-        """Add to a statistic, named by what it counts: `self.count("globals-removed")`."""
-        self.counts[what] += by
 
     @classmethod
     def summary(cls) -> str:

@@ -41,7 +41,7 @@ class Statistics:
         counted: dict[str, Counter[str]] = {}
         for step in pipeline.steps:
             if step.own:
-                counted.setdefault(step.own.name, Counter()).update(step.own.counts)
+                counted.setdefault(step.own.name, Counter()).update(step.own.statistics)
         lines = _title("Pass statistics report")
         for name, operations in self.operations.items():
             rows = [*operations.items(), *sorted(counted.get(name, {}).items())]
