@@ -1,4 +1,4 @@
-"""`lut.scheme`: how the numbers of a linear are coded, once in a module under a name; ops name it, `scheme_of` reads it.
+"""`lut.scheme`: how the numbers of a linear are coded, under a name in the module; ops name it, `scheme_of` reads it.
 
 An op in, the `Scheme` it names out; a `Scheme` in, its op at the head of a module out.
 """
@@ -127,7 +127,7 @@ def _find(module: ir.Operation, name: str) -> ir.OpView | None:
         if plain(read(op.operation.attributes, "sym_name")) == name:
             return op
     table = ir.SymbolTable(module)
-    return table[name] if name in table else None
+    return table[name] if name in table else None  # noqa: SIM401 (no mapping: it has no get)
 
 
 def _scheme(op: SchemeOp) -> Scheme:
