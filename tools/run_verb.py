@@ -52,7 +52,7 @@ def run_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> tuple[int, Any]:
-    from lutllm.compiler import parse_schemes
+    from lutllm.scheme import parse_schemes
     from lutllm.generate import Sampling, respond
     from lutllm.resolve import quantized_model
     from lutllm.session import BACKENDS, CpuSession, open_session

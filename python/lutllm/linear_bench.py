@@ -1,4 +1,4 @@
-"""`lutllm bench` without a model: how fast the hardware engine is, on random weights of given shapes.
+"""`lutllm bench` without a model: how fast linears are on an accelerator, on random weights of given shapes.
 
 Every run is also checked. Cycle counts are exact; seconds depend on the machine. Needs no model and no torch.
 """
@@ -13,18 +13,19 @@ from typing import Any
 
 import numpy as np
 
-from lutllm import interpreter
+from lutllm.activations import Activations
 from lutllm.errors import InputError
-from lutllm.lowering.accelerator_to_hw import ENGINE_TOP, engine_to_hw
-from lutllm.lowering.engine import MODES, EngineConfig
-from lutllm.lowering.hw_to_arc import hw_to_arc
+from lutllm.hardware import PASSES, build
+from lutllm.linear_program import linear_program
+from lutllm.lowering import pipelines
+from lutllm.lowering.accelerator_to_hw import ACCELERATOR_TOP, accelerator_to_hw
+from lutllm.lowering.engine import MODES
 from lutllm.lowering.hw_to_sv import hw_to_sv
-from lutllm.lowering.schedule import Layer, engine_for, schedule
-from lutllm.lowering.targets import find_target
+from lutllm.lowering.image.whole import whole_image
+from lutllm.passes import run_pipeline
 from lutllm.quantize.random import random_linear
 from lutllm.scheme import EXACT, PAPER
-from lutllm.simulate import ArcSimulator, AxiTiming
-from lutllm.simulate.program import compare, simulate_program
+from lutllm.simulate import AxiTiming, Simulator
 
 # The seven linears of a SmolLM2-135M decoder layer: (name, inputs, outputs).
 SHAPES = (
@@ -40,7 +41,7 @@ SHAPES = (
 
 @dataclass(frozen=True)
 class Measurement:
-    """One program of seven rounds. `peak`: lookups a cycle the engine can do; `utilization` of it, start to end."""
+    """One program of seven linears. `peak`: lookups a cycle the engine can do; `utilization` of it, start to end."""
 
     row_source: str
     tokens: int
@@ -73,7 +74,7 @@ class Report:
             for m in self.measurements
         ]
         lines.append(
-            f"engine to SystemVerilog: {self.to_systemverilog_seconds:.2f} s; to a simulator: "
+            f"accelerator to SystemVerilog: {self.to_systemverilog_seconds:.2f} s; to a simulator: "
             f"{self.simulator_seconds:.2f} s"
         )
         return "\n".join(lines)
@@ -83,44 +84,49 @@ def bench(
     *, target: str = "small", tokens: Sequence[int] = (16, 1), blocks: Sequence[int] = (512, 320), seed: int = 0,
     row_sources: Sequence[str] = MODES,
 ) -> Report:  # fmt: skip
-    """Run a layer's seven rounds for each row source, number of tokens and block size, one weight stage.
+    """Run a layer's seven linears for each row source, number of tokens and block size, one weight stage.
 
-    The memory answers after 64 cycles and gives a beat a cycle on every port.
+    The memory answers after 64 cycles and gives a beat a cycle on every port. Each kind of row source has an accelerator
+    of its own.
     """
     unknown = sorted(set(row_sources) - set(MODES))
     if unknown:
         raise InputError(f"expected row sources among {', '.join(MODES)}, got {', '.join(unknown)}")
-    engine = engine_for([PAPER, EXACT], find_target(target).engine)
-    start = time.perf_counter()
-    with tempfile.TemporaryDirectory() as directory:
-        hw_to_sv(engine_to_hw(engine, "sv"), ENGINE_TOP, directory)
-    to_sv = time.perf_counter() - start
-    start = time.perf_counter()
-    simulator = ArcSimulator(hw_to_arc(engine_to_hw(engine, "arc"), ENGINE_TOP))
-    to_simulator = time.perf_counter() - start
-    found = [
-        _measure(engine, simulator, source, count, block, seed)
-        for count in tokens
-        for block in blocks
-        for source in row_sources
-    ]
-    return Report(to_sv, to_simulator, tuple(found))
+    built: dict[int, Simulator] = {}
+    seconds = [0.0, 0.0]
+    found = []
+    for count in tokens:
+        for block in blocks:
+            for source in row_sources:
+                program = _program(target, source, block, seed)
+                config = program.plan.config
+                if config.identity not in built:
+                    start = time.perf_counter()
+                    with tempfile.TemporaryDirectory() as directory:
+                        hw_to_sv(accelerator_to_hw(config, "sv"), ACCELERATOR_TOP, directory)
+                    middle = time.perf_counter()
+                    built[config.identity] = build(config, "arc")
+                    seconds = [middle - start, time.perf_counter() - middle]
+                found.append(_measure(program, built[config.identity], source, count, block, seed))
+    return Report(*seconds, tuple(found))
 
 
-def _measure(
-    engine: EngineConfig, simulator: ArcSimulator, source: str, tokens: int, block: int, seed: int
-) -> Measurement:
+def _program(target: str, source: str, block: int, seed: int) -> Activations:
     scheme = (EXACT if source == "exact_row" else PAPER).with_(R=1, G=block)
     stored = source == "stored_table"
-    linears = {n: random_linear(k, o, scheme, seed, name=n, tables=stored) for n, k, o in SHAPES}
+    linears = [random_linear(k, o, scheme, seed, name=n, tables=stored) for n, k, o in SHAPES]
+    module, tensors = linear_program(linears)
+    run_pipeline(module, pipelines.to_scheduled(target, source), passes=PASSES)
+    return Activations(module, tensors, whole_image(module, tensors))
+
+
+def _measure(program: Activations, simulator: Simulator, source: str, tokens: int, block: int, seed: int) -> Measurement:
     rng = np.random.default_rng(seed)
-    inputs = {n: rng.integers(-(1 << 15), 1 << 15, (tokens, k)) for n, k, _ in SHAPES}
-    layers = [Layer(n, q.pairs, q.outputs, tokens, scheme, source, q.shift) for n, q in linears.items()]
-    program = schedule(layers, engine, 1 << 30)
-    run = simulate_program(program, linears, inputs, simulator, timing=AxiTiming(latency=64))
-    golden = {n: interpreter.linear(linears[n], inputs[n], source) for n in linears}
-    lookups, cycles = sum(run.lookups().values()), run.result.cycles
-    peak = engine.pairs * engine.lanes
+    inputs = [rng.integers(-(1 << 15), 1 << 15, (tokens, k)) for _, k, _ in SHAPES]
+    found = program.run(simulator, inputs, timing=AxiTiming(latency=64))
+    engine, run = program.plan.config.engine, found.run
+    peak, cycles = engine.pairs * engine.lanes, run.cycles
+    lookups = sum(k // 2 * o * tokens for _, k, o in SHAPES)
     read = sum(port.bytes for port in run.result.ports.values() if port.kind == "read")
     return Measurement(
         row_source=source,
@@ -131,6 +137,6 @@ def _measure(
         peak=peak,
         utilization=round(lookups / cycles / peak, 4),
         read_bytes_per_cycle=round(read / cycles, 2),
-        equal=not compare(run, golden),
+        equal=found.equal,
         simulated_cycles_per_second=run.result.cycles_per_second,
     )
