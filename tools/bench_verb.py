@@ -59,9 +59,9 @@ def _given(options: argparse.Namespace, *names: str) -> dict[str, Any]:
 
 def _bench_model(options: argparse.Namespace, given: dict[str, Any]) -> tuple[int, Any]:
     from lutllm import decoder_bench
-    from lutllm.scheme import parse_schemes
     from lutllm.cpu.features import cores
     from lutllm.resolve import quantized_model
+    from lutllm.scheme import parse_schemes
 
     (scheme,) = parse_schemes([given.pop("scheme", "exact")]).values()
     settings = {"tokens" if name == "generate" else name: value for name, value in given.items()}

@@ -120,7 +120,9 @@ def _program(target: str, source: str, block: int, seed: int) -> Activations:
     return Activations(module, tensors, whole_image(module, tensors))
 
 
-def _measure(program: Activations, simulator: Simulator, source: str, tokens: int, block: int, seed: int) -> Measurement:
+def _measure(
+    program: Activations, simulator: Simulator, source: str, tokens: int, block: int, seed: int
+) -> Measurement:
     rng = np.random.default_rng(seed)
     inputs = [rng.integers(-(1 << 15), 1 << 15, (tokens, k)) for _, k, _ in SHAPES]
     found = program.run(simulator, inputs, timing=AxiTiming(latency=64))

@@ -58,5 +58,3 @@ def _of(linears: Sequence[QuantizedLinear], input_name: str) -> QuantizedLinear:
 
 def _type(channels: int, element: str, encoding: ir.Attribute) -> ir.Type:
     return ir.RankedTensorType.get([ir.ShapedType.get_dynamic_size(), channels], ir.Type.parse(element), encoding)
-
-

@@ -77,7 +77,7 @@ class ModelJob(Job):
         with self.stage("schedule", f"for target {target}"):
             program, scheduled = self.levels(levels, model, context)
         with self.stage("memory image", ""):
-            image = whole_image(scheduled, tensors, model.sha256)
+            image = whole_image(scheduled, tensors)
         hardware = Hardware(program, scheduled, tensors, image)
         self.write(f"mem/{IMAGE}", image.tobytes())
         self.write(f"mem/{MANIFEST}", json.dumps(manifest(hardware.plan, image), indent=1) + "\n")

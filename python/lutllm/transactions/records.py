@@ -61,7 +61,9 @@ def named_records(
         free[engine] = done
         if engine == "linear":
             rounds[turn, task.round] = len(found)
-        record = TaskRecord(engine, task.name, task.source, task.program, begin - start, done - start, turn, task.cluster)
+        record = TaskRecord(
+            engine, task.name, task.source, task.program, begin - start, done - start, turn, task.cluster
+        )
         found.append(record)
         own = rounds.get((turn, task.round)) if engine == "feed" else None
         if own is not None:
