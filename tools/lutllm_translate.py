@@ -1,6 +1,8 @@
-"""`lutllm-translate`: text of a level in, what is no MLIR of that level any more out - an image, hw text, SystemVerilog.
+"""`lutllm-translate`: text of a level in, what is no MLIR of that level any more out - an image, hw text,
+SystemVerilog.
 
-Together with `lutllm-opt` it goes from any file in `ir/` to the same bytes as `lutllm compile`, in a process of its own.
+Together with `lutllm-opt` it goes from any file in `ir/` to the same bytes as `lutllm compile`, in a process of its
+own.
 """
 
 from __future__ import annotations

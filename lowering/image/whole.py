@@ -34,8 +34,8 @@ Tensors = Mapping[str, np.ndarray]
 
 
 def whole_image(module: ir.Module, tensors: Tensors) -> np.ndarray:
-    """The image as bytes. The hash of the store that the module names identifies the model; without one that of its arrays
-    does."""
+    """The image as bytes. The hash of the store that the module names identifies the model; without one that of its
+    arrays does."""
     plan = read_plan(module)
     memory = np.zeros(plan.memory_bytes, np.uint8)
     for name, image in _images(Reader(module.operation), plan, tensors, dialect.store_of(module)):

@@ -86,8 +86,8 @@ def bench(
 ) -> Report:  # fmt: skip
     """Run a layer's seven linears for each row source, number of tokens and block size, one weight stage.
 
-    The memory answers after 64 cycles and gives a beat a cycle on every port. Each kind of row source has an accelerator
-    of its own.
+    The memory answers after 64 cycles and gives a beat a cycle on every port. Each kind of row source has an
+    accelerator of its own.
     """
     unknown = sorted(set(row_sources) - set(MODES))
     if unknown:

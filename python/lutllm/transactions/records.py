@@ -12,8 +12,8 @@ from lutllm.transactions.passes import Pass
 
 @dataclass(frozen=True)
 class TaskRecord:
-    """Task `task` of `program` ran on `engine` from cycle `start` to `end`, as a part of `cluster`; `source` is its PyTorch
-    module and `turn` numbers the task lists of a run, of which each is executed whole before the next."""
+    """Task `task` of `program` ran on `engine` from cycle `start` to `end`, as a part of `cluster`; `source` is its
+    PyTorch module and `turn` numbers the task lists of a run, of which each is executed whole before the next."""
 
     engine: str
     task: str
