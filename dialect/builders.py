@@ -122,7 +122,7 @@ def _rows(
     return make(op, [value], type_, scheme=symbol(scheme), weights=symbol(weights), **more)
 
 
-def make(name: str, operands: list[ir.Value], type_: ir.Type, **attributes: ir.Attribute) -> ir.Value:
+def make(name: str, operands: list[ir.Value], type_: ir.Type, /, **attributes: ir.Attribute) -> ir.Value:
     return ir.Operation.create(f"lut.{name}", results=[type_], operands=operands, attributes=attributes).result
 
 

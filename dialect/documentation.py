@@ -47,6 +47,13 @@ reads. `lutllm.dialect.verify(module)` checks the ops and then every symbol they
 encodings too; `verify(module, store)` also checks the file's header.
 """
 
+FLOATS = """
+What raising makes of PyTorch's ops, and quantization replaces by integer ops, one by one. Each computes what PyTorch's
+ops computed, in floats. Parameters are PyTorch's, of its types (`f32/bf16/f16`) and under its names. `name` is the key
+by which quantization finds its constants of an op, so no two ops of a function have the same one; a module that is
+used twice gives `proj` and `proj#1`.
+"""
+
 RATIONALE = """
 **Row sources are four ops, not an attribute of one.** Where rows come from is a choice of the schedule. As ops, the
 choice is visible in the IR, each names exactly the parameters it reads, and dead symbols show. `stored_table`,

@@ -3,11 +3,15 @@
 P pairs, B blocks of outputs, N outputs. Used by the symbol check, the builders and the store check.
 """
 
+import re
 from dataclasses import dataclass
 
 from lutllm.bindings import ir
 from lutllm.scheme import Scheme
 
+FLOAT = "float"  # of a float op: whichever float type the model has
+FLOAT_TYPES = "f32/bf16/f16"
+ANY = -1  # a size that the op does not show
 ELEMENT_TYPES = {"uint8": "i8", "int8": "i8", "int16": "i16", "int32": "i32"}
 
 
@@ -23,8 +27,24 @@ class Parameter:
     shape: tuple[int, ...]
     dtype: str
 
+    def sizes(self) -> list[str]:
+        return ["?" if size == ANY else str(size) for size in self.shape]
+
     def type_text(self) -> str:
-        return f"tensor<{'x'.join(map(str, self.shape))}x{ELEMENT_TYPES[self.dtype]}>"
+        element = FLOAT_TYPES if self.dtype == FLOAT else ELEMENT_TYPES[self.dtype]
+        return f"tensor<{'x'.join(self.sizes())}x{element}>"
+
+    def fits(self, array: tuple[int, ...]) -> bool:
+        """Whether an array has the right shape."""
+        return len(array) == len(self.shape) and all(w in (ANY, n) for w, n in zip(self.shape, array, strict=True))
+
+
+def matches(wanted: str, got: str) -> bool:
+    """Whether a text is the wanted one, in which `?` is any size and a choice of float types any of them."""
+    pattern = re.escape(wanted).replace(r"\?", r"\d+")
+    for choice in (FLOAT_TYPES, FLOAT_TYPES.upper()):
+        pattern = pattern.replace(choice, f"({choice.replace('/', '|')})")
+    return re.fullmatch(pattern, got) is not None
 
 
 def codebook(scheme: Scheme, p: int) -> tuple[tuple[int, ...], str]:

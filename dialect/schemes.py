@@ -4,6 +4,7 @@ An op in, the `Scheme` it names out; a `Scheme` in, its op at the head of a modu
 """
 
 from dataclasses import fields
+from functools import cache
 from typing import Any
 
 from lutllm.bindings import ir
@@ -131,8 +132,14 @@ def _find(module: ir.Operation, name: str) -> ir.OpView | None:
 
 def _scheme(op: SchemeOp) -> Scheme:
     attributes = op.operation.attributes
-    values = {f.name: plain(read(attributes, f.name)) for f in fields(Scheme)}
-    problem = scheme_problem(values)
-    if problem:
+    scheme, problem = _of_values(tuple((f.name, plain(read(attributes, f.name))) for f in fields(Scheme)))
+    if scheme is None:
         raise Invalid(f"{problem}; change it")
-    return Scheme.from_dict(values)
+    return scheme
+
+
+@cache
+def _of_values(values: tuple[tuple[str, object], ...]) -> tuple[Scheme | None, str | None]:
+    """The scheme of these fields, or what is wrong with them. Every op of a linear asks."""
+    problem = scheme_problem(dict(values))
+    return (None, problem) if problem else (Scheme.from_dict(dict(values)), None)

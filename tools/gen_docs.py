@@ -23,14 +23,19 @@ from lutllm.scheme import _RANGES as SCHEME_RANGES
 from lutllm.tools import measure_errors
 
 ROOT = Path(lutllm.dialect.__file__).parents[1]
-ACCELERATOR = ("engine", "region", "round", "accelerator", "plan", "buffer", "task")
+ACCELERATOR = (
+    "machine", "linear_engine", "memory", "fifo", "cluster", "yield", "layout", "buffer", "region", "round", "task",
+)  # fmt: skip
 DECODER = ("lutllm.dialect.decoder_ops", "lutllm.dialect.attention_ops")
+FLOAT = "lutllm.dialect.float_ops"
 
 
 def readme() -> str:
     """The whole text."""
     elsewhere = ("scheme", *ACCELERATOR)
-    tensor_ops = [op for op in Lut.operations if op.__module__ not in DECODER and op._op_name not in elsewhere]
+    others = (*DECODER, FLOAT)
+    tensor_ops = [op for op in Lut.operations if op.__module__ not in others and op._op_name not in elsewhere]
+    float_ops = [op for op in Lut.operations if op.__module__ == FLOAT]
     decoder_ops = [op for module in DECODER for op in Lut.operations if op.__module__ == module]
     accelerator_ops = [op for op in Lut.operations if op._op_name in ACCELERATOR]
     with lutllm.dialect.context():
@@ -54,6 +59,9 @@ def readme() -> str:
         *(part for op in tensor_ops for part in _op(op)),
         "## Decoder ops",
         *(part for op in decoder_ops for part in _op(op)),
+        "## Float ops",
+        documentation.FLOATS.strip(),
+        *(part for op in float_ops for part in _op(op)),
         "## The accelerator form",
         "At module level, made by the lowering; not pure.",
         *(part for op in accelerator_ops for part in _op(op)),

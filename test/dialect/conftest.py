@@ -87,6 +87,31 @@ def decoder(ctx: ir.Context) -> ir.Module:
     return module
 
 
+@pytest.fixture
+def floats(ctx: ir.Context) -> ir.Module:
+    """A decoder layer on floats, in which every float op occurs."""
+    symbols = {"e.weight": (12, 8), "n.weight": (8,), "q.weight": (8, 8), "k.weight": (4, 8), "k.bias": (4,), "f": (1,)}
+    declared = "\n".join(
+        f"ml_program.global private @{name}(#ml_program.extern : {type_}) : {type_}"
+        for name, type_ in ((n, f"tensor<{'x'.join(map(str, shape))}xf32>") for n, shape in symbols.items())
+    )
+    module = ir.Module.parse(declared, ctx)
+    with ctx, ir.Location.unknown(), ir.InsertionPoint(module.body):
+        types = [ir.Type.parse(type_) for type_ in ("tensor<?xi32>", "tensor<1xi32>")]
+        func.FuncOp.from_py_func(*types, name="forward")(_float_layer)
+    return module
+
+
+def _float_layer(ids: ir.Value, position: ir.Value) -> ir.Value:
+    x = dialect.float_embedding(ids, name="e", weight="e.weight")
+    n = dialect.float_norm(x, name="n", gain="n.weight", epsilon=1e-5)
+    q = dialect.float_linear(n, name="q", weight="q.weight")
+    k = dialect.float_linear(n, name="k", weight="k.weight", bias="k.bias")
+    q = dialect.float_rope(q, position, name="q.rope", frequencies="f", heads=4)
+    read = dialect.float_attention(q, k, k, name="a", heads=4, kv_heads=2, scale=0.5)
+    return dialect.float_add(x, dialect.float_gated(n, read, name="g"), name="r")
+
+
 def _decoder(
     ids: ir.Value, position: ir.Value, keys: ir.Value, values: ir.Value, projected: ir.Value
 ) -> list[ir.Value]:

@@ -11,12 +11,14 @@ from lutllm.scheme import Scheme
 VQ = Scheme(c_a=300, S=2, G=4, R=3, out_bits=20)
 
 
-def test_modules_made_by_builders_verify_and_round_trip(layers: ir.Module, decoder: ir.Module) -> None:
-    for module in (layers, decoder):
+def test_modules_made_by_builders_verify_and_round_trip(
+    layers: ir.Module, decoder: ir.Module, floats: ir.Module
+) -> None:
+    for module in (layers, decoder, floats):
         assert dialect.verify(module)
         again = ir.Module.parse(str(module), module.context)
         assert str(again) == str(module)
-    used = {type(op) for module in (layers, decoder) for op in dialect.lut_ops(module)}
+    used = {type(op) for module in (layers, decoder, floats) for op in dialect.lut_ops(module)}
     accelerator = {dialect.EngineOp, dialect.RegionOp, dialect.RoundOp}
     accelerator |= {dialect.AcceleratorOp, dialect.PlanOp, dialect.BufferOp, dialect.TaskOp}
     assert used == set(dialect.Lut.operations) - accelerator

@@ -31,6 +31,11 @@ GLOBALS = {
     "a.key.exponents": "2xi8",
     "a.value.exponents": "2xi8",
     "a.multiplier": "4xi32",
+    "embed_tokens.weight": "32x8xf32",
+    "norm.weight": "8xf32",
+    "proj.weight": "6x8xbf16",
+    "proj.bias": "6xf16",
+    "rotary_emb.inv_freq": "2xf32",
 }
 DECLARED = "\n".join(
     f"ml_program.global private @{name}(#ml_program.extern : tensor<{type_}>) : tensor<{type_}>"
@@ -69,6 +74,7 @@ REPLACEMENTS = [
     ),
     *("tensor<1xi32>", "tensor<3x8xi8, #k>", "tensor<0x8xi32, #r>", "tensor<?x8xi32, #q>", "#k", "#lut.fixed<32, -96>"),
     *("tensor<?x6xi32, #y>", "tensor<4611686018427387904x2xi32>", "memref<4x2xi32>", "vector<4xi32>", "tuple<>"),
+    *("tensor<?x8xf32>", "tensor<?x4xf32>", "1.0e-5", "-1.0", "1.0 : f32", "0x7FF8000000000000 : f64", '""', '"silu"'),
     *("()", "(", ")", "{", "}", "<", ">", "x", "%0", "%1", "^bb0"),
     # The bindings cannot hand a location out as an attribute; reading one the wrong way stops the process.
     *("loc(unknown)", "[loc(unknown)]", "{w = loc(unknown)}", "tensor<?x8xi16, loc(unknown)>"),
