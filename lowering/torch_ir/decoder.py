@@ -90,6 +90,7 @@ class _Assembly:
             layers.append(layer)
         embedding = self.want(stream, "embedding", "the embedding of the tokens at the start of the residual stream")
         self.distinct(layers, stream)
+        assert embedding.op is not None
         hidden, vocabulary = embedding.channels, known_sizes(embedding.op.operands[0])[0][0]
         if head.channels != vocabulary:
             self.fail(head, f"an LM head of {vocabulary} outputs, as many as embeddings, got {head.channels}")
