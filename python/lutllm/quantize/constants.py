@@ -1,0 +1,206 @@
+"""The integers of a model that are not in its linears: its float graph, its parameters, peaks and linears in, the
+constants and arrays of norms, embeddings, attentions, sums and RoPE out.
+
+Exponents come from the largest values seen. Where widths leave room (residual stream, norms, queries), a peak may grow
+by a headroom before it saturates; the 8 bits of the KV cache have none to spare.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from lutllm import dialect
+from lutllm.bindings import ir
+from lutllm.errors import InputError
+from lutllm.lowering.quantize.graph import FloatGraph, name_of
+from lutllm.quantization import (
+    CACHE_BITS,
+    NORM_BITS,
+    QUERY_BITS,
+    RESIDUAL_BITS,
+    AddConstants,
+    AttentionConstants,
+    Constants,
+    EmbeddingConstants,
+    NormConstants,
+    RopeConstants,
+)
+from lutllm.quantize.peaks import Peaks
+from lutllm.quantize.protocol import require_finite
+from lutllm.scheme import MAX_SHIFT, QuantizedLinear
+
+STREAM_HEADROOM = 2.0  # of the residual stream and norms, which have bits to spare
+QUERY_HEADROOM = 2.0
+KEY_HEADROOM = 1.0  # measured on SmolLM2: half costs 3 % of perplexity, twice 0.5 %, this nothing
+VALUE_HEADROOM = 1.4
+EMBEDDING_BITS = 8
+MULTIPLIER_LIMIT = (1 << 15) - 1
+GAIN_LIMIT = (1 << 23) - 1
+POSITIONS = 8192  # rows of RoPE tables at most
+PAIR_SPAN = 12  # pairs quieter than a head's loudest by more than 2**12 share the finest exponent
+SCORE_SPAN = 4  # heads whose scores are finer than the coarsest head's by more than 2**4 are made coarser
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass
+class QuantizedOps:
+    """Constants by op name, and arrays by symbol."""
+
+    constants: dict[str, Constants] = field(default_factory=dict)
+    arrays: Arrays = field(default_factory=dict)
+
+    def add(self, name: str, constants: Constants, arrays: Arrays) -> None:
+        self.constants[name] = constants
+        self.arrays |= {f"{name}.{part}": array for part, array in arrays.items()}
+
+
+def quantize_ops(
+    graph: FloatGraph,
+    parameters: Mapping[str, Any],
+    peaks: Peaks,
+    linears: Mapping[str, QuantizedLinear],
+    positions: int,
+) -> QuantizedOps:
+    """All ops of `graph` that are no linears. `parameters` are PyTorch's, by symbol.
+
+    `positions`: how many the model was made for; tables have at most `POSITIONS` rows.
+    """
+    made = QuantizedOps()
+    exponents: dict[ir.Value, int] = {}  # of values with one for all channels
+    tables: dict[tuple[str, float], str] = {}
+    for op in graph.ops:
+        name = name_of(op)
+        if isinstance(op, dialect.FloatEmbeddingOp):
+            found = quantize_embedding(floats(parameters, op.weight.value))
+            exponents[op.y] = found[0].exponent
+        elif isinstance(op, dialect.FloatNormOp):
+            shape = op.x.type.shape[1] // int(op.groups.value), float(op.epsilon.value)
+            found = quantize_norm(*shape, floats(parameters, op.gain.value), peaks.norms[name], exponents[op.x])
+            exponents[op.y] = found[0].exponent
+        elif isinstance(op, dialect.FloatAddOp):
+            exponents[op.y] = _exponent(peaks.adds[name] * STREAM_HEADROOM, RESIDUAL_BITS)
+            found = AddConstants(exponents[op.y]), {}
+        elif isinstance(op, dialect.FloatAttentionOp):
+            seen = (peaks.channels[name, part] for part in ("query", "key", "value"))
+            found = quantize_attention(name, float(op.scale.value), *seen)
+        elif isinstance(op, dialect.FloatRopeOp):
+            exponents[op.y] = exponents[op.x]
+            found = _rope(op, parameters, tables, min(positions, POSITIONS), made.arrays), {}
+        else:
+            if isinstance(op, dialect.FloatLinearOp):
+                exponents[op.y] = linears[name].out_exponent
+            continue
+        made.add(name, *found)
+    return made
+
+
+def check_parameters(graph: FloatGraph, parameters: Mapping[str, Any]) -> None:
+    """Refuse weights of norms and embeddings that are no numbers, before any work."""
+    for op in graph.ops:
+        if isinstance(op, dialect.FloatNormOp):
+            floats(parameters, op.gain.value)
+        elif isinstance(op, dialect.FloatEmbeddingOp):
+            floats(parameters, op.weight.value)
+
+
+def floats(parameters: Mapping[str, Any], symbol: str) -> np.ndarray:
+    """A parameter as float32, checked."""
+    values = parameters[symbol].detach().float().numpy()
+    require_finite(values, symbol)
+    return values
+
+
+def _rope(
+    op: dialect.FloatRopeOp,
+    parameters: Mapping[str, Any],
+    tables: dict[tuple[str, float], str],
+    positions: int,
+    arrays: Arrays,
+) -> RopeConstants:
+    """Ropes of the same frequencies and scale share a table."""
+    key = op.frequencies.value, float(op.scale.value)
+    if key not in tables:
+        tables[key] = f"rope.{len(tables)}" if tables else "rope"
+        arrays |= rope_tables(tables[key], floats(parameters, key[0]), key[1], positions)
+    return RopeConstants(tables[key], positions)
+
+
+def rope_tables(table: str, frequencies: np.ndarray, scale: float, positions: int) -> Arrays:
+    """Cosines and sines int16 [positions, head_dim / 2] in units of 2**-14, halves rounded up. `frequencies` are radians
+    a position."""
+    angles = np.outer(np.arange(positions), frequencies.astype(np.float64))
+    cosines, sines = (np.floor(f(angles) * scale * 2**14 + 0.5) for f in (np.cos, np.sin))
+    if np.abs(cosines).max() > 32767 or np.abs(sines).max() > 32767:
+        raise InputError(f"RoPE: expected cosines and sines below 2, got a scale of {scale}")
+    return {f"{table}.cosines": cosines.astype(np.int16), f"{table}.sines": sines.astype(np.int16)}
+
+
+def _exponent(peak: float, bits: int) -> int:
+    """The finest at which `peak` is a signed integer of `bits` bits; 1.0 stands for a peak of nothing."""
+    return math.ceil(math.log2((float(peak) or 1.0) / ((1 << (bits - 1)) - 1)))
+
+
+def quantize_embedding(weight: np.ndarray) -> tuple[EmbeddingConstants, Arrays]:
+    """Rows [V, D] as int8 with one scale each, whose multipliers have one exponent: nothing is shifted away."""
+    limit = (1 << (EMBEDDING_BITS - 1)) - 1
+    steps = np.abs(weight).max(axis=1).astype(np.float64) / limit
+    exponent = _exponent(float(steps.max()), 16)
+    multiplier = np.clip(np.ceil(steps * 2.0**-exponent), 1, MULTIPLIER_LIMIT)
+    rows = np.floor(weight / (multiplier * 2.0**exponent)[:, None] + 0.5)
+    arrays = {"rows": rows.astype(np.int8), "multiplier": multiplier.astype(np.int32)}
+    return EmbeddingConstants(0, exponent), arrays
+
+
+def quantize_norm(
+    channels: int, epsilon: float, weight: np.ndarray, peak: float, exponent: int
+) -> tuple[NormConstants, Arrays]:
+    """`weight` [channels] of a group, `peak` of the output, `exponent` of the input.
+
+    No output is larger than sqrt(channels) times the largest weight, so no more room is left than that.
+    """
+    largest = math.sqrt(channels) * max(float(np.abs(weight).max()), 2.0**-20)
+    out = _exponent(min(peak * STREAM_HEADROOM, largest) or largest, NORM_BITS)
+    gain = math.sqrt(channels) * weight.astype(np.float64) * 2.0 ** (-22 - out)
+    shift = int(np.clip(math.floor(math.log2(GAIN_LIMIT / float(largest * 2.0 ** (-22 - out)))), 0, MAX_SHIFT))
+    squares = round(channels * epsilon * 2.0 ** (-2 * exponent))
+    return NormConstants(shift, squares, out), {"gain": np.rint(gain * 2.0**shift).astype(np.int32)}
+
+
+def quantize_attention(
+    name: str, scale: float, query: np.ndarray, key: np.ndarray, value: np.ndarray
+) -> tuple[AttentionConstants, Arrays]:
+    """From the peaks of channels: `query` [heads, head_dim] and `key` [kv_heads, head_dim] after RoPE, `value`.
+
+    Keys and values get the finest exponents that fit the cache. The score of a head has one exponent: the finest at
+    which all its queries fit, each query's own being the score's less the key's.
+    """
+    keys = _pair_exponents(key * KEY_HEADROOM, CACHE_BITS)
+    values = _pair_exponents(value * VALUE_HEADROOM, CACHE_BITS)
+    needed = _pair_exponents(query * QUERY_HEADROOM, QUERY_BITS)
+    shared = np.repeat(keys, len(query) // len(key), axis=0)
+    scores = (shared + needed).max(axis=1)
+    scores = np.maximum(scores, scores.max() - SCORE_SPAN)
+    queries = scores[:, None] - shared
+    factor = np.exp2(scores + 16.0) * scale / math.log(2)
+    shift = int(np.clip(math.floor(math.log2(MULTIPLIER_LIMIT / factor.max())), 0, MAX_SHIFT))
+    multiplier = np.rint(factor * 2.0**shift)
+    if multiplier.max() > MULTIPLIER_LIMIT or multiplier.min() < 1 or np.abs(queries).max() > 127:
+        raise InputError(
+            f"'{name}': expected scores whose steps lie between 2**-47 and 1/2, got 2**{scores.min()} to "
+            f"2**{scores.max()}; check the weights of its queries and keys"
+        )
+    parts = {"query": queries, "key": keys, "value": values}
+    arrays = {f"{part}.exponents": exponents.reshape(-1).astype(np.int8) for part, exponents in parts.items()}
+    return AttentionConstants(shift), {**arrays, "multiplier": multiplier.astype(np.int32)}
+
+
+def _pair_exponents(peak: np.ndarray, bits: int) -> np.ndarray:
+    """int64 [heads, head_dim / 2]: the finest exponents at which adjacent channels' peaks [heads, head_dim] fit."""
+    pairs = peak.reshape(len(peak), -1, 2).max(axis=2).astype(np.float64)
+    floor = np.maximum(pairs.max(axis=1, keepdims=True), 2.0**-60) * 2.0**-PAIR_SPAN
+    return np.ceil(np.log2(np.maximum(pairs, floor) / ((1 << (bits - 1)) - 1))).astype(np.int64)
