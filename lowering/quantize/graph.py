@@ -49,6 +49,11 @@ class FloatGraph:
         readers = ([op for op in ops if isinstance(op, dialect.FloatLinearOp)] for ops in self._readers.values())
         return [[name_of(op) for op in ops] for ops in readers if ops]
 
+    def parameter_shape(self, symbol: str) -> list[int]:
+        """The shape of a parameter, by its global."""
+        table = ir.SymbolTable(self.function.operation.parent)
+        return list(ir.RankedTensorType(table[symbol].attributes["type"].value).shape)
+
 
 def name_of(op: Any) -> str:
     """What the constants and the parameters of a float op are found by."""

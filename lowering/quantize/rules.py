@@ -124,16 +124,10 @@ def _embedding(w: Writer, op: Any) -> ir.Value:
         rows=f"{name}.rows",
         multiplier=f"{name}.multiplier",
         shift=constants.shift,
-        vocabulary=_rows_of(w.graph, op.weight.value),
+        vocabulary=w.graph.parameter_shape(op.weight.value)[0],
         channels=op.y.type.shape[1],
         exponent=constants.exponent,
     )
-
-
-def _rows_of(graph: FloatGraph, symbol: str) -> int:
-    """The rows of a weight, by its global."""
-    table = ir.SymbolTable(graph.function.operation.parent)
-    return ir.RankedTensorType(table[symbol].attributes["type"].value).shape[0]
 
 
 def _norm(w: Writer, op: Any) -> ir.Value:

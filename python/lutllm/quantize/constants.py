@@ -8,9 +8,10 @@ by a headroom before it saturates; the 8 bits of the KV cache have none to spare
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,9 +31,11 @@ from lutllm.quantization import (
     NormConstants,
     RopeConstants,
 )
-from lutllm.quantize.peaks import Peaks
 from lutllm.quantize.protocol import require_finite
 from lutllm.scheme import MAX_SHIFT, QuantizedLinear
+
+if TYPE_CHECKING:
+    from lutllm.quantize.peaks import Peaks
 
 STREAM_HEADROOM = 2.0  # of the residual stream and norms, which have bits to spare
 QUERY_HEADROOM = 2.0
@@ -59,44 +62,103 @@ class QuantizedOps:
         self.arrays |= {f"{name}.{part}": array for part, array in arrays.items()}
 
 
-def quantize_ops(
-    graph: FloatGraph,
-    parameters: Mapping[str, Any],
-    peaks: Peaks,
-    linears: Mapping[str, QuantizedLinear],
-    positions: int,
-) -> QuantizedOps:
-    """All ops of `graph` that are no linears. `parameters` are PyTorch's, by symbol.
+class OpQuantizer(ABC):
+    """Finds the integers of every op of a graph that is no linear, in order: each needs the exponent of what it reads.
 
-    `positions`: how many the model was made for; tables have at most `POSITIONS` rows.
+    `positions`: how many the model was made for; RoPE tables have at most `POSITIONS` rows.
     """
-    made = QuantizedOps()
-    exponents: dict[ir.Value, int] = {}  # of values with one for all channels
-    tables: dict[tuple[str, float], str] = {}
-    for op in graph.ops:
-        name = name_of(op)
-        if isinstance(op, dialect.FloatEmbeddingOp):
-            found = quantize_embedding(floats(parameters, op.weight.value))
-            exponents[op.y] = found[0].exponent
-        elif isinstance(op, dialect.FloatNormOp):
-            shape = op.x.type.shape[1] // int(op.groups.value), float(op.epsilon.value)
-            found = quantize_norm(*shape, floats(parameters, op.gain.value), peaks.norms[name], exponents[op.x])
-            exponents[op.y] = found[0].exponent
-        elif isinstance(op, dialect.FloatAddOp):
-            exponents[op.y] = _exponent(peaks.adds[name] * STREAM_HEADROOM, RESIDUAL_BITS)
-            found = AddConstants(exponents[op.y]), {}
-        elif isinstance(op, dialect.FloatAttentionOp):
-            seen = (peaks.channels[name, part] for part in ("query", "key", "value"))
-            found = quantize_attention(name, float(op.scale.value), *seen)
-        elif isinstance(op, dialect.FloatRopeOp):
-            exponents[op.y] = exponents[op.x]
-            found = _rope(op, parameters, tables, min(positions, POSITIONS), made.arrays), {}
-        else:
+
+    def __init__(self, graph: FloatGraph, linears: Mapping[str, QuantizedLinear], positions: int) -> None:
+        self.graph, self.linears, self.positions = graph, linears, min(positions, POSITIONS)
+        self.made = QuantizedOps()
+        self.tables: dict[tuple[str, float], str] = {}
+
+    def run(self) -> QuantizedOps:
+        exponents: dict[ir.Value, int] = {}  # of values with one for all channels
+        for op in self.graph.ops:
             if isinstance(op, dialect.FloatLinearOp):
-                exponents[op.y] = linears[name].out_exponent
-            continue
-        made.add(name, *found)
-    return made
+                exponents[op.y] = self.linears[name_of(op)].out_exponent
+            elif isinstance(op, dialect.FloatRopeOp):
+                exponents[op.y] = exponents[op.x]
+                self.made.add(name_of(op), self._rope(op), {})
+            elif isinstance(op, dialect.FloatAttentionOp):
+                self.made.add(name_of(op), *self.attention(op))
+            elif not isinstance(op, dialect.FloatGatedOp):
+                exponents[op.y] = self._with_exponent(op, exponents)
+        return self.made
+
+    def _with_exponent(self, op: Any, exponents: Mapping[ir.Value, int]) -> int:
+        """The exponent of an op's result, whose constants say it."""
+        if isinstance(op, dialect.FloatEmbeddingOp):
+            constants, arrays = self.embedding(op)
+        elif isinstance(op, dialect.FloatNormOp):
+            constants, arrays = self.norm(op, exponents[op.x])
+        else:
+            constants, arrays = self.add(op), {}
+        self.made.add(name_of(op), constants, arrays)
+        return constants.exponent
+
+    def _rope(self, op: dialect.FloatRopeOp) -> RopeConstants:
+        """Ropes of the same frequencies and scale share a table."""
+        symbol, scale = op.frequencies.value, float(op.scale.value)
+        if (symbol, scale) not in self.tables:
+            table = f"rope.{len(self.tables)}" if self.tables else "rope"
+            self.tables[symbol, scale] = table
+            pairs = op.x.type.shape[1] // int(op.heads.value) // 2
+            self.made.arrays |= rope_tables(table, self.frequencies(symbol, pairs), scale, self.positions)
+        return RopeConstants(self.tables[symbol, scale], self.positions)
+
+    @abstractmethod
+    def embedding(self, op: Any) -> tuple[EmbeddingConstants, Arrays]:
+        """Arrays by the last part of their symbol, here and below."""
+
+    @abstractmethod
+    def norm(self, op: Any, exponent: int) -> tuple[NormConstants, Arrays]:
+        """Of a norm that reads a value of `exponent`."""
+
+    @abstractmethod
+    def add(self, op: Any) -> AddConstants: ...
+
+    @abstractmethod
+    def attention(self, op: Any) -> tuple[AttentionConstants, Arrays]: ...
+
+    @abstractmethod
+    def frequencies(self, symbol: str, pairs: int) -> np.ndarray:
+        """Radians a position, [pairs]."""
+
+
+class FromPeaks(OpQuantizer):
+    """From PyTorch's parameters, by symbol, and the largest values seen. Weights that are no numbers are refused."""
+
+    def __init__(
+        self,
+        graph: FloatGraph,
+        linears: Mapping[str, QuantizedLinear],
+        positions: int,
+        parameters: Mapping[str, Any],
+        peaks: Peaks,
+    ) -> None:
+        super().__init__(graph, linears, positions)
+        self.parameters, self.peaks = parameters, peaks
+
+    def embedding(self, op: Any) -> tuple[EmbeddingConstants, Arrays]:
+        return quantize_embedding(floats(self.parameters, op.weight.value))
+
+    def norm(self, op: Any, exponent: int) -> tuple[NormConstants, Arrays]:
+        peak, channels = self.peaks.norms[name_of(op)], op.x.type.shape[1] // int(op.groups.value)
+        return quantize_norm(
+            channels, float(op.epsilon.value), floats(self.parameters, op.gain.value), peak, exponent
+        )
+
+    def add(self, op: Any) -> AddConstants:
+        return AddConstants(_exponent(self.peaks.adds[name_of(op)] * STREAM_HEADROOM, RESIDUAL_BITS))
+
+    def attention(self, op: Any) -> tuple[AttentionConstants, Arrays]:
+        seen = (self.peaks.channels[name_of(op), part] for part in ("query", "key", "value"))
+        return quantize_attention(name_of(op), float(op.scale.value), *seen)
+
+    def frequencies(self, symbol: str, pairs: int) -> np.ndarray:
+        return floats(self.parameters, symbol)
 
 
 def check_parameters(graph: FloatGraph, parameters: Mapping[str, Any]) -> None:
@@ -113,21 +175,6 @@ def floats(parameters: Mapping[str, Any], symbol: str) -> np.ndarray:
     values = parameters[symbol].detach().float().numpy()
     require_finite(values, symbol)
     return values
-
-
-def _rope(
-    op: dialect.FloatRopeOp,
-    parameters: Mapping[str, Any],
-    tables: dict[tuple[str, float], str],
-    positions: int,
-    arrays: Arrays,
-) -> RopeConstants:
-    """Ropes of the same frequencies and scale share a table."""
-    key = op.frequencies.value, float(op.scale.value)
-    if key not in tables:
-        tables[key] = f"rope.{len(tables)}" if tables else "rope"
-        arrays |= rope_tables(tables[key], floats(parameters, key[0]), key[1], positions)
-    return RopeConstants(tables[key], positions)
 
 
 def rope_tables(table: str, frequencies: np.ndarray, scale: float, positions: int) -> Arrays:

@@ -202,7 +202,7 @@ class _Run:
         }
 
     def quantized(self, parts: Path, about: dict[str, Any]) -> QuantizedModel:
-        from lutllm.quantize.constants import check_parameters, quantize_ops
+        from lutllm.quantize.constants import FromPeaks, check_parameters
         from lutllm.quantize.peaks import Peaks
 
         importance = self._importance(parts)
@@ -213,7 +213,7 @@ class _Run:
         peaks = Peaks(graph)
         peaks.record(self._simulated(linears), self._some_windows())
         positions = int(self.model.config.max_position_embeddings)
-        found = quantize_ops(graph, parameters, peaks, linears, positions)
+        found = FromPeaks(graph, linears, positions, parameters, peaks).run()
         return QuantizedModel(
             module=self.structure.module,
             constants=found.constants,
