@@ -10,13 +10,11 @@ code; `engine.py` and `accelerator.py` are the parameters that all of them share
 from lutllm.lowering.decoder_to_accelerator import DecoderToAccelerator
 from lutllm.lowering.lut_quantize import LutQuantize
 from lutllm.lowering.lut_to_accelerator import LutToAccelerator
-from lutllm.lowering.torch_raise_decoder import TorchRaiseDecoder
 from lutllm.lowering.torch_to_lut import TorchToLut
 from lutllm.passes import Pass
 
 PASSES: tuple[type[Pass], ...] = (
     TorchToLut,
-    TorchRaiseDecoder,
     LutQuantize,
     LutToAccelerator,
     DecoderToAccelerator,

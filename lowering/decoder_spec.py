@@ -1,4 +1,6 @@
-"""What the compiler needs to know of a quantized decoder: the store's description in, shifts, exponents and shapes out.
+"""LEGACY, to be deleted.
+
+What planning needs to know of a quantized decoder: the store's description in, shifts, exponents and shapes out.
 
 No array is read: `quantization.json` is enough to make the decoder's program.
 """
@@ -11,11 +13,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lutllm import store
 from lutllm.decoder import COSINES, SINES, Decoder, QuantizedDecoder
 from lutllm.dialect import parameters
-from lutllm.errors import InputError
+from lutllm.lowering.legacy_decoder import read_legacy
 from lutllm.lowering.linear_spec import LinearSpec, Shape, specs_of
+from lutllm.quantization import AddConstants, AttentionConstants, EmbeddingConstants, NormConstants
 
 
 @dataclass(frozen=True)
@@ -64,26 +66,6 @@ class DecoderSpec:
             sha256=sha256,
         )
 
-    @classmethod
-    def from_sidecar(cls, sidecar: Mapping) -> DecoderSpec:
-        """From the contents of `quantization.json`; `InputError` where something is missing."""
-        try:
-            section = sidecar["decoder"]
-            return cls(
-                decoder=Decoder.from_dict(section["structure"]),
-                embedding=EmbeddingSpec(**section["embedding"]),
-                norms={name: NormSpec(**values) for name, values in section["norms"].items()},
-                attentions={name: AttentionSpec(**values) for name, values in section["attentions"].items()},
-                residuals=dict(section["residuals"]),
-                positions=int(section["positions"]),
-                linears={name: LinearSpec.from_entry(name, entry) for name, entry in sidecar["linears"].items()},
-                sha256=sidecar.get("sha256"),
-            )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InputError(
-                f"expected the description of a whole decoder, got a problem with {error}; quantize the whole model"
-            ) from None
-
     @property
     def identity(self) -> str:
         """A hash of the structure and every constant here; weights have no part in it."""
@@ -122,34 +104,17 @@ class DecoderSpec:
 
 
 def read_decoder_spec(path: Path | str) -> DecoderSpec:
-    """The spec in `quantization.json` (or the directory that holds it)."""
-    path = Path(path)
-    path = path / store.SIDECAR if path.is_dir() else path
-    try:
-        return DecoderSpec.from_sidecar(store.read_json(path))
-    except InputError as error:
-        if error.message.startswith("'"):
-            raise
-        raise InputError(f"'{path}': {error.message}") from None
-
-
-def difference(expected: Decoder, got: Decoder) -> str | None:
-    """The first field in which two structures differ, as `expected ..., got ...`; frequencies are compared where both
-    have them."""
-    wanted, have = _flat(asdict(expected)), _flat(asdict(got))
-    frequencies = bool(expected.inverse_frequencies and got.inverse_frequencies)
-    for key in [*wanted, *(key for key in have if key not in wanted)]:
-        if wanted.get(key) != have.get(key) and (frequencies or not key.startswith("inverse_frequencies")):
-            return f"expected {key} = {wanted.get(key)}, got {have.get(key)}"
-    return None
-
-
-def _flat(value: object, path: str = "") -> dict[str, object]:
-    """Leaves of nested dictionaries and sequences by dotted path."""
-    if isinstance(value, Mapping):
-        parts = value.items()
-    elif isinstance(value, list | tuple):
-        parts = dict(enumerate(value)).items()
-    else:
-        return {path: value}
-    return {k: v for key, part in parts for k, v in _flat(part, f"{path}.{key}" if path else str(key)).items()}
+    """The spec of a directory of `lutllm quantize` (or its quantization.json)."""
+    decoder, q = read_legacy(path)
+    ops = q.ops.items()
+    (embedding,) = (c for _, c in ops if isinstance(c, EmbeddingConstants))
+    return DecoderSpec(
+        decoder=decoder,
+        embedding=EmbeddingSpec(embedding.shift, embedding.exponent),
+        norms={n: NormSpec(c.gain_shift, c.epsilon, c.exponent) for n, c in ops if isinstance(c, NormConstants)},
+        attentions={n: AttentionSpec(c.shift, c.cache_bits) for n, c in ops if isinstance(c, AttentionConstants)},
+        residuals={n: c.exponent for n, c in ops if isinstance(c, AddConstants)},
+        positions=q.positions or 0,
+        linears={n: LinearSpec(name=n, **vars(c)) for n, c in q.linears.items()},
+        sha256=q.sha256,
+    )

@@ -64,9 +64,7 @@ class DecoderToAccelerator(Pass):
         function = _functions(op).get(FUNCTIONS[0])
         types = [] if function is None else function.type.inputs[IDS_AND_POSITION:]
         if not types:
-            self.fail(
-                op, "expected @prefill of a whole decoder, with KV caches, got none; run torch-raise-decoder first"
-            )
+            self.fail(op, "expected @prefill of a whole decoder, with KV caches, got none; run lut-quantize first")
         return int(ir.RankedTensorType(types[0]).shape[0])
 
     def _check(self, op: ir.Operation, spec: DecoderSpec, context: int) -> None:
@@ -80,7 +78,7 @@ class DecoderToAccelerator(Pass):
                 self.fail(function, f"expected {', '.join(FUNCTIONS)} only, got @{name}; remove it")
         for name, function in expected.items():
             if name not in functions:
-                self.fail(op, f"expected function @{name} of the decoder, got none; run torch-raise-decoder first")
+                self.fail(op, f"expected function @{name} of the decoder, got none; run lut-quantize first")
             self._same_function(functions[name], function)
 
     def _same_function(self, got: func.FuncOp, wanted: func.FuncOp) -> None:

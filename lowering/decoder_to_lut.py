@@ -1,4 +1,4 @@
-"""Emission: what is known of a quantized decoder in, its `lut` program out.
+"""LEGACY, to be deleted: emission: what is known of a quantized decoder in, its `lut` program out.
 
 One module, three functions over the same parameters and KV cache. @prefill takes any number of token ids and @decode
 one; both return the next token, its logits and the caches. @score returns the logits of all tokens instead.

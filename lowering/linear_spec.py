@@ -1,4 +1,6 @@
-"""What the compiler needs to know of a quantized linear: the store's description in, shapes and symbol names out.
+"""LEGACY, to be deleted with `DecoderSpec`.
+
+What the compiler needs to know of a quantized linear: the store's description in, shapes and symbol names out.
 
 No array is read: `quantization.json` beside the store is enough to convert and schedule a model.
 """

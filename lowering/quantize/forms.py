@@ -69,7 +69,7 @@ def _of_function(graph: FloatGraph) -> Iterator[str]:
             got = maker(result)
             yield _expected_wide(f"result {i}", "an argument" if got is None else f"that of '{got.operation.name}'")
     if graph.of(dialect.FloatAttentionOp) and graph.of(dialect.FloatEmbeddingOp) and len(graph.results) != 1:
-        yield f"expected one result, the logits, of a model that reads tokens, got {len(graph.results)}; return it alone"
+        yield f"expected one result, the logits, got {len(graph.results)}; return it alone"
 
 
 def _of_op(graph: FloatGraph, op: Any) -> Iterator[str]:
@@ -80,7 +80,7 @@ def _of_op(graph: FloatGraph, op: Any) -> Iterator[str]:
     elif isinstance(op, dialect.FloatLinearOp):
         inputs = op.x.type.shape[1]
         if inputs % 2:
-            yield f"expected an even number of inputs (whole pairs), got {inputs}; pad the input and the weight by a zero"
+            yield f"expected an even number of inputs (pairs), got {inputs}; pad the input and the weight by a zero"
         return
     elif not isinstance(op, (*_WIDE, *_PER_PAIR)):
         yield "expected an op with an integer form, got none; leave this part out or quantize its linears alone"

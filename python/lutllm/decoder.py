@@ -1,4 +1,6 @@
-"""A decoder-only language model as plain data: its structure, and the integers of everything that is not a linear.
+"""LEGACY, to be deleted with `DecoderSpec`.
+
+A decoder-only language model as plain data: its structure, and the integers of everything that is not a linear.
 
 `Decoder` says what the model is made of, by PyTorch module path; raising PyTorch's IR gives it. `QuantizedDecoder` adds
 the integers, and `lutllm.lowering` makes a `lut` program of it. Arrays are named by symbol, as in the store.
@@ -8,16 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 
 from lutllm.errors import InputError
+from lutllm.quantization import CACHE_BITS, NORM_BITS, QUERY_BITS, RESIDUAL_BITS  # noqa: F401
 from lutllm.scheme import QuantizedLinear
 
-RESIDUAL_BITS = 26  # of the residual stream: squares of a row of 2**11 channels still sum up in 63 bits
-NORM_BITS = 28
-QUERY_BITS = 16
-CACHE_BITS = 8
 COSINES, SINES = "rope.cosines", "rope.sines"
 
 
@@ -198,6 +198,12 @@ class QuantizedDecoder:
             for part in parts.values():
                 found |= part.tensors()
         return found
+
+    def lut(self, context: int = 0) -> Any:
+        """As `QuantizedModel.lut`."""
+        from lutllm.lowering.decoder_to_lut import decoder_to_lut
+
+        return decoder_to_lut(self, context)
 
 
 def rope_tables(decoder: Decoder, positions: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,5 +1,6 @@
-"""Whether arrays are what a `lut` program needs of them: types, shapes, ranges of values. `InputError` at the first that
-is not; widths and shifts are the verifiers' of the ops."""
+"""Whether arrays are what a `lut` program needs: types, shapes, ranges of values. `InputError` at the first that is not.
+
+Widths, shifts and exponents stand in the program, whose verifiers check them."""
 
 from __future__ import annotations
 
@@ -25,9 +26,7 @@ _RANGES = {
 }
 
 
-def check_model(
-    program: ir.Module, arrays: Mapping[str, np.ndarray], linears: Mapping[str, QuantizedLinear]
-) -> None:
+def check_model(program: ir.Module, arrays: Mapping[str, np.ndarray], linears: Mapping[str, QuantizedLinear]) -> None:
     """Check the arrays of a program: those of linears, which must agree on the inputs they share, and the others."""
     found = {**arrays, **store.linears_tensors(linears)}
     seen: set[tuple[str, str]] = set()

@@ -28,7 +28,7 @@ from lutllm.lowering.lut_quantize import lut_module
 from lutllm.model_check import check_model
 from lutllm.models.hf import QUANTIZATION, QUANTIZATION_METHOD
 from lutllm.models.tokenizer import load_tokenizer
-from lutllm.quantization import Constants, LinearConstants, Quantization, read_ops, sections
+from lutllm.quantization import Constants, Quantization, constants_of, read_ops, sections
 from lutllm.quantize.resume import RUN
 from lutllm.scheme import MULTIPLIER_BITS, QuantizedLinear
 
@@ -65,8 +65,7 @@ class QuantizedModel:
 
     @property
     def quantization(self) -> Quantization:
-        linears = {name: LinearConstants.of(linear) for name, linear in self.linears.items()}
-        return Quantization(self.constants, linears, self.sha256)
+        return Quantization(self.constants, constants_of(self.linears), self.sha256)
 
     @property
     def tensors(self) -> dict[str, np.ndarray]:
@@ -80,6 +79,13 @@ class QuantizedModel:
     def positions(self) -> int:
         """How many tokens its RoPE tables reach; 0 without any."""
         return self.quantization.positions or 0
+
+    @property
+    def decoder(self) -> Any:
+        """LEGACY, to be deleted: the old `QuantizedDecoder`."""
+        from lutllm.lowering.legacy_decoder import quantized_decoder
+
+        return quantized_decoder(self)
 
     @property
     def chat_template(self) -> str | None:
@@ -180,7 +186,7 @@ def _load(directory: Path) -> dict[str, Any]:
     of_linears = {symbol for linear in linears.values() for symbol in linear.tensors()}
     others = {symbol: arrays[symbol] for symbol in arrays if symbol not in of_linears}
     digest = sidecar["sha256"]
-    known = Quantization(constants, {name: LinearConstants.of(q) for name, q in linears.items()}, digest)
+    known = Quantization(constants, constants_of(linears), digest)
     check_model(lut_module(module, known, known.positions or 1), others, linears)
     return {"module": module, "constants": constants, "linears": linears, "arrays": others, "sha256": digest}
 

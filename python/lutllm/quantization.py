@@ -1,4 +1,4 @@
-"""What quantization decided that is no array: `quantization.json` in, the constants of each op by its name out, and back.
+"""What quantization decided that is no array: `quantization.json` in, the constants of each op by its name out.
 
 An op of the float level is found by its `name`. Its arrays lie in the store, under symbols that start with that name
 (for the input of linears: with `input_name`; for RoPE: with the name of the table).
@@ -127,6 +127,11 @@ class LinearConstants:
         return f"{self.input_name}.exponents"
 
 
+def constants_of(linears: Mapping[str, QuantizedLinear]) -> dict[str, LinearConstants]:
+    """The constants of linears in memory."""
+    return {name: LinearConstants.of(linear) for name, linear in linears.items()}
+
+
 @dataclass(frozen=True)
 class Quantization:
     """The constants of every op by its name; `sha256` of the store where it is known."""
@@ -152,7 +157,9 @@ def read_quantization(path: Path | str) -> Quantization:
             f"'{path}': expected 'linears' and 'sha256', got {', '.join(sidecar) or 'nothing'}; quantize again"
         )
     return Quantization(
-        read_ops(sidecar, path), {name: LinearConstants.from_entry(name, entry) for name, entry in linears.items()}, digest
+        read_ops(sidecar, path),
+        {name: LinearConstants.from_entry(name, entry) for name, entry in linears.items()},
+        digest,
     )
 
 
@@ -163,7 +170,9 @@ def read_ops(sidecar: Mapping[str, Any], path: Path | str) -> dict[str, Constant
         try:
             found |= {name: _checked(kind(**values)) for name, values in sidecar.get(section, {}).items()}
         except (TypeError, AttributeError) as error:
-            raise InputError(f"'{path}': section '{section}': expected another form, got {error}; quantize again") from None
+            raise InputError(
+                f"'{path}': section '{section}': expected another form, got {error}; quantize again"
+            ) from None
     return found
 
 

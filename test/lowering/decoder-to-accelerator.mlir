@@ -1,6 +1,6 @@
 // torch -> lut -> accelerator for a whole model; every task carries its PyTorch module.
-// RUN: lutllm-opt %S/Inputs/torch-raise-decoder/model.mlir --torch-raise-decoder="quantization=%S/Inputs/torch-raise-decoder context=6" --decoder-to-accelerator="quantization=%S/Inputs/torch-raise-decoder target=tiny context=5" --mlir-print-debuginfo | FileCheck %s
-// RUN: lutllm-opt %S/Inputs/torch-raise-decoder/model.mlir --torch-raise-decoder=quantization=%S/Inputs/torch-raise-decoder --lut-canonicalize --cse --decoder-to-accelerator=quantization=%S/Inputs/torch-raise-decoder/quantization.json | FileCheck %s --check-prefix=ALL
+// RUN: lutllm-opt %S/Inputs/lut-quantize/model.float.mlir --lut-quantize="quantization=%S/Inputs/lut-quantize context=6" --decoder-to-accelerator="quantization=%S/Inputs/lut-quantize target=tiny context=5" --mlir-print-debuginfo | FileCheck %s
+// RUN: lutllm-opt %S/Inputs/lut-quantize/model.float.mlir --lut-quantize=quantization=%S/Inputs/lut-quantize --lut-canonicalize --cse --decoder-to-accelerator=quantization=%S/Inputs/lut-quantize/quantization.json | FileCheck %s --check-prefix=ALL
 
 // CHECK: module attributes {lut.store = #lut.store<"parameters.safetensors", "0123456789abcdef{{.*}}">}
 // CHECK-NEXT: "lut.engine"() {{.*}} lanes = 8

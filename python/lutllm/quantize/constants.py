@@ -146,9 +146,7 @@ class FromPeaks(OpQuantizer):
 
     def norm(self, op: Any, exponent: int) -> tuple[NormConstants, Arrays]:
         peak, channels = self.peaks.norms[name_of(op)], op.x.type.shape[1] // int(op.groups.value)
-        return quantize_norm(
-            channels, float(op.epsilon.value), floats(self.parameters, op.gain.value), peak, exponent
-        )
+        return quantize_norm(channels, float(op.epsilon.value), floats(self.parameters, op.gain.value), peak, exponent)
 
     def add(self, op: Any) -> AddConstants:
         return AddConstants(_exponent(self.peaks.adds[name_of(op)] * STREAM_HEADROOM, RESIDUAL_BITS))
@@ -178,8 +176,10 @@ def floats(parameters: Mapping[str, Any], symbol: str) -> np.ndarray:
 
 
 def rope_tables(table: str, frequencies: np.ndarray, scale: float, positions: int) -> Arrays:
-    """Cosines and sines int16 [positions, head_dim / 2] in units of 2**-14, halves rounded up. `frequencies` are radians
-    a position."""
+    """Cosines and sines int16 [positions, head_dim / 2] in units of 2**-14, halves rounded up.
+
+    `frequencies` are radians a position.
+    """
     angles = np.outer(np.arange(positions), frequencies.astype(np.float64))
     cosines, sines = (np.floor(f(angles) * scale * 2**14 + 0.5) for f in (np.cos, np.sin))
     if np.abs(cosines).max() > 32767 or np.abs(sines).max() > 32767:

@@ -1,4 +1,6 @@
-"""A random valid `QuantizedDecoder`: a structure, schemes and a seed in, integers of realistic size out.
+"""LEGACY, to be deleted.
+
+A random valid `QuantizedDecoder`: a structure, schemes and a seed in, integers of realistic size out.
 
 For tests of everything below PyTorch, which need a whole decoder and no model. numpy only.
 """
