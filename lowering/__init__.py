@@ -10,11 +10,13 @@ code; `engine.py` and `accelerator.py` are the parameters that all of them share
 from lutllm.lowering.decoder_to_accelerator import DecoderToAccelerator
 from lutllm.lowering.lut_quantize import LutQuantize
 from lutllm.lowering.lut_to_accelerator import LutToAccelerator
+from lutllm.lowering.torch_raise import TorchRaise
 from lutllm.lowering.torch_to_lut import TorchToLut
 from lutllm.passes import Pass
 
 PASSES: tuple[type[Pass], ...] = (
     TorchToLut,
+    TorchRaise,
     LutQuantize,
     LutToAccelerator,
     DecoderToAccelerator,

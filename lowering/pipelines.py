@@ -15,6 +15,11 @@ def to_lut(quantization: str) -> str:
     )
 
 
+def to_float() -> str:
+    """torch -> float: PyTorch's ops become structural ops."""
+    return _pipeline("torch-raise")
+
+
 def to_decoder(quantization: str, context: int = 0) -> str:
     """torch -> lut: the whole model becomes @prefill, @decode and @score; `context` as torch-raise-decoder takes it."""
     options = f"quantization={spell_option(quantization)} context={context}"

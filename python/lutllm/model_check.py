@@ -1,4 +1,4 @@
-"""Whether arrays are what a `lut` program needs: types, shapes, ranges of values. `InputError` at the first that is not.
+"""Whether arrays are what a `lut` program needs: types, shapes, ranges of values. `InputError` at the first wrong one.
 
 Widths, shifts and exponents stand in the program, whose verifiers check them."""
 
