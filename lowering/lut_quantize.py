@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from lutllm import dialect, store
-from lutllm.bindings import ir, source_position
+from lutllm.bindings import ir
 from lutllm.errors import InputError, IRError
 from lutllm.lowering.quantize.forms import Unquantizable
 from lutllm.lowering.quantize.functions import declare_parameters, write_functions
@@ -55,15 +55,7 @@ def lut_module(module: ir.Module, quantization: Quantization, context: int = 0) 
     """What the pass makes, as a new module in the same context, verified; `IRError` where there is no integer form."""
     with module.context, ir.Location.unknown():
         made = ir.Module.create()
-        try:
-            write_functions(made.body, FloatGraph(module), quantization, context)
-        except Unquantizable as found:
-            first, count = found.problems[0], len(found.problems)
-            more = f"; and {count - 1} more" if count > 1 else ""
-            raise IRError(
-                f"'{first.op.operation.name}' op {first.message}{more}",
-                location=source_position(first.op.operation.location),
-            ) from None
+        write_functions(made.body, FloatGraph(module), quantization, context)
         _finish(made, quantization)
     if not dialect.verify(made):
         raise IRError("expected a valid program of the model, got the diagnostics above; quantize the model again")

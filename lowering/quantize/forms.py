@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lutllm import dialect
-from lutllm.bindings import ir
+from lutllm.bindings import ir, source_position
+from lutllm.errors import IRError
 from lutllm.lowering.quantize.graph import FloatGraph, maker
 
 NORMS = ("rms",)
@@ -34,12 +35,18 @@ class Problem:
     message: str
 
 
-class Unquantizable(Exception):
+class Unquantizable(IRError):
     """A graph that cannot become integers, and everything that is in the way."""
 
     def __init__(self, found: Sequence[Problem]) -> None:
-        super().__init__(found[0].message)
+        op, more = found[0].op.operation, f"; and {len(found) - 1} more" if len(found) > 1 else ""
+        super().__init__(f"'{op.name}' op {found[0].message}{more}", location=source_position(op.location))
         self.problems = found
+
+
+def require_integer_form(graph: FloatGraph) -> None:
+    if found := problems(graph):
+        raise Unquantizable(found)
 
 
 def problems(graph: FloatGraph) -> list[Problem]:
@@ -81,10 +88,8 @@ def _of_op(graph: FloatGraph, op: Any) -> Iterator[str]:
         inputs = op.x.type.shape[1]
         if inputs % 2:
             yield f"expected an even number of inputs (pairs), got {inputs}; pad the input and the weight by a zero"
-        return
     elif not isinstance(op, (*_WIDE, *_PER_PAIR)):
         yield "expected an op with an integer form, got none; leave this part out or quantize its linears alone"
-        return
     if isinstance(op, _PER_PAIR):
         yield from _read_by_linears(graph, op.y, "its result")
     for name in _READS.get(type(op), ()):

@@ -15,7 +15,7 @@ from lutllm.bindings import func, ir
 from lutllm.dialect import decoder_builders as build
 from lutllm.dialect.symbols import op_parameters
 from lutllm.errors import InputError
-from lutllm.lowering.quantize.forms import Unquantizable, is_ids, is_position, is_wide, problems
+from lutllm.lowering.quantize.forms import is_ids, is_position, is_wide, require_integer_form
 from lutllm.lowering.quantize.graph import FORWARD, FloatGraph, maker, name_of
 from lutllm.lowering.quantize.rules import PARTS, Writer, at
 from lutllm.quantization import AttentionConstants, Quantization
@@ -28,8 +28,7 @@ def write_functions(body: ir.Block, graph: FloatGraph, quantization: Quantizatio
 
     Raises `Unquantizable` for ops without integer form, and at the first without constants.
     """
-    if found := problems(graph):
-        raise Unquantizable(found)
+    require_integer_form(graph)
     attentions = graph.of(dialect.FloatAttentionOp)
     text = bool(attentions) and bool(graph.of(dialect.FloatEmbeddingOp))
     rows = _rows(quantization, context) if attentions else 0

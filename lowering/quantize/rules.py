@@ -204,8 +204,12 @@ RULES: dict[type, Callable[[Writer, Any], ir.Value]] = {
 
 @contextmanager
 def at(op: Any, name: str | None = None) -> Iterator[None]:
-    """The location of what is made of a float op: its name, and where it stands in the source."""
+    """The location of what is made of a float op: its PyTorch module, or `name`, and its place in the source."""
     location = op.operation.location
-    source = location.child_loc if isinstance(location, ir.NameLoc) else location
-    with ir.Location.name(name or name_of(op), childLoc=source):
+    named = isinstance(location, ir.NameLoc)
+    if named and name is None:
+        with location:
+            yield
+        return
+    with ir.Location.name(name or name_of(op), childLoc=location.child_loc if named else location):
         yield

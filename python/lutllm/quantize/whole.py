@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lutllm import store
-from lutllm.bindings import ir
+from lutllm import dialect, store
+from lutllm.bindings import source_position
 from lutllm.errors import InputError
-from lutllm.lowering.quantize.graph import FloatGraph
+from lutllm.lowering.quantize.forms import require_integer_form
+from lutllm.lowering.quantize.graph import FloatGraph, name_of
 from lutllm.models.text import Text, text_file, windows
 from lutllm.pretrained import CONFIG, GENERATION, QuantizedModel, from_pretrained, save_pretrained
 from lutllm.progress import note, progress
@@ -31,6 +32,7 @@ from lutllm.quantize.resume import RUN, RunDirectory
 from lutllm.scheme import QuantizedLinear, Scheme
 
 if TYPE_CHECKING:
+    from lutllm.importer.agreement import FloatModel
     from lutllm.models import LoadedModel
 
 IMPORTANCE, ALLOCATION, DISTILLED = "importance.safetensors", "allocation.json", "distillation.safetensors"
@@ -134,37 +136,28 @@ def quantize_model(
     return Summary(found, directory, time.monotonic() - start, driver.peak_memory_mb())
 
 
-@dataclass
-class Structure:
-    """What a model computes: its float level, and PyTorch's parameters by symbol."""
-
-    module: ir.Module
-    parameters: Mapping[str, Any]
-
-    @cached_property
-    def graph(self) -> FloatGraph:
-        return FloatGraph(self.module)
-
-    @property
-    def linears(self) -> list[str]:
-        return self.graph.linears
-
-
-def structure_of(model: "LoadedModel") -> Structure:
-    """The float level of `model`; an error that names what has no integer form, before any long work."""
-    from lutllm.importer import import_module
-    from lutllm.lowering.torch_ir.decoder import raise_decoder
+def structure_of(model: "LoadedModel") -> "FloatModel":
+    """What `model` computes, in the float level; an error that names what has no integer form, before any long work."""
+    from lutllm.importer.agreement import import_float
     from lutllm.models.wrappers import whole_model
-    from lutllm.quantize.structure_temporary import float_of
 
-    imported = import_module(*whole_model(model.module))
-    return Structure(float_of(raise_decoder(imported.module, imported.parameters)), imported.parameters)
+    found = import_float(*whole_model(model.module))
+    graph = FloatGraph(found.module)
+    require_integer_form(graph)
+    modules = dialect.FloatLinearOp | dialect.FloatNormOp | dialect.FloatEmbeddingOp
+    again = next((op for op in graph.ops if isinstance(op, modules) and "#" in name_of(op)), None)
+    if again is not None:
+        raise InputError(
+            f"expected modules that are called once, got '{name_of(again)}'; give each call a module of its own",
+            location=source_position(again.location),
+        )
+    return found
 
 
 @dataclass
 class _Run:
     model: "LoadedModel"
-    structure: Structure
+    structure: "FloatModel"
     recipe: Recipe | Budget
     text: Text
     tokens: int
@@ -173,6 +166,10 @@ class _Run:
     quiet: bool
     listener: Callable[[dict], None] | None
     distillation: int | None
+
+    @cached_property
+    def graph(self) -> FloatGraph:
+        return FloatGraph(self.structure.module)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -208,7 +205,7 @@ class _Run:
         importance = self._importance(parts)
         linears = self._distilled(parts, self._linears(parts, self._assignments(parts, importance), importance))
         note("other ops: norms, embedding, attention, residual stream", quiet=self.quiet)
-        graph, parameters = self.structure.graph, self.structure.parameters
+        graph, parameters = self.graph, self.structure.parameters
         check_parameters(graph, parameters)
         peaks = Peaks(graph)
         peaks.record(self._simulated(linears), self._some_windows())
@@ -230,17 +227,17 @@ class _Run:
         for a large model, whose gradients would take hours, where no budget needs them."""
         from lutllm.quantize.sensitivity import curvatures
 
-        if isinstance(self.recipe, Recipe) and _weights(self.model.module, self.structure) > SMALL_MODEL:
+        if isinstance(self.recipe, Recipe) and _weights(self.model.module, self.graph) > SMALL_MODEL:
             return None
         kept = parts / IMPORTANCE
         if not kept.exists():
             shown = progress(self._some_windows(), "gradients", quiet=self.quiet)
-            store.save(kept, curvatures(self.model.module, self.structure.linears, shown))
+            store.save(kept, curvatures(self.model.module, self.graph.linears, shown))
         return dict(store.load(kept))
 
     def _assignments(self, parts: Path, importance: Mapping[str, np.ndarray] | None) -> dict[str, Assignment]:
         """How each linear is quantized; what a budget allows is worked out once and kept in `parts`."""
-        names = self.structure.linears
+        names = self.graph.linears
         if isinstance(self.recipe, Recipe):
             return self._assigned()
         kept = parts / ALLOCATION
@@ -254,11 +251,11 @@ class _Run:
 
     def _assigned(self) -> dict[str, Assignment]:
         assert isinstance(self.recipe, Recipe)
-        names, module = self.structure.linears, self.model.module
+        names, module = self.graph.linears, self.model.module
         return self.recipe.assign(names, {name: module.get_submodule(name).out_features for name in names})
 
     def _checked(self, assignments: dict[str, Assignment]) -> dict[str, Assignment]:
-        check_shared_inputs(assignments, self.structure.graph.shared_inputs)
+        check_shared_inputs(assignments, self.graph.shared_inputs)
         return assignments
 
     def _linears(
@@ -266,7 +263,7 @@ class _Run:
     ) -> dict[str, QuantizedLinear]:
         return driver.quantize(
             self.model,
-            layers=self.structure.linears,
+            layers=self.graph.linears,
             scheme={name: assignment.scheme for name, assignment in assignments.items()},
             text=self.text,
             tokens=self.tokens,
@@ -284,7 +281,7 @@ class _Run:
         from lutllm.quantize.distillation import distill
 
         count = self.tokens // self.window if self.distillation is None else self.distillation
-        if count < 1 or _weights(self.model.module, self.structure) > SMALL_MODEL:
+        if count < 1 or _weights(self.model.module, self.graph) > SMALL_MODEL:
             return linears
         calibration = self.text.split()[0]
         try:
@@ -298,7 +295,7 @@ class _Run:
         from lutllm.quantize.simulated import simulated
 
         module = self.model.module
-        return module if _weights(module, self.structure) > SMALL_MODEL else simulated(module, linears)
+        return module if _weights(module, self.graph) > SMALL_MODEL else simulated(module, linears)
 
     def _some_windows(self) -> np.ndarray:
         count = -(-min(self.tokens, SOME_TOKENS) // self.window)
@@ -308,8 +305,8 @@ class _Run:
             return windows(self.model.tokenizer, self.text, self.window, count, self.seed)
 
 
-def _weights(module: Any, structure: Structure) -> int:
-    return sum(module.get_submodule(name).weight.numel() for name in structure.linears)
+def _weights(module: Any, graph: FloatGraph) -> int:
+    return sum(module.get_submodule(name).weight.numel() for name in graph.linears)
 
 
 def _refuse_foreign(directory: Path) -> None:
