@@ -37,14 +37,14 @@ class LutQuantize(Pass):
         try:
             with ir.Location.unknown():
                 write_functions(module.body, graph, quantization, self.context)
+            for each in reversed(old):
+                each.operation.erase()
+            _finish(module, quantization)
         except Unquantizable as found:
             *others, last = found.problems
-            for each in others:
-                self.note(each.op, each.message)
+            for problem in others:
+                self.note(problem.op, problem.message)
             self.fail(last.op, last.message)
-        for each in reversed(old):
-            each.operation.erase()
-        _finish(module, quantization)
 
     def note(self, op: Any, message: str) -> None:
         """One of several errors."""

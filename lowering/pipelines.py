@@ -20,10 +20,9 @@ def to_float() -> str:
     return _pipeline("torch-raise")
 
 
-def to_decoder(quantization: str, context: int = 0) -> str:
-    """torch -> lut: the whole model becomes @prefill, @decode and @score; `context` as torch-raise-decoder takes it."""
-    options = f"quantization={spell_option(quantization)} context={context}"
-    return _pipeline(f"torch-raise-decoder{{{options}}}")
+def to_integers(quantization: str, context: int = 0) -> str:
+    """float -> lut: every op in integers; `context` as lut-quantize takes it."""
+    return _pipeline(f"lut-quantize{{quantization={spell_option(quantization)} context={context}}}")
 
 
 def to_steps(row_source: str) -> str:

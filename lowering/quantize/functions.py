@@ -13,9 +13,10 @@ from typing import Any
 from lutllm import dialect
 from lutllm.bindings import func, ir
 from lutllm.dialect import decoder_builders as build
+from lutllm.dialect.base import Invalid
 from lutllm.dialect.symbols import op_parameters
 from lutllm.errors import InputError
-from lutllm.lowering.quantize.forms import is_ids, is_position, is_wide, require_integer_form
+from lutllm.lowering.quantize.forms import Problem, Unquantizable, is_ids, is_position, is_wide, require_integer_form
 from lutllm.lowering.quantize.graph import FORWARD, FloatGraph, maker, name_of
 from lutllm.lowering.quantize.rules import PARTS, Writer, at
 from lutllm.quantization import AttentionConstants, Quantization
@@ -37,8 +38,16 @@ def write_functions(body: ir.Block, graph: FloatGraph, quantization: Quantizatio
 
 
 def declare_parameters(module: ir.Module) -> None:
-    """Declare the globals that the lut ops of a module need, in the order in which they need them."""
-    needed = {p.symbol: (p.shape, p.dtype) for op in dialect.lut_ops(module) for p in op_parameters(op)}
+    """Declare the globals that the lut ops of a module need, in the order in which they need them.
+
+    Raises `Unquantizable` at an op whose constants do not fit it.
+    """
+    needed: dict[str, tuple[Any, str]] = {}
+    for op in dialect.lut_ops(module):
+        try:
+            needed |= {p.symbol: (p.shape, p.dtype) for p in op_parameters(op)}
+        except Invalid as problem:
+            raise Unquantizable([Problem(op, str(problem))]) from None
     dialect.declare_all(module, needed)
 
 

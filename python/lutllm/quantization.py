@@ -170,9 +170,8 @@ def read_ops(sidecar: Mapping[str, Any], path: Path | str) -> dict[str, Constant
         try:
             found |= {name: _checked(kind(**values)) for name, values in sidecar.get(section, {}).items()}
         except (TypeError, AttributeError) as error:
-            raise InputError(
-                f"'{path}': section '{section}': expected another form, got {error}; quantize again"
-            ) from None
+            message = f"section '{section}': expected other constants, got {error}; quantize again"
+            raise InputError(f"'{path}': {message}") from None
     return found
 
 

@@ -63,7 +63,10 @@ def float_linear_norm_linear(inputs: int = 48, middle: int = 32, outputs: int = 
 
 
 class _Builder:
-    """Builds parts at the current insertion point; `globals` are the parameters they need."""
+    """Builds parts at the current insertion point, named and located as `torch-raise` does.
+
+    `globals` are the parameters they need.
+    """
 
     def __init__(self, epsilon: float) -> None:
         self.epsilon = epsilon
@@ -71,44 +74,51 @@ class _Builder:
 
     def layer(self, x: ir.Value, position: ir.Value, name: str, shape: LayerShape) -> ir.Value:
         seen = self.attention(self.norm(x, f"{name}.input_layernorm"), position, f"{name}.self_attn", shape)
-        x = dialect.float_add(x, seen, name=f"{name}.attention")
+        with ir.Location.name(name):
+            x = dialect.float_add(x, seen, name=f"{name}.attention")
         inner = self.mlp(self.norm(x, f"{name}.post_attention_layernorm"), f"{name}.mlp", shape.intermediate)
-        return dialect.float_add(x, inner, name=f"{name}.mlp")
+        with ir.Location.name(name):
+            return dialect.float_add(x, inner, name=f"{name}.mlp")
 
     def attention(self, x: ir.Value, position: ir.Value, name: str, shape: LayerShape) -> ir.Value:
         heads, kv_heads, head_dim = shape.heads, shape.kv_heads, shape.head_dim
-        query = self.rotated(x, position, f"{name}.q", heads, shape)
-        key = self.rotated(x, position, f"{name}.k", kv_heads, shape)
+        query = self.rotated(x, position, name, "q", heads, shape)
+        key = self.rotated(x, position, name, "k", kv_heads, shape)
         value = self.linear(x, f"{name}.v_proj", kv_heads * head_dim)
-        seen = dialect.float_attention(
-            query, key, value, name=name, heads=heads, kv_heads=kv_heads, scale=head_dim**-0.5
-        )
+        sizes = {"heads": heads, "kv_heads": kv_heads, "scale": head_dim**-0.5}
+        with ir.Location.name(name):
+            seen = dialect.float_attention(query, key, value, name=name, **sizes)
         return self.linear(seen, f"{name}.o_proj", x.type.shape[1])
 
-    def rotated(self, x: ir.Value, position: ir.Value, name: str, heads: int, shape: LayerShape) -> ir.Value:
-        y = self.linear(x, f"{name}_proj", heads * shape.head_dim)
+    def rotated(self, x: ir.Value, position: ir.Value, name: str, part: str, heads: int, shape: LayerShape) -> ir.Value:
+        y, made = self.linear(x, f"{name}.{part}_proj", heads * shape.head_dim), f"{name}.{part}_proj"
         if shape.qk_norm:
-            y = self.norm(y, f"{name}_norm", heads)
+            y, made = self.norm(y, f"{name}.{part}_norm", heads), f"{name}.{part}_norm"
         # Layers alike share their frequencies; heads of another size need others.
         frequencies = self.parameter(f"model.rotary_emb.{shape.head_dim}.inv_freq", shape.head_dim // 2)
-        return dialect.float_rope(y, position, name=f"{name}_proj.rope", frequencies=frequencies, heads=heads)
+        with ir.Location.name(name):
+            return dialect.float_rope(y, position, name=f"{made}.rope", frequencies=frequencies, heads=heads)
 
     def mlp(self, x: ir.Value, name: str, intermediate: int) -> ir.Value:
         gate, up = (self.linear(x, f"{name}.{part}_proj", intermediate) for part in ("gate", "up"))
-        inner = dialect.float_gated(gate, up, name=f"{name}.act_fn")
+        with ir.Location.name(name):
+            inner = dialect.float_gated(gate, up, name=f"{name}.gated")
         return self.linear(inner, f"{name}.down_proj", x.type.shape[1])
 
     def embedding(self, ids: ir.Value, name: str, vocabulary: int, channels: int) -> ir.Value:
         weight = self.parameter(f"{name}.weight", vocabulary, channels)
-        return dialect.float_embedding(ids, name=name, weight=weight, channels=channels)
+        with ir.Location.name(name):
+            return dialect.float_embedding(ids, name=name, weight=weight, channels=channels)
 
     def linear(self, x: ir.Value, name: str, outputs: int) -> ir.Value:
         weight = self.parameter(f"{name}.weight", outputs, x.type.shape[1])
-        return dialect.float_linear(x, name=name, weight=weight, outputs=outputs)
+        with ir.Location.name(name):
+            return dialect.float_linear(x, name=name, weight=weight, outputs=outputs)
 
     def norm(self, x: ir.Value, name: str, groups: int = 1) -> ir.Value:
         gain = self.parameter(f"{name}.weight", x.type.shape[1] // groups)
-        return dialect.float_norm(x, name=name, gain=gain, epsilon=self.epsilon, groups=groups)
+        with ir.Location.name(name):
+            return dialect.float_norm(x, name=name, gain=gain, epsilon=self.epsilon, groups=groups)
 
     def parameter(self, symbol: str, *sizes: int) -> str:
         self.globals[symbol] = sizes, "float32"
