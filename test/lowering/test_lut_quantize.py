@@ -1,5 +1,7 @@
-"""Programs made of the float level: functions that agree, a KV cache that cannot be told from the whole text, and graphs
-that no template holds."""
+"""Programs made of the float level: functions that agree, a KV cache that cannot be told from the whole text.
+
+Also graphs that no template holds.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -218,7 +220,7 @@ def test_an_op_without_constants() -> None:
             model.lut()
         found[name] = kept
     model.constants["model.norm"] = model.constants["model.layers.0.mlp"]
-    with pytest.raises(IRError, match="'lut.float_norm' op expected quantized parameters of 'model.norm', got none"):
+    with pytest.raises(IRError, match=r"'lut.float_norm' op expected quantized parameters of 'model.norm', got none"):
         model.lut()
 
 
