@@ -1,4 +1,4 @@
-"""Shapes and element types of the parameters in the store, those of a linear as functions of its scheme.
+"""Symbols, shapes and element types of the parameters in the store, those of a linear as functions of its scheme.
 
 P pairs, B blocks of outputs, N outputs. Used by the symbol check, the builders and the store check.
 """
@@ -17,7 +17,10 @@ ELEMENT_TYPES = {"uint8": "i8", "int8": "i8", "int16": "i16", "int32": "i32", "f
 
 @dataclass(frozen=True)
 class Parameter:
-    """A symbol an op refers to through `attribute`, and what its global must be; only codes are unsigned."""
+    """A symbol an op needs, and what its global must be; only codes are unsigned.
+
+    `attribute` names it, or is the part that it is of the op's `weights`.
+    """
 
     attribute: str
     symbol: str
@@ -84,6 +87,16 @@ def rotations(positions: int, p: int) -> tuple[tuple[int, ...], str]:
 def index_element(scheme: Scheme) -> str:
     """Element type of centroid indices: unsigned in i8 up to 256 centroids, else in i16."""
     return "i8" if scheme.c_a <= 256 else "i16"
+
+
+def of_weights(weights: str, part: str) -> str:
+    """The symbol of an array of a linear: of its codes, weight_codebook, shifts, multiplier, bias or tables."""
+    return f"{weights}.{part}"
+
+
+def weight(weights: ir.Attribute, part: str, spec: tuple[tuple[int, ...], str]) -> Parameter:
+    """The array `part` of what an op's `weights` names."""
+    return Parameter(part, of_weights(ir.FlatSymbolRefAttr(weights).value, part), *spec)
 
 
 def parameter(attribute: str, symbol: ir.Attribute, spec: tuple[tuple[int, ...], str]) -> Parameter:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 
-from lutllm.dialect.accelerator import ENGINE_RANGES
+from lutllm.dialect.machine import ENGINE_RANGES
 from lutllm.errors import CapacityError
 from lutllm.numerics import bits_for
 from lutllm.scheme import METRICS

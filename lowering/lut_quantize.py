@@ -36,7 +36,7 @@ class LutQuantize(Pass):
         old = list(module.body.operations)
         try:
             with ir.Location.unknown():
-                write_functions(module.body, graph, quantization, self.context)
+                write_functions(module, graph, quantization, self.context)
             for each in reversed(old):
                 each.operation.erase()
             _finish(module, quantization)
@@ -55,7 +55,7 @@ def lut_module(module: ir.Module, quantization: Quantization, context: int = 0) 
     """What the pass makes, as a new module in the same context, verified; `IRError` where there is no integer form."""
     with module.context, ir.Location.unknown():
         made = ir.Module.create()
-        write_functions(made.body, FloatGraph(module), quantization, context)
+        write_functions(made, FloatGraph(module), quantization, context)
         _finish(made, quantization)
     if not dialect.verify(made):
         raise IRError("expected a valid program of the model, got the diagnostics above; quantize the model again")

@@ -18,6 +18,7 @@ from lutllm.lowering.torch_ir.linears import LINEAR, known_sizes, linear_name, l
 from lutllm.passes import Pass
 from lutllm.progress import note
 from lutllm.quantization import LinearConstants, read_quantization
+from lutllm.scheme import Scheme
 
 FLOAT = ".float"  # suffix of a float global whose name an integer one takes
 
@@ -97,6 +98,7 @@ class _Rewriter:
         self.module: Any = root.opview  # a ModuleOp: it has a body, which an Operation lacks
         self._declared: set[str] = set()
         self._before = {op.attributes["sym_name"].value: op.operation for op in self.module.body if _is_global(op)}
+        self._schemes: dict[Scheme, str] = {}
         self._quantized: dict[tuple[ir.Value, str, int], ir.Value] = {}
 
     def convert(self, op: ir.Operation, name: str, constants: LinearConstants) -> None:
@@ -104,7 +106,7 @@ class _Rewriter:
         x = self._quantize(op, constants)
         element = known_sizes(op.results[0])[1]
         with ir.InsertionPoint(op), op.location:
-            y = linear_op(x, name, constants)
+            y = linear_op(x, name, constants, self._scheme(constants.scheme))
             result = _cast(dialect.dequantize(y), "f32", element)
             new = ir.Operation.create("torch_c.from_builtin_tensor", results=[op.results[0].type], operands=[result])
         op.results[0].replace_all_uses_with(new.result)
@@ -123,6 +125,11 @@ class _Rewriter:
                 f"expected quantized parameters for {inputs} inputs and {outputs} outputs, "
                 f"got {2 * constants.pairs} and {constants.outputs}; quantize this model again",
             )
+
+    def _scheme(self, scheme: Scheme) -> str:
+        if scheme not in self._schemes:
+            self._schemes[scheme] = dialect.declare_scheme(self.module, scheme)
+        return self._schemes[scheme]
 
     def _declare(self, linear: dialect.LinearOp) -> None:
         for p in op_parameters(linear):

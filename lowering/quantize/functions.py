@@ -24,8 +24,8 @@ from lutllm.quantization import AttentionConstants, Quantization
 TEXT_FUNCTIONS = ("prefill", "decode", "score")
 
 
-def write_functions(body: ir.Block, graph: FloatGraph, quantization: Quantization, context: int = 0) -> None:
-    """Append the functions to `body`; `context` tokens fit the caches, 0: as many as RoPE has positions.
+def write_functions(module: ir.Module, graph: FloatGraph, quantization: Quantization, context: int = 0) -> None:
+    """Append the functions to `module`, with their schemes; `context` tokens fit the caches, 0: as many as RoPE has positions.
 
     Raises `Unquantizable` for ops without integer form, and at the first without constants.
     """
@@ -33,8 +33,10 @@ def write_functions(body: ir.Block, graph: FloatGraph, quantization: Quantizatio
     attentions = graph.of(dialect.FloatAttentionOp)
     text = bool(attentions) and bool(graph.of(dialect.FloatEmbeddingOp))
     rows = _rows(quantization, context) if attentions else 0
+    used = dict.fromkeys(quantization.linears[n].scheme for n in graph.linears if n in quantization.linears)
+    schemes = {scheme: dialect.declare_scheme(module, scheme) for scheme in used}
     for name in TEXT_FUNCTIONS if text else (FORWARD,):
-        _Function(name, graph, quantization, rows).write(body)
+        _Function(name, Writer(graph, quantization, schemes=schemes), rows).write(module.body)
 
 
 def declare_parameters(module: ir.Module) -> None:
@@ -65,10 +67,9 @@ def _rows(quantization: Quantization, context: int) -> int:
 class _Function:
     """Writes one function."""
 
-    def __init__(self, name: str, graph: FloatGraph, quantization: Quantization, rows: int) -> None:
-        self.name, self.graph, self.rows = name, graph, rows
-        self.writer = Writer(graph, quantization)
-        self.last = _last(graph) if name in ("prefill", "decode") else None
+    def __init__(self, name: str, writer: Writer, rows: int) -> None:
+        self.name, self.writer, self.graph, self.rows = name, writer, writer.graph, rows
+        self.last = _last(self.graph) if name in ("prefill", "decode") else None
 
     def write(self, body: ir.Block) -> None:
         arguments = [*self._arguments(), *self._caches()]

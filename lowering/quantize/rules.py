@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -27,6 +27,7 @@ from lutllm.quantization import (
     Quantization,
     RopeConstants,
 )
+from lutllm.scheme import Scheme
 
 PARTS = ("key", "value")
 ConstantsT = TypeVar("ConstantsT", bound=Constants)
@@ -35,13 +36,14 @@ ConstantsT = TypeVar("ConstantsT", bound=Constants)
 @dataclass
 class Writer:
     """What the rules share within a function: `values` has the integers of each float value; `caches` those of keys
-    and values by (attention, part), which `append` replaces."""
+    and values by (attention, part), which `append` replaces; `schemes` are the names of those the module has."""
 
     graph: FloatGraph
     quantization: Quantization
     values: dict[ir.Value, ir.Value] = field(default_factory=dict)
     position: ir.Value | None = None
     caches: dict[tuple[str, str], ir.Value] = field(default_factory=dict)
+    schemes: Mapping[Scheme, str] = field(default_factory=dict)
     _inputs: dict[tuple[ir.Value, str, int], ir.Value] = field(default_factory=dict)
 
     def write(self, op: Any) -> ir.Value:
@@ -97,23 +99,18 @@ def _missing(name: str) -> str:
     return f"expected quantized parameters of '{name}', got none; quantize the whole model"
 
 
-def linear_op(x: ir.Value, name: str, constants: LinearConstants) -> ir.Value:
-    """`lut.linear` of a linear called `name`."""
-    optional = {"tables": f"{name}.tables"} if constants.has_tables else {}
-    if constants.scheme.kind == "vq":
-        optional["codebook"] = f"{constants.input_name}.codebook"
+def linear_op(x: ir.Value, name: str, constants: LinearConstants, scheme: str) -> ir.Value:
+    """`lut.linear` of a linear called `name`; `scheme` is the name of its scheme."""
+    searched = constants.scheme.kind == "vq"
     return dialect.linear(
         x,
-        scheme=constants.scheme,
+        scheme=scheme,
+        weights=name,
         shift=constants.shift,
         out_exponent=constants.out_exponent,
+        codebook=f"{constants.input_name}.codebook" if searched else None,
+        tables=constants.has_tables,
         outputs=constants.outputs,
-        codes=f"{name}.codes",
-        weight_codebook=f"{name}.weight_codebook",
-        shifts=f"{name}.shifts",
-        multiplier=f"{name}.multiplier",
-        bias=f"{name}.bias",
-        **optional,
     )
 
 
@@ -144,7 +141,7 @@ def _norm(w: Writer, op: Any) -> ir.Value:
 
 def _linear(w: Writer, op: Any) -> ir.Value:
     constants = w.linear(op)
-    return linear_op(w.input(op, constants), name_of(op), constants)
+    return linear_op(w.input(op, constants), name_of(op), constants, w.schemes[constants.scheme])
 
 
 def _rope(w: Writer, op: Any) -> ir.Value:

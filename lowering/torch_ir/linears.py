@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from lutllm.bindings import ir
+from lutllm.bindings import ir, module_path
 
 LINEAR = "torch.aten.linear"
 _VTENSOR = re.compile(r"!torch\.vtensor<\[([\d?,]*)\],(\w+)>")
@@ -23,14 +23,6 @@ def linears_in(root: ir.Operation) -> list[ir.Operation]:
 
     root.walk(visit, ir.WalkOrder.PRE_ORDER)
     return found
-
-
-def module_path(location: ir.Location) -> str | None:
-    """The PyTorch module path an op's location names."""
-    if isinstance(location, ir.NameLoc):
-        return location.name_str
-    parts = location.locations if isinstance(location, ir.FusedLoc) else ()
-    return next((path for path in map(module_path, parts) if path), None)
 
 
 def linear_name(op: ir.Operation, known: Mapping[str, object]) -> str:

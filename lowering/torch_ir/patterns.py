@@ -238,6 +238,8 @@ def _times(reader: Reader, op: ir.Operation) -> Value:
 
 def _product(op: ir.Operation, left: Value, right: Value) -> Value | None:
     (a, axes), (b, b_axes) = left, right
+    if a is b and axes == b_axes:
+        return Term("square", (a,), op), axes
     plain = axes[-1:] == b_axes[-1:] and len(axes[-1:]) == 1 and len(flat(axes[-1:])) <= 1
     if b.kind == "inverse_rms" and b.inputs[0] is a and a.structural and fits_in(b_axes, axes):
         return Term("normalised", (a,), op, b.data), axes

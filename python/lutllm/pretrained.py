@@ -81,13 +81,6 @@ class QuantizedModel:
         return self.quantization.positions or 0
 
     @property
-    def decoder(self) -> Any:
-        """LEGACY, to be deleted: the old `QuantizedDecoder`."""
-        from lutllm.lowering.legacy_decoder import quantized_decoder
-
-        return quantized_decoder(self)
-
-    @property
     def chat_template(self) -> str | None:
         return None if self.tokenizer is None else getattr(self.tokenizer, "chat_template", None)
 

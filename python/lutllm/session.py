@@ -38,8 +38,7 @@ class Session(ABC):
     def of(cls, model: QuantizedModel, context: int = 0, **options: Any) -> Self:
         """A session on a quantized model; `context` tokens, 0: as many as there are RoPE positions. `options` are
         those of the class."""
-        tensors: Any = model.tensors  # LEGACY: a method of QuantizedDecoder
-        return cls(model.lut(context), tensors() if callable(tensors) else tensors, **options)
+        return cls(model.lut(context), model.tensors, **options)
 
     def reset(self) -> None:
         """Forget everything."""

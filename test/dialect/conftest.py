@@ -35,6 +35,8 @@ def layers(ctx: ir.Context) -> ir.Module:
     }
     for name, (shape, dtype) in specs.items():
         dialect.declare(module, f"q.{name}", shape, dtype)
+    for name, scheme in (("vq", VQ), ("exact", EXACT)):
+        dialect.declare_scheme(module, scheme, name)
     with ctx, ir.Location.unknown(), ir.InsertionPoint(module.body):
         floats = ir.Type.parse(f"tensor<2x?x{2 * PAIRS}xf32>")
         func.FuncOp.from_py_func(floats, name="main")(_body)
@@ -42,23 +44,21 @@ def layers(ctx: ir.Context) -> ir.Module:
 
 
 def _body(x: ir.Value) -> list[ir.Value]:
-    weights = {"weight_codebook": "q.weight_codebook", "shifts": "q.shifts"}
-    book = {"codebook": "q.input.codebook"}
-    end = {"multiplier": "q.multiplier", "bias": "q.bias", "shift": 20, "out_exponent": -6}
+    vq, exact = {"scheme": "vq", "weights": "q"}, {"scheme": "exact", "weights": "q"}
+    book, end = {"codebook": "q.input.codebook"}, {"shift": 20, "out_exponent": -6}
     x = dialect.quantize(x, exponents="q.input.exponents")
-    indices = dialect.centroid_search(x, scheme=VQ, **book)
+    indices = dialect.centroid_search(x, scheme="vq", **book)
     rows = [
-        dialect.stored_table(indices, scheme=VQ, tables="q.tables", shifts="q.shifts"),
-        dialect.built_table(indices, scheme=VQ, **book, **weights),
-        dialect.built_row(indices, scheme=VQ, **book, **weights),
+        dialect.stored_table(indices, **vq),
+        dialect.built_table(indices, **vq, **book),
+        dialect.built_row(indices, **vq, **book),
     ]
-    terms = [dialect.table_lookup(row, scheme=VQ, codes="q.codes") for row in rows]
-    exact = dialect.exact_row(x, scheme=EXACT, **weights)
-    terms.append(dialect.table_lookup(exact, scheme=EXACT, codes="q.codes"))
+    terms = [dialect.table_lookup(row, **vq) for row in rows]
+    terms.append(dialect.table_lookup(dialect.exact_row(x, **exact), **exact))
     sums = [dialect.prefix_sum(term) for term in terms]
     sums.append(dialect.prefix_sum(terms[0], sums[0]))
-    outputs = [dialect.requantize(acc, **end) for acc in sums]
-    outputs.append(dialect.linear(x, scheme=VQ, codes="q.codes", **book, **weights, **end))
+    outputs = [dialect.requantize(acc, weights="q", **end) for acc in sums]
+    outputs.append(dialect.linear(x, **vq, **book, **end))
     return [dialect.dequantize(y) for y in outputs]
 
 

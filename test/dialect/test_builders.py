@@ -29,14 +29,15 @@ def test_inferred_types(ctx: ir.Context) -> None:
 
     def body(x: ir.Value) -> None:
         x = dialect.quantize(x, exponents="e", bits=12)
-        indices = dialect.centroid_search(x, scheme=VQ, codebook="a")
-        rows = dialect.stored_table(indices, scheme=VQ, tables="t", shifts="s", blocks=2)
-        terms = dialect.table_lookup(rows, scheme=VQ, codes="c", outputs=7)
+        indices = dialect.centroid_search(x, scheme="vq300x2", codebook="a")
+        rows = dialect.stored_table(indices, scheme="vq300x2", weights="w", blocks=2)
+        terms = dialect.table_lookup(rows, scheme="vq300x2", weights="w", outputs=7)
         acc = dialect.prefix_sum(terms)
-        y = dialect.requantize(acc, multiplier="m", bias="b", shift=3, out_exponent=-5, out_bits=20)
+        y = dialect.requantize(acc, weights="w", shift=3, out_exponent=-5, out_bits=20)
         seen.extend(str(v.type) for v in (x, indices, rows, terms, acc, y))
 
     module = ir.Module.create(ir.Location.unknown(ctx))
+    assert dialect.declare_scheme(module, VQ) == "vq300x2"
     with ctx, ir.Location.unknown(), ir.InsertionPoint(module.body):
         func.FuncOp.from_py_func(ir.Type.parse("tensor<3x?x10xf32>"), name="f")(body)
     assert seen == [
@@ -51,7 +52,7 @@ def test_inferred_types(ctx: ir.Context) -> None:
 
 def test_an_unknown_size_is_an_error(ctx: ir.Context) -> None:
     def body(rows: ir.Value) -> ir.Value:
-        return dialect.table_lookup(rows, scheme=VQ, codes="q.codes")
+        return dialect.table_lookup(rows, scheme="vq300x2", weights="q")
 
     module = ir.Module.create(ir.Location.unknown(ctx))
     message = "@q.codes: expected a global that shows its size, got none; declare it first or give outputs="

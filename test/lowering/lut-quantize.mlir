@@ -8,26 +8,26 @@
 // CHECK-NEXT: %[[X:.*]] = "lut.embedding"({{.*}} rows = @model.embed_tokens.rows
 // CHECK-NEXT: %[[N:.*]] = "lut.rms_norm"(%[[X]]) {{.*}} gain = @model.layers.0.input_layernorm.gain
 // CHECK-NEXT: %[[I:.*]] = "lut.rescale"(%[[N]])
-// CHECK-NEXT: %[[Q:.*]] = "lut.linear"(%[[I]]) {{.*}} @model.layers.0.self_attn.q_proj{{.*}} loc(#[[LOC:.*]])
+// CHECK-NEXT: %[[Q:.*]] = "lut.linear"(%[[I]]) {{.*}} weights = @model.layers.0.self_attn.q_proj}{{.*}} loc(#[[LOC:.*]])
 // CHECK-NEXT: %[[QR:.*]] = "lut.rope"(%[[Q]], %[[P]]) {{{.*}} heads = 2
-// CHECK-NEXT: %[[KL:.*]] = "lut.linear"(%[[I]]) {{.*}} @model.layers.0.self_attn.k_proj
+// CHECK-NEXT: %[[KL:.*]] = "lut.linear"(%[[I]]) {{.*}} weights = @model.layers.0.self_attn.k_proj}
 // CHECK-NEXT: %[[KR:.*]] = "lut.rope"(%[[KL]], %[[P]]) {{{.*}} heads = 1
-// CHECK-NEXT: %[[VL:.*]] = "lut.linear"(%[[I]]) {{.*}} @model.layers.0.self_attn.v_proj
+// CHECK-NEXT: %[[VL:.*]] = "lut.linear"(%[[I]]) {{.*}} weights = @model.layers.0.self_attn.v_proj}
 // CHECK-NEXT: %[[QE:.*]] = "lut.rescale"(%[[QR]])
 // CHECK-NEXT: %[[KE:.*]] = "lut.rescale"(%[[KR]])
 // CHECK-NEXT: %[[VE:.*]] = "lut.rescale"(%[[VL]])
 // CHECK-NEXT: %[[KC:.*]] = "lut.append"(%[[K]], %[[KE]], %[[P]])
 // CHECK-NEXT: %[[VC:.*]] = "lut.append"(%[[V]], %[[VE]], %[[P]])
-// CHECK-NEXT: %[[A:.*]] = "lut.attention"(%[[QE]], %[[KC]], %[[VC]], %[[P]]) {{{.*}} heads = 2 : i64, kv_heads = 1
-// CHECK-NEXT: %[[O:.*]] = "lut.linear"(%[[A]]) {{.*}} @model.layers.0.self_attn.o_proj
+// CHECK-NEXT: %[[A:.*]] = "lut.attention"(%[[QE]], %[[KC]], %[[VC]], %[[P]]) {heads = 2 : i64, kv_heads = 1
+// CHECK-NEXT: %[[O:.*]] = "lut.linear"(%[[A]]) {{.*}} weights = @model.layers.0.self_attn.o_proj}
 // CHECK-NEXT: %[[R:.*]] = "lut.add"(%[[X]], %[[O]])
-// CHECK: %[[G:.*]] = "lut.linear"({{.*}} @model.layers.0.mlp.gate_proj
-// CHECK-NEXT: %[[U:.*]] = "lut.linear"({{.*}} @model.layers.0.mlp.up_proj
+// CHECK: %[[G:.*]] = "lut.linear"({{.*}} weights = @model.layers.0.mlp.gate_proj}
+// CHECK-NEXT: %[[U:.*]] = "lut.linear"({{.*}} weights = @model.layers.0.mlp.up_proj}
 // CHECK-NEXT: %[[S:.*]] = "lut.swiglu"(%[[G]], %[[U]])
 // CHECK-NEXT: %[[D:.*]] = "lut.linear"(%[[S]])
 // CHECK-NEXT: %[[Y:.*]] = "lut.add"(%[[R]], %[[D]])
 // CHECK-NEXT: "lut.last_token"(%[[Y]])
-// CHECK: %[[L:.*]] = "lut.linear"({{.*}} @lm_head
+// CHECK: %[[L:.*]] = "lut.linear"({{.*}} weights = @lm_head}
 // CHECK-NEXT: %[[T:.*]] = "lut.argmax"(%[[L]])
 // CHECK-NEXT: return %[[T]], %[[L]], %[[KC]], %[[VC]] :
 // CHECK: func.func @decode(%{{.*}}: tensor<1xi32> loc("ids")

@@ -12,19 +12,22 @@ OPS = (
     "torch.aten.linear",
     "lut.float_norm",
     "lut.quantize",
+    "lut.scheme",
     "lut.linear",
     "lut.exact_row",
-    "lut.round",
+    "lut.cluster",
+    "lut.task",
     "func.func",
     "arith.constant",
 )
 ALLOWED = {
     "torch": {"torch.aten.linear", "func.func"},
     "float": {"lut.float_norm", "func.func"},
-    "mixed": {"torch.aten.linear", "lut.quantize", "lut.linear", "func.func"},
-    "lut": {"lut.linear", "func.func"},
-    "steps": {"lut.exact_row", "func.func"},
-    "accelerator": {"lut.round"},
+    "mixed": {"torch.aten.linear", "lut.quantize", "lut.scheme", "lut.linear", "func.func"},
+    "lut": {"lut.scheme", "lut.linear", "func.func"},
+    "steps": {"lut.scheme", "lut.exact_row", "func.func"},
+    "placed": {"lut.scheme", "lut.exact_row", "lut.cluster", "func.func"},
+    "scheduled": {"lut.scheme", "lut.exact_row", "lut.cluster", "lut.task", "func.func"},
 }
 
 

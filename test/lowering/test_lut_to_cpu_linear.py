@@ -61,7 +61,8 @@ def make(linears: dict[str, QuantizedLinear]) -> ir.Module:
                     x = ir.Type.parse(f"tensor<{tokens}x{2 * constants.pairs}xi16, {meaning}>")
                     function = func.FuncOp(name + suffix, ([x], []))
                     with ir.InsertionPoint(function.add_entry_block()):
-                        y = linear_op(function.arguments[0], name, constants)
+                        scheme = dialect.declare_scheme(module, constants.scheme)
+                        y = linear_op(function.arguments[0], name, constants, scheme)
                         func.ReturnOp([y])
                     function.attributes["function_type"] = ir.TypeAttr.get(ir.FunctionType.get([x], [y.type]))
         declare_parameters(module)

@@ -41,8 +41,9 @@ class Disagreement(IRError):
         self.op, self.name = op.operation.name, op.attributes["name"].value
         self.module, self.error = module_path(op.location) or "", error
         super().__init__(
-            f"expected '{self.op}' op '{self.name}' in module '{self.module}' to compute what PyTorch does, got a value "
-            f"that is {error:.1e} of the largest away (at most {TOLERANCE:.0e}); {before}; this is a defect of raising",
+            f"expected '{self.op}' op '{self.name}' in module '{self.module}' to compute what PyTorch does, got a "
+            f"value that is {error:.1e} of the largest away (at most {TOLERANCE:.0e}); {before}; "
+            "this is a defect of raising",
             location=source_position(op.location),
         )
 
