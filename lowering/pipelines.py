@@ -17,7 +17,10 @@ def to_lut(quantization: str) -> str:
 
 def to_float() -> str:
     """torch -> float: PyTorch's ops become structural ops."""
-    return _pipeline("torch-raise")
+    return _pipeline(
+        "torch-raise",
+        "lut-symbol-dce",  # masks and other constants are no longer read
+    )
 
 
 def to_integers(quantization: str, context: int = 0) -> str:
