@@ -71,10 +71,10 @@ def run(options: argparse.Namespace) -> tuple[int, Any]:
         tokens=options.calibration_tokens,
         quiet=options.quiet,
     )
-    context = options.context or min(CONTEXT, len(model.decoder.cosines))
+    context = options.context or min(CONTEXT, model.positions)
     if options.backend == RTL:
         return _run_hardware(options, model, prompt, context)
-    session = open_session(model.decoder, context, backend=options.backend, threads=options.threads)
+    session = open_session(model, context, backend=options.backend, threads=options.threads)
     found = respond(model, session, prompt, options.tokens, _show, raw=options.raw, sampling=sampling)
     _show("\n")
     if not options.quiet:

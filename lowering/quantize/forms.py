@@ -93,9 +93,9 @@ def _of_op(graph: FloatGraph, op: Any) -> Iterator[str]:
     if isinstance(op, _PER_PAIR):
         yield from _read_by_linears(graph, op.y, "its result")
     for name in _READS.get(type(op), ()):
-        got = maker(getattr(op, name))
-        if not is_wide(getattr(op, name)):
-            yield _expected_wide(name, "an argument" if got is None else f"'{got.operation.name}'")
+        value = getattr(op, name)
+        if not is_wide(value):
+            yield _expected_wide(name, "an argument" if maker(value) is None else f"'{maker(value).operation.name}'")
 
 
 _READS = {

@@ -20,6 +20,7 @@ class FloatGraph:
     """
 
     def __init__(self, module: ir.Module | ir.Operation) -> None:
+        self.module = module  # which owns all that follows
         self.function = _function(module.operation)
         block = self.function.entry_block
         self.arguments: list[ir.Value] = list(block.arguments)
