@@ -52,9 +52,9 @@ def run_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> tuple[int, Any]:
-    from lutllm.compiler import parse_schemes
     from lutllm.generate import Sampling, respond
     from lutllm.resolve import quantized_model
+    from lutllm.scheme import parse_schemes
     from lutllm.session import BACKENDS, CpuSession, open_session
 
     if options.backend not in (*BACKENDS, RTL):
@@ -71,10 +71,10 @@ def run(options: argparse.Namespace) -> tuple[int, Any]:
         tokens=options.calibration_tokens,
         quiet=options.quiet,
     )
-    context = options.context or min(CONTEXT, len(model.decoder.cosines))
+    context = options.context or min(CONTEXT, model.positions)
     if options.backend == RTL:
         return _run_hardware(options, model, prompt, context)
-    session = open_session(model.decoder, context, backend=options.backend, threads=options.threads)
+    session = open_session(model, context, backend=options.backend, threads=options.threads)
     found = respond(model, session, prompt, options.tokens, _show, raw=options.raw, sampling=sampling)
     _show("\n")
     if not options.quiet:

@@ -13,7 +13,7 @@ from lutllm import dialect
 from lutllm.bindings import ir
 from lutllm.errors import CapacityError
 from lutllm.lowering.accelerator import CACHE_BITS, HEAD_MODES, LEFT, AcceleratorConfig
-from lutllm.lowering.engine import MODES, ROUND_MAGIC
+from lutllm.lowering.engine import MODES
 from lutllm.lowering.place.buffers import Buffer
 from lutllm.lowering.place.clusters import Cluster, head_count
 from lutllm.lowering.place.layouts import Layout
@@ -36,6 +36,13 @@ def exponent_of(value: ir.Value) -> int:
     meaning = dialect.fixed_of(value.type)
     assert meaning is not None
     return int(meaning[1])
+
+
+def exponents_of(value: ir.Value) -> str:
+    """The symbol of the exponents of a tensor that has one for each pair."""
+    meaning = dialect.fixed_of(value.type)
+    assert meaning is not None
+    return str(meaning[1])
 
 
 def bits_of(value: ir.Value) -> int:
@@ -85,13 +92,11 @@ class Places:
 Fields = dict[str, int]
 
 
-def linear(places: Places, cluster: Cluster, round_: Round, tokens: int) -> Fields:
+def linear(round_: Round) -> Fields:
     return {
-        "magic": ROUND_MAGIC,
         "mode": MODES.index(round_.row_source),
         "stages": round_.stages,
         "shift": round_.shift,
-        "tokens": tokens,
         "groups": round_.groups,
         "blocks": round_.blocks,
         "block_chunks": round_.block_chunks,
@@ -189,7 +194,19 @@ def load(places: Places, cluster: Cluster) -> Fields:
     return {"base": places.base(cluster.result), "words": places.words(cluster), "address": address}
 
 
-_HEADS = ("norm", "rotate", "heads", "head_words", "shift", "wide", "epsilon", "source", "base", "head_stride", "address")
+_HEADS = (
+    "norm",
+    "rotate",
+    "heads",
+    "head_words",
+    "shift",
+    "wide",
+    "epsilon",
+    "source",
+    "base",
+    "head_stride",
+    "address",
+)
 
 
 def rotations(places: Places, words: int) -> Fields:
@@ -264,7 +281,9 @@ def items_of(cluster: Cluster) -> tuple[int, int]:
     group, reps = int(op.heads.value) // int(op.kv_heads.value), cluster.op.optional("reps")
     if reps is None or group % int(reps.value):
         got = "none" if reps is None else int(reps.value)
-        raise CapacityError(f"{cluster.label}: expected reps that divide a group of {group} query heads, got {got}; change it")
+        raise CapacityError(
+            f"{cluster.label}: expected reps that divide a group of {group} query heads, got {got}; change it"
+        )
     return group // int(reps.value), int(reps.value)
 
 

@@ -1,6 +1,7 @@
 """A lut program on its accelerator in simulation: tokens out of hardware beside the golden model's.
 
-In: a program and the arrays it names, a target, a prompt. Out: an `Answer` with both lists of tokens and the cycles of each.
+In: a program and the arrays it names, a target, a prompt. Out: an `Answer` with both lists of tokens and the cycles of
+each.
 """
 
 from __future__ import annotations
@@ -87,7 +88,8 @@ class Answer:
 class Hardware:
     """A scheduled module and its memory image, ready to be run on any simulator of the module's machine.
 
-    `program` is the lut program that it was made of, whose tokens are the right ones; `tensors` are the arrays it names.
+    `program` is the lut program that it was made of, whose tokens are the right ones; `tensors` are the arrays it
+    names.
     """
 
     def __init__(
@@ -211,9 +213,4 @@ def greedy(
 def copy_of(module: ir.Module) -> ir.Module:
     """The same module in a context of its own."""
     with dialect.context(), ir.Location.unknown():
-        return ir.Module.parse(text_of(module))
-
-
-def text_of(module: ir.Module) -> str:
-    """A module as `ir/` files have it, with locations."""
-    return module.operation.get_asm(enable_debug_info=True) + "\n"
+        return ir.Module.parse(dialect.module_text(module))

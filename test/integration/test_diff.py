@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lutllm import dialect
-from lutllm.bindings import func, ir
+from lutllm.activations import Activations
+from lutllm.bindings import ir
 from lutllm.diff import Comparison, Difference, Recording, compare_golden, compare_hardware, record
 from lutllm.diff.chip_state import unpacked
 from lutllm.diff.elements import elements_of
@@ -24,13 +24,13 @@ from lutllm.hardware import Hardware, build
 from lutllm.lowering.accelerator import RESIDUAL_BITS
 from lutllm.lowering.accelerator_hw.arithmetic import saturated
 from lutllm.lowering.circt import Signal
-from lutllm.lowering.decoder_to_lut import decoder_to_lut
+from lutllm.lowering.place.clusters import functions_of
 from lutllm.lowering.place.layouts import PAD
 from lutllm.lowering.schedule.data import Task
 from lutllm.lowering.schedule.descriptors import descriptor, list_region
-from lutllm.quantize.random import random_linear
-from lutllm.quantize.random_decoder import decoder_like, random_decoder
-from lutllm.scheme import EXACT, QuantizedLinear
+from lutllm.quantize.float_models import float_decoder, float_mlp
+from lutllm.quantize.random_model import random_model
+from lutllm.scheme import EXACT
 from lutllm.session import GoldenSession
 from lutllm.simulate import Simulator
 from lutllm.simulate.accelerator import Accelerator
@@ -43,9 +43,9 @@ LAYER = "model.layers.0"
 
 @pytest.fixture(scope="module")
 def made() -> Hardware:
-    shape: dict[str, Any] = dict(vocabulary=61, hidden=24, intermediate=40, layers=2, qk_norm=True)
-    decoder = random_decoder(decoder_like(**shape), EXACT, positions=CONTEXT)
-    return Hardware.of(decoder_to_lut(decoder, CONTEXT), decoder.tensors(), target="tiny")
+    shape = float_decoder(vocabulary=61, hidden=24, intermediate=40, layers=2, qk_norm=True)
+    model = random_model(shape, EXACT, positions=CONTEXT)
+    return Hardware.of(model.lut(CONTEXT), model.tensors, target="tiny")
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +176,7 @@ def test_the_second_layer_and_a_later_pass(recorded: Recording, simulator: Simul
     assert (found.turn, found.program, found.token, found.channel) == (1, "decode", 4, 0)
     image = flipped(recorded, "model.layers.1.mlp.up_proj.p", 3)  # a right shift of channel 0
     found = found_in(compare_hardware(recorded, simulator, image))
-    assert (found.op, found.module, found.channel) == ("lut.swiglu", "model.layers.1.mlp", 0)
+    assert (found.op, found.module, found.channel) == ("lut.swiglu", "model.layers.1.mlp.gated", 0)
     assert "numbers of the linear before it were right" in "\n".join(found.notes)
 
 
@@ -370,31 +370,15 @@ def test_levels(recorded: Recording, simulator: Simulator) -> None:
 @pytest.fixture(scope="module")
 def mlp() -> Recording:
     """An MLP alone, of 6 rows from outside."""
-    gate, up = (random_linear(16, 24, EXACT, i, name=name, input_name="x") for i, name in enumerate(("gate", "up")))
-    down = random_linear(24, 16, EXACT, 2, name="down")
-    tensors = up.tensors() | gate.tensors() | down.tensors()
-    module = ir.Module.create(ir.Location.unknown(dialect.context()))
-    dialect.declare_scheme(module, EXACT, "exact")
-    for name, array in tensors.items():
-        dialect.declare(module, name, array.shape, array.dtype)
-
-    def linear(x: ir.Value, made: QuantizedLinear) -> ir.Value:
-        with ir.Location.name(made.name):
-            return dialect.linear(
-                x, scheme="exact", weights=made.name, shift=made.shift, out_exponent=made.out_exponent
-            )
-
-    def body(x: ir.Value) -> ir.Value:
-        return linear(dialect.swiglu(linear(x, gate), linear(x, up), exponents="down.input.exponents"), down)
-
-    with module.context, ir.Location.unknown(), ir.InsertionPoint(module.body):
-        type_ = ir.Type.parse("tensor<?x16xi16, #lut.fixed<16, @x.exponents>>")
-        func.FuncOp.from_py_func(type_, name="prefill")(body)
-    made = Hardware.of(module, tensors, target="tiny")
-    inputs, (region,) = made.image.copy(), made.plan.regions_of("x")
-    values = np.random.default_rng(0).integers(-(1 << 15), 1 << 15, region.size // 2).astype("<i2")
-    inputs[region.address : region.address + region.size] = values.view(np.uint8)
-    return record(made.module, tensors, [0] * 6, 0, inputs=inputs)
+    model = random_model(float_mlp(16, 24), EXACT)
+    program = model.lut()
+    (function,) = functions_of(program.operation).values()
+    with program.context:
+        function.attributes["sym_name"] = ir.StringAttr.get("prefill")
+    made = Hardware.of(program, model.tensors, target="tiny")
+    rows = np.random.default_rng(0).integers(-(1 << 15), 1 << 15, (6, 16))
+    inputs = Activations(made.module, made.tensors, made.image).inputs_image([rows])
+    return record(made.module, made.tensors, [0] * 6, 0, inputs=inputs)
 
 
 def test_an_mlp_alone(mlp: Recording) -> None:
@@ -404,13 +388,14 @@ def test_an_mlp_alone(mlp: Recording) -> None:
     assert compare_golden(mlp).equal
     for found in (compare_hardware(mlp, simulator, mlp.image), compare_outcome(mlp, simulator, mlp.image)):
         assert found.equal, str(found)
-    image = flipped(mlp, "input0.x", 2 * 16 * 4 + 2 * 5)  # of the second pass: words of tokens 4 and 5 by turns
+    (region,) = (each.name for each in mlp.plan.regions_of("x"))
+    image = flipped(mlp, region, 2 * 16 * 4 + 2 * 5)  # of the second pass: words of tokens 4 and 5 by turns
     found = found_in(compare_hardware(mlp, simulator, image))
     assert (found.engine, found.memory, found.turn, found.token, found.channel) == ("load", "x", 1, 5, 1)
-    assert found.notes[0].startswith("its region input0.x differs in 1 of")
-    image = flipped(mlp, "down.0.q", 0)  # a multiplier
+    assert found.notes[0].startswith(f"its region {region} differs in 1 of")
+    image = flipped(mlp, "mlp.down_proj.0.q", 0)  # a multiplier
     found = found_in(compare_hardware(mlp, simulator, image))
-    assert (found.op, found.module, found.engine, found.memory) == ("lut.linear", "down", "save", "saved")
+    assert (found.op, found.module, found.engine, found.memory) == ("lut.linear", "mlp.down_proj", "save", "saved")
     assert (found.token, found.channel) == (0, 0) and found.cycle is not None
     outcome = found_in(compare_outcome(mlp, simulator, image))
     assert (outcome.expected, outcome.got, outcome.channel) == (found.expected, found.got, 0)
