@@ -19,7 +19,11 @@ def compile_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("model", metavar="MODEL", help=f"directory of lutllm quantize, or {arguments.MODEL_HELP}")
     parser.add_argument("-o", "--output", metavar="DIR", help="where everything is written")
-    parser.add_argument("--print-pipeline", action="store_true", help="print the passes, as lutllm-opt --pass-pipeline takes them, and stop")
+    parser.add_argument(
+        "--print-pipeline",
+        action="store_true",
+        help="print the passes, as lutllm-opt --pass-pipeline takes them, and stop",
+    )
     parser.add_argument("--layers", type=arguments.layers, metavar="LIST", help="decoder layers, as 12 or 0,3-5")
     parser.add_argument("--target", default="small", help="accelerator: small (default) or tiny")
     parser.add_argument("--simulator", choices=("arc", "verilator", "none"), default="arc")

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from lutllm import dialect
 from lutllm.bindings import ir
 from lutllm.errors import InputError
 from lutllm.lowering.accelerator import IMAGE_HEADER, IMAGE_MAGIC, PROGRAMS
@@ -32,11 +33,12 @@ IMAGE, MANIFEST = "image.bin", "image.json"
 Tensors = Mapping[str, np.ndarray]
 
 
-def whole_image(module: ir.Module, tensors: Tensors, sha256: str | None = None) -> np.ndarray:
-    """The image as bytes. `sha256` of the store identifies the model; without it that of its arrays does."""
+def whole_image(module: ir.Module, tensors: Tensors) -> np.ndarray:
+    """The image as bytes. The hash of the store that the module names identifies the model; without one that of its
+    arrays does."""
     plan = read_plan(module)
     memory = np.zeros(plan.memory_bytes, np.uint8)
-    for name, image in _images(Reader(module.operation), plan, tensors, sha256):
+    for name, image in _images(Reader(module.operation), plan, tensors, dialect.store_of(module)):
         region = plan.regions[name]
         assert image.size == region.size, (name, image.size, region.size)
         memory[region.address : region.address + region.size] = image

@@ -101,7 +101,9 @@ class _Allocation:
                 if memory not in there:
                     build.memory(memory, words)
                 elif words > there[memory]:
-                    self.owner.fail(op, f"expected a memory {memory} of at least {words} words, got {there[memory]}; enlarge it")
+                    self.owner.fail(
+                        op, f"expected a memory {memory} of at least {words} words, got {there[memory]}; enlarge it"
+                    )
 
     def _tokens(self) -> None:
         """Of each linear, the most tokens of a pass that computes it: one, where only functions of one token do."""
@@ -117,7 +119,9 @@ class _Allocation:
         embedding, attention = cluster.find("lut.embedding"), cluster.find("lut.attention")
         if embedding is not None:
             vocabulary = int(embedding.vocabulary.value)
-            self._region(cluster, f"{embedding.rows.value.removesuffix('.rows')}.e", "e", vocabulary * (1 + words) * config.lanes)
+            self._region(
+                cluster, f"{embedding.rows.value.removesuffix('.rows')}.e", "e", vocabulary * (1 + words) * config.lanes
+            )
         elif cluster.last == "load":
             self._region(cluster, f"{cluster.label}.x", "x", config.context * words * config.load_bits // 8)
         elif cluster.last == "save":
@@ -209,9 +213,7 @@ class _Allocation:
                 label, kind = cluster.label.removesuffix(".heads"), self._kind(cluster)
                 found[cache.arg_number] = self.space.add(f"{label}.{kind}", kind, int(cache.type.shape[0]) * row).name
         if found:
-            entries = [
-                {REGION: dialect.symbol(found[i])} if i in found else {} for i in range(len(function.arguments))
-            ]
+            entries = [{REGION: dialect.symbol(found[i])} if i in found else {} for i in range(len(function.arguments))]
             function.attributes["arg_attrs"] = ir.ArrayAttr.get([ir.DictAttr.get(entry) for entry in entries])
 
     def _kind(self, cluster: Cluster) -> str:

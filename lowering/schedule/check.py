@@ -129,7 +129,10 @@ def _stream_problems(tasks: tuple[Task, ...]) -> Iterator[Problem]:
         for i, (wanted, got) in enumerate(itertools.zip_longest(linears, found)):
             names = [("none" if t is None else f"{t.cluster}, round {t.round}") for t in (wanted, got)]
             if names[0] != names[1]:
-                yield got or wanted, f"{kind}: expected number {i} to be of {names[0]}, got {names[1]}; order them like their linears"
+                yield (
+                    got or wanted,
+                    f"{kind}: expected number {i} to be of {names[0]}, got {names[1]}; order them like their linears",
+                )
                 return
     embeds, loads = (
         [t.cluster for t in tasks if t.engine == engine and (engine == "embed" or t.fields["load"])]
@@ -141,7 +144,10 @@ def _stream_problems(tasks: tuple[Task, ...]) -> Iterator[Problem]:
     for task in tasks:
         ahead += (task.engine == "linear") - (task.engine == "feed")
         if ahead > 2:
-            yield task, f"task {task.name}: expected at most one linear ahead of a feed, got {ahead - 1}; dispatch it later"
+            yield (
+                task,
+                f"task {task.name}: expected at most one linear ahead of a feed, got {ahead - 1}; dispatch it later",
+            )
 
 
 def _hazards(plan: Plan, tasks: tuple[Task, ...]) -> Iterator[Problem]:
@@ -159,7 +165,10 @@ def _hazards(plan: Plan, tasks: tuple[Task, ...]) -> Iterator[Problem]:
         for _, earlier in progress.open:
             reason = hazards.between(earlier, task)
             if reason:
-                yield task, f"task {task.name}: expected to wait for {earlier.name}, because of {reason}, got no wait; add its token"
+                yield (
+                    task,
+                    f"task {task.name}: expected to wait for {earlier.name}, because of {reason}, got no wait; add its token",
+                )
         progress.dispatch(task)
         ends[task.round] += 1
 
@@ -176,11 +185,17 @@ def _values(plan: Plan, program: str, tasks: tuple[Task, ...]) -> Iterator[Probl
         if task.engine == "heads":
             turned |= HEAD_MODES[task.fields["mode"]] == "rotations"
             if task.fields["rotate"] and not turned:
-                yield task, f"task {task.name}: expected RoPE's rows loaded before, got none; add the task that loads them"
+                yield (
+                    task,
+                    f"task {task.name}: expected RoPE's rows loaded before, got none; add the task that loads them",
+                )
         for name, wanted in task.values.items():
             if name not in plan.buffers:
                 if caches.get(name) != wanted:
-                    yield task, f"task {task.name}: expected the rows of {wanted} in {name}, got none; dispatch them first"
+                    yield (
+                        task,
+                        f"task {task.name}: expected the rows of {wanted} in {name}, got none; dispatch them first",
+                    )
                 continue
             buffer = plan.buffers[name]
             span, tokens = task.span(buffer.words), plan.config.tokens
@@ -188,9 +203,12 @@ def _values(plan: Plan, program: str, tasks: tuple[Task, ...]) -> Iterator[Probl
             if (words != wanted).any():
                 at = int(np.argmax(words != wanted))
                 got = words[at] or "nothing"
-                yield task, (
-                    f"task {task.name}: expected {name} to hold the result of {wanted} in word {span.start + at // tokens}, got "
-                    f"that of {got}; dispatch it at another place"
+                yield (
+                    task,
+                    (
+                        f"task {task.name}: expected {name} to hold the result of {wanted} in word {span.start + at // tokens}, got "
+                        f"that of {got}; dispatch it at another place"
+                    ),
                 )
         for name in task.writes:
             if name not in plan.buffers:

@@ -194,7 +194,19 @@ def load(places: Places, cluster: Cluster) -> Fields:
     return {"base": places.base(cluster.result), "words": places.words(cluster), "address": address}
 
 
-_HEADS = ("norm", "rotate", "heads", "head_words", "shift", "wide", "epsilon", "source", "base", "head_stride", "address")
+_HEADS = (
+    "norm",
+    "rotate",
+    "heads",
+    "head_words",
+    "shift",
+    "wide",
+    "epsilon",
+    "source",
+    "base",
+    "head_stride",
+    "address",
+)
 
 
 def rotations(places: Places, words: int) -> Fields:
@@ -269,7 +281,9 @@ def items_of(cluster: Cluster) -> tuple[int, int]:
     group, reps = int(op.heads.value) // int(op.kv_heads.value), cluster.op.optional("reps")
     if reps is None or group % int(reps.value):
         got = "none" if reps is None else int(reps.value)
-        raise CapacityError(f"{cluster.label}: expected reps that divide a group of {group} query heads, got {got}; change it")
+        raise CapacityError(
+            f"{cluster.label}: expected reps that divide a group of {group} query heads, got {got}; change it"
+        )
     return group // int(reps.value), int(reps.value)
 
 

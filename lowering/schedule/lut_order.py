@@ -16,7 +16,6 @@ from lutllm.lowering.place.clusters import Cluster, clusters_of, consumers, func
 from lutllm.lowering.place.machine import read_machine
 from lutllm.passes import Pass
 
-
 AHEAD = 2  # inputs on chip at a time: the one in use and the next
 
 

@@ -93,4 +93,3 @@ def runs_of_cluster(cluster: Cluster) -> Iterator[Run]:
     for i in range(len(cluster.rounds)):
         for engine in ("linear", "feed", cluster.last):
             yield Run(cluster, engine, i)
-

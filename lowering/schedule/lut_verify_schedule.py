@@ -38,7 +38,10 @@ class LutVerifySchedule(Pass):
         for task, message in problems(plan):
             self.fail(op if task is None else ops[task.name], message)
         for program in plan.programs:
-            region, words = plan.regions.get(list_region(program)), sum(list_words(t, plan.config) for t in plan.program(program))
+            region, words = (
+                plan.regions.get(list_region(program)),
+                sum(list_words(t, plan.config) for t in plan.program(program)),
+            )
             if region is not None and region.size != 8 * max(1, words):
                 self.fail(reader.functions[program], f"expected a region {region.name} of {8 * max(1, words)} bytes for its tasks, "
                           f"got {region.size}; run lut-serialize")  # fmt: skip
@@ -51,7 +54,9 @@ class LutVerifySchedule(Pass):
                 count = got[cluster.label, run.engine, run.round]
                 if count != 1:
                     part = "" if run.round is None else f" for round {run.round}"
-                    self.fail(cluster.op, f"expected one task of engine {run.engine}{part}, got {count}; schedule it again")
+                    self.fail(
+                        cluster.op, f"expected one task of engine {run.engine}{part}, got {count}; schedule it again"
+                    )
 
     def _shared(self, reader: Reader) -> None:
         """What several clusters read in one region must be the same bytes, and large enough."""
@@ -91,6 +96,8 @@ def contents(reader: Reader, cluster: Cluster) -> str:
     parts = []
     for op in cluster.ops:
         values = [*op.operation.operands, *op.operation.results]
-        parts.append((op.operation.name, attributes_text(op.operation), [dialect.fixed_of(value.type) for value in values]))
+        parts.append(
+            (op.operation.name, attributes_text(op.operation), [dialect.fixed_of(value.type) for value in values])
+        )
     reps = cluster.op.optional("reps")
     return f"{parts} {reader.layouts[cluster.symbol('layout') or '']} {reps}"

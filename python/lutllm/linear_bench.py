@@ -86,8 +86,8 @@ def bench(
 ) -> Report:  # fmt: skip
     """Run a layer's seven linears for each row source, number of tokens and block size, one weight stage.
 
-    The memory answers after 64 cycles and gives a beat a cycle on every port. Each kind of row source has an accelerator
-    of its own.
+    The memory answers after 64 cycles and gives a beat a cycle on every port. Each kind of row source has an
+    accelerator of its own.
     """
     unknown = sorted(set(row_sources) - set(MODES))
     if unknown:
@@ -120,7 +120,9 @@ def _program(target: str, source: str, block: int, seed: int) -> Activations:
     return Activations(module, tensors, whole_image(module, tensors))
 
 
-def _measure(program: Activations, simulator: Simulator, source: str, tokens: int, block: int, seed: int) -> Measurement:
+def _measure(
+    program: Activations, simulator: Simulator, source: str, tokens: int, block: int, seed: int
+) -> Measurement:
     rng = np.random.default_rng(seed)
     inputs = [rng.integers(-(1 << 15), 1 << 15, (tokens, k)) for _, k, _ in SHAPES]
     found = program.run(simulator, inputs, timing=AxiTiming(latency=64))

@@ -31,8 +31,8 @@ def compile(spec: str | Path, directory: str | Path, options: Options | None = N
 
 def pipeline(spec: str | Path, options: Options, directory: str | Path | None = None) -> str:
     """The passes of `compile` from the torch level (`ir/*.torch.mlir`) to the scheduled one, as `lutllm-opt
-    --pass-pipeline` takes them. Of a whole model `spec` must be quantized already; of linears `directory` says where their
-    parameters are."""
+    --pass-pipeline` takes them. Of a whole model `spec` must be quantized already; of linears `directory` says where
+    their parameters are."""
     from lutllm.compiler.linears import plain
     from lutllm.compiler.options import CONTEXT, LAYER_SCHEMES
     from lutllm.errors import InputError

@@ -162,7 +162,9 @@ class LinearsJob(Job):
         with self.stage("golden model", f"layer {program.layer}, {program.scheme}, {program.source}"):
             activations = Activations(module, tensors, whole_image(module, tensors))
             golden = activations.golden(program.inputs)
-        with self.stage("simulate", f"layer {program.layer}, {program.scheme}, {program.source}: {len(golden)} linears"):
+        with self.stage(
+            "simulate", f"layer {program.layer}, {program.scheme}, {program.source}: {len(golden)} linears"
+        ):
             image = activations.inputs_image(program.inputs)
             self.write(f"mem/{program.stem}.bin", image.tobytes())
             self.write(f"mem/{program.stem}.expected.safetensors", store.to_bytes(golden))

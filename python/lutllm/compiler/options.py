@@ -30,8 +30,8 @@ class Options:
     `layers`: the linears of these decoder layers one by one, for every row source; None: the whole model. `schemes`:
     names, optionally `name:R` for R weight stages; of a whole model one, which a directory of `lutllm quantize` has
     already. `tokens`: to make, or of each linear. `calibration`: tokens the quantizer sees, of the file `text`.
-    `simulator`: arc, verilator, or None to simulate nothing. Of a whole model: `prompt` to go on with, `context` tokens of
-    a sequence at most, `resources` to ask Yosys for an estimate.
+    `simulator`: arc, verilator, or None to simulate nothing. Of a whole model: `prompt` to go on with, `context` tokens
+    of a sequence at most, `resources` to ask Yosys for an estimate.
     """
 
     layers: Sequence[int] | None = None
@@ -64,9 +64,9 @@ class Options:
 
 @dataclass
 class Result:
-    """`rows` is `reports/equality.json`: one entry for each linear, scheme and row source, where linears were compiled one
-    by one; `answer` is what hardware made of the prompt, where a whole model was simulated. `predicted_cycles` are the
-    schedule's."""
+    """`rows` is `reports/equality.json`: one entry for each linear, scheme and row source, where linears were compiled
+    one by one; `answer` is what hardware made of the prompt, where a whole model was simulated. `predicted_cycles` are
+    the schedule's."""
 
     directory: Path
     rows: list[dict[str, Any]] = field(default_factory=list)

@@ -48,7 +48,9 @@ def simulate_saved(
             machines[config.identity] = build(config, simulator, directory / "rtl")
         tokens = len(next(iter(golden.values())))
         options: dict[str, Any] = {"trace": trace} if trace else {}
-        found = saved.run_image(machines[config.identity], image, tokens, golden, timing=timing, seed=seed + 1, **options)
+        found = saved.run_image(
+            machines[config.identity], image, tokens, golden, timing=timing, seed=seed + 1, **options
+        )
         if wave and found.run.result.trace is not None:
             found.run.result.trace.write_vcd(wave)
         reports.append(
@@ -66,10 +68,14 @@ def simulate_saved(
 
 def _programs(directory: Path, program: str | None) -> list[str]:
     """Those with results beside them: the tokens of a whole model are `lutllm diff`'s to compare."""
-    names = [path.name.removesuffix(".expected.safetensors") for path in (directory / "mem").glob("*.expected.safetensors")]
+    names = [
+        path.name.removesuffix(".expected.safetensors") for path in (directory / "mem").glob("*.expected.safetensors")
+    ]
     there = sorted(name for name in names if (directory / "ir" / f"{name}{_IR}").is_file())
     if not there:
-        raise InputError(f"'{directory}': expected the output of lutllm compile --layers, got no mem/*.expected.safetensors")
+        raise InputError(
+            f"'{directory}': expected the output of lutllm compile --layers, got no mem/*.expected.safetensors"
+        )
     if program is not None and program not in there:
         raise InputError(f"expected a program among {', '.join(there)}, got '{program}'")
     return there if program is None else [program]
