@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from lutllm.models import LoadedModel
 
 IMPORTANCE, ALLOCATION, DISTILLED = "importance.safetensors", "allocation.json", "distillation.safetensors"
-VERSION = 1  # of the decoder's integers: raised whenever the same input would give others
+VERSION = 2  # of the decoder's integers: raised whenever the same input would give others
 CALIBRATION_TOKENS = 32768
 SOME_TOKENS = 8192  # of calibration, enough for exponents and sensitivities
 CHOICES = ((1, 16), (2, 8), (2, 16), (3, 16))  # stages and entries: codes of 2, 3, 4 and 6 bits a weight
@@ -157,6 +157,8 @@ class _Run:
 
     @property
     def identity(self) -> dict[str, Any]:
+        from lutllm.quantize.reproducible import arithmetic
+
         if isinstance(self.recipe, Budget):
             recipe = {"bits": self.recipe.bits, "scheme": self.recipe.scheme.to_dict()}
         else:
@@ -164,6 +166,7 @@ class _Run:
             recipe = {name: {"quantizer": a.quantizer, **a.scheme.to_dict()} for name, a in assigned.items()}
         return {
             "version": [driver.VERSION, VERSION],
+            "arithmetic": arithmetic(),
             "model": self.model.fingerprint,
             "text": self.text.sha256,
             "tokens": [self.tokens, self.window],
@@ -184,13 +187,15 @@ class _Run:
 
     def quantized(self, parts: Path, about: dict[str, Any]) -> QuantizedModel:
         from lutllm.quantize.decoder_parameters import quantize_decoder
+        from lutllm.quantize.reproducible import reproducible
 
-        importance = self._importance(parts)
-        linears = self._distilled(parts, self._linears(parts, self._assignments(parts, importance), importance))
-        note("decoder: norms, embedding, attention, residual stream", quiet=self.quiet)
-        positions = int(self.model.config.max_position_embeddings)
-        module = self._simulated(linears)
-        decoder = quantize_decoder(module, self.decoder, linears, self._some_windows(), positions)
+        with reproducible():
+            importance = self._importance(parts)
+            linears = self._distilled(parts, self._linears(parts, self._assignments(parts, importance), importance))
+            note("decoder: norms, embedding, attention, residual stream", quiet=self.quiet)
+            positions = int(self.model.config.max_position_embeddings)
+            module = self._simulated(linears)
+            decoder = quantize_decoder(module, self.decoder, linears, self._some_windows(), positions)
         return QuantizedModel(decoder, self.model.tokenizer, _config(self.model), _generation(self.model), about)
 
     def _importance(self, parts: Path) -> dict[str, np.ndarray] | None:
