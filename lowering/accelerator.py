@@ -12,8 +12,10 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 
+from lutllm.dialect.machine import MEMORIES
+from lutllm.dialect.machine_limits import ENGINES, MOST_WORDS, head_problems, machine_problems
 from lutllm.errors import CapacityError
-from lutllm.lowering.engine import PORT_BITS, ROUND_BITS, EngineConfig
+from lutllm.lowering.engine import ROUND_BITS, EngineConfig
 from lutllm.numerics import bits_for
 
 RESIDUAL_BITS = 26
@@ -21,24 +23,18 @@ X_BITS = 16  # of a channel in memory x and q
 PARAMETER_BITS = 32  # of a lane of stream p: a value of 24 bits, then a right shift of 8
 VALUE_BITS, RIGHT_BITS = 24, 8
 CACHE_BITS = 8
+SAVE_BITS = 32  # of a channel that engine save writes
 
 # A rescale by s with one rounding is round_shift(v << LEFT, LEFT - s): what is named `right` holds LEFT - s. Where the
 # result is then saturated to at most 16 bits, more than LEFT to the left changes nothing.
 LEFT = 16
 
-ENGINES = (
-    "linear",  # stream x, weights -> stream y
-    "feed",  # memory x -> stream x
-    "norm",  # memory r -> memory x: RMSNorm and rescale
-    "residual",  # memory r + stream y (or stream e) -> memory r
-    "store",  # stream y -> memory y
-    "swiglu",  # memory y (gate) and stream y (up) -> memory x
-    "heads",  # memory y -> memory q or the KV cache: head norm, RoPE, rescale
-    "attention",  # memory q, KV cache -> memory x
-    "embed",  # token ids -> stream e
-    "pick",  # stream y (logits) -> token
-)
-SINKS = ("residual", "store", "swiglu", "pick")  # what takes stream y, in the order of their tasks
+DECODER_ENGINES = ENGINES[:10]  # what a decoder from token ids to token ids asks for
+SINKS = ("residual", "store", "swiglu", "pick", "save")  # what takes stream y, in the order of their tasks
+PARAMETERIZED = ("norm", "swiglu", "heads", "attention")  # what takes stream p
+# Who writes and who reads each on-chip memory. Several never do at once: the schedule sees to that.
+WRITERS = {"r": ("residual",), "x": ("norm", "swiglu", "attention", "load"), "y": ("store",), "q": ("heads",)}
+READERS = {"r": ("residual", "norm"), "x": ("feed",), "y": ("swiglu", "heads"), "q": ("attention",)}
 
 HEADER_BITS = {"check": 16, "engine": 6, "single": 1, "per_token": 1, "words": 8, "waits": 32}
 WAIT_SLOTS = 4
@@ -76,10 +72,10 @@ HEAD_MODES = ("query", "key", "value", "rotations")  # of engine heads; rotation
 # FIFOs that a configuration may give a depth, in words; `lutllm.lowering.streams` says what they are and need. Where it
 # does not, a FIFO has the depth that its file names. The reader of port n is `read_n`, w stands for all weight ports.
 SIZED_STREAMS = (
-    "read_d", "read_p", "read_c", "read_q", "read_w", "read_e", "read_k", "read_v", "write_kv", "responses",
-    "p_commands", "p_orders", "y_orders", "x", "codebooks", "results", "roots", "kv", "rows", "e",
+    "read_d", "read_p", "read_c", "read_q", "read_w", "read_e", "read_k", "read_v", "read_x", "write_kv", "responses",
+    "write_y", "y_responses", "p_commands", "p_orders", "y_orders", "x", "codebooks", "results", "roots", "kv", "rows",
+    "e",
 )  # fmt: skip
-MOST_DEPTH = 1 << 16
 
 # Fields of each task, bits each, lowest first. Counts of words are of one token; bases are addresses of memory words,
 # which do not depend on the tokens of a pass; `start` is the first word of the row that a round's outputs go to.
@@ -100,6 +96,10 @@ TASK_BITS: dict[str, dict[str, int]] = {
     },
     "embed": {"words": 16, "shift": 8, "reserved": 8, "vocabulary": 32, "address": 64},
     "pick": {"words": 16, "first": 8, "last": 8, "offset": 32},
+    # From address + (words of the tokens before the pass) on, as they will lie in memory x.
+    "load": {"base": 16, "words": 16, "reserved": 32, "address": 64},
+    # To address + (row_words for each token before the pass, start for each of it) words of 32 bits a channel.
+    "save": {"start": 16, "words": 16, "row_words": 16, "reserved": 16, "address": 64},
 }  # fmt: skip
 # What the sequencer adds to each task's fields: tokens of the pass (1 where the header says single), first position.
 DYNAMIC_BITS = {"tokens": 16, "position": 32}
@@ -107,7 +107,7 @@ DYNAMIC_BITS = {"tokens": 16, "position": 32}
 
 @dataclass(frozen=True)
 class AcceleratorConfig:
-    """The whole accelerator: a LutLinear engine and what stands around it.
+    """The whole accelerator: a LutLinear engine and what stands around it, `engines`.
 
     Vector engines work on `lanes` = `engine.requant_lanes` channels a cycle, attention on `head_lanes`: that many
     multipliers each for QK^T and AV, and bytes of the ports k, v and kv. A pass has at most `engine.tokens` tokens, a
@@ -118,6 +118,7 @@ class AcceleratorConfig:
     """
 
     engine: EngineConfig = field(default_factory=EngineConfig)
+    engines: tuple[str, ...] = DECODER_ENGINES
     head_lanes: int = 64
     context: int = 2048
     r_words: int = 1024
@@ -135,28 +136,40 @@ class AcceleratorConfig:
             raise CapacityError(f"accelerator: {problem}")
 
     def _problems(self) -> Iterator[str]:
-        v, h, x = self.lanes, self.head_lanes, 2 * self.engine.pairs
-        if 8 * v not in PORT_BITS or 32 * v > PORT_BITS[-1]:
-            yield f"expected requant_lanes among 4, 8, 16, 32, got {v}"
-        if 8 * h not in PORT_BITS or h % v:
-            yield f"expected head_lanes = {v}, {2 * v}, ... up to {PORT_BITS[-1] // 8}, got {h}"
-        if max(v, x) % min(v, x):
-            yield f"expected 2 * pairs = {x} and requant_lanes = {v} to divide each other; change either"
-        if self.engine.operand_bits != X_BITS:
-            yield f"expected operand_bits = {X_BITS}, got {self.engine.operand_bits}"
-        for name, most in (("r_words", 1 << 16), ("x_words", 1 << 16), ("y_words", 1 << 16), ("q_words", 1 << 16),
-                           ("item_words", 1 << 16)):  # fmt: skip
-            if not 1 <= getattr(self, name) <= most:
-                yield f"expected {name} in 1..{most}, got {getattr(self, name)}"
-        if not 1 <= self.context <= 1 << 20:
-            yield f"expected a context of 1..{1 << 20} tokens, got {self.context}"
-        if self.head_words > 255 or (self.head_words * v) % h:
-            yield f"expected head_words * {v} to be a multiple of head_lanes = {h}, up to 255, got {self.head_words}"
+        yield from machine_problems(vars(self))
+        yield from head_problems(vars(self), self.lanes)
+        yield from self._engine_problems()
+        for memory in MEMORIES:
+            words = getattr(self, f"{memory}_words")
+            if not 1 <= words <= MOST_WORDS:
+                yield f"expected {memory}_words in 1..{MOST_WORDS}, got {words}"
         for name, depth in self.depths.items():
             if name not in SIZED_STREAMS:
                 yield f"expected depths of {', '.join(SIZED_STREAMS)}, got one of {name}"
-            elif not 1 <= depth <= MOST_DEPTH:
-                yield f"expected depth {name} in 1..{MOST_DEPTH}, got {depth}"
+            elif not 1 <= depth <= MOST_WORDS:
+                yield f"expected depth {name} in 1..{MOST_WORDS}, got {depth}"
+
+    def _engine_problems(self) -> Iterator[str]:
+        """Engines without one at the other end of what they use."""
+        needs = [("LutLinear", ("linear",)), ("stream x", ("feed",)), ("stream y", SINKS)]
+        if "embed" in self.engines:
+            needs.append(("stream e", ("residual",)))
+        for memory in READERS:
+            if self.having(WRITERS[memory] + READERS[memory]):
+                needs += [(f"writes of memory {memory}", WRITERS[memory])]
+                needs += [(f"reads of memory {memory}", READERS[memory])]
+        for what, some in needs:
+            if not self.having(some):
+                yield f"expected an engine for {what} ({', '.join(some)}), got {', '.join(self.engines)}; add one"
+
+    @property
+    def has_sequence(self) -> bool:
+        """Whether there are token ids: read to embed them, or picked."""
+        return bool(self.having(("embed", "pick")))
+
+    def having(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Those of the engines `names` that this accelerator has."""
+        return tuple(name for name in names if name in self.engines)
 
     @property
     def lanes(self) -> int:
@@ -187,6 +200,16 @@ class AcceleratorConfig:
     def e_bits(self) -> int:
         """Width of port e: `lanes` channels of an embedding row."""
         return self.lanes * 8
+
+    @property
+    def load_bits(self) -> int:
+        """Width of port x (reads): a word of memory x."""
+        return self.lanes * X_BITS
+
+    @property
+    def save_bits(self) -> int:
+        """Width of port y (writes): a word of stream y, 32 bits a channel."""
+        return self.lanes * SAVE_BITS
 
     @property
     def token_bits(self) -> int:

@@ -25,6 +25,7 @@ run full or empty, and the integration test measures what that costs.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from fractions import Fraction
 from math import ceil
@@ -46,6 +47,12 @@ def with_depths(config: AcceleratorConfig, latency: int = MEMORY_LATENCY) -> Acc
     return sized
 
 
+def _starts(nodes: Iterable[str]) -> list[tuple[str, str]]:
+    """Those of `STARTS` among `nodes`."""
+    there = set(nodes)
+    return [(earlier, later) for earlier, later in STARTS if {earlier, later} <= there]
+
+
 def choose_depths(streams: list[Fifo]) -> dict[str, int]:
     """A depth for each FIFO that has one to choose, with the fewest bits in all."""
     from scipy.optimize import linprog  # takes half a second to load
@@ -60,7 +67,7 @@ def choose_depths(streams: list[Fifo]) -> dict[str, int]:
         limits.append(float(limit))
         return rows[-1]
 
-    for earlier, later in STARTS:
+    for earlier, later in _starts(nodes):
         row = at_most(0)
         row[place[earlier]], row[place[later]] = 1, -1
     for f in streams:
@@ -112,7 +119,8 @@ def _contradiction(streams: list[Fifo]) -> list[str]:
     Bounds are edges s(to) >= s(from) + gap; a node that still rises after as many rounds as there are nodes is on, or
     behind, a cycle that adds up above 0.
     """
-    edges = [(earlier, later, Fraction(0), "", False) for earlier, later in STARTS]
+    nodes = {node for f in streams for node in (f.producer, *f.consumers)}
+    edges = [(earlier, later, Fraction(0), "", False) for earlier, later in _starts(nodes)]
     for f in streams:
         for consumer in f.consumers:
             edges.append((f.producer, consumer, Fraction(f.latency), f.name, False))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
 
-from lutllm.lowering.accelerator import ENGINES, SINKS, AcceleratorConfig
+from lutllm.lowering.accelerator import PARAMETERIZED, SINKS, AcceleratorConfig
 from lutllm.lowering.accelerator_hw import embed, feed
 from lutllm.lowering.accelerator_hw.attention_parameters import RIGHTS_DEPTH
 from lutllm.lowering.accelerator_hw.head_roots import ROOT, root_latency, roots_depth
@@ -20,7 +20,7 @@ from lutllm.lowering.accelerator_hw.heads import BEAT_LATENCY, kv_depth
 from lutllm.lowering.accelerator_hw.records import task_record
 from lutllm.lowering.accelerator_hw.route import COUNT_BITS, ORDERS
 from lutllm.lowering.accelerator_hw.row_buffer import row_depth
-from lutllm.lowering.accelerator_hw.top import COMMANDS, PARAMETERIZED, QUEUE, read_ports
+from lutllm.lowering.accelerator_hw.top import COMMANDS, QUEUE, read_ports
 from lutllm.lowering.accelerator_hw.weighted import WEIGHT_STAGE
 from lutllm.lowering.axi import burst_limit
 from lutllm.lowering.engine import EngineConfig
@@ -97,8 +97,14 @@ class Fifo:
 
 def fifos(config: AcceleratorConfig, latency: int) -> list[Fifo]:
     """Every FIFO of the accelerator, with the depth it has."""
-    found = [*_readers(config, latency), *_parameters(config), *_linear(config), *_heads(config, latency)]
-    return [*found, *_embedding(config), *_given(config)]
+    found = [*_readers(config, latency), *_parameters(config), *_linear(config)]
+    if "heads" in config.engines:
+        found += _heads(config, latency)
+    if "embed" in config.engines:
+        found += _embedding(config)
+    if "save" in config.engines:
+        found += _saving(config, latency)
+    return [*found, *_given(config)]
 
 
 def _readers(config: AcceleratorConfig, latency: int) -> Iterator[Fifo]:
@@ -106,11 +112,13 @@ def _readers(config: AcceleratorConfig, latency: int) -> Iterator[Fifo]:
     engine, ports = config.engine, read_ports(config)
     weights = weight_streams(engine)
     consumers = {
-        "d": ("sequencer",), "p": ("norm", "swiglu", "heads", "attention"), "c": ("search",), "q": ("drain",),
-        "w": ("weights",), "e": ("embed",), "k": ("scores",), "v": ("weighted",),
+        "d": ("sequencer",), "p": config.having(PARAMETERIZED), "c": ("search",), "q": ("drain",),
+        "w": ("weights",), "e": ("embed",), "k": ("scores",), "v": ("weighted",), "x": ("load",),
     }  # fmt: skip
     for port, users in consumers.items():
         names = weights if port == "w" else [port]
+        if names[0] not in ports:
+            continue
         bits = ports[names[0]]
         burst = burst_limit(bits, engine.burst_beats)
         rate, group = _centroid_rate(engine) if port == "c" else (Fraction(1), 0)
@@ -138,18 +146,19 @@ def _centroid_rate(engine: EngineConfig) -> tuple[Fraction, int]:
 def _parameters(config: AcceleratorConfig) -> Iterator[Fifo]:
     """Commands and orders of streams p and y: one waits no longer than its task, so that of as many as tasks may be
     about, none keeps the sequencer from an engine that has room."""
-    tasks = QUEUE + 1
-    p, y = len(PARAMETERIZED) * tasks, len(SINKS) * tasks
-    way = bits_for(len(SINKS)) + COUNT_BITS
     depths = config.depths
-    yield Fifo(
-        "p_commands", "sequencer", ("memory p",), COMMAND_BITS, depths.get("p_commands", COMMANDS),
-        ("p_commands/count",), slack=p,
-    )  # fmt: skip
-    for name, users, slack in (("p", ("norm", "swiglu", "heads", "attention"), p), ("y", SINKS, y)):
-        depth = depths.get(f"{name}_orders", ORDERS)
-        registers = (f"route_{name}/orders/count",)
-        yield Fifo(f"{name}_orders", "sequencer", users, way, depth, registers, slack=slack)
+    for name, engines in (("p", PARAMETERIZED), ("y", SINKS)):
+        users = config.having(engines)
+        slack = len(users) * (QUEUE + 1)
+        if name == "p" and users:
+            yield Fifo(
+                "p_commands", "sequencer", ("memory p",), COMMAND_BITS, depths.get("p_commands", COMMANDS),
+                ("p_commands/count",), slack=slack,
+            )  # fmt: skip
+        if users:
+            way, depth = bits_for(len(users)) + COUNT_BITS, depths.get(f"{name}_orders", ORDERS)
+            registers = (f"route_{name}/orders/count",)
+            yield Fifo(f"{name}_orders", "sequencer", users, way, depth, registers, slack=slack)
 
 
 def _linear(config: AcceleratorConfig) -> Iterator[Fifo]:
@@ -178,7 +187,7 @@ def _linear(config: AcceleratorConfig) -> Iterator[Fifo]:
             ahead=CODEBOOK_DEPTH, copies=engine.pairs,
         )  # fmt: skip
     yield Fifo(
-        "results", "drain", SINKS, engine.word_bits["y"], depths.get("results", requantize.FIFO_DEPTH),
+        "results", "drain", config.having(SINKS), engine.word_bits["y"], depths.get("results", requantize.FIFO_DEPTH),
         ("linear/requantizer/results/count",), rate=Fraction(1), latency=requantize.LATENCY + 1,
     )  # fmt: skip
 
@@ -220,11 +229,25 @@ def _embedding(config: AcceleratorConfig) -> Iterator[Fifo]:
     )  # fmt: skip
 
 
+def _saving(config: AcceleratorConfig, latency: int) -> Iterator[Fifo]:
+    """From engine save to memory: a word of stream y a cycle. A transfer's first and last burst may be short."""
+    depths, burst = config.depths, burst_limit(config.save_bits, config.engine.burst_beats)
+    yield Fifo(
+        "write_y", "save", ("memory y",), config.save_bits, depths.get("write_y", 2 * burst),
+        ("write_y/data_queue/count",), rate=Fraction(1), latency=WRITE, slack=burst, atomic=burst,
+    )  # fmt: skip
+    yield Fifo(
+        "y_responses", "memory y", ("saved",), 1 + bits_for(burst + 1),
+        depths.get("y_responses", config.engine.outstanding), ("write_y/response_queue/count",),
+        rate=Fraction(1, burst), latency=latency + WRITE, slack=2,
+    )  # fmt: skip
+
+
 def _given(config: AcceleratorConfig) -> Iterator[Fifo]:
     """What is not sized; see `NOT_SIZED`."""
-    engine, beats = config.engine, config.head_beats
+    engine = config.engine
     ports = weight_streams(engine)
-    for name in ENGINES[1:]:
+    for name in config.engines[1:]:
         registers: tuple[str, ...] = (f"{name}_tasks/count",)
         bits = task_record(name).width
         yield Fifo(f"{name}_tasks", "sequencer", (name,), bits, QUEUE, registers, slack=2, sized=False)
@@ -242,6 +265,12 @@ def _given(config: AcceleratorConfig) -> Iterator[Fifo]:
         )  # fmt: skip
     bits = job_fields(engine).width
     yield Fifo("jobs", "loader", ("search",), bits, JOBS, ("linear/front/jobs/count",), slack=2, sized=False)
+    if "attention" in config.engines:
+        yield from _attention(config)
+
+
+def _attention(config: AcceleratorConfig) -> Iterator[Fifo]:
+    beats = config.head_beats
     for name, user, path, ahead in (
         ("k", "scores", "attention/score_stage/keys", 0),
         ("v", "weighted", "attention/weighted_stage/values", WEIGHT_STAGE),

@@ -1,7 +1,8 @@
 """The host's view of the accelerator as data: one source for the slave in hardware, the driver and the documentation.
 
 Nothing here is hardware: a driver imports this without the bindings of CIRCT. Registers are 32 bits wide; numbers of
-64 bits are two of them, the low half first. Token i of the sequence is at `window(config)` + 4 * i.
+64 bits are two of them, the low half first. Token i of the sequence is at `window(config)` + 4 * i, where an engine
+uses tokens.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ REGISTERS = (
     ),
     Register("POSITION", 0x08, "rw", 32, "where the sequence goes on; 0: afresh"),
     Register("LENGTH", 0x0C, "rw", 32, "tokens of the sequence so far, prompt included"),
-    Register("TOKENS", 0x10, "rw", 32, "tokens to make"),
+    Register("TOKENS", 0x10, "rw", 32, "tokens to make; 0: read the sequence, then end"),
     Register("STOP", 0x14, "rw", 32, "bits 30:0: the token that ends a run; bit 31: there is one"),
     Register("IMAGE_LOW", 0x18, "rw", 32, "byte address of the memory image, bits 31:0"),
     Register("IMAGE_HIGH", 0x1C, "rw", 32, "byte address of the memory image, bits 63:32"),
@@ -50,7 +51,7 @@ REGISTERS = (
     Register("LAST", 0x2C, "r", 32, "the last token made"),
     Register("CYCLES_LOW", 0x30, "r", 32, "cycles of this run, bits 31:0; reading it holds CYCLES_HIGH"),
     Register("CYCLES_HIGH", 0x34, "r", 32, "cycles of this run, bits 63:32, when CYCLES_LOW was last read"),
-    Register("STALLED", 0x38, "r", 16, "bit i: engine i was busy when the watchdog fired"),
+    Register("STALLED", 0x38, "r", 16, "bit i: engine i of this accelerator was busy when the watchdog fired"),
     Register("VERSION", 0x3C, "r", 32, "version of this map"),
     Register("CONTEXT", 0x40, "r", 32, "tokens of a sequence at most"),
     Register("PASS_TOKENS", 0x44, "r", 32, "tokens of a pass at most"),
@@ -72,7 +73,9 @@ def register_table(config: AcceleratorConfig | None = None) -> str:
     """The map as a Markdown table; the window's address depends on `config`."""
     place = "the window" if config is None else f"`{window(config):#x}`"
     rows = [(f"`{r.offset:#04x}`", f"`{r.name}`", r.access, r.bits, r.description) for r in REGISTERS]
-    rows.append((f"{place} + 4 * i", "token i", "rw", WORD_BITS, "token i of the sequence; written only between runs"))
+    if config is None or config.has_sequence:
+        meaning = "token i of the sequence; written only between runs"
+        rows.append((f"{place} + 4 * i", "token i", "rw", WORD_BITS, meaning))
     return markdown_table(("offset", "register", "access", "bits", "meaning"), rows)
 
 

@@ -41,20 +41,20 @@ def task_words(config: AcceleratorConfig, engine: str) -> int:
 
 
 def sequencer(design: Design, config: AcceleratorConfig) -> str:
-    """Host side as `registers` has it. Streams: `d_command` out, `d` in. `ready` says which engines have room, `done`
-    which have finished a task (pulses). Out: `dispatch` (one bit an engine) with `fields` (the descriptor from its
-    fields on), `task_tokens` and `pass_position`; `parameters` with address and beats; `append` of a
-    token to the sequence. `flush` resets LutLinear's datapath."""
-    most = max(task_words(config, engine) for engine in ENGINES)
+    """Host side as `registers` has it. Streams: `d_command` out, `d` in. `ready` says which of the engines that are
+    built have room, `done` which have finished a task (pulses). Out: `dispatch` (one bit an engine) with `fields` (the
+    descriptor from its fields on), `task_tokens` and `pass_position`; `parameters` with address and beats; `append` of
+    a token to the sequence. `flush` resets LutLinear's datapath."""
+    most, count = max(task_words(config, engine) for engine in config.engines), len(config.engines)
     inputs = {"start": 1, "position": 32, "length": 32, "tokens": 32, "stop": 32, "model": 64}
-    inputs |= {"d_command_ready": 1, "d_valid": 1, "d_data": WORD, "ready": len(ENGINES), "done": len(ENGINES)}
+    inputs |= {"d_command_ready": 1, "d_valid": 1, "d_data": WORD, "ready": count, "done": count}
     inputs |= {"parameters_ready": 1, "token_valid": 1, "token": 32, "y_idle": 1}
     inputs |= {"bad_token": 1, "read_error": 1, "write_error": 1}
     outputs = {"busy": 1, "finished": 1, "error": 8, "made": 32, "last": 32, "cycles": 64}
     outputs |= {"d_command_valid": 1, "d_command_address": 64, "d_command_beats": 32, "d_ready": 1}
-    outputs |= {"dispatch": len(ENGINES), "fields": (most - FIRST) * WORD, "pass_position": 32}
+    outputs |= {"dispatch": count, "fields": (most - FIRST) * WORD, "pass_position": 32}
     outputs |= {"task_tokens": 16, "parameters": 1, "parameters_address": 64, "parameters_beats": 32, "flush": 1}
-    outputs |= {"append": 1, "append_position": 32, "append_token": 32, "pending": len(ENGINES)}
+    outputs |= {"append": 1, "append_position": 32, "append_token": 32, "pending": count}
     return design.module("task_sequencer", inputs, outputs, lambda m: _Sequencer(m, config, most).outputs)
 
 
@@ -153,20 +153,23 @@ class _Sequencer:
         settled = (settled & held.signal).named("settled")
         head = HEADER.unpack(self.words[0])
         fits = self.sum.eq(TASK_MAGIC)
-        sizes = [const(task_words(self.config, e), 8) for e in ENGINES]
-        known = head["engine"].ult(len(ENGINES))
-        number = head["engine"][0 : bits_for(len(ENGINES))]
-        right_size = self.size.eq(select(sizes, number))
-        bad = settled & ~all_of([fits, known, right_size])
+        engines = self.config.engines
+        number = head["engine"]
+        choose = [number.eq(ENGINES.index(name)).named(f"is_{name}") for name in engines]
+        sizes = [self.size.eq(task_words(self.config, name)) for name in engines]
+        right_size = any_of([is_it & size for is_it, size in zip(choose, sizes, strict=True)])
+        bad = settled & ~(fits & right_size)
         self.problems.append((bad | self.overrun, "task"))
         good = settled & ~bad
 
-        choose = [number.eq(i) for i in range(len(ENGINES))]
-        pending = [self._pending(i, name) for i, name in enumerate(ENGINES)]
+        pending = [self.m.state(PENDING_BITS, f"pending_{name}", reset=0) for name in engines]
         room = any_of([chosen & m["ready"][i] & pending[i].signal.ne(MOST_PENDING) for i, chosen in enumerate(choose)])
-        waits = all_of([self._waited(slot, pending) for slot in head["waits"].chunks(WAIT.width)][:WAIT_SLOTS])
+        counts = {name: count.signal for name, count in zip(engines, pending, strict=True)}
+        by_number = [counts.get(name, const(0, PENDING_BITS)) for name in ENGINES[: ENGINES.index(engines[-1]) + 1]]
+        waits = all_of([self._waited(slot, by_number) for slot in head["waits"].chunks(WAIT.width)][:WAIT_SLOTS])
         fields = pack(self.words[FIRST : self.most])
-        flush, same_mode = self._mode(choose[0], good & waits, fields, pending[0].signal)
+        linear = choose[engines.index("linear")]
+        flush, same_mode = self._mode(linear, good & waits, fields, counts["linear"])
         asks, p_outputs = self._parameters(head)
         go = all_of([good, room, waits, same_mode, ~asks | m["parameters_ready"], self.error.signal.eq(0)])
         go = go.named("dispatching")
@@ -183,12 +186,9 @@ class _Sequencer:
             parameters=go & asks, pending=pack([count.signal.ne(0) for count in pending]), **p_outputs,
         )  # fmt: skip
 
-    def _pending(self, i: int, name: str):  # type: ignore[no-untyped-def]
-        return self.m.state(PENDING_BITS, f"pending_{name}", reset=0)
-
-    def _waited(self, slot: Signal, pending: list) -> Signal:  # type: ignore[type-arg]
+    def _waited(self, slot: Signal, pending: list[Signal]) -> Signal:
         wait = WAIT.unpack(slot)
-        count = select([p.signal for p in pending], wait["engine"])
+        count = select(pending, wait["engine"])
         return count.compare("ule", wait["pending"])
 
     def _mode(self, linear: Signal, may: Signal, fields: Signal, pending: Signal) -> tuple[Signal, Signal]:

@@ -1,19 +1,30 @@
 """The whole accelerator: registers, sequencer, LutLinear and the engines around it, on-chip memories, AXI masters.
 
+What an engine that the configuration does not have would use - memories, masters, streams - is not there either.
+
 Ports: `clk`, `rst_n`; the AXI4-Lite slave s_axi_control and its interrupt `irq` (`interrupt` is a word of C++ to
 Verilator); AXI4 read masters m_axi_d (tasks), _p (vector parameters), _c, _q, _w0.. (of LutLinear), _e (embedding), _k
-and _v (KV cache), the write master m_axi_kv; `events`, a bit for each engine that takes a task and one for each that
-ends one, for simulation.
+and _v (KV cache), _x (engine load), the write masters m_axi_kv and m_axi_y (engine save); `events`, a bit for each
+engine that takes a task and one for each that ends one, for simulation.
 """
 
 from __future__ import annotations
 
-from lutllm.lowering.accelerator import DYNAMIC_BITS, ENGINES, SINKS, TASK_BITS, AcceleratorConfig
+from lutllm.lowering.accelerator import (
+    DYNAMIC_BITS,
+    PARAMETERIZED,
+    READERS,
+    SINKS,
+    TASK_BITS,
+    WRITERS,
+    AcceleratorConfig,
+)
 from lutllm.lowering.accelerator_hw.attention import attention
 from lutllm.lowering.accelerator_hw.axi_lite import slave_inputs, slave_outputs
 from lutllm.lowering.accelerator_hw.embed import embed
 from lutllm.lowering.accelerator_hw.feed import feed
 from lutllm.lowering.accelerator_hw.heads import heads
+from lutllm.lowering.accelerator_hw.load import load
 from lutllm.lowering.accelerator_hw.norm import norm
 from lutllm.lowering.accelerator_hw.pick import pick
 from lutllm.lowering.accelerator_hw.records import task_record
@@ -21,11 +32,12 @@ from lutllm.lowering.accelerator_hw.register_map import address_bits
 from lutllm.lowering.accelerator_hw.registers import PREFIX, registers
 from lutllm.lowering.accelerator_hw.residual import residual
 from lutllm.lowering.accelerator_hw.route import ORDERS, router, way_of
+from lutllm.lowering.accelerator_hw.save import save
 from lutllm.lowering.accelerator_hw.sequencer import sequencer
 from lutllm.lowering.accelerator_hw.store import store
 from lutllm.lowering.accelerator_hw.swiglu import swiglu
 from lutllm.lowering.accelerator_hw.watch import watch
-from lutllm.lowering.circt import Design, Fields, Module, Signal, Wire, all_of, any_of, mux, pack
+from lutllm.lowering.circt import Design, Fields, Module, Signal, Wire, all_of, any_of, const, mux, pack
 from lutllm.lowering.engine import DESCRIPTOR_PORT_BITS
 from lutllm.lowering.engine_hw.core import linear_core, weight_streams
 from lutllm.lowering.engine_hw.ports import Masters, bus_ports
@@ -35,30 +47,37 @@ from lutllm.lowering.memory import Stream, buffered, ram
 TOP = "lut_accelerator"
 QUEUE = 2  # tasks an engine may have waiting
 COMMANDS = 4  # transfers of stream p that may wait
-PARAMETERIZED = ("norm", "swiglu", "heads", "attention")  # what takes stream p
 BUILDERS = {
     "feed": feed, "norm": norm, "residual": residual, "store": store, "swiglu": swiglu,
-    "heads": heads, "attention": attention, "embed": embed, "pick": pick,
+    "heads": heads, "attention": attention, "embed": embed, "pick": pick, "load": load, "save": save,
 }  # fmt: skip
-# Who writes and who reads each on-chip memory. Several never do at once: the schedule sees to that.
-WRITERS = {"r": ("residual",), "x": ("norm", "swiglu", "attention"), "y": ("store",), "q": ("heads",)}
-READERS = {"r": ("residual", "norm"), "x": ("feed",), "y": ("swiglu", "heads"), "q": ("attention",)}
 
 
 def read_ports(config: AcceleratorConfig) -> dict[str, int]:
     """Data bits of every AXI read master by name."""
     engine = config.engine
-    widths = {"d": DESCRIPTOR_PORT_BITS, "p": config.p_bits, "c": engine.port_bits["c"], "q": engine.port_bits["q"]}
+    widths = {"d": DESCRIPTOR_PORT_BITS} | ({"p": config.p_bits} if config.having(PARAMETERIZED) else {})
+    widths |= {"c": engine.port_bits["c"], "q": engine.port_bits["q"]}
     widths |= {name: engine.port_bits["w"] for name in weight_streams(engine)}
-    return widths | {"e": config.e_bits, "k": config.kv_bits, "v": config.kv_bits}
+    of_engines = {"embed": {"e": config.e_bits}, "attention": {"k": config.kv_bits, "v": config.kv_bits}}
+    of_engines["load"] = {"x": config.load_bits}
+    for name in config.having(tuple(of_engines)):
+        widths |= of_engines[name]
+    return widths
+
+
+def write_ports(config: AcceleratorConfig) -> dict[str, int]:
+    """Data bits of every AXI write master by name."""
+    of_engines = {"heads": ("kv", config.kv_bits), "save": ("y", config.save_bits)}
+    return dict(of_engines[name] for name in config.having(tuple(of_engines)))
 
 
 def lut_accelerator(design: Design, config: AcceleratorConfig) -> str:
     """Add the top module and everything under it; returns its name."""
-    inputs, outputs = bus_ports(read_ports(config), {"kv": config.kv_bits})
+    inputs, outputs = bus_ports(read_ports(config), write_ports(config))
     slave = {f"{PREFIX}{name}": bits for name, bits in slave_inputs(address_bits(config)).items()}
     inputs = {"rst_n": 1} | slave | inputs
-    outputs = slave_outputs(PREFIX) | {"irq": 1, "events": 2 * len(ENGINES)} | outputs
+    outputs = slave_outputs(PREFIX) | {"irq": 1, "events": 2 * len(config.engines)} | outputs
     return design.module(TOP, inputs, outputs, lambda m: _Top(m, config).outputs, reset=False)
 
 
@@ -79,18 +98,22 @@ class _Top:
         )
         self.sequencer, self.sequencer_inputs = self._instance(sequencer(m.design, config), "sequencer")
         self.fields = self.sequencer["fields"]
-        self.dispatch = dict(zip(ENGINES, self.sequencer["dispatch"].chunks(1), strict=True))
+        self.dispatch = dict(zip(config.engines, self.sequencer["dispatch"].chunks(1), strict=True))
         self.ready: dict[str, Signal] = {}
         self.done: dict[str, Signal] = {}
         self.engines: dict[str, dict[str, Signal]] = {}
         self.inputs: dict[str, dict[str, Wire]] = {}
-        for name, build in BUILDERS.items():
-            self._engine(name, build(m.design, config))
+        self.write_errors: list[Signal] = []
+        for name in config.having(tuple(BUILDERS)):
+            self._engine(name, BUILDERS[name](m.design, config))
         self._memories()
         self._parameters()
         self._linear()
-        self._caches()
-        self._embedding()
+        if "heads" in self.engines:  # and attention, which alone reads what it makes
+            self._caches()
+        if "residual" in self.engines:
+            self._embedding()
+        self._transfers()
         self._host()
         self._events()
 
@@ -123,16 +146,26 @@ class _Top:
         """The on-chip memories, their ports shared by those who take turns."""
         m, config = self.m, self.config
         for memory in WRITERS:
+            writers, readers = config.having(WRITERS[memory]), config.having(READERS[memory])
+            if not writers:
+                continue
             depth = {"r": config.r_words, "x": config.x_words, "y": config.y_words, "q": config.q_words}[memory]
             made = ram(m.design, depth, config.word_bits(memory))
-            write, address, data = self._shared(memory, "write", WRITERS[memory])
-            read, read_address, _ = self._shared(memory, "read", READERS[memory])
+            write, address, data = self._shared(memory, "write", writers)
+            read, read_address, _ = self._shared(memory, "read", readers)
             found = m.output_of(made, f"memory_{memory}", we=write, wa=address, wd=data, re=read, ra=read_address)
-            for reader in READERS[memory]:
+            for reader in readers:
                 self.inputs[reader].pop(f"{memory}_read_data").assign(found)
-        squares = self.engines["residual"]["squares_read_data"]
-        self.inputs["norm"].pop("squares_read_data").assign(squares)
-        address = self.engines["norm"]["squares_read_address"]
+        if "residual" in self.engines:
+            self._squares()
+
+    def _squares(self) -> None:
+        """Sums of squares, which residual keeps and norm reads."""
+        address = const(0, self.config.token_bits)
+        if "norm" in self.engines:
+            squares = self.engines["residual"]["squares_read_data"]
+            self.inputs["norm"].pop("squares_read_data").assign(squares)
+            address = self.engines["norm"]["squares_read_address"]
         self.inputs["residual"].pop("squares_read_address").assign(address)
 
     def _shared(self, memory: str, way: str, users: tuple[str, ...]) -> tuple[Signal, Signal, Signal]:
@@ -151,23 +184,27 @@ class _Top:
     def _parameters(self) -> None:
         """Stream p: one reader, its words to the engines in the order of their tasks."""
         m, sequencer_ = self.m, self.sequencer
+        takers = self.config.having(PARAMETERIZED)
+        if not takers:  # what asks for parameters nevertheless stands still
+            self.sequencer_inputs.pop("parameters_ready").assign(const(0, 1))
+            return
         command = pack([sequencer_["parameters_address"], sequencer_["parameters_beats"]])
         depths = self.config.depths
         queue, room = buffered(m, "p_commands", sequencer_["parameters"], command, depths.get("p_commands", COMMANDS))
         stream = self._reader("p", self.config.p_bits, queue)
-        made = router(m.design, "route_p", PARAMETERIZED, depths.get("p_orders", ORDERS))
-        ready = {f"{name}_ready": self.engines[name]["p_ready"] for name in PARAMETERIZED}
+        made = router(m.design, "route_p", takers, depths.get("p_orders", ORDERS))
+        ready = {f"{name}_ready": self.engines[name]["p_ready"] for name in takers}
         out = m.instance(
             made,
             "route_p",
             push=sequencer_["parameters"],
-            way=way_of([self.dispatch[name] for name in PARAMETERIZED]),
+            way=way_of([self.dispatch[name] for name in takers]),
             count=sequencer_["parameters_beats"],
             in_valid=stream.valid,
             **ready,
         )
         stream.ready.assign(out["in_ready"])
-        for name in PARAMETERIZED:
+        for name in takers:
             self.inputs[name].pop("p_valid").assign(out[f"{name}_valid"])
             self.inputs[name].pop("p_data").assign(stream.data)
         self.sequencer_inputs.pop("parameters_ready").assign(room & out["room"])
@@ -176,8 +213,8 @@ class _Top:
         """LutLinear between feed and the sinks of stream y."""
         m, engine = self.m, self.config.engine
         bits = TASK_BITS["linear"]
-        values = Fields(**bits).unpack(self.fields[0 : sum(bits.values())])
-        round_ = ROUND.pack(**(values | {"tokens": self.sequencer["task_tokens"]}))
+        values = Fields(**bits).unpack(self.fields[0 : sum(bits.values())]) | {"tokens": self.sequencer["task_tokens"]}
+        round_ = ROUND.pack(**{name: values[name][0:width] for name, width in ROUND.widths.items()})
         streams = {name: self._linear_stream(name) for name in ("c", "q", *weight_streams(engine))}
         feed_ready = self.inputs["feed"].pop("out_ready")
         streams["x"] = Stream(self.engines["feed"]["out_valid"], self.engines["feed"]["out_data"], feed_ready)
@@ -216,29 +253,29 @@ class _Top:
     def _sinks(self, core: dict[str, Signal], y_ready: Wire) -> None:
         """Stream y to the engine whose task is next."""
         m, config = self.m, self.config
+        sinks = config.having(SINKS)
         # The held descriptor stands still for some cycles before it goes out: the product may take one of them.
-        products = {name: self._words_of_pass(name) for name in SINKS}
-        count = products[SINKS[0]]
-        for name in SINKS[1:]:
+        products = {name: self._words_of_pass(name) for name in sinks}
+        count = products[sinks[0]]
+        for name in sinks[1:]:
             count = mux(self.dispatch[name], products[name], count)
-        loads = self._field("residual", "load")[0]
-        push = any_of([self.dispatch[name] for name in SINKS if name != "residual"])
-        push = push | (self.dispatch["residual"] & ~loads)
+        pushes = [self.dispatch[name] for name in sinks if name != "residual"]
+        push = any_of(pushes) if pushes else const(0, 1)
+        if "residual" in sinks:
+            push = push | (self.dispatch["residual"] & ~self._field("residual", "load")[0])
         out = m.instance(
-            router(m.design, "route_y", SINKS, config.depths.get("y_orders", ORDERS)),
+            router(m.design, "route_y", sinks, config.depths.get("y_orders", ORDERS)),
             "route_y",
             push=push,
-            way=way_of([self.dispatch[name] for name in SINKS]),
+            way=way_of([self.dispatch[name] for name in sinks]),
             count=count,
             in_valid=core["y_valid"],
-            **{f"{name}_ready": self.engines[name]["y_ready"] for name in SINKS},
+            **{f"{name}_ready": self.engines[name]["y_ready"] for name in sinks},
         )
         y_ready.assign(out["in_ready"])
-        lanes = core["y_data"].chunks(32)
-        data = pack([lane[0 : config.y_bits] for lane in lanes])
-        for name in SINKS:
+        for name in sinks:
             self.inputs[name].pop("y_valid").assign(out[f"{name}_valid"])
-            self.inputs[name].pop("y_data").assign(data)
+            self.inputs[name].pop("y_data").assign(core["y_data"])
             self.ready[name] = self.ready[name] & out["room"]
         self.done["linear"] = out["finished"]
         self.sequencer_inputs.pop("y_idle").assign(out["idle"] & ~core["y_valid"])
@@ -253,19 +290,34 @@ class _Top:
 
     def _caches(self) -> None:
         """The KV cache: attention reads it through two masters, heads writes it through one."""
-        config = self.config
         for name in ("k", "v"):
-            out, wires = self.engines["attention"], self.inputs["attention"]
-            stream = self._reader(name, config.kv_bits, self._command("attention", f"{name}_command"))
-            wires.pop(f"{name}_valid").assign(stream.valid)
-            wires.pop(f"{name}_data").assign(stream.data)
-            stream.ready.assign(out[f"{name}_ready"])
-        out, wires = self.engines["heads"], self.inputs["heads"]
-        rows = Stream(out["kv_valid"], out["kv_data"], wires.pop("kv_ready"))
-        command = self._command("heads", "kv_command")
-        sizes = dict(depth=config.depths.get("write_kv"), responses=config.depths.get("responses"))
-        written, self.write_error = self.masters.writer("kv", config.kv_bits, command, rows, **sizes)
-        wires.pop("kv_written").assign(written)
+            self._read("attention", name, command=f"{name}_command", data=name)
+        self._write("heads", "kv", command="kv_command", data="kv", written="kv_written", responses="responses")
+
+    def _transfers(self) -> None:
+        """Rows from external memory and to it."""
+        if "load" in self.engines:
+            self._read("load", "x", command="command", data="in")
+        if "save" in self.engines:
+            self._write("save", "y", command="command", data="out", written="written", responses="y_responses")
+
+    def _read(self, engine: str, master: str, *, command: str, data: str) -> None:
+        """A read master whose commands an engine gives and whose beats it takes."""
+        out, wires = self.engines[engine], self.inputs[engine]
+        stream = self._reader(master, read_ports(self.config)[master], self._command(engine, command))
+        wires.pop(f"{data}_valid").assign(stream.valid)
+        wires.pop(f"{data}_data").assign(stream.data)
+        stream.ready.assign(out[f"{data}_ready"])
+
+    def _write(self, engine: str, master: str, *, command: str, data: str, written: str, responses: str) -> None:
+        """A write master of an engine's commands and words; `written` tells the engine of the end of each command."""
+        out, wires, depths = self.engines[engine], self.inputs[engine], self.config.depths
+        words = Stream(out[f"{data}_valid"], out[f"{data}_data"], wires.pop(f"{data}_ready"))
+        sizes = dict(depth=depths.get(f"write_{master}"), responses=depths.get(responses))
+        bits = write_ports(self.config)[master]
+        there, error = self.masters.writer(master, bits, self._command(engine, command), words, **sizes)
+        self.write_errors.append(error)
+        wires.pop(written).assign(there)
 
     def _reader(self, name: str, bits: int, command: Stream) -> Stream:
         """A read master whose FIFO is as deep as the configuration says."""
@@ -278,15 +330,12 @@ class _Top:
         return Stream(out[f"{prefix}_valid"], data, self.inputs[engine].pop(f"{prefix}_ready"))
 
     def _embedding(self) -> None:
-        config, wires = self.config, self.inputs["embed"]
-        rows = self._reader("e", config.e_bits, self._command("embed", "command"))
-        wires.pop("row_valid").assign(rows.valid)
-        wires.pop("row_data").assign(rows.data)
-        out = self.engines["embed"]
-        rows.ready.assign(out["row_ready"])
-        self.inputs["residual"].pop("e_valid").assign(out["e_valid"])
-        self.inputs["residual"].pop("e_data").assign(out["e_data"])
-        wires.pop("e_ready").assign(self.engines["residual"]["e_ready"])
+        """Rows of the embedding, and stream e from them."""
+        for port in ("e_valid", "e_data"):
+            self.inputs["residual"].pop(port).assign(self._embed()[port])
+        if "embed" in self.engines:
+            self._read("embed", "e", command="command", data="row")
+            self.inputs["embed"].pop("e_ready").assign(self.engines["residual"]["e_ready"])
 
     def _host(self) -> None:
         """Registers and sequencer; the descriptors' master; the watchdog."""
@@ -299,7 +348,6 @@ class _Top:
         watched = self._watched(busy)
         finished = m.state(1, "finished", reset=0)
         slave = {port: m[port] for port in m.inputs if port.startswith(PREFIX)}
-        position = config.position_bits
         host = m.instance(
             registers(m.design, config),
             "registers",
@@ -312,34 +360,51 @@ class _Top:
             cycles=s["cycles"],
             watchdog=watched["watchdog"],
             stalled=watched["stalled"],
-            ids_read=self.engines["embed"]["ids_read"],
-            ids_read_address=self.engines["embed"]["ids_read_address"],
-            token_write=s["append"],
-            token_write_address=s["append_position"][0:position],
-            token_write_data=s["append_token"],
+            **self._sequence(),
         )
         finished.set(~host["start"] & (finished.signal | s["finished"]))
         self.start.assign(host["start"])
         self.image.assign(host["image"])
-        self.inputs["embed"].pop("ids_read_data").assign(host["ids_read_data"])
-        pick_ = self.engines["pick"]
+        if "embed" in self.engines:
+            self.inputs["embed"].pop("ids_read_data").assign(host["ids_read_data"])
+        picked = self.engines.get("pick") or dict(token_valid=const(0, 1), token=const(0, 32))
         values = {name: host[name] for name in ("start", "position", "length", "tokens", "stop", "model")}
-        values |= dict(d_valid=d.valid, d_data=d.data, bad_token=self.engines["embed"]["bad_token"])
-        values |= dict(token_valid=pick_["token_valid"], token=pick_["token"])
-        values |= dict(read_error=any_of(self.masters.errors), write_error=self.write_error)
-        values["ready"] = pack([self.ready[name] for name in ENGINES])
-        values["done"] = pack([self.done[name] for name in ENGINES])
+        values |= dict(d_valid=d.valid, d_data=d.data, bad_token=self._embed()["bad_token"])
+        values |= dict(token_valid=picked["token_valid"], token=picked["token"])
+        write_error = any_of(self.write_errors) if self.write_errors else const(0, 1)
+        values |= dict(read_error=any_of(self.masters.errors), write_error=write_error)
+        values["ready"] = pack([self.ready[name] for name in config.engines])
+        values["done"] = pack([self.done[name] for name in config.engines])
         for name, signal in values.items():
             self.sequencer_inputs.pop(name).assign(signal)
         self.outputs = {port: host[port] for port in slave_outputs(PREFIX)} | self.masters.outputs
         self.outputs["irq"] = finished.signal
+
+    def _sequence(self) -> dict[str, Signal]:
+        """What reads and appends the sequence's token ids."""
+        s, position = self.sequencer, self.config.position_bits
+        if not self.config.has_sequence:
+            return {}
+        read = {port: self._embed()[port] for port in ("ids_read", "ids_read_address")}
+        return read | dict(
+            token_write=s["append"],
+            token_write_address=s["append_position"][0:position],
+            token_write_data=s["append_token"],
+        )
+
+    def _embed(self) -> dict[str, Signal]:
+        """What embed puts out, or nothing."""
+        nothing = dict(ids_read=const(0, 1), ids_read_address=const(0, self.config.position_bits))
+        nothing |= dict(bad_token=const(0, 1), e_valid=const(0, 1), e_data=const(0, self.config.word_bits("r")))
+        return self.engines.get("embed") or nothing
 
     def _watched(self, busy: Signal) -> dict[str, Signal]:
         """The watchdog: progress is a task given or done, or a word on any bus."""
         m = self.m
         self.start = Wire(1)
         moved = [m[f"m_axi_{name}_rvalid"] for name in read_ports(self.config)]
-        moved += [m["m_axi_kv_bvalid"], *self.dispatch.values(), *self.done.values()]
+        moved += [m[f"m_axi_{name}_bvalid"] for name in write_ports(self.config)]
+        moved += [*self.dispatch.values(), *self.done.values()]
         engines = self.sequencer["pending"].zext(16)
         return m.instance(
             watch(m.design, self.config),
@@ -351,7 +416,7 @@ class _Top:
         )
 
     def _events(self) -> None:
-        events = [*self.dispatch.values(), *(self.done[name] for name in ENGINES)]
+        events = [*self.dispatch.values(), *(self.done[name] for name in self.config.engines)]
         self.outputs["events"] = self.m.reg(pack(events), "events_q", reset=0)
         left = [f"{name}.{port}" for name, wires in self.inputs.items() for port in wires] + list(self.sequencer_inputs)
         assert not left, f"inputs that nothing drives: {left}"

@@ -7,11 +7,12 @@ for every design), design.h and expected.txt (generated), run.sh and README.txt;
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from lutllm.errors import IRError
-from lutllm.lowering.accelerator import ENGINES, ERRORS, AcceleratorConfig
+from lutllm.lowering.accelerator import ERRORS, AcceleratorConfig
 from lutllm.lowering.accelerator_hw import register_map
 from lutllm.lowering.accelerator_hw.register_map import OFFSETS, window
 from lutllm.lowering.hw_to_arc import Port
@@ -35,11 +36,15 @@ def write_testbench(
     top: str = "lut_accelerator",
     memory_bytes: int = 0,
     stop: int | None = None,
+    length: int = 0,
+    inputs: Mapping[int, bytes] = MappingProxyType({}),
+    outputs: Mapping[int, bytes] = MappingProxyType({}),
 ) -> list[Path]:
     """Write the bench of the design with `ports` to `directory`, made if missing; returns its files.
 
     `image` and `rtl` are relative to `directory`. Memory is as large as the image, or `memory_bytes` if that is more.
-    `model`: the hash in the image's header. `stop`: the token that ends a run.
+    `model`: the hash in the image's header. `stop`: the token that ends a run. Of rows instead of tokens: `length` of
+    them, `inputs` by address that are in memory before the run and `outputs` that are there after it.
     """
     missing = set(_NEEDED) - {port.name for port in ports}
     if missing:
@@ -49,13 +54,18 @@ def write_testbench(
         script = script.replace(f"@{name}@", value)
     texts = {name: (_TEMPLATES / name).read_text() for name in _FIXED}
     texts |= {"design.h": design_header(config, ports), "run.sh": script}
-    texts["expected.txt"] = _expected(prompt, expected, model, memory_bytes, stop)
+    binaries = {f"input_{address:x}.bin": data for address, data in inputs.items()}
+    binaries |= {f"output_{address:x}.bin": data for address, data in outputs.items()}
+    run = _expected(prompt, expected, model, memory_bytes, stop) + (f"length {length}\n" if length else "")
+    for kind, given in (("input", inputs), ("output", outputs)):
+        run += "".join(f"{kind} {address:#x} {kind}_{address:x}.bin\n" for address in given)
+    texts["expected.txt"] = run
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    for name, text in texts.items():
-        (directory / name).write_text(text)
+    for name, data in (binaries | {name: text.encode() for name, text in texts.items()}).items():
+        (directory / name).write_bytes(data)
     (directory / "run.sh").chmod(0o755)
-    return [directory / name for name in sorted(texts)]
+    return [directory / name for name in sorted(texts | dict.fromkeys(binaries, ""))]
 
 
 def masters(ports: Sequence[Port]) -> list[tuple[str, str]]:
@@ -68,7 +78,8 @@ def masters(ports: Sequence[Port]) -> list[tuple[str, str]]:
 def design_header(config: AcceleratorConfig, ports: Sequence[Port]) -> str:
     """design.h: what main.cpp must know of this design."""
     values = OFFSETS | {name: getattr(register_map, name) for name in _CONSTANTS} | {"WINDOW": window(config)}
-    pick_done = len(ENGINES) + ENGINES.index("pick")
+    engines = config.engines
+    pick_done = len(engines) + engines.index("pick") if "pick" in engines else 63  # a bit that is never set
     lines = ["// Generated: registers, engines and AXI4 masters of this design.", "#pragma once", ""]
     lines += ["#include <memory>", "#include <vector>", "", '#include "Vmodel.h"', '#include "axi_memory.h"', ""]
     lines += ["namespace design {", "", "using Top = Vmodel;", ""]
@@ -76,15 +87,15 @@ def design_header(config: AcceleratorConfig, ports: Sequence[Port]) -> str:
     lines += [f"constexpr uint32_t {name} = {value:#x};" for name, value in values.items()]
     lines += ["", f"constexpr uint64_t WATCHDOG = {config.watchdog};  // cycles until the accelerator's own fires"]
     lines += [f"constexpr unsigned PICK_DONE = {pick_done};  // bit of the port `events`"]
-    lines += [f"constexpr const char *{name}[] = {{\n{_quoted(words)}}};" for name, words in _LISTS.items()]
+    lines += [
+        f"constexpr const char *{name}[] = {{\n{_quoted(words)}}};"
+        for name, words in (("ENGINES", engines), ("ERRORS", ERRORS))
+    ]
     lines += ["", "inline std::vector<std::unique_ptr<AxiPort>> axi_ports(Top &top, Memory &memory) {"]
     lines += ["  std::vector<std::unique_ptr<AxiPort>> ports;"]
     lines += [f"  ports.push_back({kind}_PORT(top, memory, {name}));" for name, kind in masters(ports)]
     lines += ["  return ports;", "}", "", "}  // namespace design"]
     return "\n".join(lines) + "\n"
-
-
-_LISTS = {"ENGINES": ENGINES, "ERRORS": ERRORS}
 
 
 def _quoted(words: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-// Runs the accelerator on a memory image and a prompt, and compares the tokens it makes with those expected.
+// Runs the accelerator on a memory image, and compares the tokens it makes, and what it writes, with those expected.
 // Exit code: 0 all equal, 1 anything else. `design.h` and `expected.txt` are generated, the rest is the same for all.
 
 #include <algorithm>
@@ -29,9 +29,17 @@ struct Options {
   uint64_t seed = 1, watchdog = design::WATCHDOG + 16;
 };
 
-// What `expected.txt` holds: lines of a word and numbers. `memory`: bytes, where the image is shorter.
+// Bytes of a file at an address.
+struct Region {
+  uint64_t address;
+  std::string path;
+};
+
+// What `expected.txt` holds: lines of a word and numbers. `memory`: bytes, where the image is shorter. `length`: tokens
+// of a sequence without a prompt. `inputs` are put into memory before the run, `outputs` compared with it after.
 struct Expected {
-  uint64_t model = 0, memory = 0;
+  uint64_t model = 0, memory = 0, length = 0;
+  std::vector<Region> inputs, outputs;
   bool stops = false;
   uint32_t stop = 0;
   std::vector<uint32_t> prompt, tokens;
@@ -58,7 +66,7 @@ class Bench {
     bool moved = top.events != 0;
     if (top.rst_n)
       for (auto &port : ports_) moved |= port->take(cycles);
-    if (top.rst_n && top.events >> design::PICK_DONE & 1) picks.push_back(cycles);
+    if (top.rst_n && uint64_t{top.events} >> design::PICK_DONE & 1) picks.push_back(cycles);
     idle = moved ? 0 : idle + 1;
     top.clk = 1;
     top.eval();
@@ -166,11 +174,22 @@ static Options read_options(const std::vector<std::string> &arguments) {
   return options;
 }
 
-static std::vector<uint8_t> read_image(const std::string &path, uint64_t least) {
+static std::vector<uint8_t> read_bytes(const std::string &path, const std::string &what) {
   std::ifstream file(path, std::ios::binary);
-  if (!file) fail("cannot read the memory image '" + path + "'");
-  std::vector<uint8_t> bytes{std::istreambuf_iterator<char>(file), {}};
-  bytes.resize(std::max<uint64_t>(bytes.size(), least));
+  if (!file) fail("cannot read " + what + " '" + path + "'");
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+// The memory before the run: the image, and the inputs in it.
+static std::vector<uint8_t> read_memory(const std::string &image, const Expected &expected) {
+  std::vector<uint8_t> bytes = read_bytes(image, "the memory image");
+  bytes.resize(std::max<uint64_t>(bytes.size(), expected.memory));
+  for (const Region &input : expected.inputs) {
+    const std::vector<uint8_t> given = read_bytes(input.path, "the input");
+    if (given.size() > bytes.size() || input.address > bytes.size() - given.size())
+      fail("'" + input.path + "' does not fit the memory");
+    std::copy(given.begin(), given.end(), bytes.begin() + input.address);
+  }
   return bytes;
 }
 
@@ -182,10 +201,18 @@ static Expected read_expected(const std::string &path) {
     std::istringstream words(line);
     std::string name, word;
     words >> name;
+    if (name == "input" || name == "output") {
+      words >> word;
+      Region region{number(word, UINT64_MAX), ""};
+      if (!(words >> region.path)) fail("'" + path + "': expected an address and a file after " + name);
+      region.path = path.substr(0, path.rfind('/') + 1) + region.path;  // beside `expected.txt`
+      (name == "input" ? expected.inputs : expected.outputs).push_back(region);
+    }
     while (words >> word) {
       const uint64_t value = number(word, UINT64_MAX);
       if (name == "model") expected.model = value;
       else if (name == "memory") expected.memory = value;
+      else if (name == "length") expected.length = value;
       else if (name == "stop") expected.stops = true, expected.stop = value;
       else if (name == "prompt") expected.prompt.push_back(value);
       else if (name == "expected") expected.tokens.push_back(value);
@@ -202,7 +229,7 @@ static void start(Host &host, const Expected &expected) {
     place += 4;
   }
   host.write(design::POSITION, 0);
-  host.write(design::LENGTH, expected.prompt.size());
+  host.write(design::LENGTH, expected.prompt.empty() ? expected.length : expected.prompt.size());
   host.write(design::TOKENS, expected.tokens.size());
   host.write(design::STOP, expected.stops ? design::STOP_ENABLE | expected.stop : 0);
   host.write(design::IMAGE_LOW, 0);
@@ -269,10 +296,26 @@ static size_t compare(const std::vector<uint32_t> &made, const std::vector<uint3
   return equal;
 }
 
+// Says of each output how much of it differs; returns whether nothing does.
+static bool compare(const std::vector<uint8_t> &memory, const std::vector<Region> &outputs) {
+  bool equal = true;
+  for (const Region &output : outputs) {
+    const std::vector<uint8_t> wanted = read_bytes(output.path, "the output");
+    size_t wrong = 0, first = 0;
+    for (size_t i = wanted.size(); i-- > 0;)
+      if (output.address + i >= memory.size() || memory[output.address + i] != wanted[i]) ++wrong, first = i;
+    std::printf("%s: %zu of %zu bytes as expected", output.path.c_str(), wanted.size() - wrong, wanted.size());
+    if (wrong) std::printf(", the first that differs at 0x%" PRIx64 "  WRONG", output.address + first);
+    std::printf("\n");
+    equal &= wrong == 0;
+  }
+  return equal;
+}
+
 static int run(const std::vector<std::string> &arguments) {
   const Options options = read_options(arguments);
   const Expected expected = read_expected(options.expected);
-  Memory memory{read_image(options.image, expected.memory), options.timing, Random(options.seed)};
+  Memory memory{read_memory(options.image, expected), options.timing, Random(options.seed)};
   VerilatedContext context;
   context.randReset(2);
   context.randSeed(options.seed);
@@ -291,7 +334,8 @@ static int run(const std::vector<std::string> &arguments) {
     const char *name = error < std::size(design::ERRORS) ? design::ERRORS[error] : "unknown";
     std::printf("the accelerator reports error '%s'\n", name);
   }
-  const bool pass = !error && equal == expected.tokens.size() && equal == made.size();
+  const bool written = compare(memory.bytes, expected.outputs);
+  const bool pass = !error && written && equal == expected.tokens.size() && equal == made.size();
   std::printf("%s: %zu of %zu tokens as expected\n", pass ? "PASS" : "FAIL", equal, expected.tokens.size());
   return pass ? 0 : 1;
 }

@@ -4,7 +4,7 @@
 #y = #lut.fixed<24, -6>
 func.func @f(%a: tensor<?x6xi32>) {
   // expected-error@+1 {{'lut.requantize' op expected shift in 0..47, got 48; change it}}
-  %0 = "lut.requantize"(%a) {multiplier = @q.multiplier, bias = @q.bias, shift = 48} : (tensor<?x6xi32>) -> tensor<?x6xi32, #y>
+  %0 = "lut.requantize"(%a) {weights = @q, shift = 48} : (tensor<?x6xi32>) -> tensor<?x6xi32, #y>
   return
 }
 
@@ -13,7 +13,7 @@ func.func @f(%a: tensor<?x6xi32>) {
 #y = #lut.fixed<24, -6>
 func.func @f(%a: tensor<?x6xi32>) {
   // expected-error@+1 {{'lut.requantize' op expected shift in 0..47, got -1; change it}}
-  %0 = "lut.requantize"(%a) {multiplier = @q.multiplier, bias = @q.bias, shift = -1} : (tensor<?x6xi32>) -> tensor<?x6xi32, #y>
+  %0 = "lut.requantize"(%a) {weights = @q, shift = -1} : (tensor<?x6xi32>) -> tensor<?x6xi32, #y>
   return
 }
 
@@ -22,6 +22,6 @@ func.func @f(%a: tensor<?x6xi32>) {
 #y = #lut.fixed<24, -6>
 func.func @f(%a: tensor<?x6xi32>) {
   // expected-error@+1 {{'lut.requantize' op expected N of y = 6, got 7; change the type or the scheme}}
-  %0 = "lut.requantize"(%a) {multiplier = @q.multiplier, bias = @q.bias, shift = 20} : (tensor<?x6xi32>) -> tensor<?x7xi32, #y>
+  %0 = "lut.requantize"(%a) {weights = @q, shift = 20} : (tensor<?x6xi32>) -> tensor<?x7xi32, #y>
   return
 }

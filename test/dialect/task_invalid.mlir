@@ -7,7 +7,7 @@
 
 // -----
 
-// expected-error@+1 {{'lut.task' op expected engine to be one of linear, feed, norm, residual, store, swiglu, heads, attention, embed, pick, got "tensor"; change it}}
+// expected-error@+1 {{'lut.task' op expected engine to be one of linear, feed, norm, residual, store, swiglu, heads, attention, embed, pick, load, save, got "tensor"; change it}}
 "lut.task"() {sym_name = "t", program = "prefill", engine = "tensor", source = "m", fields = {base = 0},
     reads = [], writes = [], waits = {}, single = 0, per_token = 0} : () -> ()
 
@@ -37,7 +37,7 @@
 
 // -----
 
-// expected-error@+1 {{'lut.task' op expected waits for engines among linear, feed, norm, residual, store, swiglu, heads, attention, embed, pick, got dram; change it}}
+// expected-error@+1 {{'lut.task' op expected waits for engines among linear, feed, norm, residual, store, swiglu, heads, attention, embed, pick, load, save, got dram; change it}}
 "lut.task"() {sym_name = "t", program = "prefill", engine = "norm", source = "m", fields = {base = 0},
     reads = [], writes = [], waits = {dram = 0}, single = 0, per_token = 0} : () -> ()
 

@@ -11,12 +11,14 @@ from lutllm.scheme import Scheme
 VQ = Scheme(c_a=300, S=2, G=4, R=3, out_bits=20)
 
 
-def test_modules_made_by_builders_verify_and_round_trip(layers: ir.Module, decoder: ir.Module) -> None:
-    for module in (layers, decoder):
+def test_modules_made_by_builders_verify_and_round_trip(
+    layers: ir.Module, decoder: ir.Module, floats: ir.Module
+) -> None:
+    for module in (layers, decoder, floats):
         assert dialect.verify(module)
         again = ir.Module.parse(str(module), module.context)
         assert str(again) == str(module)
-    used = {type(op) for module in (layers, decoder) for op in dialect.lut_ops(module)}
+    used = {type(op) for module in (layers, decoder, floats) for op in dialect.lut_ops(module)}
     accelerator = {dialect.EngineOp, dialect.RegionOp, dialect.RoundOp}
     accelerator |= {dialect.AcceleratorOp, dialect.PlanOp, dialect.BufferOp, dialect.TaskOp}
     assert used == set(dialect.Lut.operations) - accelerator
@@ -27,14 +29,15 @@ def test_inferred_types(ctx: ir.Context) -> None:
 
     def body(x: ir.Value) -> None:
         x = dialect.quantize(x, exponents="e", bits=12)
-        indices = dialect.centroid_search(x, scheme=VQ, codebook="a")
-        rows = dialect.stored_table(indices, scheme=VQ, tables="t", shifts="s", blocks=2)
-        terms = dialect.table_lookup(rows, scheme=VQ, codes="c", outputs=7)
+        indices = dialect.centroid_search(x, scheme="vq300x2", codebook="a")
+        rows = dialect.stored_table(indices, scheme="vq300x2", weights="w", blocks=2)
+        terms = dialect.table_lookup(rows, scheme="vq300x2", weights="w", outputs=7)
         acc = dialect.prefix_sum(terms)
-        y = dialect.requantize(acc, multiplier="m", bias="b", shift=3, out_exponent=-5, out_bits=20)
+        y = dialect.requantize(acc, weights="w", shift=3, out_exponent=-5, out_bits=20)
         seen.extend(str(v.type) for v in (x, indices, rows, terms, acc, y))
 
     module = ir.Module.create(ir.Location.unknown(ctx))
+    assert dialect.declare_scheme(module, VQ) == "vq300x2"
     with ctx, ir.Location.unknown(), ir.InsertionPoint(module.body):
         func.FuncOp.from_py_func(ir.Type.parse("tensor<3x?x10xf32>"), name="f")(body)
     assert seen == [
@@ -49,7 +52,7 @@ def test_inferred_types(ctx: ir.Context) -> None:
 
 def test_an_unknown_size_is_an_error(ctx: ir.Context) -> None:
     def body(rows: ir.Value) -> ir.Value:
-        return dialect.table_lookup(rows, scheme=VQ, codes="q.codes")
+        return dialect.table_lookup(rows, scheme="vq300x2", weights="q")
 
     module = ir.Module.create(ir.Location.unknown(ctx))
     message = "@q.codes: expected a global that shows its size, got none; declare it first or give outputs="

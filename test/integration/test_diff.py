@@ -133,7 +133,7 @@ def golden(recorded: Recording, found: Difference) -> int:
 
     def trace(op: Any, value: np.ndarray) -> None:
         if op.operation.name == "lut.linear":
-            values[op.codes.value.removesuffix(".codes")] = value
+            values[op.weights.value] = value
 
     GoldenSession.of(recorded.decoder, CONTEXT, trace=trace).forward(PROMPT[:4])
     return int(values[found.module][found.token, found.channel])

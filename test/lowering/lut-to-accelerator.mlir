@@ -28,10 +28,10 @@
 // SMALL: "lut.round"() {{{.*}}linear = "q", {{.*}}tokens = 16 : i64
 #x = #lut.fixed<16, @x.exponents>
 #y = #lut.fixed<24, -9>
-#vq = #lut.scheme<{kind = "vq", v = 2, c_a = 15, c_w = 16, G = 16, R = 1, S = 1, metric = "l2", x_bits = 16,
-  act_bits = 16, weight_bits = 8, table_bits = 8, term_bits = 24, out_bits = 24}>
-#exact = #lut.scheme<{kind = "exact", v = 2, c_a = 0, c_w = 4, G = 8, R = 2, S = 0, metric = "chebyshev", x_bits = 16,
-  act_bits = 16, weight_bits = 8, table_bits = 8, term_bits = 24, out_bits = 24}>
+"lut.scheme"() {sym_name = "vq", kind = "vq", v = 2, c_a = 15, c_w = 16, G = 16, R = 1, S = 1, metric = "l2", x_bits = 16,
+  act_bits = 16, weight_bits = 8, table_bits = 8, term_bits = 24, out_bits = 24} : () -> ()
+"lut.scheme"() {sym_name = "exact", kind = "exact", v = 2, c_a = 0, c_w = 4, G = 8, R = 2, S = 0, metric = "chebyshev", x_bits = 16,
+  act_bits = 16, weight_bits = 8, table_bits = 8, term_bits = 24, out_bits = 24} : () -> ()
 ml_program.global private @x.exponents(#ml_program.extern : tensor<3xi8>) : tensor<3xi8>
 ml_program.global private @x.codebook(#ml_program.extern : tensor<3x1x15x2xi16>) : tensor<3x1x15x2xi16>
 ml_program.global private @q.codes(#ml_program.extern : tensor<3x1x20xi8>) : tensor<3x1x20xi8>
@@ -46,14 +46,12 @@ ml_program.global private @k.multiplier(#ml_program.extern : tensor<5xi32>) : te
 ml_program.global private @k.bias(#ml_program.extern : tensor<5xi32>) : tensor<5xi32>
 
 func.func @q(%x: tensor<?x6xi16, #x>) -> tensor<?x20xi32, #y> {
-  %0 = "lut.linear"(%x) {scheme = #vq, codes = @q.codes, weight_codebook = @q.weight_codebook, shifts = @q.shifts,
-    multiplier = @q.multiplier, bias = @q.bias, shift = 20, codebook = @x.codebook}
+  %0 = "lut.linear"(%x) {scheme = @vq, weights = @q, shift = 20, codebook = @x.codebook}
     : (tensor<?x6xi16, #x>) -> tensor<?x20xi32, #y> loc("layers.0.q_proj"("model.py":12:3))
   return %0 : tensor<?x20xi32, #y>
 }
 
 func.func @k(%x: tensor<1x3x6xi16, #x>) -> tensor<1x3x5xi32, #y> {
-  %0 = "lut.linear"(%x) {scheme = #exact, codes = @k.codes, weight_codebook = @k.weight_codebook, shifts = @k.shifts,
-    multiplier = @k.multiplier, bias = @k.bias, shift = 3} : (tensor<1x3x6xi16, #x>) -> tensor<1x3x5xi32, #y>
+  %0 = "lut.linear"(%x) {scheme = @exact, weights = @k, shift = 3} : (tensor<1x3x6xi16, #x>) -> tensor<1x3x5xi32, #y>
   return %0 : tensor<1x3x5xi32, #y>
 }

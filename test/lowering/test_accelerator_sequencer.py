@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 import pytest
@@ -30,10 +30,13 @@ MODEL = 0x1234567890ABCDEF
 CONFIG = AcceleratorConfig(engine=find_target("tiny").engine, head_lanes=4, context=16, head_words=4)
 
 
+LINEARS = replace(CONFIG, engines=("linear", "feed", "load", "save"))
+
+
 @cache
-def simulator() -> ArcSimulator:
+def simulator(engines: tuple[str, ...]) -> ArcSimulator:
     design = Design("arc")
-    return ArcSimulator(hw_to_arc(design, sequencer(design, CONFIG)), optimize=0)
+    return ArcSimulator(hw_to_arc(design, sequencer(design, replace(CONFIG, engines=engines))), optimize=0)
 
 
 def descriptor(
@@ -76,25 +79,26 @@ class Machine:
     header: dict[str, int] = field(default_factory=dict)
     log: list[tuple] = field(default_factory=list)
     appended: dict[int, int] = field(default_factory=dict)
+    config: AcceleratorConfig = CONFIG
 
     def __post_init__(self) -> None:
         self.words: dict[int, int] = {}
-        values = dict(magic=IMAGE_MAGIC, model=MODEL, config=CONFIG.identity, context=CONFIG.context, vocabulary=9)
+        values = dict(magic=IMAGE_MAGIC, model=MODEL, config=self.config.identity, context=CONFIG.context, vocabulary=9)
         for i, name in enumerate(("prefill", "decode", "head")):
             address = 0x1000 * (i + 1)
             values |= {f"{name}_address": address, f"{name}_words": len(self.lists[name])}
             self.words |= {address + 8 * j: word for j, word in enumerate(self.lists[name])}
         values |= self.header
         self.words |= {8 * i: values[name] for i, name in enumerate(IMAGE_HEADER)}
-        self.top = simulator()
+        self.top = simulator(self.config.engines)
         self.top.reset()
 
     def run(self, position: int = 0, length: int = 1, tokens: int = 1, stop: int = 0, cycles: int = 5000) -> str:
         """One run; returns the error's name."""
-        top = self.top
+        top, engines = self.top, self.config.engines
         for name, value in dict(position=position, length=length, tokens=tokens, stop=stop, model=MODEL).items():
             top.poke(name, value)
-        for name, value in dict(start=1, ready=(1 << len(ENGINES)) - 1, parameters_ready=1, y_idle=1).items():
+        for name, value in dict(start=1, ready=(1 << len(engines)) - 1, parameters_ready=1, y_idle=1).items():
             top.poke(name, value)
         stream: list[int] = []
         ends: list[tuple[int, int]] = []
@@ -104,7 +108,7 @@ class Machine:
             top.poke("d_data", stream[0] if stream else 0)
             due = [engine for when, engine in ends if when == cycle]
             top.poke("done", sum(1 << engine for engine in due))
-            picked = ENGINES.index("pick") in due
+            picked = "pick" in engines and engines.index("pick") in due
             top.poke("token_valid", picked)
             if picked:
                 top.poke("token", self.picks(sum(entry[1] == "pick" for entry in self.log)))
@@ -128,7 +132,7 @@ class Machine:
     def _note(self, cycle: int, ends: list[tuple[int, int]]) -> None:
         given = self.top.peek("dispatch")
         assert given & (given - 1) == 0
-        for i, name in enumerate(ENGINES):
+        for i, name in enumerate(self.config.engines):
             if given >> i & 1:
                 transfer = (self.top.peek("parameters_address"), self.top.peek("parameters_beats"))
                 entry = (cycle, name, self.top.peek("task_tokens"), self.top.peek("pass_position"))
@@ -158,6 +162,29 @@ def test_a_pass_of_one_token_is_a_decode() -> None:
     machine = Machine(lists())
     assert machine.run(length=5, tokens=0) == "none"
     assert [(name, tokens) for name, tokens, *_ in machine.tasks()] == [("norm", 4), ("store", 1)]
+
+
+def test_without_tokens_to_make_the_head_is_not_run_and_one_list_serves_both() -> None:
+    machine = Machine(lists() | {"decode": [], "head": []})
+    machine.words[8 * IMAGE_HEADER.index("decode_address")] = 0x1000
+    machine.words[8 * IMAGE_HEADER.index("decode_words")] = len(machine.lists["prefill"])
+    assert machine.run(length=9, tokens=0) == "none"
+    assert [task[:3] for task in machine.tasks()] == [("norm", 4, 0), ("norm", 4, 4), ("norm", 1, 8)]
+    assert machine.top.peek("made") == 0 and machine.appended == {}
+    assert machine.run(position=9, length=10, tokens=0) == "none"  # and once more, from there on
+
+
+def test_an_accelerator_of_some_engines_takes_their_tasks_alone() -> None:
+    waits = (("norm", 0), ("load", 0))  # what is not there is never pending
+    tasks = descriptor("load") + descriptor("feed", waits) + descriptor("save", (("load", 0), ("feed", 0)))
+    machine = Machine(lists() | {"prefill": tasks}, config=LINEARS, latency={"load": 50, "feed": 40})
+    assert machine.run(length=4, tokens=0) == "none"
+    (loaded, _), (fed, _), (saved, _) = ((cycle, name) for cycle, name, *_ in machine.log)
+    assert [name for _, name, *_ in machine.log] == ["load", "feed", "save"]
+    assert loaded + 50 < fed and fed + 40 < saved
+    for engine in ("norm", "pick"):
+        machine = Machine(lists() | {"prefill": descriptor(engine)}, config=LINEARS)
+        assert machine.run(length=4, tokens=0) == "task" and machine.log == []
 
 
 def test_a_run_goes_on_where_the_host_says() -> None:

@@ -16,10 +16,12 @@ from lutllm.interpreter import decoder
 from lutllm.lowering.accelerator import LEFT, AcceleratorConfig
 from lutllm.lowering.accelerator_hw.embed import embed
 from lutllm.lowering.accelerator_hw.feed import feed
+from lutllm.lowering.accelerator_hw.load import load
 from lutllm.lowering.accelerator_hw.norm import norm
 from lutllm.lowering.accelerator_hw.pick import pick
 from lutllm.lowering.accelerator_hw.records import task_record
 from lutllm.lowering.accelerator_hw.residual import residual
+from lutllm.lowering.accelerator_hw.save import save
 from lutllm.lowering.accelerator_hw.store import store
 from lutllm.lowering.accelerator_hw.swiglu import swiglu
 from lutllm.lowering.circt import Design, Module, Signal, Wire, any_of, const, credit, mux
@@ -32,7 +34,7 @@ from lutllm.simulate import ArcSimulator, RunResult, TestBench
 PORTS = {"w": 512, "x": 32, "c": 32, "q": 64, "y": 32}
 TOKENS = (1, 3, 5, 1)  # of the tasks of a run; 5 is the most
 ENGINES: dict[str, Callable[[Design, AcceleratorConfig], str]] = dict(
-    feed=feed, norm=norm, residual=residual, store=store, swiglu=swiglu, embed=embed, pick=pick
+    feed=feed, norm=norm, residual=residual, store=store, swiglu=swiglu, embed=embed, pick=pick, load=load, save=save
 )
 
 
@@ -107,13 +109,16 @@ def _with_memories(design: Design, name: str, c: AcceleratorConfig) -> str:
     outputs |= {"finished_valid": 1, "finished_data": 1, "wrote_late": 1}
     unread = [n for n in ("x", "y") if n in memories and f"{n}_read" not in made.outputs]
     outputs |= {f"{n}_unread": c.word_bits(n) for n in unread}  # a memory that is never read would be left out
+    if "written" in made.inputs:  # a pulse, made of a stream
+        del inputs["written"]
+        inputs, outputs = inputs | {"written_valid": 1, "written_data": 1}, outputs | {"written_ready": 1}
     if "token" in made.outputs:  # a pulse, made a stream
         inputs, outputs = inputs | {"token_ready": 1}, outputs | {"token_data": 32}
         del outputs["token"]
 
     def body(m: Module) -> dict[str, Signal]:
         wires = {n: Wire(w) for n, w in made.inputs.items() if n in own}
-        given = {n: m[n] for n in made.inputs if n not in wires}
+        given = {n: m["written_valid" if n == "written" else n] for n in made.inputs if n not in wires}
         out = m.instance(name, "engine", **given, **{n: wire.signal for n, wire in wires.items()})
         for n in memories:
             data = _memory(m, rams[n], n, out)
@@ -133,6 +138,7 @@ def _with_memories(design: Design, name: str, c: AcceleratorConfig) -> str:
             tokens, _ = buffered(m, "tokens", out["token_valid"], out["token"], 32)
             tokens.ready.assign(m["token_ready"])
             out |= dict(token_valid=tokens.valid, token_data=tokens.data)
+        out |= dict(written_ready=const(1, 1))
         made_here = dict(finished_valid=there.signal, finished_data=const(0, 1), wrote_late=late.signal)
         return {n: signal for n, signal in out.items() if n in outputs} | made_here
 
@@ -206,6 +212,53 @@ def test_store(stalls: int) -> None:
     assert np.array_equal(bench.words("y", c.y_bits), expected)
     if not stalls:
         assert result.cycles < len(np.concatenate(given)) + 8 * len(tasks) + 20
+
+
+@pytest.mark.parametrize("stalls", [0, 60, 150])
+@pytest.mark.parametrize("lanes", [4, 8])
+def test_load(lanes: int, stalls: int) -> None:
+    """Passes follow each other in memory; what a transfer brings lies in memory x in the same order."""
+    c, rng = config(lanes=lanes), np.random.default_rng(stalls)
+    bench, tasks, beats, commands = Bench("load", c), [], [], []
+    expected, size = bench.words("x", 16), 2 * lanes
+    for i, (t, position) in enumerate(zip(TOKENS, (0, 7, 55, 59), strict=True)):
+        words, base, address = 3 + i, (5, 17, 60, 150)[i], (1 << 40) + 4096 * i
+        x = spread(rng, 16, (words * t, lanes))
+        tasks.append(dict(base=base, words=words, address=address, position=position, tokens=t))
+        commands.append((address + position * words * size, words * t))
+        beats.append(stream(x, 16))
+        expected[base : base + words * t] = x
+    result = bench.run(tasks, {"in": np.concatenate(beats)}, {"command": len(commands)}, stalls)
+    assert np.array_equal(bench.words("x", 16), expected)
+    found = result.outputs["command"]
+    assert list(zip(found["address"].tolist(), found["beats"].tolist(), strict=True)) == commands
+    if not stalls:
+        assert result.cycles < len(np.concatenate(beats)) + 8 * len(tasks) + 20
+
+
+@pytest.mark.parametrize("stalls", [0, 60, 150])
+@pytest.mark.parametrize("out_bits", [9, 24, 32])
+def test_save(out_bits: int, stalls: int) -> None:
+    """Rounds of a row follow each other, passes too; a transfer takes what comes while its command still waits."""
+    c, rng = config(out_bits=out_bits), np.random.default_rng(stalls)
+    bench, tasks, given, golden, commands = Bench("save", c), [], [], [], []
+    size, row = 4 * c.lanes, 9
+    for i, (t, position) in enumerate(zip(TOKENS, (0, 7, 55, 59), strict=True)):
+        for start, words in ((0, 2), (2, 4), (6, 1 + i)):
+            y, address = spread(rng, c.y_bits, (words * t, c.lanes)), (1 << 40) + 4096 * i
+            task = dict(start=start, words=words, row_words=row, address=address, position=position, tokens=t)
+            tasks.append(task)
+            commands.append((address + (position * row + start * t) * size, words * t))
+            given.append(stream(y, c.y_bits))
+            golden.append(y)
+    written = np.zeros(len(tasks), np.uint64)  # a word of this stream is a pulse
+    outputs = {"out": sum(map(len, golden)), "command": len(tasks)}
+    result = bench.run(tasks, {"y": np.concatenate(given), "written": written}, outputs, stalls)
+    assert np.array_equal(unpacked(result.outputs["out"], 32, c.lanes), np.concatenate(golden))
+    found = result.outputs["command"]
+    assert list(zip(found["address"].tolist(), found["beats"].tolist(), strict=True)) == commands
+    if not stalls:
+        assert result.cycles < len(np.concatenate(given)) + 6 * len(tasks) + 20
 
 
 @pytest.mark.parametrize("stalls", [0, 60, 150])

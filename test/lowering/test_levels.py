@@ -8,13 +8,26 @@ from lutllm.errors import IRError
 from lutllm.lowering.levels import LEVELS, check_level
 from lutllm.lowering.pipelines import to_accelerator, to_lut, to_steps
 
-OPS = ("torch.aten.linear", "lut.quantize", "lut.linear", "lut.exact_row", "lut.round", "func.func", "arith.constant")
+OPS = (
+    "torch.aten.linear",
+    "lut.float_norm",
+    "lut.quantize",
+    "lut.scheme",
+    "lut.linear",
+    "lut.exact_row",
+    "lut.cluster",
+    "lut.task",
+    "func.func",
+    "arith.constant",
+)
 ALLOWED = {
     "torch": {"torch.aten.linear", "func.func"},
-    "mixed": {"torch.aten.linear", "lut.quantize", "lut.linear", "func.func"},
-    "lut": {"lut.linear", "func.func"},
-    "steps": {"lut.exact_row", "func.func"},
-    "accelerator": {"lut.round"},
+    "float": {"lut.float_norm", "func.func"},
+    "mixed": {"torch.aten.linear", "lut.quantize", "lut.scheme", "lut.linear", "func.func"},
+    "lut": {"lut.scheme", "lut.linear", "func.func"},
+    "steps": {"lut.scheme", "lut.exact_row", "func.func"},
+    "placed": {"lut.scheme", "lut.exact_row", "lut.cluster", "func.func"},
+    "scheduled": {"lut.scheme", "lut.exact_row", "lut.cluster", "lut.task", "func.func"},
 }
 
 
@@ -51,7 +64,7 @@ def test_every_level_says_what_runs_it() -> None:
 
 
 def test_every_lut_op_has_a_level() -> None:
-    """Boundary ops stand at `mixed`; all the others at `lut`, `steps` or `accelerator`."""
+    """Boundary ops stand at `mixed`; all the others at `float`, `lut`, `steps` or `accelerator`."""
     allowed = {op for level in LEVELS.values() for op in level.lut_ops or ()}
     defined = {getattr(getattr(dialect, name), "OPERATION_NAME", None) for name in dir(dialect) if name.endswith("Op")}
     assert allowed == defined - {None}

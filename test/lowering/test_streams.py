@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lutllm import dialect
 from lutllm.bindings import ir
 from lutllm.errors import CapacityError
-from lutllm.lowering.accelerator import SIZED_STREAMS, AcceleratorConfig
+from lutllm.lowering.accelerator import DECODER_ENGINES, ENGINES, SIZED_STREAMS, AcceleratorConfig
 from lutllm.lowering.accelerator_to_hw import ACCELERATOR_TOP, accelerator_to_hw
 from lutllm.lowering.engine import EngineConfig
 from lutllm.lowering.hw_to_arc import hw_to_arc
@@ -37,14 +37,21 @@ def problem(streams: list[Fifo]) -> str:
     return str(caught.value)
 
 
+LINEARS = ("linear", "feed", "load", "save")
+OF_LINEARS = {"read_d", "read_c", "read_q", "read_w", "read_x", "write_y", "y_responses", "y_orders", "x", "codebooks",
+              "results"}  # fmt: skip
+
+
+@pytest.mark.parametrize("engines", [ENGINES, DECODER_ENGINES, LINEARS], ids=["all", "decoder", "linears"])
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("latency", [1, 64, 500])
-def test_the_chosen_depths_are_proven_and_are_the_cheapest(target: str, latency: int) -> None:
+def test_the_chosen_depths_are_proven_and_are_the_cheapest(target: str, latency: int, engines: tuple[str, ...]) -> None:
     found = TARGETS[target]
-    sized = with_depths(AcceleratorConfig(engine=found.engine, head_lanes=found.head_lanes), latency)
+    sized = with_depths(AcceleratorConfig(found.engine, engines, found.head_lanes), latency)
     streams = fifos(sized, latency)
     verify_depths(streams)
-    assert set(sized.depths) == set(SIZED_STREAMS)
+    absent = {ENGINES: set(), DECODER_ENGINES: {"read_x", "write_y", "y_responses"}}
+    assert set(sized.depths) == (OF_LINEARS if engines == LINEARS else set(SIZED_STREAMS) - absent[engines])
     assert with_depths(sized, latency) == sized
     for f in streams:
         if f.sized and f.depth - f.unit >= f.ahead:
@@ -107,11 +114,13 @@ def test_streams_that_part_and_meet_again_need_room_for_the_longer_way() -> None
     assert problem(deep).startswith("error: streams short, first, second: expected depths that fit together")
 
 
-def test_every_fifo_of_the_design_is_a_stream_or_has_a_reason() -> None:
+@pytest.mark.parametrize("engines", [ENGINES, LINEARS], ids=["all", "linears"])
+def test_every_fifo_of_the_design_is_a_stream_or_has_a_reason(engines: tuple[str, ...]) -> None:
     """The registers named here are those that simulation has; address queues alone are left out."""
-    layout = hw_to_arc(accelerator_to_hw(SIZED, "arc"), ACCELERATOR_TOP).layout
+    sized = with_depths(replace(TINY, engines=engines))
+    layout = hw_to_arc(accelerator_to_hw(sized, "arc"), ACCELERATOR_TOP).layout
     there = {s.name for s in layout.states if s.name.rsplit("/", 1)[-1] in ("count", "used") and not s.depth}
-    named = {register for f in fifos(SIZED, 64) for register in f.registers}
+    named = {register for f in fifos(sized, 64) for register in f.registers}
     assert named <= there
     assert {name.rsplit("/", 2)[-2] for name in there - named} == {"address_queue", "length_queue", "watch"}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lutllm.errors import IRError
-from lutllm.lowering.accelerator import ENGINES, ERRORS, AcceleratorConfig
+from lutllm.lowering.accelerator import ERRORS, AcceleratorConfig
 from lutllm.lowering.accelerator_hw.register_map import OFFSETS, window
 from lutllm.lowering.hw_to_arc import Port
 from lutllm.lowering.testbench import design_header, masters, write_testbench
@@ -39,7 +39,7 @@ def test_the_header_is_of_this_design() -> None:
     assert OFFSETS.items() <= found.items() and found["WINDOW"] == window(CONFIG)
     assert "WATCHDOG = 777;" in text
     assert re.findall(r"push_back\((\w+)_PORT\(top, memory, (\w+)\)", text) == [(k, n) for n, k in masters(PORTS)]
-    for name, words in (("ENGINES", ENGINES), ("ERRORS", ERRORS)):
+    for name, words in (("ENGINES", CONFIG.engines), ("ERRORS", ERRORS)):
         listed = re.search(rf"{name}\[\] = {{([^}}]*)}}", text)
         assert listed and re.findall(r'"(\w+)"', listed[1]) == list(words)
 

@@ -5,32 +5,37 @@ from __future__ import annotations
 import numpy as np
 
 from lutllm.errors import SimulationError
-from lutllm.lowering.accelerator import RESIDUAL_BITS, X_BITS, AcceleratorConfig
+from lutllm.lowering.accelerator import RESIDUAL_BITS, WRITERS, X_BITS, AcceleratorConfig
 from lutllm.lowering.hw_to_arc import State
 from lutllm.simulate.accelerator import Accelerator
 
 # Names of memories and registers in hardware (lowering.accelerator_hw).
 _SQUARES, _TOKEN = "residual/sums/mem", "sequencer/last_q"
 _RESULTS = "linear/requantizer/results"  # the queue that all words of stream y go through
+# What tasks write to external memory, and its channels.
+EXTERNAL: dict[str, np.dtype] = {"kv": np.dtype("i1"), "saved": np.dtype("<i4")}
 _STEP = 8  # cycles between two looks at it
 
 
 class ChipState:
-    """The memories of one accelerator. KV rows are read from its external memory."""
+    """The memories of one accelerator. KV rows and saved words are read from its external memory."""
 
     def __init__(self, accelerator: Accelerator) -> None:
         config = accelerator.config
         self.accelerator, self.simulator = accelerator, accelerator.bench.simulator
         layout = self.simulator.layout
-        self.places = {memory: layout.state(f"memory_{memory}/mem") for memory in "rxyq"}
-        self.places |= {"squares": layout.state(_SQUARES), "token": layout.state(_TOKEN)}
+        built = [memory for memory in WRITERS if config.having(WRITERS[memory])]
+        self.places = {memory: layout.state(f"memory_{memory}/mem") for memory in built}
+        self.places |= {"squares": layout.state(_SQUARES)} if "r" in built else {}
+        self.places |= {"token": layout.state(_TOKEN)}
         self.bits = _channel_bits(config)
 
     def read(self, memory: str, addresses: np.ndarray, lanes: int) -> np.ndarray:
         """Words at `addresses` [n] as numbers [n, lanes]."""
-        if memory == "kv":
-            data = self.accelerator.memory.data
-            return data[addresses[:, None] + np.arange(lanes)].view(np.int8).astype(np.int64)
+        if memory in EXTERNAL:
+            kind = EXTERNAL[memory]
+            at = addresses[:, None] + np.arange(lanes * kind.itemsize)
+            return self.accelerator.memory.data[at].view(kind).astype(np.int64)
         return unpacked(self.bytes(memory, addresses), self.bits[memory], lanes)
 
     def bytes(self, memory: str, addresses: np.ndarray) -> np.ndarray:

@@ -11,12 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from lutllm.diff.chip_state import ChipState, check_visible
+from lutllm.diff.chip_state import EXTERNAL, ChipState, check_visible
 from lutllm.diff.difference import Comparison, Difference
 from lutllm.diff.elements import ops_of
 from lutllm.diff.recording import Recording
 from lutllm.diff.replay import Replay
-from lutllm.lowering.accelerator import ENGINES
 from lutllm.lowering.layout.channels import PAD
 from lutllm.lowering.plan.memory import ROTATIONS
 from lutllm.progress import note
@@ -44,7 +43,7 @@ def compare_hardware(
         return found
     found.difference = watch.difference(watch.wrong, result)
     found.difference.notes += watch.causes(watch.wrong)
-    replay = Replay(recorded, simulator, image, found.difference, spans_of(result))
+    replay = Replay(recorded, simulator, image, found.difference, spans_of(result, recorded.plan.config.engines))
     replay.locate(watch.wrong)
     if wave is not None:
         replay.waveform().write_vcd(wave, replay.texts())
@@ -68,8 +67,9 @@ class _Watch:
 
     def event(self, cycle: int, bits: int) -> bool:
         """Compare what has been written by the tasks that are done; False at the first difference."""
-        for i, engine in enumerate(ENGINES):
-            if not bits >> (i + len(ENGINES)) & 1:
+        engines = self.recorded.plan.config.engines
+        for i, engine in enumerate(engines):
+            if not bits >> (i + len(engines)) & 1:
                 continue
             if not self.left[engine]:
                 self.found.stopped = f"engine {engine} ended a task in cycle {cycle} that the plan does not have"
@@ -90,9 +90,9 @@ class _Watch:
             if not np.array_equal(got, written.values):
                 return False
             self.found.numbers += written.values.size
-            if written.memory == "kv":
-                at = written.addresses[:, None] + np.arange(written.values.shape[1])
-                self.image[at] = written.values.astype(np.int8).view(np.uint8)
+            if written.memory in EXTERNAL:
+                raw = np.ascontiguousarray(written.values.astype(EXTERNAL[written.memory])).view(np.uint8)
+                self.image[written.addresses[:, None] + np.arange(raw.shape[1])] = raw
             else:
                 self.good[written.memory] |= zip(written.addresses.tolist(), written.values, strict=True)
         return True
@@ -112,7 +112,8 @@ class _Watch:
         written, got, word, lane = first
         tokens, channels = self.recorded.elements.of(task, run, written)
         channel = int(channels[word, lane])
-        spans = [span for span in spans_of(ended) if span.engine == task.engine and span.done >= 0]
+        engines = self.recorded.plan.config.engines
+        spans = [span for span in spans_of(ended, engines) if span.engine == task.engine and span.done >= 0]
         span = spans[sum(r.task.engine == task.engine for r in self._done(result))]
         return Difference(
             op=ops_of(task), module=task.source, task=task.name, engine=task.engine, turn=result.turn,

@@ -7,10 +7,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from lutllm.diff.chip_state import ChipState, stream_y
+from lutllm.diff.chip_state import EXTERNAL, ChipState, stream_y
 from lutllm.diff.difference import Difference
 from lutllm.diff.recording import Recording
-from lutllm.lowering.accelerator import ENGINES
 from lutllm.lowering.plan.data import Task
 from lutllm.simulate.accelerator import Accelerator, Span, spans_of
 from lutllm.simulate.simulator import Simulator
@@ -54,7 +53,7 @@ class Replay:
         """The last cycle in which the task changed the word."""
         wrong, address = self.wrong, np.array([self.wrong.address])
         assert wrong.dispatched is not None and wrong.done is not None
-        if wrong.memory == "kv":
+        if wrong.memory in EXTERNAL:
             self._go(wrong.done + 1)
             cycle = self.bench.run(0).write_cycle(self.accelerator.base + wrong.address)
             return cycle if cycle is not None and cycle >= wrong.dispatched else None
@@ -107,10 +106,11 @@ class Replay:
 
     def texts(self) -> dict[str, list[tuple[int, str]]]:
         """For each engine which task it works on, from which cycle on; to be asked after `waveform`."""
-        found: dict[str, list[tuple[int, str]]] = {engine: [] for engine in ENGINES}
-        free = dict.fromkeys(ENGINES, 0)
+        engines = self.recorded.plan.config.engines
+        found: dict[str, list[tuple[int, str]]] = {engine: [] for engine in engines}
+        free = dict.fromkeys(engines, 0)
         lists: list[tuple[int, str]] = []
-        for span, task, turn in _named(self.recorded, spans_of(self.result)):
+        for span, task, turn in _named(self.recorded, spans_of(self.result, engines)):
             begin = max(span.dispatched, free[span.engine])
             said = found[span.engine]
             if said and said[-1][0] == begin:
@@ -126,7 +126,7 @@ class Replay:
 
 def _named(recorded: Recording, spans: Sequence[Span]) -> Iterator[tuple[Span, Task, int]]:
     """Spans with their tasks and the number of their list: an engine does its tasks in order."""
-    left: dict[str, deque[tuple[Task, int]]] = {engine: deque() for engine in ENGINES}
+    left: dict[str, deque[tuple[Task, int]]] = {engine: deque() for engine in recorded.plan.config.engines}
     for turn, each in enumerate(recorded.passes):
         for task in recorded.plan.program(each.program):
             left[task.engine].append((task, turn))

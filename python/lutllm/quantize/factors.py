@@ -39,7 +39,8 @@ def _factor(a: np.ndarray) -> list[np.ndarray]:
         place = _factor_block(a[at:end, at:end], inverse)
         if place >= 0:
             raise NumericsError(
-                f"Hessian: expected a positive definite matrix, got none (pivot {len(a) - 1 - at - place}); damp it more"
+                f"Hessian: expected a positive definite matrix, got pivot {len(a) - 1 - at - place} not above 0; "
+                "damp it more"
             )
         inverses.append(inverse)
         a[end:, at:end] = multiply(a[end:, at:end], inverse.T)

@@ -5,7 +5,7 @@ its kernels are those of one processor (`lutllm.models.hf` asks for those of AVX
 a vendor's library are rounded from double precision. Only for CPU tensors of the calling thread.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 

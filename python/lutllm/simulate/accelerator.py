@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from lutllm.errors import InputError, SimulationError
-from lutllm.lowering.accelerator import ENGINES, ERRORS, IMAGE_HEADER, AcceleratorConfig
+from lutllm.lowering.accelerator import ERRORS, IMAGE_HEADER, AcceleratorConfig
 from lutllm.lowering.accelerator_hw.register_map import (
     START,
     STATUS_ERROR_MASK,
@@ -181,7 +181,7 @@ class Accelerator:
         tokens = self._made(length, 0, made - 1) + [last][: min(made, 1)]
         self.sequence = self.sequence[:length] + tokens
         mask = self.host.read("STALLED")
-        spans = spans_of(result)
+        spans = spans_of(result, self.config.engines)
         start = result.cycles - cycles
         return AcceleratorRun(
             tokens=tokens,
@@ -191,17 +191,17 @@ class Accelerator:
             spans=spans,
             result=result,
             watchdog=bool(status & STATUS_WATCHDOG),
-            stalled=[name for i, name in enumerate(ENGINES) if mask >> i & 1],
+            stalled=[name for i, name in enumerate(self.config.engines) if mask >> i & 1],
         )
 
 
-def spans_of(result: RunResult) -> list[Span]:
-    """From the event log: the n-th task an engine takes is the n-th it ends."""
+def spans_of(result: RunResult, engines: Sequence[str]) -> list[Span]:
+    """From the event log of an accelerator of `engines`: the n-th task an engine takes is the n-th it ends."""
     assert result.events is not None
-    count = len(ENGINES)
+    count = len(engines)
     cycles, bits = result.events[:, 0], result.events[:, 1]
     spans: list[tuple[int, int, Span]] = []
-    for i, engine in enumerate(ENGINES):
+    for i, engine in enumerate(engines):
         given, ended = (cycles[bits >> (i + part) & 1 == 1] for part in (0, count))
         last = np.full(len(given) - len(ended), -1)  # under way when the run ended
         for dispatched, done in zip(given, np.concatenate([ended, last]), strict=True):

@@ -6,16 +6,17 @@ from collections import Counter
 from collections.abc import Sequence
 
 from lutllm.lowering.accelerator import HEAD_MODES
+from lutllm.lowering.accelerator_hw.top import read_ports, write_ports
 from lutllm.lowering.engine_hw.core import weight_streams
-from lutllm.lowering.plan.data import Plan, Task
-from lutllm.lowering.plan.decoder import descriptor_words
+from lutllm.lowering.schedule.data import Plan, Task
+from lutllm.lowering.schedule.descriptors import list_words
 from lutllm.transactions.passes import Pass
 from lutllm.transactions.steps import attention_steps
 
 
 def stream_beats(plan: Plan, passes: Sequence[Pass]) -> dict[str, int]:
-    """Beats of each read master, and of `kv`, the writer; without the image's header."""
-    names = ("d", "p", "c", "q", *weight_streams(plan.config.engine), "e", "k", "v", "kv")
+    """Beats of each master; without the image's header."""
+    names = (*read_ports(plan.config), *write_ports(plan.config))
     total: Counter[str] = Counter(dict.fromkeys(names, 0))
     for each in passes:
         for task in plan.program(each.program):
@@ -25,7 +26,7 @@ def stream_beats(plan: Plan, passes: Sequence[Pass]) -> dict[str, int]:
 
 def _beats(plan: Plan, each: Pass, task: Task) -> dict[str, int]:
     config, f, p = plan.config, task.fields, task.parameters
-    found = {"d": descriptor_words(task, config)}
+    found = {"d": list_words(task, config)}
     if p is not None:
         found["p"] = p.beats * (each.tokens if task.per_token else 1)
     if task.engine == "linear":
@@ -39,4 +40,6 @@ def _beats(plan: Plan, each: Pass, task: Task) -> dict[str, int]:
         found["kv"] = f["heads"] * each.tokens * f["head_words"] * config.lanes // config.head_lanes
     elif task.engine == "embed":
         found["e"] = each.tokens * (1 + f["words"])
+    elif task.engine in ("load", "save"):
+        found["x" if task.engine == "load" else "y"] = each.tokens * f["words"]
     return found

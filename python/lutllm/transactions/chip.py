@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lutllm.dialect.machine import MEMORIES
 from lutllm.lowering.accelerator import LEFT, PARAMETER_BITS, RIGHT_BITS, VALUE_BITS, AcceleratorConfig
-from lutllm.lowering.plan.data import MEMORIES
 from lutllm.numerics import MAX_RESCALE, rescale
 
 
@@ -19,8 +19,9 @@ from lutllm.numerics import MAX_RESCALE, rescale
 class Written:
     """Words that a task wrote: `values` [n, channels] at `addresses` [n] of `memory`.
 
-    `memory` is r, x, y or q (word addresses), `kv` (the byte address of a row in external memory), `squares` (tokens),
-    `token`, or a stream (`stream x`, `stream y`, `stream e`; addresses count its words).
+    `memory` is r, x, y or q (word addresses), `kv` (the byte address of a row in external memory), `saved` (the byte
+    address of a word there, 32 bits a channel), `squares` (tokens), `token`, or a stream (`stream x`, `stream y`,
+    `stream e`; addresses count its words).
     """
 
     memory: str

@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lutllm import interpreter
-from lutllm.decoder import NORM_BITS, RESIDUAL_BITS
+from lutllm.quantization import NORM_BITS, RESIDUAL_BITS
 from lutllm.errors import InputError
 from lutllm.functions import SIGMOID_END, rsqrt, sigmoid
 from lutllm.interpreter.decoder import attention as golden_attention
 from lutllm.lowering.accelerator import CACHE_BITS, HEAD_MODES, LEFT, X_BITS
-from lutllm.lowering.plan.data import Task
-from lutllm.lowering.program import Round
+from lutllm.lowering.place.rounds import Round
+from lutllm.lowering.schedule.data import Task
 from lutllm.numerics import rescale, round_shift, saturate
 from lutllm.scheme import QuantizedLinear
 from lutllm.transactions.chip import Chip, places, rescaled, rows_of, words_of
@@ -53,8 +53,8 @@ def linear_round(chip: Chip, job: Job, round_: Round, linear: QuantizedLinear) -
 
 def round_part(linear: QuantizedLinear, round_: Round) -> QuantizedLinear:
     """The outputs of a linear that one round computes."""
-    outputs = slice(round_.output_offset, round_.output_offset + round_.outputs)
-    first = round_.output_offset // linear.scheme.G
+    outputs = slice(round_.first, round_.first + round_.outputs)
+    first = round_.first // linear.scheme.G
     blocks = slice(first, first + round_.blocks)
     return replace(
         linear,
@@ -212,6 +212,22 @@ def pick(chip: Chip, job: Job) -> None:
         chip.note("token", np.zeros(1, np.int64), np.array([chip.token]))
 
 
+def load(chip: Chip, job: Job) -> None:
+    f, size = job.fields, chip.config.load_bits // 8
+    beats = f["words"] * job.tokens
+    words = chip.bytes(f["address"] + job.position * f["words"] * size, beats, size)
+    chip.write("x", f["base"] + np.arange(beats), words.view("<i2").astype(np.int64))
+
+
+def save(chip: Chip, job: Job) -> None:
+    f, size = job.fields, chip.config.save_bits // 8
+    words = chip.pull("y").reshape(-1, chip.config.lanes)
+    first = f["address"] + (job.position * f["row_words"] + f["start"] * job.tokens) * size
+    at = first + np.arange(len(words)) * size
+    chip.image[at[:, None] + np.arange(size)] = np.ascontiguousarray(words.astype("<i4")).view(np.uint8)
+    chip.note("saved", at, words)
+
+
 FUNCTIONS: dict[str, Callable[[Chip, Job], None]] = {
     "feed": feed,
     "norm": norm,
@@ -222,4 +238,6 @@ FUNCTIONS: dict[str, Callable[[Chip, Job], None]] = {
     "attention": attention,
     "embed": embed,
     "pick": pick,
+    "load": load,
+    "save": save,
 }

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from lutllm.errors import SimulationError
 from lutllm.lowering.accelerator import HEAD_MODES, SINKS, AcceleratorConfig
-from lutllm.lowering.plan.data import Plan, Task
-from lutllm.lowering.plan.decoder import descriptor_words
+from lutllm.lowering.schedule.data import Plan, Task
+from lutllm.lowering.schedule.descriptors import list_words
 from lutllm.transactions.order import QUEUE
 from lutllm.transactions.passes import Pass
 from lutllm.transactions.records import TaskRecord
@@ -29,7 +29,7 @@ COMMAND = 6  # cycles from a task's dispatch to its transfers on the bus
 TAKEN = 2  # cycles from dispatch, or from the end of the task before, to an engine's first step
 # Cycles from an engine's last step to `done`; where steps wait for something of its own, from the start to the first.
 FILL = {"feed": 4, "norm": 14, "residual": 9, "store": 4, "swiglu": 19, "heads": 20, "attention": 45, "embed": 8}
-FILL |= {"pick": 9}
+FILL |= {"pick": 9, "load": 4, "save": 8}
 ROOTS = 24  # the roots of a norm begin
 
 
@@ -91,7 +91,7 @@ class _List:
         return self.records
 
     def record(self, task: Task, start: int, end: int) -> TaskRecord:
-        return TaskRecord(task.engine, task.name, task.source, task.program, start, end, self.turn)
+        return TaskRecord(task.engine, task.name, task.source, task.program, start, end, self.turn, task.cluster)
 
     def tokens(self, task: Task) -> int:
         return 1 if task.single else self.each.tokens
@@ -111,7 +111,7 @@ class _List:
 
     def dispatch(self, task: Task) -> int:
         """When the sequencer hands `task` to its engine."""
-        ready = self.cycle + descriptor_words(task, self.config) + SETTLE
+        ready = self.cycle + list_words(task, self.config) + SETTLE
         waits = [self.finished(task, engine, pending) for engine, pending in task.waits]
         waits.append(self.finished(task, task.engine, QUEUE))
         if task.engine == "linear" and task.fields["mode"] != self.mode:
