@@ -9,7 +9,12 @@ from typing import Any
 from lutllm import dialect
 from lutllm.bindings import func, ir, module_path
 from lutllm.lowering.place.patterns import ROWS
+from lutllm.passes.lut_outline_head import HEAD
 from lutllm.scheme import Scheme
+
+# Where the engine that ends a cluster leaves its result.
+HOMES = {"norm": "x", "attention": "x", "swiglu": "x", "load": "x", "store": "y", "residual": "r", "heads": "q"}
+ARGUMENT, CACHE, OUTSIDE = "among the arguments", "in a KV cache", "outside the chip"
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +112,28 @@ class Cluster:
         """The KV cache that it appends to, as it was before."""
         append = self.find("lut.append")
         return None if append is None else append.cache
+
+
+def memory_of(cluster: Cluster) -> str | None:
+    """The memory of a cluster's result; None for what leaves the chip."""
+    return None if cluster.cache is not None else HOMES.get(cluster.last)
+
+
+def home(value: ir.Value) -> str:
+    """The on-chip memory where a value lies, or another place. The head finds the residual stream in memory r."""
+    owner = value.owner
+    if isinstance(owner, ir.Block):
+        stream = owner.owner.opview.name.value == HEAD and str(value.type.element_type) == "i32" and is_fixed(value)
+        return "r" if stream else ARGUMENT
+    if not isinstance(owner.opview, dialect.ClusterOp):
+        return OUTSIDE
+    cluster = Cluster(owner.opview)
+    return CACHE if cluster.cache is not None else memory_of(cluster) or OUTSIDE
+
+
+def is_fixed(value: ir.Value) -> bool:
+    """Whether it is a tensor of channels, not of token ids or positions."""
+    return isinstance(value.type, ir.RankedTensorType) and dialect.fixed_of(value.type) is not None
 
 
 def functions_of(module: ir.Operation) -> dict[str, Any]:
