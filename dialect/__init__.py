@@ -73,6 +73,7 @@ from lutllm.dialect.search import CentroidSearchOp
 from lutllm.dialect.stored import verify_store
 from lutllm.dialect.symbols import lut_ops, symbol_table, verify_symbols
 from lutllm.dialect.tasks import TaskOp, TokenType
+from lutllm.dialect.text import module_text
 
 __all__ = [
     "AddOp",
@@ -149,6 +150,7 @@ __all__ = [
     "last_token",
     "linear",
     "lut_ops",
+    "module_text",
     "prefix_sum",
     "quantize",
     "register_dialects",

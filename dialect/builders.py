@@ -1,7 +1,8 @@
 """One function for each op: values and plain Python data in, the op inserted at the current insertion point, value out.
 
 Result types are inferred, with the scheme that the enclosing module has under the name given. Sizes that operands do
-not show (outputs, blocks) come from the globals the module declares, or from a keyword. A context, a location and an insertion point must be current, as for any MLIR builder.
+not show (outputs, blocks) come from the globals the module declares, or from a keyword. A context, a location and an
+insertion point must be current, as for any MLIR builder.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,7 +41,7 @@ def declare_all(module: ir.Module, symbols: Mapping[str, tuple[tuple[int, ...], 
 
 
 def quantize(x: ir.Value, *, exponents: str, bits: int = 16) -> ir.Value:
-    return make("quantize", [x], like(x, x.type.shape, "i16", fixed(bits, exponents)), exponents=symbol(exponents))
+    return make("quantize", [x], like(x, x.type.shape, "i16", fixed(bits, exponents)))
 
 
 def dequantize(y: ir.Value) -> ir.Value:
@@ -81,9 +82,7 @@ def stored_table(indices: ir.Value, *, scheme: str, weights: str, blocks: int | 
     return _rows("stored_table", indices, indices.type.shape[:-1], scheme, weights, b)
 
 
-def built_table(
-    indices: ir.Value, *, scheme: str, weights: str, codebook: str, blocks: int | None = None
-) -> ir.Value:
+def built_table(indices: ir.Value, *, scheme: str, weights: str, codebook: str, blocks: int | None = None) -> ir.Value:
     b = _size(of_weights(weights, "weight_codebook"), 1, blocks, "blocks")
     return _rows("built_table", indices, indices.type.shape[:-1], scheme, weights, b, codebook=symbol(codebook))
 

@@ -68,12 +68,15 @@ checks.
 **`table_lookup` yields all terms, and no executor makes them.** The tensor of terms is tokens times the weight matrix
 over two. It exists in the IR because lookup and sum are different hardware; executors fuse the two.
 
-**A scheme is an op with a name.** Layers have different schemes, so it is not an attribute of the module; spelled out on
-each op it hid everything else on the line. A verifier looks the name up in the module around its op; that two ops agree
-is checked where one makes the other's operand.
+**A scheme is an op with a name.** Layers have different schemes, so it is not an attribute of the module; spelled out
+on each op it hid everything else on the line. A verifier looks the name up in the module around its op; that two ops
+agree is checked where one makes the other's operand.
 
-**`weights` is one name for the arrays of a linear.** Five symbols that differ in their last word say no more than one. A
-pass that erases globals has to know this, as `lut-symbol-dce` does.
+**`weights` is one name for the arrays of a linear.** Five symbols that differ in their last word say no more than one.
+A pass that erases globals has to know this, as `lut-symbol-dce` does.
+
+**Exponents stand in types only.** An op that makes a tensor with one exponent for each pair reads the array that the
+encoding of its result names; an attribute of the same name could only differ.
 
 **Attention is one op.** Scores are never in the IR: they are tokens times context, and an executor streams them. The KV
 cache is a value that goes in and comes out: functions stay pure, and memory is decided below.

@@ -1,9 +1,10 @@
-"""`lut.scheme`: how the numbers of a linear are coded, once in a module under a name; ops name it, `scheme_of` reads it.
+"""`lut.scheme`: how the numbers of a linear are coded, under a name in the module; ops name it, `scheme_of` reads it.
 
 An op in, the `Scheme` it names out; a `Scheme` in, its op at the head of a module out.
 """
 
 from dataclasses import fields
+from functools import cache
 from typing import Any
 
 from lutllm.bindings import ir
@@ -126,14 +127,19 @@ def _find(module: ir.Operation, name: str) -> ir.OpView | None:
         if plain(read(op.operation.attributes, "sym_name")) == name:
             return op
     table = ir.SymbolTable(module)
-    return table[name] if name in table else None
+    return table[name] if name in table else None  # noqa: SIM401 (no mapping: it has no get)
 
 
 def _scheme(op: SchemeOp) -> Scheme:
     attributes = op.operation.attributes
-    values = {f.name: plain(read(attributes, f.name)) for f in fields(Scheme)}
-    problem = scheme_problem(values)
-    if problem:
+    scheme, problem = _of_values(tuple((f.name, plain(read(attributes, f.name))) for f in fields(Scheme)))
+    if scheme is None:
         raise Invalid(f"{problem}; change it")
-    return Scheme.from_dict(values)
+    return scheme
 
+
+@cache
+def _of_values(values: tuple[tuple[str, object], ...]) -> tuple[Scheme | None, str | None]:
+    """The scheme of these fields, or what is wrong with them. Every op of a linear asks."""
+    problem = scheme_problem(dict(values))
+    return (None, problem) if problem else (Scheme.from_dict(dict(values)), None)

@@ -86,7 +86,7 @@ def lut_ops(module: ir.Module) -> list[Any]:
 
 
 def op_parameters(op: LutOp) -> Iterator[Parameter]:
-    """What an op needs of the store: the arrays its attributes name, and the exponents in the encodings of its tensors."""
+    """What an op needs of the store: the arrays its attributes name, and the exponents in encodings of its tensors."""
     own = op.parameters() if hasattr(op, "parameters") else []
     yield from own
     named = {p.symbol for p in own}

@@ -24,7 +24,7 @@ def module_text(module: Any) -> str:
 
     text = _ENCODING.sub(encoding, module.operation.get_asm(enable_debug_info=True))
     lines = [_INTEGER.sub(_plain, line) if '"lut.' in line else line for line in text.split("\n")]
-    return "\n".join([*(f"{name} = {meaning}" for meaning, name in aliases.items()), *lines])
+    return "\n".join([*(f"{name} = {meaning}" for meaning, name in aliases.items()), *lines]).rstrip("\n") + "\n"
 
 
 def _plain(found: re.Match) -> str:

@@ -11,12 +11,16 @@ from lutllm.lowering.schedule.lut_schedule import LutSchedule
 from lutllm.lowering.schedule.lut_serialize import LutSerialize
 from lutllm.lowering.schedule.lut_size_streams import LutSizeStreams
 from lutllm.lowering.schedule.lut_verify_schedule import LutVerifySchedule
+from lutllm.lowering.torch_ir.lut_extract_linears import LutExtractLinears
+from lutllm.lowering.torch_raise import TorchRaise
 from lutllm.lowering.torch_raise_decoder import TorchRaiseDecoder
 from lutllm.lowering.torch_to_lut import TorchToLut
 from lutllm.passes import Pass
 
 PASSES: tuple[type[Pass], ...] = (
     TorchToLut,
+    LutExtractLinears,
+    TorchRaise,
     TorchRaiseDecoder,
     LutPlace,
     LutLayout,

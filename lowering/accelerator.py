@@ -85,7 +85,8 @@ HEAD_MODES = ("query", "key", "value", "rotations")  # of engine heads; rotation
 # does not, a FIFO has the depth that its file names. The reader of port n is `read_n`, w stands for all weight ports.
 SIZED_STREAMS = (
     "read_d", "read_p", "read_c", "read_q", "read_w", "read_e", "read_k", "read_v", "read_x", "write_kv", "responses",
-    "write_y", "y_responses", "p_commands", "p_orders", "y_orders", "x", "codebooks", "results", "roots", "kv", "rows", "e",
+    "write_y", "y_responses", "p_commands", "p_orders", "y_orders", "x", "codebooks", "results", "roots", "kv", "rows",
+    "e",
 )  # fmt: skip
 MOST_DEPTH = 1 << 16
 

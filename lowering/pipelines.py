@@ -15,35 +15,59 @@ def to_lut(quantization: str) -> str:
     )
 
 
+def to_float() -> str:
+    """torch -> float: PyTorch's ops become structural ops."""
+    return _pipeline("torch-raise")
+
+
 def to_decoder(quantization: str, context: int = 0) -> str:
     """torch -> lut: the whole model becomes @prefill, @decode and @score; `context` as torch-raise-decoder takes it."""
     options = f"quantization={spell_option(quantization)} context={context}"
     return _pipeline(f"torch-raise-decoder{{{options}}}")
 
 
-def to_steps(row_source: str) -> str:
-    """lut -> steps: search, rows, lookup, sum, requantize."""
-    return _pipeline(f"lut-decompose{{row-source={row_source}}}", "lut-canonicalize", "lut-symbol-dce")
+def to_steps(row_source: str = "") -> str:
+    """lut -> steps: search, rows, lookup, sum, requantize; the next token is made by a program of its own."""
+    option = f"{{row-source={row_source}}}" if row_source else ""
+    return _pipeline("lut-outline-head", f"lut-decompose{option}", "lut-canonicalize", "lut-symbol-dce")
 
 
-def to_scheduled(target: str) -> str:
-    """lut -> scheduled: a machine of `target`, clusters on it, their places, tasks in order."""
-    return _pipeline(*PLACING, f"lut-place{{target={target}}}", *SCHEDULING)
+def to_placed(target: str) -> str:
+    """steps -> placed: a machine of `target`, clusters on it, and where everything lies."""
+    return _pipeline(f"lut-place{{target={target}}}", *PLACES)
 
 
-PLACING = (
-    "lut-outline-head",  # the next token is made by a program of its own
-    "lut-decompose",  # where rows come from, linear by linear
-)
-SCHEDULING = (
+def to_schedule() -> str:
+    """placed -> scheduled: when, and what waits for what."""
+    return _pipeline(*TIMES)
+
+
+PLACES = (
     "lut-layout",  # how channels lie
     "lut-order",  # what comes first
     "lut-allocate",  # where words and bytes lie
+)
+TIMES = (
     "lut-schedule",  # when, and what waits for what
     "lut-size-streams",  # FIFOs deep enough
     "lut-serialize",  # lists in memory
     "lut-verify-schedule",  # none of the passes above is trusted
 )
+
+
+def to_linears() -> str:
+    """mixed -> lut: the linears alone."""
+    return _pipeline("lut-extract-linears", "lut-symbol-dce")
+
+
+def to_scheduled(target: str, row_source: str = "") -> str:
+    """lut -> scheduled: the three together."""
+    return joined(to_steps(row_source), to_placed(target), to_schedule())
+
+
+def joined(*pipelines: str) -> str:
+    """Pipelines on a module as one."""
+    return _pipeline(*(text.removeprefix("builtin.module(").removesuffix(")") for text in pipelines))
 
 
 def _pipeline(*passes: str) -> str:

@@ -31,6 +31,7 @@ class LutSymbolDce(Pass):
     def run(self, op: ir.Operation) -> None:
         erase_dead(op)
         while unused := _unused(op):
+            self.statistics["symbols-removed"] += len(unused)
             for dead in unused:
                 dead.erase()
 

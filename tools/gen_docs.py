@@ -83,6 +83,7 @@ def _op(op: type[LutOp]) -> Iterator[str]:
 def _scheme() -> Iterator[str]:
     yield f"### `{SchemeOp.OPERATION_NAME}`"
     yield _docstring(SchemeOp)
+    yield _block(SchemeOp.DEFINITION, "text")
     yield _scheme_table()
     yield _block(SchemeOp.EXAMPLE, "mlir")
 

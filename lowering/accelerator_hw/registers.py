@@ -28,8 +28,8 @@ def registers(design: Design, config: AcceleratorConfig) -> str:
     `stop`, `image` and `model`. From it: `busy` (at the latest a cycle after `start`), `done` (a pulse, or a level that
     falls the cycle after `start`), `error`, `made`, `last` and `cycles`; from the watchdog `watchdog` and `stalled`.
 
-    `ids_read` of token `ids_read_address` brings `ids_read_data` a cycle later; `token_write` appends. The host's
-    accesses wait for both.
+    Where there are tokens, `ids_read` of token `ids_read_address` brings `ids_read_data` a cycle later; `token_write`
+    appends. The host's accesses wait for both.
     """
     slave = axi_lite_slave(design, address_bits(config))
 
@@ -41,7 +41,7 @@ def registers(design: Design, config: AcceleratorConfig) -> str:
         running = (m["busy"] | start.signal).named("running")
 
         write = _place(axi["write_address"], config)
-        ready = ~(write.is_token & m["token_write"])
+        ready = ~(write.is_token & m["token_write"]) if config.has_sequence else const(1, 1)
         settable = any_of([write.is_token, *(write.hits[name] for name in _WRITABLE)]) & ~running
         ok = (axi["write_whole"] & (write.hits["CONTROL"] | settable)).named("write_ok")
         done = all_of([axi["write_valid"], ready, ok])
@@ -53,9 +53,11 @@ def registers(design: Design, config: AcceleratorConfig) -> str:
         }
 
         read = _place(axi["read_address"], config)
-        ids = _ids(m, config, (done & write.is_token, write.token, axi["write_data"]), (axi["read_valid"], read.token))
-        taken = axi["read_valid"] & ~(read.is_token & m["ids_read"])
-        answers["read_ready"].assign(~(read.is_token & m["ids_read"]))
+        host = (done & write.is_token, write.token, axi["write_data"]), (axi["read_valid"], read.token)
+        ids = _ids(m, config, *host) if config.has_sequence else const(0, WORD_BITS)
+        readable = ~(read.is_token & m["ids_read"]) if config.has_sequence else const(1, 1)
+        taken = axi["read_valid"] & readable
+        answers["read_ready"].assign(readable)
         values = held | _status(m, running, start.signal, taken & read.hits["CYCLES_LOW"]) | _constants(config)
         data, known = _answer(m, taken, read, values, ids)
         answers["read_data"].assign(data)
@@ -64,9 +66,9 @@ def registers(design: Design, config: AcceleratorConfig) -> str:
         told = {name.lower(): held[name] for name in _NARROW}
         told |= {name.lower(): pack([held[f"{name}_LOW"], held[f"{name}_HIGH"]]) for name in _WIDE}
         outputs = {f"{PREFIX}{name}": axi[name] for name in slave_outputs()}
-        return outputs | told | dict(start=start.signal, ids_read_data=ids)
+        return outputs | told | dict(start=start.signal) | (dict(ids_read_data=ids) if config.has_sequence else {})
 
-    outputs = slave_outputs(PREFIX) | {"start": 1, "ids_read_data": WORD_BITS}
+    outputs = slave_outputs(PREFIX) | {"start": 1} | ({"ids_read_data": WORD_BITS} if config.has_sequence else {})
     outputs |= {name.lower(): 32 for name in _NARROW} | {name.lower(): 64 for name in _WIDE}
     return design.module("registers", _inputs(config), outputs, body)
 
@@ -77,6 +79,8 @@ _ANSWERS = {"write_ready": 1, "write_ok": 1, "read_ready": 1, "read_data": WORD_
 def _inputs(config: AcceleratorConfig) -> dict[str, int]:
     inputs = slave_inputs(address_bits(config), PREFIX) | {"busy": 1, "done": 1, "error": 8, "watchdog": 1}
     inputs |= {"made": 32, "last": 32, "cycles": 64, "stalled": ENGINES_BITS}
+    if not config.has_sequence:
+        return inputs
     inputs |= {"ids_read": 1, "ids_read_address": config.position_bits}
     return inputs | {"token_write": 1, "token_write_address": config.position_bits, "token_write_data": WORD_BITS}
 
@@ -104,8 +108,6 @@ def _ids(
 ) -> Signal:
     """The sequence memory: what it reads. The accelerator's own accesses come before the host's `write` (enable,
     address, data) and `read` (enable, address)."""
-    if not config.has_sequence:
-        return const(0, WORD_BITS)
     bits = bits_for(config.context)
     # A token past the last place is lost rather than written over the first: the run ends there.
     append = m["token_write"] & m["token_write_address"].ult(config.context)

@@ -42,9 +42,9 @@ def task_words(config: AcceleratorConfig, engine: str) -> int:
 
 def sequencer(design: Design, config: AcceleratorConfig) -> str:
     """Host side as `registers` has it. Streams: `d_command` out, `d` in. `ready` says which of the engines that are
-    built have room, `done` which have finished a task (pulses). Out: `dispatch` (one bit an engine) with `fields` (the descriptor from its
-    fields on), `task_tokens` and `pass_position`; `parameters` with address and beats; `append` of a
-    token to the sequence. `flush` resets LutLinear's datapath."""
+    built have room, `done` which have finished a task (pulses). Out: `dispatch` (one bit an engine) with `fields` (the
+    descriptor from its fields on), `task_tokens` and `pass_position`; `parameters` with address and beats; `append` of
+    a token to the sequence. `flush` resets LutLinear's datapath."""
     most, count = max(task_words(config, engine) for engine in config.engines), len(config.engines)
     inputs = {"start": 1, "position": 32, "length": 32, "tokens": 32, "stop": 32, "model": 64}
     inputs |= {"d_command_ready": 1, "d_valid": 1, "d_data": WORD, "ready": count, "done": count}

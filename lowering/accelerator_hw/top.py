@@ -333,10 +333,8 @@ class _Top:
 
     def _embedding(self) -> None:
         """Rows of the embedding, and stream e from them."""
-        nothing = dict(e_valid=const(0, 1), e_data=const(0, self.config.word_bits("r")))
-        out = self.engines.get("embed") or nothing
-        for port in nothing:
-            self.inputs["residual"].pop(port).assign(out[port])
+        for port in ("e_valid", "e_data"):
+            self.inputs["residual"].pop(port).assign(self._embed()[port])
         if "embed" in self.engines:
             self._read("embed", "e", command="command", data="row")
             self.inputs["embed"].pop("e_ready").assign(self.engines["residual"]["e_ready"])
@@ -348,11 +346,10 @@ class _Top:
         command = Stream(s["d_command_valid"], data, self.sequencer_inputs.pop("d_command_ready"))
         d = self._reader("d", DESCRIPTOR_PORT_BITS, command)
         d.ready.assign(s["d_ready"])
-        busy, ids = s["busy"], self._ids()
+        busy = s["busy"]
         watched = self._watched(busy)
         finished = m.state(1, "finished", reset=0)
         slave = {port: m[port] for port in m.inputs if port.startswith(PREFIX)}
-        position = config.position_bits
         host = m.instance(
             registers(m.design, config),
             "registers",
@@ -365,11 +362,7 @@ class _Top:
             cycles=s["cycles"],
             watchdog=watched["watchdog"],
             stalled=watched["stalled"],
-            ids_read=ids["ids_read"],
-            ids_read_address=ids["ids_read_address"],
-            token_write=s["append"],
-            token_write_address=s["append_position"][0:position],
-            token_write_data=s["append_token"],
+            **self._sequence(),
         )
         finished.set(~host["start"] & (finished.signal | s["finished"]))
         self.start.assign(host["start"])
@@ -378,7 +371,7 @@ class _Top:
             self.inputs["embed"].pop("ids_read_data").assign(host["ids_read_data"])
         picked = self.engines.get("pick") or dict(token_valid=const(0, 1), token=const(0, 32))
         values = {name: host[name] for name in ("start", "position", "length", "tokens", "stop", "model")}
-        values |= dict(d_valid=d.valid, d_data=d.data, bad_token=ids["bad_token"])
+        values |= dict(d_valid=d.valid, d_data=d.data, bad_token=self._embed()["bad_token"])
         values |= dict(token_valid=picked["token_valid"], token=picked["token"])
         write_error = any_of(self.write_errors) if self.write_errors else const(0, 1)
         values |= dict(read_error=any_of(self.masters.errors), write_error=write_error)
@@ -389,10 +382,23 @@ class _Top:
         self.outputs = {port: host[port] for port in slave_outputs(PREFIX)} | self.masters.outputs
         self.outputs["irq"] = finished.signal
 
-    def _ids(self) -> dict[str, Signal]:
-        """What embed asks of the sequence's token ids, or nothing."""
+    def _sequence(self) -> dict[str, Signal]:
+        """What reads and appends the sequence's token ids."""
+        s, position = self.sequencer, self.config.position_bits
+        if not self.config.has_sequence:
+            return {}
+        read = {port: self._embed()[port] for port in ("ids_read", "ids_read_address")}
+        return read | dict(
+            token_write=s["append"],
+            token_write_address=s["append_position"][0:position],
+            token_write_data=s["append_token"],
+        )
+
+    def _embed(self) -> dict[str, Signal]:
+        """What embed puts out, or nothing."""
         nothing = dict(ids_read=const(0, 1), ids_read_address=const(0, self.config.position_bits))
-        return self.engines.get("embed") or nothing | dict(bad_token=const(0, 1))
+        nothing |= dict(bad_token=const(0, 1), e_valid=const(0, 1), e_data=const(0, self.config.word_bits("r")))
+        return self.engines.get("embed") or nothing
 
     def _watched(self, busy: Signal) -> dict[str, Signal]:
         """The watchdog: progress is a task given or done, or a word on any bus."""

@@ -15,7 +15,7 @@ from lutllm.errors import CapacityError, NumericsError
 from lutllm.lowering.accelerator import LEFT, RIGHT_BITS, VALUE_BITS
 from lutllm.lowering.place.clusters import Cluster, head_count
 from lutllm.lowering.place.layouts import PAD, Layout, placed
-from lutllm.lowering.schedule.fields import MOST_RIGHT, Places, exponent_of, items_of
+from lutllm.lowering.schedule.fields import MOST_RIGHT, Places, exponent_of, exponents_of, items_of
 from lutllm.numerics import fits
 
 LENGTH_LIMIT = 37  # of attention's sum of weights: at most 2**15 for each of 2**20 positions
@@ -61,7 +61,7 @@ class VectorParameters:
         symbols = {p.attribute: p.symbol for p in op.parameters()}
         of_value = _channels(self.tensors[symbols["values"]]).reshape(kv_heads, -1)
         of_value = np.repeat(of_value, heads // kv_heads, axis=0).reshape(-1)
-        right = LEFT - (of_value - _channels(self.tensors[symbols["exponents"]]) - RECIPROCAL_BITS)
+        right = LEFT - (of_value - _channels(self.tensors[exponents_of(op.y)]) - RECIPROCAL_BITS)
         if right.min() < 0:
             raise CapacityError(
                 f"{cluster.label}: expected exponents of attention's output at least {-LEFT - RECIPROCAL_BITS} above "
@@ -86,9 +86,9 @@ class VectorParameters:
         return _bytes(np.pad(both, ((0, 0), (0, 0), (0, lanes // 2))))
 
     def _rights(self, exponent: int, op: Any) -> np.ndarray:
-        """Right shifts to the exponents that `op` names. Results saturate to 16 bits at most: beyond these ends nothing
+        """Right shifts to the exponents of the result of `op`. Results saturate to 16 bits at most: beyond these ends nothing
         changes."""
-        return np.clip(LEFT - (exponent - _channels(self.tensors[op.exponents.value])), 0, MOST_RIGHT)
+        return np.clip(LEFT - (exponent - _channels(self.tensors[exponents_of(op.y)])), 0, MOST_RIGHT)
 
     def _lanes(self, cluster: Cluster, values: np.ndarray, right: np.ndarray, layout: Layout) -> np.ndarray:
         """Lanes in physical order, from values and shifts by channel."""

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from lutllm import dialect
 from lutllm.bindings import func, ir, module_path
 from lutllm.dialect import placement_builders as build
+from lutllm.dialect.schemes import after
 from lutllm.errors import CapacityError
 from lutllm.lowering.accelerator import ENGINES, AcceleratorConfig
 from lutllm.lowering.place.choice import engine_for
@@ -53,7 +54,7 @@ class LutPlace(Pass):
                 machine = self._machine(op)
             except CapacityError as problem:
                 self.fail(op, problem.message)
-            with ir.InsertionPoint.at_block_begin(op.regions[0].blocks[0]), op.location:
+            with after(op.regions[0].blocks[0], "lut.scheme"), op.location:
                 write_machine(machine)
         self._check_engines(op)
 

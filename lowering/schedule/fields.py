@@ -38,6 +38,13 @@ def exponent_of(value: ir.Value) -> int:
     return int(meaning[1])
 
 
+def exponents_of(value: ir.Value) -> str:
+    """The symbol of the exponents of a tensor that has one for each pair."""
+    meaning = dialect.fixed_of(value.type)
+    assert meaning is not None
+    return str(meaning[1])
+
+
 def bits_of(value: ir.Value) -> int:
     meaning = dialect.fixed_of(value.type)
     assert meaning is not None

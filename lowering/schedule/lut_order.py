@@ -2,7 +2,7 @@
 
 Tasks are dispatched in order and one engine computes all linears, so linears come as soon as they can, and what waits
 for their results after them. Of several, the one with the longest way to go beside that engine comes first: keys and
-values, which pass through memory, before queries.
+values, which pass through memory, before queries. An input from outside is loaded while the one before is used.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from lutllm.bindings import ir
 from lutllm.lowering.place.clusters import Cluster, clusters_of, consumers, functions_of
 from lutllm.lowering.place.machine import read_machine
 from lutllm.passes import Pass
+
+
+AHEAD = 2  # inputs on chip at a time: the one in use and the next
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,16 @@ def _order(function: Any, latency: int) -> None:
             missing[user] += 1
     ready = [i for i, count in enumerate(missing) if count == 0]
     end = list(function.entry_block.operations)[-1].operation
+    waiting: set[int] = set()  # loaded, and not used yet
     while ready:
-        best = min(ready, key=lambda i: (clusters[i].linear is None, -_delay(clusters[i], latency) - tail(i), i))
+        loads = [i for i in ready if clusters[i].last == "load"]
+        others = [i for i in ready if clusters[i].last != "load"]
+        if loads and (len(waiting) < AHEAD or not others):
+            best = loads[0]
+            waiting.add(best)
+        else:
+            best = min(others, key=lambda i: (clusters[i].linear is None, -_delay(clusters[i], latency) - tail(i), i))
+            waiting -= {i for i in waiting if best in users[i]}
         ready.remove(best)
         clusters[best].op.operation.move_before(end)
         for user in users[best]:

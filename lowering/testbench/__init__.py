@@ -87,7 +87,10 @@ def design_header(config: AcceleratorConfig, ports: Sequence[Port]) -> str:
     lines += [f"constexpr uint32_t {name} = {value:#x};" for name, value in values.items()]
     lines += ["", f"constexpr uint64_t WATCHDOG = {config.watchdog};  // cycles until the accelerator's own fires"]
     lines += [f"constexpr unsigned PICK_DONE = {pick_done};  // bit of the port `events`"]
-    lines += [f"constexpr const char *{name}[] = {{\n{_quoted(words)}}};" for name, words in (("ENGINES", engines), ("ERRORS", ERRORS))]
+    lines += [
+        f"constexpr const char *{name}[] = {{\n{_quoted(words)}}};"
+        for name, words in (("ENGINES", engines), ("ERRORS", ERRORS))
+    ]
     lines += ["", "inline std::vector<std::unique_ptr<AxiPort>> axi_ports(Top &top, Memory &memory) {"]
     lines += ["  std::vector<std::unique_ptr<AxiPort>> ports;"]
     lines += [f"  ports.push_back({kind}_PORT(top, memory, {name}));" for name, kind in masters(ports)]

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from lutllm.bindings import ir, source_position
 from lutllm.decoder import Attention, Decoder, Layer, Norm
 from lutllm.errors import IRError
+from lutllm.lowering.torch_ir.linears import known_sizes
 from lutllm.lowering.torch_ir.patterns import read_function
 from lutllm.lowering.torch_ir.reader import DOWNSTREAM, Reader, Term, Unmatched
 
@@ -79,7 +80,9 @@ class _Assembly:
         self.ropes: dict[tuple[str, float], Term] = {}
 
     def decoder(self) -> Decoder:
-        head = self.want(self.reader.result, "linear", "an LM head, a linear, as the result")
+        head = self.want(
+            self.reader.results[0] if self.reader.results else None, "linear", "an LM head, a linear, as the result"
+        )
         final = self.want(head.inputs[0], "norm", "the final RMSNorm before the LM head")
         stream, layers = final.inputs[0], []
         while stream.kind == "add":
@@ -87,17 +90,17 @@ class _Assembly:
             layers.append(layer)
         embedding = self.want(stream, "embedding", "the embedding of the tokens at the start of the residual stream")
         self.distinct(layers, stream)
-        vocabulary, hidden = embedding.data
-        if head.data[2] != vocabulary:
-            self.fail(head, f"an LM head of {vocabulary} outputs, as many as embeddings, got {head.data[2]}")
+        hidden, vocabulary = embedding.channels, known_sizes(embedding.op.operands[0])[0][0]
+        if head.channels != vocabulary:
+            self.fail(head, f"an LM head of {vocabulary} outputs, as many as embeddings, got {head.channels}")
         if not layers:
             self.fail(final, "at least one decoder layer")
         (symbol, scale), _ = next(iter(self.ropes.items()))
         return Decoder(
-            embedding=_path(embedding, embedding.inputs[0].data),
+            embedding=_path(embedding, embedding.data),
             layers=tuple(reversed(layers)),
             final_norm=_norm(final),
-            head=head.data[0],
+            head=head.data.name,
             vocabulary=vocabulary,
             hidden=hidden,
             inverse_frequencies=self.frequencies(symbol),
@@ -120,7 +123,7 @@ class _Assembly:
         k, key_norm = self.rotated(key, found)
         v = self.want(value, "linear", "values that come from a linear as they are", near=found)
         input_norm = self.reads(stream, q, k, v)
-        names = [term.data[0] for term in (q, k, v, output)]
+        names = [term.data.name for term in (q, k, v, output)]
         heads = found.data
         attention = Attention(
             name=_common(names),
@@ -135,7 +138,7 @@ class _Assembly:
             query_norm=query_norm,
             key_norm=key_norm,
         )
-        mlp = [term.data[0] for term in (gate, up, down)]
+        mlp = [term.data.name for term in (gate, up, down)]
         layer = Layer(
             name=_common([*names, *mlp]),
             input_norm=_norm(input_norm),
@@ -144,14 +147,14 @@ class _Assembly:
             gate=mlp[0],
             up=mlp[1],
             down=mlp[2],
-            intermediate=gate.data[2],
+            intermediate=gate.channels,
         )
         return layer, stream
 
     def rotated(self, value: Term, attention: Term) -> tuple[Term, Norm | None]:
         """The linear of queries or keys, and its norm where there is one."""
         rope = self.want(value, "rope", "queries and keys rotated by RoPE", near=attention)
-        self.ropes.setdefault(rope.data, rope)
+        self.ropes.setdefault((rope.data.frequencies, rope.data.scale), rope)
         if len(self.ropes) > 1:
             self.fail(rope, "one set of RoPE frequencies for all layers, got a second")
         inner, norm = rope.inputs[0], None
@@ -163,7 +166,7 @@ class _Assembly:
         """The norm of the residual stream that all of these linears read."""
         norms = [self.want(x.inputs[0], "norm", "an RMSNorm before this linear", near=x) for x in linears]
         for norm, linear in zip(norms, linears, strict=True):
-            if norm is not norms[0] or norm.inputs[0] is not stream or norm.data[3] != 1:
+            if norm is not norms[0] or norm.inputs[0] is not stream or norm.data.groups != 1:
                 self.fail(linear, "an input that is the RMSNorm of the residual stream, one for all linears beside it")
         return norms[0]
 
@@ -190,8 +193,7 @@ class _Assembly:
 
 
 def _norm(term: Term) -> Norm:
-    symbol, epsilon, channels, groups = term.data
-    return Norm(_path(term, symbol), channels, epsilon, groups)
+    return Norm(_path(term, term.data.gain), term.channels, term.data.epsilon, term.data.groups)
 
 
 def _path(term: Term, symbol: str) -> str:

@@ -32,6 +32,10 @@ __all__ = [
     "torch_mlir_opt",
 ]
 
+# The bindings look for a module of a dialect at every cast to one of its classes; where there is none, they search the
+# disk again and again.
+sys.modules.setdefault("torch_mlir.dialects.lut", ModuleType("torch_mlir.dialects.lut"))
+
 _LAZY = {
     "fx": "torch_mlir.fx",
     "fx_importer": "torch_mlir.extras.fx_importer",

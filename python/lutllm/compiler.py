@@ -169,10 +169,10 @@ class _Job(Job):
             run_pipeline(module, pipelines.to_lut(str(self.parameters(scheme))), passes=ALL_PASSES)
             check_level(module, "mixed")
             stem = f"ir/layer{layer}.{_plain(scheme)}"
-            self.write(f"{stem}.mixed.mlir", _text(module))
+            self.write(f"{stem}.mixed.mlir", dialect.module_text(module))
             linears = extract_linears(module, self.options.tokens)
             check_level(linears, "lut")
-            self.write(f"{stem}.lut.mlir", _text(linears))
+            self.write(f"{stem}.lut.mlir", dialect.module_text(linears))
         return linears
 
     def simulator(self, engine: EngineConfig) -> Simulator:
@@ -191,10 +191,10 @@ class _Job(Job):
     ) -> None:
         """One scheme, row source and layer: golden model, schedule, images, simulation, comparison."""
         stem = f"layer{layer}.{_plain(scheme)}.{source}"
-        steps = _parse(_text(linears), linears.context)
+        steps = _parse(dialect.module_text(linears), linears.context)
         run_pipeline(steps, pipelines.to_steps(source), passes=ALL_PASSES)
         check_level(steps, "steps")
-        self.write(f"ir/{stem}.steps.mlir", _text(steps))
+        self.write(f"ir/{stem}.steps.mlir", dialect.module_text(steps))
         names = _function_names(steps)
         data = {name: quantized.linears[name] for name in names}
         inputs = {name: quantized.samples[name][: self.options.tokens].astype(np.int64) for name in names}
@@ -217,7 +217,7 @@ class _Job(Job):
             write_engine(engine)
         run_pipeline(steps, pipelines.to_accelerator(self.options.target, self.options.tokens), passes=ALL_PASSES)
         check_level(steps, "accelerator")
-        self.write(f"ir/{stem}.accelerator.mlir", _text(steps))
+        self.write(f"ir/{stem}.accelerator.mlir", dialect.module_text(steps))
         return read_program(steps)
 
     def reports(self, model: Any, layers: Sequence[int], engine: EngineConfig) -> None:
@@ -283,10 +283,6 @@ def _parse(text: str, context: ir.Context | None = None) -> ir.Module:
         load_torch_dialects(context)
     with context, ir.Location.unknown():
         return ir.Module.parse(text)
-
-
-def _text(module: ir.Module) -> str:
-    return module.operation.get_asm(enable_debug_info=True) + "\n"
 
 
 def _function_names(module: ir.Module) -> list[str]:

@@ -211,9 +211,4 @@ def greedy(
 def copy_of(module: ir.Module) -> ir.Module:
     """The same module in a context of its own."""
     with dialect.context(), ir.Location.unknown():
-        return ir.Module.parse(text_of(module))
-
-
-def text_of(module: ir.Module) -> str:
-    """A module as `ir/` files have it, with locations."""
-    return module.operation.get_asm(enable_debug_info=True) + "\n"
+        return ir.Module.parse(dialect.module_text(module))

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from lutllm import resolve, store
+from lutllm.dialect import module_text
 from lutllm.errors import InputError
 from lutllm.hardware import SIMULATORS, Answer, Hardware, build, check_prompt, greedy
 from lutllm.job import Job
@@ -141,10 +142,10 @@ class _ModelJob(Job):
         spec = read_decoder_spec(quantization)
         context = min(self.options.context, spec.positions)
         module = decoder_to_lut(spec, context)
-        self.write("ir/model.lut.mlir", _text(module))
+        self.write("ir/model.lut.mlir", module_text(module))
         run_pipeline(module, to_whole_accelerator(quantization, self.options.target), passes=PASSES)
         check_level(module, "accelerator")
-        self.write("ir/model.accelerator.mlir", _text(module))
+        self.write("ir/model.accelerator.mlir", module_text(module))
         return read_plan(module)
 
     def bench(self, hardware: Hardware, prompt: list[int], golden: list[int]) -> None:
@@ -211,7 +212,3 @@ def prompt_ids(model: QuantizedModel, prompt: str, seed: int) -> list[int]:
     from lutllm import generate
 
     return generate.prompt_ids(model.tokenizer, prompt, raw=True)
-
-
-def _text(module: Any) -> str:
-    return module.operation.get_asm(enable_debug_info=True) + "\n"

@@ -1,19 +1,19 @@
 // RUN: lutllm-opt %s --split-input-file --verify-diagnostics
 // An attribute of another kind.
 
-#x = #lut.fixed<16, @q.input.exponents>
-func.func @f(%x: tensor<?x8xf32>) {
-  // expected-error@+1 {{'lut.quantize' op expected attribute 'exponents' to be a symbol @name, got 3 : i64; change it}}
-  %0 = "lut.quantize"(%x) {exponents = 3} : (tensor<?x8xf32>) -> tensor<?x8xi16, #x>
+#y = #lut.fixed<24, -6>
+func.func @f(%a: tensor<?x6xi32>) {
+  // expected-error@+1 {{'lut.requantize' op expected attribute 'weights' to be a symbol @name, got 3 : i64; change it}}
+  %0 = "lut.requantize"(%a) {weights = 3, shift = 20} : (tensor<?x6xi32>) -> tensor<?x6xi32, #y>
   return
 }
 
 // -----
 
-#x = #lut.fixed<16, @q.input.exponents>
-func.func @f(%x: tensor<?x8xf32>) {
-  // expected-error@+1 {{'lut.quantize' op expected attribute 'exponents' to be a symbol @name, got @a::@b; change it}}
-  %0 = "lut.quantize"(%x) {exponents = @a::@b} : (tensor<?x8xf32>) -> tensor<?x8xi16, #x>
+#y = #lut.fixed<24, -6>
+func.func @f(%a: tensor<?x6xi32>) {
+  // expected-error@+1 {{'lut.requantize' op expected attribute 'weights' to be a symbol @name, got @a::@b; change it}}
+  %0 = "lut.requantize"(%a) {weights = @a::@b, shift = 20} : (tensor<?x6xi32>) -> tensor<?x6xi32, #y>
   return
 }
 

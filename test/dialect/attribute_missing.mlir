@@ -1,10 +1,10 @@
 // RUN: lutllm-opt %s --split-input-file --verify-diagnostics
 // Every required attribute is asked for by name and kind.
 
-#x = #lut.fixed<16, @q.input.exponents>
-func.func @f(%x: tensor<?x8xf32>) {
-  // expected-error@+1 {{'lut.quantize' op requires attribute 'exponents' (a symbol @name): got none; add it}}
-  %0 = "lut.quantize"(%x) {} : (tensor<?x8xf32>) -> tensor<?x8xi16, #x>
+#y = #lut.fixed<24, -6>
+func.func @f(%a: tensor<?x6xi32>) {
+  // expected-error@+1 {{'lut.requantize' op requires attribute 'weights' (a symbol @name): got none; add it}}
+  %0 = "lut.requantize"(%a) {shift = 20} : (tensor<?x6xi32>) -> tensor<?x6xi32, #y>
   return
 }
 

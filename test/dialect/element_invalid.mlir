@@ -4,7 +4,7 @@
 #x = #lut.fixed<16, @q.input.exponents>
 func.func @f(%x: tensor<?x8xf64>) {
   // expected-error@+1 {{'lut.quantize' op expected x to be tensor<...xKxf32>, got tensor<?x8xf64>; change the type; `...` is one or more dimensions of tokens}}
-  %0 = "lut.quantize"(%x) {exponents = @q.input.exponents} : (tensor<?x8xf64>) -> tensor<?x8xi16, #x>
+  %0 = "lut.quantize"(%x) : (tensor<?x8xf64>) -> tensor<?x8xi16, #x>
   return
 }
 
@@ -13,7 +13,7 @@ func.func @f(%x: tensor<?x8xf64>) {
 #x = #lut.fixed<16, @q.input.exponents>
 func.func @f(%x: tensor<?x?xf32>) {
   // expected-error@+1 {{'lut.quantize' op expected x to be tensor<...xKxf32> with static K >= 1, got tensor<?x?xf32>; make them static}}
-  %0 = "lut.quantize"(%x) {exponents = @q.input.exponents} : (tensor<?x?xf32>) -> tensor<?x8xi16, #x>
+  %0 = "lut.quantize"(%x) : (tensor<?x?xf32>) -> tensor<?x8xi16, #x>
   return
 }
 

@@ -32,16 +32,16 @@ func.func @f(%x: tensor<?x8xi16, #x>) {
 #x = #lut.fixed<17, @q.input.exponents>
 func.func @f(%x: tensor<?x8xf32>) {
   // expected-error@+1 {{'lut.quantize' op expected bits of result in 2..16, got 17; change the encoding}}
-  %0 = "lut.quantize"(%x) {exponents = @q.input.exponents} : (tensor<?x8xf32>) -> tensor<?x8xi16, #x>
+  %0 = "lut.quantize"(%x) : (tensor<?x8xf32>) -> tensor<?x8xi16, #x>
   return
 }
 
 // -----
 
-#x = #lut.fixed<16, @k.input.exponents>
+#x = #lut.fixed<16, -3>
 func.func @f(%x: tensor<?x8xf32>) {
-  // expected-error@+1 {{'lut.quantize' op expected exponent of result = q.input.exponents, got k.input.exponents; change the type or the scheme}}
-  %0 = "lut.quantize"(%x) {exponents = @q.input.exponents} : (tensor<?x8xf32>) -> tensor<?x8xi16, #x>
+  // expected-error@+1 {{'lut.quantize' op expected exponents of result to be a symbol, one for each pair, got -3; change the encoding}}
+  %0 = "lut.quantize"(%x) : (tensor<?x8xf32>) -> tensor<?x8xi16, #x>
   return
 }
 

@@ -4,7 +4,7 @@
 #x = #lut.fixed<16, @q.input.exponents>
 func.func @f(%x: tensor<?x7xf32>) {
   // expected-error@+1 {{'lut.quantize' op expected an even number of channels K, got 7; pad the input to whole pairs}}
-  %0 = "lut.quantize"(%x) {exponents = @q.input.exponents} : (tensor<?x7xf32>) -> tensor<?x7xi16, #x>
+  %0 = "lut.quantize"(%x) : (tensor<?x7xf32>) -> tensor<?x7xi16, #x>
   return
 }
 

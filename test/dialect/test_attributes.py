@@ -6,22 +6,8 @@ from hypothesis import strategies as st
 
 from lutllm import dialect
 from lutllm.bindings import ir
-from lutllm.errors import IRError
-from lutllm.scheme import METRICS, NAMED_SCHEMES, Scheme
 
 CTX = dialect.context()
-
-schemes = st.builds(
-    Scheme,
-    c_a=st.integers(1, 1024),
-    c_w=st.integers(2, 16),
-    G=st.integers(1, 4096),
-    R=st.integers(1, 8),
-    S=st.integers(1, 4),
-    metric=st.sampled_from(METRICS),
-    act_bits=st.integers(2, 16),
-    table_bits=st.integers(2, 24),
-) | st.builds(Scheme, kind=st.just("exact"), c_a=st.just(0), S=st.just(0), R=st.integers(1, 8))
 
 
 @given(st.integers(2, 32), st.integers(-96, 96) | st.from_regex(r"[a-z][a-z_.0-9]{0,20}", fullmatch=True))

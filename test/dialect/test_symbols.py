@@ -26,11 +26,11 @@ def test_each_use_of_a_dangling_symbol_is_reported(layers: ir.Module) -> None:
 
 
 def test_verify_reports_ops_before_symbols(layers: ir.Module) -> None:
-    op = dialect.lut_ops(layers)[0]
-    del op.operation.attributes["exponents"]
+    op = next(op for op in dialect.lut_ops(layers) if isinstance(op, dialect.RequantizeOp))
+    del op.operation.attributes["weights"]
     with capture_diagnostics(layers.context) as seen:
         assert not dialect.verify(layers)
-    message = "'lut.quantize' op requires attribute 'exponents' (a symbol @name): got none; add it"
+    message = "'lut.requantize' op requires attribute 'weights' (a symbol @name): got none; add it"
     assert [d.message for d in seen if d.severity == "error"] == [message]
 
 
@@ -61,8 +61,7 @@ def test_odd_channels_are_refused_by_the_parser_already(ctx: ir.Context, channel
         declared = ir.Module.create(ir.Location.unknown())
         scheme = dialect.declare_scheme(declared, PAPER)
     texts = (
-        f'func.func @f(%x: {x}f32>) {{ "lut.quantize"(%x) {{exponents = @e}} : ({x}f32>) -> {x}i16, #lut.fixed<16, @e>>'
-        " return }",
+        f'func.func @f(%x: {x}f32>) {{ "lut.quantize"(%x) : ({x}f32>) -> {x}i16, #lut.fixed<16, @e>> return }}',
         f'func.func @f(%x: {x}i16, #lut.fixed<16, 0>>) {{ "lut.linear"(%x) {{scheme = @{scheme}, '
         "weights = @w, shift = 1, codebook = @a} : "
         f"({x}i16, #lut.fixed<16, 0>>) -> tensor<?x6xi32, #lut.fixed<24, 0>> return }}\n{declared.body.operations[0]}",

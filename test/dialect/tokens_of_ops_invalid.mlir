@@ -4,7 +4,7 @@
 #x = #lut.fixed<16, @q.input.exponents>
 func.func @f(%x: tensor<?x8xf32>) {
   // expected-error@+1 {{'lut.quantize' op expected result to have the leading dimensions of x, [?], got [4]; change the type}}
-  %0 = "lut.quantize"(%x) {exponents = @q.input.exponents} : (tensor<?x8xf32>) -> tensor<4x8xi16, #x>
+  %0 = "lut.quantize"(%x) : (tensor<?x8xf32>) -> tensor<4x8xi16, #x>
   return
 }
 

@@ -45,9 +45,7 @@ OF_LINEARS = {"read_d", "read_c", "read_q", "read_w", "read_x", "write_y", "y_re
 @pytest.mark.parametrize("engines", [ENGINES, DECODER_ENGINES, LINEARS], ids=["all", "decoder", "linears"])
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("latency", [1, 64, 500])
-def test_the_chosen_depths_are_proven_and_are_the_cheapest(
-    target: str, latency: int, engines: tuple[str, ...]
-) -> None:
+def test_the_chosen_depths_are_proven_and_are_the_cheapest(target: str, latency: int, engines: tuple[str, ...]) -> None:
     found = TARGETS[target]
     sized = with_depths(AcceleratorConfig(found.engine, engines, found.head_lanes), latency)
     streams = fifos(sized, latency)

@@ -8,7 +8,7 @@ module {}
 
 func.func @gelu(%ids: !torch.vtensor<[1,3],si64>, %x: !torch.vtensor<[1,3],f32>) -> !torch.vtensor<[1,3],f32> {
   %none = torch.constant.str "none"
-  // expected-error@+1 {{'torch.aten.gelu' op: expected an op of RMSNorm, RoPE, attention, SiLU or a residual, got another; no lut op computes it; `lutllm check` lists them all}}
+  // expected-error@+1 {{'torch.aten.gelu' op: expected an op of RMSNorm, RoPE, attention, SiLU or a sum, got another; no lut op computes it; `lutllm check` lists them all}}
   %y = torch.aten.gelu %x, %none : !torch.vtensor<[1,3],f32>, !torch.str -> !torch.vtensor<[1,3],f32>
   return %y : !torch.vtensor<[1,3],f32>
 }
@@ -17,14 +17,14 @@ func.func @gelu(%ids: !torch.vtensor<[1,3],si64>, %x: !torch.vtensor<[1,3],f32>)
 
 func.func @two_inputs(%ids: !torch.vtensor<[1,3],si64>, %positions: !torch.vtensor<[1,3],si64>) -> !torch.vtensor<[1,3],si64> {
   %int1 = torch.constant.int 1
-  // expected-error@+1 {{expected a residual plus a linear, the two products of RoPE, or scores plus the causal mask, got ids plus positions}}
+  // expected-error@+1 {{expected a sum of two values of one shape, of the two products of RoPE, or of scores and the causal mask, got integers plus integers}}
   %y = torch.aten.add.Tensor %ids, %positions, %int1 : !torch.vtensor<[1,3],si64>, !torch.vtensor<[1,3],si64>, !torch.int -> !torch.vtensor<[1,3],si64>
   return %y : !torch.vtensor<[1,3],si64>
 }
 
 // -----
 
-// expected-error@+1 {{'func.func' op: expected an LM head, a linear, as the result}}
 func.func @nothing(%ids: !torch.vtensor<[1,3],si64>) -> !torch.vtensor<[1,3],si64> {
+  // expected-error@+1 {{'func.return' op: expected rows of all channels of one token each as a result, got integers [1, 3]}}
   return %ids : !torch.vtensor<[1,3],si64>
 }

@@ -18,7 +18,7 @@
 // CHECK-NEXT: %[[VE:.*]] = "lut.rescale"(%[[VL]])
 // CHECK-NEXT: %[[KC:.*]] = "lut.append"(%[[K]], %[[KE]], %[[P]])
 // CHECK-NEXT: %[[VC:.*]] = "lut.append"(%[[V]], %[[VE]], %[[P]])
-// CHECK-NEXT: %[[A:.*]] = "lut.attention"(%[[QE]], %[[KC]], %[[VC]], %[[P]]) {{{.*}} heads = 2 : i64, kv_heads = 1
+// CHECK-NEXT: %[[A:.*]] = "lut.attention"(%[[QE]], %[[KC]], %[[VC]], %[[P]]) {heads = 2 : i64, kv_heads = 1
 // CHECK-NEXT: %[[O:.*]] = "lut.linear"(%[[A]]) {{.*}} weights = @model.layers.0.self_attn.o_proj}
 // CHECK-NEXT: %[[R:.*]] = "lut.add"(%[[X]], %[[O]])
 // CHECK: %[[G:.*]] = "lut.linear"({{.*}} weights = @model.layers.0.mlp.gate_proj}

@@ -50,7 +50,7 @@ func.func @one_choice(%x: tensor<?x4xi16, #x>) -> tensor<?x5xi32, #y> {
 }
 
 func.func @dead(%x: tensor<?x4xf32>) {
-  %0 = "lut.quantize"(%x) {exponents = @x.exponents} : (tensor<?x4xf32>) -> tensor<?x4xi16, #x>
+  %0 = "lut.quantize"(%x) : (tensor<?x4xf32>) -> tensor<?x4xi16, #x>
   %1 = "lut.centroid_search"(%0) {scheme = @vq, codebook = @x.codebook} : (tensor<?x4xi16, #x>) -> tensor<?x2x1xi8>
   return
 }

@@ -12,7 +12,8 @@ from lutllm.simulate.accelerator import Accelerator
 # Names of memories and registers in hardware (lowering.accelerator_hw).
 _SQUARES, _TOKEN = "residual/sums/mem", "sequencer/last_q"
 _RESULTS = "linear/requantizer/results"  # the queue that all words of stream y go through
-EXTERNAL = {"kv": np.dtype("i1"), "saved": np.dtype("<i4")}  # what tasks write to external memory, and its channels
+# What tasks write to external memory, and its channels.
+EXTERNAL: dict[str, np.dtype] = {"kv": np.dtype("i1"), "saved": np.dtype("<i4")}
 _STEP = 8  # cycles between two looks at it
 
 

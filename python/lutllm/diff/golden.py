@@ -9,6 +9,7 @@ import numpy as np
 
 from lutllm.bindings import ir
 from lutllm.decoder import Decoder
+from lutllm.dialect import fixed_of
 from lutllm.diff.difference import Comparison, Difference
 from lutllm.diff.elements import op_of
 from lutllm.diff.recording import Recording
@@ -74,7 +75,7 @@ class _Golden:
         if name == "lut.add":
             return name, _linear(op.b.owner.opview)
         if name == "lut.rescale":
-            symbol = op.exponents.value
+            symbol = str((fixed_of(op.y.type) or (0, ""))[1])
             if symbol in self.rows:
                 return name, self.rows[symbol]
             return name, op.x.owner.opview.gain.value.removesuffix(".gain")

@@ -91,7 +91,7 @@ class _List:
         return self.records
 
     def record(self, task: Task, start: int, end: int) -> TaskRecord:
-        return TaskRecord(task.engine, task.name, task.source, task.program, start, end, self.turn)
+        return TaskRecord(task.engine, task.name, task.source, task.program, start, end, self.turn, task.cluster)
 
     def tokens(self, task: Task) -> int:
         return 1 if task.single else self.each.tokens

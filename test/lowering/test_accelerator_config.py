@@ -1,0 +1,54 @@
+"""Which engines an accelerator may have, and what it then has: each message names what is missing."""
+
+from __future__ import annotations
+
+import pytest
+
+from lutllm.errors import CapacityError
+from lutllm.lowering.accelerator import DECODER_ENGINES, ENGINES, AcceleratorConfig
+from lutllm.lowering.accelerator_hw.register_map import register_table
+from lutllm.lowering.accelerator_hw.register_page import register_page
+from lutllm.lowering.accelerator_hw.top import read_ports, write_ports
+
+LINEARS = ("linear", "feed", "load", "save")
+
+
+@pytest.mark.parametrize(
+    ("engines", "message"),
+    [
+        (("feed", "load", "save"), r"expected an engine for LutLinear \(linear\), got feed, load, save; add one"),
+        (("linear", "load", "save"), "expected an engine for stream x"),
+        (("linear", "feed", "load"), "expected an engine for stream y"),
+        (("linear", "feed", "save"), r"expected an engine for writes of memory x \(norm, swiglu, attention, load\)"),
+        (("linear", "feed", "norm", "save"), "expected an engine for writes of memory r"),
+        (("linear", "feed", "store", "load", "save"), r"expected an engine for reads of memory y \(swiglu, heads\)"),
+        (("linear", "feed", "store", "heads", "load"), "expected an engine for reads of memory q"),
+        (("linear", "feed", "embed", "load", "save"), "expected an engine for stream e"),
+        (("feed", "linear", "load", "save"), "expected engines from linear, feed, .*, in this order, got feed, linear"),
+        (("linear", "feed", "load", "save", "fft"), "expected engines from linear, feed"),
+        (("linear", "feed", "load", "save", "save"), "expected engines from linear, feed"),
+    ],
+)  # fmt: skip
+def test_engines_that_do_not_fit_together(engines: tuple[str, ...], message: str) -> None:
+    with pytest.raises(CapacityError, match=message):
+        AcceleratorConfig(engines=engines)
+
+
+def test_masters_are_those_of_the_engines() -> None:
+    linears, whole = AcceleratorConfig(engines=LINEARS), AcceleratorConfig(engines=ENGINES)
+    assert read_ports(linears) == {"d": 64, "c": 512, "q": 512, "w0": 512, "x": 16 * 16}
+    assert write_ports(linears) == {"y": 16 * 32}
+    assert set(read_ports(whole)) - set(read_ports(linears)) == {"p", "e", "k", "v"}
+    assert set(write_ports(whole)) == {"kv", "y"}
+    assert AcceleratorConfig().engines == DECODER_ENGINES and not {"x", "y"} & set(read_ports(AcceleratorConfig()))
+
+
+def test_engines_are_part_of_what_an_image_is_made_for() -> None:
+    assert len({AcceleratorConfig(engines=e).identity for e in (LINEARS, DECODER_ENGINES, ENGINES)}) == 3
+
+
+def test_without_tokens_there_is_no_window_for_them() -> None:
+    linears, whole = AcceleratorConfig(engines=LINEARS), AcceleratorConfig()
+    assert "token i" in register_table(whole) and "token i" not in register_table(linears)
+    page = register_page(linears)
+    assert "| 3 | save |" in page and "TOKENS is 0" in page and "Read MADE" not in page
