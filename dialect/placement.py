@@ -68,7 +68,7 @@ class ClusterOp(LutOp, name="cluster"):
         "layout": "lut.layout of the result's channels (lut-layout)",
         "buffer": "lut.buffer of the result, where it stays on chip (lut-allocate)",
         "parameters": "lut.region of kind p with what vector engines take beside their input (lut-allocate)",
-        "region": "lut.region of embedding rows, or of what is loaded or saved (lut-allocate)",
+        "region": "lut.region of embedding rows, of RoPE's rows, or of what is loaded or saved (lut-allocate)",
         "rounds": "array of lut.round: the parts in which a linear is computed (lut-allocate)",
         "reps": "of attention: query heads of a kv head computed at a time (lut-allocate)",
     }

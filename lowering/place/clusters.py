@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from lutllm import dialect
-from lutllm.bindings import func, ir, module_path
+from lutllm.bindings import ir, module_path, source_position
+from lutllm.errors import IRError
 from lutllm.lowering.place.patterns import ROWS
 from lutllm.passes.lut_outline_head import HEAD
 from lutllm.scheme import Scheme
 
+T = TypeVar("T")
 # Where the engine that ends a cluster leaves its result.
 HOMES = {"norm": "x", "attention": "x", "swiglu": "x", "load": "x", "store": "y", "residual": "r", "heads": "q"}
 ARGUMENT, CACHE, OUTSIDE = "among the arguments", "in a KV cache", "outside the chip"
@@ -27,6 +30,7 @@ class Linear:
     pairs: int
     outputs: int
     shift: int
+    out_bits: int
     out_exponent: int
     exponents: str
     x: ir.Value
@@ -79,6 +83,17 @@ class Cluster:
         found = self.op.optional(attribute)
         return None if found is None else found.value
 
+    def named(self, attribute: str, table: Mapping[str, T]) -> T:
+        """What stands in `table` under the symbol that an attribute names."""
+        name = self.symbol(attribute)
+        if name is None or name not in table:
+            run = "lut-layout" if attribute == "layout" else "lut-allocate"
+            raise IRError(
+                f"'lut.cluster' op expected a {attribute} in the module, got {'none' if name is None else f'@{name}'}; run {run}",
+                location=source_position(self.op.location),
+            )
+        return table[name]
+
     @cached_property
     def rounds(self) -> tuple[str, ...]:
         found = self.op.optional("rounds")
@@ -101,6 +116,7 @@ class Cluster:
             pairs=x.type.shape[-1] // 2,
             outputs=end.y.type.shape[-1],
             shift=int(end.shift.value),
+            out_bits=int(out[0]),
             out_exponent=int(out[1]),
             exponents=str(meaning[1]),
             x=x,
@@ -136,12 +152,6 @@ def is_fixed(value: ir.Value) -> bool:
     return isinstance(value.type, ir.RankedTensorType) and dialect.fixed_of(value.type) is not None
 
 
-def functions_of(module: ir.Operation) -> dict[str, Any]:
-    """The functions with a body, by name, in order."""
-    found: list[Any] = [op for op in module.regions[0].blocks[0] if isinstance(op, func.FuncOp) and not op.is_external]
-    return {function.name.value: function for function in found}
-
-
 def clusters_of(function: Any) -> list[Cluster]:
     return [Cluster(op) for op in function.entry_block.operations if isinstance(op, dialect.ClusterOp)]
 
@@ -169,3 +179,12 @@ def head_count(cluster: Cluster) -> int:
             query = attention.query == cluster.result
             return int((attention.heads if query else attention.kv_heads).value)
     return 1
+
+
+def cache_kind(cluster: Cluster) -> str:
+    """Whether attention reads the KV cache that a cluster appends to as keys or as values."""
+    for use in cluster.result.uses:
+        op = use.owner.operation
+        if op.name == "lut.attention":
+            return "k" if op.operands[1] == cluster.result else "v"
+    return "k"

@@ -17,24 +17,32 @@ from lutllm.passes.lut_outline_head import HEAD
 
 _OPS = ("lut.cluster", "lut.task", "func.return")
 _OF_HEAD = ("lut.last_token", "lut.argmax")
-_POSITIONED = {"lut.rope": 1, "lut.append": 2, "lut.attention": 3}  # op: which operand is the position
+# What ops take of the pass, and as which operand.
+_FROM_PASS = {"lut.embedding": ("ids", 0)} | {
+    f"lut.{name}": ("position", i) for name, i in (("rope", 1), ("append", 2), ("attention", 3))
+}
 
 
 def placed_functions(module: ir.Operation) -> dict[str, Any]:
     """The functions of a placed module, by name, in order; checked."""
     functions: list[Any] = [op for op in module.regions[0].blocks[0] if isinstance(op, func.FuncOp)]
     for function in functions:
+        check_program(function)
         _check_function(function)
     if PROGRAMS[0] not in {function.name.value for function in functions}:
         raise IRError(f"expected a function @{PROGRAMS[0]}, which hardware runs first, got none; name one so")
     return {function.name.value: function for function in functions}
 
 
-def _check_function(function: Any) -> None:
+def check_program(function: Any) -> None:
+    """Whether hardware has a use for a function, and can have one."""
     name = function.name.value
     if name not in PROGRAMS or function.is_external or len(function.regions[0].blocks) != 1:
         wanted = f"a function of one block named {', '.join(f'@{p}' for p in PROGRAMS)}, which hardware runs"
         _wrong(function, wanted, f"@{name}", "rename or remove it")
+
+
+def _check_function(function: Any) -> None:
     for op in function.entry_block.operations:
         if op.operation.name not in _OPS:
             _wrong(op, "clusters and tasks in a function", "it", "run lut-place")
@@ -46,7 +54,7 @@ def _check_function(function: Any) -> None:
     for cluster in clusters:
         for op, problem in chains.problems(cluster):
             raise IRError(f"'{op.operation.name}' op {problem}", location=source_position(op.location))
-        _check_tokens(name, cluster)
+        _check_tokens(function.name.value, cluster)
     _check_position(clusters)
     _check_caches(clusters)
     _check_results(function, clusters)
@@ -58,18 +66,21 @@ def _check_tokens(program: str, cluster: Cluster) -> None:
         if op.operation.name in _OF_HEAD and program != HEAD:
             _wrong(op, f"it in @{HEAD} alone, which works on the last token", f"it in @{program}", "run lut-outline-head")
     shape = cluster.result.type.shape
+    if len(shape) != (1 if cluster.last == "pick" else 2):
+        _wrong(cluster.op, "one dimension of tokens", f"a result of type {cluster.result.type}", "change the type")
     if program == HEAD and (shape[0] != 1 or cluster.engines in (("load",), ("embed", "residual"), ("attention",))):
         _wrong(cluster.op, f"clusters of @{HEAD} to work on the last token of the residual stream", "another", "move it")
 
 
 def _check_position(clusters: list[Cluster]) -> None:
-    """Hardware knows one position: that of the pass."""
-    first = None
-    for op in (op for cluster in clusters for op in cluster.ops if op.operation.name in _POSITIONED):
-        position = op.operation.operands[_POSITIONED[op.operation.name]]
-        first = position if first is None else first
-        if position != first:
-            _wrong(op, "one position in a function, as a pass has", "another", "use the same argument")
+    """A pass has one position and one row of token ids, which are not the same."""
+    found: dict[str, ir.Value] = {}
+    for op in (op for cluster in clusters for op in cluster.ops if op.operation.name in _FROM_PASS):
+        what, number = _FROM_PASS[op.operation.name]
+        value = op.operation.operands[number]
+        others = [v for k, v in found.items() if k != what]
+        if found.setdefault(what, value) != value or value in others:
+            _wrong(op, f"the {what} of the pass, one argument of the function", "another value", f"change operand {number}")
 
 
 def _check_caches(clusters: list[Cluster]) -> None:
