@@ -71,7 +71,7 @@ from lutllm.dialect.rows import BuiltRowOp, BuiltTableOp, ExactRowOp, StoredTabl
 from lutllm.dialect.schemes import SchemeOp, declare_scheme, scheme_of, schemes
 from lutllm.dialect.search import CentroidSearchOp
 from lutllm.dialect.stored import verify_store
-from lutllm.dialect.symbols import lut_ops, symbol_table, verify_symbols
+from lutllm.dialect.symbols import lut_ops, store_of, symbol_table, verify_symbols
 from lutllm.dialect.tasks import TaskOp, TokenType
 from lutllm.dialect.text import module_text
 
@@ -161,6 +161,7 @@ __all__ = [
     "scheme_of",
     "schemes",
     "store_attr",
+    "store_of",
     "stored_table",
     "swiglu",
     "symbol",

@@ -199,13 +199,17 @@ def _symbol(table: Table, name: str, attribute: str, kind: type[LutOp]) -> Any:
     return op
 
 
+def store_of(module: ir.Module) -> str | None:
+    """The SHA-256 of the store that a module names, None where it names none."""
+    store = read(module.operation.attributes, "lut.store")
+    return ir.StringAttr(store.params[1].maybe_downcast()).value if isinstance(store, StoreAttr) else None
+
+
 def _check_store_attribute(module: ir.Module) -> bool:
     store = read(module.operation.attributes, "lut.store")
     if store is None:
         return True
-    digest = ""
-    if isinstance(store, StoreAttr):
-        digest = ir.StringAttr(store.params[1].maybe_downcast()).value
+    digest = store_of(module) or ""
     right = len(digest) == 64 and set(digest) <= set("0123456789abcdef")
     if not right:
         report(

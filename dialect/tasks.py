@@ -26,7 +26,7 @@ class TaskOp(LutOp, name="task"):
     after: Sequence[ext.Operand[TokenType]]
     done: ext.Result[TokenType]
 
-    OPTIONAL = {
+    OPTIONAL = {  # noqa: RUF012
         "round": ir.IntegerAttr,
         "parameters": ir.FlatSymbolRefAttr,
     }

@@ -20,10 +20,10 @@ def to_float() -> str:
     return _pipeline("torch-raise")
 
 
-def to_decoder(quantization: str, context: int = 0) -> str:
-    """torch -> lut: the whole model becomes @prefill, @decode and @score; `context` as torch-raise-decoder takes it."""
-    options = f"quantization={spell_option(quantization)} context={context}"
-    return _pipeline(f"torch-raise-decoder{{{options}}}")
+def to_program(quantization: str, context: int = 0) -> str:
+    """torch -> float -> lut: the whole model becomes @prefill, @decode and @score on integers."""
+    options = f"quantization={spell_option(quantization)}" + (f" context={context}" if context else "")
+    return _pipeline("torch-raise", f"lut-quantize{{{options}}}")
 
 
 def to_steps(row_source: str = "") -> str:

@@ -59,9 +59,9 @@ def _given(options: argparse.Namespace, *names: str) -> dict[str, Any]:
 
 def _bench_model(options: argparse.Namespace, given: dict[str, Any]) -> tuple[int, Any]:
     from lutllm import decoder_bench
-    from lutllm.compiler import parse_schemes
     from lutllm.cpu.features import cores
     from lutllm.resolve import quantized_model
+    from lutllm.scheme import parse_schemes
 
     (scheme,) = parse_schemes([given.pop("scheme", "exact")]).values()
     settings = {"tokens" if name == "generate" else name: value for name, value in given.items()}
@@ -79,7 +79,7 @@ def _bench_model(options: argparse.Namespace, given: dict[str, Any]) -> tuple[in
 
 
 def _bench_engine(options: argparse.Namespace, given: dict[str, Any]) -> tuple[int, Any]:
-    from lutllm.engine_bench import bench
+    from lutllm.linear_bench import bench
 
     found = bench(seed=options.seed, **given)
     print(found)

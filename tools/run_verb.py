@@ -52,9 +52,9 @@ def run_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> tuple[int, Any]:
-    from lutllm.compiler import parse_schemes
     from lutllm.generate import Sampling, respond
     from lutllm.resolve import quantized_model
+    from lutllm.scheme import parse_schemes
     from lutllm.session import BACKENDS, CpuSession, open_session
 
     if options.backend not in (*BACKENDS, RTL):

@@ -75,8 +75,8 @@ class VectorParameters:
         return _bytes(np.concatenate([first, shifts], axis=1))
 
     def rotations(self, cluster: Cluster, positions: int) -> np.ndarray:
-        """Of a cluster with RoPE, for each position and word the cosine and sine of each pair of lanes, 16 bits each, in
-        its lower half."""
+        """Of a cluster with RoPE, for each position and word the cosine and sine of each pair of lanes, 16 bits each,
+        in its lower half."""
         op: Any = cluster.find("lut.rope")
         cosines, sines = (self.tensors[s.value][:positions].astype(np.int64) for s in (op.cosines, op.sines))
         layout, lanes = self.places.layout(cluster), self.places.config.lanes
@@ -86,8 +86,8 @@ class VectorParameters:
         return _bytes(np.pad(both, ((0, 0), (0, 0), (0, lanes // 2))))
 
     def _rights(self, exponent: int, op: Any) -> np.ndarray:
-        """Right shifts to the exponents of the result of `op`. Results saturate to 16 bits at most: beyond these ends nothing
-        changes."""
+        """Right shifts to the exponents of the result of `op`. Results saturate to 16 bits at most: beyond these ends
+        nothing changes."""
         return np.clip(LEFT - (exponent - _channels(self.tensors[exponents_of(op.y)])), 0, MOST_RIGHT)
 
     def _lanes(self, cluster: Cluster, values: np.ndarray, right: np.ndarray, layout: Layout) -> np.ndarray:

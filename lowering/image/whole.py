@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from lutllm import dialect
 from lutllm.bindings import ir
 from lutllm.errors import InputError, IRError
 from lutllm.lowering.accelerator import IMAGE_HEADER, IMAGE_MAGIC, PROGRAMS
@@ -32,15 +33,19 @@ IMAGE, MANIFEST = "image.bin", "image.json"
 Tensors = Mapping[str, np.ndarray]
 
 
-def whole_image(module: ir.Module, tensors: Tensors, sha256: str | None = None) -> np.ndarray:
-    """The image as bytes. `sha256` of the store identifies the model; without it that of its arrays does."""
+def whole_image(module: ir.Module, tensors: Tensors) -> np.ndarray:
+    """The image as bytes. The hash of the store that the module names identifies the model; without one that of its
+    arrays does."""
     plan = read_plan(module)
     memory = np.zeros(plan.memory_bytes, np.uint8)
-    for name, image in _images(Reader(module.operation), plan, tensors, sha256):
+    for name, image in _images(Reader(module.operation), plan, tensors, dialect.store_of(module)):
         region = plan.regions.get(name)
         if region is None or region.size != image.size:
             got = "none" if region is None else f"one of {region.size}"
-            raise IRError(f"expected a region {name} of {image.size} bytes in the module, got {got}; run lut-serialize, then lut-verify-schedule")
+            raise IRError(
+                f"expected a region {name} of {image.size} bytes in the module, got {got}; run lut-serialize and "
+                "lut-verify-schedule"
+            )
         memory[region.address : region.address + region.size] = image
     return memory
 

@@ -82,7 +82,10 @@ def _agreement_problems(cluster: Cluster) -> Iterator[tuple[ir.OpView, str]]:
     if norm is not None:
         wanted = 1 if cluster.last == "norm" else head_count(cluster)
         if int(norm.groups.value) != wanted:
-            yield norm, f"expected groups = {wanted}, as engine {cluster.last} norms, got {norm.groups.value}; change it"
+            yield (
+                norm,
+                f"expected groups = {wanted}, as engine {cluster.last} norms, got {norm.groups.value}; change it",
+            )
 
 
 def _order_problem(cluster: Cluster) -> tuple[ir.OpView, str] | None:
@@ -99,15 +102,24 @@ def _order_problem(cluster: Cluster) -> tuple[ir.OpView, str] | None:
             made = [i for i, value in enumerate(op.operation.operands) if value == before]
             if len(made) != 1 or made[0] not in part.flow:
                 numbers = " or ".join(map(str, part.flow))
-                return op, f"expected the op before it to make operand {numbers} and no other, got {made}; change its operands"
+                return (
+                    op,
+                    f"expected the op before it to make operand {numbers} and no other, got {made}; change its operands",
+                )
         before = op.operation.results[0]
     missing = [part for part in parts if not part.optional]
     if missing:
-        return cluster.op, f"expected {_names(missing)} in it on engines {chain}, got none; change its engines or its ops"
+        return (
+            cluster.op,
+            f"expected {_names(missing)} in it on engines {chain}, got none; change its engines or its ops",
+        )
     if before is not None and cluster.yielded != before:
         return cluster.op, "expected it to yield what its last op makes, got another value; change it"
     if before is None and not isinstance(cluster.yielded.owner, ir.Block):
-        return cluster.op, f"expected it to yield an argument of the function on engines {chain}, got another value; change it"
+        return (
+            cluster.op,
+            f"expected it to yield an argument of the function on engines {chain}, got another value; change it",
+        )
     return None
 
 

@@ -64,12 +64,16 @@ def _check_tokens(program: str, cluster: Cluster) -> None:
     """The head works on one token and picks the next; other functions do neither."""
     for op in cluster.ops:
         if op.operation.name in _OF_HEAD and program != HEAD:
-            _wrong(op, f"it in @{HEAD} alone, which works on the last token", f"it in @{program}", "run lut-outline-head")
+            _wrong(
+                op, f"it in @{HEAD} alone, which works on the last token", f"it in @{program}", "run lut-outline-head"
+            )
     shape = cluster.result.type.shape
     if len(shape) != (1 if cluster.last == "pick" else 2):
         _wrong(cluster.op, "one dimension of tokens", f"a result of type {cluster.result.type}", "change the type")
     if program == HEAD and (shape[0] != 1 or cluster.engines in (("load",), ("embed", "residual"), ("attention",))):
-        _wrong(cluster.op, f"clusters of @{HEAD} to work on the last token of the residual stream", "another", "move it")
+        _wrong(
+            cluster.op, f"clusters of @{HEAD} to work on the last token of the residual stream", "another", "move it"
+        )
 
 
 def _check_position(clusters: list[Cluster]) -> None:
@@ -80,7 +84,9 @@ def _check_position(clusters: list[Cluster]) -> None:
         value = op.operation.operands[number]
         others = [v for k, v in found.items() if k != what]
         if found.setdefault(what, value) != value or value in others:
-            _wrong(op, f"the {what} of the pass, one argument of the function", "another value", f"change operand {number}")
+            _wrong(
+                op, f"the {what} of the pass, one argument of the function", "another value", f"change operand {number}"
+            )
 
 
 def _check_caches(clusters: list[Cluster]) -> None:
@@ -88,7 +94,9 @@ def _check_caches(clusters: list[Cluster]) -> None:
     for cluster in clusters:
         cache = cluster.cache
         if cache is not None and len(list(cache.uses)) > 1:
-            _wrong(cluster.op, "a KV cache that nobody else takes as it was before", "another use of it", "take its result")
+            _wrong(
+                cluster.op, "a KV cache that nobody else takes as it was before", "another use of it", "take its result"
+            )
 
 
 def _check_results(function: Any, clusters: list[Cluster]) -> None:
@@ -113,4 +121,6 @@ def _check_results(function: Any, clusters: list[Cluster]) -> None:
 
 
 def _wrong(op: Any, expected: str, got: object, do: str) -> NoReturn:
-    raise IRError(f"'{op.operation.name}' op expected {expected}, got {got}; {do}", location=source_position(op.location))
+    raise IRError(
+        f"'{op.operation.name}' op expected {expected}, got {got}; {do}", location=source_position(op.location)
+    )

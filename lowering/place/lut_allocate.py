@@ -103,7 +103,9 @@ class _Allocation:
                 if memory not in there:
                     build.memory(memory, words)
                 elif words > there[memory]:
-                    self.owner.fail(op, f"expected a memory {memory} of at least {words} words, got {there[memory]}; enlarge it")
+                    self.owner.fail(
+                        op, f"expected a memory {memory} of at least {words} words, got {there[memory]}; enlarge it"
+                    )
 
     def _tokens(self) -> None:
         """Of each linear, the most tokens of a pass that computes it: one, where only functions of one token do."""
@@ -182,7 +184,8 @@ class _Allocation:
                 found[cluster.cache.arg_number] = self.space.add(f"{label}.{kind}", kind, size).name
         if found:
             entries = [
-                {ARGUMENT_REGION: dialect.symbol(found[i])} if i in found else {} for i in range(len(function.arguments))
+                {ARGUMENT_REGION: dialect.symbol(found[i])} if i in found else {}
+                for i in range(len(function.arguments))
             ]
             function.attributes["arg_attrs"] = ir.ArrayAttr.get([ir.DictAttr.get(entry) for entry in entries])
 

@@ -90,13 +90,19 @@ def _stream_problems(tasks: Sequence[Task]) -> Iterator[Problem]:
         for i, (wanted, got) in enumerate(itertools.zip_longest(linears, found)):
             names = [("none" if t is None else f"{t.cluster}, round {t.round}") for t in (wanted, got)]
             if names[0] != names[1]:
-                yield got or wanted, f"{kind}: expected number {i} to be of {names[0]}, got {names[1]}; order them like their linears"
+                yield (
+                    got or wanted,
+                    f"{kind}: expected number {i} to be of {names[0]}, got {names[1]}; order them like their linears",
+                )
                 return
     starts: dict[str, int] = {}
     for task in sinks:
         start = task.fields.get("start", task.fields.get("offset", 0))
         if start < starts.setdefault(task.cluster, 0):
-            yield task, f"task {task.name}: expected the rounds of {task.cluster} in order, got it after a later one; order its linears"
+            yield (
+                task,
+                f"task {task.name}: expected the rounds of {task.cluster} in order, got it after a later one; order its linears",
+            )
         starts[task.cluster] = start
     embeds, loads = (
         [t.cluster for t in tasks if t.engine == engine and (engine == "embed" or t.fields["load"])]
@@ -116,7 +122,10 @@ def _hazards(plan: Plan, tasks: Sequence[Task]) -> Iterator[Problem]:
         for _, earlier in progress.open:
             reason = hazards.between(earlier, task)
             if reason:
-                yield task, f"task {task.name}: expected to wait for {earlier.name}, because of {reason}, got no wait; add its token"
+                yield (
+                    task,
+                    f"task {task.name}: expected to wait for {earlier.name}, because of {reason}, got no wait; add its token",
+                )
         progress.dispatch(task)
 
 
@@ -131,19 +140,28 @@ def _values(plan: Plan, program: str, tasks: Sequence[Task]) -> Iterator[Problem
             rotations = task.parameters.region
         if task.rotations and task.rotations != rotations:
             got = rotations or "none"
-            yield task, f"task {task.name}: expected RoPE's rows of {task.rotations} loaded before, got {got}; add the task that loads them"
+            yield (
+                task,
+                f"task {task.name}: expected RoPE's rows of {task.rotations} loaded before, got {got}; add the task that loads them",
+            )
         for name, wanted in task.values.items():
             if name not in held:
                 if caches.get(name) != wanted:
-                    yield task, f"task {task.name}: expected the rows of {wanted} in {name}, got none; dispatch them first"
+                    yield (
+                        task,
+                        f"task {task.name}: expected the rows of {wanted} in {name}, got none; dispatch them first",
+                    )
                 continue
             span = task.span(plan.buffers[name].words)
             words = held[name][span.start : span.stop]
             if (words != wanted).any():
                 at = int(np.argmax(words != wanted))
-                yield task, (
-                    f"task {task.name}: expected {name} to hold the result of {wanted} in word {span.start + at}, got that of "
-                    f"{words[at] or 'nothing'}; dispatch it at another place"
+                yield (
+                    task,
+                    (
+                        f"task {task.name}: expected {name} to hold the result of {wanted} in word {span.start + at}, got that of "
+                        f"{words[at] or 'nothing'}; dispatch it at another place"
+                    ),
                 )
         for name in task.writes:
             if name not in held:
@@ -163,4 +181,7 @@ def _left(plan: Plan, program: str, held: dict[str, np.ndarray]) -> Iterator[Pro
     if program == HEAD or HEAD not in plan.programs or not streams:
         return
     if not any((words == streams[-1]).all() for name, words in held.items() if plan.buffers[name].memory == _STREAM):
-        yield None, f"{program}: expected memory {_STREAM} to hold the result of {streams[-1]} at its end, got another; dispatch it last"
+        yield (
+            None,
+            f"{program}: expected memory {_STREAM} to hold the result of {streams[-1]} at its end, got another; dispatch it last",
+        )

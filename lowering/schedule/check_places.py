@@ -162,14 +162,23 @@ def _map_problems(reader: Reader) -> Iterator[Problem]:
         region = reader.regions[name]
         beat = widths[region.kind] // 8
         if region.address % beat:
-            yield op, f"expected an address of a multiple of {beat} bytes, a beat of its port, got {region.address}; allocate again"
+            yield (
+                op,
+                f"expected an address of a multiple of {beat} bytes, a beat of its port, got {region.address}; allocate again",
+            )
         if region.address + region.size > limit:
-            yield op, f"expected to end within {limit} bytes of memory, got {region.address + region.size}; allocate again"
+            yield (
+                op,
+                f"expected to end within {limit} bytes of memory, got {region.address + region.size}; allocate again",
+            )
     header = reader.regions.get(HEADER)
     wanted = (0, "h", 8 * len(IMAGE_HEADER))
     got = None if header is None else (header.address, header.kind, header.size)
     if got != wanted:
-        yield next(iter(reader.functions.values())), (
-            f"expected a region @{HEADER} at address 0 of {wanted[2]} bytes of kind h beside it, got "
-            f"{'none' if got is None else f'{got[2]} at {got[0]} of kind {got[1]}'}; allocate again"
+        yield (
+            next(iter(reader.functions.values())),
+            (
+                f"expected a region @{HEADER} at address 0 of {wanted[2]} bytes of kind h beside it, got "
+                f"{'none' if got is None else f'{got[2]} at {got[0]} of kind {got[1]}'}; allocate again"
+            ),
         )

@@ -79,7 +79,9 @@ class Places:
         """The region of the KV cache that a cluster appends to."""
         number = ir.BlockArgument(cluster.cache).arg_number
         if number not in self.region_of:
-            raise CapacityError(f"{cluster.label}: expected a lut.region at argument {number}, got none; run lut-allocate")
+            raise CapacityError(
+                f"{cluster.label}: expected a lut.region at argument {number}, got none; run lut-allocate"
+            )
         return self.region_of[number]
 
     def cache_of(self, value: ir.Value) -> str:
@@ -194,7 +196,19 @@ def load(places: Places, cluster: Cluster) -> Fields:
     return {"base": places.base(cluster.result), "words": places.words(cluster), "address": address}
 
 
-_HEADS = ("norm", "rotate", "heads", "head_words", "shift", "wide", "epsilon", "source", "base", "head_stride", "address")
+_HEADS = (
+    "norm",
+    "rotate",
+    "heads",
+    "head_words",
+    "shift",
+    "wide",
+    "epsilon",
+    "source",
+    "base",
+    "head_stride",
+    "address",
+)
 
 
 def rotations(places: Places, words: int) -> Fields:
@@ -269,7 +283,9 @@ def items_of(cluster: Cluster) -> tuple[int, int]:
     group, reps = int(op.heads.value) // int(op.kv_heads.value), cluster.op.optional("reps")
     if reps is None or group % int(reps.value):
         got = "none" if reps is None else int(reps.value)
-        raise CapacityError(f"{cluster.label}: expected reps that divide a group of {group} query heads, got {got}; change it")
+        raise CapacityError(
+            f"{cluster.label}: expected reps that divide a group of {group} query heads, got {got}; change it"
+        )
     return group // int(reps.value), int(reps.value)
 
 

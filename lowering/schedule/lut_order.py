@@ -17,7 +17,6 @@ from lutllm.lowering.place.form import placed_functions
 from lutllm.lowering.place.machine import read_machine
 from lutllm.passes import Pass
 
-
 AHEAD = 2  # inputs on chip at a time: the one in use and the next
 
 

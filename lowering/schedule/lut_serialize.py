@@ -28,7 +28,9 @@ class LutSerialize(Pass):
 
     def run(self, op: ir.Operation) -> None:
         names = {list_region(program) for program in placed_functions(op)}
-        for old in [o for o in op.regions[0].blocks[0] if isinstance(o, dialect.RegionOp) and o.sym_name.value in names]:
+        for old in [
+            o for o in op.regions[0].blocks[0] if isinstance(o, dialect.RegionOp) and o.sym_name.value in names
+        ]:
             old.operation.erase()
         plan = read_plan(op)
         space = AddressSpace(read_machine(op).memory_bytes, plan.regions)

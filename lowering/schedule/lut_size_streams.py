@@ -36,7 +36,9 @@ class LutSizeStreams(Pass):
             verify_depths(fifos(sized, machine.latency))
         except CapacityError as problem:
             self.fail(there, problem.message)
-        engine = next(part for part in there.operation.regions[0].blocks[0] if part.operation.name == "lut.linear_engine")
+        engine = next(
+            part for part in there.operation.regions[0].blocks[0] if part.operation.name == "lut.linear_engine"
+        )
         engine.attributes["codes_depth"] = i64(sized.engine.codes_depth)
         with ir.InsertionPoint(there.operation.regions[0].blocks[0]), there.location:
             for name, depth in sorted(sized.depths.items()):

@@ -41,7 +41,10 @@ class LutVerifySchedule(Pass):
         for task, message in problems(plan):
             self.fail(op if task is None else ops[task.name], message)
         for program in plan.programs:
-            region, words = plan.regions.get(list_region(program)), sum(list_words(t, plan.config) for t in plan.program(program))
+            region, words = (
+                plan.regions.get(list_region(program)),
+                sum(list_words(t, plan.config) for t in plan.program(program)),
+            )
             if region is not None and region.size != 8 * max(1, words):
                 self.fail(reader.functions[program], f"expected a region {region.name} of {8 * max(1, words)} bytes for its tasks, "
                           f"got {region.size}; run lut-serialize")  # fmt: skip
@@ -66,4 +69,6 @@ class LutVerifySchedule(Pass):
                 count = got[cluster.label, run.engine, run.round]
                 if count != 1:
                     part = "" if run.round is None else f" for round {run.round}"
-                    self.fail(cluster.op, f"expected one task of engine {run.engine}{part}, got {count}; schedule it again")
+                    self.fail(
+                        cluster.op, f"expected one task of engine {run.engine}{part}, got {count}; schedule it again"
+                    )

@@ -51,11 +51,15 @@ class Reader:
         self.functions = placed_functions(module)
         self.layouts = {op.sym_name.value: Layout.of(op) for op in self._ops(dialect.LayoutOp)}
         self.buffers = {
-            op.sym_name.value: Buffer(op.memory.value, *(int(op.attributes[k].value) for k in ("base", "words", "size")))
+            op.sym_name.value: Buffer(
+                op.memory.value, *(int(op.attributes[k].value) for k in ("base", "words", "size"))
+            )
             for op in self._ops(dialect.BufferOp)
         }
         self.regions = {
-            op.sym_name.value: Region(op.sym_name.value, op.kind.value, int(op.address.value), int(op.attributes["bytes"].value))
+            op.sym_name.value: Region(
+                op.sym_name.value, op.kind.value, int(op.address.value), int(op.attributes["bytes"].value)
+            )
             for op in self._ops(dialect.RegionOp)
         }
         self.region_ops = {op.sym_name.value: op for op in self._ops(dialect.RegionOp)}
@@ -146,7 +150,9 @@ class Reader:
         words = places.words(cluster)
         found = [name for name, buffer in self.buffers.items() if (buffer.memory, buffer.words) == ("r", words)]
         if not found:
-            raise CapacityError(f"{cluster.label}: expected a buffer of {words} words in memory r, got none; run lut-allocate")
+            raise CapacityError(
+                f"{cluster.label}: expected a buffer of {words} words in memory r, got none; run lut-allocate"
+            )
         return found[0]
 
     def _of_round(self, program: str, places: Places, cluster: Cluster, run: Run) -> Task:
@@ -186,11 +192,15 @@ class Reader:
         if isinstance(owner, ir.Block):
             region = op.optional("parameters")
             if op.engine.value != "heads" or region is None:
-                raise _wrong(op, "a task of a cluster, or of engine heads with the parameters of RoPE", "another", "change it")
+                raise _wrong(
+                    op, "a task of a cluster, or of engine heads with the parameters of RoPE", "another", "change it"
+                )
             words = self.rotation_words(self._turned(op, region.value))
             return Run(None, "heads", parameters=region.value, words=words)
         if not isinstance(owner.opview, dialect.ClusterOp):
-            raise _wrong(op, "the result of a lut.cluster", f"that of '{owner.operation.name}'", "change its first operand")
+            raise _wrong(
+                op, "the result of a lut.cluster", f"that of '{owner.operation.name}'", "change its first operand"
+            )
         cluster = Cluster(owner.opview)
         if op.engine.value not in cluster.engines:
             raise _wrong(op, f"an engine of its cluster, {', '.join(cluster.engines)}", op.engine.value, "change it")

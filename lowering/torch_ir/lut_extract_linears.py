@@ -53,7 +53,9 @@ def _write(linears: Sequence[Any]) -> None:
         for linear, type_ in zip(linears, results, strict=True):
             attributes = {name: linear.attributes[name] for name in linear.attributes}
             with linear.location:
-                new = ir.Operation.create("lut.linear", results=[type_], operands=[values[linear.x]], attributes=attributes)
+                new = ir.Operation.create(
+                    "lut.linear", results=[type_], operands=[values[linear.x]], attributes=attributes
+                )
             made.append(new.result)
         func.ReturnOp(made)
 

@@ -1,6 +1,7 @@
 """A lut program on its accelerator in simulation: tokens out of hardware beside the golden model's.
 
-In: a program and the arrays it names, a target, a prompt. Out: an `Answer` with both lists of tokens and the cycles of each.
+In: a program and the arrays it names, a target, a prompt. Out: an `Answer` with both lists of tokens and the cycles of
+each.
 """
 
 from __future__ import annotations
@@ -87,7 +88,8 @@ class Answer:
 class Hardware:
     """A scheduled module and its memory image, ready to be run on any simulator of the module's machine.
 
-    `program` is the lut program that it was made of, whose tokens are the right ones; `tensors` are the arrays it names.
+    `program` is the lut program that it was made of, whose tokens are the right ones; `tensors` are the arrays it
+    names.
     """
 
     def __init__(

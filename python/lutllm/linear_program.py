@@ -25,8 +25,7 @@ def linear_program(linears: Sequence[QuantizedLinear]) -> tuple[ir.Module, dict[
         for name, array in tensors.items():
             dialect.declare(module, name, array.shape, array.dtype)
         schemes = {linear.scheme: dialect.declare_scheme(module, linear.scheme) for linear in linears}
-        types = [_type(2 * _of(linears, name).pairs, "i16", dialect.fixed(_of(linears, name).scheme.x_bits, f"{name}.exponents"))
-                 for name in inputs]  # fmt: skip
+        types = [_input_type(_of(linears, name)) for name in inputs]
         results = [_type(q.outputs, "i32", dialect.fixed(q.scheme.out_bits, int(q.out_exponent))) for q in linears]
         with ir.InsertionPoint(module.body):
             function = func.FuncOp(FUNCTION, (types, results))
@@ -56,7 +55,10 @@ def _of(linears: Sequence[QuantizedLinear], input_name: str) -> QuantizedLinear:
     return next(linear for linear in linears if linear.input_name == input_name)
 
 
+def _input_type(linear: QuantizedLinear) -> ir.Type:
+    meaning = dialect.fixed(linear.scheme.x_bits, f"{linear.input_name}.exponents")
+    return _type(2 * linear.pairs, "i16", meaning)
+
+
 def _type(channels: int, element: str, encoding: ir.Attribute) -> ir.Type:
     return ir.RankedTensorType.get([ir.ShapedType.get_dynamic_size(), channels], ir.Type.parse(element), encoding)
-
-

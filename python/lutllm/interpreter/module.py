@@ -52,7 +52,8 @@ def run(
 
 
 def in_order(body: ir.Block) -> list[Any]:
-    """The ops of a block in the order in which they are computed: a cluster that has tasks when the last of them runs."""
+    """The ops of a block in the order in which they are computed: a cluster that has tasks when the last of them
+    runs."""
     last: dict[ir.Operation, int] = {}
     ops = list(body.operations)
     for i, op in enumerate(ops):

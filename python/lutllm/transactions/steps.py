@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from lutllm.lowering.accelerator import AcceleratorConfig
 from lutllm.lowering.engine import OPERAND_BANKS, EngineConfig
-from lutllm.lowering.schedule.data import Task
 from lutllm.lowering.place.rounds import Round
+from lutllm.lowering.schedule.data import Task
 
 CODES_ROOM = 8  # cycles from a chunk's first lookup until its place for codes is filled again
 
