@@ -33,20 +33,8 @@ def verify_symbols(module: ir.Module) -> bool:
             except Invalid as problem:
                 report(op, str(problem))
                 problems += 1
-    checks = (_check_store_attribute, _check_unique, _check_arguments, _check_map, _check_names)
+    checks = (_check_store_attribute, _check_arguments, _check_map, _check_names)
     return all(check(module) for check in checks) and problems == 0
-
-
-def _check_unique(module: ir.Module) -> bool:
-    """Whether no two module-level ops have one symbol name."""
-    seen: set[str] = set()
-    for op in module.body.operations:
-        name = read(op.operation.attributes, "sym_name")
-        if isinstance(name, ir.StringAttr) and isinstance(op, LutOp) and name.value in seen:
-            report(op, f"expected a symbol name that no other op has, got @{name.value} again; rename it")
-            return False
-        seen |= {name.value} if isinstance(name, ir.StringAttr) else set()
-    return True
 
 
 def _check_arguments(module: ir.Module) -> bool:

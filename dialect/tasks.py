@@ -42,7 +42,7 @@ class TaskOp(LutOp, name="task"):
     }
     DEFINITION = "its part of the cluster; all tasks of a cluster together are the cluster"
     EXAMPLE = """
-func.func @step(%x: tensor<?x8xi16, #x>) -> tensor<?x8xi16, #x> {
+func.func @prefill(%x: tensor<?x8xi16, #x>) -> tensor<?x8xi16, #x> {
   %0 = "lut.cluster"() ({
     "lut.yield"(%x) : (tensor<?x8xi16, #x>) -> ()
   }) {label = "x", engines = ["load"]} : () -> tensor<?x8xi16, #x>

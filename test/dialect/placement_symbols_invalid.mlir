@@ -1,5 +1,5 @@
 // RUN: lutllm-opt %s --split-input-file --verify-diagnostics
-// What clusters, rounds, tasks and arguments name must be there, and be what they need; each name stands for one op.
+// What clusters, rounds, tasks and arguments name must be there, and be what they need.
 
 #x = #lut.fixed<16, @q.input.exponents>
 ml_program.global private @q.input.exponents(#ml_program.extern : tensor<4xi8>) : tensor<4xi8>
@@ -117,12 +117,6 @@ func.func @prefill(%x: tensor<1xi32>) {
 "lut.region"() {sym_name = "q.w", kind = "w", address = 128, bytes = 64} : () -> ()
 // expected-error@+1 {{'lut.round' op expected region @q.q for 'w' to be of kind 'w', got 'q'; name another region}}
 "lut.round"() {sym_name = "q.0", first = 0, outputs = 8, c = @q.c, q = @q.q, w = [@q.w, @q.q]} : () -> ()
-
-// -----
-
-"lut.region"() {sym_name = "a", kind = "p", address = 0, bytes = 64} : () -> ()
-// expected-error@+1 {{'lut.buffer' op expected a symbol name that no other op has, got @a again; rename it}}
-"lut.buffer"() {sym_name = "a", memory = "x", base = 0, words = 12, size = 48} : () -> ()
 
 // -----
 
