@@ -93,10 +93,11 @@ def _order_problem(cluster: Cluster) -> tuple[ir.OpView, str] | None:
     parts, chain = list(PARTS[cluster.engines]), ", ".join(cluster.engines)
     before: ir.Value | None = None
     for op in cluster.ops:
+        open_ = list(parts)
         while parts and op.operation.name not in parts[0].ops and parts[0].optional:
             parts.pop(0)
         if not parts or op.operation.name not in parts[0].ops:
-            return op, f"expected {_names(parts)} here on engines {chain}, got it; put it in a cluster of its own"
+            return op, f"expected {_names(open_)} here on engines {chain}, got it; put it in a cluster of its own"
         part = parts.pop(0)
         if before is not None:
             made = [i for i, value in enumerate(op.operation.operands) if value == before]

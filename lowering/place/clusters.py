@@ -87,12 +87,14 @@ class Cluster:
         """What stands in `table` under the symbol that an attribute names."""
         name = self.symbol(attribute)
         if name is None or name not in table:
-            run = "lut-layout" if attribute == "layout" else "lut-allocate"
-            raise IRError(
-                f"'lut.cluster' op expected a {attribute} in the module, got {'none' if name is None else f'@{name}'}; run {run}",
-                location=source_position(self.op.location),
-            )
+            raise self.missing(attribute)
         return table[name]
+
+    def missing(self, attribute: str) -> IRError:
+        """The error of a cluster that does not have its place yet."""
+        run = "lut-layout" if attribute == "layout" else "lut-allocate"
+        message = f"'lut.cluster' op expected a {attribute} of it in the module, got none; run {run}"
+        return IRError(message, location=source_position(self.op.location))
 
     @cached_property
     def rounds(self) -> tuple[str, ...]:

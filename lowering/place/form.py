@@ -30,7 +30,7 @@ def placed_functions(module: ir.Operation) -> dict[str, Any]:
         check_program(function)
         _check_function(function)
     if PROGRAMS[0] not in {function.name.value for function in functions}:
-        raise IRError(f"expected a function @{PROGRAMS[0]}, which hardware runs first, got none; name one so")
+        _wrong(module.opview, f"a function @{PROGRAMS[0]}, which hardware runs first", "none", "name one so")
     return {function.name.value: function for function in functions}
 
 

@@ -18,7 +18,7 @@ from lutllm.lowering.place.form import placed_functions
 from lutllm.lowering.place.layouts import Layout
 from lutllm.lowering.place.machine import machine_op, read_machine
 from lutllm.lowering.place.rounds import check_linear, cut, round_of, stream_bytes
-from lutllm.lowering.place.sizes import cache_bytes, regions_of
+from lutllm.lowering.place.contents import cache_bytes, cache_contents, contents_of, regions_of, round_contents
 from lutllm.lowering.place.space import AddressSpace
 from lutllm.passes import Pass
 
@@ -51,7 +51,16 @@ class _Allocation:
         self.clusters = {name: clusters_of(function) for name, function in self.functions.items()}
         self.layouts = {op.sym_name.value: Layout.of(op) for op in self._body() if isinstance(op, dialect.LayoutOp)}
         self.space = AddressSpace(self.machine.memory_bytes)
-        self.of_linear: dict[tuple[str, str], list[str]] = {}
+        self.rounds: dict[str, list[str]] = {}  # of linears, by their names in the map
+        self.names: dict[str, str] = {}
+
+    def named(self, base: str, contents: str) -> str:
+        """A name in the memory map: the same for the same contents, another one for others."""
+        name, number = base, 1
+        while self.names.setdefault(name, contents) != contents:
+            number += 1
+            name = f"{base}#{number}"
+        return name
 
     def _body(self) -> Any:
         return self.module.regions[0].blocks[0].operations
@@ -120,7 +129,8 @@ class _Allocation:
         if cluster.find("lut.attention") is not None:
             self._attention(cluster, layout)
         for attribute, (kind, size) in regions_of(cluster, layout, self.config).items():
-            region = self.space.add(_name(cluster, attribute), kind, size)
+            name = self.named(_name(cluster, attribute), contents_of(cluster, layout, attribute))
+            region = self.space.add(name, kind, size)
             cluster.op.attributes[attribute] = dialect.symbol(region.name)
         if cluster.linear is not None:
             self._linear(cluster, layout)
@@ -147,14 +157,13 @@ class _Allocation:
         assert linear is not None
         inputs = self._inputs(cluster)
         check_linear(linear, inputs, engine)
-        key = linear.name, linear.row_source
-        if key not in self.of_linear:
-            stem = linear.name if not any(name == key[0] for name, _ in self.of_linear) else ".".join(key)
-            self.of_linear[key] = [
+        stem = self.named(linear.name, round_contents(linear, inputs, layout))
+        if stem not in self.rounds:
+            self.rounds[stem] = [
                 self._round(cluster, inputs, layout, stem, first, outputs)
                 for first, outputs in cut(linear, layout, self.most[linear.name], engine)
             ]
-        cluster.op.attributes["rounds"] = ir.ArrayAttr.get([dialect.symbol(name) for name in self.of_linear[key]])
+        cluster.op.attributes["rounds"] = ir.ArrayAttr.get([dialect.symbol(name) for name in self.rounds[stem]])
 
     def _round(self, cluster: Cluster, inputs: Layout, layout: Layout, stem: str, first: int, outputs: int) -> str:
         engine, linear = self.config.engine, cluster.linear
@@ -180,8 +189,10 @@ class _Allocation:
         for cluster in self.clusters[name]:
             if cluster.cache is not None:
                 label, kind = cluster.label.removesuffix(".heads"), cache_kind(cluster)
-                size = cache_bytes(cluster, self.layout(cluster), self.config)
-                found[cluster.cache.arg_number] = self.space.add(f"{label}.{kind}", kind, size).name
+                layout = self.layout(cluster)
+                region = self.named(f"{label}.{kind}", cache_contents(cluster, layout))
+                size = cache_bytes(cluster, layout, self.config)
+                found[cluster.cache.arg_number] = self.space.add(region, kind, size).name
         if found:
             entries = [
                 {ARGUMENT_REGION: dialect.symbol(found[i])} if i in found else {}

@@ -165,8 +165,10 @@ class _Placement:
             before = self.labels.get(self.values.get(match.ops[0].operands[0], match.ops[0].operands[0]))
             if before:
                 return f"{before}.heads"
-        at = match.ops[0] if len(match.engines) == 3 else match.root
-        return module_path(at.location) or at.name.removeprefix("lut.")
+        if len(match.engines) == 3:
+            lookup: Any = next(op for op in match.ops if op.name == "lut.table_lookup")
+            return module_path(match.ops[0].location) or lookup.attributes["weights"].value
+        return module_path(match.root.location) or match.root.name.removeprefix("lut.")
 
     def _label(self, base: str) -> str:
         label, number, known = base, 1, set(self.labels.values())

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from lutllm.bindings import ir, source_position
-from lutllm.dialect import fixed_of
 from lutllm.errors import CapacityError, IRError
 from lutllm.lowering.accelerator import IMAGE_HEADER
 from lutllm.lowering.place import layout_rules
@@ -18,11 +17,10 @@ from lutllm.lowering.place.clusters import Cluster, cache_kind, clusters_of, mem
 from lutllm.lowering.place.layouts import Layout
 from lutllm.lowering.place.lut_allocate import HEADER
 from lutllm.lowering.place.rounds import check_linear, stream_bytes
-from lutllm.lowering.place.sizes import cache_bytes, regions_of
+from lutllm.lowering.place.contents import cache_bytes, cache_contents, contents_of, regions_of, round_contents
 from lutllm.lowering.schedule.fields import Places
 from lutllm.lowering.schedule.read import Reader
 from lutllm.passes.lut_outline_head import HEAD
-from lutllm.passes.walk import attributes_text
 
 Problem = tuple[Any, str]
 
@@ -117,40 +115,18 @@ class _Contents:
         """(name, kind, bytes, what decides the bytes) of every region that a cluster reads or writes."""
         for attribute, (kind, size) in regions_of(cluster, layout, self.reader.config).items():
             region = cluster.named(attribute, self.reader.regions)
-            yield region.name, kind, size, _decides(cluster, layout, attribute)
+            yield region.name, kind, size, contents_of(cluster, layout, attribute)
         if cluster.cache is not None:
-            number = ir.BlockArgument(cluster.cache).arg_number
             size = cache_bytes(cluster, layout, self.reader.config)
-            yield places.cache(cluster), cache_kind(cluster), size, f"argument {number} {layout} {cluster.cache.type}"
+            yield places.cache(cluster), cache_kind(cluster), size, cache_contents(cluster, layout)
         linear = cluster.linear
         for round_ in (self.reader.round(cluster, name) for name in cluster.rounds) if linear is not None else ():
             sizes = stream_bytes(round_, self.reader.config.engine)
-            inputs = layout_of(self.reader, linear.x)
-            key = f"{linear.name} {linear.codebook} {linear.row_source} {linear.scheme} {inputs}"
-            yield round_.c, "c", sizes["c"], key
-            part = f"{key} {layout} {round_.first} {round_.outputs}"
+            contents = round_contents(linear, layout_of(self.reader, linear.x), layout)
+            part = f"{contents} {round_.first} {round_.outputs}"
+            yield round_.c, "c", sizes["c"], contents
             yield round_.q, "q", sizes["q"], part
             yield from ((name, "w", sizes["w"], f"{part} {port}") for port, name in enumerate(round_.w))
-
-
-def _decides(cluster: Cluster, layout: Layout, attribute: str) -> str:
-    """What decides the bytes of a region: the ops, but for the number of tokens, and the layout."""
-    if cluster.last == "load":
-        return f"argument {ir.BlockArgument(cluster.yielded).arg_number} {layout}"
-    if cluster.last == "save":
-        returned = [use.operand_number for use in cluster.result.uses if use.owner.operation.name == "func.return"]
-        return f"result {min(returned, default=None)} {layout}"
-    names = ("lut.rope",) if attribute == "region" and cluster.last == "heads" else None
-    parts = []
-    for op in (op for op in cluster.ops if names is None or op.operation.name in names):
-        values = [*op.operation.operands, *op.operation.results]
-        attributes = attributes_text(op.operation)
-        if names:
-            attributes = {key: attributes[key] for key in ("cosines", "sines", "positions")}
-        parts.append((op.operation.name, attributes, [] if names else [fixed_of(value.type) for value in values]))
-    reps = cluster.op.optional("reps")
-    shape = (layout.unit, layout.unit_size, layout.interleaved) if names else layout
-    return f"{parts} {shape} {reps}"
 
 
 def _map_problems(reader: Reader) -> Iterator[Problem]:

@@ -29,8 +29,9 @@ class LutOrder(Pass):
     anchor: ClassVar[str | None] = "builtin.module"
 
     def run(self, op: ir.Operation) -> None:
+        functions = placed_functions(op)
         latency = read_machine(op).latency
-        for function in placed_functions(op).values():
+        for function in functions.values():
             _order(function, latency)
 
 

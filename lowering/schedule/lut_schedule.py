@@ -101,6 +101,8 @@ def runs_of_cluster(cluster: Cluster) -> Iterator[Run]:
         for engine in cluster.engines:
             yield Run(cluster, engine)
         return
+    if not cluster.rounds:
+        raise cluster.missing("round")
     for i in range(len(cluster.rounds)):
         for engine in ("linear", "feed", cluster.last):
             yield Run(cluster, engine, i)

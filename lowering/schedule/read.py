@@ -83,7 +83,7 @@ class Reader:
         assert linear is not None
         layouts = [c.named("layout", self.layouts) for c in (Cluster(linear.x.owner.opview), cluster)]
         if name not in self.round_ops:
-            cluster.named("round", {})
+            raise cluster.missing("round")
         try:
             return round_of(self.round_ops[name], linear, layouts[0], layouts[1], self.config.engine)
         except CapacityError as problem:

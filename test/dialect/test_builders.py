@@ -12,7 +12,19 @@ from lutllm.scheme import Scheme
 # The ops of machine, places and time.
 PLACED = {
     getattr(dialect, f"{name}Op")
-    for name in ("Machine", "LinearEngine", "Memory", "Fifo", "Cluster", "Yield", "Layout", "Buffer", "Region", "Round", "Task")
+    for name in (
+        "Machine",
+        "LinearEngine",
+        "Memory",
+        "Fifo",
+        "Cluster",
+        "Yield",
+        "Layout",
+        "Buffer",
+        "Region",
+        "Round",
+        "Task",
+    )
 }
 VQ = Scheme(c_a=300, S=2, G=4, R=3, out_bits=20)
 

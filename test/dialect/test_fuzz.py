@@ -113,7 +113,7 @@ def mutated(draw: st.DrawFn) -> str:
 @example(dialect.CentroidSearchOp.EXAMPLE.replace("@vq", "loc(unknown)"))
 @example(dialect.MachineOp.EXAMPLE.replace("w = 64", "w = loc(unknown)"))
 @example(dialect.MachineOp.EXAMPLE.replace('["built_row"]', "[loc(unknown)]"))
-@example(dialect.MachineOp.EXAMPLE.replace('["linear", ', '[loc(unknown), '))
+@example(dialect.MachineOp.EXAMPLE.replace('["linear", ', "[loc(unknown), "))
 @example(dialect.MachineOp.EXAMPLE.replace('"read_w"', "loc(unknown)"))
 @example(dialect.RoundOp.EXAMPLE.replace("[@q.w]", "[loc(unknown)]"))
 @example(dialect.ClusterOp.EXAMPLE.replace('["norm"]', "[loc(unknown)]"))

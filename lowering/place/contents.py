@@ -1,10 +1,16 @@
-"""How many bytes a cluster keeps in external memory: the cluster and its layout in, kind and size of each region out."""
+"""What a cluster keeps in external memory: the cluster and its layout in; of each region kind, size and what decides its
+bytes out. Clusters that want the same of a region can share it."""
 
 from __future__ import annotations
 
+from typing import Any
+
+from lutllm.bindings import ir
+from lutllm.dialect import fixed_of
 from lutllm.lowering.accelerator import AcceleratorConfig
-from lutllm.lowering.place.clusters import Cluster, head_count
+from lutllm.lowering.place.clusters import Cluster, Linear, head_count
 from lutllm.lowering.place.layouts import Layout
+from lutllm.passes.walk import attributes_text
 
 # What a cluster that ends in an engine names besides its layout, by attribute, and the kind of its region.
 REGIONS = {
@@ -43,3 +49,31 @@ def cache_bytes(cluster: Cluster, layout: Layout, config: AcceleratorConfig) -> 
     """Of the KV cache that a cluster appends to."""
     assert cluster.cache is not None
     return int(cluster.cache.type.shape[0]) * head_count(cluster) * (layout.unit_size // config.lanes) * config.lanes
+
+
+def contents_of(cluster: Cluster, layout: Layout, attribute: str) -> str:
+    """What decides the bytes of the region of an attribute: the ops, but for the number of tokens, and the layout."""
+    if cluster.last == "load":
+        return f"argument {ir.BlockArgument(cluster.yielded).arg_number} {layout}"
+    if cluster.last == "save":
+        returned = [use.operand_number for use in cluster.result.uses if use.owner.operation.name == "func.return"]
+        return f"result {min(returned, default=None)} {layout}"
+    if cluster.last == "heads" and attribute == "region":
+        rope: Any = cluster.find("lut.rope")
+        tables = rope.cosines.value, rope.sines.value, int(rope.positions.value)
+        return f"{tables} {layout.unit} {layout.unit_size}"
+    parts = []
+    for op in cluster.ops:
+        values = [*op.operation.operands, *op.operation.results]
+        parts.append((op.operation.name, attributes_text(op.operation), [fixed_of(value.type) for value in values]))
+    return f"{parts} {layout} {cluster.op.optional('reps')}"
+
+
+def cache_contents(cluster: Cluster, layout: Layout) -> str:
+    cache = ir.BlockArgument(cluster.cache)
+    return f"argument {cache.arg_number} {cache.type} {layout}"
+
+
+def round_contents(linear: Linear, inputs: Layout, outputs: Layout) -> str:
+    """What decides the bytes of a linear's rounds, besides which of its outputs they compute."""
+    return f"{linear.name} {linear.codebook} {linear.row_source} {linear.scheme} {inputs} {outputs}"
