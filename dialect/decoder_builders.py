@@ -4,9 +4,9 @@ Symbols are named by strings; result types are inferred from the operands and th
 """
 
 from lutllm.bindings import ir
-from lutllm.decoder import NORM_BITS, RESIDUAL_BITS
 from lutllm.dialect.attributes import fixed, fixed_of, i64, symbol
 from lutllm.dialect.builders import like, make
+from lutllm.quantization import NORM_BITS, RESIDUAL_BITS
 
 INPUT_BITS = 16
 

@@ -12,7 +12,7 @@ from lutllm.scheme import Scheme
 FLOAT = "float"  # of a float op: whichever float type the model has
 FLOAT_TYPES = "f32/bf16/f16"
 ANY = -1  # a size that the op does not show
-ELEMENT_TYPES = {"uint8": "i8", "int8": "i8", "int16": "i16", "int32": "i32"}
+ELEMENT_TYPES = {"uint8": "i8", "int8": "i8", "int16": "i16", "int32": "i32", "float32": "f32"}
 
 
 @dataclass(frozen=True)

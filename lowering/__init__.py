@@ -3,6 +3,7 @@
 `PASSES` lists the lowering passes that work on MLIR of the torch and lut levels; what lies below is CIRCT's.
 """
 
+from lutllm.lowering.lut_quantize import LutQuantize
 from lutllm.lowering.place.lut_allocate import LutAllocate
 from lutllm.lowering.place.lut_layout import LutLayout
 from lutllm.lowering.place.lut_place import LutPlace
@@ -13,7 +14,6 @@ from lutllm.lowering.schedule.lut_size_streams import LutSizeStreams
 from lutllm.lowering.schedule.lut_verify_schedule import LutVerifySchedule
 from lutllm.lowering.torch_ir.lut_extract_linears import LutExtractLinears
 from lutllm.lowering.torch_raise import TorchRaise
-from lutllm.lowering.torch_raise_decoder import TorchRaiseDecoder
 from lutllm.lowering.torch_to_lut import TorchToLut
 from lutllm.passes import Pass
 
@@ -21,7 +21,7 @@ PASSES: tuple[type[Pass], ...] = (
     TorchToLut,
     LutExtractLinears,
     TorchRaise,
-    TorchRaiseDecoder,
+    LutQuantize,
     LutPlace,
     LutLayout,
     LutOrder,

@@ -17,7 +17,15 @@ def to_lut(quantization: str) -> str:
 
 def to_float() -> str:
     """torch -> float: PyTorch's ops become structural ops."""
-    return _pipeline("torch-raise")
+    return _pipeline(
+        "torch-raise",
+        "lut-symbol-dce",  # masks and other constants are no longer read
+    )
+
+
+def to_integers(quantization: str, context: int = 0) -> str:
+    """float -> lut: every op in integers; `context` as lut-quantize takes it."""
+    return _pipeline(f"lut-quantize{{quantization={spell_option(quantization)} context={context}}}")
 
 
 def to_program(quantization: str, context: int = 0) -> str:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from lutllm.bindings import ir, source_position
-from lutllm.dialect.symbols import lut_ops, op_parameters
 from lutllm.errors import IRError
 from lutllm.lowering.torch_ir.float_function import write_function
 from lutllm.lowering.torch_ir.patterns import read_function
@@ -36,10 +35,6 @@ class TorchRaise(Pass):
         with function.operation.location:
             write_function(module, reader)
         function.operation.erase()
-        used = {p.symbol for lut_op in lut_ops(module) for p in op_parameters(lut_op)}
-        for other in list(module.body.operations):
-            if other.operation.name == "ml_program.global" and other.attributes["sym_name"].value not in used:
-                other.operation.erase()
 
 
 def read_model(module: ir.Module) -> tuple[Any, Reader]:

@@ -68,12 +68,12 @@ def _bench_model(options: argparse.Namespace, given: dict[str, Any]) -> tuple[in
     settings.setdefault("threads", [cores()])
     if options.random:
         longest = max(settings.get("prompt", 0), settings.get("tokens", 0), 128)
-        decoder = decoder_bench.random_like(options.random, scheme, positions=longest, seed=options.seed)
+        model = decoder_bench.random_like(options.random, scheme, positions=longest, seed=options.seed)
         name = f"random {options.random}"
     else:
-        decoder = quantized_model(options.model, scheme=scheme).decoder
+        model = quantized_model(options.model, scheme=scheme)
         name = Path(options.model).name
-    found = decoder_bench.bench(decoder, name, seed=options.seed, **settings)
+    found = decoder_bench.bench(model, name, seed=options.seed, **settings)
     print(found)
     return 0, found.to_dict()
 

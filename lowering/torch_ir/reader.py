@@ -85,7 +85,7 @@ class Reader:
             self._read(op.operation)
 
     def _arguments(self, arguments: list[ir.Value]) -> list[Term]:
-        found = []
+        found: list[Term] = []
         for argument in arguments:
             sizes, floating = static_sizes(argument) or [], _is_float(argument)
             kind = argument_kind(sizes, floating)

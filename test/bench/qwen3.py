@@ -131,7 +131,7 @@ def run(options: argparse.Namespace) -> list[dict[str, Any]]:
     stages = Stages()
     model = from_pretrained(options.output)
     stages.done("read the directory")
-    session = CpuSession.of(model.decoder, 64)
+    session = CpuSession.of(model, 64)
     stages.done("program: " + ", ".join(f"{name} {value:.1f} s" for name, value in session.program.seconds.items()))
     logits = session.forward([1])
     stages.done("first token")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from lutllm import dialect, model_compiler
 from lutllm.bindings import ir
 from lutllm.lowering.plan.ir import read_plan
 from lutllm.model_compiler import ModelOptions, compile_model
-from lutllm.pretrained import QuantizedModel, save_pretrained
-from lutllm.quantize.random_decoder import decoder_like, random_decoder
+from lutllm.pretrained import save_pretrained
+from lutllm.quantize.float_models import float_decoder
+from lutllm.quantize.random_model import random_model
 from lutllm.scheme import EXACT
 from lutllm.tools.lutllm import main
 
@@ -28,9 +30,9 @@ def directory(tmp_path_factory) -> Path:
     """A directory as `lutllm quantize` makes it."""
     from lutllm.models.tokenizer import byte_tokenizer
 
-    shape = decoder_like(hidden=16, intermediate=24, layers=1, heads=2, kv_heads=1, head_dim=8)
-    decoder = random_decoder(shape, EXACT, seed=3, positions=48)
-    model = QuantizedModel(decoder, byte_tokenizer(), {"model_type": "llama"}, about={"model": {"name": "tiny"}})
+    shape = float_decoder(hidden=16, intermediate=24, layers=1, heads=2, kv_heads=1, head_dim=8)
+    model, about = random_model(shape, EXACT, seed=3, positions=48), {"model": {"name": "tiny"}}
+    model = replace(model, tokenizer=byte_tokenizer(), config={"model_type": "llama"}, about=about)
     return save_pretrained(model, tmp_path_factory.mktemp("tiny") / "q")
 
 

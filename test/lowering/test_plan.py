@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from lutllm.decoder_store import save_decoder
 from lutllm.errors import CapacityError, InputError, IRError
 from lutllm.lowering.accelerator import SINKS
 from lutllm.lowering.decoder_spec import DecoderSpec, read_decoder_spec
@@ -20,7 +19,10 @@ from lutllm.lowering.plan.data import PROGRAMS, Parameters, Plan, Task
 from lutllm.lowering.plan.decoder import config_for, plan_decoder
 from lutllm.lowering.plan.waits import Hazards
 from lutllm.lowering.targets import TARGETS
+from lutllm.pretrained import save_pretrained
+from lutllm.quantize.float_models import float_decoder
 from lutllm.quantize.random_decoder import decoder_like, random_decoder
+from lutllm.quantize.random_model import random_model
 from lutllm.scheme import EXACT, Scheme
 
 TINY = TARGETS["tiny"]
@@ -441,8 +443,9 @@ def test_layers_have_one_shape() -> None:
 
 
 def test_the_store_describes_the_same_decoder(tmp_path: Path) -> None:
-    decoder = random_decoder(decoder_like(layers=1), ONE, positions=16)
-    save_decoder(tmp_path, decoder)
+    model = random_model(float_decoder(layers=1), ONE, positions=16)
+    save_pretrained(model, tmp_path)
+    decoder = model.decoder
     assert read_decoder_spec(tmp_path).identity == DecoderSpec.of(decoder).identity
     other = replace(decoder, residuals={name: value + 1 for name, value in decoder.residuals.items()})
     assert DecoderSpec.of(other).identity != DecoderSpec.of(decoder).identity

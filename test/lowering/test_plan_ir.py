@@ -7,7 +7,6 @@ import pytest
 
 from lutllm import dialect
 from lutllm.bindings import ir
-from lutllm.decoder_store import save_decoder
 from lutllm.dialect import tasks
 from lutllm.errors import IRError, LutllmError
 from lutllm.lowering import PASSES, accelerator
@@ -20,7 +19,10 @@ from lutllm.lowering.plan.decoder import config_for, plan_decoder
 from lutllm.lowering.plan.ir import plan_module, read_plan
 from lutllm.lowering.targets import TARGETS
 from lutllm.passes import run_pipeline
+from lutllm.pretrained import save_pretrained
+from lutllm.quantize.float_models import float_decoder
 from lutllm.quantize.random_decoder import decoder_like, random_decoder
+from lutllm.quantize.random_model import random_model
 from lutllm.scheme import EXACT
 
 
@@ -72,7 +74,7 @@ def test_the_dialect_knows_the_engines_of_the_hardware() -> None:
 
 
 def test_a_decoders_program_becomes_its_plan(tmp_path: Path) -> None:
-    save_decoder(tmp_path, random_decoder(decoder_like(layers=2), EXACT, positions=32))
+    save_pretrained(random_model(float_decoder(layers=2), EXACT, positions=32), tmp_path)
     spec = read_decoder_spec(tmp_path)
     module = decoder_to_lut(spec, 30)
     run_pipeline(module, to_whole_accelerator(str(tmp_path), "tiny", 20), passes=PASSES)
@@ -81,7 +83,7 @@ def test_a_decoders_program_becomes_its_plan(tmp_path: Path) -> None:
 
 
 def test_what_does_not_fit_is_said_at_the_linear(tmp_path: Path) -> None:
-    save_decoder(tmp_path, random_decoder(decoder_like(layers=2), EXACT.with_(G=6), positions=32))
+    save_pretrained(random_model(float_decoder(layers=2), EXACT.with_(G=6), positions=32), tmp_path)
     module = decoder_to_lut(read_decoder_spec(tmp_path))
     message = r"'lut\.linear' op cannot be planned: model\.layers\.0\.self_attn\.q_proj: expected codebook blocks of"
     with pytest.raises(LutllmError, match=message):

@@ -12,16 +12,14 @@ from torch import nn  # noqa: E402
 from lutllm import dialect, models  # noqa: E402
 from lutllm.bindings import ir  # noqa: E402
 from lutllm.importer import ImportedModule, import_module  # noqa: E402
-from lutllm.importer.agreement import FloatModel, import_float  # noqa: E402
-from lutllm.lowering import PASSES  # noqa: E402
+from lutllm.importer.agreement import FloatModel, import_float, raise_to_float  # noqa: E402
 from lutllm.lowering.levels import check_level  # noqa: E402
-from lutllm.lowering.pipelines import to_float  # noqa: E402
 from lutllm.lowering.torch_ir.reader import DOWNSTREAM  # noqa: E402
 from lutllm.lowering.torch_raise import read_model  # noqa: E402
 from lutllm.models.hf import empty_module, make_config  # noqa: E402
 from lutllm.models.random_weights import _fill  # noqa: E402
 from lutllm.models.wrappers import whole_model  # noqa: E402
-from lutllm.passes import PipelineError, run_pipeline  # noqa: E402
+from lutllm.passes import PipelineError  # noqa: E402
 
 T, D = 5, 8
 BASE: dict[str, Any] = {
@@ -292,7 +290,7 @@ def test_one_error_names_op_module_place_and_the_count_and_nothing_changes() -> 
     found = import_module(*whole_model(model(hidden_act="gelu", num_hidden_layers=3), T))
     before = str(found.module)
     with pytest.raises(PipelineError) as error:
-        run_pipeline(found.module, to_float(), passes=PASSES)
+        raise_to_float(found.module)
     text = str(error.value)
     assert "transformers/activations.py:" in text.split(": error: ")[0]
     assert "error: 6 ops cannot be raised: 'torch.aten.gelu' op in 'model.layers.0.mlp.act_fn': expected an op" in text
@@ -306,5 +304,5 @@ def test_text_gives_what_the_import_gives() -> None:
     with imported.context:
         again = ir.Module.parse(imported.text())
     for module in (imported.module, again):
-        run_pipeline(module, to_float(), passes=PASSES)
+        raise_to_float(module)
     assert str(again) == str(imported.module)

@@ -1,5 +1,5 @@
 // A linear, a norm, a gated unit and a sum, as PyTorch spells them, without a decoder around; a linear used twice.
-// RUN: lutllm-opt %s --torch-raise --mlir-print-debuginfo | FileCheck %s
+// RUN: lutllm-opt %s --torch-raise --lut-symbol-dce --mlir-print-debuginfo | FileCheck %s
 // RUN: lutllm-opt %S/Inputs/torch-raise/llama.mlir --torch-raise | FileCheck %s --check-prefix=LLAMA
 
 ml_program.global private @up.weight(#ml_program.extern : tensor<4x4xf32>) : tensor<4x4xf32>

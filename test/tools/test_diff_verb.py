@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ import pytest
 from lutllm import hardware
 from lutllm.lowering.accelerator import AcceleratorConfig
 from lutllm.model_compiler import ModelOptions, compile_model
-from lutllm.pretrained import QuantizedModel, save_pretrained
-from lutllm.quantize.random_decoder import decoder_like, random_decoder
+from lutllm.pretrained import save_pretrained
+from lutllm.quantize.float_models import float_decoder
+from lutllm.quantize.random_model import random_model
 from lutllm.scheme import EXACT
 from lutllm.simulate import Simulator
 from lutllm.tools.lutllm import main
@@ -24,9 +26,9 @@ pytest.importorskip("transformers", reason="tokenizers need transformers: pip in
 def quantized(directory: Path, seed: int) -> Path:
     from lutllm.models.tokenizer import byte_tokenizer
 
-    shape = decoder_like(hidden=16, intermediate=24, layers=1, heads=2, kv_heads=1, head_dim=8)
-    decoder = random_decoder(shape, EXACT, seed=seed, positions=48)
-    return save_pretrained(QuantizedModel(decoder, byte_tokenizer(), {"model_type": "llama"}), directory)
+    shape = float_decoder(hidden=16, intermediate=24, layers=1, heads=2, kv_heads=1, head_dim=8)
+    model = random_model(shape, EXACT, seed=seed, positions=48)
+    return save_pretrained(replace(model, tokenizer=byte_tokenizer(), config={"model_type": "llama"}), directory)
 
 
 @pytest.fixture(scope="module")

@@ -110,7 +110,21 @@ def test_check_says_what_a_model_becomes(capsys, tmp_path):
     assert main(["check", "tiny-llama", "--first-layers", "1", "--json", str(report)]) == 0
     text = capsys.readouterr().out
     assert "model.layers.*.self_attn.q_proj" in text and "becomes integer ops" in text
-    assert json.loads(report.read_text())["linears"]
+    written = json.loads(report.read_text())
+    assert written["linears"] and written["convertible"] is True and written["float_error"] < 1e-5
+
+
+def test_check_exits_1_when_a_model_is_not_convertible(capsys, tmp_path):
+    transformers = pytest.importorskip("transformers", reason="needs transformers: pip install 'lutllm[models]'")
+    from lutllm.models.random_weights import TINY
+
+    values = {**TINY, "head_dim": 12, "hidden_act": "gelu"}
+    transformers.LlamaForCausalLM(transformers.LlamaConfig(**values)).save_pretrained(tmp_path / "gelu")
+    report = tmp_path / "check.json"
+    assert main(["check", str(tmp_path / "gelu"), "--json", str(report)]) == 1
+    assert "aten.gelu (2)" in capsys.readouterr().out
+    written = json.loads(report.read_text())
+    assert (written["convertible"], written["float_error"]) == (False, None)
 
 
 def test_quantize_prints_bits_and_errors(capsys, tmp_path):

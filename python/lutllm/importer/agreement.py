@@ -12,26 +12,26 @@ from typing import Any
 
 import numpy as np
 
-from lutllm import dialect, interpreter
+from lutllm import dialect, interpreter, lowering, passes
 from lutllm.bindings import func, ir, source_position
 from lutllm.errors import IRError
 from lutllm.importer import ImportedModule, import_module
 from lutllm.importer.torch_run import Calls, Parameters, run_torch
-from lutllm.lowering import PASSES
 from lutllm.lowering.pipelines import to_float
 from lutllm.lowering.torch_ir.linears import module_path
 from lutllm.lowering.torch_ir.reader import argument_kind
 from lutllm.models.hf import require
-from lutllm.passes import run_pipeline
 
 TOLERANCE = 1e-4  # of the largest value; sums of float32 in another order stay far below
 
 
 @dataclass
 class FloatModel(ImportedModule):
-    """The float level of a model. `float_error` is the largest error of its results, as a part of the largest."""
+    """The float level of a model. `float_error` is the largest error of its results, as a part of the largest; `torch` is
+    the text of the torch level it was raised from."""
 
     float_error: float = 0.0
+    torch: str = ""
 
 
 class Disagreement(IRError):
@@ -52,9 +52,15 @@ def import_float(module: Any, example_args: Sequence[Any], *, seed: int = 0) -> 
     """Import `module`, raise it to the float level and compare; `IRError` at the first op that cannot be raised, or
     whose value is not PyTorch's."""
     imported = import_module(module, example_args)
-    run_pipeline(imported.module, to_float(), passes=PASSES)
+    text = imported.text()
+    raise_to_float(imported.module)
     error = float_error(module, example_args, imported, seed)
-    return FloatModel(imported.module, imported.parameters, error)
+    return FloatModel(imported.module, imported.parameters, error, text)
+
+
+def raise_to_float(module: ir.Module) -> None:
+    """Torch level in, float level out, in place; the error says what cannot be raised."""
+    passes.run_pipeline(module, to_float(), passes=(*passes.PASSES, *lowering.PASSES))
 
 
 def float_error(module: Any, example_args: Sequence[Any], raised: ImportedModule, seed: int = 0) -> float:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lutllm import interpreter
-from lutllm.decoder import NORM_BITS, RESIDUAL_BITS
+from lutllm.quantization import NORM_BITS, RESIDUAL_BITS
 from lutllm.errors import InputError
 from lutllm.functions import SIGMOID_END, rsqrt, sigmoid
 from lutllm.interpreter.decoder import attention as golden_attention

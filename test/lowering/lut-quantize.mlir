@@ -1,9 +1,9 @@
-// A whole Llama as PyTorch gave it becomes three functions over one KV cache; only its structure is matched.
-// RUN: lutllm-opt %S/Inputs/torch-raise-decoder/model.mlir --torch-raise-decoder="quantization=%S/Inputs/torch-raise-decoder context=6" --mlir-print-debuginfo | FileCheck %s
-// RUN: lutllm-opt %S/Inputs/torch-raise-decoder/model.mlir --torch-raise-decoder=quantization=%S/Inputs/torch-raise-decoder/quantization.json | FileCheck %s --check-prefix=ALL
+// A Llama in floats becomes three functions over one KV cache.
+// RUN: lutllm-opt %S/Inputs/lut-quantize/model.float.mlir --lut-quantize="quantization=%S/Inputs/lut-quantize context=6" --mlir-print-debuginfo | FileCheck %s
+// RUN: lutllm-opt %S/Inputs/lut-quantize/model.float.mlir --lut-quantize=quantization=%S/Inputs/lut-quantize/quantization.json | FileCheck %s --check-prefix=ALL
 
 // CHECK: module attributes {lut.store = #lut.store<"parameters.safetensors", "0123456789abcdef{{.*}}">}
-// CHECK-NOT: torch.
+// CHECK-NOT: float
 // CHECK: func.func @prefill(%{{.*}}: tensor<?xi32> loc("ids"), %[[P:.*]]: tensor<1xi32> loc("position"), %[[K:.*]]: tensor<6x4xi8, #lut.fixed<8 : i64, @model.layers.0.self_attn.key.exponents>> loc("model.layers.0.self_attn.keys"), %[[V:.*]]: tensor<6x4xi8, #lut.fixed<8 : i64, @model.layers.0.self_attn.value.exponents>> loc(
 // CHECK-NEXT: %[[X:.*]] = "lut.embedding"({{.*}} rows = @model.embed_tokens.rows
 // CHECK-NEXT: %[[N:.*]] = "lut.rms_norm"(%[[X]]) {{.*}} gain = @model.layers.0.input_layernorm.gain
