@@ -24,7 +24,6 @@ from lutllm.hardware import Hardware, build
 from lutllm.lowering.accelerator import RESIDUAL_BITS
 from lutllm.lowering.accelerator_hw.arithmetic import saturated
 from lutllm.lowering.circt import Signal
-from lutllm.lowering.place.clusters import functions_of
 from lutllm.lowering.place.layouts import PAD
 from lutllm.lowering.schedule.data import Task
 from lutllm.lowering.schedule.descriptors import descriptor, list_region
@@ -178,6 +177,15 @@ def test_the_second_layer_and_a_later_pass(recorded: Recording, simulator: Simul
     found = found_in(compare_hardware(recorded, simulator, image))
     assert (found.op, found.module, found.channel) == ("lut.swiglu", "model.layers.1.mlp", 0)
     assert "numbers of the linear before it were right" in "\n".join(found.notes)
+
+
+def test_a_flipped_rotation(recorded: Recording, simulator: Simulator) -> None:
+    """Of the second position: a cosine's high byte."""
+    task = task_of(recorded, f"{LAYER}.self_attn.q_proj.heads")
+    row = recorded.plan.regions[task.rotations].size // CONTEXT
+    found = found_in(compare_hardware(recorded, simulator, flipped(recorded, task.rotations, row + 1)))
+    assert "lut.rope" in found.op and found.module.startswith(f"{LAYER}.self_attn.") and found.token == 1
+    assert found.notes[0].startswith(f"its region {task.rotations} differs in 1 of") and len(found.notes) == 1
 
 
 def test_keys_in_the_wrong_place(recorded: Recording, simulator: Simulator) -> None:
@@ -376,7 +384,7 @@ def mlp() -> Recording:
     """An MLP alone, of 6 rows from outside."""
     model = random_model(float_mlp(16, 24), EXACT)
     program = model.lut()
-    (function,) = functions_of(program.operation).values()
+    function = next(op for op in program.body.operations if op.operation.name == "func.func")
     with program.context:
         function.attributes["sym_name"] = ir.StringAttr.get("prefill")
     made = Hardware.of(program, model.tensors, target="tiny")
