@@ -11,7 +11,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from lutllm.decoder import NORM_BITS
+from lutllm.quantization import NORM_BITS
 from lutllm.interpreter import decoder as golden
 from lutllm.lowering.accelerator import CACHE_BITS, HEAD_MODES, LEFT, X_BITS, AcceleratorConfig
 from lutllm.lowering.accelerator_hw.head_norm import GAIN_LATE, H_LATE, NORM_LATENCY, head_norm_lane
