@@ -28,7 +28,7 @@ from lutllm.simulate import ArcSimulator, Simulator
 from lutllm.simulate.accelerator import Accelerator
 
 CONTEXT = 40
-X_WORDS = 512
+X_WORDS = 1024
 
 
 @dataclass
@@ -130,6 +130,11 @@ def _linear(
         bias=job.get("bias", True), codebook=None if like is None else like.codebook,
     )  # fmt: skip
     return made if like is None else replace(made, input_name=like.input_name, exponents=like.exponents)
+
+
+@pytest.fixture(scope="session")
+def machine() -> Callable[[EngineConfig], Machine]:
+    return machine_of
 
 
 @pytest.fixture(scope="session")
