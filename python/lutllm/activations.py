@@ -168,8 +168,8 @@ class Activations:
         got, expected = outputs[label], np.asarray(golden[label])
         if expected.shape != got.shape:
             raise InputError(
-                f"{label}: expected golden results of shape {list(got.shape)}, got {list(expected.shape)}; compute them from "
-                "the same inputs"
+                f"{label}: expected golden results of shape {list(got.shape)}, got {list(expected.shape)}; "
+                "compute them from the same inputs"
             )
         wrong = np.argwhere(expected != got)
         if not len(wrong):

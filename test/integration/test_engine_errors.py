@@ -37,8 +37,8 @@ def damaged(made: Case, index: int, word: int, bit: int) -> np.ndarray:
 
 @pytest.mark.parametrize("index", [0, 5, -1])
 def test_a_damaged_descriptor_stands_until_reset(index: int, made: Case, arc: Arc) -> None:
-    """In the first, a middle and the last task; its check, engine, size, waits, an address, a field. What was read ahead
-    is still inside, so another start ends at once, with the same error, though memory is whole again."""
+    """In the first, a middle and the last task; its check, engine, size, waits, an address, a field. What was read
+    ahead is still inside, so another start ends at once, with the same error, though memory is whole again."""
     for word, bit in ((0, 0), (0, 17), (0, 24), (0, 26), (0, 40), (1, 63), (3, 5)):
         accelerator = made.accelerator(arc(made), damaged(made, index, word, bit), watchdog=2000)
         with pytest.raises(SimulationError, match="the accelerator reports error 'task'"):

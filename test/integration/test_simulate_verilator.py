@@ -142,7 +142,11 @@ def test_both_simulators_agree_to_the_cycle(arc: ArcSimulator, verilator: Verila
 def test_reset_in_mid_run(kind: str, request: pytest.FixtureRequest) -> None:
     memory = filled_memory()
     bench = TestBench(
-        request.getfixturevalue(kind), memory=memory, timing=STALLING, inputs=commands((0, 1000), (3200, 50)), until="idle"
+        request.getfixturevalue(kind),
+        memory=memory,
+        timing=STALLING,
+        inputs=commands((0, 1000), (3200, 50)),
+        until="idle",
     )
     bench.reset()
     assert bench.run(200).stop == "the cycle limit"
