@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
 from lutllm.bindings import ext, ir
@@ -157,7 +158,7 @@ class LinearEngineOp(LutOp, name="linear_engine"):
     def check(self) -> None:
         check_inside(self, "lut.machine")
         engine, machine = _values(self, self.required()), _values(self.operation.parent, MACHINE_RANGES)
-        for problem in (*engine_problems(engine), *head_problems(machine, engine["requant_lanes"])):
+        for problem in chain(engine_problems(engine), head_problems(machine, engine["requant_lanes"])):
             raise Invalid(problem)
 
 
