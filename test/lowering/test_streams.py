@@ -67,7 +67,7 @@ def test_the_chosen_depths_are_proven_and_are_the_cheapest(target: str, latency:
 def test_any_configuration_has_depths(
     pairs: int, lanes: int, chunk: int, burst: int, latency: int, head: int, sources: tuple[str, ...]
 ) -> None:
-    ports = {"w": 512, "x": 64, "c": 32, "q": 64, "y": 64}
+    ports = {"w": 512, "c": 32, "q": 64}
     sizes = dict(pairs=pairs, lanes=lanes, requant_lanes=chunk, burst_beats=burst)
     engine = EngineConfig(**sizes, row_sources=sources, port_bits=ports)  # type: ignore[arg-type]
     verify_depths(fifos(with_depths(AcceleratorConfig(engine=engine, head_lanes=head), latency), latency))
