@@ -75,8 +75,9 @@ class Cluster:
 
     @property
     def source(self) -> str:
-        """The PyTorch module, for reports."""
-        return module_path(self.op.location) or ""
+        """The PyTorch module, for reports; of a norm not the linear whose exponents its result has."""
+        norm = self.find("lut.rms_norm") if self.last == "norm" else None
+        return module_path((norm or self.op).location) or ""
 
     def symbol(self, attribute: str) -> str | None:
         """The symbol an attribute of the cluster names."""
