@@ -141,7 +141,9 @@ def test_stages_and_blocks(scheme: Scheme) -> None:
 
 @pytest.mark.parametrize("source", [mode for mode in MODES if mode != "exact_row"])
 def test_searched_rows_of_any_source(source: str) -> None:
-    check(case(ADDITIVE.with_(table_bits=10), source), prompt_of(5), 3)
+    made = case(ADDITIVE.with_(table_bits=10), source)
+    assert {r.row_source for r in made.hardware.plan.rounds.values()} == {source}
+    check(made, prompt_of(5), 3)
 
 
 def test_schemes_mixed_in_one_model() -> None:
