@@ -27,7 +27,7 @@ SHAPES = [
 def unit(chains: int, length: int, stages: int, metric: str, bits: int) -> tuple[EngineConfig, ArcSimulator]:
     config = EngineConfig(
         chains=chains, centroids=chains * length, act_stages=stages, metric=metric, operand_bits=bits,
-        port_bits={"w": 512, "x": 32, "c": 32, "q": 512, "y": 512},
+        port_bits={"w": 512, "c": 32, "q": 512},
     )  # fmt: skip
     design = Design("arc")
     simulator = ArcSimulator(hw_to_arc(design, bpcsu(design, config)), optimize=0)

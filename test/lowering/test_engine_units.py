@@ -16,7 +16,7 @@ from lutllm.lowering.hw_to_arc import hw_to_arc
 from lutllm.numerics import round_shift
 from lutllm.simulate import ArcSimulator, run_streams
 
-PORTS = {"w": 512, "x": 32, "c": 32, "q": 64, "y": 32}
+PORTS = {"w": 512, "c": 32, "q": 64}
 
 
 def config(**changes: int) -> EngineConfig:
