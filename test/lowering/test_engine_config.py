@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 """What the generator cannot build is refused with the same words by the configurations and by the ops; what they
 accept, it builds."""
 
@@ -6,21 +5,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-=======
-"""`EngineConfig`: what the generator cannot build is refused with a reason; what it accepts, it builds.
-
-What `lut.linear_engine` refuses as well is tested with its verifier; here, that it is refused.
-"""
-
-from __future__ import annotations
-
-from dataclasses import fields
->>>>>>> acc-tests
 from typing import Any
 
 import pytest
 
-<<<<<<< HEAD
 from lutllm import dialect
 from lutllm.bindings import capture_diagnostics, ir
 from lutllm.dialect import placement_builders
@@ -47,23 +35,11 @@ def refused(engine: dict[str, Any], machine: dict[str, Any]) -> str:
         with pytest.raises(ir.MLIRError):
             module.operation.verify()
     return seen[0].message
-=======
-from lutllm.dialect.machine_limits import ENGINE_RANGES
-from lutllm.errors import CapacityError
-from lutllm.lowering.accelerator import AcceleratorConfig
-from lutllm.lowering.accelerator_to_hw import accelerator_to_hw
-from lutllm.lowering.engine import EngineConfig
-from lutllm.lowering.targets import TARGETS
-
-TINY = vars(TARGETS["tiny"].engine)
-PORTS = TINY["port_bits"]
->>>>>>> acc-tests
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-<<<<<<< HEAD
         (dict(pairs=0), "expected pairs in 1..1024, got 0; change it"),
         (dict(row_entries=8), "expected row_entries = 16, got 8; change it"),
         (dict(operand_bits=12), "expected operand_bits = 16, got 12; change it"),
@@ -118,26 +94,6 @@ def test_machines_that_cannot_be_built(changes: dict[str, Any], message: str, op
 def test_heads_narrower_than_vector_words() -> None:
     wide = dict(lanes=32, requant_lanes=32, pairs=16, port_bits={**PORTS, "w": 1024})
     message = "expected head_lanes to be a multiple of requant_lanes = 32, got 8; change either"
-=======
-        (dict(pairs=0), "engine: expected pairs in 1..1024, got 0"),
-        (dict(port_bits={**PORTS, "c": 256}), "expected port c at most 128 bits wide, as its word is, got 256; use a"),
-        (dict(port_bits={**PORTS, "q": 512}), "expected port q at most 256 bits wide, as its word is, got 512; use a"),
-        (
-            dict(pairs=128, port_bits={**PORTS, "c": 32}),
-            "expected port c to need at most 255 beats for a word of 8192 bits, got 256; use a wider port",
-        ),
-        (
-            dict(pairs=6, weight_ports=2),
-            "expected port w to give each of its 3 engines whole bytes, got 64 bits; widen",
-        ),
-        (
-            dict(pairs=4, centroids=1024, chains=1, act_stages=4, table_bits=24),
-            "expected tables and codes of fewer than 65536 units of port w, got 98304; widen port w",
-        ),
-    ],
-)
-def test_what_cannot_be_built_is_refused(changes: dict[str, Any], message: str) -> None:
->>>>>>> acc-tests
     with pytest.raises(CapacityError, match=message):
         replace(LINEARS, engine=replace(TINY, **wide))
     assert refused(wide, {}) == f"'lut.linear_engine' op {message}"
@@ -164,32 +120,17 @@ def test_ports_that_are_too_narrow_or_too_wide(changes: dict[str, Any], message:
         dict(term_bits=8),
         dict(out_bits=32, term_bits=31, table_bits=24),
         dict(acc_words=1 << 16),
-<<<<<<< HEAD
         dict(pairs=1, chains=1, port_bits={**PORTS, "c": 32}),
         dict(row_sources=("exact_row",), pairs=1, port_bits={**PORTS, "c": 32}),
         dict(row_sources=("exact_row",), pairs=1024, weight_ports=64, port_bits={"w": 128, "c": 128, "q": 64}),
-=======
-        dict(pairs=1, act_stages=1, chains=1, port_bits={**PORTS, "c": 32}),
-        dict(row_sources=("exact_row",), pairs=1, port_bits={**PORTS, "c": 32}),
->>>>>>> acc-tests
         dict(tokens=1, acc_words=1),
         dict(codes_depth=2, outstanding=1, burst_beats=1),
     ],
 )
 def test_the_edges_of_what_is_accepted_build(changes: dict[str, Any]) -> None:
-<<<<<<< HEAD
     design = accelerator_to_hw(replace(LINEARS, engine=replace(TINY, **changes)), "sv")
     assert ACCELERATOR_TOP in design.modules
 
 
 def test_every_size_has_a_range() -> None:
     assert set(ENGINE_RANGES) == {name for name, value in vars(EngineConfig()).items() if isinstance(value, int)}
-=======
-    engine = EngineConfig(**{**TINY, **changes})
-    machine = AcceleratorConfig(engine, ("linear", "feed", "load", "save"), head_lanes=engine.requant_lanes)
-    assert "linear_core" in accelerator_to_hw(machine, "sv").modules
-
-
-def test_every_size_has_a_range() -> None:
-    assert set(ENGINE_RANGES) == {field.name for field in fields(EngineConfig) if isinstance(TINY[field.name], int)}
->>>>>>> acc-tests
