@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from lutllm.activations import Activations
-from lutllm.bindings import ir
 from lutllm.diff import Comparison, Difference, Recording, compare_golden, compare_hardware, record
 from lutllm.diff.chip_state import unpacked
 from lutllm.diff.elements import elements_of
@@ -383,11 +382,7 @@ def test_levels(recorded: Recording, simulator: Simulator) -> None:
 def mlp() -> Recording:
     """An MLP alone, of 6 rows from outside."""
     model = random_model(float_mlp(16, 24), EXACT)
-    program = model.lut()
-    function = next(op for op in program.body.operations if op.operation.name == "func.func")
-    with program.context:
-        function.attributes["sym_name"] = ir.StringAttr.get("prefill")
-    made = Hardware.of(program, model.tensors, target="tiny")
+    made = Hardware.of(model.lut(), model.tensors, target="tiny")
     rows = np.random.default_rng(0).integers(-(1 << 15), 1 << 15, (6, 16))
     inputs = Activations(made.module, made.tensors, made.image).inputs_image([rows])
     return record(made.module, made.tensors, [0] * 6, 0, inputs=inputs)
