@@ -3,54 +3,14 @@
 `lut.machine` holds a `lut.linear_engine`, on-chip memories and, where they do not have their usual depth, FIFOs.
 """
 
+from collections.abc import Iterable
+from typing import Any
+
 from lutllm.bindings import ext, ir
-from lutllm.dialect.base import LutOp, elements, entries, expect, integer
-from lutllm.scheme import ACC_BITS, METRICS, ROW_SOURCES
+from lutllm.dialect.base import Invalid, LutOp, elements, entries, expect, integer
+from lutllm.dialect.machine_limits import MACHINE_RANGES, MOST_WORDS, engine_problems, head_problems, machine_problems
 
-PORTS = ("w", "x", "c", "q", "y")
 MEMORIES = ("r", "x", "y", "q")  # on chip
-ALL_ROW_SOURCES = tuple(source for sources in ROW_SOURCES.values() for source in sources)
-COUNT_LIMIT = (1 << 31) - 1
-ADDRESS_LIMIT = (1 << 62) - 1
-MOST_WORDS = 1 << 16  # of a memory or FIFO: addresses of words are fields of 16 bits
-# What a task can run on; docs/accelerator.md says what each does.
-ENGINES = (
-    "linear", "feed", "norm", "residual", "store", "swiglu", "heads", "attention", "embed", "pick", "load", "save",
-)  # fmt: skip
-
-_MULTIPLES = (("centroids", "chains"), ("lanes", "requant_lanes"), ("pairs", "weight_ports"))
-# What the generator can build: counters of 16 bits, shifts of 5, memory words of 8, 16 and 32.
-ENGINE_RANGES = {
-    "pairs": (1, 1024),
-    "lanes": (1, 4096),
-    "centroids": (1, 1024),
-    "chains": (1, 1024),
-    "act_stages": (1, 4),
-    "row_entries": (16, 16),
-    "operand_bits": (2, 16),
-    "weight_bits": (2, 8),
-    "table_bits": (2, 24),
-    "term_bits": (8, 31),
-    "acc_bits": (ACC_BITS, ACC_BITS),
-    "out_bits": (2, 32),
-    "requant_lanes": (1, 4096),
-    "tokens": (1, (1 << 16) - 1),
-    "acc_words": (1, 1 << 16),
-    "codes_depth": (2, 1 << 16),
-    "weight_ports": (1, 64),
-    "burst_beats": (1, 256),
-    "outstanding": (1, 256),
-}
-MACHINE_RANGES = {
-    "head_lanes": (4, 128),
-    "context": (1, 1 << 20),
-    "score_words": (1, COUNT_LIMIT),
-    "item_words": (1, 1 << 16),
-    "head_words": (1, 255),
-    "watchdog": (1, COUNT_LIMIT),
-    "latency": (1, 1 << 16),
-    "memory_bytes": (1, ADDRESS_LIMIT),
-}
 
 
 def check_inside(op: LutOp, parent: str) -> None:
@@ -96,7 +56,7 @@ class MachineOp(LutOp, name="machine", traits=[ir.NoTerminatorTrait]):
   "lut.linear_engine"() {pairs = 2, lanes = 4, centroids = 16, chains = 1, act_stages = 1, metric = "chebyshev",
       row_entries = 16, operand_bits = 16, weight_bits = 8, table_bits = 8, term_bits = 24, acc_bits = 32,
       out_bits = 24, requant_lanes = 4, tokens = 4, acc_words = 64, codes_depth = 64, row_sources = ["built_row"],
-      weight_ports = 1, port_bits = {w = 64, x = 64, c = 64, q = 64, y = 64}, burst_beats = 16,
+      weight_ports = 1, port_bits = {w = 64, c = 64, q = 64}, burst_beats = 16,
       outstanding = 4} : () -> ()
   "lut.memory"() {sym_name = "x", words = 128} : () -> ()
   "lut.fifo"() {sym_name = "read_w", depth = 64} : () -> ()
@@ -106,12 +66,8 @@ class MachineOp(LutOp, name="machine", traits=[ir.NoTerminatorTrait]):
 
     def check(self) -> None:
         check_module_level(self)
-        for name, (low, high) in MACHINE_RANGES.items():
-            integer(self.attributes[name], name, low, high)
-        names = [e.value if isinstance(e, ir.StringAttr) else str(e) for e in elements(self.engines)]
-        wrong = [name for name in names if name not in ENGINES]
-        wanted = f"engines among {', '.join(ENGINES)}, each once"
-        expect(not wrong and len(set(names)) == len(names), wanted, ", ".join(names) or "none", "change them")
+        for problem in machine_problems(_values(self, ("engines", *MACHINE_RANGES))):
+            raise Invalid(problem)
         inside = [op.operation.name for op in self.operation.regions[0].blocks[0]]
         wanted = "one 'lut.linear_engine', and 'lut.memory' and 'lut.fifo' ops, in it"
         known = {"lut.linear_engine", "lut.memory", "lut.fifo"}
@@ -178,20 +134,20 @@ class LinearEngineOp(LutOp, name="linear_engine"):
     outstanding: ir.IntegerAttr
 
     NOTES = {  # noqa: RUF012
-        "pairs": "pairs of channels a step, each with a centroid search and a chain of lookups",
+        "pairs": "pairs of channels a step, each with a search and a chain of lookups; 2 * pairs and requant_lanes divide each other",
         "lanes": "outputs of each lookup unit a cycle",
         "centroids": "centroids each search compares; without meaning for exact rows alone",
         "chains": "pipelined chains the centroids of a search are split into; divides centroids",
         "act_stages": "additive activation stages searched one after the other",
         "row_entries": "entries of a row: 16; schemes with a smaller c_w leave the rest unused",
         "operand_bits": "bits of an input and of an activation centroid",
-        "requant_lanes": "outputs requantized a cycle, and channels of a vector word; divides lanes",
+        "requant_lanes": "outputs requantized a cycle, and channels of a vector word: a power of two; divides lanes",
         "tokens": "tokens of a pass at most",
         "acc_words": "words of `lanes` sums in the accumulator",
         "codes_depth": "chunks of codes buffered for each pair",
         "row_sources": "array of names: what the rows can come from",
         "weight_ports": "memory ports of the weight stream; divides pairs",
-        "port_bits": "width of each port, a power of two: {w, x, c, q, y}",
+        "port_bits": "width of each port: {w, c, q}",
         "burst_beats": "longest burst",
         "outstanding": "bursts in flight on a port",
     }
@@ -200,31 +156,24 @@ class LinearEngineOp(LutOp, name="linear_engine"):
 
     def check(self) -> None:
         check_inside(self, "lut.machine")
-        for name, (low, high) in ENGINE_RANGES.items():
-            integer(self.attributes[name], name, low, high)
-        expect(self.metric.value in METRICS, f"metric to be one of {', '.join(METRICS)}", self.metric, "change it")
-        sources = [s.value if isinstance(s, ir.StringAttr) else str(s) for s in elements(self.row_sources)]
-        wrong = [s for s in sources if s not in ALL_ROW_SOURCES]
-        wanted = f"row_sources among {', '.join(ALL_ROW_SOURCES)}"
-        expect(bool(sources) and not wrong, wanted, ", ".join(wrong) or "none", "change them")
-        self._check_multiples()
-        self._check_ports()
+        engine, machine = _values(self, self.required()), _values(self.operation.parent, MACHINE_RANGES)
+        for problem in (*engine_problems(engine), *head_problems(machine, engine["requant_lanes"])):
+            raise Invalid(problem)
 
-    def _check_multiples(self) -> None:
-        for whole, part in _MULTIPLES:
-            total, share = self.attributes[whole].value, self.attributes[part].value
-            expect(
-                total == 0 or (share > 0 and total % share == 0),
-                f"{part} to divide {whole} = {total}",
-                share,
-                "change either",
-            )
 
-    def _check_ports(self) -> None:
-        widths = entries(self.port_bits)
-        wanted = f"port_bits with exactly the ports {', '.join(PORTS)}"
-        expect(set(widths) == set(PORTS), wanted, ", ".join(sorted(widths)) or "none", "change it")
-        for port, width in widths.items():
-            bits = width.value if isinstance(width, ir.IntegerAttr) and str(width.type) == "i64" else 0
-            right = 8 <= bits <= 1024 and bits & (bits - 1) == 0
-            expect(right, f"port_bits of {port} to be an i64 power of two in 8..1024", width, "change it")
+def _values(op: Any, names: Iterable[str]) -> dict[str, Any]:
+    """Attributes of an op as data."""
+    return {name: _plain(op.attributes[name]) for name in names}
+
+
+def _plain(attribute: ir.Attribute) -> Any:
+    """An attribute as data; what is none of these as text, which no rule accepts."""
+    if isinstance(attribute, ir.DictAttr):
+        return {name: _plain(item) for name, item in entries(attribute).items()}
+    if isinstance(attribute, ir.ArrayAttr):
+        return tuple(_plain(item) for item in elements(attribute))
+    if isinstance(attribute, ir.StringAttr):
+        return attribute.value
+    if isinstance(attribute, ir.IntegerAttr) and str(attribute.type) == "i64":
+        return int(attribute.value)
+    return str(attribute)

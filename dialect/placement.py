@@ -8,7 +8,8 @@ from typing import Any
 
 from lutllm.bindings import ext, ir
 from lutllm.dialect.base import LutOp, elements, expect, integer
-from lutllm.dialect.machine import ADDRESS_LIMIT, COUNT_LIMIT, MEMORIES, check_module_level
+from lutllm.dialect.machine import MEMORIES, check_module_level
+from lutllm.dialect.machine_limits import ADDRESS_LIMIT, COUNT_LIMIT
 
 SINKS = ("residual", "store", "swiglu", "pick", "save")  # what takes the outputs of a linear
 # The chains of engines that a cluster may have.

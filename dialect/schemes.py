@@ -90,7 +90,7 @@ def declare_scheme(module: ir.Module | ir.Operation, scheme: Scheme, name: str |
         raise IRError(f"@{name}: expected {known[name]} as declared before, got {scheme}; use another name")
     name = name or _free_name(operation, scheme)
     values = {"sym_name": name, **scheme.to_dict()}
-    with ir.Location.unknown(operation.context), after(operation.regions[0].blocks[0], SchemeOp.OPERATION_NAME):
+    with operation.context, ir.Location.name(name), after(operation.regions[0].blocks[0], SchemeOp.OPERATION_NAME):
         attributes = {key: ir.StringAttr.get(v) if isinstance(v, str) else i64(v) for key, v in values.items()}
         ir.Operation.create(SchemeOp.OPERATION_NAME, attributes=attributes)
     return name

@@ -5,7 +5,7 @@ from typing import Any
 
 from lutllm.bindings import ext, ir
 from lutllm.dialect.base import Lut, LutOp, expect, integer
-from lutllm.dialect.machine import COUNT_LIMIT, ENGINES
+from lutllm.dialect.machine_limits import COUNT_LIMIT, ENGINES
 
 _Type: Any = Lut.Type  # ext makes this class, unseen by type checkers
 

@@ -12,8 +12,10 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 
+from lutllm.dialect.machine import MEMORIES
+from lutllm.dialect.machine_limits import ENGINES, MOST_WORDS, head_problems, machine_problems
 from lutllm.errors import CapacityError
-from lutllm.lowering.engine import PORT_BITS, ROUND_BITS, EngineConfig
+from lutllm.lowering.engine import ROUND_BITS, EngineConfig
 from lutllm.numerics import bits_for
 
 RESIDUAL_BITS = 26
@@ -27,20 +29,6 @@ SAVE_BITS = 32  # of a channel that engine save writes
 # result is then saturated to at most 16 bits, more than LEFT to the left changes nothing.
 LEFT = 16
 
-ENGINES = (
-    "linear",  # stream x, weights -> stream y
-    "feed",  # memory x -> stream x
-    "norm",  # memory r -> memory x: RMSNorm and rescale
-    "residual",  # memory r + stream y (or stream e) -> memory r
-    "store",  # stream y -> memory y
-    "swiglu",  # memory y (gate) and stream y (up) -> memory x
-    "heads",  # memory y -> memory q or the KV cache: head norm, RoPE, rescale
-    "attention",  # memory q, KV cache -> memory x
-    "embed",  # token ids -> stream e
-    "pick",  # stream y (logits) -> token
-    "load",  # external memory -> memory x
-    "save",  # stream y -> external memory
-)  # their places are their numbers in descriptors
 DECODER_ENGINES = ENGINES[:10]  # what a decoder from token ids to token ids asks for
 SINKS = ("residual", "store", "swiglu", "pick", "save")  # what takes stream y, in the order of their tasks
 PARAMETERIZED = ("norm", "swiglu", "heads", "attention")  # what takes stream p
@@ -88,7 +76,6 @@ SIZED_STREAMS = (
     "write_y", "y_responses", "p_commands", "p_orders", "y_orders", "x", "codebooks", "results", "roots", "kv", "rows",
     "e",
 )  # fmt: skip
-MOST_DEPTH = 1 << 16
 
 # Fields of each task, bits each, lowest first. Counts of words are of one token; bases are addresses of memory words,
 # which do not depend on the tokens of a pass; `start` is the first word of the row that a round's outputs go to.
@@ -149,34 +136,21 @@ class AcceleratorConfig:
             raise CapacityError(f"accelerator: {problem}")
 
     def _problems(self) -> Iterator[str]:
+        yield from machine_problems(vars(self))
+        yield from head_problems(vars(self), self.lanes)
         yield from self._engine_problems()
-        v, h, x = self.lanes, self.head_lanes, 2 * self.engine.pairs
-        if 8 * v not in PORT_BITS or 32 * v > PORT_BITS[-1]:
-            yield f"expected requant_lanes among 4, 8, 16, 32, got {v}"
-        if 8 * h not in PORT_BITS or h % v:
-            yield f"expected head_lanes = {v}, {2 * v}, ... up to {PORT_BITS[-1] // 8}, got {h}"
-        if max(v, x) % min(v, x):
-            yield f"expected 2 * pairs = {x} and requant_lanes = {v} to divide each other; change either"
-        if self.engine.operand_bits != X_BITS:
-            yield f"expected operand_bits = {X_BITS}, got {self.engine.operand_bits}"
-        for name, most in (("r_words", 1 << 16), ("x_words", 1 << 16), ("y_words", 1 << 16), ("q_words", 1 << 16),
-                           ("item_words", 1 << 16)):  # fmt: skip
-            if not 1 <= getattr(self, name) <= most:
-                yield f"expected {name} in 1..{most}, got {getattr(self, name)}"
-        if not 1 <= self.context <= 1 << 20:
-            yield f"expected a context of 1..{1 << 20} tokens, got {self.context}"
-        if self.head_words > 255 or (self.head_words * v) % h:
-            yield f"expected head_words * {v} to be a multiple of head_lanes = {h}, up to 255, got {self.head_words}"
+        for memory in MEMORIES:
+            words = getattr(self, f"{memory}_words")
+            if not 1 <= words <= MOST_WORDS:
+                yield f"expected {memory}_words in 1..{MOST_WORDS}, got {words}"
         for name, depth in self.depths.items():
             if name not in SIZED_STREAMS:
                 yield f"expected depths of {', '.join(SIZED_STREAMS)}, got one of {name}"
-            elif not 1 <= depth <= MOST_DEPTH:
-                yield f"expected depth {name} in 1..{MOST_DEPTH}, got {depth}"
+            elif not 1 <= depth <= MOST_WORDS:
+                yield f"expected depth {name} in 1..{MOST_WORDS}, got {depth}"
 
     def _engine_problems(self) -> Iterator[str]:
-        """Engines that are unknown, out of order, or without one at the other end of what they use."""
-        if list(self.engines) != [name for name in ENGINES if name in self.engines]:
-            yield f"expected engines from {', '.join(ENGINES)}, in this order, got {', '.join(self.engines)}"
+        """Engines without one at the other end of what they use."""
         needs = [("LutLinear", ("linear",)), ("stream x", ("feed",)), ("stream y", SINKS)]
         if "embed" in self.engines:
             needs.append(("stream e", ("residual",)))

@@ -95,7 +95,7 @@ def _run_hardware(options: argparse.Namespace, model: QuantizedModel, prompt: st
         raise InputError("expected no --temperature with backend rtl, which picks greedily; leave it out")
     ids, stops = prompt_ids(model.tokenizer, prompt, raw=options.raw), stop_ids(model)
     check_prompt(ids, context)
-    hardware = Hardware.of(model.decoder, target=options.target, context=context)
+    hardware = Hardware.of(model.lut(context), model.tensors, target=options.target)
     note(f"building the simulator of an accelerator ({options.simulator})", quiet=options.quiet)
     simulator = build(hardware.plan.config, options.simulator)
     stream, text, shown = TextStream(model.tokenizer), "", 0

@@ -9,9 +9,9 @@ from lutllm.lowering.engine import MODES, EngineConfig
 from lutllm.lowering.engine_hw.control import chunks_of_block
 from lutllm.lowering.engine_hw.front import held_round
 from lutllm.lowering.engine_hw.psum import KIND_BITS, KINDS
-from lutllm.lowering.engine_hw.records import UNIT
+from lutllm.lowering.engine_hw import records
 
-ROUND = UNIT.subset("mode", "stages", "groups", "blocks", "block_chunks", "last_chunks")
+ROUND = records.ROUND.subset("mode", "stages", "groups", "blocks", "block_chunks", "last_chunks")
 
 
 def weight_distributor(design: Design, config: EngineConfig) -> str:

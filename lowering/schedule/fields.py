@@ -13,7 +13,7 @@ from lutllm import dialect
 from lutllm.bindings import ir
 from lutllm.errors import CapacityError
 from lutllm.lowering.accelerator import CACHE_BITS, HEAD_MODES, LEFT, AcceleratorConfig
-from lutllm.lowering.engine import MODES, ROUND_MAGIC
+from lutllm.lowering.engine import MODES
 from lutllm.lowering.place.buffers import Buffer
 from lutllm.lowering.place.clusters import Cluster, head_count
 from lutllm.lowering.place.layouts import Layout
@@ -92,13 +92,11 @@ class Places:
 Fields = dict[str, int]
 
 
-def linear(places: Places, cluster: Cluster, round_: Round, tokens: int) -> Fields:
+def linear(round_: Round) -> Fields:
     return {
-        "magic": ROUND_MAGIC,
         "mode": MODES.index(round_.row_source),
         "stages": round_.stages,
         "shift": round_.shift,
-        "tokens": tokens,
         "groups": round_.groups,
         "blocks": round_.blocks,
         "block_chunks": round_.block_chunks,

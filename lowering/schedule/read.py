@@ -159,8 +159,7 @@ class Reader:
         reads, writes = self._touched(places, cluster)
         fed, parameters = Cluster(cluster.linear.x.owner.opview).symbol("buffer") or "", None
         if run.engine == "linear":
-            tokens = self.config.tokens if program == "prefill" else 1
-            values = fields_of.linear(places, cluster, round_, tokens)
+            values = fields_of.linear(round_)
             reads, writes = {}, ()
         elif run.engine == "feed":
             values = fields_of.feed(places, cluster, round_)

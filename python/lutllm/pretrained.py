@@ -3,6 +3,7 @@
 config.json                  the model's configuration, with `quantization_config` (quant_method: lutllm); written last
 generation_config.json       where the model has one
 tokenizer.json, ...          the tokenizer's files, chat template included
+model.torch.mlir             what PyTorch gave, where the model comes from there; nothing reads it but compilers
 model.float.mlir             what the model computes, in the float level: `lut-quantize` makes integers of it
 parameters.safetensors       all integers
 quantization.json            what is no array, by op; holds the hashes of both, and config.json holds its own
@@ -34,7 +35,7 @@ from lutllm.scheme import MULTIPLIER_BITS, QuantizedLinear
 
 CONFIG, GENERATION, TOKENIZER_CONFIG = "config.json", "generation_config.json", "tokenizer_config.json"
 _HOW_IT_WAS_READ = ("is_local", "local_files_only")  # transformers notes this of a tokenizer from a directory
-FLOAT = "model.float.mlir"
+FLOAT, TORCH = "model.float.mlir", "model.torch.mlir"
 FLOAT_HASH = "float_sha256"
 VERSION = 2
 
@@ -57,6 +58,7 @@ class QuantizedModel:
     generation: dict[str, Any] | None = None
     about: dict[str, Any] = field(default_factory=dict)
     directory: Path | None = None
+    torch: str = ""  # text of the torch level it comes from, where it comes from PyTorch
     sha256: str | None = None  # of the store it was read from
 
     def lut(self, context: int = 0) -> ir.Module:
@@ -109,6 +111,8 @@ def save_pretrained(model: QuantizedModel, directory: Path | str) -> Path:
     check_model(model.lut(model.positions or 1), model.arrays, model.linears)
     text = (model.module.operation.get_asm(enable_debug_info=True) + "\n").encode()
     store.write_atomic(directory / FLOAT, text)
+    if model.torch:
+        store.write_atomic(directory / TORCH, model.torch.encode())
     known = {FLOAT_HASH: store.sha256(directory / FLOAT), "about": model.about, **sections(model.constants)}
     store.save_parameters(directory, model.linears, model.tensors, **known)
     for name, content in _tokenizer_files(model.tokenizer).items():
@@ -160,6 +164,7 @@ def from_pretrained(directory: Path | str) -> QuantizedModel:
         generation=store.read_json(generation) if generation.is_file() else None,
         about={key: quantization[key] for key in ("model", "calibration") if key in quantization},
         directory=directory,
+        torch=(directory / TORCH).read_text() if (directory / TORCH).is_file() else "",
     )
 
 

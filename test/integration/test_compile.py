@@ -112,7 +112,7 @@ def test_a_wrong_weight_is_found_and_named(job, tmp_path, capsys):
     data = bytearray(image.read_bytes())
     text = (copy / "ir" / "layer1.paper.built_row.accelerator.mlir").read_text()
     line = next(item for item in text.splitlines() if "lut.region" in item and "q_proj.0.w0" in item)
-    start = int(line.split("address = ")[1].split(" ")[0])
+    start = int(line.split("address = ")[1].split(",")[0])
     data[start : start + 64] = bytes(64)
     image.write_bytes(data)
     code = main(["simulate", str(copy), "--program", "layer1.paper.built_row"])

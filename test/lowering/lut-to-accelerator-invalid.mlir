@@ -162,3 +162,28 @@ func.func @again(%x: tensor<?x6xi16, #x>) -> tensor<?x20xi32, #y> {
   %y = "lut.requantize"(%s) {weights = @q, shift = 20} : (tensor<?x20xi32>) -> tensor<?x20xi32, #y>
   return %y : tensor<?x20xi32, #y>
 }
+
+// -----
+
+#x = #lut.fixed<16, @x.exponents>
+#y = #lut.fixed<24, -9>
+"lut.scheme"() {sym_name = "vq", kind = "vq", v = 2, c_a = 16, c_w = 16, G = 1024, R = 1, S = 1, metric = "chebyshev", x_bits = 16,
+  act_bits = 16, weight_bits = 8, table_bits = 8, term_bits = 24, out_bits = 24} : () -> ()
+ml_program.global private @x.exponents(#ml_program.extern : tensor<3xi8>) : tensor<3xi8>
+ml_program.global private @x.codebook(#ml_program.extern : tensor<3x1x16x2xi16>) : tensor<3x1x16x2xi16>
+ml_program.global private @q.codes(#ml_program.extern : tensor<3x1x20xi8>) : tensor<3x1x20xi8>
+ml_program.global private @q.weight_codebook(#ml_program.extern : tensor<3x1x1x16x2xi8>) : tensor<3x1x1x16x2xi8>
+ml_program.global private @q.shifts(#ml_program.extern : tensor<3x2xi8>) : tensor<3x2xi8>
+ml_program.global private @q.multiplier(#ml_program.extern : tensor<20xi32>) : tensor<20xi32>
+ml_program.global private @q.bias(#ml_program.extern : tensor<20xi32>) : tensor<20xi32>
+ml_program.global private @k.multiplier(#ml_program.extern : tensor<20xi32>) : tensor<20xi32>
+ml_program.global private @k.bias(#ml_program.extern : tensor<20xi32>) : tensor<20xi32>
+func.func @q(%x: tensor<?x6xi16, #x>) -> tensor<?x20xi32, #y> {
+  %i = "lut.centroid_search"(%x) {scheme = @vq, codebook = @x.codebook} : (tensor<?x6xi16, #x>) -> tensor<?x3x1xi8>
+  %r = "lut.built_row"(%i) {scheme = @vq, codebook = @x.codebook, weights = @q} : (tensor<?x3x1xi8>) -> tensor<?x3x1x1x16xi32>
+  %t = "lut.table_lookup"(%r) {scheme = @vq, weights = @q} : (tensor<?x3x1x1x16xi32>) -> tensor<?x3x20xi32>
+  %s = "lut.prefix_sum"(%t) : (tensor<?x3x20xi32>) -> tensor<?x20xi32>
+  // expected-error@+1 {{'lut.requantize' op expected the weights of its lookup, @q, got @k; use one for both}}
+  %y = "lut.requantize"(%s) {weights = @k, shift = 20} : (tensor<?x20xi32>) -> tensor<?x20xi32, #y>
+  return %y : tensor<?x20xi32, #y>
+}

@@ -124,9 +124,9 @@ func.func @two_blocks() {
 
 @pytest.fixture
 def small() -> ir.Module:
-    module = ir.Module.parse(TERMS, dialect.context())
-    dialect.declare_scheme(module, PAPER, SCHEME)
-    return module
+    scheme = ir.Module.create(ir.Location.unknown(ctx := dialect.context()))
+    dialect.declare_scheme(scheme, PAPER, SCHEME)
+    return ir.Module.parse(TERMS + str(scheme.body.operations[0]), ctx)
 
 
 def test_terms_are_made_where_a_function_returns_them(small: ir.Module) -> None:
@@ -151,7 +151,7 @@ ERRORS: dict[str, tuple[str | None, list[np.ndarray], str]] = {
     "missing array": (
         "terms",
         [np.zeros((1, 1, 1, 1, 16), int)],
-        r"-:3:8: error: expected 'c' \[1, 1, 2\] in the store",
+        r"-:3:8: error: expected 'q\.codes' \[1, 1, 2\] in the store",
     ),
     "no function": ("nowhere", [], "expected a function @nowhere with a body, got @terms, @sum, @other"),
     "declaration": ("outside", [], "expected a function @outside with a body, got @terms, @sum, @other"),

@@ -22,7 +22,7 @@ from lutllm.lowering.hw_to_sv import hw_ports
 from lutllm.lowering.image.whole import IMAGE, MANIFEST, manifest, whole_image
 from lutllm.lowering.schedule.data import Plan
 from lutllm.lowering.testbench import write_testbench
-from lutllm.pretrained import TORCH, QuantizedModel
+from lutllm.pretrained import QuantizedModel
 from lutllm.schedule_page import schedule_json, schedule_page
 from lutllm.scheme import parse_schemes
 from lutllm.simulate.occupancy import occupancies, registers
@@ -88,8 +88,8 @@ class ModelJob(Job):
 
     def levels(self, levels: Levels, model: QuantizedModel, context: int) -> tuple[ir.Module, ir.Module]:
         """(lut program, scheduled module), each level written and checked on the way."""
-        if model.directory is not None and (model.directory / TORCH).is_file():
-            self.write(f"ir/{STEM}.torch.mlir", (model.directory / TORCH).read_bytes())
+        if model.torch:
+            self.write(f"ir/{STEM}.torch.mlir", model.torch)
         levels.reached(model.module, "float")
         program = levels.reached(model.lut(context), "lut")
         steps = levels.lower(program, pipelines.to_steps(), "steps")

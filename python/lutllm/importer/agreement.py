@@ -27,9 +27,11 @@ TOLERANCE = 1e-4  # of the largest value; sums of float32 in another order stay 
 
 @dataclass
 class FloatModel(ImportedModule):
-    """The float level of a model. `float_error` is the largest error of its results, as a part of the largest."""
+    """The float level of a model. `float_error` is the largest error of its results, as a part of the largest; `torch` is
+    the text of the torch level it was raised from."""
 
     float_error: float = 0.0
+    torch: str = ""
 
 
 class Disagreement(IRError):
@@ -50,9 +52,10 @@ def import_float(module: Any, example_args: Sequence[Any], *, seed: int = 0) -> 
     """Import `module`, raise it to the float level and compare; `IRError` at the first op that cannot be raised, or
     whose value is not PyTorch's."""
     imported = import_module(module, example_args)
+    text = imported.text()
     raise_to_float(imported.module)
     error = float_error(module, example_args, imported, seed)
-    return FloatModel(imported.module, imported.parameters, error)
+    return FloatModel(imported.module, imported.parameters, error, text)
 
 
 def raise_to_float(module: ir.Module) -> None:

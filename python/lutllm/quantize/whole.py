@@ -213,6 +213,7 @@ class _Run:
         found = FromPeaks(graph, linears, positions, parameters, peaks).run()
         return QuantizedModel(
             module=self.structure.module,
+            torch=self.structure.torch,
             constants=found.constants,
             linears={name: linears[name] for name in graph.linears},
             arrays=found.arrays,
