@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Any
 
 from lutllm.bindings import ext, ir
-from lutllm.dialect.base import Invalid, LutOp, elements, entries, expect, integer
+from lutllm.dialect.base import Invalid, LutOp, elements, entries, expect, integer, read
 from lutllm.dialect.machine_limits import MACHINE_RANGES, MOST_WORDS, engine_problems, head_problems, machine_problems
 
 MEMORIES = ("r", "x", "y", "q")  # on chip
@@ -74,6 +74,10 @@ class MachineOp(LutOp, name="machine", traits=[ir.NoTerminatorTrait]):
         known = {"lut.linear_engine", "lut.memory", "lut.fifo"}
         right = inside.count("lut.linear_engine") == 1 and set(inside) <= known
         expect(right, wanted, ", ".join(dict.fromkeys(inside)) or "nothing", "change its region")
+        parts = list(self.operation.regions[0].blocks[0])
+        named = [f"{op.operation.name} {read(op.operation.attributes, 'sym_name')}" for op in parts]
+        again = next((name for i, name in enumerate(named) if name in named[:i]), None)
+        expect(again is None, "each memory and each FIFO once", f"{again} again", "remove one")
 
 
 class MemoryOp(LutOp, name="memory"):
