@@ -143,19 +143,20 @@ class _Layouts:
                     self.join(value, argument)
 
     def write(self, module: ir.Operation) -> None:
-        chosen: dict[str, Layout] = {}
+        names = {layout: name for name, layout in self.known.items()}
+        new = []
         for cluster in self.clusters:
             layout = self._of(cluster)
-            name = next((n for n, known in self.known.items() if known == layout), layout.name)
-            if name not in self.known:
-                chosen[name] = layout
-            cluster.op.attributes["layout"] = dialect.symbol(name)
+            if layout not in names:
+                new.append(layout)
+                names[layout] = layout.name + "'" * (layout.name in self.known)
+            cluster.op.attributes["layout"] = dialect.symbol(names[layout])
         for cluster in self.clusters:
             for problem in problems(cluster, self._of(cluster), lambda v: self.decided[self.root(v)][0], self.config):
                 self.owner.fail(cluster.op, problem)
         with ir.InsertionPoint(self.functions[next(iter(self.functions))]), module.location:
-            for name, layout in chosen.items():
-                layout.write(name)
+            for layout in new:
+                layout.write(names[layout])
 
     def _of(self, cluster: Cluster) -> Layout:
         found = self.decided.get(self.root(cluster.result))
