@@ -105,7 +105,8 @@ def _order_problem(cluster: Cluster) -> tuple[ir.OpView, str] | None:
                 numbers = " or ".join(map(str, part.flow))
                 return (
                     op,
-                    f"expected the op before it to make operand {numbers} and no other, got {made}; change its operands",
+                    f"expected the op before it to make operand {numbers} and no other, got {made}; change its "
+                    "operands",
                 )
         before = op.operation.results[0]
     missing = [part for part in parts if not part.optional]
@@ -143,7 +144,10 @@ def _operand_problems(cluster: Cluster, op: ir.OpView) -> Iterator[str]:
         if wanted is None and value not in own:
             yield f"expected operand {i} to be made by the op before it, got it {_at(got)}; remove it"
         elif got != wanted:
-            yield f"expected operand {i} {_at(wanted)}, which its engine reads, got it {_at(got)}; no engine moves it there"
+            yield (
+                f"expected operand {i} {_at(wanted)}, which its engine reads, got it {_at(got)}; no engine moves it "
+                "there"
+            )
 
 
 def _at(place: str) -> str:

@@ -1,4 +1,5 @@
-"""`lut-verify-schedule`: a scheduled module in, the same out, or the first thing in it that would not work in hardware."""
+"""`lut-verify-schedule`: a scheduled module in, the same out, or the first thing in it that would not work in
+hardware."""
 
 from __future__ import annotations
 
@@ -20,8 +21,8 @@ from lutllm.passes import Pass
 
 @dataclass(frozen=True)
 class LutVerifySchedule(Pass):
-    """Work out from the IR alone whether hardware would compute what the clusters say: hazards, capacities, the order of
-    streams, what every word holds when it is read, that clusters have their tasks, and what they share is alike."""
+    """Work out from the IR alone whether hardware would compute what the clusters say: hazards, capacities, the order
+    of streams, what every word holds when it is read, that clusters have their tasks, and what they share is alike."""
 
     name: ClassVar[str] = "lut-verify-schedule"
     anchor: ClassVar[str | None] = "builtin.module"
@@ -46,7 +47,8 @@ class LutVerifySchedule(Pass):
                 sum(list_words(t, plan.config) for t in plan.program(program)),
             )
             if region is not None and region.size != 8 * max(1, words):
-                self.fail(reader.functions[program], f"expected a region {region.name} of {8 * max(1, words)} bytes for its tasks, "
+                self.fail(reader.functions[program], f"expected a region {region.name} of {8 * max(1, words)} bytes "
+                                                     "for its tasks, "
                           f"got {region.size}; run lut-serialize")  # fmt: skip
 
     def _streams(self, op: ir.Operation) -> None:

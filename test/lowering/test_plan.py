@@ -1,4 +1,5 @@
-"""The schedule of a whole decoder: nothing is missing, nothing waits more than it must, nothing is larger than it must be."""
+"""The schedule of a whole decoder: nothing is missing, nothing waits more than it must, nothing is larger than it must
+be."""
 
 import itertools
 import re
@@ -282,5 +283,7 @@ def test_tables_of_rope_may_be_shorter_than_caches() -> None:
     with dialect.context(), ir.Location.unknown():
         module = ir.Module.parse(text)
     rest = pipelines.joined(f"builtin.module({','.join(pipelines.PLACES)})", pipelines.to_schedule())
-    with pytest.raises(LutllmError, match="expected parameters within 1984 bytes of rope.p, got 2048; allocate again"):
+    with pytest.raises(
+        LutllmError, match=r"expected parameters within 1984 bytes of rope\.p, got 2048; allocate again"
+    ):
         run_pipeline(module, rest, passes=PASSES)
