@@ -29,7 +29,7 @@ class LutOutlineHead(Pass):
         names = {f.name.value: f for f in functions}
         if FORWARD in names and PREFILL not in names:
             names[FORWARD].attributes["sym_name"] = ir.StringAttr.get(PREFILL)
-        heads = []
+        heads: list[tuple[Any, Any]] = []
         for function in functions if HEAD not in names else ():
             tail = _tail(function.entry_block)
             if tail:

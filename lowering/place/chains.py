@@ -74,11 +74,12 @@ def problems(cluster: Cluster) -> Iterator[tuple[ir.OpView, str]]:
 def _agreement_problems(cluster: Cluster) -> Iterator[tuple[ir.OpView, str]]:
     """Ops that must name the same arrays, or count the same heads."""
     norm, linear = cluster.find("lut.rms_norm"), cluster.linear
-    for op in cluster.ops if linear is not None else ():
-        for name, wanted in (("weights", linear.name), ("codebook", linear.codebook)):
-            got = op.operation.attributes[name].value if name in op.operation.attributes else wanted
-            if got != wanted:
-                yield op, f"expected {name} = @{wanted}, as the ops before it, got @{got}; change either"
+    named = {} if linear is None else {"weights": linear.name, "codebook": linear.codebook}
+    for op in cluster.ops:
+        for name, symbol in named.items():
+            got = op.operation.attributes[name].value if name in op.operation.attributes else symbol
+            if got != symbol:
+                yield op, f"expected {name} = @{symbol}, as the ops before it, got @{got}; change either"
     if norm is not None:
         wanted = 1 if cluster.last == "norm" else head_count(cluster)
         if int(norm.groups.value) != wanted:
@@ -126,7 +127,7 @@ def _order_problem(cluster: Cluster) -> tuple[ir.OpView, str] | None:
 
 
 def _names(parts: list[Part]) -> str:
-    found = []
+    found: list[str] = []
     for part in parts:
         found += part.ops
         if not part.optional:
@@ -150,8 +151,8 @@ def _operand_problems(cluster: Cluster, op: ir.OpView) -> Iterator[str]:
             )
 
 
-def _at(place: str) -> str:
-    return f"in memory {place}" if len(place) == 1 else place
+def _at(place: str | None) -> str:
+    return f"in memory {place}" if place is not None and len(place) == 1 else str(place)
 
 
 def _width_problems(cluster: Cluster, op: ir.OpView) -> Iterator[str]:

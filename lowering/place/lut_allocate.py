@@ -211,6 +211,6 @@ def _name(cluster: Cluster, attribute: str) -> str:
     if attribute == "region":
         return f"{rope.cosines.value.removesuffix('.cosines')}.p"
     if attention is not None:
-        reps = int(cluster.op.optional("reps").value)
+        reps = int(cluster.op.operation.attributes["reps"].value)
         return f"{cluster.label}.{int(attention.heads.value) // int(attention.kv_heads.value) // reps}x{reps}.p"
     return f"{cluster.label}.p"

@@ -14,9 +14,10 @@ import numpy as np
 
 from lutllm.lowering.accelerator import ENGINES, HEAD_MODES, NO_WAIT, SINKS, TASK_BITS, WAIT_SLOTS
 from lutllm.lowering.place.clusters import OUTSIDE
-from lutllm.lowering.schedule.data import HEAD, Plan, Task
+from lutllm.lowering.schedule.data import Plan, Task
 from lutllm.lowering.schedule.endless import endless
 from lutllm.lowering.schedule.waits import Hazards, Progress
+from lutllm.passes.lut_outline_head import HEAD
 
 Problem = tuple[Task | None, str]
 _STREAM = "r"  # the memory that a program finds as the one before left it

@@ -132,7 +132,9 @@ class _Contents:
             size = cache_bytes(cluster, layout, self.reader.config)
             yield places.cache(cluster), cache_kind(cluster), size, cache_contents(cluster, layout)
         linear = cluster.linear
-        for round_ in (self.reader.round(cluster, name) for name in cluster.rounds) if linear is not None else ():
+        if linear is None:
+            return
+        for round_ in (self.reader.round(cluster, name) for name in cluster.rounds):
             sizes = stream_bytes(round_, self.reader.config.engine)
             contents = round_contents(linear, layout_of(self.reader, linear.x), layout)
             part = f"{contents} {round_.first} {round_.outputs}"

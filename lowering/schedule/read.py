@@ -22,9 +22,10 @@ from lutllm.lowering.place.machine import read_machine
 from lutllm.lowering.place.rounds import Round, round_of
 from lutllm.lowering.place.space import Region
 from lutllm.lowering.schedule import fields as fields_of
-from lutllm.lowering.schedule.data import HEAD, Parameters, Plan, Task, Work
+from lutllm.lowering.schedule.data import Parameters, Plan, Task, Work
 from lutllm.lowering.schedule.fields import Places
 from lutllm.lowering.schedule.waits import pending_of
+from lutllm.passes.lut_outline_head import HEAD
 
 _SUFFIX = {"linear": "linear", "feed": "feed", "store": "store", "residual": "add", "swiglu": "swiglu", "pick": "pick",
            "save": "save"}  # fmt: skip

@@ -16,10 +16,11 @@ from lutllm.hardware import PASSES, copy_of
 from lutllm.lowering import pipelines
 from lutllm.lowering.accelerator import SINKS
 from lutllm.lowering.schedule.check import problems
-from lutllm.lowering.schedule.data import HEAD, Plan, Task
+from lutllm.lowering.schedule.data import Plan, Task
 from lutllm.lowering.schedule.read import read_plan
 from lutllm.lowering.schedule.waits import Hazards
 from lutllm.passes import run_pipeline
+from lutllm.passes.lut_outline_head import HEAD
 from lutllm.passes.walk import ops_in
 from lutllm.quantize.float_models import float_decoder
 from lutllm.quantize.random_model import random_model
