@@ -37,9 +37,6 @@ def whole_image(module: ir.Module, tensors: Tensors) -> np.ndarray:
     """The image as bytes. The hash of the store that the module names identifies the model; without one that of its
     arrays does."""
     plan = read_plan(module)
-    missing = next((name for name in map(list_region, plan.programs) if name not in plan.regions), None)
-    if missing is not None:
-        raise InputError(f"expected a region {missing} for the tasks of its program, got none; run lut-serialize")
     memory = np.zeros(plan.memory_bytes, np.uint8)
     for name, image in _images(Reader(module.operation), plan, tensors, dialect.store_of(module)):
         region = plan.regions.get(name)
