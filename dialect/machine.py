@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
 from lutllm.bindings import ext, ir
@@ -138,14 +139,14 @@ class LinearEngineOp(LutOp, name="linear_engine"):
     outstanding: ir.IntegerAttr
 
     NOTES = {  # noqa: RUF012
-        "pairs": "pairs of channels a step, each with a search and a chain of lookups; 2 * pairs and requant_lanes divide each other",
+        "pairs": "pairs of channels a step, each with a centroid search and a chain of lookups",
         "lanes": "outputs of each lookup unit a cycle",
         "centroids": "centroids each search compares; without meaning for exact rows alone",
         "chains": "pipelined chains the centroids of a search are split into; divides centroids",
         "act_stages": "additive activation stages searched one after the other",
         "row_entries": "entries of a row: 16; schemes with a smaller c_w leave the rest unused",
         "operand_bits": "bits of an input and of an activation centroid",
-        "requant_lanes": "outputs requantized a cycle, and channels of a vector word: a power of two; divides lanes",
+        "requant_lanes": "outputs requantized a cycle: a vector word; divides lanes, and 2 * pairs or the reverse",
         "tokens": "tokens of a pass at most",
         "acc_words": "words of `lanes` sums in the accumulator",
         "codes_depth": "chunks of codes buffered for each pair",
@@ -161,7 +162,7 @@ class LinearEngineOp(LutOp, name="linear_engine"):
     def check(self) -> None:
         check_inside(self, "lut.machine")
         engine, machine = _values(self, self.required()), _values(self.operation.parent, MACHINE_RANGES)
-        for problem in (*engine_problems(engine), *head_problems(machine, engine["requant_lanes"])):
+        for problem in chain(engine_problems(engine), head_problems(machine, engine["requant_lanes"])):
             raise Invalid(problem)
 
 

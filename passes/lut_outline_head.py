@@ -8,16 +8,17 @@ from lutllm.dialect import fixed_of
 from lutllm.passes.pass_base import Pass
 from lutllm.passes.walk import attributes_text
 
-HEAD = "head"
+HEAD, PREFILL, FORWARD = "head", "prefill", "forward"
 _UNUSED = "score"
 
 
 @dataclass(frozen=True)
 class LutOutlineHead(Pass):
-    """Move everything from lut.last_token on to a function @head, which returns the next token alone.
+    """Move everything from lut.last_token on to a function @head, and name functions as hardware does.
 
-    @prefill and @decode then return the residual stream instead, then their caches; logits stay inside. @score, which
-    hardware has no use for, goes. A module without lut.last_token, or with a @head, stays as it is.
+    @head returns the next token alone; @prefill and @decode then return the residual stream instead, then their caches; logits stay inside. @score, which
+    hardware has no use for, goes. Without lut.last_token nothing is split off, nor where there is a @head; @forward, of a
+    model that reads no tokens, becomes the @prefill of any number of rows.
     """
 
     name: ClassVar[str] = "lut-outline-head"
@@ -25,8 +26,11 @@ class LutOutlineHead(Pass):
 
     def run(self, op: ir.Operation) -> None:
         functions: list[Any] = [f for f in op.regions[0].blocks[0] if isinstance(f, func.FuncOp) and not f.is_external]
+        names = {f.name.value: f for f in functions}
+        if FORWARD in names and PREFILL not in names:
+            names[FORWARD].attributes["sym_name"] = ir.StringAttr.get(PREFILL)
         heads = []
-        for function in functions if HEAD not in {f.name.value for f in functions} else ():
+        for function in functions if HEAD not in names else ():
             tail = _tail(function.entry_block)
             if tail:
                 heads.append((function, self._outline(function, tail, first=not heads)))

@@ -165,7 +165,12 @@ class Activations:
         self, end: _End, outputs: Mapping[str, np.ndarray], golden: Mapping[str, np.ndarray], run: AcceleratorRun
     ) -> Mismatch | None:
         label, linear = end.cluster.label, end.cluster.linear
-        got, expected = outputs[label], np.asarray(golden[label]).reshape(outputs[label].shape)
+        got, expected = outputs[label], np.asarray(golden[label])
+        if expected.shape != got.shape:
+            raise InputError(
+                f"{label}: expected golden results of shape {list(got.shape)}, got {list(expected.shape)}; "
+                "compute them from the same inputs"
+            )
         wrong = np.argwhere(expected != got)
         if not len(wrong):
             return None

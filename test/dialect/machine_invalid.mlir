@@ -6,31 +6,31 @@
   "lut.linear_engine"() {pairs = 2, lanes = 4, centroids = 16, chains = 1, act_stages = 1, metric = "chebyshev",
       row_entries = 16, operand_bits = 16, weight_bits = 8, table_bits = 8, term_bits = 24, acc_bits = 32,
       out_bits = 24, requant_lanes = 4, tokens = 4, acc_words = 64, codes_depth = 64, row_sources = ["built_row"],
-      weight_ports = 1, port_bits = {w = 64, x = 64, c = 64, q = 64, y = 64}, burst_beats = 16,
+      weight_ports = 1, port_bits = {w = 64, c = 64, q = 64}, burst_beats = 16,
       outstanding = 4} : () -> ()
 }) {sym_name = "machine", engines = ["linear", "feed", "load",
     "save"], head_lanes = 8, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 0, memory_bytes = 16777216} : () -> ()
 
 // -----
 
-// expected-error@+1 {{'lut.machine' op expected engines among linear, feed, norm, residual, store, swiglu, heads, attention, embed, pick, load, save, each once, got tensor; change them}}
+// expected-error@+1 {{'lut.machine' op expected engines among linear, feed, norm, residual, store, swiglu, heads, attention, embed, pick, load, save, in this order, got tensor; change them}}
 "lut.machine"() ({
   "lut.linear_engine"() {pairs = 2, lanes = 4, centroids = 16, chains = 1, act_stages = 1, metric = "chebyshev",
       row_entries = 16, operand_bits = 16, weight_bits = 8, table_bits = 8, term_bits = 24, acc_bits = 32,
       out_bits = 24, requant_lanes = 4, tokens = 4, acc_words = 64, codes_depth = 64, row_sources = ["built_row"],
-      weight_ports = 1, port_bits = {w = 64, x = 64, c = 64, q = 64, y = 64}, burst_beats = 16,
+      weight_ports = 1, port_bits = {w = 64, c = 64, q = 64}, burst_beats = 16,
       outstanding = 4} : () -> ()
 
     }) {sym_name = "machine", engines = ["tensor"], head_lanes = 8, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
 
 // -----
 
-// expected-error@+1 {{'lut.machine' op expected engines among linear, feed, norm, residual, store, swiglu, heads, attention, embed, pick, load, save, each once, got linear, linear; change them}}
+// expected-error@+1 {{'lut.machine' op expected engines among linear, feed, norm, residual, store, swiglu, heads, attention, embed, pick, load, save, in this order, got linear, linear; change them}}
 "lut.machine"() ({
   "lut.linear_engine"() {pairs = 2, lanes = 4, centroids = 16, chains = 1, act_stages = 1, metric = "chebyshev",
       row_entries = 16, operand_bits = 16, weight_bits = 8, table_bits = 8, term_bits = 24, acc_bits = 32,
       out_bits = 24, requant_lanes = 4, tokens = 4, acc_words = 64, codes_depth = 64, row_sources = ["built_row"],
-      weight_ports = 1, port_bits = {w = 64, x = 64, c = 64, q = 64, y = 64}, burst_beats = 16,
+      weight_ports = 1, port_bits = {w = 64, c = 64, q = 64}, burst_beats = 16,
       outstanding = 4} : () -> ()
 }) {sym_name = "machine", engines = ["linear",
     "linear"], head_lanes = 8, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
@@ -50,7 +50,7 @@
   "lut.linear_engine"() {pairs = 2, lanes = 4, centroids = 16, chains = 1, act_stages = 1, metric = "chebyshev",
       row_entries = 16, operand_bits = 16, weight_bits = 8, table_bits = 8, term_bits = 24, acc_bits = 32,
       out_bits = 24, requant_lanes = 4, tokens = 4, acc_words = 64, codes_depth = 64, row_sources = ["built_row"],
-      weight_ports = 1, port_bits = {w = 64, x = 64, c = 64, q = 64, y = 64}, burst_beats = 16,
+      weight_ports = 1, port_bits = {w = 64, c = 64, q = 64}, burst_beats = 16,
       outstanding = 4} : () -> ()
   "lut.region"() {sym_name = "a", kind = "p", address = 0, bytes = 64} : () -> ()
 }) {sym_name = "machine", engines = ["linear", "feed", "load",
@@ -63,7 +63,7 @@
   "lut.linear_engine"() {pairs = 2, lanes = 4, centroids = 16, chains = 1, act_stages = 1, metric = "chebyshev",
       row_entries = 16, operand_bits = 16, weight_bits = 8, table_bits = 8, term_bits = 24, acc_bits = 32,
       out_bits = 24, requant_lanes = 4, tokens = 4, acc_words = 64, codes_depth = 64, row_sources = ["built_row"],
-      weight_ports = 1, port_bits = {w = 64, x = 64, c = 64, q = 64, y = 64}, burst_beats = 16,
+      weight_ports = 1, port_bits = {w = 64, c = 64, q = 64}, burst_beats = 16,
       outstanding = 4} : () -> ()
   "lut.memory"() {sym_name = "x", words = 128} : () -> ()
   "lut.memory"() {sym_name = "x", words = 64} : () -> ()
@@ -79,7 +79,7 @@ func.func @f() {
   "lut.linear_engine"() {pairs = 2, lanes = 4, centroids = 16, chains = 1, act_stages = 1, metric = "chebyshev",
       row_entries = 16, operand_bits = 16, weight_bits = 8, table_bits = 8, term_bits = 24, acc_bits = 32,
       out_bits = 24, requant_lanes = 4, tokens = 4, acc_words = 64, codes_depth = 64, row_sources = ["built_row"],
-      weight_ports = 1, port_bits = {w = 64, x = 64, c = 64, q = 64, y = 64}, burst_beats = 16,
+      weight_ports = 1, port_bits = {w = 64, c = 64, q = 64}, burst_beats = 16,
       outstanding = 4} : () -> ()
 }) {sym_name = "machine", engines = ["linear", "feed", "load",
     "save"], head_lanes = 8, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()

@@ -1,4 +1,5 @@
-"""Fixtures of the tests of linears on hardware: accelerators built once a session, random linears with golden results."""
+"""Fixtures of the tests of linears on hardware: accelerators built once a session, random linears with golden
+results."""
 
 from __future__ import annotations
 
@@ -21,6 +22,7 @@ from lutllm.lowering.engine import EngineConfig
 from lutllm.lowering.hw_to_arc import hw_to_arc
 from lutllm.lowering.image.whole import whole_image
 from lutllm.lowering.place.machine import Machine, write_machine
+from lutllm.lowering.targets import TARGETS
 from lutllm.passes import run_pipeline
 from lutllm.quantize.random import random_linear
 from lutllm.scheme import QuantizedLinear, Scheme
@@ -28,7 +30,51 @@ from lutllm.simulate import ArcSimulator, Simulator
 from lutllm.simulate.accelerator import Accelerator
 
 CONTEXT = 40
-X_WORDS = 512
+X_WORDS = 1024
+ENGINES = {
+    "tiny": TARGETS["tiny"].engine,
+    "small": TARGETS["small"].engine,
+    # one pair, chains of length 1, the narrowest ports, single-beat bursts, one of them at a time
+    "one-pair": EngineConfig(
+        pairs=1, lanes=4, centroids=4, chains=4, metric="l2", requant_lanes=4, tokens=3, acc_words=9, codes_depth=2,
+        port_bits={"w": 32, "c": 32, "q": 32}, burst_beats=1, outstanding=1,
+    ),
+    # a group joins three words; 15 centroids in 3 chains, two additive stages, wide terms and results, three w ports
+    "six-pairs": EngineConfig(
+        pairs=6, lanes=12, centroids=15, chains=3, act_stages=2, metric="l2", term_bits=31, table_bits=12, out_bits=32,
+        requant_lanes=4, tokens=5, acc_words=33, codes_depth=3, weight_ports=3,
+        port_bits={"w": 32, "c": 128, "q": 64}, burst_beats=4,
+    ),
+    # two weight ports, 4-bit weights, narrow tables and results, one chain, lanes that are no power of two
+    "two-ports": EngineConfig(
+        pairs=4, lanes=20, centroids=6, chains=1, weight_bits=4, table_bits=6, term_bits=20, out_bits=16,
+        requant_lanes=4, tokens=4, acc_words=20, codes_depth=5, weight_ports=2,
+        port_bits={"w": 64, "c": 32, "q": 256}, burst_beats=64, outstanding=2,
+    ),
+    # single row sources: no search, no tables, no codebooks. A chunk leaves in a cycle; passes of one token.
+    "exact-only": EngineConfig(
+        pairs=2, lanes=16, centroids=4, chains=2, requant_lanes=16, tokens=1, acc_words=5, row_sources=("exact_row",),
+        port_bits={"w": 128, "c": 32, "q": 512},
+    ),
+    "row-only": EngineConfig(
+        pairs=10, lanes=4, centroids=10, chains=5, act_stages=2, requant_lanes=4, tokens=7, acc_words=14, codes_depth=4,
+        row_sources=("built_row",), weight_ports=5, port_bits={"w": 32, "c": 256, "q": 128},
+    ),
+    "table-only": EngineConfig(
+        pairs=2, lanes=8, centroids=12, chains=4, metric="l2", requant_lanes=4, tokens=2, acc_words=16,
+        row_sources=("built_table",), port_bits={"w": 64, "c": 256, "q": 64},
+    ),
+    # a word holds two groups
+    "stored-only": EngineConfig(
+        pairs=2, lanes=16, centroids=9, chains=3, act_stages=2, table_bits=16, requant_lanes=8, tokens=3, acc_words=21,
+        row_sources=("stored_table",), weight_ports=2, port_bits={"w": 128, "c": 64, "q": 64}, outstanding=8,
+    ),
+    # the search as in the paper, at its width
+    "wide": EngineConfig(
+        pairs=2, lanes=64, centroids=64, chains=4, requant_lanes=16, tokens=4, acc_words=16,
+        port_bits={"w": 256, "c": 256, "q": 512},
+    ),
+}  # fmt: skip
 
 
 @dataclass
@@ -84,7 +130,7 @@ def make_case(
     engine: EngineConfig, jobs: Sequence[dict[str, Any]], tokens: int, seed: int = 0, *, sized: bool = True
 ) -> Case:
     """A job has `pairs`, `outputs`, `row_source`; `R`, `G`, `c_w`, `S`, `c_a`, `x_bits`, `bias`, `like` (an earlier job
-    whose input it reads) if wanted. `sized`: FIFOs as deep as `lut-size-streams` makes them, else as they usually are."""
+    whose input it reads) if wanted. `sized`: FIFOs as deep as `lut-size-streams` makes them, else the usual ones."""
     linears: list[QuantizedLinear] = []
     for i, job in enumerate(jobs):
         linears.append(_linear(engine, job, seed + i, f"layer{i}", linears))
@@ -130,6 +176,16 @@ def _linear(
         bias=job.get("bias", True), codebook=None if like is None else like.codebook,
     )  # fmt: skip
     return made if like is None else replace(made, input_name=like.input_name, exponents=like.exponents)
+
+
+@pytest.fixture(scope="session")
+def engines() -> dict[str, EngineConfig]:
+    return ENGINES
+
+
+@pytest.fixture(scope="session")
+def machine() -> Callable[[EngineConfig], Machine]:
+    return machine_of
 
 
 @pytest.fixture(scope="session")

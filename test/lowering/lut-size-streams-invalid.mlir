@@ -6,8 +6,7 @@
   "lut.linear_engine"() {pairs = 2, lanes = 8, centroids = 2, chains = 2, act_stages = 1, metric = "chebyshev", row_entries = 16,
     operand_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, acc_bits = 32, out_bits = 24,
     requant_lanes = 4, tokens = 4, acc_words = 64, codes_depth = 4, row_sources = ["exact_row"],
-    weight_ports = 1, port_bits = {w = 64, x = 64, c = 32, q = 64, y = 64}, burst_beats = 16, outstanding =
-    8} : () -> ()
+    weight_ports = 1, port_bits = {w = 64, c = 32, q = 64}, burst_beats = 16, outstanding = 8} : () -> ()
   "lut.fifo"() {sym_name = "read_w", depth = 8} : () -> ()
 }) {sym_name = "machine", engines = ["linear", "feed", "load", "save"],
   head_lanes = 8, context = 128, score_words = 512, item_words = 4, head_words = 2, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
@@ -19,8 +18,7 @@
   "lut.linear_engine"() {pairs = 2, lanes = 8, centroids = 2, chains = 2, act_stages = 1, metric = "chebyshev", row_entries = 16,
     operand_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, acc_bits = 32, out_bits = 24,
     requant_lanes = 4, tokens = 4, acc_words = 64, codes_depth = 4, row_sources = ["exact_row"],
-    weight_ports = 1, port_bits = {w = 64, x = 64, c = 32, q = 64, y = 64}, burst_beats = 16, outstanding =
-    8} : () -> ()
+    weight_ports = 1, port_bits = {w = 64, c = 32, q = 64}, burst_beats = 16, outstanding = 8} : () -> ()
   "lut.fifo"() {sym_name = "read_w", depth = 120} : () -> ()
 }) {sym_name = "machine", engines = ["linear", "feed", "load", "save"],
   head_lanes = 8, context = 128, score_words = 512, item_words = 4, head_words = 2, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
@@ -32,8 +30,7 @@
   "lut.linear_engine"() {pairs = 2, lanes = 8, centroids = 2, chains = 2, act_stages = 1, metric = "chebyshev", row_entries = 16,
     operand_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, acc_bits = 32, out_bits = 24,
     requant_lanes = 4, tokens = 4, acc_words = 64, codes_depth = 4, row_sources = ["exact_row"],
-    weight_ports = 1, port_bits = {w = 64, x = 64, c = 32, q = 64, y = 64}, burst_beats = 16, outstanding =
-    8} : () -> ()
+    weight_ports = 1, port_bits = {w = 64, c = 32, q = 64}, burst_beats = 16, outstanding = 8} : () -> ()
   "lut.fifo"() {sym_name = "read_w", depth = 32} : () -> ()
 }) {sym_name = "machine", engines = ["linear", "feed", "load", "save"],
   head_lanes = 8, context = 128, score_words = 512, item_words = 4, head_words = 2, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
@@ -45,8 +42,7 @@
   "lut.linear_engine"() {pairs = 2, lanes = 8, centroids = 2, chains = 2, act_stages = 1, metric = "chebyshev", row_entries = 16,
     operand_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, acc_bits = 32, out_bits = 24,
     requant_lanes = 4, tokens = 4, acc_words = 64, codes_depth = 4, row_sources = ["exact_row"],
-    weight_ports = 1, port_bits = {w = 64, x = 64, c = 32, q = 64, y = 64}, burst_beats = 16, outstanding =
-    8} : () -> ()
+    weight_ports = 1, port_bits = {w = 64, c = 32, q = 64}, burst_beats = 16, outstanding = 8} : () -> ()
   "lut.fifo"() {sym_name = "read_z", depth = 32} : () -> ()
 }) {sym_name = "machine", engines = ["linear", "feed", "load", "save"],
   head_lanes = 8, context = 128, score_words = 512, item_words = 4, head_words = 2, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
@@ -62,8 +58,7 @@ module {}
   "lut.linear_engine"() {pairs = 2, lanes = 8, centroids = 2, chains = 2, act_stages = 1, metric = "chebyshev", row_entries = 16,
     operand_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, acc_bits = 32, out_bits = 24,
     requant_lanes = 4, tokens = 4, acc_words = 64, codes_depth = 4, row_sources = ["exact_row"],
-    weight_ports = 1, port_bits = {w = 64, x = 64, c = 32, q = 64, y = 64}, burst_beats = 16, outstanding =
-    8} : () -> ()
+    weight_ports = 1, port_bits = {w = 64, c = 32, q = 64}, burst_beats = 16, outstanding = 8} : () -> ()
 }) {sym_name = "machine", engines = ["linear", "feed", "load", "save"],
   head_lanes = 8, context = 128, score_words = 512, item_words = 4, head_words = 2, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
 // expected-error@+1 {{expected one lut.machine in the module, got another; remove one}}
@@ -71,7 +66,6 @@ module {}
   "lut.linear_engine"() {pairs = 2, lanes = 8, centroids = 2, chains = 2, act_stages = 1, metric = "chebyshev", row_entries = 16,
     operand_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, acc_bits = 32, out_bits = 24,
     requant_lanes = 4, tokens = 4, acc_words = 64, codes_depth = 4, row_sources = ["exact_row"],
-    weight_ports = 1, port_bits = {w = 64, x = 64, c = 32, q = 64, y = 64}, burst_beats = 16, outstanding =
-    8} : () -> ()
+    weight_ports = 1, port_bits = {w = 64, c = 32, q = 64}, burst_beats = 16, outstanding = 8} : () -> ()
 }) {sym_name = "other", engines = ["linear", "feed", "load", "save"],
   head_lanes = 8, context = 128, score_words = 512, item_words = 4, head_words = 2, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()

@@ -162,20 +162,21 @@ def test_requantizer_lane(out_bits: int) -> None:
 
 @pytest.mark.parametrize(("port", "word"), [(32, 32), (32, 40), (32, 100), (64, 64), (64, 300)])
 @pytest.mark.parametrize("stalls", [0, 120])
-def test_words_of_beats(port: int, word: int, stalls: int) -> None:
-    """The low bits come first; what pads the last beat is ignored."""
+def test_words_from_beats(port: int, word: int, stalls: int) -> None:
+    """The low bits come first, what pads the last beat is ignored."""
     beats = -(-word // port)
-    data = np.random.default_rng(port + word).integers(0, 256, (20, -(-word // 8)), np.uint8)
+    rng = np.random.default_rng(port + word)
+    data = rng.integers(0, 256, (20, -(-word // 8)), np.uint8)
     data[:, -1] &= 0xFF >> (-word % 8)
     padded = np.full((20, beats * port // 8), 255, np.uint8)
     padded[:, : data.shape[1]] = data
-    cut = as_words(padded.reshape(20 * beats, -1), port)
     design = Design("arc")
     top = compiled(design, beats_to_words(design, port, word))
+    cut = as_words(padded.reshape(20 * beats, -1), port)
     result = run_streams(top, {"in": cut}, {"out": 20}, stalls=stalls, seed=8).check()
     assert np.array_equal(result.outputs["out"], as_words(data, word))
     if not stalls:
-        assert set(np.diff(result.stream_cycles["out"]).tolist()) == {beats}  # a beat every cycle
+        assert set(np.diff(result.stream_cycles["out"]).tolist()) == {beats}
 
 
 def as_words(rows: np.ndarray, bits: int) -> np.ndarray:

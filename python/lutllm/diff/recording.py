@@ -60,14 +60,13 @@ def record(
     tokens: int,
     *,
     inputs: np.ndarray | None = None,
-    sha256: str | None = None,
 ) -> Recording:
     """Run a model's own integers, not those of an image that may be wrong.
 
-    Of the image `inputs` only what the model reads from outside is taken; without engine load there is nothing.
-    `sha256` as `whole_image` takes it. A module without head takes as many zeros for a `prompt` as it reads tokens.
+    Of the image `inputs` only what the model reads from outside is taken; without engine load there is nothing. A
+    module without head takes as many zeros for a `prompt` as it reads tokens.
     """
-    image, results = whole_image(module, tensors, sha256), []
+    image, results = whole_image(module, tensors), []
 
     def listener(result: TaskResult) -> None:
         # What feed gives is in memory x, and twice as large as everything else.
