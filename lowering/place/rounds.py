@@ -125,8 +125,11 @@ def check_linear(linear: Linear, inputs: Layout, engine: EngineConfig) -> None:
             raise CapacityError(
                 f"{linear.name}: expected at most {there} {what} on this engine, got {needed}; use a larger engine"
             )
-    if s.out_bits != engine.out_bits:
-        raise CapacityError(f"{linear.name}: expected out_bits = {engine.out_bits} as the engine has, got {s.out_bits}")
+    if linear.out_bits != engine.out_bits:
+        raise CapacityError(
+            f"{linear.name}: expected outputs of {engine.out_bits} bits, as the engine gives them, got {linear.out_bits}; "
+            "quantize all linears to one width"
+        )
     if linear.row_source not in engine.row_sources:
         raise CapacityError(
             f"{linear.name}: expected a row source among {', '.join(engine.row_sources)}, got {linear.row_source}; "

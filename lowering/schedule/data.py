@@ -11,8 +11,7 @@ from lutllm.lowering.place.buffers import Buffer
 from lutllm.lowering.place.layouts import Layout
 from lutllm.lowering.place.rounds import Round
 from lutllm.lowering.place.space import Region
-
-HEAD = "head"  # the program that works on the last token of the pass before it
+from lutllm.passes.lut_outline_head import HEAD
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Task:
     while the accelerator runs (KV caches); a task with a field `start` touches words start .. start + words - 1 of each
     buffer only. `waits`: (engine, pending) - dispatched once that engine has at most `pending` unfinished tasks.
     `single`: one token whatever the pass has. `round`, of a linear task, its feed and its sink: the round they compute
-    together. `source` is the PyTorch module, `location` the place of the op in its file. `values`: for each buffer or
+    together. `rotations`, of engine heads: the region of RoPE's rows that must be loaded. `source` is the PyTorch module, `location` the place of the op in its file. `values`: for each buffer or
     cache that it reads the label of the cluster whose result that must hold.
     """
 
@@ -52,6 +51,7 @@ class Task:
     per_token: bool = False
     parameters: Parameters | None = None
     round: str = ""
+    rotations: str = ""
     location: str | None = None
     values: dict[str, str] = field(default_factory=dict, hash=False)
 
@@ -77,7 +77,7 @@ class Plan:
     """Everything hardware, simulators and images need but the weights.
 
     `context` tokens fit the KV caches. `tasks` are in order of dispatch, program by program; `works` are the clusters,
-    by program and label. `tables`: symbols of the rows that RoPE's task loads, by region.
+    by program and label.
     """
 
     config: AcceleratorConfig

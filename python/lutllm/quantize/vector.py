@@ -8,6 +8,7 @@ import numpy as np
 from lutllm.errors import InputError
 from lutllm.quantize.activations import IntegerInput, fit_input
 from lutllm.quantize.assembly import assemble, row_scale
+from lutllm.quantize.products import multiply
 from lutllm.quantize.protocol import FloatLinear
 from lutllm.quantize.statistics import InputStatistics, second_moment
 from lutllm.quantize.weights import damped, fit_weights
@@ -101,5 +102,5 @@ class VectorQuantizer:
 
 def _peak(linear: FloatLinear, sample: np.ndarray) -> float:
     """The largest |output| on the first recorded tokens."""
-    y = sample[:PEAK_TOKENS] @ linear.weight.T
+    y = multiply(sample[:PEAK_TOKENS], linear.weight.T)
     return float(np.abs(y if linear.bias is None else y + linear.bias).max())

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from lutllm.models import LoadedModel
 
 IMPORTANCE, ALLOCATION, DISTILLED = "importance.safetensors", "allocation.json", "distillation.safetensors"
-VERSION = 2  # of the other integers and of the files: raised whenever the same input would give others
+VERSION = 3  # of the other integers and of the files: raised whenever the same input would give others
 CALIBRATION_TOKENS = 32768
 SOME_TOKENS = 8192  # of calibration, enough for exponents and sensitivities
 CHOICES = ((1, 16), (2, 8), (2, 16), (3, 16))  # stages and entries: codes of 2, 3, 4 and 6 bits a weight
@@ -120,6 +120,8 @@ def quantize_model(
     of which `tokens` are used. `distillation`: its steps of one window each (None: as many as windows of calibration).
     `listener`: see `quantize.quantize`.
     """
+    from lutllm.quantize.reproducible import reproducible
+
     start = time.monotonic()
     directory = Path(directory)
     _refuse_foreign(directory)
@@ -130,7 +132,9 @@ def quantize_model(
     with run_directory.opened():
         if not (directory / CONFIG).exists():
             about = {"model": _about(model, source), "calibration": run.calibration}
-            save_pretrained(run.quantized(directory / "parts", about), directory)
+            with reproducible():
+                made = run.quantized(directory / "parts", about)
+            save_pretrained(made, directory)
         shutil.rmtree(directory / "parts", ignore_errors=True)
         found = from_pretrained(directory)
     return Summary(found, directory, time.monotonic() - start, driver.peak_memory_mb())
@@ -173,6 +177,8 @@ class _Run:
 
     @property
     def identity(self) -> dict[str, Any]:
+        from lutllm.quantize.reproducible import arithmetic
+
         if isinstance(self.recipe, Budget):
             recipe = {"bits": self.recipe.bits, "scheme": self.recipe.scheme.to_dict()}
         else:
@@ -180,6 +186,7 @@ class _Run:
             recipe = {name: {"quantizer": a.quantizer, **a.scheme.to_dict()} for name, a in assigned.items()}
         return {
             "version": [driver.VERSION, VERSION],
+            "arithmetic": arithmetic(),
             "model": self.model.fingerprint,
             "text": self.text.sha256,
             "tokens": [self.tokens, self.window],
