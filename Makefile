@@ -1,4 +1,4 @@
-# Works from a bare clone on Debian 12 with python3.11, git and make; everything else goes into $(VENV).
+# Works from a bare clone on Debian 12 with Python (3.11 to 3.13), git and make; everything else goes into $(VENV).
 VENV ?= .venv
 BIN := $(abspath $(VENV))/bin
 STAMP := $(VENV)/.stamp

@@ -3,17 +3,13 @@
 Text or builder calls in, verified MLIR out. README.md, generated from the definitions, says what every op computes.
 """
 
-from lutllm.dialect.accelerator import EngineOp, RegionOp, RoundOp
 from lutllm.dialect.attention_ops import AppendOp, AttentionOp, RopeOp
 from lutllm.dialect.attributes import (
     FixedAttr,
-    SchemeAttr,
     StoreAttr,
     fixed,
     fixed_of,
     i64,
-    scheme_attr,
-    scheme_of,
     store_attr,
     symbol,
 )
@@ -47,19 +43,39 @@ from lutllm.dialect.decoder_builders import (
     swiglu,
 )
 from lutllm.dialect.decoder_ops import AddOp, ArgmaxOp, EmbeddingOp, LastTokenOp, RescaleOp, RmsNormOp, SwigluOp
+from lutllm.dialect.float_builders import (
+    float_add,
+    float_attention,
+    float_embedding,
+    float_gated,
+    float_linear,
+    float_norm,
+    float_rope,
+)
+from lutllm.dialect.float_ops import (
+    FloatAddOp,
+    FloatAttentionOp,
+    FloatEmbeddingOp,
+    FloatGatedOp,
+    FloatLinearOp,
+    FloatNormOp,
+    FloatOp,
+    FloatRopeOp,
+)
 from lutllm.dialect.layer import LinearOp
 from lutllm.dialect.loading import context, irdl_text, register_dialects, verify
 from lutllm.dialect.lookup import PrefixSumOp, RequantizeOp, TableLookupOp
-from lutllm.dialect.program import engine, region, round_
+from lutllm.dialect.machine import FifoOp, LinearEngineOp, MachineOp, MemoryOp
+from lutllm.dialect.placement import BufferOp, ClusterOp, LayoutOp, RegionOp, RoundOp, YieldOp
 from lutllm.dialect.rows import BuiltRowOp, BuiltTableOp, ExactRowOp, StoredTableOp
+from lutllm.dialect.schemes import SchemeOp, declare_scheme, scheme_of, schemes
 from lutllm.dialect.search import CentroidSearchOp
 from lutllm.dialect.stored import verify_store
-from lutllm.dialect.symbols import lut_ops, symbol_table, verify_symbols
-from lutllm.dialect.task_builders import accelerator, buffer, plan, task
-from lutllm.dialect.tasks import AcceleratorOp, BufferOp, PlanOp, TaskOp
+from lutllm.dialect.symbols import lut_ops, store_of, symbol_table, verify_symbols
+from lutllm.dialect.tasks import TaskOp, TokenType
+from lutllm.dialect.text import module_text
 
 __all__ = [
-    "AcceleratorOp",
     "AddOp",
     "AppendOp",
     "ArgmaxOp",
@@ -68,16 +84,28 @@ __all__ = [
     "BuiltRowOp",
     "BuiltTableOp",
     "CentroidSearchOp",
+    "ClusterOp",
     "DequantizeOp",
     "EmbeddingOp",
-    "EngineOp",
     "ExactRowOp",
+    "FifoOp",
     "FixedAttr",
+    "FloatAddOp",
+    "FloatAttentionOp",
+    "FloatEmbeddingOp",
+    "FloatGatedOp",
+    "FloatLinearOp",
+    "FloatNormOp",
+    "FloatOp",
+    "FloatRopeOp",
     "LastTokenOp",
+    "LayoutOp",
+    "LinearEngineOp",
     "LinearOp",
     "Lut",
     "LutOp",
-    "PlanOp",
+    "MachineOp",
+    "MemoryOp",
     "PrefixSumOp",
     "QuantizeOp",
     "RegionOp",
@@ -86,54 +114,59 @@ __all__ = [
     "RmsNormOp",
     "RopeOp",
     "RoundOp",
-    "SchemeAttr",
+    "SchemeOp",
     "StoreAttr",
     "StoredTableOp",
     "SwigluOp",
     "TableLookupOp",
     "TaskOp",
-    "accelerator",
+    "TokenType",
+    "YieldOp",
     "add",
     "append",
     "argmax",
     "attention",
-    "buffer",
     "built_row",
     "built_table",
     "centroid_search",
     "context",
     "declare",
     "declare_all",
+    "declare_scheme",
     "dequantize",
     "embedding",
-    "engine",
     "exact_row",
     "fixed",
     "fixed_of",
+    "float_add",
+    "float_attention",
+    "float_embedding",
+    "float_gated",
+    "float_linear",
+    "float_norm",
+    "float_rope",
     "i64",
     "irdl_text",
     "last_token",
     "linear",
     "lut_ops",
-    "plan",
+    "module_text",
     "prefix_sum",
     "quantize",
-    "region",
     "register_dialects",
     "requantize",
     "rescale",
     "rms_norm",
     "rope",
-    "round_",
-    "scheme_attr",
     "scheme_of",
+    "schemes",
     "store_attr",
+    "store_of",
     "stored_table",
     "swiglu",
     "symbol",
     "symbol_table",
     "table_lookup",
-    "task",
     "verify",
     "verify_store",
     "verify_symbols",

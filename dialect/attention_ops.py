@@ -9,7 +9,7 @@ from lutllm.bindings import ext, ir
 from lutllm.dialect import parameters
 from lutllm.dialect.base import LutOp, expect, integer
 from lutllm.dialect.boundary import check_output_encoding
-from lutllm.dialect.decoder_ops import MAX_SIZE, ceil_log2, per_pair
+from lutllm.dialect.decoder_ops import MAX_SIZE, ceil_log2, exponents_of, per_pair
 from lutllm.dialect.parameters import Parameter
 from lutllm.dialect.shapes import Tensor, divides, matrix, pairs, same, same_matrix
 from lutllm.scheme import MAX_SHIFT
@@ -116,7 +116,6 @@ class AttentionOp(LutOp, name="attention", traits=[ext.Pure]):
     kv_heads: ir.IntegerAttr
     multiplier: ir.FlatSymbolRefAttr
     shift: ir.IntegerAttr
-    exponents: ir.FlatSymbolRefAttr
     y: ext.Result[ir.RankedTensorType]
 
     TYPES = {  # noqa: RUF012
@@ -131,12 +130,12 @@ for each token t and head, with q, k, v the head's channels and j = 0 .. positio
 s[j] = q[t] . k[j]                                                        (32 bits)
 p[j] = exp2_negative(round_shift((max s - s[j]) * multiplier[head], shift))
 (r, L) = reciprocal(sum_j p[j])
-y[t, c] = clamp(rescale((sum_j p[j] * v[j, c]) * r, exponent of v - exponents[c / 2] - 15 - L), bits)"""
+y[t, c] = clamp(rescale((sum_j p[j] * v[j, c]) * r, exponent of v - exponents of y[c / 2] - 15 - L), bits)"""
     EXAMPLE = """
 func.func @attention(%query: tensor<?x8xi16, #q>, %keys: tensor<16x4xi8, #k>, %values: tensor<16x4xi8, #v>,
     %position: tensor<1xi32>) -> tensor<?x8xi16, #x> {
   %0 = "lut.attention"(%query, %keys, %values, %position) {heads = 4, kv_heads = 2, multiplier = @a.multiplier,
-      shift = 20, exponents = @q.input.exponents}
+      shift = 20}
       : (tensor<?x8xi16, #q>, tensor<16x4xi8, #k>, tensor<16x4xi8, #v>, tensor<1xi32>) -> tensor<?x8xi16, #x>
   return %0 : tensor<?x8xi16, #x>
 }"""
@@ -147,7 +146,6 @@ func.func @attention(%query: tensor<?x8xi16, #q>, %keys: tensor<16x4xi8, #k>, %v
         matrix(self.position, "position", "1", encoded=False)
         same_matrix(query, y)
         same_matrix(keys, values)
-        same("exponent of y", f"@{self.exponents.value}", f"@{y.exponent}", "change either")
         integer(self.shift, "shift", 0, MAX_SHIFT)
         channels = self._check_heads(query, keys)
         rows = keys.leading[0] or 0
@@ -176,7 +174,7 @@ func.func @attention(%query: tensor<?x8xi16, #q>, %keys: tensor<16x4xi8, #k>, %v
             Parameter("keys", str(keys.exponent), *parameters.exponents(kv)),
             Parameter("values", str(values.exponent), *parameters.exponents(kv)),
             parameters.parameter("multiplier", self.multiplier, parameters.per_output(int(self.heads.value))),
-            parameters.parameter("exponents", self.exponents, parameters.exponents(p)),
+            exponents_of(per_pair(self.y, "y", "i16")),
         ]
 
 

@@ -1,12 +1,10 @@
-"""Attributes of the dialect: what a tensor's integers mean, how a linear is coded, and where its parameters lie.
+"""Attributes of the dialect: what a tensor's integers mean, and where the parameters lie.
 
-MLIR attributes in, plain Python values (Scheme, bits, exponent) out, and back.
+MLIR attributes in, plain Python values (bits, exponent) out, and back.
 """
 
 from lutllm.bindings import ir
-from lutllm.dialect.base import Invalid, Location, LutAttribute, describe_kind, entries
-from lutllm.errors import IRError
-from lutllm.scheme import Scheme, scheme_problem
+from lutllm.dialect.base import Location, LutAttribute, describe_kind
 
 
 class FixedAttr(LutAttribute, name="fixed"):
@@ -19,12 +17,6 @@ class FixedAttr(LutAttribute, name="fixed"):
     exponent: ir.IntegerAttr | ir.FlatSymbolRefAttr
 
 
-class SchemeAttr(LutAttribute, name="scheme"):
-    """A quantization scheme: exactly the fields of `lutllm.scheme.Scheme`, without defaults."""
-
-    fields: ir.DictAttr
-
-
 class StoreAttr(LutAttribute, name="store"):
     """On the module, as `lut.store`: the safetensors file holding the data of the symbols, and its SHA-256."""
 
@@ -33,7 +25,6 @@ class StoreAttr(LutAttribute, name="store"):
 
 
 describe_kind(FixedAttr, "#lut.fixed<bits, exponent>")
-describe_kind(SchemeAttr, "#lut.scheme<{...}>")
 describe_kind(StoreAttr, '#lut.store<"file", "sha256">')
 
 
@@ -48,11 +39,6 @@ def symbol(name: str) -> ir.FlatSymbolRefAttr:
 def fixed(bits: int, exponent: int | str) -> FixedAttr:
     """The encoding; a string exponent is the symbol of the per-pair exponents."""
     return FixedAttr.get(i64(bits), symbol(exponent) if isinstance(exponent, str) else i64(exponent))
-
-
-def scheme_attr(scheme: Scheme) -> SchemeAttr:
-    values = {k: ir.StringAttr.get(v) if isinstance(v, str) else i64(v) for k, v in scheme.to_dict().items()}
-    return SchemeAttr.get(ir.DictAttr.get(values))
 
 
 def store_attr(file: str, sha256: str) -> StoreAttr:
@@ -72,32 +58,11 @@ def fixed_of(type_: ir.Type) -> tuple[int, int | str] | None:
     encoding = encoding_of(type_)
     if not isinstance(encoding, FixedAttr):
         return None
-    bits, exponent = (_plain(p.maybe_downcast()) for p in encoding.params)
+    bits, exponent = (plain(p.maybe_downcast()) for p in encoding.params)
     return (bits, exponent) if isinstance(bits, int) and isinstance(exponent, (int, str)) else None
 
 
-def scheme_of(attribute: ir.Attribute) -> Scheme:
-    """The Scheme a #lut.scheme attribute spells; `IRError` where it spells none."""
-    try:
-        return checked_scheme(attribute)
-    except Invalid as problem:
-        raise IRError(f"{attribute}: {problem}") from None
-
-
-def checked_scheme(attribute: ir.Attribute) -> Scheme:
-    """As `scheme_of`, for verifiers."""
-    if not isinstance(attribute, SchemeAttr):
-        raise Invalid(f"expected a scheme (#lut.scheme<{{...}}>), got {attribute}; change it")
-    values: dict[str, object] = {}
-    for name, value in entries(ir.DictAttr(attribute.params[0])).items():
-        values[name] = _plain(value)
-    problem = scheme_problem(values)
-    if problem:
-        raise Invalid(f"has a wrong scheme: {problem}; change it")
-    return Scheme.from_dict(values)
-
-
-def _plain(attribute: object) -> object:
+def plain(attribute: object) -> object:
     """A string, symbol or i64 attribute as a Python value; None for any other."""
     if isinstance(attribute, (ir.StringAttr, ir.FlatSymbolRefAttr)):
         return attribute.value

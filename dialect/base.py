@@ -124,13 +124,15 @@ def _check_counts(op: LutOp) -> None:
         (ext.ResultDef, "result", len(op.operation.results)),
     ):
         fields = op.declared(kind)
+        if any(f.variadicity == ext.Variadicity.variadic for f in fields):
+            continue
         least = sum(f.variadicity == ext.Variadicity.single for f in fields)
-        wanted = f"{least}" if least == len(fields) else f"{least}..{len(fields)}"
+        count = f"{least}" if least == len(fields) else f"{least}..{len(fields)}"
         names = ", ".join(f.name for f in fields) or "none"
-        words = what if wanted == "1" else f"{what}s"
-        expect(least <= got <= len(fields), f"{wanted} {words} ({names})", got, f"write each {what} the op declares")
-    regions = len(op.operation.regions)
-    expect(regions == 0, "no regions", regions, "remove them")
+        words = what if count == "1" else f"{what}s"
+        expect(least <= got <= len(fields), f"{count} {words} ({names})", got, f"write each {what} the op declares")
+    regions, wanted = len(op.operation.regions), len(op.declared(ext.RegionDef))
+    expect(regions == wanted, f"{wanted or 'no'} regions", regions, "remove them" if regions > wanted else "add it")
 
 
 def _check_attributes(op: LutOp) -> None:
@@ -147,6 +149,8 @@ def _check_kind(name: str, attribute: ir.Attribute, kind: Any) -> None:
     right = isinstance(attribute, kind)
     if kind is ir.IntegerAttr:
         right = right and attribute.type == ir.IntegerType.get_signless(64, attribute.context)
+    if kind is ir.FloatAttr:
+        right = right and attribute.type == ir.F64Type.get(attribute.context)
     expect(right, f"attribute '{name}' to be {kind_text(kind)}", attribute, "change it")
 
 
@@ -156,6 +160,7 @@ _KIND_TEXT: dict[Any, str] = {
     ir.FlatSymbolRefAttr: "a symbol @name",
     ir.ArrayAttr: "an array [...]",
     ir.DictAttr: "a dictionary {...}",
+    ir.UnitAttr: "a unit attribute",
 }
 
 

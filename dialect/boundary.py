@@ -11,15 +11,14 @@ class QuantizeOp(LutOp, name="quantize", traits=[ext.Pure]):
     """Float to fixed point, with one exponent per pair of channels. Saturates."""
 
     x: ext.Operand[ir.RankedTensorType]
-    exponents: ir.FlatSymbolRefAttr
     result: ext.Result[ir.RankedTensorType]
 
     TYPES = {"x": "tensor<...xKxf32>", "result": "tensor<...xKxi16, #lut.fixed<...>>"}  # noqa: RUF012
 
-    DEFINITION = "result[t, k] = clamp(floor(x[t, k] * 2**-exponents[k / 2] + 1/2), bits)"
+    DEFINITION = "result[t, k] = clamp(floor(x[t, k] * 2**-(exponents of result)[k / 2] + 1/2), bits)"
     EXAMPLE = """
 func.func @quantize(%x: tensor<?x8xf32>) -> tensor<?x8xi16, #x> {
-  %0 = "lut.quantize"(%x) {exponents = @q.input.exponents} : (tensor<?x8xf32>) -> tensor<?x8xi16, #x>
+  %0 = "lut.quantize"(%x) : (tensor<?x8xf32>) -> tensor<?x8xi16, #x>
   return %0 : tensor<?x8xi16, #x>
 }"""
 
@@ -30,11 +29,13 @@ func.func @quantize(%x: tensor<?x8xf32>) -> tensor<?x8xi16, #x> {
         same("K of result", x.trailing[0], result.trailing[0])
         pairs(x.trailing[0])
         expect(2 <= result.bits <= 16, "bits of result in 2..16", result.bits, "change the encoding")
-        same("exponent of result", self.exponents.value, result.exponent)
+        symbol = isinstance(result.exponent, str)
+        expect(symbol, "exponents of result to be a symbol, one for each pair", result.exponent, "change the encoding")
 
     def parameters(self) -> list[Parameter]:
-        p = pairs(tensor(self.x, "x", "K", "f32").trailing[0])
-        return [parameters.parameter("exponents", self.exponents, parameters.exponents(p))]
+        result = tensor(self.result, "result", "K", "i16", encoded=True)
+        spec = parameters.exponents(pairs(result.trailing[0]))
+        return [Parameter("exponents", str(result.exponent), *spec)]
 
 
 class DequantizeOp(LutOp, name="dequantize", traits=[ext.Pure]):

@@ -1,19 +1,24 @@
 """One function for each op: values and plain Python data in, the op inserted at the current insertion point, value out.
 
-Result types are inferred. Sizes that operands do not show (outputs, blocks) come from the globals the enclosing module
-declares, or from a keyword. A context, a location and an insertion point must be current, as for any MLIR builder.
+Result types are inferred, with the scheme that the enclosing module has under the name given. Sizes that operands do
+not show (outputs, blocks) come from the globals the module declares, or from a keyword. A context, a location and an
+insertion point must be current, as for any MLIR builder.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from lutllm.bindings import ir
 from lutllm.dialect import parameters
-from lutllm.dialect.attributes import fixed, i64, scheme_attr, symbol
-from lutllm.dialect.base import read
+from lutllm.dialect.attributes import fixed, i64, symbol
+from lutllm.dialect.base import Invalid, read
+from lutllm.dialect.parameters import of_weights
+from lutllm.dialect.schemes import SchemeOp, after, named_scheme
 from lutllm.errors import IRError
 from lutllm.scheme import Scheme
+
+GLOBAL = "ml_program.global"
 
 
 def declare(module: ir.Module, name: str, shape: tuple[int, ...], dtype: str | np.dtype | type) -> ir.OpView:
@@ -21,22 +26,22 @@ def declare(module: ir.Module, name: str, shape: tuple[int, ...], dtype: str | n
     type_ = _global_type(module, name, shape, dtype)
     known = _find(module.operation, name)
     if known is None:
-        with _after_globals(module.body):
+        with after(module.body, SchemeOp.OPERATION_NAME, GLOBAL):
             return _global(name, type_)
-    if known.operation.name != "ml_program.global" or known.attributes["type"].value != type_:
+    if known.operation.name != GLOBAL or known.attributes["type"].value != type_:
         raise IRError(f"@{name}: expected {type_} as declared now, got {known}; use another name")
     return known
 
 
 def declare_all(module: ir.Module, symbols: Mapping[str, tuple[tuple[int, ...], str]]) -> None:
     """Declare symbol -> (shape, dtype) in a module that has none of them; `declare` searches all globals each time."""
-    with _after_globals(module.body):
+    with after(module.body, SchemeOp.OPERATION_NAME, GLOBAL):
         for name, (shape, dtype) in symbols.items():
             _global(name, _global_type(module, name, shape, dtype))
 
 
 def quantize(x: ir.Value, *, exponents: str, bits: int = 16) -> ir.Value:
-    return make("quantize", [x], like(x, x.type.shape, "i16", fixed(bits, exponents)), exponents=symbol(exponents))
+    return make("quantize", [x], like(x, x.type.shape, "i16", fixed(bits, exponents)))
 
 
 def dequantize(y: ir.Value) -> ir.Value:
@@ -46,80 +51,56 @@ def dequantize(y: ir.Value) -> ir.Value:
 def linear(
     x: ir.Value,
     *,
-    scheme: Scheme,
-    codes: str,
-    weight_codebook: str,
-    shifts: str,
-    multiplier: str,
-    bias: str,
+    scheme: str,
+    weights: str,
     shift: int,
     out_exponent: int,
     codebook: str | None = None,
-    tables: str | None = None,
+    tables: bool = False,
     row_source: str | None = None,
     outputs: int | None = None,
 ) -> ir.Value:
-    n = _size(codes, 2, outputs, "outputs")
+    n = _size(of_weights(weights, "codes"), 2, outputs, "outputs")
     optional: dict[str, ir.Attribute | None] = {
         "codebook": None if codebook is None else symbol(codebook),
-        "tables": None if tables is None else symbol(tables),
+        "tables": ir.UnitAttr.get() if tables else None,
         "row_source": None if row_source is None else ir.StringAttr.get(row_source),
     }
-    type_ = like(x, [*_leading(x, 1), n], "i32", fixed(scheme.out_bits, out_exponent))
-    return make(
-        "linear",
-        [x],
-        type_,
-        scheme=scheme_attr(scheme),
-        codes=symbol(codes),
-        weight_codebook=symbol(weight_codebook),
-        shifts=symbol(shifts),
-        multiplier=symbol(multiplier),
-        bias=symbol(bias),
-        shift=i64(shift),
-        **{k: v for k, v in optional.items() if v is not None},
-    )
+    type_ = like(x, [*_leading(x, 1), n], "i32", fixed(_scheme(scheme).out_bits, out_exponent))
+    named = {k: v for k, v in optional.items() if v is not None}
+    return make("linear", [x], type_, scheme=symbol(scheme), weights=symbol(weights), shift=i64(shift), **named)
 
 
-def centroid_search(x: ir.Value, *, scheme: Scheme, codebook: str) -> ir.Value:
-    shape = [*_leading(x, 1), x.type.shape[-1] // 2, scheme.S]
-    type_ = like(x, shape, parameters.index_element(scheme))
-    return make("centroid_search", [x], type_, scheme=scheme_attr(scheme), codebook=symbol(codebook))
+def centroid_search(x: ir.Value, *, scheme: str, codebook: str) -> ir.Value:
+    s = _scheme(scheme)
+    type_ = like(x, [*_leading(x, 1), x.type.shape[-1] // 2, s.S], parameters.index_element(s))
+    return make("centroid_search", [x], type_, scheme=symbol(scheme), codebook=symbol(codebook))
 
 
-def stored_table(indices: ir.Value, *, scheme: Scheme, tables: str, shifts: str, blocks: int | None = None) -> ir.Value:
-    type_ = _rows(indices, 2, indices.type.shape[-2], scheme, _size(tables, 1, blocks, "blocks"))
-    symbols = {"tables": symbol(tables), "shifts": symbol(shifts)}
-    return make("stored_table", [indices], type_, scheme=scheme_attr(scheme), **symbols)
+def stored_table(indices: ir.Value, *, scheme: str, weights: str, blocks: int | None = None) -> ir.Value:
+    b = _size(of_weights(weights, "tables"), 1, blocks, "blocks")
+    return _rows("stored_table", indices, indices.type.shape[:-1], scheme, weights, b)
 
 
-def built_table(
-    indices: ir.Value, *, scheme: Scheme, codebook: str, weight_codebook: str, shifts: str, blocks: int | None = None
-) -> ir.Value:
-    return _built("built_table", indices, scheme, codebook, weight_codebook, shifts, blocks)
+def built_table(indices: ir.Value, *, scheme: str, weights: str, codebook: str, blocks: int | None = None) -> ir.Value:
+    b = _size(of_weights(weights, "weight_codebook"), 1, blocks, "blocks")
+    return _rows("built_table", indices, indices.type.shape[:-1], scheme, weights, b, codebook=symbol(codebook))
 
 
-def built_row(
-    indices: ir.Value, *, scheme: Scheme, codebook: str, weight_codebook: str, shifts: str, blocks: int | None = None
-) -> ir.Value:
-    return _built("built_row", indices, scheme, codebook, weight_codebook, shifts, blocks)
+def built_row(indices: ir.Value, *, scheme: str, weights: str, codebook: str, blocks: int | None = None) -> ir.Value:
+    b = _size(of_weights(weights, "weight_codebook"), 1, blocks, "blocks")
+    return _rows("built_row", indices, indices.type.shape[:-1], scheme, weights, b, codebook=symbol(codebook))
 
 
-def exact_row(x: ir.Value, *, scheme: Scheme, weight_codebook: str, shifts: str, blocks: int | None = None) -> ir.Value:
-    type_ = _rows(x, 1, x.type.shape[-1] // 2, scheme, _size(weight_codebook, 1, blocks, "blocks"))
-    return make(
-        "exact_row",
-        [x],
-        type_,
-        scheme=scheme_attr(scheme),
-        weight_codebook=symbol(weight_codebook),
-        shifts=symbol(shifts),
-    )
+def exact_row(x: ir.Value, *, scheme: str, weights: str, blocks: int | None = None) -> ir.Value:
+    b = _size(of_weights(weights, "weight_codebook"), 1, blocks, "blocks")
+    return _rows("exact_row", x, [*_leading(x, 1), x.type.shape[-1] // 2], scheme, weights, b)
 
 
-def table_lookup(rows: ir.Value, *, scheme: Scheme, codes: str, outputs: int | None = None) -> ir.Value:
-    shape = [*_leading(rows, 4), rows.type.shape[-4], _size(codes, 2, outputs, "outputs")]
-    return make("table_lookup", [rows], like(rows, shape, "i32"), scheme=scheme_attr(scheme), codes=symbol(codes))
+def table_lookup(rows: ir.Value, *, scheme: str, weights: str, outputs: int | None = None) -> ir.Value:
+    n = _size(of_weights(weights, "codes"), 2, outputs, "outputs")
+    type_ = like(rows, [*_leading(rows, 4), rows.type.shape[-4], n], "i32")
+    return make("table_lookup", [rows], type_, scheme=symbol(scheme), weights=symbol(weights))
 
 
 def prefix_sum(terms: ir.Value, partial: ir.Value | None = None) -> ir.Value:
@@ -127,33 +108,21 @@ def prefix_sum(terms: ir.Value, partial: ir.Value | None = None) -> ir.Value:
     return make("prefix_sum", [terms] if partial is None else [terms, partial], type_)
 
 
-def requantize(
-    acc: ir.Value, *, multiplier: str, bias: str, shift: int, out_exponent: int, out_bits: int = 24
-) -> ir.Value:
+def requantize(acc: ir.Value, *, weights: str, shift: int, out_exponent: int, out_bits: int = 24) -> ir.Value:
     type_ = like(acc, acc.type.shape, "i32", fixed(out_bits, out_exponent))
-    return make("requantize", [acc], type_, multiplier=symbol(multiplier), bias=symbol(bias), shift=i64(shift))
+    return make("requantize", [acc], type_, weights=symbol(weights), shift=i64(shift))
 
 
-def _built(
-    name: str, indices: ir.Value, scheme: Scheme, codebook: str, weight_codebook: str, shifts: str, blocks: int | None
+def _rows(
+    op: str, value: ir.Value, pairs: Sequence[int], scheme: str, weights: str, blocks: int, **more: ir.Attribute
 ) -> ir.Value:
-    type_ = _rows(indices, 2, indices.type.shape[-2], scheme, _size(weight_codebook, 1, blocks, "blocks"))
-    return make(
-        name,
-        [indices],
-        type_,
-        scheme=scheme_attr(scheme),
-        codebook=symbol(codebook),
-        weight_codebook=symbol(weight_codebook),
-        shifts=symbol(shifts),
-    )
+    """A row source; `pairs` are the dimensions of its rows up to that of the pairs."""
+    s = _scheme(scheme)
+    type_ = like(value, [*pairs, blocks, s.R, s.c_w], "i32")
+    return make(op, [value], type_, scheme=symbol(scheme), weights=symbol(weights), **more)
 
 
-def _rows(value: ir.Value, trailing: int, pairs: int, scheme: Scheme, blocks: int) -> ir.Type:
-    return like(value, [*_leading(value, trailing), pairs, blocks, scheme.R, scheme.c_w], "i32")
-
-
-def make(name: str, operands: list[ir.Value], type_: ir.Type, **attributes: ir.Attribute) -> ir.Value:
+def make(name: str, operands: list[ir.Value], type_: ir.Type, /, **attributes: ir.Attribute) -> ir.Value:
     return ir.Operation.create(f"lut.{name}", results=[type_], operands=operands, attributes=attributes).result
 
 
@@ -169,13 +138,25 @@ def _size(name: str, dimension: int, given: int | None, keyword: str) -> int:
     """A size: as given, or the dimension of the global the module around the insertion point declares."""
     if given is not None:
         return given
-    root = ir.InsertionPoint.current.block.owner.operation
-    while root.parent is not None:
-        root = root.parent.operation
-    found = _find(root, name)
+    found = _find(_root(), name)
     if found is None or "type" not in found.attributes:
         raise IRError(f"@{name}: expected a global that shows its size, got none; declare it first or give {keyword}=")
     return ir.RankedTensorType(found.attributes["type"].value).shape[dimension]
+
+
+def _scheme(name: str) -> Scheme:
+    """The scheme of that name in the module around the insertion point."""
+    try:
+        return named_scheme(_root(), name)
+    except Invalid as problem:
+        raise IRError(f"@{name}: {problem}") from None
+
+
+def _root() -> ir.Operation:
+    root = ir.InsertionPoint.current.block.owner.operation
+    while root.parent is not None:
+        root = root.parent.operation
+    return root
 
 
 def _global_type(module: ir.Module, name: str, shape: tuple[int, ...], dtype: str | np.dtype | type) -> ir.Type:
@@ -194,14 +175,7 @@ def _global(name: str, type_: ir.Type) -> ir.OpView:
             "type": ir.TypeAttr.get(type_),
             "value": ir.Attribute.parse(f"#ml_program.extern : {type_}"),
         }
-        return ir.Operation.create("ml_program.global", attributes=attributes).opview
-
-
-def _after_globals(block: ir.Block) -> ir.InsertionPoint:
-    for op in block.operations:
-        if op.operation.name != "ml_program.global":
-            return ir.InsertionPoint(op)
-    return ir.InsertionPoint(block)
+        return ir.Operation.create(GLOBAL, attributes=attributes).opview
 
 
 def _find(module: ir.Operation, name: str) -> ir.OpView | None:

@@ -4,9 +4,9 @@ Symbols are named by strings; result types are inferred from the operands and th
 """
 
 from lutllm.bindings import ir
-from lutllm.decoder import NORM_BITS, RESIDUAL_BITS
 from lutllm.dialect.attributes import fixed, fixed_of, i64, symbol
 from lutllm.dialect.builders import like, make
+from lutllm.quantization import NORM_BITS, RESIDUAL_BITS
 
 INPUT_BITS = 16
 
@@ -43,12 +43,12 @@ def add(a: ir.Value, b: ir.Value, *, exponent: int, bits: int = RESIDUAL_BITS) -
 def rescale(x: ir.Value, *, exponents: str, bits: int) -> ir.Value:
     """i8 up to 8 bits, else i16."""
     type_ = like(x, x.type.shape, "i8" if bits <= 8 else "i16", fixed(bits, exponents))
-    return make("rescale", [x], type_, exponents=symbol(exponents))
+    return make("rescale", [x], type_)
 
 
 def swiglu(gate: ir.Value, up: ir.Value, *, exponents: str, bits: int = INPUT_BITS) -> ir.Value:
     type_ = like(gate, gate.type.shape, "i16", fixed(bits, exponents))
-    return make("swiglu", [gate, up], type_, exponents=symbol(exponents))
+    return make("swiglu", [gate, up], type_)
 
 
 def last_token(x: ir.Value) -> ir.Value:
@@ -92,5 +92,4 @@ def attention(
         kv_heads=i64(kv_heads),
         multiplier=symbol(multiplier),
         shift=i64(shift),
-        exponents=symbol(exponents),
     )

@@ -121,25 +121,22 @@ class RescaleOp(LutOp, name="rescale", traits=[ext.Pure]):
     """From one exponent to one for each pair of channels: what a linear or attention reads."""
 
     x: ext.Operand[ir.RankedTensorType]
-    exponents: ir.FlatSymbolRefAttr
     y: ext.Result[ir.RankedTensorType]
 
     TYPES = {"x": "tensor<TxKxi32, #lut.fixed<...>>", "y": "tensor<TxKxi8/i16, #lut.fixed<...>>"}  # noqa: RUF012
-    DEFINITION = "y[t, k] = clamp(rescale(x[t, k], exponent of x - exponents[k / 2]), bits)"
+    DEFINITION = "y[t, k] = clamp(rescale(x[t, k], exponent of x - exponents of y[k / 2]), bits)"
     EXAMPLE = """
 func.func @rescale(%x: tensor<?x8xi32, #n>) -> tensor<?x8xi16, #x> {
-  %0 = "lut.rescale"(%x) {exponents = @q.input.exponents} : (tensor<?x8xi32, #n>) -> tensor<?x8xi16, #x>
+  %0 = "lut.rescale"(%x) : (tensor<?x8xi32, #n>) -> tensor<?x8xi16, #x>
   return %0 : tensor<?x8xi16, #x>
 }"""
 
     def check(self) -> None:
         x, y = _single(self.x, "x"), per_pair(self.y, "y", "i8/i16")
         same_matrix(x, y)
-        same("exponent of y", f"@{self.exponents.value}", f"@{y.exponent}", "change either")
 
     def parameters(self) -> list[Parameter]:
-        p = pairs(_single(self.x, "x").trailing[0])
-        return [parameters.parameter("exponents", self.exponents, parameters.exponents(p))]
+        return [exponents_of(per_pair(self.y, "y", "i8/i16"))]
 
 
 class SwigluOp(LutOp, name="swiglu", traits=[ext.Pure]):
@@ -147,7 +144,6 @@ class SwigluOp(LutOp, name="swiglu", traits=[ext.Pure]):
 
     gate: ext.Operand[ir.RankedTensorType]
     up: ext.Operand[ir.RankedTensorType]
-    exponents: ir.FlatSymbolRefAttr
     y: ext.Result[ir.RankedTensorType]
 
     TYPES = {  # noqa: RUF012
@@ -158,10 +154,10 @@ class SwigluOp(LutOp, name="swiglu", traits=[ext.Pure]):
     DEFINITION = """
 s = sigmoid(min(65535, rescale(|gate[t, k]|, exponent of gate + 12))), or 2**15 - that for gate[t, k] < 0
 silu = round_shift(gate[t, k] * s, 15)
-y[t, k] = clamp(rescale(silu * up[t, k], exponent of gate + exponent of up - exponents[k / 2]), bits)"""
+y[t, k] = clamp(rescale(silu * up[t, k], exponent of gate + exponent of up - exponents of y[k / 2]), bits)"""
     EXAMPLE = """
 func.func @swiglu(%gate: tensor<?x8xi32, #n>, %up: tensor<?x8xi32, #n>) -> tensor<?x8xi16, #x> {
-  %0 = "lut.swiglu"(%gate, %up) {exponents = @q.input.exponents}
+  %0 = "lut.swiglu"(%gate, %up)
       : (tensor<?x8xi32, #n>, tensor<?x8xi32, #n>) -> tensor<?x8xi16, #x>
   return %0 : tensor<?x8xi16, #x>
 }"""
@@ -171,14 +167,12 @@ func.func @swiglu(%gate: tensor<?x8xi32, #n>, %up: tensor<?x8xi32, #n>) -> tenso
         y = per_pair(self.y, "y", "i16")
         same_matrix(gate, up)
         same_matrix(gate, y)
-        same("exponent of y", f"@{self.exponents.value}", f"@{y.exponent}", "change either")
         _check_rescale(gate, int(gate.exponent) + SIGMOID_FRACTION, "the sigmoid")
         width = gate.bits + up.bits
         expect(width <= 62, "gate and up of at most 62 bits together", width, "give them fewer bits")
 
     def parameters(self) -> list[Parameter]:
-        p = pairs(_single(self.gate, "gate").trailing[0])
-        return [parameters.parameter("exponents", self.exponents, parameters.exponents(p))]
+        return [exponents_of(per_pair(self.y, "y", "i16"))]
 
 
 class LastTokenOp(LutOp, name="last_token", traits=[ext.Pure]):
@@ -243,6 +237,11 @@ def per_pair(value: ir.Value, name: str, elements: str, form: str = "TxK") -> Te
     symbols = isinstance(found.exponent, str)
     expect(symbols, f"exponents of {name} to be a symbol, one for each pair", found.exponent, "change the encoding")
     return found
+
+
+def exponents_of(y: Tensor) -> Parameter:
+    """The array that the encoding of a result with an exponent for each pair names."""
+    return Parameter("exponents", str(y.exponent), *parameters.exponents(pairs(y.trailing[0])))
 
 
 def _check_rescale(x: Tensor, shift: int, to: str) -> None:

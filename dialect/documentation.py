@@ -4,7 +4,8 @@ tools/gen_docs.py puts them around what it reads off the definitions.
 """
 
 from lutllm.bindings import ir
-from lutllm.dialect.attributes import fixed, scheme_attr
+from lutllm.dialect.attributes import fixed
+from lutllm.dialect.schemes import declare_scheme
 from lutllm.scheme import Scheme
 
 INTRODUCTION = """
@@ -20,7 +21,7 @@ ops; docs/numerics.md has the functions they use and measured errors.
 
 The dialect is defined in Python over MLIR's IRDL; its text is MLIR's generic form. `lutllm.dialect.context()` makes a
 context with it, `register_dialects(ctx)` loads it into any other; for every op there is a builder of the same name
-(`lutllm.dialect.centroid_search(x, scheme=..., codebook=...)`) that infers the result type.
+(`lutllm.dialect.centroid_search(x, scheme="vq64x1", codebook=...)`) that infers the result type.
 """
 
 NUMBERS = """
@@ -38,10 +39,19 @@ NUMBERS = """
 """
 
 SYMBOLS = """
-Parameters are never literals in the IR. A symbol attribute names an `ml_program.global` of the module with the value
+Parameters are never literals in the IR. A symbol names an `ml_program.global` of the module with the value
 `#ml_program.extern`; its data is the entry of the same name in the safetensors file that the module attribute
-`lut.store` names. `lutllm.dialect.verify(module)` checks the ops and then every symbol they use, the exponents in
+`lut.store` names. What a symbol attribute names is such a global, with two exceptions: `scheme` names a `lut.scheme` of
+the module, and `weights = @NAME` stands for the globals `NAME.codes`, `NAME.weight_codebook` and so on that the op
+reads. `lutllm.dialect.verify(module)` checks the ops and then every symbol they use, the exponents in
 encodings too; `verify(module, store)` also checks the file's header.
+"""
+
+FLOATS = """
+What raising makes of PyTorch's ops, and quantization replaces by integer ops, one by one. Each computes what PyTorch's
+ops computed, in floats. Parameters are PyTorch's, of its types (`f32/bf16/f16`) and under its names. `name` is the key
+by which quantization finds its constants of an op, so no two ops of a function have the same one; a module that is
+used twice gives `proj` and `proj#1`.
 """
 
 RATIONALE = """
@@ -58,8 +68,15 @@ checks.
 **`table_lookup` yields all terms, and no executor makes them.** The tensor of terms is tokens times the weight matrix
 over two. It exists in the IR because lookup and sum are different hardware; executors fuse the two.
 
-**The scheme is an attribute on each op, not on the module.** Layers have different schemes. An op can be verified and
-lowered alone; that two ops agree is checked where one makes the other's operand.
+**A scheme is an op with a name.** Layers have different schemes, so it is not an attribute of the module; spelled out
+on each op it hid everything else on the line. A verifier looks the name up in the module around its op; that two ops
+agree is checked where one makes the other's operand.
+
+**`weights` is one name for the arrays of a linear.** Five symbols that differ in their last word say no more than one.
+A pass that erases globals has to know this, as `lut-symbol-dce` does.
+
+**Exponents stand in types only.** An op that makes a tensor with one exponent for each pair reads the array that the
+encoding of its result names; an attribute of the same name could only differ.
 
 **Attention is one op.** Scores are never in the IR: they are tokens times context, and an executor streams them. The KV
 cache is a value that goes in and comes out: functions stay pure, and memory is decided below.
@@ -133,11 +150,9 @@ EXAMPLE_ENCODINGS: dict[str, tuple[int, int | str]] = {
 
 
 def example_aliases() -> str:
-    """The attribute aliases that the ops' examples use. A context must be current."""
-    lines = [f"#{name} = {_short(scheme_attr(scheme))}" for name, scheme in EXAMPLE_SCHEMES.items()]
-    lines += [f"#{name} = {_short(fixed(*meaning))}" for name, meaning in EXAMPLE_ENCODINGS.items()]
-    return "\n".join(lines)
-
-
-def _short(attribute: ir.Attribute) -> str:
-    return str(attribute).replace(" : i64", "")
+    """The attribute aliases and the schemes that the ops' examples use. A context must be current."""
+    module = ir.Module.create(ir.Location.unknown())
+    for name, scheme in EXAMPLE_SCHEMES.items():
+        declare_scheme(module, scheme, name)
+    lines = [f"#{name} = {fixed(*meaning)}" for name, meaning in EXAMPLE_ENCODINGS.items()]
+    return "\n".join([*lines, *(str(op) for op in module.body)]).replace(" : i64", "")

@@ -2,46 +2,43 @@
 
 from lutllm.bindings import ext, ir
 from lutllm.dialect import parameters
-from lutllm.dialect.attributes import SchemeAttr, checked_scheme
 from lutllm.dialect.base import LutOp, expect, integer
 from lutllm.dialect.boundary import check_output_encoding
 from lutllm.dialect.lookup import check_row_source
 from lutllm.dialect.parameters import Parameter
+from lutllm.dialect.schemes import checked_scheme
 from lutllm.dialect.search import check_activations
 from lutllm.dialect.shapes import pairs, same, same_tokens, tensor
 from lutllm.scheme import MAX_SHIFT, Scheme
 
 
 class LinearOp(LutOp, name="linear", traits=[ext.Pure]):
-    """A linear layer by table lookup. Names every parameter; `row_source` may be left for the schedule to choose.
+    """A linear layer by table lookup. `weights` begins the symbols of its arrays: `q` has `q.codes`,
+    `q.weight_codebook`, `q.shifts`, `q.multiplier`, `q.bias`, and `q.tables` where `tables` stands, which only the row
+    source 'stored_table' needs.
 
-    Kind 'vq' needs `codebook`, kind 'exact' has none; `tables` is needed by the row source 'stored_table' only.
+    Kind 'vq' needs `codebook`, kind 'exact' has none. `row_source` may be left for the schedule to choose.
     """
 
     x: ext.Operand[ir.RankedTensorType]
-    scheme: SchemeAttr
-    codes: ir.FlatSymbolRefAttr
-    weight_codebook: ir.FlatSymbolRefAttr
-    shifts: ir.FlatSymbolRefAttr
-    multiplier: ir.FlatSymbolRefAttr
-    bias: ir.FlatSymbolRefAttr
+    scheme: ir.FlatSymbolRefAttr
+    weights: ir.FlatSymbolRefAttr
     shift: ir.IntegerAttr
     y: ext.Result[ir.RankedTensorType]
 
     TYPES = {"x": "tensor<...xKxi16, #lut.fixed<...>>", "y": "tensor<...xNxi32, #lut.fixed<...>>"}  # noqa: RUF012
 
-    OPTIONAL = {"codebook": ir.FlatSymbolRefAttr, "tables": ir.FlatSymbolRefAttr, "row_source": ir.StringAttr}  # noqa: RUF012
+    OPTIONAL = {"codebook": ir.FlatSymbolRefAttr, "tables": ir.UnitAttr, "row_source": ir.StringAttr}  # noqa: RUF012
     DEFINITION = "y = requantize(prefix_sum(table_lookup(rows(centroid_search(x))))), or with rows(x) for kind 'exact'"
     EXAMPLE = """
 func.func @linear(%x: tensor<?x8xi16, #x>) -> tensor<?x6xi32, #y> {
-  %0 = "lut.linear"(%x) {scheme = #vq, codes = @q.codes, weight_codebook = @q.weight_codebook, shifts = @q.shifts,
-      multiplier = @q.multiplier, bias = @q.bias, shift = 20, codebook = @q.input.codebook, row_source = "built_row"}
+  %0 = "lut.linear"(%x) {scheme = @vq, weights = @q, shift = 20, codebook = @q.input.codebook, row_source = "built_row"}
       : (tensor<?x8xi16, #x>) -> tensor<?x6xi32, #y>
   return %0 : tensor<?x6xi32, #y>
 }"""
 
     def check(self) -> None:
-        scheme = checked_scheme(self.scheme)
+        scheme = checked_scheme(self)
         x = check_activations(self.x, scheme)
         y = tensor(self.y, "y", "N", "i32", encoded=True)
         same_tokens(x, y)
@@ -62,23 +59,24 @@ func.func @linear(%x: tensor<?x8xi16, #x>) -> tensor<?x6xi32, #y> {
         check_row_source(source.value, scheme.row_sources, scheme.kind)
         if source.value == "stored_table":
             stored = "tables" in self.attributes
-            expect(stored, "attribute 'tables' (a symbol @name) for row_source 'stored_table'", "none", "add it")
+            expect(stored, "attribute 'tables' for row_source 'stored_table'", "none", "add it")
 
     def parameters(self) -> list[Parameter]:
-        scheme = checked_scheme(self.scheme)
+        scheme = checked_scheme(self)
         p = pairs(tensor(self.x, "x", "K", "i16", encoded=True).trailing[0])
         n = tensor(self.y, "y", "N", "i32", encoded=True).trailing[0]
-        specs = {
+        blocks = scheme.blocks(n)
+        parts = {
             "codes": parameters.codes(scheme, p, n),
-            "weight_codebook": parameters.weight_codebook(scheme, p, scheme.blocks(n)),
+            "weight_codebook": parameters.weight_codebook(scheme, p, blocks),
             "shifts": parameters.shifts(p),
             "multiplier": parameters.per_output(n),
             "bias": parameters.per_output(n),
-            "codebook": parameters.codebook(scheme, p),
-            "tables": parameters.tables(scheme, p, scheme.blocks(n)),
         }
-        return [
-            parameters.parameter(name, self.attributes[name], spec)
-            for name, spec in specs.items()
-            if name in self.attributes
-        ]
+        if "tables" in self.attributes:
+            parts["tables"] = parameters.tables(scheme, p, blocks)
+        found = [parameters.weight(self.weights, part, spec) for part, spec in parts.items()]
+        if "codebook" in self.attributes:
+            book = parameters.codebook(scheme, p)
+            found.append(parameters.parameter("codebook", self.attributes["codebook"], book))
+        return found

@@ -1,5 +1,6 @@
 """MLIR contexts with the `lut` dialect in them, its text form, and the whole-module check."""
 
+import threading
 from pathlib import Path
 
 from lutllm.bindings import ir, passmanager
@@ -7,22 +8,24 @@ from lutllm.dialect.base import Lut
 from lutllm.dialect.stored import verify_store
 from lutllm.dialect.symbols import verify_symbols
 
+_LOADING = threading.Lock()  # ext keeps the module it loads from, and registers classes, for the whole process
+
 
 def context() -> ir.Context:
-    """A new context: `lut` loaded, errors emitted as diagnostics, one thread.
+    """A new context: `lut` loaded, errors emitted as diagnostics, one thread. Threads may make theirs at once.
 
     Never enable multithreading on it: a Python verifier then waits for the interpreter lock the parser holds, for ever.
     """
     ctx = ir.Context()
-    ctx.enable_multithreading(False)
     ctx.emit_error_diagnostics = True
     register_dialects(ctx)
     return ctx
 
 
 def register_dialects(ctx: ir.Context) -> None:
-    """Load `lut` into any torch_mlir context, once. Any number of contexts may have it."""
-    with ctx, ir.Location.unknown():
+    """Load `lut` into any torch_mlir context, once, and switch its multithreading off. Any number may have it."""
+    ctx.enable_multithreading(False)
+    with _LOADING, ctx, ir.Location.unknown():
         if not ctx.is_dialect_loaded(Lut.DIALECT_NAMESPACE):
             Lut.load()
 
@@ -32,7 +35,7 @@ def irdl_text() -> str:
 
     It carries names, counts and kinds of operands, results and attributes; not the verifiers, nor that ops are pure.
     """
-    with ir.Context(), ir.Location.unknown():
+    with _LOADING, ir.Context(), ir.Location.unknown():
         module = Lut._emit_module()
         passmanager.PassManager.parse("builtin.module(canonicalize)").run(module.operation)
         return str(module)

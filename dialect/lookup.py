@@ -4,12 +4,12 @@ from typing import Any, Optional
 
 from lutllm.bindings import ext, ir
 from lutllm.dialect import parameters
-from lutllm.dialect.attributes import SchemeAttr, checked_scheme
 from lutllm.dialect.base import LutOp, expect, integer
 from lutllm.dialect.boundary import check_output_encoding
 from lutllm.dialect.parameters import Parameter
 from lutllm.dialect.rows import ROW_FORM
-from lutllm.dialect.shapes import agrees_with_producer, same, same_tokens, tensor
+from lutllm.dialect.schemes import checked_scheme
+from lutllm.dialect.shapes import agrees_with_producer, producer, same, same_tokens, tensor
 from lutllm.scheme import MAX_SHIFT
 
 
@@ -17,8 +17,8 @@ class TableLookupOp(LutOp, name="table_lookup", traits=[ext.Pure]):
     """What every pair adds to every output: the row entries the weight codes select, summed over the weight stages."""
 
     rows: ext.Operand[ir.RankedTensorType]
-    scheme: SchemeAttr
-    codes: ir.FlatSymbolRefAttr
+    scheme: ir.FlatSymbolRefAttr
+    weights: ir.FlatSymbolRefAttr
     terms: ext.Result[ir.RankedTensorType]
 
     TYPES = {"rows": "tensor<...xPxBxRxc_wxi32>", "terms": "tensor<...xPxNxi32>"}  # noqa: RUF012
@@ -26,12 +26,12 @@ class TableLookupOp(LutOp, name="table_lookup", traits=[ext.Pure]):
     DEFINITION = "terms[t, p, o] = sum_r rows[t, p, o / G, r, codes[p, r, o]]"
     EXAMPLE = """
 func.func @lookup(%rows: tensor<?x4x2x2x16xi32>) -> tensor<?x4x6xi32> {
-  %0 = "lut.table_lookup"(%rows) {scheme = #vq, codes = @q.codes} : (tensor<?x4x2x2x16xi32>) -> tensor<?x4x6xi32>
+  %0 = "lut.table_lookup"(%rows) {scheme = @vq, weights = @q} : (tensor<?x4x2x2x16xi32>) -> tensor<?x4x6xi32>
   return %0 : tensor<?x4x6xi32>
 }"""
 
     def check(self) -> None:
-        scheme = checked_scheme(self.scheme)
+        scheme = checked_scheme(self)
         rows = tensor(self.rows, "rows", ROW_FORM, "i32")
         terms = tensor(self.terms, "terms", "PxN", "i32")
         same_tokens(rows, terms)
@@ -40,11 +40,12 @@ func.func @lookup(%rows: tensor<?x4x2x2x16xi32>) -> tensor<?x4x6xi32> {
         same(f"B of rows for N = {n} outputs in blocks of G = {scheme.G}", scheme.blocks(n), rows.trailing[1])
         same("R of rows", scheme.R, rows.trailing[2])
         same("c_w of rows", scheme.c_w, rows.trailing[3])
-        agrees_with_producer(self, self.rows, "scheme")
+        for attribute in ("scheme", "weights"):
+            agrees_with_producer(self, self.rows, attribute)
 
     def parameters(self) -> list[Parameter]:
         p, n = tensor(self.terms, "terms", "PxN", "i32").trailing
-        return [parameters.parameter("codes", self.codes, parameters.codes(checked_scheme(self.scheme), p, n))]
+        return [parameters.weight(self.weights, "codes", parameters.codes(checked_scheme(self), p, n))]
 
 
 class PrefixSumOp(LutOp, name="prefix_sum", traits=[ext.Pure]):
@@ -100,8 +101,7 @@ class RequantizeOp(LutOp, name="requantize", traits=[ext.Pure]):
     """The accumulator brought to the output's exponent: bias, integer multiplier, rounding shift, saturation."""
 
     acc: ext.Operand[ir.RankedTensorType]
-    multiplier: ir.FlatSymbolRefAttr
-    bias: ir.FlatSymbolRefAttr
+    weights: ir.FlatSymbolRefAttr
     shift: ir.IntegerAttr
     y: ext.Result[ir.RankedTensorType]
 
@@ -110,8 +110,7 @@ class RequantizeOp(LutOp, name="requantize", traits=[ext.Pure]):
     DEFINITION = "y[t, o] = clamp(round_shift((acc[t, o] + bias[o]) * multiplier[o], shift), bits)"
     EXAMPLE = """
 func.func @requantize(%acc: tensor<?x6xi32>) -> tensor<?x6xi32, #y> {
-  %0 = "lut.requantize"(%acc) {multiplier = @q.multiplier, bias = @q.bias, shift = 20}
-      : (tensor<?x6xi32>) -> tensor<?x6xi32, #y>
+  %0 = "lut.requantize"(%acc) {weights = @q, shift = 20} : (tensor<?x6xi32>) -> tensor<?x6xi32, #y>
   return %0 : tensor<?x6xi32, #y>
 }"""
 
@@ -122,11 +121,20 @@ func.func @requantize(%acc: tensor<?x6xi32>) -> tensor<?x6xi32, #y> {
         same("N of y", acc.trailing[0], y.trailing[0])
         check_output_encoding("y", y.bits, y.exponent)
         integer(self.shift, "shift", 0, MAX_SHIFT)
+        self._check_weights()
+
+    def _check_weights(self) -> None:
+        """They must be those of the lookups that were summed up."""
+        total = producer(self.acc)
+        for value in total.operation.operands if isinstance(total, PrefixSumOp) else ():
+            lookup = producer(value)
+            if isinstance(lookup, TableLookupOp):
+                same("weights", lookup.weights, self.weights, "use one for both")
 
     def parameters(self) -> list[Parameter]:
         n = tensor(self.acc, "acc", "N", "i32").trailing[0]
         spec = parameters.per_output(n)
-        return [parameters.parameter(name, self.attributes[name], spec) for name in ("multiplier", "bias")]
+        return [parameters.weight(self.weights, part, spec) for part in ("multiplier", "bias")]
 
 
 def check_row_source(name: str, allowed: tuple[str, ...], kind: str) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 
 from lutllm.bindings import ext, ir
 from lutllm.dialect import parameters
-from lutllm.dialect.attributes import SchemeAttr, checked_scheme
-from lutllm.dialect.base import LutOp, expect
+from lutllm.dialect.base import LutOp, expect, read
 from lutllm.dialect.parameters import Parameter
+from lutllm.dialect.schemes import checked_scheme
 from lutllm.dialect.search import check_activations
 from lutllm.dialect.shapes import Tensor, agrees_with_producer, pairs, same, same_tokens, tensor
 from lutllm.scheme import Scheme
@@ -24,9 +24,8 @@ class StoredTableOp(LutOp, name="stored_table", traits=[ext.Pure]):
     """Rows read from tables that lie in memory, computed ahead of time from the two codebooks."""
 
     indices: ext.Operand[ir.RankedTensorType]
-    scheme: SchemeAttr
-    tables: ir.FlatSymbolRefAttr
-    shifts: ir.FlatSymbolRefAttr
+    scheme: ir.FlatSymbolRefAttr
+    weights: ir.FlatSymbolRefAttr
     rows: ext.Result[ir.RankedTensorType]
 
     TYPES = _FROM_INDICES
@@ -37,8 +36,7 @@ tables[p, b, r, s, a, w] = round_shift(codebook[p, s, a] . weight_codebook[p, b,
 rows[t, p, b, r, w] = (sum_s tables[p, b, r, s, indices[t, p, s], w]) << left                    (term_bits)"""
     EXAMPLE = """
 func.func @rows(%i: tensor<?x4x1xi8>) -> tensor<?x4x2x2x16xi32> {
-  %0 = "lut.stored_table"(%i) {scheme = #vq, tables = @q.tables, shifts = @q.shifts}
-      : (tensor<?x4x1xi8>) -> tensor<?x4x2x2x16xi32>
+  %0 = "lut.stored_table"(%i) {scheme = @vq, weights = @q} : (tensor<?x4x1xi8>) -> tensor<?x4x2x2x16xi32>
   return %0 : tensor<?x4x2x2x16xi32>
 }"""
 
@@ -47,10 +45,7 @@ func.func @rows(%i: tensor<?x4x1xi8>) -> tensor<?x4x2x2x16xi32> {
 
     def parameters(self) -> list[Parameter]:
         scheme, p, b = _row_sizes(self)
-        return [
-            parameters.parameter("tables", self.tables, parameters.tables(scheme, p, b)),
-            parameters.parameter("shifts", self.shifts, parameters.shifts(p)),
-        ]
+        return _arrays(self, tables=parameters.tables(scheme, p, b), shifts=parameters.shifts(p))
 
 
 class _BuiltOp(LutOp):
@@ -59,15 +54,9 @@ class _BuiltOp(LutOp):
         agrees_with_producer(self, self.operation.operands[0], "codebook")
 
     def parameters(self) -> list[Parameter]:
-        scheme, p, b = _row_sizes(self)
-        symbols: Any = self.attributes
-        return [
-            parameters.parameter("codebook", symbols["codebook"], parameters.codebook(scheme, p)),
-            parameters.parameter(
-                "weight_codebook", symbols["weight_codebook"], parameters.weight_codebook(scheme, p, b)
-            ),
-            parameters.parameter("shifts", symbols["shifts"], parameters.shifts(p)),
-        ]
+        scheme, p, _ = _row_sizes(self)
+        book = parameters.parameter("codebook", read(self.attributes, "codebook"), parameters.codebook(scheme, p))
+        return [book, *_codebook_and_shifts(self)]
 
 
 class BuiltTableOp(_BuiltOp, name="built_table", traits=[ext.Pure]):
@@ -77,10 +66,9 @@ class BuiltTableOp(_BuiltOp, name="built_table", traits=[ext.Pure]):
     """
 
     indices: ext.Operand[ir.RankedTensorType]
-    scheme: SchemeAttr
+    scheme: ir.FlatSymbolRefAttr
     codebook: ir.FlatSymbolRefAttr
-    weight_codebook: ir.FlatSymbolRefAttr
-    shifts: ir.FlatSymbolRefAttr
+    weights: ir.FlatSymbolRefAttr
     rows: ext.Result[ir.RankedTensorType]
 
     TYPES = _FROM_INDICES
@@ -88,8 +76,8 @@ class BuiltTableOp(_BuiltOp, name="built_table", traits=[ext.Pure]):
     DEFINITION = "rows as for lut.stored_table, with tables computed from codebook and weight_codebook by its formula"
     EXAMPLE = """
 func.func @rows(%i: tensor<?x4x1xi8>) -> tensor<?x4x2x2x16xi32> {
-  %0 = "lut.built_table"(%i) {scheme = #vq, codebook = @q.input.codebook, weight_codebook = @q.weight_codebook,
-      shifts = @q.shifts} : (tensor<?x4x1xi8>) -> tensor<?x4x2x2x16xi32>
+  %0 = "lut.built_table"(%i) {scheme = @vq, weights = @q, codebook = @q.input.codebook}
+      : (tensor<?x4x1xi8>) -> tensor<?x4x2x2x16xi32>
   return %0 : tensor<?x4x2x2x16xi32>
 }"""
 
@@ -101,10 +89,9 @@ class BuiltRowOp(_BuiltOp, name="built_row", traits=[ext.Pure]):
     """
 
     indices: ext.Operand[ir.RankedTensorType]
-    scheme: SchemeAttr
+    scheme: ir.FlatSymbolRefAttr
     codebook: ir.FlatSymbolRefAttr
-    weight_codebook: ir.FlatSymbolRefAttr
-    shifts: ir.FlatSymbolRefAttr
+    weights: ir.FlatSymbolRefAttr
     rows: ext.Result[ir.RankedTensorType]
 
     TYPES = _FROM_INDICES
@@ -114,8 +101,8 @@ c[s] = codebook[p, s, indices[t, p, s]]
 rows[t, p, b, r, w] = (sum_s round_shift(c[s] . weight_codebook[p, b, r, w], right)) << left"""
     EXAMPLE = """
 func.func @rows(%i: tensor<?x4x1xi8>) -> tensor<?x4x2x2x16xi32> {
-  %0 = "lut.built_row"(%i) {scheme = #vq, codebook = @q.input.codebook, weight_codebook = @q.weight_codebook,
-      shifts = @q.shifts} : (tensor<?x4x1xi8>) -> tensor<?x4x2x2x16xi32>
+  %0 = "lut.built_row"(%i) {scheme = @vq, weights = @q, codebook = @q.input.codebook}
+      : (tensor<?x4x1xi8>) -> tensor<?x4x2x2x16xi32>
   return %0 : tensor<?x4x2x2x16xi32>
 }"""
 
@@ -124,9 +111,8 @@ class ExactRowOp(LutOp, name="exact_row", traits=[ext.Pure]):
     """Rows from the activation itself: no search, no activation codebook. Another quantization, so another kind."""
 
     x: ext.Operand[ir.RankedTensorType]
-    scheme: SchemeAttr
-    weight_codebook: ir.FlatSymbolRefAttr
-    shifts: ir.FlatSymbolRefAttr
+    scheme: ir.FlatSymbolRefAttr
+    weights: ir.FlatSymbolRefAttr
     rows: ext.Result[ir.RankedTensorType]
 
     TYPES = _FROM_ACTIVATIONS
@@ -136,23 +122,27 @@ rows[t, p, b, r, w] = round_shift((x[t, 2p], x[t, 2p + 1]) . weight_codebook[p, 
 before << left: table_bits, after it: term_bits"""
     EXAMPLE = """
 func.func @rows(%x: tensor<?x8xi16, #x>) -> tensor<?x4x2x2x16xi32> {
-  %0 = "lut.exact_row"(%x) {scheme = #exact, weight_codebook = @q.weight_codebook, shifts = @q.shifts}
-      : (tensor<?x8xi16, #x>) -> tensor<?x4x2x2x16xi32>
+  %0 = "lut.exact_row"(%x) {scheme = @exact, weights = @q} : (tensor<?x8xi16, #x>) -> tensor<?x4x2x2x16xi32>
   return %0 : tensor<?x4x2x2x16xi32>
 }"""
 
     def check(self) -> None:
-        scheme = checked_scheme(self.scheme)
+        scheme = checked_scheme(self)
         _check_kind(scheme, "exact", "use a row source for centroid indices")
         x = check_activations(self.x, scheme)
         _check_rows(self, scheme, x, pairs(x.trailing[0]))
 
     def parameters(self) -> list[Parameter]:
-        scheme, p, b = _row_sizes(self)
-        return [
-            parameters.parameter("weight_codebook", self.weight_codebook, parameters.weight_codebook(scheme, p, b)),
-            parameters.parameter("shifts", self.shifts, parameters.shifts(p)),
-        ]
+        return _codebook_and_shifts(self)
+
+
+def _codebook_and_shifts(op: Any) -> list[Parameter]:
+    scheme, p, b = _row_sizes(op)
+    return _arrays(op, weight_codebook=parameters.weight_codebook(scheme, p, b), shifts=parameters.shifts(p))
+
+
+def _arrays(op: Any, **parts: tuple[tuple[int, ...], str]) -> list[Parameter]:
+    return [parameters.weight(op.weights, part, spec) for part, spec in parts.items()]
 
 
 def _check_kind(scheme: Scheme, wanted: str, do: str) -> None:
@@ -160,7 +150,7 @@ def _check_kind(scheme: Scheme, wanted: str, do: str) -> None:
 
 
 def _check_indexed(op: Any) -> None:
-    scheme = checked_scheme(op.attributes["scheme"])
+    scheme = checked_scheme(op)
     _check_kind(scheme, "vq", "use lut.exact_row")
     value = op.operation.operands[0]
     indices = tensor(value, "indices", "PxS", parameters.index_element(scheme))
@@ -180,4 +170,4 @@ def _check_rows(op: Any, scheme: Scheme, source: Tensor, p: int) -> None:
 def _row_sizes(op: Any) -> tuple[Scheme, int, int]:
     """Scheme, pairs and blocks of a row source."""
     p, b, _, _ = tensor(op.operation.results[0], "rows", ROW_FORM, "i32").trailing
-    return checked_scheme(op.attributes["scheme"]), p, b
+    return checked_scheme(op), p, b

@@ -2,9 +2,9 @@
 
 from lutllm.bindings import ext, ir
 from lutllm.dialect import parameters
-from lutllm.dialect.attributes import SchemeAttr, checked_scheme
 from lutllm.dialect.base import LutOp, expect
 from lutllm.dialect.parameters import Parameter
+from lutllm.dialect.schemes import checked_scheme
 from lutllm.dialect.shapes import Tensor, pairs, same, same_tokens, tensor
 from lutllm.scheme import Scheme
 
@@ -16,7 +16,7 @@ class CentroidSearchOp(LutOp, name="centroid_search", traits=[ext.Pure]):
     """
 
     x: ext.Operand[ir.RankedTensorType]
-    scheme: SchemeAttr
+    scheme: ir.FlatSymbolRefAttr
     codebook: ir.FlatSymbolRefAttr
     indices: ext.Result[ir.RankedTensorType]
 
@@ -30,13 +30,13 @@ chebyshev: distance(u, v) = max(|u0 - v0|, |u1 - v1|)
 l2:        distance(u, v) = (u0 - v0)**2 + (u1 - v1)**2"""
     EXAMPLE = """
 func.func @search(%x: tensor<?x8xi16, #x>) -> tensor<?x4x1xi8> {
-  %0 = "lut.centroid_search"(%x) {scheme = #vq, codebook = @q.input.codebook}
+  %0 = "lut.centroid_search"(%x) {scheme = @vq, codebook = @q.input.codebook}
       : (tensor<?x8xi16, #x>) -> tensor<?x4x1xi8>
   return %0 : tensor<?x4x1xi8>
 }"""
 
     def check(self) -> None:
-        scheme = checked_scheme(self.scheme)
+        scheme = checked_scheme(self)
         expect(scheme.kind == "vq", "a scheme of kind 'vq'", f"'{scheme.kind}'", "use lut.exact_row")
         x = check_activations(self.x, scheme)
         indices = tensor(self.indices, "indices", "PxS", parameters.index_element(scheme))
@@ -46,7 +46,7 @@ func.func @search(%x: tensor<?x8xi16, #x>) -> tensor<?x4x1xi8> {
 
     def parameters(self) -> list[Parameter]:
         p = pairs(tensor(self.x, "x", "K", "i16", encoded=True).trailing[0])
-        return [parameters.parameter("codebook", self.codebook, parameters.codebook(checked_scheme(self.scheme), p))]
+        return [parameters.parameter("codebook", self.codebook, parameters.codebook(checked_scheme(self), p))]
 
 
 def check_activations(value: ir.Value, scheme: Scheme) -> Tensor:

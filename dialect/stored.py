@@ -11,11 +11,11 @@ import safetensors
 from lutllm.bindings import ir
 from lutllm.dialect.attention_ops import AttentionOp, score_problem
 from lutllm.dialect.base import report
-from lutllm.dialect.parameters import Parameter
+from lutllm.dialect.parameters import FLOAT, FLOAT_TYPES, Parameter, matches
 from lutllm.dialect.symbols import lut_ops, op_parameters
 from lutllm.errors import InputError
 
-DTYPES = {"uint8": "U8", "int8": "I8", "int16": "I16", "int32": "I32"}
+DTYPES = {"uint8": "U8", "int8": "I8", "int16": "I16", "int32": "I32", FLOAT: FLOAT_TYPES.upper()}
 Header = dict[str, str]  # name -> "DTYPE [shape]"
 
 
@@ -37,9 +37,9 @@ def verify_store(module: ir.Module, store: Path | str) -> bool:
 
 
 def _entry_problem(p: Parameter, header: Header) -> str | None:
-    wanted = f"{DTYPES[p.dtype]} {list(p.shape)}"
+    wanted = f"{DTYPES[p.dtype]} [{', '.join(p.sizes())}]"
     got = header.get(p.symbol, "none")
-    if got == wanted:
+    if matches(wanted, got):
         return None
     return f"expected '{p.symbol}' in the store for '{p.attribute}' to be {wanted}, got {got}; write the store again"
 

@@ -10,13 +10,15 @@ from typing import Any
 
 from lutllm.bindings import ir
 from lutllm.dialect import parameters
-from lutllm.dialect.accelerator import EngineOp, RegionOp, RoundOp
 from lutllm.dialect.attributes import StoreAttr, fixed_of
-from lutllm.dialect.base import Invalid, LutOp, expect, read, report
+from lutllm.dialect.base import Invalid, LutOp, elements, expect, read, report
+from lutllm.dialect.float_ops import FloatOp
 from lutllm.dialect.parameters import Parameter
-from lutllm.dialect.tasks import AcceleratorOp, BufferOp, PlanOp, TaskOp
+from lutllm.dialect.placement import BufferOp, ClusterOp, LayoutOp, RegionOp, RoundOp
+from lutllm.dialect.tasks import TaskOp
 
 GLOBAL = "ml_program.global"
+ARGUMENT_REGION = "lut.region"  # on an argument of a function: where that KV cache lies
 Table = dict[str, Any]
 
 
@@ -25,13 +27,46 @@ def verify_symbols(module: ir.Module) -> bool:
     table = symbol_table(module)
     problems = 0
     for op in lut_ops(module):
-        for check in (_check_parameters, _check_round, _check_plan, _check_task):
+        for check in (_check_parameters, _check_round, _check_cluster, _check_task):
             try:
                 check(op, table)
             except Invalid as problem:
                 report(op, str(problem))
                 problems += 1
-    return _check_store_attribute(module) and _check_map(module) and problems == 0
+    checks = (_check_store_attribute, _check_arguments, _check_map, _check_names)
+    return all(check(module) for check in checks) and problems == 0
+
+
+def _check_arguments(module: ir.Module) -> bool:
+    """Whether `lut.region` on an argument of a function names the region of a KV cache."""
+    table = symbol_table(module)
+    for function in (op for op in module.body.operations if op.operation.name == "func.func"):
+        arguments = read(function.operation.attributes, "arg_attrs")
+        for entry in elements(arguments) if isinstance(arguments, ir.ArrayAttr) else ():
+            region = read(entry, ARGUMENT_REGION) if ARGUMENT_REGION in entry else None
+            try:
+                if region is not None:
+                    symbol = isinstance(region, ir.FlatSymbolRefAttr)
+                    expect(symbol, f"attribute '{ARGUMENT_REGION}' to be a symbol @name", region, "change it")
+                    _check_region(table, region.value, ARGUMENT_REGION, "k", "v")
+            except Invalid as problem:
+                report(function.operation, str(problem))
+                return False
+    return True
+
+
+def _check_names(module: ir.Module) -> bool:
+    """Whether no two float ops of a function have one name: their constants are found by it."""
+    seen: set[tuple[ir.Operation, str]] = set()
+    for op in lut_ops(module):
+        if not isinstance(op, FloatOp):
+            continue
+        name = op.attributes["name"].value
+        if (op.operation.parent, name) in seen:
+            report(op, f"expected a name that no other op of the function has, got '{name}' again; add #1 to it")
+            return False
+        seen.add((op.operation.parent, name))
+    return True
 
 
 def _check_map(module: ir.Module) -> bool:
@@ -41,7 +76,7 @@ def _check_map(module: ir.Module) -> bool:
     for (start, size, first), (begin, _, second) in itertools.pairwise(regions):
         if begin < start + size:
             wanted = f"expected address >= {start + size}, after region @{first.sym_name.value}"
-            report(second, f"{wanted}, got {begin}; schedule it again")
+            report(second, f"{wanted}, got {begin}; allocate again")
             return False
     return True
 
@@ -71,7 +106,7 @@ def lut_ops(module: ir.Module) -> list[Any]:
 
 
 def op_parameters(op: LutOp) -> Iterator[Parameter]:
-    """What an op needs of the store: its symbol attributes, and the exponents in the encodings of its tensors."""
+    """What an op needs of the store: the arrays its attributes name, and the exponents in encodings of its tensors."""
     own = op.parameters() if hasattr(op, "parameters") else []
     yield from own
     named = {p.symbol for p in own}
@@ -97,7 +132,7 @@ def check_global(p: Parameter, table: Table) -> None:
     expect(op.operation.name == GLOBAL, what, f"a '{op.operation.name}'", declare)
     got = op.attributes["type"].value
     expect(
-        str(got) == p.type_text(),
+        parameters.matches(p.type_text(), str(got)),
         f"@{p.symbol} for '{p.attribute}' to be {p.type_text()}",
         got,
         "change the global, the scheme or the type of the op",
@@ -108,67 +143,37 @@ def check_global(p: Parameter, table: Table) -> None:
 
 
 def _check_round(op: LutOp, table: Table) -> None:
-    if not isinstance(op, RoundOp):
+    if isinstance(op, RoundOp):
+        for port in ("c", "q"):
+            _check_region(table, op.attributes[port].value, port, port)
+        for region in op.w:
+            _check_region(table, region.value, "w", "w")
+
+
+def _check_cluster(op: LutOp, table: Table) -> None:
+    if not isinstance(op, ClusterOp):
         return
-    engine = _symbol(table, op.engine.value, "engine", EngineOp)
-    for port in ("x", "c", "q", "y"):
-        if port in op.attributes:
-            _check_region(table, op.attributes[port].value, port)
-    for region in op.w:
-        _check_region(table, region.value, "w")
-    ports = engine.weight_ports.value
-    expect(len(op.w) == ports, f"{ports} entries in 'w' (weight_ports of the engine)", len(op.w), "change it")
-    sources = [s.value for s in engine.row_sources]
-    source = op.row_source.value
-    expect(source in sources, f"a row_source of the engine, {', '.join(sources)}", f"'{source}'", "change either")
-    _check_sizes(op, engine)
-
-
-def _check_sizes(op: RoundOp, engine: EngineOp) -> None:
-    """A round's sizes against what its engine holds."""
-    tokens, chunks, groups = op.tokens.value, op.chunks.value, op.groups.value
-    limits = (("tokens", tokens, "tokens"), ("tokens * chunks", tokens * chunks, "acc_words"))
-    for name, got, limit in limits:
-        most = engine.attributes[limit].value
-        expect(got <= most, f"{name} <= {most} ({limit} of the engine)", got, "split the round or enlarge the engine")
-    at_once = engine.pairs.value
-    needed = -(-op.pairs.value // at_once)
-    expect(groups == needed, f"groups = {needed} for {op.pairs.value} pairs, {at_once} at once", groups, "change it")
-    room, block = op.block_chunks.value * engine.lanes.value, op.block_outputs.value
-    expect(block <= room, f"block_outputs <= {room} (block_chunks * lanes)", block, "schedule it again")
-
-
-def _check_plan(op: LutOp, table: Table) -> None:
-    if isinstance(op, AcceleratorOp):
-        _symbol(table, op.engine.value, "engine", EngineOp)
-    if isinstance(op, PlanOp):
-        most = _symbol(table, op.accelerator.value, "accelerator", AcceleratorOp).context.value
-        wanted = f"context <= {most} (context of the accelerator)"
-        expect(op.context.value <= most, wanted, op.context.value, "plan for a shorter context")
+    for attribute, kind in (("layout", LayoutOp), ("buffer", BufferOp)):
+        if attribute in op.attributes:
+            _symbol(table, op.attributes[attribute].value, attribute, kind)
+    if "parameters" in op.attributes:
+        _check_region(table, op.attributes["parameters"].value, "parameters", "p")
+    if "region" in op.attributes:
+        _check_region(table, op.attributes["region"].value, "region", "e", "x", "y", "p")
+    for name in elements(op.attributes["rounds"]) if "rounds" in op.attributes else ():
+        _symbol(table, name.value, "rounds", RoundOp)
 
 
 def _check_task(op: LutOp, table: Table) -> None:
-    if not isinstance(op, TaskOp):
-        return
-    for attribute in ("reads", "writes"):
-        for name in (symbol.value for symbol in op.attributes[attribute]):
-            used = table.get(name)
-            cache = isinstance(used, RegionOp) and used.kind.value in ("k", "v")
-            wanted = f"a 'lut.buffer' or a KV cache named @{name} for '{attribute}'"
-            got = "none" if used is None else f"a '{used.operation.name}'"
-            expect(cache or isinstance(used, BufferOp), wanted, got, "name another")
-    if "parameters" in op.attributes:
+    if isinstance(op, TaskOp) and "parameters" in op.attributes:
         _check_region(table, op.attributes["parameters"].value, "parameters", "p")
-    if "round" in op.attributes:
-        _symbol(table, op.attributes["round"].value, "round", RoundOp)
 
 
-def _check_region(table: Table, name: str, attribute: str, kind: str | None = None) -> None:
-    """`kind` is `attribute` where it is not given."""
-    region, kind = _symbol(table, name, attribute, RegionOp), kind or attribute
+def _check_region(table: Table, name: str, attribute: str, *kinds: str) -> None:
+    region = _symbol(table, name, attribute, RegionOp)
     expect(
-        region.kind.value == kind,
-        f"region @{name} for '{attribute}' to be of kind '{kind}'",
+        region.kind.value in kinds,
+        f"region @{name} for '{attribute}' to be of kind {' or '.join(repr(kind) for kind in kinds)}",
         f"'{region.kind.value}'",
         "name another region",
     )
@@ -182,13 +187,17 @@ def _symbol(table: Table, name: str, attribute: str, kind: type[LutOp]) -> Any:
     return op
 
 
+def store_of(module: ir.Module) -> str | None:
+    """The SHA-256 of the store that a module names, None where it names none."""
+    store = read(module.operation.attributes, "lut.store")
+    return ir.StringAttr(store.params[1].maybe_downcast()).value if isinstance(store, StoreAttr) else None
+
+
 def _check_store_attribute(module: ir.Module) -> bool:
     store = read(module.operation.attributes, "lut.store")
     if store is None:
         return True
-    digest = ""
-    if isinstance(store, StoreAttr):
-        digest = ir.StringAttr(store.params[1].maybe_downcast()).value
+    digest = store_of(module) or ""
     right = len(digest) == 64 and set(digest) <= set("0123456789abcdef")
     if not right:
         report(

@@ -1,21 +1,33 @@
-"""Lowering: each level to the one below it. torch -> lut -> accelerator -> hw -> SystemVerilog or simulation.
-
-The passes are files of this folder. Below them `torch_ir` reads what PyTorch says, `layout`, `plan` and `image` place
-a whole decoder (channels; buffers and tasks; bytes), `accelerator_hw` and `engine_hw` build hardware, `cpu` machine
-code; `engine.py` and `accelerator.py` are the parameters that all of them share.
+"""Lowering: each level to the one below it. torch -> lut -> placed -> scheduled -> hw -> SystemVerilog or simulation.
 
 `PASSES` lists the lowering passes that work on MLIR of the torch and lut levels; what lies below is CIRCT's.
 """
 
-from lutllm.lowering.decoder_to_accelerator import DecoderToAccelerator
-from lutllm.lowering.lut_to_accelerator import LutToAccelerator
-from lutllm.lowering.torch_raise_decoder import TorchRaiseDecoder
+from lutllm.lowering.lut_quantize import LutQuantize
+from lutllm.lowering.place.lut_allocate import LutAllocate
+from lutllm.lowering.place.lut_layout import LutLayout
+from lutllm.lowering.place.lut_place import LutPlace
+from lutllm.lowering.schedule.lut_order import LutOrder
+from lutllm.lowering.schedule.lut_schedule import LutSchedule
+from lutllm.lowering.schedule.lut_serialize import LutSerialize
+from lutllm.lowering.schedule.lut_size_streams import LutSizeStreams
+from lutllm.lowering.schedule.lut_verify_schedule import LutVerifySchedule
+from lutllm.lowering.torch_ir.lut_extract_linears import LutExtractLinears
+from lutllm.lowering.torch_raise import TorchRaise
 from lutllm.lowering.torch_to_lut import TorchToLut
 from lutllm.passes import Pass
 
 PASSES: tuple[type[Pass], ...] = (
     TorchToLut,
-    TorchRaiseDecoder,
-    LutToAccelerator,
-    DecoderToAccelerator,
+    LutExtractLinears,
+    TorchRaise,
+    LutQuantize,
+    LutPlace,
+    LutLayout,
+    LutOrder,
+    LutAllocate,
+    LutSchedule,
+    LutSizeStreams,
+    LutSerialize,
+    LutVerifySchedule,
 )

@@ -12,10 +12,12 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 
-from lutllm.decoder import CACHE_BITS, RESIDUAL_BITS
+from lutllm.dialect.machine import MEMORIES
+from lutllm.dialect.machine_limits import ENGINES, MOST_WORDS, head_problems, machine_problems
 from lutllm.errors import CapacityError
-from lutllm.lowering.engine import PORT_BITS, ROUND_BITS, EngineConfig
+from lutllm.lowering.engine import ROUND_BITS, EngineConfig
 from lutllm.numerics import bits_for
+from lutllm.quantization import CACHE_BITS, RESIDUAL_BITS
 
 X_BITS = 16  # of a channel in memory x and q
 PARAMETER_BITS = 32  # of a lane of stream p: a value of 24 bits, then a right shift of 8
@@ -26,20 +28,6 @@ SAVE_BITS = 32  # of a channel that engine save writes
 # result is then saturated to at most 16 bits, more than LEFT to the left changes nothing.
 LEFT = 16
 
-ENGINES = (
-    "linear",  # stream x, weights -> stream y
-    "feed",  # memory x -> stream x
-    "norm",  # memory r -> memory x: RMSNorm and rescale
-    "residual",  # memory r + stream y (or stream e) -> memory r
-    "store",  # stream y -> memory y
-    "swiglu",  # memory y (gate) and stream y (up) -> memory x
-    "heads",  # memory y -> memory q or the KV cache: head norm, RoPE, rescale
-    "attention",  # memory q, KV cache -> memory x
-    "embed",  # token ids -> stream e
-    "pick",  # stream y (logits) -> token
-    "load",  # external memory -> memory x
-    "save",  # stream y -> external memory
-)  # their places are their numbers in descriptors
 DECODER_ENGINES = ENGINES[:10]  # what a decoder from token ids to token ids asks for
 SINKS = ("residual", "store", "swiglu", "pick", "save")  # what takes stream y, in the order of their tasks
 PARAMETERIZED = ("norm", "swiglu", "heads", "attention")  # what takes stream p
@@ -87,19 +75,6 @@ SIZED_STREAMS = (
     "write_y", "y_responses", "p_commands", "p_orders", "y_orders", "x", "codebooks", "results", "roots", "kv", "rows",
     "e",
 )  # fmt: skip
-# What a configuration may say; capacities in words are bounded by the 16 bits of a descriptor's bases.
-RANGES = {
-    "context": (1, 1 << 20),
-    "r_words": (1, 1 << 16),
-    "x_words": (1, 1 << 16),
-    "y_words": (1, 1 << 16),
-    "q_words": (1, 1 << 16),
-    "score_words": (1, (1 << 31) - 1),
-    "item_words": (1, 1 << 16),
-    "head_words": (1, 255),
-    "watchdog": (1, (1 << 31) - 1),
-}
-DEPTHS = (1, 1 << 16)
 
 # Fields of each task, bits each, lowest first. Counts of words are of one token; bases are addresses of memory words,
 # which do not depend on the tokens of a pass; `start` is the first word of the row that a round's outputs go to.
@@ -160,31 +135,21 @@ class AcceleratorConfig:
             raise CapacityError(f"accelerator: {problem}")
 
     def _problems(self) -> Iterator[str]:
+        yield from machine_problems(vars(self))
+        yield from head_problems(vars(self), self.lanes)
         yield from self._engine_problems()
-        v, h, x = self.lanes, self.head_lanes, 2 * self.engine.pairs
-        if 8 * v not in PORT_BITS or 32 * v > PORT_BITS[-1]:
-            yield f"expected requant_lanes among 4, 8, 16, 32, got {v}"
-        if 8 * h not in PORT_BITS or h % v:
-            yield f"expected head_lanes = {v}, {2 * v}, ... up to {PORT_BITS[-1] // 8}, got {h}"
-        if max(v, x) % min(v, x):
-            yield f"expected 2 * pairs = {x} and requant_lanes = {v} to divide each other; change either"
-        if self.engine.operand_bits != X_BITS:
-            yield f"expected operand_bits = {X_BITS}, got {self.engine.operand_bits}"
-        for name, (low, high) in RANGES.items():
-            if not low <= getattr(self, name) <= high:
-                yield f"expected {name} in {low}..{high}, got {getattr(self, name)}"
-        if (self.head_words * v) % h:
-            yield f"expected head_words * {v} to be a multiple of head_lanes = {h}, got {self.head_words}"
+        for memory in MEMORIES:
+            words = getattr(self, f"{memory}_words")
+            if not 1 <= words <= MOST_WORDS:
+                yield f"expected {memory}_words in 1..{MOST_WORDS}, got {words}"
         for name, depth in self.depths.items():
             if name not in SIZED_STREAMS:
                 yield f"expected depths of {', '.join(SIZED_STREAMS)}, got one of {name}"
-            elif not DEPTHS[0] <= depth <= DEPTHS[1]:
-                yield f"expected depth {name} in {DEPTHS[0]}..{DEPTHS[1]}, got {depth}"
+            elif not 1 <= depth <= MOST_WORDS:
+                yield f"expected depth {name} in 1..{MOST_WORDS}, got {depth}"
 
     def _engine_problems(self) -> Iterator[str]:
-        """Engines that are unknown, out of order, or without one at the other end of what they use."""
-        if list(self.engines) != [name for name in ENGINES if name in self.engines]:
-            yield f"expected engines from {', '.join(ENGINES)}, in this order, got {', '.join(self.engines)}"
+        """Engines without one at the other end of what they use."""
         needs = [("LutLinear", ("linear",)), ("stream x", ("feed",)), ("stream y", SINKS)]
         if "embed" in self.engines:
             needs.append(("stream e", ("residual",)))

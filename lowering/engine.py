@@ -1,4 +1,4 @@
-"""The accelerator's parameters: what `lut.engine` holds, and every width that follows from it.
+"""The accelerator's parameters: what `lut.linear_engine` holds, and every width that follows from it.
 
 Nothing here depends on a model: rounds (`lut.round`) carry the shapes, memory images the weights.
 """
@@ -8,35 +8,27 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 
-from lutllm.dialect.accelerator import ENGINE_RANGES
+from lutllm.dialect.machine_limits import engine_problems
 from lutllm.errors import CapacityError
 from lutllm.numerics import bits_for
-from lutllm.scheme import METRICS
 
 MODES = ("exact_row", "built_row", "built_table", "stored_table")  # a round's mode is the index
-READ_STREAMS = ("x", "c", "q")
 # Tables a PSum engine holds: a short last block is looked up sooner than the next table comes, so two would stall.
 TABLE_BANKS = 4
 OPERAND_BANKS = 4  # groups in flight between the front end and the PSum engines; four cost no more LUTRAM than two
 QUEUE = 2  # rounds, or tasks, that a unit may have waiting besides the one it works on
 DESCRIPTOR_PORT_BITS = 64
-ROUND_MAGIC = 0x4C55  # "LU"
-# Bits of a round's fields at the head of its descriptor, lowest first.
+# Bits of a round's fields in its descriptor, lowest first.
 ROUND_BITS = {
-    "magic": 16,
     "mode": 8,
     "stages": 8,
     "shift": 8,
     "reserved": 8,
-    "tokens": 16,
     "groups": 16,
     "blocks": 16,
     "block_chunks": 16,
     "last_chunks": 16,
 }
-
-
-PORT_BITS = (32, 64, 128, 256, 512, 1024)
 MAX_WORD_BEATS = 255
 
 
@@ -49,7 +41,7 @@ class EngineConfig:
     (inputs and centroids), `weight_bits`, `table_bits` (a stored entry), `term_bits` (a row entry after the left
     shift), `acc_bits`, `out_bits`. `requant_lanes` outputs leave a cycle. `tokens` a round at most; the accumulator
     holds `acc_words` words of `lanes` sums, twice. `codes_depth` chunks of codes wait in each PSum engine.
-    `port_bits` are AXI data widths: w, x, c, q, y. `weight_ports` share the PSum engines evenly.
+    `port_bits` are AXI data widths: w, c, q. `weight_ports` share the PSum engines evenly.
     """
 
     pairs: int = 4
@@ -71,7 +63,7 @@ class EngineConfig:
     codes_depth: int = 16
     row_sources: tuple[str, ...] = MODES
     weight_ports: int = 1
-    port_bits: dict[str, int] = field(default_factory=lambda: {"w": 512, "x": 128, "c": 512, "q": 512, "y": 512})
+    port_bits: dict[str, int] = field(default_factory=lambda: {"w": 512, "c": 512, "q": 512})
     burst_beats: int = 16
     outstanding: int = 8
 
@@ -80,40 +72,17 @@ class EngineConfig:
             raise CapacityError(f"engine: {problem}")
 
     def _problems(self) -> Iterator[str]:
-        for name, (low, high) in ENGINE_RANGES.items():
-            if not low <= getattr(self, name) <= high:
-                wanted = f"{name} = {low}" if low == high else f"{name} in {low}..{high}"
-                yield f"expected {wanted}, got {getattr(self, name)}"
-        if self.metric not in METRICS:
-            yield f"expected metric {' or '.join(METRICS)}, got {self.metric!r}"
-        unknown = sorted(set(self.row_sources) - set(MODES))
-        if unknown or not self.row_sources:
-            yield f"expected row_sources from {', '.join(MODES)}, got {', '.join(unknown) or 'none'}"
-        for whole, part in (("centroids", "chains"), ("lanes", "requant_lanes"), ("pairs", "weight_ports")):
-            if getattr(self, whole) % getattr(self, part):
-                yield f"expected {whole} = {getattr(self, whole)} to be a multiple of {part}, got {getattr(self, part)}"
-        for small, large in (("tokens", "acc_words"), ("table_bits", "term_bits")):
-            if getattr(self, small) > getattr(self, large):
-                yield f"expected {small} <= {large} = {getattr(self, large)}, got {getattr(self, small)}"
-        if self.burst_beats & (self.burst_beats - 1):
-            yield f"expected burst_beats to be a power of two, got {self.burst_beats}"
-        yield from self._port_problems()
-
-    def _port_problems(self) -> Iterator[str]:
-        if set(self.port_bits) != set("wxcqy"):
-            yield f"expected port_bits for w, x, c, q, y, got {', '.join(sorted(self.port_bits))}"
-        for name, bits in self.port_bits.items():
-            word = self.word_bits[name]
-            if bits not in PORT_BITS:
-                yield f"expected port {name} to be {', '.join(map(str, PORT_BITS))} bits wide, got {bits}"
-            elif bits > word and name != "w":
+        yield from engine_problems(vars(self))
+        for name in ("c", "q"):
+            bits, word = self.port_bits[name], self.word_bits[name]
+            if bits > word:
                 yield f"expected port {name} at most {word} bits wide, as its word is, got {bits}; use a narrower port"
             elif self.word_beats(name) > MAX_WORD_BEATS:
                 beats = f"at most {MAX_WORD_BEATS} beats for a word of {word} bits"
                 yield f"expected port {name} to need {beats}, got {self.word_beats(name)}; use a wider port"
         if self.port_bits["w"] % (8 * self.engines_per_port):
             share = f"port w to give each of its {self.engines_per_port} engines whole bytes"
-            yield f"expected {share}, got {self.port_bits['w']} bits"
+            yield f"expected {share}, got {self.port_bits['w']} bits; widen it, or use more ports"
         elif max(self.table_units, self.codes_units, self.codebook_units) >= 1 << 16:
             yield f"expected tables and codes of fewer than 65536 units of port w, got {self.table_units}; widen port w"
 
@@ -190,23 +159,18 @@ class EngineConfig:
 
     @property
     def word_bits(self) -> dict[str, int]:
-        """Bits of a stream's word, before it is cut into beats of `port_bits`."""
+        """Bits of the words of streams x, c, q and y, of a beat of stream w."""
         return {
             "w": self.port_bits["w"],
-            "x": max(32, self.pairs * 2 * self.operand_bits),
+            "x": self.pairs * 2 * self.operand_bits,
             "c": max(32, self.pairs * max(16, self.act_stages * self.chains * 2 * self.operand_bits * self.searches)),
             "q": self.requant_lanes * 64,
-            "y": self.requant_lanes * 32,
+            "y": self.requant_lanes * self.out_bits,
         }
 
     def word_beats(self, stream: str) -> int:
-        """Beats of one word of a stream."""
+        """Beats of port c or q that a word takes."""
         return -(-self.word_bits[stream] // self.port_bits[stream])
-
-    @property
-    def descriptor_words(self) -> int:
-        """64-bit words of a round's descriptor: two of shapes, then address and beats of x, c, q, y and each w port."""
-        return -(-sum(ROUND_BITS.values()) // DESCRIPTOR_PORT_BITS) + 2 * (4 + self.weight_ports)
 
     def to_dict(self) -> dict:
         return asdict(self)

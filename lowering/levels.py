@@ -18,14 +18,17 @@ class Level:
     executed_by: str
 
 
-_ACCELERATOR = (
-    "lut.engine",
+_PLACES = (
+    "lut.machine",
+    "lut.linear_engine",
+    "lut.memory",
+    "lut.fifo",
+    "lut.cluster",
+    "lut.yield",
+    "lut.layout",
+    "lut.buffer",
     "lut.region",
     "lut.round",
-    "lut.accelerator",
-    "lut.plan",
-    "lut.buffer",
-    "lut.task",
 )
 _DECODER = (
     "lut.embedding",
@@ -39,6 +42,15 @@ _DECODER = (
     "lut.last_token",
     "lut.argmax",
 )
+_FLOAT = (
+    "lut.float_embedding",
+    "lut.float_norm",
+    "lut.float_linear",
+    "lut.float_rope",
+    "lut.float_attention",
+    "lut.float_gated",
+    "lut.float_add",
+)
 _STEPS = (
     "lut.centroid_search",
     "lut.stored_table",
@@ -49,19 +61,27 @@ _STEPS = (
     "lut.prefix_sum",
     "lut.requantize",
 )
+_INTEGERS = ("builtin", "func", "ml_program", "lut")
 LEVELS = {
     level.name: level
     for level in (
         Level("torch", ("builtin", "func", "ml_program", "torch", "torch_c"), (), "PyTorch"),
+        Level("float", ("builtin", "func", "ml_program", "lut"), _FLOAT, "the reference interpreter, in floats"),
         Level(
             "mixed",
             ("builtin", "func", "ml_program", "torch", "torch_c", "lut"),
-            ("lut.quantize", "lut.linear", "lut.dequantize"),
+            ("lut.scheme", "lut.quantize", "lut.linear", "lut.dequantize"),
             "nothing yet: PyTorch around lookups",
         ),
-        Level("lut", ("builtin", "func", "ml_program", "lut"), ("lut.linear", *_DECODER), "the reference interpreter"),
-        Level("steps", ("builtin", "func", "ml_program", "lut"), (*_STEPS, *_DECODER), "the reference interpreter"),
-        Level("accelerator", ("builtin", "lut"), _ACCELERATOR, "its hardware, in simulation"),
+        Level("lut", _INTEGERS, ("lut.scheme", "lut.linear", *_DECODER), "the reference interpreter"),
+        Level("steps", _INTEGERS, ("lut.scheme", *_STEPS, *_DECODER), "the reference interpreter"),
+        Level("placed", _INTEGERS, ("lut.scheme", *_PLACES, *_STEPS, *_DECODER), "the reference interpreter"),
+        Level(
+            "scheduled",
+            _INTEGERS,
+            ("lut.scheme", "lut.task", *_PLACES, *_STEPS, *_DECODER),
+            "the reference interpreter, the transaction-level simulator",
+        ),
     )
 }
 

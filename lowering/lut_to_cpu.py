@@ -226,13 +226,13 @@ class _Function:
 
     def _rescale(self, op: Any, x: Buffer, y: Buffer) -> None:
         element = str(op.y.type.element_type)
-        shifts = self._channel_shifts(op.exponents.value, _exponent(op.x), _width(op.x))
+        shifts = self._channel_shifts(_exponents(op.y), _exponent(op.x), _width(op.x))
         constants = (_width(op.x), _bits(op.y), element)
         self.call(elementwise.rescale_channels, constants, [x, shifts, y], tokens=_tokens(op.x))
 
     def _swiglu(self, op: Any, gate: Buffer, up: Buffer, y: Buffer) -> None:
         exponents = _exponent(op.gate), _exponent(op.up)
-        shifts = self._channel_shifts(op.exponents.value, sum(exponents), _width(op.y))
+        shifts = self._channel_shifts(_exponents(op.y), sum(exponents), _width(op.y))
         pointers, numbers = [gate, up, shifts, self.table("sigmoid"), y], [exponents[0] + 12]
         self.call(elementwise.swiglu, (_width(op.y), _bits(op.y)), pointers, tokens=_tokens(op.y), numbers=numbers)
 
@@ -270,8 +270,7 @@ class _Function:
         heads, kv_heads = int(op.heads.value), int(op.kv_heads.value)
         channels, rows = _width(op.query) // heads, op.keys.type.shape[0]
         self._limit(op, position, rows, "rows of the KV cache")
-        of_values = (fixed_of(op.values.type) or (0, ""))[1]
-        packed = attention.output_shifts(str(of_values), op.exponents.value, heads, kv_heads, channels)
+        packed = attention.output_shifts(_exponents(op.values), _exponents(op.y), heads, kv_heads, channels)
         shifts = self.shared.parameter(packed, "output_shifts")
         multiplier = self.array(op.multiplier.value, 4 * heads)
         constants = (heads, kv_heads, channels, _bits(op.y), self.shared.level)
@@ -282,10 +281,10 @@ class _Function:
         self.call(attention.attention, constants, pointers, tokens=_tokens(op.query), numbers=numbers)
 
     def _linear(self, op: Any, x: Buffer, y: Buffer) -> None:
-        scheme, width = scheme_of(op.scheme), _width(op.x)
+        scheme, width = scheme_of(op), _width(op.x)
         shape = LinearShape(scheme, width // 2, _width(op.y), self.shared.level)
         source = x if scheme.kind == "exact" else self._search(op, x, shape)
-        place, symbols = self.shared.parameter, {n: op.attributes[n].value for n in _LINEAR}
+        place, symbols = self.shared.parameter, {p.attribute: p.symbol for p in op.parameters()}
         book = place(shape.book(symbols["weight_codebook"]), "book")
         shifts = place(shape.shifts(symbols["shifts"]), "shifts")
         factors = place(shape.factors(symbols["shifts"]), "factors")
@@ -323,7 +322,6 @@ class _Function:
         self.shared.scratch_bytes = max(self.shared.scratch_bytes, -(-size // ALIGN) * ALIGN)
 
 
-_LINEAR = ("codes", "weight_codebook", "shifts", "bias", "multiplier")
 _OPS: dict[str, Callable[..., None]] = {
     "lut.linear": _Function._linear,
     "lut.embedding": _Function._embedding,
@@ -363,6 +361,10 @@ def _width(value: ir.Value) -> int:
 
 def _bits(value: ir.Value) -> int:
     return (fixed_of(value.type) or (32, 0))[0]
+
+
+def _exponents(value: ir.Value) -> str:
+    return str((fixed_of(value.type) or (0, ""))[1])
 
 
 def _exponent(value: ir.Value) -> int:

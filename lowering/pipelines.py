@@ -15,26 +15,67 @@ def to_lut(quantization: str) -> str:
     )
 
 
-def to_decoder(quantization: str, context: int = 0) -> str:
-    """torch -> lut: the whole model becomes @prefill, @decode and @score; `context` as torch-raise-decoder takes it."""
-    options = f"quantization={spell_option(quantization)} context={context}"
-    return _pipeline(f"torch-raise-decoder{{{options}}}")
+def to_float() -> str:
+    """torch -> float: PyTorch's ops become structural ops."""
+    return _pipeline(
+        "torch-raise",
+        "lut-symbol-dce",  # masks and other constants are no longer read
+    )
 
 
-def to_steps(row_source: str) -> str:
-    """lut -> steps: search, rows, lookup, sum, requantize."""
-    return _pipeline(f"lut-decompose{{row-source={row_source}}}", "lut-canonicalize", "lut-symbol-dce")
+def to_integers(quantization: str, context: int = 0) -> str:
+    """float -> lut: every op in integers; `context` as lut-quantize takes it."""
+    return _pipeline(f"lut-quantize{{quantization={spell_option(quantization)} context={context}}}")
 
 
-def to_accelerator(target: str, tokens: int) -> str:
-    """steps -> accelerator: an engine, a memory map, rounds."""
-    return _pipeline(f"lut-to-accelerator{{target={target} tokens={tokens}}}")
+def to_program(quantization: str, context: int = 0) -> str:
+    """torch -> float -> lut: the whole model becomes @prefill, @decode and @score on integers."""
+    options = f"quantization={spell_option(quantization)}" + (f" context={context}" if context else "")
+    return _pipeline("torch-raise", f"lut-quantize{{{options}}}")
 
 
-def to_whole_accelerator(quantization: str, target: str, context: int = 0) -> str:
-    """lut -> accelerator: a whole decoder becomes its plan; `context` as decoder-to-accelerator takes it."""
-    options = f"quantization={spell_option(quantization)} target={target} context={context}"
-    return _pipeline(f"decoder-to-accelerator{{{options}}}")
+def to_steps(row_source: str = "") -> str:
+    """lut -> steps: search, rows, lookup, sum, requantize; the next token is made by a program of its own."""
+    option = f"{{row-source={row_source}}}" if row_source else ""
+    return _pipeline("lut-outline-head", f"lut-decompose{option}", "lut-canonicalize", "lut-symbol-dce")
+
+
+def to_placed(target: str) -> str:
+    """steps -> placed: a machine of `target`, clusters on it, and where everything lies."""
+    return _pipeline(f"lut-place{{target={target}}}", *PLACES)
+
+
+def to_schedule() -> str:
+    """placed -> scheduled: when, and what waits for what."""
+    return _pipeline(*TIMES)
+
+
+PLACES = (
+    "lut-layout",  # how channels lie
+    "lut-order",  # what comes first
+    "lut-allocate",  # where words and bytes lie
+)
+TIMES = (
+    "lut-schedule",  # when, and what waits for what
+    "lut-size-streams",  # FIFOs deep enough
+    "lut-serialize",  # lists in memory
+    "lut-verify-schedule",  # none of the passes above is trusted
+)
+
+
+def to_linears() -> str:
+    """mixed -> lut: the linears alone."""
+    return _pipeline("lut-extract-linears", "lut-symbol-dce")
+
+
+def to_scheduled(target: str, row_source: str = "") -> str:
+    """lut -> scheduled: the three together."""
+    return joined(to_steps(row_source), to_placed(target), to_schedule())
+
+
+def joined(*pipelines: str) -> str:
+    """Pipelines on a module as one."""
+    return _pipeline(*(text.removeprefix("builtin.module(").removesuffix(")") for text in pipelines))
 
 
 def _pipeline(*passes: str) -> str:

@@ -1,4 +1,4 @@
-"""Targets: named engines and the memory they have. Data only; `lut-to-accelerator{target=NAME}` picks one."""
+"""Targets: named engines and the memory they have. Data only; `lut-place{target=NAME}` picks one."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ MEMORY_LATENCY = 64  # cycles from an address to its first beat, where nothing e
 
 @dataclass(frozen=True)
 class Target:
-    """`engine` is widened to the schemes it must run (`schedule.engine_for`); `memory_bytes` bounds the memory map.
+    """`engine` is widened to the schemes it must run; `memory_bytes` bounds the memory map.
 
-    The whole accelerator around it (`plan.decoder.config_for`) works on `head_lanes` channels of a head a cycle and
-    holds a sequence of `context` tokens at most; its FIFOs hide a memory that answers after `latency` cycles.
+    The accelerator around it works on `head_lanes` channels of a head a cycle and holds a sequence of `context` tokens
+    at most; its FIFOs hide a memory that answers after `latency` cycles.
     """
 
     summary: str
@@ -38,7 +38,7 @@ TARGETS = {
             tokens=4,
             acc_words=64,
             codes_depth=4,
-            port_bits={"w": 64, "x": 64, "c": 128, "q": 64, "y": 64},
+            port_bits={"w": 64, "c": 128, "q": 64},
         ),
         1 << 24,
         head_lanes=8,

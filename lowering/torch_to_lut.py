@@ -11,11 +11,14 @@ from typing import Any, ClassVar, NoReturn
 
 from lutllm import dialect, store
 from lutllm.bindings import ir, source_position
+from lutllm.dialect.symbols import op_parameters
 from lutllm.errors import InputError, IRError
-from lutllm.lowering.linear_spec import LinearSpec, read_specs
+from lutllm.lowering.quantize.rules import linear_op
 from lutllm.lowering.torch_ir.linears import LINEAR, known_sizes, linear_name, linears_in, not_convertible, producer
 from lutllm.passes import Pass
 from lutllm.progress import note
+from lutllm.quantization import LinearConstants, read_quantization
+from lutllm.scheme import Scheme
 
 FLOAT = ".float"  # suffix of a float global whose name an integer one takes
 
@@ -53,13 +56,13 @@ class TorchToLut(Pass):
     def run(self, op: ir.Operation) -> None:
         if not self.quantization:
             raise InputError("torch-to-lut: expected quantization=DIRECTORY, got none; name the quantizer's output")
-        specs, digest = read_specs(self.quantization)
-        for kept in convert_linears(op, specs, digest).kept:
+        found = read_quantization(self.quantization)
+        for kept in convert_linears(op, found.linears, found.sha256).kept:
             note(f"torch-to-lut: '{kept.name}' stays as it is ({kept.location or 'unknown location'}): {kept.reason}")
 
 
 def convert_linears(
-    module: ir.Module | ir.Operation, specs: Mapping[str, LinearSpec], sha256: str | None = None
+    module: ir.Module | ir.Operation, linears: Mapping[str, LinearConstants], sha256: str | None = None
 ) -> Conversion:
     """Rewrite the module in place; `IRError` at the first linear whose quantized parameters do not fit it.
 
@@ -70,14 +73,14 @@ def convert_linears(
     with root.context, ir.Location.unknown():
         rewriter = _Rewriter(root)
         for op in linears_in(root):
-            name, reason = linear_name(op, specs), not_convertible(op)
-            spec = specs.get(name)
-            if spec is None:
+            name, reason = linear_name(op, linears), not_convertible(op)
+            constants = linears.get(name)
+            if constants is None:
                 done.kept.append(Kept(name, source_position(op.location), reason or "no quantized parameters"))
                 continue
             if reason:
                 _fail(op, name, reason)
-            rewriter.convert(op, spec)
+            rewriter.convert(op, name, constants)
             done.converted.append(name)
         if sha256 is not None:
             root.attributes["lut.store"] = dialect.store_attr(store.PARAMETERS, sha256)
@@ -95,21 +98,15 @@ class _Rewriter:
         self.module: Any = root.opview  # a ModuleOp: it has a body, which an Operation lacks
         self._declared: set[str] = set()
         self._before = {op.attributes["sym_name"].value: op.operation for op in self.module.body if _is_global(op)}
+        self._schemes: dict[Scheme, str] = {}
         self._quantized: dict[tuple[ir.Value, str, int], ir.Value] = {}
 
-    def convert(self, op: ir.Operation, spec: LinearSpec) -> None:
-        self._check(op, spec)
-        x = self._quantize(op, spec)
+    def convert(self, op: ir.Operation, name: str, constants: LinearConstants) -> None:
+        self._check(op, name, constants)
+        x = self._quantize(op, constants)
         element = known_sizes(op.results[0])[1]
         with ir.InsertionPoint(op), op.location:
-            y = dialect.linear(
-                x,
-                scheme=spec.scheme,
-                shift=spec.shift,
-                out_exponent=spec.out_exponent,
-                outputs=spec.outputs,
-                **spec.symbols(),
-            )
+            y = linear_op(x, name, constants, self._scheme(constants.scheme))
             result = _cast(dialect.dequantize(y), "f32", element)
             new = ir.Operation.create("torch_c.from_builtin_tensor", results=[op.results[0].type], operands=[result])
         op.results[0].replace_all_uses_with(new.result)
@@ -117,24 +114,29 @@ class _Rewriter:
         op.erase()
         for value in loads:
             _erase_unused(value)
-        self._declare(spec)
+        self._declare(y.owner.opview)
 
-    def _check(self, op: ir.Operation, spec: LinearSpec) -> None:
+    def _check(self, op: ir.Operation, name: str, constants: LinearConstants) -> None:
         outputs, inputs = known_sizes(op.operands[1])[0]
-        if (inputs, outputs) != (2 * spec.pairs, spec.outputs):
+        if (inputs, outputs) != (2 * constants.pairs, constants.outputs):
             _fail(
                 op,
-                spec.name,
+                name,
                 f"expected quantized parameters for {inputs} inputs and {outputs} outputs, "
-                f"got {2 * spec.pairs} and {spec.outputs}; quantize this model again",
+                f"got {2 * constants.pairs} and {constants.outputs}; quantize this model again",
             )
 
-    def _declare(self, spec: LinearSpec) -> None:
-        for symbol, (shape, dtype) in spec.globals().items():
-            if symbol not in self._declared:
-                self._make_room(symbol)
-                dialect.declare(self.module, symbol, shape, dtype)
-                self._declared.add(symbol)
+    def _scheme(self, scheme: Scheme) -> str:
+        if scheme not in self._schemes:
+            self._schemes[scheme] = dialect.declare_scheme(self.module, scheme)
+        return self._schemes[scheme]
+
+    def _declare(self, linear: dialect.LinearOp) -> None:
+        for p in op_parameters(linear):
+            if p.symbol not in self._declared:
+                self._make_room(p.symbol)
+                dialect.declare(self.module, p.symbol, p.shape, p.dtype)
+                self._declared.add(p.symbol)
 
     def _make_room(self, symbol: str) -> None:
         """PyTorch's bias and the integer bias have one name: the float one goes, or is renamed if still read."""
@@ -149,20 +151,20 @@ class _Rewriter:
         for load in readers:
             load.attributes["global"] = ir.FlatSymbolRefAttr.get(symbol + FLOAT)
 
-    def _quantize(self, op: ir.Operation, spec: LinearSpec) -> ir.Value:
+    def _quantize(self, op: ir.Operation, constants: LinearConstants) -> ir.Value:
         """The linear's input as integers; made once for all linears of a block that read the same value."""
         x = op.operands[0]
-        key = (x, spec.exponents, spec.scheme.x_bits)
+        key = (x, constants.exponents, constants.scheme.x_bits)
         if key not in self._quantized:
             sizes, element = known_sizes(x)
             shape = "x".join("?" if size is None else str(size) for size in sizes)
-            name = ir.Location.name(spec.input_name, childLoc=_source(op.location))
+            name = ir.Location.name(constants.input_name, childLoc=_source(op.location))
             with ir.InsertionPoint(op), name:
                 builtin = ir.Operation.create(
                     "torch_c.to_builtin_tensor", results=[ir.Type.parse(f"tensor<{shape}x{element}>")], operands=[x]
                 ).result
                 value = _cast(builtin, element, "f32")
-                self._quantized[key] = dialect.quantize(value, exponents=spec.exponents, bits=spec.scheme.x_bits)
+                self._quantized[key] = dialect.quantize(value, exponents=key[1], bits=key[2])
         return self._quantized[key]
 
 

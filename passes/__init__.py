@@ -6,6 +6,7 @@ A pass is one file, one class, one flag and one test, all of the same name; `PAS
 from lutllm.bindings import ir
 from lutllm.passes.lut_canonicalize import LutCanonicalize
 from lutllm.passes.lut_decompose import LutDecompose
+from lutllm.passes.lut_outline_head import LutOutlineHead
 from lutllm.passes.lut_symbol_dce import LutSymbolDce
 from lutllm.passes.pass_base import Pass, PassFailure
 from lutllm.passes.runner import Observer, Pipeline, PipelineError
@@ -13,6 +14,7 @@ from lutllm.passes.runner import Observer, Pipeline, PipelineError
 PASSES: tuple[type[Pass], ...] = (
     LutCanonicalize,
     LutDecompose,
+    LutOutlineHead,
     LutSymbolDce,
 )
 
@@ -31,6 +33,7 @@ __all__ = [
     "PASSES",
     "LutCanonicalize",
     "LutDecompose",
+    "LutOutlineHead",
     "LutSymbolDce",
     "Observer",
     "Pass",

@@ -30,7 +30,7 @@ class LutCanonicalize(Pass):
 
 def _drop_unread_attributes(op: dialect.LinearOp) -> None:
     source = op.attributes["row_source"].value if "row_source" in op.attributes else None
-    only_one = len(dialect.scheme_of(op.scheme).row_sources) == 1
+    only_one = len(dialect.scheme_of(op).row_sources) == 1
     if "tables" in op.attributes and (only_one or source not in (None, "stored_table")):
         del op.attributes["tables"]
     if source is not None and only_one:

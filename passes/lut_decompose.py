@@ -1,7 +1,7 @@
 """Split `lut.linear` into the steps an engine takes: search, rows, lookup, sum, requantize. lut level in and out."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from lutllm import dialect
 from lutllm.bindings import ir
@@ -35,19 +35,18 @@ class LutDecompose(Pass):
             self._decompose(linear)
 
     def _decompose(self, op: dialect.LinearOp) -> None:
-        scheme = dialect.scheme_of(op.scheme)
+        scheme = dialect.scheme_of(op)
         source = self._choose(op, scheme)
-        names = {k: a.value for k, a in op.attributes.items() if isinstance(a, ir.FlatSymbolRefAttr)}
+        named = {name: op.attributes[name].value for name in ("scheme", "weights")}
         outputs = op.y.type.shape[-1]
         with ir.InsertionPoint(op), op.location:
-            rows = _rows(op, scheme, source, names, scheme.blocks(outputs))
-            terms = dialect.table_lookup(rows, scheme=scheme, codes=names["codes"], outputs=outputs)
-            acc = dialect.prefix_sum(terms)
+            rows = _rows(op, source, {**named, "blocks": scheme.blocks(outputs)})
+            acc = dialect.prefix_sum(dialect.table_lookup(rows, **named, outputs=outputs))
             y = ir.Operation.create(
                 "lut.requantize",
                 results=[op.y.type],
                 operands=[acc],
-                attributes={name: op.attributes[name] for name in ("multiplier", "bias", "shift")},
+                attributes={name: op.attributes[name] for name in ("weights", "shift")},
             ).result
         op.y.replace_all_uses_with(y)
         op.operation.erase()
@@ -61,15 +60,13 @@ class LutDecompose(Pass):
         return source
 
 
-def _rows(op: dialect.LinearOp, scheme: Scheme, source: str, names: dict[str, str], blocks: int) -> ir.Value:
+def _rows(op: dialect.LinearOp, source: str, named: dict[str, Any]) -> ir.Value:
     """The row source and, for vector-quantized activations, the search before it."""
     x = op.operation.operands[0]
     if source == "exact_row":
-        weights = {"weight_codebook": names["weight_codebook"], "shifts": names["shifts"]}
-        return dialect.exact_row(x, scheme=scheme, blocks=blocks, **weights)
-    indices = dialect.centroid_search(x, scheme=scheme, codebook=names["codebook"])
+        return dialect.exact_row(x, **named)
+    codebook = op.attributes["codebook"].value
+    indices = dialect.centroid_search(x, scheme=named["scheme"], codebook=codebook)
     if source == "stored_table":
-        stored = {"tables": names["tables"], "shifts": names["shifts"]}
-        return dialect.stored_table(indices, scheme=scheme, blocks=blocks, **stored)
-    built = {k: names[k] for k in ("codebook", "weight_codebook", "shifts")}
-    return _BUILDERS[source](indices, scheme=scheme, blocks=blocks, **built)
+        return dialect.stored_table(indices, **named)
+    return _BUILDERS[source](indices, **named, codebook=codebook)

@@ -1,24 +1,28 @@
-"""Remove what nobody uses: pure lut ops without users, then globals without references. lut level in and out."""
+"""Remove unused pure lut ops, then the globals and schemes that nothing names. lut level in and out."""
 
 import re
 from dataclasses import dataclass
 from typing import ClassVar
 
+from lutllm import dialect
 from lutllm.bindings import ir
+from lutllm.dialect.symbols import op_parameters
 from lutllm.passes.pass_base import Pass
-from lutllm.passes.walk import erase_dead
+from lutllm.passes.walk import erase_dead, ops_in
 
 GLOBAL = "ml_program.global"
+SCHEME = dialect.SchemeOp.OPERATION_NAME
 _REFERENCE = re.compile(r'@(?:"((?:[^"\\]|\\.)*)"|([A-Za-z_][\w$.]*))')
 _ESCAPE = re.compile(r"\\([0-9A-Fa-f]{2})|\\(.)")
 
 
 @dataclass(frozen=True)
 class LutSymbolDce(Pass):
-    """Remove dead lut ops and the private globals that no attribute and no type names.
+    """Remove dead lut ops, and the schemes and private globals that no attribute, no type and no `weights` names.
 
-    MLIR's symbol-dce looks at attributes only and would delete exponents that stand in nothing but a value's type,
-    `tensor<..., #lut.fixed<16, @exponents>>`; here such a name is a use. Public globals stay.
+    MLIR's symbol-dce looks at attributes only. It would delete the arrays of a linear, of which its `weights` says the
+    first part of the name, and exponents that stand in nothing but a value's type,
+    `tensor<..., #lut.fixed<16, @exponents>>`; here both are uses. Public globals stay.
     """
 
     name: ClassVar[str] = "lut-symbol-dce"
@@ -26,24 +30,25 @@ class LutSymbolDce(Pass):
 
     def run(self, op: ir.Operation) -> None:
         erase_dead(op)
-        while unused := _unused_globals(op):
+        while unused := _unused(op):
+            self.statistics["symbols-removed"] += len(unused)
             for dead in unused:
                 dead.erase()
 
 
-def _unused_globals(module: ir.Operation) -> list[ir.Operation]:
-    globals_ = {op.attributes["sym_name"].value: op for op in _body(module) if op.name == GLOBAL}
-    candidates = [(n, op) for n, op in globals_.items() if _visibility(op) == "private"]
+def _unused(module: ir.Operation) -> list[ir.Operation]:
     used = set().union(*map(references, _body(module)), _attribute_references(module))
-    return [op for name, op in candidates if name not in used]
+    used |= {p.symbol for op in ops_in(module, dialect.LutOp) for p in op_parameters(op)}
+    candidates = [op for op in _body(module) if op.name == SCHEME or (op.name == GLOBAL and _is_private(op))]
+    return [op for op in candidates if op.attributes["sym_name"].value not in used]
 
 
 def _body(module: ir.Operation) -> list[ir.Operation]:
     return [op.operation for op in module.regions[0].blocks[0].operations]
 
 
-def _visibility(op: ir.Operation) -> str:
-    return op.attributes["sym_visibility"].value if "sym_visibility" in op.attributes else "public"
+def _is_private(op: ir.Operation) -> bool:
+    return "sym_visibility" in op.attributes and op.attributes["sym_visibility"].value == "private"
 
 
 def references(op: ir.Operation) -> set[str]:

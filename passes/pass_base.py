@@ -3,6 +3,8 @@
 import dataclasses
 import shlex
 from abc import ABC, abstractmethod
+from collections import Counter
+from functools import cached_property
 from typing import Any, ClassVar, NoReturn, Self
 
 from lutllm.bindings import ir
@@ -35,6 +37,11 @@ class Pass(ABC):
         operation = op.operation
         operation.location.emit_error(f"'{operation.name}' op {message}")
         raise PassFailure(f"{self.name}: '{operation.name}' op {message}")
+
+    @cached_property
+    def statistics(self) -> Counter[str]:
+        """What this pass has counted so far, for `--mlir-pass-statistics`: `self.statistics["ops-removed"] += 1`."""
+        return Counter()
 
     @classmethod
     def summary(cls) -> str:

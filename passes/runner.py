@@ -40,7 +40,7 @@ class Observer:
         """Called after a pass ran on `op`."""
 
     def report(self, diagnostics: Sequence[Diagnostic]) -> None:
-        """Called with the warnings and remarks of a step that succeeded."""
+        """Called with what a step that succeeded reported, be it an error."""
         for diagnostic in diagnostics:
             print(diagnostic, file=sys.stderr)
 
@@ -108,31 +108,38 @@ class Pipeline:
         observer = observer or Observer()
         for step in self.steps if observer.each_pass else _merged(self.steps):
             with capture_diagnostics(module.context) as seen, module.context:
-                self._run_step(step, module, observer, seen, raise_defects)
-                if verify_each and not has_error(seen) and not dialect.verify(module) and not has_error(seen):
-                    seen.append(Diagnostic("error", "the module does not verify, without saying why"))
-            if has_error(seen):
+                well = self._run_step(step, module, observer, seen, raise_defects)
+                if well and verify_each and not dialect.verify(module):
+                    well = False
+                    if not has_error(seen):
+                        seen.append(Diagnostic("error", "the module does not verify, without saying why"))
+            if not well:
                 raise PipelineError(seen, str(step))
             observer.report(seen)
 
     def _run_step(
         self, step: Step, module: ir.Module, observer: Observer, seen: list[Diagnostic], raise_defects: bool
-    ) -> None:
+    ) -> bool:
+        """Whether the step succeeded. Errors it reported do not count, as in MLIR: a pass fails by saying so."""
+        well = True
         for op in step.targets(module.operation):
             observer.before(step.name, op)
             start = time.perf_counter()
             try:
                 step.run(op)
             except (LutllmError, ir.MLIRError) as problem:
+                well = False
                 _keep(problem, seen, step)
             except Exception as problem:
                 if raise_defects:
                     raise
+                well = False
                 said = f"pass '{step.name}' stopped with {type(problem).__name__}: {problem}; this is a defect of it"
                 seen.append(Diagnostic("error", said))
-            observer.after(step.name, op, time.perf_counter() - start, has_error(seen))
-            if has_error(seen):
-                return
+            observer.after(step.name, op, time.perf_counter() - start, not well)
+            if not well:
+                break
+        return well
 
     def _flatten(self, nest: Nest, path: tuple[str, ...]) -> Iterator[Step]:
         path = (*path, nest.anchor)

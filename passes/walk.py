@@ -30,3 +30,8 @@ def erase_dead(root: ir.Operation) -> None:
 
 def _is_used(value: ir.Value) -> bool:
     return next(iter(value.uses), None) is not None
+
+
+def attributes_text(op: ir.Operation) -> dict[str, str]:
+    """The attributes of an op as text, by name."""
+    return {name: str(op.attributes[name]) for name in op.attributes}

@@ -59,27 +59,27 @@ def _given(options: argparse.Namespace, *names: str) -> dict[str, Any]:
 
 def _bench_model(options: argparse.Namespace, given: dict[str, Any]) -> tuple[int, Any]:
     from lutllm import decoder_bench
-    from lutllm.compiler import parse_schemes
     from lutllm.cpu.features import cores
     from lutllm.resolve import quantized_model
+    from lutllm.scheme import parse_schemes
 
     (scheme,) = parse_schemes([given.pop("scheme", "exact")]).values()
     settings = {"tokens" if name == "generate" else name: value for name, value in given.items()}
     settings.setdefault("threads", [cores()])
     if options.random:
         longest = max(settings.get("prompt", 0), settings.get("tokens", 0), 128)
-        decoder = decoder_bench.random_like(options.random, scheme, positions=longest, seed=options.seed)
+        model = decoder_bench.random_like(options.random, scheme, positions=longest, seed=options.seed)
         name = f"random {options.random}"
     else:
-        decoder = quantized_model(options.model, scheme=scheme).decoder
+        model = quantized_model(options.model, scheme=scheme)
         name = Path(options.model).name
-    found = decoder_bench.bench(decoder, name, seed=options.seed, **settings)
+    found = decoder_bench.bench(model, name, seed=options.seed, **settings)
     print(found)
     return 0, found.to_dict()
 
 
 def _bench_engine(options: argparse.Namespace, given: dict[str, Any]) -> tuple[int, Any]:
-    from lutllm.engine_bench import bench
+    from lutllm.linear_bench import bench
 
     found = bench(seed=options.seed, **given)
     print(found)

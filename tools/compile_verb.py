@@ -10,7 +10,6 @@ from lutllm.errors import InputError
 from lutllm.tools import arguments
 
 LINEARS = ["paper", "exact"]  # schemes of --layers
-OF_MODELS = ("prompt", "context", "resources")
 
 
 def compile_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +18,12 @@ def compile_arguments(parser: argparse.ArgumentParser) -> None:
         "tokens out of it. With --layers: the linears of these layers one by one, for every row source."
     )
     parser.add_argument("model", metavar="MODEL", help=f"directory of lutllm quantize, or {arguments.MODEL_HELP}")
-    parser.add_argument("-o", "--output", required=True, metavar="DIR")
+    parser.add_argument("-o", "--output", metavar="DIR", help="where everything is written")
+    parser.add_argument(
+        "--print-pipeline",
+        action="store_true",
+        help="print the passes, as lutllm-opt --pass-pipeline takes them, and stop",
+    )
     parser.add_argument("--layers", type=arguments.layers, metavar="LIST", help="decoder layers, as 12 or 0,3-5")
     parser.add_argument("--target", default="small", help="accelerator: small (default) or tiny")
     parser.add_argument("--simulator", choices=("arc", "verilator", "none"), default="arc")
@@ -34,58 +38,38 @@ def compile_arguments(parser: argparse.ArgumentParser) -> None:
     whole = parser.add_argument_group("a whole model")
     whole.add_argument("--prompt", metavar="TEXT", help="what the simulated accelerator goes on with")
     whole.add_argument("--context", type=arguments.positive, metavar="N", help="tokens of a sequence (default 256)")
-    whole.add_argument("--resources", action="store_true", default=None, help="ask Yosys for an estimate of resources")
+    whole.add_argument("--resources", action="store_true", help="ask Yosys for an estimate of resources")
 
 
 def compile(options: argparse.Namespace) -> tuple[int, Any]:
-    return _compile_layers(options) if options.layers is not None else _compile_model(options)
+    from lutllm import compiler, report
+    from lutllm.scheme import parse_schemes
 
-
-def _compile_model(options: argparse.Namespace) -> tuple[int, Any]:
-    from lutllm import report
-    from lutllm.compiler import parse_schemes
-    from lutllm.model_compiler import ModelOptions, compile_model
-
-    if options.scheme and len(options.scheme) > 1:
-        raise InputError(f"expected one scheme for a whole model, got {', '.join(options.scheme)}; or give --layers")
-    (scheme,) = parse_schemes(options.scheme or ["exact"], options.stages).values()
-    given = {name: getattr(options, name) for name in ("prompt", "context", "tokens", "resources")}
-    wanted = ModelOptions(
+    linears = options.layers is not None
+    schemes = list(parse_schemes(options.scheme or (LINEARS if linears else ["exact"]), options.stages))
+    wanted = compiler.Options(
+        layers=options.layers,
+        schemes=schemes,
         target=options.target,
-        scheme=scheme,
+        tokens=options.tokens,
         text=options.text,
         calibration=options.calibration_tokens,
         seed=options.seed,
         simulator=None if options.simulator == "none" else options.simulator,
         quiet=options.quiet,
-        **{name: value for name, value in given.items() if value is not None},
+        prompt=options.prompt,
+        context=options.context,
+        resources=options.resources,
     )
-    result = compile_model(options.model, options.output, wanted)
-    print(report.model_verdict(result))
-    return (0 if result.equal else 1), None if result.answer is None else result.answer.to_dict()
-
-
-def _compile_layers(options: argparse.Namespace) -> tuple[int, Any]:
-    from lutllm import compiler, report
-
-    for name in OF_MODELS:
-        if getattr(options, name) is not None:
-            raise InputError(f"--{name} is for a whole model: expected no --layers, got them; leave one out")
-    if options.simulator == "none":
-        raise InputError("expected --simulator arc or verilator with --layers, got none; leave --layers out")
-    defaults = compiler.Options()
-    wanted = compiler.Options(
-        layers=options.layers,
-        schemes=list(compiler.parse_schemes(options.scheme or LINEARS, options.stages)),
-        target=options.target,
-        tokens=options.tokens or defaults.tokens,
-        text=options.text,
-        calibration=options.calibration_tokens or defaults.calibration,
-        seed=options.seed,
-        simulator=options.simulator,
-        quiet=options.quiet,
-    )
+    if options.print_pipeline:
+        print(compiler.pipeline(options.model, wanted, options.output))
+        return 0, None
+    if options.output is None:
+        raise InputError("expected -o DIR, got none; say where to write")
     result = compiler.compile(options.model, options.output, wanted)
+    if not linears:
+        print(report.model_verdict(result))
+        return (0 if result.equal else 1), None if result.answer is None else result.answer.to_dict()
     print(report.table(result.rows))
     for mismatch in result.mismatches:
         print(f"lutllm: error: {mismatch}", file=sys.stderr)

@@ -15,7 +15,7 @@ from typing import Any
 
 import lutllm.dialect
 from lutllm.bindings import ext
-from lutllm.dialect import documentation, parameters
+from lutllm.dialect import SchemeOp, documentation, parameters
 from lutllm.dialect.base import Lut, LutOp, kind_text
 from lutllm.lowering.accelerator import ERROR_MEANINGS, TASK_BITS
 from lutllm.lowering.accelerator_hw.register_map import register_table
@@ -23,13 +23,19 @@ from lutllm.scheme import _RANGES as SCHEME_RANGES
 from lutllm.tools import measure_errors
 
 ROOT = Path(lutllm.dialect.__file__).parents[1]
-ACCELERATOR = ("engine", "region", "round", "accelerator", "plan", "buffer", "task")
+ACCELERATOR = (
+    "machine", "linear_engine", "memory", "fifo", "cluster", "yield", "layout", "buffer", "region", "round", "task",
+)  # fmt: skip
 DECODER = ("lutllm.dialect.decoder_ops", "lutllm.dialect.attention_ops")
+FLOAT = "lutllm.dialect.float_ops"
 
 
 def readme() -> str:
     """The whole text."""
-    tensor_ops = [op for op in Lut.operations if op.__module__ not in DECODER and op._op_name not in ACCELERATOR]
+    elsewhere = ("scheme", *ACCELERATOR)
+    others = (*DECODER, FLOAT)
+    tensor_ops = [op for op in Lut.operations if op.__module__ not in others and op._op_name not in elsewhere]
+    float_ops = [op for op in Lut.operations if op.__module__ == FLOAT]
     decoder_ops = [op for module in DECODER for op in Lut.operations if op.__module__ == module]
     accelerator_ops = [op for op in Lut.operations if op._op_name in ACCELERATOR]
     with lutllm.dialect.context():
@@ -42,17 +48,20 @@ def readme() -> str:
         documentation.NUMBERS.strip(),
         "## Attributes",
         *(part for attribute in Lut.attributes for part in _attribute(attribute)),
-        "Fields of a scheme:",
-        _scheme_table(),
+        "## Schemes",
+        *_scheme(),
         "## Symbols and the store",
         documentation.SYMBOLS.strip(),
         _parameter_table(),
         "## Ops on tensors",
-        "The examples use these aliases:",
+        "The examples use these aliases and schemes:",
         _block(aliases, "mlir"),
         *(part for op in tensor_ops for part in _op(op)),
         "## Decoder ops",
         *(part for op in decoder_ops for part in _op(op)),
+        "## Float ops",
+        documentation.FLOATS.strip(),
+        *(part for op in float_ops for part in _op(op)),
         "## The accelerator form",
         "At module level, made by the lowering; not pure.",
         *(part for op in accelerator_ops for part in _op(op)),
@@ -69,6 +78,14 @@ def _op(op: type[LutOp]) -> Iterator[str]:
     rows = [*_values(op, ext.OperandDef, "operand"), *_values(op, ext.ResultDef, "result"), *_attributes(op)]
     yield _table(("name", "what", "type"), rows)
     yield _block(op.EXAMPLE, "mlir")
+
+
+def _scheme() -> Iterator[str]:
+    yield f"### `{SchemeOp.OPERATION_NAME}`"
+    yield _docstring(SchemeOp)
+    yield _block(SchemeOp.DEFINITION, "text")
+    yield _scheme_table()
+    yield _block(SchemeOp.EXAMPLE, "mlir")
 
 
 def _attribute(attribute: Any) -> Iterator[str]:
@@ -96,7 +113,8 @@ def _kind(kind: Any) -> str:
 
 
 def _scheme_table() -> str:
-    rows = [("`kind`", "`vq`: activations by nearest centroid; `exact`: as they are (then c_a = S = 0)", "string")]
+    rows = [("`sym_name`", "the name", "string")]
+    rows += [("`kind`", "`vq`: activations by nearest centroid; `exact`: as they are (then c_a = S = 0)", "string")]
     rows += [("`metric`", "of the centroid search: `chebyshev` or `l2`", "string")]
     rows += [(f"`{name}`", documentation.SCHEME_FIELDS[name], f"{low}..{high}") for name, low, high in SCHEME_RANGES]
     return _table(("field", "what", "range"), rows)

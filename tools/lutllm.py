@@ -97,7 +97,7 @@ def _check(options: argparse.Namespace) -> tuple[int, Any]:
 
     found = check(options.model, options.seed, layers=options.first_layers)
     print(found.text())
-    return 0, found.to_dict()
+    return (0 if found.convertible else 1), found.to_dict()
 
 
 def _simulate_arguments(parser: argparse.ArgumentParser) -> None:

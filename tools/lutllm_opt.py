@@ -4,23 +4,26 @@ Behaves as the `*-opt` tools of MLIR do. Nothing here pulls in torch: start-up s
 """
 
 import argparse
-import os
 import sys
 import traceback
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 from lutllm import lowering
 from lutllm.errors import InputError, LutllmError
 from lutllm.passes import PASSES, Pipeline
-from lutllm.store import write_atomic
+from lutllm.passes.pipeline import PassItem, parse_pipeline
 from lutllm.tools.crash_guard import run_guarded
 from lutllm.tools.opt_arguments import parse_arguments
 from lutllm.tools.opt_chunk import Chunk
+from lutllm.tools.opt_dump import Dumps
+from lutllm.tools.opt_flags import UsageError, pipeline_of
 from lutllm.tools.opt_information import information
-from lutllm.tools.opt_input import read_source, split
-from lutllm.tools.opt_observer import Timer
+from lutllm.tools.opt_input import Source, read_source, split
+from lutllm.tools.opt_observer import OptObserver
+from lutllm.tools.opt_output import write
+from lutllm.tools.opt_reports import Statistics, Timer
+from lutllm.tools.opt_reproducer import Reproducer, reproduced
 
 ALL_PASSES = (*PASSES, *getattr(lowering, "PASSES", ()))
 SEPARATOR = b"// -----\n"
@@ -34,17 +37,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(argv: Sequence[str]) -> int:
-    """Do what the command line says; 0 or 1, or SystemExit(2) for a wrong command line. Problems are printed."""
+    """Do what the command line says; 0 or 1, or 2 (or SystemExit(2)) for a wrong one. Problems are printed."""
     try:
-        options, tree = parse_arguments(argv, ALL_PASSES)
+        options, flags = parse_arguments(argv, ALL_PASSES)
         text = information(options, ALL_PASSES)
         if text is not None:
             sys.stdout.write(text)
             return 0
-        pipeline = Pipeline(tree, ALL_PASSES)
-        if options.dump_pass_pipeline:
-            print(f"Pass Manager with {len(list(tree.passes()))} passes:\n{pipeline}\n", file=sys.stderr)
-        return process(options, pipeline)
+        return process(options, flags)
+    except UsageError as problem:
+        print(f"lutllm-opt: error: {problem.message}", file=sys.stderr)
+        return 2
     except LutllmError as problem:
         if "--debug" in argv:
             traceback.print_exc()
@@ -52,46 +55,46 @@ def run(argv: Sequence[str]) -> int:
         return 1
 
 
-def process(options: argparse.Namespace, pipeline: Pipeline) -> int:
-    """Read, run every chunk, write."""
-    source = read_source(options.input)
-    timer = Timer() if options.mlir_timing else None
-    parts = split(source) if options.split_input_file else [source.data]
-    if options.emit_bytecode and len(parts) > 1:
+def process(options: argparse.Namespace, flags: Sequence[PassItem]) -> int:
+    """Build the pipeline, read the input, run every part of it, write. A wrong pipeline is found before the input."""
+    source = None
+    if options.run_reproducer:
+        source = read_source(options.input)
+        text, options.verify_each = reproduced(source)
+        tree = parse_pipeline(text)
+    elif options.pass_pipeline is not None:
+        tree = parse_pipeline(options.pass_pipeline)
+    else:
+        tree = pipeline_of(flags, ALL_PASSES)
+    pipeline = Pipeline(tree, ALL_PASSES)
+    if options.dump_pass_pipeline:
+        print(f"Pass Manager with {len(list(tree.passes()))} passes:\n{pipeline}\n", file=sys.stderr)
+    return process_parts(options, pipeline, source or read_source(options.input))
+
+
+def process_parts(options: argparse.Namespace, pipeline: Pipeline, source: Source) -> int:
+    """Run every part of the input, report, write."""
+    o = options
+    parts = split(source, o.split_input_file) if o.split_input_file else [source.data]
+    if o.emit_bytecode and len(parts) > 1:
         raise InputError("expected one module for --emit-bytecode, got several; leave out --split-input-file")
-    outputs, failed = [], False
+    timer = Timer() if o.mlir_timing else None
+    statistics = Statistics() if o.mlir_pass_statistics else None
+    observer = OptObserver(Dumps(o), timer, statistics)
+    crash_file = o.mlir_pass_pipeline_crash_reproducer
+    reproducer = Reproducer(crash_file, o.verify_each) if crash_file is not None else None
+    outputs, well = [], True
     for part in parts:
-        chunk = Chunk(source, part, options, timer)
+        chunk = Chunk(source, part, o, observer, reproducer)
         output = chunk.process(pipeline)
-        failed |= not chunk.finish()
+        well &= chunk.finish(failed=output is None)
         outputs += [] if output is None else [output]
-    if timer:
-        print(timer.report(), file=sys.stderr)
-    if not options.verify_diagnostics and not (failed and options.output != "-"):
-        write(options.output, SEPARATOR.join(outputs))
-    return 1 if failed else 0
-
-
-def write(name: str, data: bytes) -> None:
-    """To stdout for `-`, or to a file that appears whole or not at all."""
-    path = Path(name)
-    try:
-        if name == "-":
-            sys.stdout.buffer.write(data)
-            sys.stdout.buffer.flush()
-        elif path.exists() and not path.is_file():
-            path.write_bytes(data)  # a device or a pipe, such as /dev/null, is written, not replaced
-        elif path.parent.is_dir():
-            write_atomic(path, data)
-        else:
-            raise InputError(f"cannot write '{name}': expected a directory '{path.parent}', got none; create it")
-    except BrokenPipeError:
-        raise
-    except (OSError, ValueError) as problem:
-        if name == "-":  # what the stream still holds would fail again at the end
-            sys.stdout = open(os.devnull, "w")  # noqa: SIM115
-        reason = getattr(problem, "strerror", None) or problem
-        raise InputError(f"cannot write '{name}': {reason}") from None
+    for report in (timer and timer.report(), statistics and statistics.report(pipeline)):
+        if report:
+            print(report, file=sys.stderr)
+    if well or o.output == "-":
+        write(o.output, SEPARATOR.join(outputs))
+    return 0 if well else 1
 
 
 if __name__ == "__main__":

@@ -2,32 +2,46 @@
 
 import argparse
 import io
+import re
 import sys
 import time
 
 from lutllm import dialect
 from lutllm.bindings import Diagnostic, capture_diagnostics, ir, load_torch_dialects
 from lutllm.passes import Pipeline, PipelineError
-from lutllm.tools.opt_diagnostics import compare, expected_in, format_diagnostic
+from lutllm.tools.opt_diagnostics import format_diagnostic
+from lutllm.tools.opt_expected import compare, expected_in
 from lutllm.tools.opt_input import Source
-from lutllm.tools.opt_observer import OptObserver, Timer
+from lutllm.tools.opt_observer import OptObserver
+from lutllm.tools.opt_printing import Form
+from lutllm.tools.opt_reproducer import IGNORED, Reproducer
+
+_TORCH = re.compile(rb"torch|tm_tensor")
 
 
 class Chunk:
     """A whole input, or one part of a split one."""
 
-    def __init__(self, source: Source, data: bytes, options: argparse.Namespace, timer: Timer | None) -> None:
+    def __init__(
+        self,
+        source: Source,
+        data: bytes,
+        options: argparse.Namespace,
+        observer: OptObserver,
+        reproducer: Reproducer | None,
+    ) -> None:
         self.source = source
         self.data = data
         self.options = options
-        self.timer = timer
+        self.observer = observer
+        self.reproducer = reproducer
         self.diagnostics: list[Diagnostic] = []
 
     def process(self, pipeline: Pipeline) -> bytes | None:
         """The resulting module as the options want it written; None after an error."""
         context = dialect.context()
         context.allow_unregistered_dialects = self.options.allow_unregistered_dialect
-        if b"torch" in self.data or "torch" in str(pipeline.tree):
+        if _TORCH.search(self.data) or "torch" in str(pipeline.tree):
             load_torch_dialects(context)
         with context, ir.Location.unknown():
             module = self._parse(context)
@@ -35,15 +49,21 @@ class Chunk:
                 return None
             return self._print(module)
 
-    def finish(self) -> bool:
-        """Print the diagnostics, or compare them with the comments that expect them; whether all is well."""
-        if self.options.verify_diagnostics:
-            wrong = compare(expected_in(self.data), self.diagnostics, self.source)
-        else:
-            wrong = self.diagnostics
-        for diagnostic in wrong:
+    def finish(self, failed: bool) -> bool:
+        """Print the diagnostics, or compare them with the comments that expect them; whether all is well.
+
+        Where diagnostics are expected, they alone decide. Otherwise a pass that succeeds may report errors, as in MLIR.
+        """
+        wanted = self.options.verify_diagnostics
+        shown = self.diagnostics
+        if wanted:
+            expected, wrong = expected_in(self.data, self.source)
+            shown = wrong + compare(expected, shown, self.source, only_expected=wanted == "only-expected")
+        for diagnostic in shown:
             print(format_diagnostic(diagnostic, self.source), file=sys.stderr)
-        return not any(d.severity == "error" for d in wrong)
+        if self.reproducer:
+            self.reproducer.keep()
+        return not (shown if wanted else failed)
 
     def _parse(self, context: ir.Context) -> ir.Module | None:
         start = time.perf_counter()
@@ -51,13 +71,12 @@ class Chunk:
             module = self._module_or_none()
             if module is not None and not dialect.verify(module):
                 module = None
-        self.diagnostics += seen
+        self.diagnostics += [d for d in seen if not (self.options.run_reproducer and d.message == IGNORED)]
         if module is None and not any(d.severity == "error" for d in seen):
             self.diagnostics.append(
                 Diagnostic("error", "cannot be parsed, and MLIR does not say why", self.source.name)
             )
-        if self.timer:
-            self.timer.add("Parser", time.perf_counter() - start)
+        self.observer.add_time("Parser", time.perf_counter() - start)
         return module
 
     def _module_or_none(self) -> ir.Module | None:
@@ -70,20 +89,16 @@ class Chunk:
 
     def _run(self, module: ir.Module, pipeline: Pipeline) -> bool:
         o = self.options
-        before, after = (
-            None if every else {name for names in some for name in names.split(",")}
-            for every, some in (
-                (o.mlir_print_ir_before_all, o.mlir_print_ir_before),
-                (o.mlir_print_ir_after_all, o.mlir_print_ir_after),
-            )
-        )
-        observer = OptObserver(before, after, self.timer, o.mlir_print_debuginfo)
+        if self.reproducer:
+            self.reproducer.begin(module, pipeline)
         try:
-            pipeline.run(module, verify_each=o.verify_each, observer=observer, raise_defects=o.debug)
+            pipeline.run(module, verify_each=o.verify_each, observer=self.observer, raise_defects=o.debug)
         except PipelineError as problem:
-            self.diagnostics += [*observer.diagnostics, *problem.diagnostics]
+            self.diagnostics += [*self.observer.take(), *problem.diagnostics]
             return False
-        self.diagnostics += observer.diagnostics
+        self.diagnostics += self.observer.take()
+        if self.reproducer:
+            self.reproducer.drop()
         return True
 
     def _print(self, module: ir.Module) -> bytes:
@@ -93,12 +108,6 @@ class Chunk:
             module.operation.write_bytecode(buffer)
             data = buffer.getvalue()
         else:
-            data = module.operation.get_asm(
-                binary=True,
-                enable_debug_info=self.options.mlir_print_debuginfo,
-                print_generic_op_form=self.options.mlir_print_op_generic,
-            )
-            data = data.rstrip(b"\n") + b"\n"
-        if self.timer:
-            self.timer.add("Output", time.perf_counter() - start)
+            data = Form.of(self.options).text(module.operation)
+        self.observer.add_time("Output", time.perf_counter() - start)
         return data

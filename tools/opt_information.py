@@ -1,7 +1,6 @@
 """What lutllm-opt prints about itself: passes, dialects, IRDL, versions."""
 
 import argparse
-import importlib.metadata
 import re
 import subprocess
 from collections.abc import Sequence
@@ -30,6 +29,8 @@ def information(options: argparse.Namespace, passes: Sequence[type[Pass]]) -> st
 
 
 def version() -> str:
+    import importlib.metadata  # slow to import, and only needed here
+
     wheel = importlib.metadata.version("torch-mlir")
     return f"lutllm-opt {lutllm.__version__}\nMLIR bindings: torch-mlir {wheel}\n"
 
@@ -63,7 +64,7 @@ def upstream_passes() -> list[str]:
         return []
     listed = subprocess.run([tool, "--list-passes"], capture_output=True, text=True, check=False).stdout
     found = []
-    for name in re.findall(r"^  --([\w-]+) ", listed, re.MULTILINE):
+    for name in re.findall(r"^  --([\w-]+?) *-   ", listed, re.MULTILINE):
         try:
             check_upstream(PassItem(name))
         except InputError:

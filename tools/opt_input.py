@@ -9,7 +9,7 @@ from lutllm.errors import InputError
 
 BYTECODE_MAGIC = b"ML\xefR"
 MAX_NESTING = 256
-_SPLIT = re.compile(rb"^[ \t]*// -----[^\n]*\n", re.MULTILINE)
+SPLIT_MARKER = "// -----"
 _ESCAPE = re.compile(rb"\\([0-9A-Fa-f]{2}|.)")
 _HIGH_ESCAPE = re.compile(rb"\\[89A-Fa-f][0-9A-Fa-f]")
 _TOKEN = re.compile(rb'"(?:[^"\\\n]|\\.)*"|//[^\n]*|->|[<>]=|[(\[{<]|[)\]}>]')
@@ -81,14 +81,15 @@ def _wrong_escape(data: bytes) -> tuple[int, str] | None:
     for match in _TOKEN.finditer(data):
         if match[0][:1] == b'"':
             try:
-                _ESCAPE.sub(_unescape, match[0]).decode("utf-8")
+                unescape(match[0]).decode("utf-8")
             except UnicodeDecodeError:
                 return match.start(), "a string whose escapes are not UTF-8"
     return None
 
 
-def _unescape(escape: re.Match[bytes]) -> bytes:
-    return bytes([int(escape[1], 16)]) if len(escape[1]) == 2 else escape[1]
+def unescape(literal: bytes) -> bytes:
+    """What a string of MLIR text, quotes included, stands for."""
+    return _ESCAPE.sub(lambda e: bytes([int(e[1], 16)]) if len(e[1]) == 2 else e[1], literal[1:-1])
 
 
 def too_deep(data: bytes) -> int | None:
@@ -112,12 +113,16 @@ def _location(source: Source, at: int) -> str:
     return f"{source.name}:{before.count(10) + 1}:{at - (before.rfind(10) + 1) + 1}"
 
 
-def split(source: Source) -> list[bytes]:
-    """The parts between `// -----` lines, each after as many empty lines as stand before it, so that lines count on."""
+def split(source: Source, marker: str) -> list[bytes]:
+    """The parts between lines that begin with `marker`, each after as many empty lines as stand before it.
+
+    So lines count on.
+    """
     if source.is_bytecode:
         return [source.data]
+    marked = re.compile(rb"^[ \t]*" + re.escape(marker.encode()) + rb"[^\n]*(?:\n|\Z)", re.MULTILINE)
     parts, start = [], 0
-    for end, after in [*((m.start(), m.end()) for m in _SPLIT.finditer(source.data)), (len(source.data),) * 2]:
+    for end, after in [*((m.start(), m.end()) for m in marked.finditer(source.data)), (len(source.data),) * 2]:
         parts.append(b"\n" * source.data.count(b"\n", 0, start) + source.data[start:end])
         start = after
     return parts

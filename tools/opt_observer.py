@@ -1,56 +1,55 @@
-"""What `--mlir-print-ir-*` and `--mlir-timing` show on stderr while a pipeline runs."""
+"""What lutllm-opt watches while a pipeline runs: dumps of IR, times, statistics, warnings."""
 
-import sys
 from collections.abc import Sequence
 
 from lutllm.bindings import Diagnostic, ir
 from lutllm.passes import Observer
-
-_RULE = f"===-{'-' * 73}-==="
-
-
-class Timer:
-    """Wall-clock seconds by name, in order of first appearance."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    def add(self, name: str, seconds: float) -> None:
-        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
-
-    def report(self) -> str:
-        total = sum(self.seconds.values())
-        rows = [*self.seconds.items(), ("Total", total)]
-        lines = [_RULE, f"{'... Execution time report ...':^79}", _RULE]
-        lines += [f"  Total Execution Time: {total:.4f} seconds", "", "  ----Wall Time----  ----Name----"]
-        lines += [f"  {s:8.4f} ({100 * s / total if total else 0:5.1f}%)  {name}" for name, s in rows]
-        return "\n".join(lines)
+from lutllm.tools.opt_dump import Dumps
+from lutllm.tools.opt_reports import Statistics, Timer
 
 
 class OptObserver(Observer):
-    """Prints the IR around the passes asked for, adds up times, keeps the warnings for the driver to print."""
+    """Serves the options given; keeps the diagnostics of steps that succeeded until `take`n."""
 
-    def __init__(self, before: set[str] | None, after: set[str] | None, timer: Timer | None, debug_info: bool) -> None:
-        """`before` and `after` name passes, None means all; without `timer` nothing is timed."""
-        self.names = {"Before": before, "After": after}
+    def __init__(self, dumps: Dumps, timer: Timer | None, statistics: Statistics | None) -> None:
+        self.dumps = dumps
         self.timer = timer
-        self.debug_info = debug_info
-        self.each_pass = timer is not None or before != set() or after != set()
+        self.statistics = statistics
+        self.each_pass = bool(dumps) or timer is not None or statistics is not None
         self.diagnostics: list[Diagnostic] = []
 
     def before(self, name: str, op: ir.Operation) -> None:
-        self._dump("Before", name, name, op)
+        self.dumps.before(name, op)
+        if self.statistics:
+            self.statistics.add(name, "operations-before", _operations(op))
 
     def after(self, name: str, op: ir.Operation, seconds: float, failed: bool) -> None:
         if self.timer:
             self.timer.add(name, seconds)
-        self._dump("After", name, f"{name} Failed" if failed else name, op)
+        if self.statistics:
+            self.statistics.add(name, "operations-after", _operations(op))
+        self.dumps.after(name, op, failed)
 
     def report(self, diagnostics: Sequence[Diagnostic]) -> None:
         self.diagnostics += diagnostics
 
-    def _dump(self, when: str, name: str, title: str, op: ir.Operation) -> None:
-        names = self.names[when]
-        if names is None or name in names:
-            text = op.get_asm(enable_debug_info=self.debug_info).rstrip("\n")
-            print(f"// -----// IR Dump {when} {title} //----- //\n{text}\n", file=sys.stderr)
+    def add_time(self, name: str, seconds: float) -> None:
+        if self.timer:
+            self.timer.add(name, seconds)
+
+    def take(self) -> list[Diagnostic]:
+        taken, self.diagnostics = self.diagnostics, []
+        return taken
+
+
+def _operations(op: ir.Operation) -> int:
+    """How many operations `op` is, those inside it included."""
+    count = 0
+
+    def step(_: ir.Operation) -> ir.WalkResult:
+        nonlocal count
+        count += 1
+        return ir.WalkResult.ADVANCE
+
+    op.walk(step)
+    return count

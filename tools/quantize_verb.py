@@ -119,11 +119,11 @@ def _recipe(options: argparse.Namespace) -> Any:
 
 def _rule(options: argparse.Namespace) -> Rule:
     """What --scheme, --stages and --table-bits ask for of every linear."""
-    from lutllm import compiler
     from lutllm.quantize.recipe import Rule
+    from lutllm.scheme import parse_schemes
 
     name = options.scheme or "exact"
-    (scheme,) = compiler.parse_schemes([name], options.stages).values()
+    (scheme,) = parse_schemes([name], options.stages).values()
     return Rule(scheme=name.partition(":")[0], stages=scheme.R, table_bits=options.table_bits)
 
 

@@ -52,9 +52,9 @@ def run_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> tuple[int, Any]:
-    from lutllm.compiler import parse_schemes
     from lutllm.generate import Sampling, respond
     from lutllm.resolve import quantized_model
+    from lutllm.scheme import parse_schemes
     from lutllm.session import BACKENDS, CpuSession, open_session
 
     if options.backend not in (*BACKENDS, RTL):
@@ -71,10 +71,10 @@ def run(options: argparse.Namespace) -> tuple[int, Any]:
         tokens=options.calibration_tokens,
         quiet=options.quiet,
     )
-    context = options.context or min(CONTEXT, len(model.decoder.cosines))
+    context = options.context or min(CONTEXT, model.positions)
     if options.backend == RTL:
         return _run_hardware(options, model, prompt, context)
-    session = open_session(model.decoder, context, backend=options.backend, threads=options.threads)
+    session = open_session(model, context, backend=options.backend, threads=options.threads)
     found = respond(model, session, prompt, options.tokens, _show, raw=options.raw, sampling=sampling)
     _show("\n")
     if not options.quiet:
@@ -95,7 +95,7 @@ def _run_hardware(options: argparse.Namespace, model: QuantizedModel, prompt: st
         raise InputError("expected no --temperature with backend rtl, which picks greedily; leave it out")
     ids, stops = prompt_ids(model.tokenizer, prompt, raw=options.raw), stop_ids(model)
     check_prompt(ids, context)
-    hardware = Hardware.of(model.decoder, target=options.target, context=context)
+    hardware = Hardware.of(model.lut(context), model.tensors, target=options.target)
     note(f"building the simulator of an accelerator ({options.simulator})", quiet=options.quiet)
     simulator = build(hardware.plan.config, options.simulator)
     stream, text, shown = TextStream(model.tokenizer), "", 0

@@ -1,6 +1,6 @@
 """Engine embed: the embedding of each token of the pass, read from memory, as stream e."""
 
-from lutllm.decoder import RESIDUAL_BITS
+from lutllm.quantization import RESIDUAL_BITS
 from lutllm.lowering.accelerator import AcceleratorConfig
 from lutllm.lowering.accelerator_hw.arithmetic import rounded_later
 from lutllm.lowering.accelerator_hw.task import Steps, stepped_task, task_inputs, token_count

@@ -26,11 +26,11 @@ def feed(design: Design, config: AcceleratorConfig) -> str:
     A group is a part of a vector word or joins several of them, at base + word * T + t; then it takes as many cycles.
     """
     bits, width, depth = config.address_bits("x"), config.word_bits("x"), x_depth(config)
-    group_bits = 2 * config.engine.pairs * config.engine.operand_bits
+    group_bits = config.engine.word_bits["x"]
     joined, parts = joined_words(config), max(1, width // group_bits)
 
     def levels(fields: TaskFields) -> Levels:
-        inner: Levels = [("word", const(joined, 8))] if joined > 1 else []
+        inner: Levels = [("word", const(joined, bits_for(joined + 1)))] if joined > 1 else []
         return [("group", fields["groups"]), ("token", token_count(config, fields)), *inner]
 
     def body(m: Module) -> dict[str, Signal]:
@@ -58,13 +58,13 @@ def feed(design: Design, config: AcceleratorConfig) -> str:
             x_read=m.reg(task.fire, "read_q", reset=0),
             x_read_address=m.reg(address, "address_q"),
             out_valid=out.valid,
-            out_data=out.data[0:group_bits].zext(config.engine.word_bits["x"]),
+            out_data=out.data[0:group_bits],
             done=task.done,
         )
 
     inputs = task_inputs("feed") | {"x_read_data": width, "out_ready": 1}
     outputs = {"task_ready": 1, "x_read": 1, "x_read_address": bits}
-    outputs |= {"out_valid": 1, "out_data": config.engine.word_bits["x"], "done": 1}
+    outputs |= {"out_valid": 1, "out_data": group_bits, "done": 1}
     return design.module("feed", inputs, outputs, body)
 
 

@@ -1,10 +1,10 @@
 """The second pass of a head's norm, one channel: x, its row's root and its gain in, the normed channel out."""
 
-from lutllm.decoder import NORM_BITS
 from lutllm.lowering.accelerator import VALUE_BITS, AcceleratorConfig
 from lutllm.lowering.accelerator_hw.arithmetic import rounded_later, saturated
 from lutllm.lowering.accelerator_hw.reciprocal_root import H_BITS, H_OFFSET, R_BITS
 from lutllm.lowering.circt import Design, Module, Signal, const, delay, mux, pack
+from lutllm.quantization import NORM_BITS
 from lutllm.scheme import MAX_SHIFT
 
 NORM_LATENCY = 8  # cycles from `x` and `r` to `value`

@@ -1,6 +1,6 @@
 """The commands that write keys and values: for each head one, the rows of all tokens of the pass."""
 
-from lutllm.decoder import CACHE_BITS
+from lutllm.quantization import CACHE_BITS
 from lutllm.lowering.accelerator import AcceleratorConfig
 from lutllm.lowering.axi import BEATS_BITS
 from lutllm.lowering.circt import Design, Module, Signal, all_of, const, delay, loop_nest, mux, pack

@@ -8,7 +8,7 @@ their squares first.
 
 from __future__ import annotations
 
-from lutllm.decoder import CACHE_BITS
+from lutllm.quantization import CACHE_BITS
 from lutllm.lowering.accelerator import (
     HEAD_MODES,
     PARAMETER_BITS,

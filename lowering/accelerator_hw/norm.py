@@ -1,6 +1,6 @@
 """Engine norm: RMSNorm of the residual stream in memory r, to memory x at the exponents of the linear that reads it."""
 
-from lutllm.decoder import NORM_BITS, RESIDUAL_BITS
+from lutllm.quantization import NORM_BITS, RESIDUAL_BITS
 from lutllm.lowering.accelerator import RIGHT_BITS, VALUE_BITS, X_BITS, AcceleratorConfig
 from lutllm.lowering.accelerator_hw.arithmetic import clamped, largest, rescaled_later, rounded_later, saturated
 from lutllm.lowering.accelerator_hw.reciprocal_root import A_BITS, H_BITS, R_BITS, ROOT_LATENCY, reciprocal_root

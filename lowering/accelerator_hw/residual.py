@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from lutllm.decoder import RESIDUAL_BITS
+from lutllm.quantization import RESIDUAL_BITS
 from lutllm.lowering.accelerator import LEFT, AcceleratorConfig
 from lutllm.lowering.accelerator_hw.arithmetic import rescaled_later, saturated
 from lutllm.lowering.accelerator_hw.task import (

@@ -6,7 +6,7 @@ head's beats follow, rigid. Scores lie in a bank in the order of the walk, which
 
 from __future__ import annotations
 
-from lutllm.decoder import CACHE_BITS
+from lutllm.quantization import CACHE_BITS
 from lutllm.lowering.accelerator import X_BITS, AcceleratorConfig
 from lutllm.lowering.accelerator_hw.attention_walk import Walk, causal_walk, job_fields, resized, running
 from lutllm.lowering.accelerator_hw.row_buffer import row_buffer

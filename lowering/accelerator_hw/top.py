@@ -226,8 +226,8 @@ class _Top:
         """LutLinear between feed and the sinks of stream y."""
         m, engine = self.m, self.config.engine
         bits = TASK_BITS["linear"]
-        values = Fields(**bits).unpack(self.fields[0 : sum(bits.values())])
-        round_ = ROUND.pack(**(values | {"tokens": self.sequencer["task_tokens"]}))
+        values = Fields(**bits).unpack(self.fields[0 : sum(bits.values())]) | {"tokens": self.sequencer["task_tokens"]}
+        round_ = ROUND.pack(**{name: values[name][0:width] for name, width in ROUND.widths.items()})
         streams = {name: self._linear_stream(name) for name in ("c", "q", *weight_streams(engine))}
         feed_ready = self.inputs["feed"].pop("out_ready")
         streams["x"] = Stream(self.engines["feed"]["out_valid"], self.engines["feed"]["out_data"], feed_ready)
@@ -286,11 +286,9 @@ class _Top:
             **{f"{name}_ready": self.engines[name]["y_ready"] for name in sinks},
         )
         y_ready.assign(out["in_ready"])
-        lanes = core["y_data"].chunks(32)
-        data = pack([lane[0 : config.y_bits] for lane in lanes])
         for name in sinks:
             self.inputs[name].pop("y_valid").assign(out[f"{name}_valid"])
-            self.inputs[name].pop("y_data").assign(data)
+            self.inputs[name].pop("y_data").assign(core["y_data"])
             self.ready[name] = self.ready[name] & out["room"]
         self.done["linear"] = out["finished"]
         self.sequencer_inputs.pop("y_idle").assign(out["idle"] & ~core["y_valid"])

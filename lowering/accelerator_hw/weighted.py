@@ -8,7 +8,7 @@ Cycle by cycle after a beat's step:
 
 from __future__ import annotations
 
-from lutllm.decoder import CACHE_BITS
+from lutllm.quantization import CACHE_BITS
 from lutllm.lowering.accelerator import AcceleratorConfig
 from lutllm.lowering.accelerator_hw import exponential
 from lutllm.lowering.accelerator_hw.arithmetic import round_shift_staged

@@ -10,14 +10,14 @@ from collections.abc import Callable
 
 from lutllm.lowering.circt import Design, Module, Signal, Wire, all_of, const, credit, delay, loop_nest, mux
 from lutllm.lowering.engine import MODES, OPERAND_BANKS, TABLE_BANKS, EngineConfig
+from lutllm.lowering.engine_hw import records
 from lutllm.lowering.engine_hw.front import held_round
 from lutllm.lowering.engine_hw.psum import CODEBOOK_DEPTH, build_fields, control_fields
-from lutllm.lowering.engine_hw.records import UNIT
 from lutllm.numerics import bits_for
 
 ACC_BANKS = 2
-ROUND = UNIT.subset("mode", "stages", "tokens", "groups", "blocks", "block_chunks", "last_chunks")
-BUILD_ROUND = UNIT.subset("mode", "stages", "groups", "blocks")
+ROUND = records.ROUND.subset("mode", "stages", "tokens", "groups", "blocks", "block_chunks", "last_chunks")
+BUILD_ROUND = records.ROUND.subset("mode", "stages", "groups", "blocks")
 ISSUE = 1  # cycles from a step of either walk until its beat is at the first engine
 BUILD_LATENCY = 4  # cycles from a build beat until the head may count on its row
 

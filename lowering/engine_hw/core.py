@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from lutllm.lowering.circt import CREDIT, Design, Fields, Module, Signal, Wire, all_of, const, delay, pack
-from lutllm.lowering.engine import QUEUE, READ_STREAMS, EngineConfig
+from lutllm.lowering.engine import QUEUE, EngineConfig
 from lutllm.lowering.engine_hw import control as head_unit
 from lutllm.lowering.engine_hw import front as front_unit
 from lutllm.lowering.engine_hw import requantize as drain_unit
@@ -88,20 +88,14 @@ def weight_streams(config: EngineConfig) -> list[str]:
     return [f"w{i}" for i in range(config.weight_ports)]
 
 
-def stream_bits(config: EngineConfig) -> dict[str, int]:
-    """Data bits of every stream into the core: words of x, c, q and beats of the weight ports."""
-    words = {name: config.word_bits[name] for name in READ_STREAMS}
-    return words | {name: config.port_bits["w"] for name in weight_streams(config)}
-
-
 def linear_core(design: Design, config: EngineConfig, depths: Mapping[str, int] = MappingProxyType({})) -> str:
     """In: `dispatch` of `round`, taken when `round_ready`; `flush`, which resets the datapath between row sources; the
-    streams of `stream_bits`. Out: stream y (words of `requant_lanes` results). `depths` of FIFOs `codebooks` and
+    streams x, c, q and w0... Out: stream y (words of `requant_lanes` results). `depths` of FIFOs `codebooks` and
     `results`, where they are not the usual ones."""
     inputs = {"dispatch": 1, "round": ROUND.width, "flush": 1, "y_ready": 1}
     outputs = {"round_ready": 1, "y_valid": 1, "y_data": config.word_bits["y"]}
-    for name, bits in stream_bits(config).items():
-        inputs |= {f"{name}_valid": 1, f"{name}_data": bits}
+    for name in ("x", "c", "q", *weight_streams(config)):
+        inputs |= {f"{name}_valid": 1, f"{name}_data": config.word_bits[name[0]]}
         outputs[f"{name}_ready"] = 1
     return design.module("linear_core", inputs, outputs, lambda m: _Core(m, config, depths).outputs)
 

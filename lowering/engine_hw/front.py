@@ -22,7 +22,7 @@ from lutllm.lowering.circt import (
     pack,
 )
 from lutllm.lowering.engine import MODES, OPERAND_BANKS, EngineConfig
-from lutllm.lowering.engine_hw.records import UNIT
+from lutllm.lowering.engine_hw import records
 from lutllm.lowering.engine_hw.search import bpcsu, search_latency
 from lutllm.lowering.memory import Stream, buffered
 from lutllm.numerics import bits_for
@@ -36,7 +36,11 @@ GROUP_READY, CENTROIDS_READY = 1, 1
 
 def round_record(config: EngineConfig) -> Fields:
     """What the front end needs of a round; whether to search is a question only where both happen."""
-    return UNIT.subset("mode", "tokens", "groups") if config.searches else UNIT.subset("tokens", "groups")
+    return (
+        records.ROUND.subset("mode", "tokens", "groups")
+        if config.searches
+        else records.ROUND.subset("tokens", "groups")
+    )
 
 
 def front_end(design: Design, config: EngineConfig) -> str:
@@ -101,9 +105,8 @@ def _share(config: EngineConfig) -> int:
 
 
 def _pairs(m: Module, config: EngineConfig) -> list[Signal]:
-    """A token's channel pairs; a word of stream x may be wider."""
-    width = 2 * config.operand_bits
-    return m["x_data"][0 : config.pairs * width].chunks(width)
+    """A token's channel pairs."""
+    return m["x_data"].chunks(2 * config.operand_bits)
 
 
 def _searched(m: Module, config: EngineConfig, loaded: dict[str, Any], fed: dict[str, Signal]) -> list[Signal]:

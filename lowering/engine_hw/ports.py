@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lutllm.lowering.axi import READ_MASTER, WRITE_MASTER, AxiMaster, axi_read_stream, axi_write_stream
 from lutllm.lowering.circt import Module, Signal, Wire
-from lutllm.lowering.engine_hw.words import beats_to_words, words_to_beats
+from lutllm.lowering.engine_hw.words import beats_to_words
 from lutllm.lowering.memory import Stream
 
 
@@ -25,9 +25,9 @@ def _port(name: str, signal: str) -> str:
 
 class Masters:
     """Instantiates masters in a top module `m`; `outputs` are their bus signals, `errors` those of the readers.
-    Addresses of commands are relative to `base` (64 bits), where it is given."""
+    Addresses of commands are relative to `base` (64 bits)."""
 
-    def __init__(self, m: Module, *, burst_beats: int, outstanding: int, base: Signal | None = None) -> None:
+    def __init__(self, m: Module, *, burst_beats: int, outstanding: int, base: Signal) -> None:
         self.m, self.base = m, base
         self.sizes = dict(burst_beats=burst_beats, outstanding=outstanding)
         self.outputs: dict[str, Signal] = {}
@@ -63,9 +63,7 @@ class Masters:
         self, module: str, instance: str, name: str, kind: AxiMaster, bits: int, command: Stream, **inputs: Signal
     ) -> dict[str, Signal]:
         bus = {port: self.m[_port(name, port)] for port in kind.inputs(bits)}
-        address = command.data[0:64]
-        address = address if self.base is None else address + self.base
-        parts = dict(command_address=address, command_beats=command.data[64:96])
+        parts = dict(command_address=command.data[0:64] + self.base, command_beats=command.data[64:96])
         out = self.m.instance(module, instance, command_valid=command.valid, **parts, **bus, **inputs)
         command.ready.assign(out["command_ready"])
         self.outputs |= {_port(name, port): out[port] for port in kind.outputs(bits)}
@@ -77,12 +75,4 @@ class Masters:
         made = beats_to_words(self.m.design, beats.data.width, word_bits)
         out = self.m.instance(made, f"words_{name}", in_valid=beats.valid, in_data=beats.data, out_ready=ready.signal)
         beats.ready.assign(out["in_ready"])
-        return Stream(out["out_valid"], out["out_data"], ready)
-
-    def beats(self, name: str, words: Stream, bits: int) -> Stream:
-        """Words cut into beats of `bits`."""
-        ready = Wire(1)
-        made = words_to_beats(self.m.design, words.data.width, bits)
-        out = self.m.instance(made, f"beats_{name}", in_valid=words.valid, in_data=words.data, out_ready=ready.signal)
-        words.ready.assign(out["in_ready"])
         return Stream(out["out_valid"], out["out_data"], ready)

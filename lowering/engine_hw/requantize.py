@@ -23,17 +23,16 @@ from lutllm.lowering.circt import (
     select,
 )
 from lutllm.lowering.engine import EngineConfig
+from lutllm.lowering.engine_hw import records
 from lutllm.lowering.engine_hw.control import chunks_of_block
 from lutllm.lowering.engine_hw.front import held_round
-from lutllm.lowering.engine_hw.records import UNIT
 from lutllm.lowering.memory import buffered
 from lutllm.numerics import bits_for
 from lutllm.scheme import MULTIPLIER_BITS
 
 PARAMETER_BITS = 32  # bias, then multiplier (16 used), for each output
 SHIFT_BITS = 6
-OUT_BITS = 32  # a result in memory, sign-extended
-ROUND = UNIT.subset("shift", "tokens", "blocks", "block_chunks", "last_chunks")
+ROUND = records.ROUND.subset("shift", "tokens", "blocks", "block_chunks", "last_chunks")
 LATENCY = 5  # cycles from reading a sum to its result
 FIFO_DEPTH = 16
 ACC_FREE = 1  # cycles from reading a round's last sum until `acc_free`
@@ -56,10 +55,10 @@ def requantizer_lane(design: Design, config: EngineConfig) -> str:
         high, low = (1 << (config.out_bits - 1)) - 1, -(1 << (config.out_bits - 1))
         clamped = mux(rounded.slt(low), const(low, product_bits), rounded)
         clamped = mux(const(high, product_bits).slt(rounded), const(high, product_bits), clamped)
-        return dict(result=m.reg(clamped[0 : config.out_bits].sext(OUT_BITS), "result_q"))
+        return dict(result=m.reg(clamped[0 : config.out_bits], "result_q"))
 
     inputs = {"acc": config.acc_bits, "bias": PARAMETER_BITS, "multiplier": MULTIPLIER_BITS, "shift": SHIFT_BITS}
-    return design.module("requantizer_lane", inputs, {"result": OUT_BITS}, body, reset=False)
+    return design.module("requantizer_lane", inputs, {"result": config.out_bits}, body, reset=False)
 
 
 def requantizer(design: Design, config: EngineConfig, depth: int = FIFO_DEPTH) -> str:

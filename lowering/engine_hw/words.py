@@ -1,6 +1,6 @@
-"""Between words and AXI beats: a stream's word is one or more beats, lowest bits first."""
+"""From AXI beats to words: a stream's word is one or more beats, lowest bits first."""
 
-from lutllm.lowering.circt import Design, Module, Signal, Wire, const, loop_nest, pack, select
+from lutllm.lowering.circt import Design, Module, Signal, Wire, const, loop_nest, pack
 
 
 def beats_to_words(design: Design, port_bits: int, word_bits: int) -> str:
@@ -21,19 +21,3 @@ def beats_to_words(design: Design, port_bits: int, word_bits: int) -> str:
     inputs = {"in_valid": 1, "in_data": port_bits, "out_ready": 1}
     outputs = {"in_ready": 1, "out_valid": 1, "out_data": word_bits}
     return design.module(f"beats_{port_bits}_to_word_{word_bits}", inputs, outputs, body)
-
-
-def words_to_beats(design: Design, word_bits: int, port_bits: int) -> str:
-    """Stream `in` of words to stream `out` of beats; the word is taken with its last beat."""
-    beats = -(-word_bits // port_bits)
-
-    def body(m: Module) -> dict[str, Signal]:
-        fire = m["in_valid"] & m["out_ready"]
-        index, last = loop_nest(m, fire, [("beat", const(beats, 8))])
-        padded = m["in_data"].zext(beats * port_bits)
-        beat = select(padded.chunks(port_bits), index["beat"])
-        return dict(in_ready=m["out_ready"] & last["beat"], out_valid=m["in_valid"], out_data=beat)
-
-    inputs = {"in_valid": 1, "in_data": word_bits, "out_ready": 1}
-    outputs = {"in_ready": 1, "out_valid": 1, "out_data": port_bits}
-    return design.module(f"word_{word_bits}_to_beats_{port_bits}", inputs, outputs, body)

@@ -1,4 +1,4 @@
-"""Memory images: a program, its quantized linears and their input integers -> bytes, and results back from bytes.
+"""What LutLinear reads: a round and its linear, relaid, in; the bytes of the streams c, q and w out.
 
 Each stream is laid out in exactly the order the engine consumes it, so that every burst is full. `B` below is a
 beat of the port; words narrower than their beats are padded with zeros.
@@ -7,12 +7,15 @@ beat of the port; words narrower than their beats are padded with zeros.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
+from lutllm.dialect import parameters
 from lutllm.errors import CapacityError, InputError, NumericsError
-from lutllm.lowering.engine import DESCRIPTOR_PORT_BITS, MODES, ROUND_BITS, ROUND_MAGIC, EngineConfig
-from lutllm.lowering.program import Program, Region, Round
+from lutllm.lowering.engine import EngineConfig
+from lutllm.lowering.place.clusters import Linear
+from lutllm.lowering.place.rounds import Round
 from lutllm.numerics import fits
 from lutllm.scheme import MULTIPLIER_BITS, PAIR_SHIFT_BITS, QuantizedLinear
 
@@ -51,46 +54,37 @@ def _check_width(what: str, values: np.ndarray, bits: int, *, signed: bool) -> N
     )
 
 
-def static_image(program: Program, round_: Round, linear: QuantizedLinear) -> dict[str, np.ndarray]:
-    """The bytes of the round's weight, centroid and requantizer regions, by region name."""
-    _check_linear(round_, linear)
+def quantized_linear(linear: Linear, tensors: Mapping[str, np.ndarray]) -> QuantizedLinear:
+    """The arrays of a linear as the IR names them."""
+    parts = ("codes", "weight_codebook", "shifts", "multiplier", "bias")
+    symbols = {part: parameters.of_weights(linear.name, part) for part in parts}
+    symbols |= {"exponents": linear.exponents}
+    if linear.codebook is not None:
+        symbols["codebook"] = linear.codebook
+    missing = next((symbol for symbol in symbols.values() if symbol not in tensors), None)
+    if missing is not None:
+        raise InputError(f"expected '{missing}' in the store, got none; give the store the module was made for")
+    arrays: dict[str, Any] = {"codebook": None} | {part: tensors[symbol] for part, symbol in symbols.items()}
+    return QuantizedLinear(
+        name=linear.name,
+        input_name="",
+        scheme=linear.scheme,
+        shift=linear.shift,
+        out_exponent=linear.out_exponent,
+        tables=tensors.get(parameters.of_weights(linear.name, "tables")),
+        **arrays,
+    )
+
+
+def static_image(engine: EngineConfig, round_: Round, linear: QuantizedLinear) -> dict[str, np.ndarray]:
+    """The bytes of the round's weight, centroid and requantizer regions, by region name; `linear` is relaid."""
     images = {
-        round_.c: group_stream(program.engine, round_, linear),
-        round_.q: output_stream(program.engine, round_, linear),
+        round_.c: group_stream(engine, round_, linear),
+        round_.q: output_stream(engine, round_, linear),
     }
     for port, name in enumerate(round_.w):
-        images[name] = weight_stream(program.engine, round_, linear, port)
+        images[name] = weight_stream(engine, round_, linear, port)
     return images
-
-
-def _check_linear(round_: Round, linear: QuantizedLinear) -> None:
-    """The round must have been scheduled for this linear."""
-    end = round_.output_offset + round_.outputs
-    wanted = dict(pairs=round_.pairs, outputs=max(end, linear.outputs), R=round_.stages, shift=round_.shift)
-    got = dict(pairs=linear.pairs, outputs=linear.outputs, R=linear.scheme.R, shift=int(linear.shift))
-    if got != wanted:
-        raise InputError(
-            f"round {round_.name}: expected a linear with {_listed(wanted)}, got {linear.name} with {_listed(got)}; "
-            "schedule again"
-        )
-
-
-def _listed(values: dict[str, int]) -> str:
-    return ", ".join(f"{name} = {value}" for name, value in values.items())
-
-
-def input_image(program: Program, round_: Round, x: np.ndarray) -> np.ndarray:
-    """Stream x: for each group and token a word of `pairs` pairs. `x` is [tokens of the linear, inputs]."""
-    engine = program.engine
-    mine = x[round_.token_offset : round_.token_offset + round_.tokens]
-    if mine.shape != (round_.tokens, 2 * round_.pairs):
-        raise InputError(
-            f"round {round_.name}: expected inputs [{round_.tokens}, {2 * round_.pairs}], got {list(mine.shape)}"
-        )
-    padded = np.zeros((round_.tokens, round_.groups * engine.pairs * 2), np.int64)
-    padded[:, : mine.shape[1]] = mine
-    words = padded.reshape(round_.tokens, round_.groups, -1).transpose(1, 0, 2)
-    return _beats(engine, "x", words, engine.operand_bits)
 
 
 def group_stream(engine: EngineConfig, round_: Round, linear: QuantizedLinear) -> np.ndarray:
@@ -167,7 +161,7 @@ def _units(engine: EngineConfig, values: np.ndarray, bits: int, units: int, *, s
 
 def _row_data(engine: EngineConfig, round_: Round, linear: QuantizedLinear) -> np.ndarray:
     """[pairs, blocks, R, words, values]: the codebook as one word, or a table as a word for each stage and centroid."""
-    first = round_.output_offset // linear.scheme.G
+    first = round_.first // linear.scheme.G
     blocks = slice(first, first + round_.blocks)
     if round_.row_source != "stored_table":
         books = linear.weight_codebook[:, blocks]
@@ -193,95 +187,9 @@ def _grouped(engine: EngineConfig, round_: Round, by_pair: np.ndarray) -> np.nda
 
 
 def _chunked(engine: EngineConfig, round_: Round, by_output: np.ndarray) -> np.ndarray:
-    """[n, N, ...] to [n, chunks, lanes, ...] of the round's outputs; lanes without an output are zero."""
-    full = np.zeros((by_output.shape[0], round_.chunks * engine.lanes, *by_output.shape[2:]), by_output.dtype)
-    full[:, _lane_of_output(engine, round_)] = by_output[
-        :, round_.output_offset : round_.output_offset + round_.outputs
-    ]
-    return full.reshape(by_output.shape[0], round_.chunks, engine.lanes, *by_output.shape[2:])
-
-
-def _lane_of_output(engine: EngineConfig, round_: Round) -> np.ndarray:
-    """For each output of the round its place in chunk * lanes + lane: a block starts a chunk of its own."""
-    size, output = round_.block_outputs, np.arange(round_.outputs)
-    return (output // size) * round_.block_chunks * engine.lanes + output % size
-
-
-def output_values(program: Program, round_: Round, image: np.ndarray) -> np.ndarray:
-    """Results [tokens, outputs] from the bytes of the round's y region: chunk, part, token, lane; 32 bits each."""
-    engine = program.engine
-    parts = engine.lanes // engine.requant_lanes
-    lanes = engine.requant_lanes
-    words = image.reshape(-1, engine.word_beats("y") * engine.port_bits["y"] // 8)[:, : lanes * 4]
-    values = words.copy().view("<i4").reshape(round_.chunks, parts, round_.tokens, lanes)
-    by_token = values.transpose(2, 0, 1, 3).reshape(round_.tokens, -1)
-    return by_token[:, _lane_of_output(engine, round_)].astype(np.int64)
-
-
-def output_address(program: Program, round_: Round, token: int, output: int) -> int:
-    """The byte address of one result (of the round's own token and output numbers)."""
-    engine = program.engine
-    place = int(_lane_of_output(engine, round_)[output])
-    word, lane = place // engine.requant_lanes * round_.tokens + token, place % engine.requant_lanes
-    word_bytes = engine.word_beats("y") * engine.port_bits["y"] // 8
-    return program.regions[round_.y].address + word * word_bytes + lane * 4
-
-
-def descriptor_image(program: Program) -> np.ndarray:
-    """Stream d: `descriptor_words` 64-bit words a round: shapes, then address and beats of x, c, q, y and each w."""
-    return np.concatenate([_descriptor(program, round_) for round_ in program.rounds])
-
-
-def _descriptor(program: Program, round_: Round) -> np.ndarray:
-    values = dict(
-        magic=ROUND_MAGIC,
-        mode=MODES.index(round_.row_source),
-        stages=round_.stages,
-        shift=round_.shift,
-        reserved=0,
-        tokens=round_.tokens,
-        groups=round_.groups,
-        blocks=round_.blocks,
-        block_chunks=round_.block_chunks,
-        last_chunks=round_.last_chunks,
-    )
-    record, low = 0, 0
-    for name, width in ROUND_BITS.items():
-        if not 0 <= values[name] < 1 << width:
-            raise CapacityError(f"round {round_.name}: expected {name} to fit {width} bits, got {values[name]}")
-        record |= values[name] << low
-        low += width
-    words = [record >> shift & (1 << 64) - 1 for shift in range(0, low, DESCRIPTOR_PORT_BITS)]
-    for name in (round_.x, round_.c, round_.q, round_.y, *round_.w):
-        region = program.regions[name]
-        words += [region.address, region.size * 8 // program.engine.port_bits[region.kind]]
-    return np.array(words, dtype="<u8").view(np.uint8)
-
-
-def place(program: Program, memory: np.ndarray, region: Region, image: np.ndarray) -> None:
-    """Copy an image to its region. Raises `CapacityError` unless it fills the region exactly."""
-    if image.size != region.size or region.address + region.size > memory.size:
-        raise CapacityError(
-            f"region {region.name}: expected an image of {region.size} bytes at {region.address:#x} in a memory of "
-            f"{memory.size} bytes, got {image.size} bytes; rebuild the image from this program"
-        )
-    memory[region.address : region.address + region.size] = image
-
-
-def load_memory(
-    program: Program, linears: Mapping[str, QuantizedLinear], inputs: Mapping[str, np.ndarray]
-) -> np.ndarray:
-    """The whole memory before the run, as bytes from address 0. `inputs`: integers [tokens, inputs] by linear."""
-    memory = np.zeros(program.memory_bytes, np.uint8)
-    done: set[str] = set()
-    for round_ in program.rounds:
-        if not done >= {round_.c, round_.q, *round_.w}:
-            for name, image in static_image(program, round_, linears[round_.linear]).items():
-                place(program, memory, program.regions[name], image)
-                done.add(name)
-        place(program, memory, program.regions[round_.x], input_image(program, round_, inputs[round_.linear]))
-    place(program, memory, program.descriptors, descriptor_image(program))
-    return memory
+    """[n, N, ...] to [n, chunks, lanes, ...] of the round's outputs."""
+    mine = by_output[:, round_.first : round_.first + round_.outputs]
+    return mine.reshape(by_output.shape[0], round_.chunks, engine.lanes, *by_output.shape[2:])
 
 
 def _beats(engine: EngineConfig, stream: str, words: np.ndarray, bits: int) -> np.ndarray:

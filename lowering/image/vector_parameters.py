@@ -1,23 +1,21 @@
 """Stream p: what vector engines take for each word of channels - a value and a right shift a lane - as bytes.
 
-Quantized parts of a decoder and layouts in, the bytes of a region of kind p out. Lanes of padding are zero.
+A cluster, its layout and the arrays it names in, the bytes of its region out. Lanes of padding are zero.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from lutllm.decoder import Attention, Layer, Norm, QuantizedDecoder, QuantizedNorm
-from lutllm.errors import CapacityError, InputError, NumericsError
+from lutllm.errors import CapacityError, NumericsError
 from lutllm.lowering.accelerator import LEFT, RIGHT_BITS, VALUE_BITS
-from lutllm.lowering.layout.channels import Layout, heads_layout
-from lutllm.lowering.layout.decoder import DecoderLayout
-from lutllm.lowering.plan.data import Plan
-from lutllm.lowering.plan.memory import ROTATIONS
-from lutllm.lowering.plan.tasks import MOST_RIGHT
+from lutllm.lowering.place.clusters import Cluster, head_count
+from lutllm.lowering.place.layouts import PAD, Layout, placed
+from lutllm.lowering.schedule.fields import MOST_RIGHT, Places, exponent_of, exponents_of, items_of
 from lutllm.numerics import fits
 
 LENGTH_LIMIT = 37  # of attention's sum of weights: at most 2**15 for each of 2**20 positions
@@ -26,111 +24,89 @@ RECIPROCAL_BITS = 15
 
 @dataclass(frozen=True)
 class VectorParameters:
-    """Makes every region of kind p of a plan."""
+    """Makes regions of kind p."""
 
-    plan: Plan
-    decoder: QuantizedDecoder
-    layout: DecoderLayout
+    places: Places
+    tensors: Mapping[str, np.ndarray]
 
-    def images(self) -> Mapping[str, np.ndarray]:
-        """The bytes of each region by name."""
-        q, d = self.decoder, self.decoder.decoder
-        found = {ROTATIONS: self.rotations()}
-        for layer in d.layers:
-            a = layer.attention
-            found[f"{layer.input_norm.name}.p"] = self.norm(layer.input_norm, a.query)
-            found[f"{layer.mlp_norm.name}.p"] = self.norm(layer.mlp_norm, layer.gate)
-            own = q.attentions[a.name]
-            for part, linear, norm, exponents in (
-                ("query", a.query, a.query_norm, own.query_exponents),
-                ("key", a.key, a.key_norm, own.key_exponents),
-                ("value", a.value, None, own.value_exponents),
-            ):
-                found[f"{a.name}.{part}.p"] = self.heads(a, part, linear, norm, exponents)
-            found[f"{layer.down.rpartition('.')[0]}.p"] = self.swiglu(layer)
-        found[f"{d.final_norm.name}.p"] = self.norm(d.final_norm, d.head)
-        for task in self.plan.tasks:
-            if task.engine == "attention" and task.parameters is not None and task.parameters.region not in found:
-                a = next(layer.attention for layer in d.layers if layer.attention.name == task.source)
-                found[task.parameters.region] = self.attention(a, task.fields["items"], task.fields["reps"])
-        return found
+    def image(self, cluster: Cluster) -> np.ndarray:
+        """The bytes of the region that a cluster takes its parameters from."""
+        made = {"norm": self._norm, "heads": self._heads, "swiglu": self._swiglu, "attention": self._attention}
+        return made[cluster.last](cluster)
 
-    def norm(self, norm: Norm, reader: str) -> np.ndarray:
-        own = self.decoder.norms[norm.name]
-        right = _rights(own.exponent - _channels(self.decoder.linears[reader].exponents))
-        return self.words(norm.name, own.gain, right, self.layout.residual)
+    def _norm(self, cluster: Cluster) -> np.ndarray:
+        norm, rescale = cluster.find("lut.rms_norm"), cluster.find("lut.rescale")
+        right = self._rights(exponent_of(norm.y), rescale)
+        return _bytes(self._lanes(cluster, self.tensors[norm.gain.value], right, self.places.layout(cluster)))
 
-    def heads(self, a: Attention, part: str, linear: str, norm: Norm | None, exponents: np.ndarray) -> np.ndarray:
-        """For each head its words: gain of its norm where it has one, and the shift to the exponents of the cache."""
-        count = a.heads if part == "query" else a.kv_heads
-        head = self.layout.value_head if part == "value" else self.layout.head
-        own: QuantizedNorm | None = None if norm is None else self.decoder.norms[norm.name]
-        source = int(self.decoder.linears[linear].out_exponent) if own is None else own.exponent
-        gain = np.zeros(a.head_dim, np.int64) if own is None else own.gain
-        right = _rights(source - _channels(exponents))
-        return self.words(linear, np.tile(gain, count), right, heads_layout(count, head))
+    def _heads(self, cluster: Cluster) -> np.ndarray:
+        """For each head its words: gain of its norm where it has one, and the shift to the exponents of the result."""
+        norm, rescale = cluster.find("lut.rms_norm"), cluster.find("lut.rescale")
+        layout, count = self.places.layout(cluster), head_count(cluster)
+        gain = np.zeros(layout.unit, np.int64) if norm is None else self.tensors[norm.gain.value]
+        lanes = self._lanes(cluster, np.tile(gain, count), self._rights(exponent_of(rescale.x), rescale), layout)
+        return _bytes(lanes[: count * layout.unit_size])
 
-    def swiglu(self, layer: Layer) -> np.ndarray:
-        linears = self.decoder.linears
-        product = int(linears[layer.gate].out_exponent) + int(linears[layer.up].out_exponent)
-        right = _rights(product - _channels(linears[layer.down].exponents))
-        return self.words(layer.down, np.zeros_like(right), right, self.layout.outputs[layer.gate])
+    def _swiglu(self, cluster: Cluster) -> np.ndarray:
+        op = cluster.find("lut.swiglu")
+        right = self._rights(exponent_of(op.gate) + exponent_of(op.up), op)
+        return _bytes(self._lanes(cluster, np.zeros_like(right), right, self.places.layout(cluster)))
 
-    def attention(self, a: Attention, items: int, reps: int) -> np.ndarray:
-        """For each item a word with each of its heads' multipliers, then each head's shifts, to which hardware adds
-        the length of the sum of weights."""
-        own = self.decoder.attentions[a.name]
-        group = a.heads // a.kv_heads
-        of_value = np.repeat(_channels(own.value_exponents).reshape(a.kv_heads, -1), group, axis=0).reshape(-1)
-        right = LEFT - (of_value - _channels(self.decoder.linears[a.output].exponents) - RECIPROCAL_BITS)
+    def _attention(self, cluster: Cluster) -> np.ndarray:
+        """For each item a word with each of its heads' multipliers, then each head's shifts, to which hardware adds the
+        length of the sum of weights."""
+        op, layout, lanes = cluster.find("lut.attention"), self.places.layout(cluster), self.places.config.lanes
+        heads, kv_heads = int(op.heads.value), int(op.kv_heads.value)
+        items, reps = items_of(cluster)
+        symbols = {p.attribute: p.symbol for p in op.parameters()}
+        of_value = _channels(self.tensors[symbols["values"]]).reshape(kv_heads, -1)
+        of_heads = np.repeat(of_value, heads // kv_heads, axis=0).reshape(-1)
+        right = LEFT - (of_heads - _channels(self.tensors[exponents_of(op.y)]) - RECIPROCAL_BITS)
         if right.min() < 0:
             raise CapacityError(
-                f"{a.name}: expected exponents of attention's output at least {-LEFT - RECIPROCAL_BITS} above those of "
-                f"its values, got {int(right.min()) - LEFT - RECIPROCAL_BITS}; quantize with closer exponents"
+                f"{cluster.label}: expected exponents of attention's output at least {-LEFT - RECIPROCAL_BITS} above "
+                f"those of its values, got {int(right.min()) - LEFT - RECIPROCAL_BITS}; quantize with closer exponents"
             )
         right = np.minimum(right, MOST_RIGHT - LENGTH_LIMIT)  # then nothing is left of a sum
-        shifts = self.lanes(a.name, np.zeros_like(right), right, heads_layout(a.heads, self.layout.value_head))
-        shifts = shifts.reshape(a.kv_heads * items, -1, self.plan.config.lanes)
-        multipliers = np.zeros((a.heads, self.plan.config.lanes), np.int64)
-        multipliers[:, 0] = own.multiplier
-        first = _pack(a.name, multipliers, np.zeros_like(multipliers)).reshape(a.kv_heads * items, reps, -1)
+        shifts = self._lanes(cluster, np.zeros_like(right), right, layout).reshape(kv_heads * items, -1, lanes)
+        multipliers = np.zeros((heads, lanes), np.int64)
+        multipliers[:, 0] = self.tensors[symbols["multiplier"]]
+        first = _pack(cluster.label, multipliers, np.zeros_like(multipliers)).reshape(kv_heads * items, reps, -1)
         return _bytes(np.concatenate([first, shifts], axis=1))
 
-    def rotations(self) -> np.ndarray:
-        """For each position and word the cosine and sine of each pair of lanes, 16 bits each, in its lower half."""
-        cosines, sines = (t[: self.plan.context].astype(np.int64) for t in (self.decoder.cosines, self.decoder.sines))
-        lanes = self.plan.config.lanes
-        pairs = Layout(np.where(self.layout.head[::2] < 0, -1, np.arange(len(self.layout.head) // 2)), 0)
-        both = pairs.place(cosines & 0xFFFF | (sines & 0xFFFF) << 16).reshape(self.plan.context, -1, lanes // 2)
+    def rotations(self, cluster: Cluster, positions: int) -> np.ndarray:
+        """Of a cluster with RoPE, for each position and word the cosine and sine of each pair of lanes, 16 bits each,
+        in its lower half."""
+        op: Any = cluster.find("lut.rope")
+        cosines, sines = (self.tensors[s.value][:positions].astype(np.int64) for s in (op.cosines, op.sines))
+        layout, lanes = self.places.layout(cluster), self.places.config.lanes
+        unit = layout.places[: layout.unit_size : 2]
+        pairs = np.where(unit == PAD, PAD, np.arange(len(unit)))
+        both = placed(pairs, cosines & 0xFFFF | (sines & 0xFFFF) << 16, -1).reshape(positions, -1, lanes // 2)
         return _bytes(np.pad(both, ((0, 0), (0, 0), (0, lanes // 2))))
 
-    def words(self, name: str, values: np.ndarray, right: np.ndarray, layout: Layout) -> np.ndarray:
-        return _bytes(self.lanes(name, values, right, layout))
+    def _rights(self, exponent: int, op: Any) -> np.ndarray:
+        """Right shifts to the exponents of the result of `op`. Results saturate to 16 bits at most: beyond these ends
+        nothing changes."""
+        return np.clip(LEFT - (exponent - _channels(self.tensors[exponents_of(op.y)])), 0, MOST_RIGHT)
 
-    def lanes(self, name: str, values: np.ndarray, right: np.ndarray, layout: Layout) -> np.ndarray:
-        """Lanes in physical order, from values and shifts by logical channel."""
-        return _pack(name, layout.place(values), layout.place(right))
+    def _lanes(self, cluster: Cluster, values: np.ndarray, right: np.ndarray, layout: Layout) -> np.ndarray:
+        """Lanes in physical order, from values and shifts by channel."""
+        return _pack(cluster.label, layout.place(values), layout.place(right))
 
 
-def embedding_image(decoder: QuantizedDecoder, layout: Layout, lanes: int) -> np.ndarray:
+def embedding_image(rows: np.ndarray, multiplier: np.ndarray, name: str, layout: Layout, lanes: int) -> np.ndarray:
     """For each token a word with its multiplier in the low 16 bits, then its row of int8 channels."""
-    own = decoder.embedding
-    multiplier = own.multiplier
     if multiplier.size and not 0 <= int(multiplier.min()) <= int(multiplier.max()) < 1 << 15:
-        raise InputError(f"{own.name}: expected multipliers in 0..32767, got {multiplier.min()}..{multiplier.max()}")
-    image = np.zeros((len(own.rows), lanes + layout.size), np.uint8)
+        raise NumericsError(f"{name}: expected multipliers in 0..32767, got {multiplier.min()}..{multiplier.max()}")
+    image = np.zeros((len(rows), lanes + layout.size), np.uint8)
     image[:, :2] = multiplier.astype("<u2").view(np.uint8).reshape(-1, 2)
-    image[:, lanes:] = layout.place(own.rows).view(np.uint8)
+    image[:, lanes:] = layout.place(rows).view(np.uint8)
     return image.reshape(-1)
 
 
 def _channels(exponents: np.ndarray) -> np.ndarray:
     return np.repeat(exponents.astype(np.int64), 2)
-
-
-def _rights(shifts: np.ndarray) -> np.ndarray:
-    """Right shifts of rescales whose results saturate to 16 bits at most: beyond these ends nothing changes."""
-    return np.clip(LEFT - shifts, 0, MOST_RIGHT)
 
 
 def _pack(name: str, values: np.ndarray, right: np.ndarray) -> np.ndarray:

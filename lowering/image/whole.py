@@ -1,77 +1,107 @@
-"""The memory image of a whole decoder: its plan and its integers in, the bytes that hardware reads from address 0 out.
+"""The memory image: a scheduled module and the arrays it names in, the bytes that hardware reads from address 0 out.
 
-Linears are relaid and written one after the other, so that a large model costs little more than its image.
+Every region follows from the ops that name it. Linears are relaid and written one after the other, so that a large
+model costs little more than its image.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from lutllm.decoder import QuantizedDecoder
-from lutllm.errors import CapacityError, InputError
-from lutllm.lowering.accelerator import (
-    ENGINES,
-    HEADER_BITS,
-    IMAGE_HEADER,
-    IMAGE_MAGIC,
-    NO_WAIT,
-    TASK_BITS,
-    TASK_MAGIC,
-    WAIT_BITS,
-    WAIT_SLOTS,
-)
-from lutllm.lowering.decoder_spec import DecoderSpec
-from lutllm.lowering.image.linear import static_image
+from lutllm import dialect
+from lutllm.bindings import ir
+from lutllm.errors import InputError, IRError
+from lutllm.lowering.accelerator import IMAGE_HEADER, IMAGE_MAGIC, PROGRAMS
+from lutllm.lowering.image.linear import quantized_linear, static_image
 from lutllm.lowering.image.vector_parameters import VectorParameters, embedding_image
-from lutllm.lowering.layout.channels import relaid
-from lutllm.lowering.layout.decoder import DecoderLayout, layout_decoder
-from lutllm.lowering.plan.data import HEADER, PROGRAMS, Plan, Task
-from lutllm.lowering.plan.decoder import descriptor_words
-from lutllm.lowering.program import Program, Region
+from lutllm.lowering.place.clusters import Cluster, Linear, clusters_of
+from lutllm.lowering.place.layouts import Layout, relaid
+from lutllm.lowering.place.lut_allocate import HEADER
+from lutllm.lowering.schedule.data import Plan
+from lutllm.lowering.schedule.descriptors import descriptor, list_region
+from lutllm.lowering.schedule.fields import Places
+from lutllm.lowering.schedule.read import Reader, read_plan
+from lutllm.scheme import QuantizedLinear
 
 IMAGE, MANIFEST = "image.bin", "image.json"
+Tensors = Mapping[str, np.ndarray]
 
 
-def whole_image(plan: Plan, decoder: QuantizedDecoder, sha256: str | None = None) -> np.ndarray:
-    """The image as bytes. `sha256` of the store identifies the model; without it that of its tensors does.
-
-    Raises `InputError` where the plan is another decoder's.
-    """
-    spec = DecoderSpec.of(decoder)
-    if spec.identity != plan.decoder:
-        raise InputError("expected the decoder that was planned, got one of other shapes or exponents; plan it again")
+def whole_image(module: ir.Module, tensors: Tensors) -> np.ndarray:
+    """The image as bytes. The hash of the store that the module names identifies the model; without one that of its
+    arrays does."""
+    plan = read_plan(module)
     memory = np.zeros(plan.memory_bytes, np.uint8)
-    for name, image in _images(plan, decoder, sha256, layout_decoder(spec, plan.config)):
-        region = plan.regions[name]
-        assert image.size == region.size, name
+    for name, image in _images(Reader(module.operation), plan, tensors, dialect.store_of(module)):
+        region = plan.regions.get(name)
+        if region is None or region.size != image.size:
+            got = "none" if region is None else f"one of {region.size}"
+            raise IRError(
+                f"expected a region {name} of {image.size} bytes in the module, got {got}; run lut-serialize and "
+                "lut-verify-schedule"
+            )
         memory[region.address : region.address + region.size] = image
     return memory
 
 
-def _images(
-    plan: Plan, decoder: QuantizedDecoder, sha256: str | None, layout: DecoderLayout
+def _images(reader: Reader, plan: Plan, tensors: Tensors, sha256: str | None) -> Iterator[tuple[str, np.ndarray]]:
+    """Every region's name and bytes, but those that start as zeros."""
+    yield HEADER, _words(header(plan, model_id(tensors, sha256)))
+    for program in plan.programs:
+        words = [word for task in plan.program(program) for word in descriptor(plan, task)]
+        yield list_region(program), _words(words or [0])
+    done: set[str] = set()
+    for function in reader.functions.values():
+        places = reader.places(function)
+        for cluster in clusters_of(function):
+            for name, image in _of_cluster(reader, places, cluster, tensors, done):
+                done.add(name)
+                yield name, image
+
+
+def _of_cluster(
+    reader: Reader, places: Places, cluster: Cluster, tensors: Tensors, done: set[str]
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Every region's name and bytes, but those of the KV caches, which start as zeros."""
-    yield HEADER, _words(header(plan, model_id(decoder, sha256)))
-    for program in PROGRAMS:
-        yield program, _words([word for task in plan.program(program) for word in descriptor(plan, task)])
-    name = decoder.decoder.embedding
-    yield f"{name}.e", embedding_image(decoder, layout.residual, plan.config.lanes)
-    yield from VectorParameters(plan, decoder, layout).images().items()
-    engine_program = Program(plan.config.engine, plan.regions, tuple(plan.rounds.values()))
-    for name in decoder.decoder.linears:
-        linear = relaid(decoder.linears[name], layout.inputs[name], layout.outputs[name])
-        for round_ in (r for r in plan.rounds.values() if r.linear == name):
-            yield from static_image(engine_program, round_, linear).items()
+    vectors = VectorParameters(places, tensors)
+    parameters, embedding = cluster.symbol("parameters"), cluster.find("lut.embedding")
+    if parameters is not None and parameters not in done:
+        yield parameters, vectors.image(cluster)
+    if embedding is not None and (region := cluster.symbol("region")) not in done and region is not None:
+        rows, multipliers = tensors[embedding.rows.value], tensors[embedding.multiplier.value]
+        yield region, embedding_image(rows, multipliers, region, places.layout(cluster), places.config.lanes)
+    if cluster.find("lut.rope") is not None and (table := cluster.named("region", places.regions)).name not in done:
+        row = places.layout(cluster).unit_size // places.config.lanes * places.config.p_bits // 8
+        yield table.name, vectors.rotations(cluster, table.size // row)
+    rounds = [name for name in cluster.rounds if reader.round_ops[name].q.value not in done]
+    if rounds:
+        linear = physical_linear(reader, cluster, tensors)
+        for name in rounds:
+            yield from static_image(places.config.engine, reader.round(cluster, name), linear).items()
+
+
+def layouts_of(reader: Reader, cluster: Cluster) -> tuple[Layout, Layout]:
+    """(of what a linear reads, of what it puts out)."""
+    linear = cluster.linear
+    assert linear is not None
+    x = Cluster(linear.x.owner.opview)
+    return x.named("layout", reader.layouts), cluster.named("layout", reader.layouts)
+
+
+def physical_linear(reader: Reader, cluster: Cluster, tensors: Tensors) -> QuantizedLinear:
+    """The linear of a cluster as hardware has it."""
+    linear: Linear | None = cluster.linear
+    assert linear is not None
+    return relaid(quantized_linear(linear, tensors), *layouts_of(reader, cluster))
 
 
 def header(plan: Plan, model: int) -> list[int]:
-    """The 64-bit words at the image's base."""
+    """The 64-bit words at the image's base. Without a list for single tokens, that for many serves them."""
     values = {
         "magic": IMAGE_MAGIC,
         "model": model,
@@ -80,84 +110,29 @@ def header(plan: Plan, model: int) -> list[int]:
         "vocabulary": plan.vocabulary,
     }
     for program in PROGRAMS:
-        values[f"{program}_address"] = plan.regions[program].address
-        values[f"{program}_words"] = plan.regions[program].size // 8
+        own = "prefill" if program == "decode" and program not in plan.programs else program
+        region = plan.regions.get(list_region(own)) if own in plan.programs else None
+        values[f"{program}_address"] = 0 if region is None else region.address
+        values[f"{program}_words"] = 0 if region is None else region.size // 8
     return [values[name] for name in IMAGE_HEADER]
 
 
-def model_id(decoder: QuantizedDecoder, sha256: str | None = None) -> int:
-    """The first 64 bits of the store's hash, or else of the tensors' in order of their names."""
+def model_id(tensors: Tensors, sha256: str | None = None) -> int:
+    """The first 64 bits of the store's hash, or else of the arrays' in order of their names."""
     if sha256 is None:
         digest = hashlib.sha256()
-        for name, tensor in sorted(decoder.tensors().items()):
+        for name, tensor in sorted(tensors.items()):
             digest.update(f"{name} {tensor.dtype.str} {tensor.shape}\n".encode())
             digest.update(np.ascontiguousarray(tensor).data)
         sha256 = digest.hexdigest()
     return int.from_bytes(bytes.fromhex(sha256)[:8], "little")
 
 
-def descriptor(plan: Plan, task: Task) -> list[int]:
-    """The 64-bit words of a task: header, address and beats of stream p, fields; of a linear, also its streams."""
-    p, address = task.parameters, 0
-    if p is not None:
-        address = plan.regions[p.region].address + p.offset
-    fields = _record(task.name, TASK_BITS[task.engine], {"reserved": 0, **task.fields})
-    words = [address, 0 if p is None else _fit(task.name, p.beats) | _fit(task.name, p.stride) << 32, *_cut(fields)]
-    if task.engine == "linear":
-        round_ = plan.rounds[task.round]
-        for region in (plan.regions[name] for name in (round_.c, round_.q, *round_.w)):
-            words += [region.address, _beats(plan, region)]
-    values = {
-        "check": 0,
-        "engine": ENGINES.index(task.engine),
-        "single": int(task.single),
-        "per_token": int(task.per_token),
-        "words": 1 + len(words),
-        "waits": _waits(task),
-    }
-    words.insert(0, _record(task.name, HEADER_BITS, values)[0])
-    assert len(words) == descriptor_words(task, plan.config), task.name
-    parts = sum(word >> low & 0xFFFF for word in words for low in range(0, 64, 16))
-    words[0] |= (TASK_MAGIC - parts) & 0xFFFF  # field `check` is the lowest
-    return words
-
-
-def _waits(task: Task) -> int:
-    slots = [*task.waits, *[(ENGINES[0], NO_WAIT)] * (WAIT_SLOTS - len(task.waits))]
-    width = sum(WAIT_BITS.values())
-    packed = (ENGINES.index(engine) | pending << WAIT_BITS["engine"] for engine, pending in slots)
-    return sum(slot << i * width for i, slot in enumerate(packed))
-
-
-def _record(name: str, bits: dict[str, int], values: dict[str, int]) -> tuple[int, int]:
-    """Fields packed lowest first, and how many bits they take."""
-    record, low = 0, 0
-    for field, width in bits.items():
-        if not 0 <= values[field] < 1 << width:
-            raise CapacityError(f"task {name}: expected {field} to fit {width} bits, got {values[field]}; plan again")
-        record |= values[field] << low
-        low += width
-    return record, low
-
-
-def _cut(record: tuple[int, int]) -> list[int]:
-    value, bits = record
-    return [value >> low & (1 << 64) - 1 for low in range(0, bits, 64)]
-
-
-def _fit(name: str, value: int) -> int:
-    return _record(name, {"beats or stride of stream p": 32}, {"beats or stride of stream p": value})[0]
-
-
-def _beats(plan: Plan, region: Region) -> int:
-    return region.size * 8 // plan.config.engine.port_bits[region.kind]
-
-
 def _words(words: list[int]) -> np.ndarray:
     return np.array(words, dtype="<u8").view(np.uint8)
 
 
-def manifest(plan: Plan, image: np.ndarray) -> dict:
+def manifest(plan: Plan, image: np.ndarray) -> dict[str, Any]:
     """What an image holds: its regions with hashes, and which accelerator it is for."""
     return {
         "bytes": image.size,
@@ -170,8 +145,6 @@ def manifest(plan: Plan, image: np.ndarray) -> dict:
             {
                 "name": region.name,
                 "kind": region.kind,
-                "port": region.port,
-                "source": region.source,
                 "address": region.address,
                 "bytes": region.size,
                 "sha256": hashlib.sha256(image[region.address : region.address + region.size].data).hexdigest(),
@@ -183,6 +156,8 @@ def manifest(plan: Plan, image: np.ndarray) -> dict:
 
 def write_image(folder: Path, plan: Plan, image: np.ndarray) -> None:
     """Write the image and its manifest."""
+    if image.size != plan.memory_bytes:
+        raise InputError(f"expected an image of {plan.memory_bytes} bytes, got {image.size}; make it again")
     folder.mkdir(parents=True, exist_ok=True)
     image.tofile(folder / IMAGE)
     (folder / MANIFEST).write_text(json.dumps(manifest(plan, image), indent=1) + "\n")

@@ -84,3 +84,10 @@ def fits_in(small: Axes, large: Axes) -> bool:
     """Whether `small`, broadcast, lies along the same axes as `large`."""
     padded: Axes = ((),) * (len(large) - len(small)) + small
     return len(padded) == len(large) and all(not s or s == b for s, b in zip(padded, large, strict=True))
+
+
+def are_rows(axes: Axes, channels: int) -> bool:
+    """Whether a tensor is [..., T, channels], all channels of one token in a row; sizes of 1 before."""
+    tokens = flat(axes[-2:-1])
+    whole = len(axes) >= 2 and not any(axes[:-2]) and axes[-1] == axis("channel", channels)
+    return whole and len(tokens) <= 1 and all(a.label == "tokens" for a in tokens)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from lutllm.bindings import ir
+from lutllm.bindings import ir, module_path
 
 LINEAR = "torch.aten.linear"
 _VTENSOR = re.compile(r"!torch\.vtensor<\[([\d?,]*)\],(\w+)>")
@@ -25,14 +25,6 @@ def linears_in(root: ir.Operation) -> list[ir.Operation]:
     return found
 
 
-def module_path(location: ir.Location) -> str | None:
-    """The PyTorch module path an op's location names."""
-    if isinstance(location, ir.NameLoc):
-        return location.name_str
-    parts = location.locations if isinstance(location, ir.FusedLoc) else ()
-    return next((path for path in map(module_path, parts) if path), None)
-
-
 def linear_name(op: ir.Operation, known: Mapping[str, object]) -> str:
     """The linear's name: its module path, or its weight's symbol where only that is `known`.
 
@@ -46,13 +38,33 @@ def linear_name(op: ir.Operation, known: Mapping[str, object]) -> str:
 
 def weight_symbol(op: ir.Operation) -> str | None:
     """The global a linear's weight is loaded from, None where the weight is computed."""
-    load = producer(op.operands[1], "torch_c.from_builtin_tensor")
+    return parameter_symbol(op.operands[1])
+
+
+def parameter_symbol(value: ir.Value) -> str | None:
+    """The global a value is loaded from."""
+    load = producer(value, "torch_c.from_builtin_tensor")
     load = producer(load.operands[0], "ml_program.global_load_const") if load else None
     return ir.FlatSymbolRefAttr(load.attributes["global"]).value if load else None
 
 
 def not_convertible(op: ir.Operation) -> str | None:
     """Why a linear cannot become `lut.linear` whatever its parameters, as `expected ..., got ...; what to do`."""
+    reason, weight = not_linear(op), sizes_of(op.operands[1])
+    if reason or weight is None:
+        return reason
+    return odd_width(weight[0][1])
+
+
+def odd_width(channels: int | None) -> str | None:
+    """Why inputs of so many channels have no pairs."""
+    if channels is None or channels % 2:
+        return f"expected an even input width (whole pairs), got {channels}; pad the input and the weight by a zero"
+    return None
+
+
+def not_linear(op: ir.Operation) -> str | None:
+    """Why an op is no linear layer of tokens, likewise."""
     if weight_symbol(op) is None:
         return "expected a weight that is a parameter, got a computed one; store it as a parameter"
     x, weight, y = (sizes_of(v) for v in (op.operands[0], op.operands[1], op.results[0]))
@@ -60,8 +72,6 @@ def not_convertible(op: ir.Operation) -> str | None:
         return f"expected tensors of {', '.join(_FLOATS)}, got {op.operands[0].type}; convert the module"
     if len(x[0]) < 2:
         return "expected an input with a dimension of tokens, got a vector; use shape [1, inputs]"
-    if weight[0][1] is None or weight[0][1] % 2:
-        return f"expected an even input width (whole pairs), got {weight[0][1]}; pad the input and the weight by a zero"
     return None
 
 

@@ -1,19 +1,67 @@
-"""The patterns of a decoder in torch-level IR: a function goes in, what each of its values is comes out.
+"""What torch ops compute, a rule for each: a function goes in, what each of its values is comes out.
 
-Llama's and Qwen3's ways to spell embedding, RMSNorm, RoPE, attention (eager and SDPA) and SiLU. Casts between float
-types and changes of layout are no terms; `Axes` follow the layout.
+Rules know embedding, RMSNorm, linear, RoPE, attention (eager and SDPA), gated SiLU and sums, wherever they stand and
+whatever they read. Casts between float types and changes of layout are no terms; `Axes` follow the layout.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lutllm.bindings import ir
-from lutllm.lowering.torch_ir.axes import Axes, Axis, Dimension, axis, broadcast, fits_in, flat, reshaped, size_of
-from lutllm.lowering.torch_ir.linears import linear_name, not_convertible
-from lutllm.lowering.torch_ir.reader import UNKNOWN, Mismatch, Reader, Rule, Term, Value, static_sizes
+from lutllm.lowering.torch_ir.axes import (
+    Axes,
+    Axis,
+    Dimension,
+    are_rows,
+    axis,
+    broadcast,
+    fits_in,
+    flat,
+    reshaped,
+    size_of,
+)
+from lutllm.lowering.torch_ir.linears import linear_name, not_linear, parameter_symbol
+from lutllm.lowering.torch_ir.reader import (
+    FLOATS,
+    UNKNOWN,
+    Mismatch,
+    Reader,
+    Rule,
+    Term,
+    Value,
+    readable,
+    static_sizes,
+)
+
+
+@dataclass(frozen=True)
+class Norm:
+    """The symbol of the gain, and how many equal groups of channels are normed by themselves."""
+
+    gain: str
+    epsilon: float
+    groups: int
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A linear by its module path, and the symbols of its parameters."""
+
+    name: str
+    weight: str
+    bias: str | None
+
+
+@dataclass(frozen=True)
+class Rope:
+    """The symbol of the frequencies, what cosines and sines are multiplied by, and the heads that are rotated."""
+
+    frequencies: str
+    scale: float
+    heads: int
 
 
 @dataclass(frozen=True)
@@ -52,7 +100,7 @@ def _same(reader: Reader, op: ir.Operation) -> Value:
 
 def _cast(reader: Reader, op: ir.Operation) -> Value:
     """To a float type: norms and RoPE are computed in float32 whatever the model's type."""
-    _require(str(op.result.type).endswith((",f32>", ",bf16>", ",f16>")), "a cast to a float type")
+    _require(str(op.result.type).endswith(FLOATS), "a cast to a float type")
     return reader.value(op, 0)
 
 
@@ -119,7 +167,7 @@ def _cat(reader: Reader, op: ir.Operation) -> Value:
     size = (static_sizes(op.result) or [0])[-1]
     axes = (*a_axes[:-1], axis("channel", size))
     if a is b and a.kind == "angles":
-        return Term("angle_pairs", (a,), op, a.data), axes
+        return Term("angle_pairs", a.inputs, op, a.data), axes
     whole = a.kind == "negated" and b.kind == "half" and not b.data and a.inputs[0].data
     _require(whole and a.inputs[0].inputs[0] is b.inputs[0] and a_axes == b_axes, wanted)
     return Term("rotated", b.inputs, op), axes
@@ -181,7 +229,7 @@ def _times(reader: Reader, op: ir.Operation) -> Value:
     _require(
         found is not None,
         "a product of a norm, of RoPE or of SiLU and up, "
-        f"got {_readable(a[0].kind)} times {_readable(b[0].kind)} of shapes {static_sizes(op.operands[0])} and "
+        f"got {readable(a[0])} times {readable(b[0])} of shapes {static_sizes(op.operands[0])} and "
         f"{static_sizes(op.operands[1])}",
     )
     assert found is not None
@@ -190,26 +238,30 @@ def _times(reader: Reader, op: ir.Operation) -> Value:
 
 def _product(op: ir.Operation, left: Value, right: Value) -> Value | None:
     (a, axes), (b, b_axes) = left, right
+    if a is b and axes == b_axes:
+        return Term("square", (a,), op), axes
     plain = axes[-1:] == b_axes[-1:] and len(axes[-1:]) == 1 and len(flat(axes[-1:])) <= 1
-    if b.kind == "inverse_rms" and b.inputs[0] is a and fits_in(b_axes, axes):
+    if b.kind == "inverse_rms" and b.inputs[0] is a and a.structural and fits_in(b_axes, axes):
         return Term("normalised", (a,), op, b.data), axes
     if a.kind == "normalised" and b.kind == "parameter" and len(b_axes) == 1 and plain:
-        size, total = size_of(b_axes, "channel"), size_of(axes, "channel")
-        return Term("norm", a.inputs, op, (b.data, a.data, total, total // size)), axes
-    if a.kind == "positions" and b.kind == "parameter" and len(b_axes) == 1 and axes[-1] == ():
-        return Term("angles", (), op, b.data), (*axes[:-1], b_axes[0])
+        x = a.inputs[0]
+        data = Norm(b.data, a.data, x.channels // size_of(b_axes, "channel"))
+        return Term("norm", (x,), op, data, x.channels), axes
+    if a.kind == "integers" and b.kind == "parameter" and len(b_axes) == 1 and axes[-1:] == ((),):
+        return Term("angles", (a,), op, b.data), (*axes[:-1], b_axes[0])
     if b.kind == "cosine" and fits_in(b_axes, axes):
         return Term("times_cosine", (a, b), op), axes
     if a.kind == "rotated" and b.kind == "sine" and fits_in(b_axes, axes):
         return Term("times_sine", (*a.inputs, b), op), axes
-    if a.kind == "silu" and b.kind == "linear" and axes == b_axes:
-        return Term("gated", (*a.inputs, b), op), axes
+    if a.kind == "silu" and b.structural and axes == b_axes:
+        return Term("gated", (*a.inputs, b), op, "silu", b.channels), axes
     return None
 
 
 def _cosine(reader: Reader, op: ir.Operation) -> Value:
     term, axes = reader.value(op, 0)
     _require(term.kind == "angle_pairs", "angles of RoPE: positions times inverse frequencies, twice")
+    reader.use(term.inputs[0], "positions")
     return Term("cosine" if op.name.endswith("cos") else "sine", term.inputs, op, (term.data, 1.0)), axes
 
 
@@ -221,31 +273,47 @@ def _negated(reader: Reader, op: ir.Operation) -> Value:
 
 def _silu(reader: Reader, op: ir.Operation) -> Value:
     term, axes = reader.value(op, 0)
-    _require(term.kind == "linear", "SiLU of the gate, a linear")
+    _require(term.structural, f"SiLU of a value that lut ops compute, got {readable(term)}")
     return Term("silu", (term,), op), axes
 
 
 def _embedding(reader: Reader, op: ir.Operation) -> Value:
     (table, axes), (ids, tokens) = reader.value(op, 0), reader.value(op, 1)
-    _require(table.kind == "parameter" and ids.kind == "ids", "a table of embeddings read at the token ids")
-    shape = static_sizes(op.operands[0]) or [0, 0]
-    return Term("embedding", (table, ids), op, tuple(shape)), (*tokens, axes[-1])
+    symbol = parameter_symbol(op.operands[0])
+    good = symbol is not None and len(axes) == 2 and ids.kind == "integers"
+    _require(good, "a table of embeddings, a parameter, read at an input of token ids")
+    reader.use(ids, "ids")
+    return Term("embedding", (table, ids), op, symbol, size_of(axes[1:], "channel")), (*tokens, axes[-1])
 
 
 def _linear(reader: Reader, op: ir.Operation) -> Value:
-    reason = not_convertible(op)
+    reason = not_linear(op)
     if reason:
         raise Mismatch(reason)
     term, axes = reader.value(op, 0)
-    outputs, inputs = static_sizes(op.operands[1]) or (0, 0)
-    if term.kind != UNKNOWN:
-        rows = len(axes) >= 2 and all(not d for d in axes[:-2]) and len(flat(axes[-2:-1])) == 1
-        whole = axes[-1] == axis("channel", inputs)
-        _require(rows and whole, "rows of all channels of one token each, as the input of a linear")
-    tokens = (static_sizes(op.result) or [0, 0])[-2]
+    sizes = static_sizes(op.operands[1])
+    bias = parameter_symbol(op.operands[2])
+    none = str(op.operands[2].type) == "!torch.none"
+    _require(sizes is not None and len(sizes) == 2, "a weight [outputs, inputs]")
+    _require(none or bias is not None, "a bias that is a parameter, got a computed one")
+    outputs, inputs = sizes or (0, 0)
+    if not _is_read(reader, term, axes, inputs):
+        term, axes = Term(UNKNOWN, op=op), (*axes[:-2], axis("tokens", (static_sizes(op.result) or [0, 0])[-2]), ())
+    data, tokens = Linear(linear_name(op, {}), parameter_symbol(op.operands[1]) or "", bias), axes[-2]
     leading: Axes = ((),) * (len(axes) - 2)
-    data = (linear_name(op, {}), inputs, outputs)
-    return Term("linear", (term,), op, data), (*leading, axis("tokens", tokens), axis("channel", outputs))
+    return Term("linear", (term,), op, data, outputs), (*leading, tokens, axis("channel", outputs))
+
+
+def _is_read(reader: Reader, term: Term, axes: Axes, inputs: int) -> bool:
+    """Whether a linear reads rows of a structural value; where not, the op that made it is noted, for the linear is
+    none the worse."""
+    if term.kind == UNKNOWN or (term.structural and are_rows(axes, inputs)):
+        return term.kind != UNKNOWN
+    expected = f"rows of all channels of one token each, as the input of a linear, got {readable(term)}"
+    if term.op is None:
+        raise Mismatch(f"expected {expected}")
+    reader.note(term.op, f"expected {expected}")
+    return False
 
 
 def _plus(reader: Reader, op: ir.Operation) -> Value:
@@ -254,8 +322,8 @@ def _plus(reader: Reader, op: ir.Operation) -> Value:
     found = _sum(op, a, b) or _sum(op, b, a)
     _require(
         found is not None,
-        "a residual plus a linear, the two products of RoPE, or scores plus the causal mask, "
-        f"got {_readable(a[0].kind)} plus {_readable(b[0].kind)}",
+        "a sum of two values of one shape, of the two products of RoPE, or of scores and the causal mask, "
+        f"got {readable(a[0])} plus {readable(b[0])}",
     )
     assert found is not None
     return found
@@ -263,14 +331,24 @@ def _plus(reader: Reader, op: ir.Operation) -> Value:
 
 def _sum(op: ir.Operation, left: Value, right: Value) -> Value | None:
     (a, axes), (b, b_axes) = left, right
-    turned = a.kind == "times_cosine" and b.kind == "times_sine" and a.inputs[0] is b.inputs[0]
-    if turned and axes == b_axes and a.inputs[1].data == b.inputs[1].data:
-        return Term("rope", a.inputs[:1], op, a.inputs[1].data), axes
+    if a.kind == "times_cosine" and b.kind == "times_sine" and axes == b_axes:
+        return _rope(op, a, b, axes)
     if a.kind == "scores" and b.kind == "mask" and fits_in(b_axes, axes) and len(b_axes) >= 2:
         return Term("masked", a.inputs, op, a.data), axes
-    if a.kind in ("embedding", "add") and b.kind == "linear" and axes == b_axes:
-        return Term("add", (a, b), op), axes
+    if a.structural and b.structural and axes == b_axes:
+        return Term("add", (a, b), op, None, a.channels), axes
     return None
+
+
+def _rope(op: ir.Operation, a: Term, b: Term, axes: Axes) -> Value | None:
+    """The products of one value, and of its rotated halves, with cosine and sine of the same angles."""
+    (x, cosine), (y, sine) = a.inputs, b.inputs
+    same = x is y and x.structural and cosine.data == sine.data and cosine.inputs == sine.inputs
+    if not same or len(axes[-1]) != 1:
+        return None
+    symbol, scale = cosine.data
+    data = Rope(symbol, scale, x.channels // axes[-1][0].size)
+    return Term("rope", (x, *cosine.inputs), op, data, x.channels), axes
 
 
 # --- attention -----------------------------------------------------------------------------------------------------
@@ -307,9 +385,10 @@ def _matmul(reader: Reader, op: ir.Operation) -> Value:
             wanted,
         )
         _require(b_axes[-2] == a_axes[-2], wanted)
-        data = Heads(heads[0].heads, heads[0].kv_heads, heads[0].head_dim, scale)
-        return Term("attention", (query, key, b), op, data), (*a_axes[:-1], b_axes[-1])
+        _require(b.structural, f"probabilities times values, got {readable(b)}")
+        return _attention(op, query, key, b, replace(heads[0], scale=scale)), (*a_axes[:-1], b_axes[-1])
     turned = (*b_axes[:-2], *b_axes[:-3:-1])
+    _require(a.structural and b.structural, f"queries times keys, got {readable(a)} times {readable(b)}")
     found = _heads((a, a_axes), (b, turned))
     keys = axis("keys", size_of(turned[-2:-1], "tokens"))
     return Term("scores", (a, b), op, ((found, flat(turned[:-2])), 1.0)), (*a_axes[:-1], keys)
@@ -329,15 +408,16 @@ def _sdpa(reader: Reader, op: ir.Operation) -> Value:
     seen = mask[0].kind == "mask" if mask else causal is True
     _require(seen and not (mask and causal), "attention with the model's causal mask, got another mask")
     _require(dropout == 0, f"attention without dropout, got {dropout}")
+    terms = (query[0], key[0], value[0])
+    _require(all(t.structural for t in terms), f"queries, keys and values, got {', '.join(map(readable, terms))}")
     found = _heads(query, key, bool(grouped))
     _require(key[1] == value[1], "keys and values of the same heads")
-    data = Heads(found.heads, found.kv_heads, found.head_dim, found.head_dim**-0.5 if scale is None else float(scale))
-    return Term("attention", (query[0], key[0], value[0]), op, data), query[1]
+    found = replace(found, scale=found.head_dim**-0.5 if scale is None else float(scale))
+    return _attention(op, *terms, found), query[1]
 
 
-def _readable(kind: str) -> str:
-    """What a message calls a term."""
-    return {"argument": "another input of the model", UNKNOWN: "a value not raised"}.get(kind, kind.replace("_", " "))
+def _attention(op: ir.Operation, query: Term, key: Term, value: Term, heads: Heads) -> Term:
+    return Term("attention", (query, key, value), op, heads, heads.heads * heads.head_dim)
 
 
 RULES: dict[str, Rule] = {

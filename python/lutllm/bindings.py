@@ -25,11 +25,16 @@ __all__ = [
     "ir",
     "load_torch_dialects",
     "ml_program",
+    "module_path",
     "passmanager",
     "rewrite",
     "source_position",
     "torch_mlir_opt",
 ]
+
+# The bindings look for a module of a dialect at every cast to one of its classes; where there is none, they search the
+# disk again and again.
+sys.modules.setdefault("torch_mlir.dialects.lut", ModuleType("torch_mlir.dialects.lut"))
 
 _LAZY = {
     "fx": "torch_mlir.fx",
@@ -84,6 +89,14 @@ def source_position(location: ir.Location) -> str | None:
     """A location as `file:line:column`, or None where it names no file."""
     file, line, column = _position(location)
     return None if file is None else f"{file}:{line}:{column}"
+
+
+def module_path(location: ir.Location) -> str | None:
+    """The PyTorch module path an op's location names."""
+    if isinstance(location, ir.NameLoc):
+        return location.name_str
+    parts = location.locations if isinstance(location, ir.FusedLoc) else ()
+    return next((path for path in map(module_path, parts) if path), None)
 
 
 def _message(diagnostic: ir.Diagnostic) -> str:

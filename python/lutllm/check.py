@@ -1,7 +1,7 @@
-"""`lutllm check`: a model goes in, a report of the decoder it raises to, or of everything that keeps it from that, out.
+"""`lutllm check`: a model goes in, a report of what it becomes, or of everything that keeps it from that, out.
 
-Nothing is quantized and nothing stops at the first problem: every op that cannot be raised is listed with its module
-path, source line, reason and what to do.
+Nothing is quantized and nothing stops at the first problem: every op that cannot be raised, or has no integer form, is
+listed with its module path, source line, reason and what to do. What can be raised is compared with PyTorch.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lutllm import models
+from lutllm import dialect, models
 from lutllm.bindings import ir, source_position
-from lutllm.decoder import Decoder
-from lutllm.lowering.torch_ir.decoder import read_decoder
+from lutllm.lowering.quantize.forms import problems
+from lutllm.lowering.quantize.graph import FloatGraph
 from lutllm.lowering.torch_ir.linears import LINEAR, linear_name, linears_in, not_convertible
 from lutllm.lowering.torch_ir.reader import DOWNSTREAM, NO_TORCH_OP, Unmatched
+from lutllm.lowering.torch_raise import read_model
 from lutllm.models.hf import require
 
 
@@ -35,6 +36,16 @@ class Convertible:
 
 
 @dataclass(frozen=True)
+class Part:
+    """Structural ops alike: `name` is the pattern of their names, `shape` what there is to say of each."""
+
+    op: str
+    name: str
+    shape: str
+    count: int
+
+
+@dataclass(frozen=True)
 class Place:
     """Where ops of one kind come from: PyTorch module path and source line, and how many there are."""
 
@@ -45,7 +56,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Group:
-    """Ops of one name that cannot be raised for one reason."""
+    """Ops of one name that have no integer form, or cannot be raised, for one reason."""
 
     op: str
     reason: str
@@ -60,24 +71,28 @@ class Group:
 class Report:
     """What `check` found; `to_dict` is plain JSON data, `text` is for people.
 
-    `decoder` is what the whole model raises to, None where `not_raised` has something.
+    `structure` is what the whole model raises to and `float_error` how far its results are from PyTorch's; None where
+    an op cannot be raised.
     """
 
     model: str
     fingerprint: str | None
     parameters: int
     linears: list[Convertible]
-    decoder: Decoder | None
+    all_linears_convert: bool
+    structure: list[Part] | None
+    float_error: float | None
     not_raised: list[Group]
+
+    @property
+    def convertible(self) -> bool:
+        """Whether the whole model becomes integers."""
+        return not self.not_raised
 
     @property
     def share(self) -> float:
         """The part of all parameters that lies in linears that convert."""
         return sum(linear.parameters for linear in self.linears) / self.parameters if self.parameters else 0.0
-
-    @property
-    def all_linears_convert(self) -> bool:
-        return all(group.op != "aten.linear" for group in self.not_raised)
 
     def to_dict(self) -> dict[str, Any]:
         groups = [{**asdict(group), "count": group.count} for group in self.not_raised]
@@ -87,8 +102,10 @@ class Report:
             "parameters": self.parameters,
             "share_converted": round(self.share, 6),
             "all_linears_convert": self.all_linears_convert,
+            "convertible": self.convertible,
+            "float_error": self.float_error,
             "linears": [asdict(linear) for linear in self.linears],
-            "decoder": None if self.decoder is None else self.decoder.to_dict(),
+            "structure": None if self.structure is None else [asdict(part) for part in self.structure],
             "not_raised": groups,
         }
 
@@ -96,8 +113,12 @@ class Report:
         lines = [f"{self.model}: {len(self.linears)} linears become table lookups ({self.share:.1%} of the parameters)"]
         shapes = Counter((_pattern(i.name), i.inputs, i.outputs, i.location) for i in self.linears)
         lines += [f"  {n:4} x {name}  {k} -> {o}  {where or ''}" for (name, k, o, where), n in shapes.items()]
-        if self.decoder is not None:
-            return "\n".join([*lines, "the whole model becomes integer ops", *_summary(self.decoder)])
+        if self.float_error is not None:
+            lines.append(f"in floats, its results are within {self.float_error:.1e} of PyTorch's")
+        if self.convertible:
+            lines.append("the whole model becomes integer ops")
+            parts = [part for part in self.structure or () if part.op != "linear"]
+            return "\n".join([*lines, *(f"  {p.count:4} x {p.name}  {p.op}, {p.shape}" for p in parts)])
         total = sum(group.count for group in self.not_raised)
         lines.append(f"{total} ops keep the model from becoming integer ops")
         for group in self.not_raised:
@@ -113,7 +134,7 @@ class Report:
 
 def check(spec: str | Path, seed: int = 0, *, layers: int | None = None, tokens: int = 16) -> Report:
     """Load `spec` as `lutllm.models.load` does and report on the whole model, for `tokens` tokens."""
-    loaded = models.load(spec, seed, layers=layers, fill=False)
+    loaded = models.load(spec, seed, layers=layers)
     from lutllm.models.wrappers import whole_model
 
     module, args = whole_model(loaded.module, tokens)
@@ -125,16 +146,38 @@ def check_module(
 ) -> Report:
     """Report on any `nn.Module` with example inputs."""
     require("torch")
+    from lutllm.importer.agreement import raise_to_float
     from lutllm.importer.torch_export import export, import_program
 
     imported, tensors = import_program(export(module, tuple(example_args)), module, "", "main")
     total = sum(parameter.numel() for parameter in module.parameters())
     with imported.context:
-        linears, refused = _linears(imported)
-        raised = read_decoder(imported, tensors)
         # Linears are judged alone: between ops that cannot be raised they are lookups all the same.
-        others = [u for u in raised.unmatched if u.op != LINEAR] or ([] if refused else raised.unmatched)
-    return Report(name, fingerprint, total, linears, raised.decoder, _grouped([*refused, *others]))
+        linears, refused = _linears(imported)
+        converts = not refused
+        _, reader = read_model(imported)
+        found = [u for u in reader.unmatched if u.op != LINEAR or u.expected not in [r.expected for r in refused]]
+        structure, error = None, None
+        if not reader.unmatched:
+            raise_to_float(imported)
+            structure = _structure(imported)
+            found, error = _float_level(module, example_args, imported, tensors)
+            refused = []  # now among what has no integer form
+    return Report(name, fingerprint, total, linears, converts, structure, error, _grouped([*refused, *found]))
+
+
+def _float_level(
+    module: Any, example_args: Sequence[Any], imported: ir.Module, tensors: Any
+) -> tuple[list[Unmatched], float]:
+    """What keeps the float level from becoming integers, and how far its results are from PyTorch's."""
+    from lutllm.importer import ImportedModule
+    from lutllm.importer.agreement import Disagreement, float_error
+
+    found = [Unmatched.at(p.op.operation, p.message) for p in problems(FloatGraph(imported))]
+    try:
+        return found, float_error(module, example_args, ImportedModule(imported, tensors))
+    except Disagreement as wrong:
+        return [*found, Unmatched(wrong.op, wrong.module, wrong.location, wrong.message)], wrong.error
 
 
 def _linears(module: ir.Module) -> tuple[list[Convertible], list[Unmatched]]:
@@ -168,20 +211,25 @@ def _grouped(found: Sequence[Unmatched]) -> list[Group]:
     return sorted(groups.values(), key=lambda group: (order.get(group.reason, 0), -group.count, group.op))
 
 
-def _summary(decoder: Decoder) -> list[str]:
-    """The structure in a few lines, layers alike in one."""
-    shapes = Counter(
-        (layer.attention.heads, layer.attention.kv_heads, layer.attention.head_dim, layer.intermediate, bool(norm))
-        for layer in decoder.layers
-        for norm in (layer.attention.query_norm,)
-    )
-    lines = [
-        f"  {n:4} x layer: {h} heads of {c} on {kv} of keys and values{', normed' if norm else ''}; MLP of {inner}"
-        for (h, kv, c, inner, norm), n in shapes.items()
-    ]
-    return [*lines, f"  {decoder.hidden} channels, {decoder.vocabulary} tokens"]
+def _structure(module: ir.Module) -> list[Part]:
+    """The structural ops of a module, those alike as one."""
+    parts: Counter[tuple[str, str, str]] = Counter()
+    for op in dialect.lut_ops(module):
+        kind = op._op_name.removeprefix("float_")
+        parts[kind, _pattern(op.attributes["name"].value), _shape(op)] += 1
+    return [Part(*key, count) for key, count in parts.items()]
+
+
+def _shape(op: Any) -> str:
+    """The size of a structural op in a few words."""
+    channels = op.operation.results[0].type.shape[1]
+    if isinstance(op, dialect.FloatAttentionOp):
+        heads = op.heads.value
+        return f"{heads} heads of {channels // heads} on {op.kv_heads.value} of keys and values"
+    groups = next((op.attributes[name].value for name in ("groups", "heads") if name in op.attributes), 1)
+    return f"{groups} heads of {channels // groups}" if groups > 1 else f"{channels} channels"
 
 
 def _pattern(path: str) -> str:
-    """`model.layers.*.mlp` for `model.layers.12.mlp`: alike layers are one line."""
+    """`model.layers.*.mlp` for `model.layers.12.mlp`: layers alike are one line."""
     return ".".join("*" if part.isdigit() else part for part in path.split("."))

@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from lutllm.decoder import QuantizedDecoder
 from lutllm.errors import InputError
-from lutllm.pretrained import bits_per_weight
-from lutllm.quantize.random_decoder import decoder_like, random_decoder
+from lutllm.pretrained import QuantizedModel
+from lutllm.quantize.float_models import float_decoder
+from lutllm.quantize.random_model import random_model
 from lutllm.scheme import Scheme
 from lutllm.session import CpuSession
 
-# Shapes of models, for a decoder with random integers where no weights are at hand.
+# Shapes of models, for a model with random integers where no weights are at hand.
 SHAPES: dict[str, dict[str, Any]] = {
     "tiny": {},
     "smollm2-135m": {
@@ -70,7 +70,7 @@ class Speed:
 @dataclass(frozen=True)
 class Report:
     """`bytes` are what the program reads parameters from: packed codes, codebooks, embedding. `bits` as in
-    `pretrained.bits_per_weight`. `seconds`: lowering, compiling and packing by number of threads."""
+    `QuantizedModel.bits`. `seconds`: lowering, compiling and packing by number of threads."""
 
     model: str
     level: str
@@ -99,7 +99,7 @@ class Report:
 
 
 def bench(
-    decoder: QuantizedDecoder,
+    model: QuantizedModel,
     name: str,
     *,
     prompt: int = 128,
@@ -108,22 +108,22 @@ def bench(
     threads: Sequence[int] = (1,),
     seed: int = 0,
 ) -> Report:
-    """Speeds of `decoder`: reading `prompt` tokens and making `tokens`; 0 leaves one out."""
+    """Speeds of `model`: reading `prompt` tokens and making `tokens`; 0 leaves one out."""
     most = max(prompt, tokens)
-    if not 0 < most <= len(decoder.cosines) or min(prompt, tokens) < 0 or repetitions < 1:
+    if not 0 < most <= model.positions or min(prompt, tokens) < 0 or repetitions < 1:
         raise InputError(
-            f"expected a prompt or tokens to time, up to the model's {len(decoder.cosines)} positions, and at least 1 "
+            f"expected a prompt or tokens to time, up to the model's {model.positions} positions, and at least 1 "
             f"repetition, got {prompt}, {tokens} and {repetitions}"
         )
     rows, seconds = [], {}
     for count in threads:
-        session = CpuSession.of(decoder, most, threads=count)
+        session = CpuSession.of(model, most, threads=count)
         seconds[count] = dict(session.program.seconds)
         for test, run in tests(session, prompt, tokens, seed).items():
             run()
             rows.append(Speed(test, count, tuple(run() for _ in range(repetitions))))
         level, size = session.program.level, session.program.bytes["parameters"]
-    return Report(name, level, size, bits_per_weight(decoder), seconds, tuple(rows))
+    return Report(name, level, size, model.bits, seconds, tuple(rows))
 
 
 def tests(session: CpuSession, prompt: int, tokens: int, seed: int = 0) -> dict[str, Callable[[], float]]:
@@ -147,8 +147,8 @@ def tests(session: CpuSession, prompt: int, tokens: int, seed: int = 0) -> dict[
     return {name: run for name, run in found.items() if name not in ("pp0", "tg0")}
 
 
-def random_like(shape: str, scheme: Scheme, *, positions: int = 512, seed: int = 0) -> QuantizedDecoder:
-    """A decoder of one of `SHAPES` with random integers: right in size and speed, meaningless in text."""
+def random_like(shape: str, scheme: Scheme, *, positions: int = 512, seed: int = 0) -> QuantizedModel:
+    """A model of one of `SHAPES` with random integers: right in size and speed, meaningless in text."""
     if shape not in SHAPES:
         raise InputError(f"expected a shape among {', '.join(SHAPES)}, got '{shape}'")
-    return random_decoder(decoder_like(**SHAPES[shape]), scheme, seed, positions=positions)
+    return random_model(float_decoder(**SHAPES[shape]), scheme, seed, positions=positions)

@@ -101,7 +101,7 @@ def evaluate(
         )
     from lutllm.session import open_session
 
-    session = open_session(found.decoder, window, backend=backend)
+    session = open_session(found, window, backend=backend)
     corpora = _corpora(found, text, out_of_domain)
     count = tokens // window
     chosen = [windows(found.tokenizer, each, window, count, seed, shuffled=True) for each in corpora]
@@ -166,7 +166,7 @@ def _measure(
 
     return Perplexities(
         reference=perplexity(source.module, shown("float")),
-        tables=perplexity(simulated(source.module, model.decoder.linears), shown("lut, float tables")),
+        tables=perplexity(simulated(source.module, model.linears), shown("lut, float tables")),
         integers=integer_perplexity(session, shown("lut, integers")),
         corpus=text.info,
         windows=len(chosen),

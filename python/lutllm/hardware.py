@@ -1,12 +1,13 @@
-"""A quantized decoder on the whole accelerator in simulation: tokens out of hardware beside the golden model's.
+"""A lut program on its accelerator in simulation: tokens out of hardware beside the golden model's.
 
-In: a `QuantizedDecoder`, a target, a prompt. Out: an `Answer` with both lists of tokens and the cycles of each.
+In: a program and the arrays it names, a target, a prompt. Out: an `Answer` with both lists of tokens and the cycles of
+each.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,25 +15,28 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from lutllm.decoder import QuantizedDecoder
+from lutllm import dialect
+from lutllm.bindings import ir
 from lutllm.errors import InputError
+from lutllm.lowering import PASSES as LOWERING_PASSES
+from lutllm.lowering import pipelines
 from lutllm.lowering.accelerator import IMAGE_HEADER, AcceleratorConfig
 from lutllm.lowering.accelerator_to_hw import ACCELERATOR_TOP, accelerator_to_hw
-from lutllm.lowering.decoder_spec import DecoderSpec
 from lutllm.lowering.hw_to_arc import hw_to_arc
 from lutllm.lowering.hw_to_sv import hw_ports, hw_to_sv
 from lutllm.lowering.image.whole import whole_image
-from lutllm.lowering.plan.data import Plan
-from lutllm.lowering.plan.decoder import config_for, plan_decoder
-from lutllm.lowering.targets import find_target
+from lutllm.lowering.schedule.read import read_plan
 from lutllm.models.cache import cache_directory
+from lutllm.passes import PASSES as LUT_PASSES
+from lutllm.passes import run_pipeline
 from lutllm.progress import note
 from lutllm.session import CpuSession
 from lutllm.simulate import ArcSimulator, Simulator, VerilatorSimulator
 from lutllm.simulate.accelerator import Accelerator, AcceleratorRun
 from lutllm.transactions.passes import run_passes
-from lutllm.transactions.predicted import predicted
+from lutllm.transactions.predicted import predicted, run_cycles
 
+PASSES = (*LUT_PASSES, *LOWERING_PASSES)
 SIMULATORS = ("arc", "verilator")
 
 
@@ -82,17 +86,24 @@ class Answer:
 
 
 class Hardware:
-    """A decoder's plan and memory image, ready to be run on any simulator of the plan's accelerator."""
+    """A scheduled module and its memory image, ready to be run on any simulator of the module's machine.
 
-    def __init__(self, decoder: QuantizedDecoder, plan: Plan, image: np.ndarray) -> None:
-        self.decoder, self.plan, self.image = decoder, plan, image
+    `program` is the lut program that it was made of, whose tokens are the right ones; `tensors` are the arrays it
+    names.
+    """
+
+    def __init__(
+        self, program: ir.Module, module: ir.Module, tensors: Mapping[str, np.ndarray], image: np.ndarray
+    ) -> None:
+        self.program, self.module, self.tensors, self.image = program, module, tensors, image
+        self.plan = read_plan(module)
 
     @classmethod
-    def of(cls, decoder: QuantizedDecoder, *, target: str = "small", context: int = 0) -> Hardware:
-        """An accelerator of `target` made for a decoder and `context` tokens (0: the target's most)."""
-        spec, found = DecoderSpec.of(decoder), find_target(target)
-        plan = plan_decoder(spec, config_for(spec, found, context), memory_bytes=found.memory_bytes)
-        return cls(decoder, plan, whole_image(plan, decoder))
+    def of(cls, program: ir.Module, tensors: Mapping[str, np.ndarray], *, target: str = "small") -> Hardware:
+        """An accelerator of `target` made for a lut program, which stays as it is."""
+        module = copy_of(program)
+        run_pipeline(module, pipelines.to_scheduled(target), passes=PASSES)
+        return cls(program, module, tensors, whole_image(module, tensors))
 
     @property
     def model(self) -> int:
@@ -115,7 +126,7 @@ class Hardware:
         accelerator = Accelerator(self.plan.config, simulator, self.image, **options)
         before = accelerator.bench.seconds
         passes = run_passes(len(prompt), tokens, self.plan.config.tokens)
-        with _Bar(max(record.end for record in predicted(self.plan, passes)), quiet) as bar:
+        with _Bar(run_cycles(predicted(self.plan, passes)), quiet) as bar:
 
             def progress(cycle: int, made: list[int]) -> None:
                 bar.show(cycle, len(made))
@@ -124,7 +135,7 @@ class Hardware:
 
             run = accelerator.generate(prompt, tokens, stop=stop, progress=progress)
         seconds = accelerator.bench.seconds - before
-        golden = greedy(self.decoder, self.plan.context, prompt, tokens, stop)
+        golden = greedy(self.program, self.tensors, prompt, tokens, stop)
         kind = "arc" if isinstance(simulator, ArcSimulator) else "verilator"
         return Answer(
             list(map(int, prompt)), run.tokens, golden, run.error, run.cycles, run.token_cycles, seconds, kind, run
@@ -186,14 +197,20 @@ def check_prompt(prompt: Sequence[int], context: int) -> None:
 
 
 def greedy(
-    decoder: QuantizedDecoder, context: int, prompt: Sequence[int], tokens: int, stop: int | None = None
+    program: ir.Module, tensors: Mapping[str, np.ndarray], prompt: Sequence[int], tokens: int, stop: int | None = None
 ) -> list[int]:
     """The golden model's tokens, by the CPU path, whose integers are the reference interpreter's."""
-    session = CpuSession.of(decoder, context)
+    session = CpuSession(program, tensors)
     made: list[int] = []
     logits = session.forward(list(prompt))
     while True:
         made.append(int(np.argmax(logits[-1])))
-        if len(made) == tokens or made[-1] == stop or session.position == context:
+        if len(made) == tokens or made[-1] == stop or session.position == session.context:
             return made
         logits = session.forward(made[-1:])
+
+
+def copy_of(module: ir.Module) -> ir.Module:
+    """The same module in a context of its own."""
+    with dialect.context(), ir.Location.unknown():
+        return ir.Module.parse(dialect.module_text(module))

@@ -7,8 +7,6 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
-from tqdm import tqdm  # type: ignore[import-untyped]
-
 T = TypeVar("T")
 _LINES = 10  # plain lines printed for one piece of work
 
@@ -20,6 +18,8 @@ def progress(items: Iterable[T], label: str, *, total: int | None = None, quiet:
     if quiet:
         yield from items
     elif sys.stderr.isatty():
+        from tqdm import tqdm  # type: ignore[import-untyped]  # slow to import, and rarely needed
+
         yield from tqdm(items, desc=label, total=total, file=sys.stderr, dynamic_ncols=True, leave=False)
     else:
         yield from _plain(items, label, total)

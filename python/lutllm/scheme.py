@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 
 import numpy as np
@@ -192,3 +193,17 @@ class QuantizedLinear:
         centroids = 0 if self.codebook is None else self.codebook.size * s.act_bits
         rest = 8 * self.shifts.size + self.outputs * (MULTIPLIER_BITS + ACC_BITS)
         return code / weights, (code + rows + centroids + rest) / weights
+
+
+def parse_schemes(names: Sequence[str], stages: int | None = None) -> dict[str, Scheme]:
+    """`paper`, `additive`, `exact`, each optionally `:R`; `stages` sets R for those without. Raises `InputError`."""
+    schemes = {}
+    for text in names:
+        name, colon, given = text.partition(":")
+        if name not in NAMED_SCHEMES or (colon and not given.isdigit()):
+            known = ", ".join(NAMED_SCHEMES)
+            raise InputError(f"expected schemes among {known}, each with an optional :R, got '{text}'")
+        scheme = NAMED_SCHEMES[name]
+        r = int(given) if colon else stages
+        schemes[text if colon or stages is None else f"{name}:{stages}"] = scheme if r is None else scheme.with_(R=r)
+    return schemes

@@ -1,4 +1,4 @@
-"""A decoder that reads text: token ids in, integer logits out, the KV cache kept in between.
+"""A model that reads text: token ids in, integer logits out, the KV cache kept in between.
 
 `GoldenSession` runs the functions @prefill, @decode and @score of a `lut` module on the reference interpreter,
 `CpuSession` on machine code made of them. Both give the same integers.
@@ -16,10 +16,9 @@ import numpy as np
 from lutllm import interpreter
 from lutllm.bindings import func, ir
 from lutllm.cpu.program import CpuProgram
-from lutllm.decoder import QuantizedDecoder
 from lutllm.dialect import fixed_of
 from lutllm.errors import InputError, IRError
-from lutllm.lowering.decoder_to_lut import decoder_to_lut
+from lutllm.pretrained import QuantizedModel
 
 BACKENDS = ("cpu", "golden")
 CHUNK = 64  # tokens of a prompt that are run at once; never changes a result
@@ -36,10 +35,10 @@ class Session(ABC):
         self.position = 0
 
     @classmethod
-    def of(cls, decoder: QuantizedDecoder, context: int = 0, **options: Any) -> Self:
-        """A session on a quantized decoder; `context` tokens, 0: as many as there are RoPE positions. `options` are
+    def of(cls, model: QuantizedModel, context: int = 0, **options: Any) -> Self:
+        """A session on a quantized model; `context` tokens, 0: as many as there are RoPE positions. `options` are
         those of the class."""
-        return cls(decoder_to_lut(decoder, context), decoder.tensors(), **options)
+        return cls(model.lut(context), model.tensors, **options)
 
     def reset(self) -> None:
         """Forget everything."""
@@ -123,15 +122,15 @@ class CpuSession(Session):
 
 
 def open_session(
-    decoder: QuantizedDecoder, context: int = 0, *, backend: str = "cpu", threads: int | None = None
+    model: QuantizedModel, context: int = 0, *, backend: str = "cpu", threads: int | None = None
 ) -> Session:
-    """The program of a decoder with room for `context` tokens (0: as many as it has positions), on a backend;
+    """The program of a model with room for `context` tokens (0: as many as it has positions), on a backend;
     `threads` matter to `cpu` only."""
     if backend not in BACKENDS:
         raise InputError(f"expected a backend among {', '.join(BACKENDS)}, got '{backend}'")
     if backend == "golden":
-        return GoldenSession.of(decoder, context)
-    return CpuSession.of(decoder, context, threads=threads)
+        return GoldenSession.of(model, context)
+    return CpuSession.of(model, context, threads=threads)
 
 
 @dataclass(frozen=True)
@@ -156,7 +155,7 @@ class _Signature:
         if missing:
             raise IRError(
                 f"expected functions @prefill, @decode and @score, got no {', '.join('@' + name for name in missing)}; "
-                "emit the program of a whole decoder"
+                "quantize a whole model that reads tokens"
             )
         type_ = functions["prefill"].type
         caches, results = type_.inputs[2:], type_.results

@@ -108,7 +108,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     rows: list[dict[str, Any]] = []
     about: dict[str, Any] = {"load": os.getloadavg()[0], "lutllm": {"bits": model.bits}}
     for threads in options.threads:
-        session = CpuSession.of(model.decoder, most, threads=threads)
+        session = CpuSession.of(model, most, threads=threads)
         ids = np.random.default_rng(options.seed).integers(0, session.vocabulary, most).tolist()
         peer = LlamaCpp(python, gguf, threads, most + 64)
         about["lutllm"] |= {"cpu": session.program.level, "bytes": session.program.bytes["parameters"]}

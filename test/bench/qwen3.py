@@ -39,7 +39,7 @@ class Quick(VectorQuantizer):
     """`VectorQuantizer` without refits, tall linears in slices, each slice's exponents brought to the largest."""
 
     def quantize_linear(self, linear: FloatLinear) -> QuantizedLinear:
-        integers, hessian, _ = self._input(linear.input_name)
+        integers, hessian = self._input(linear.input_name)
         scale = row_scale(np.sqrt(np.mean(np.square(linear.weight), axis=1, dtype=np.float64))[:, None])
         parts = [
             fit_weights(
@@ -131,7 +131,7 @@ def run(options: argparse.Namespace) -> list[dict[str, Any]]:
     stages = Stages()
     model = from_pretrained(options.output)
     stages.done("read the directory")
-    session = CpuSession.of(model.decoder, 64)
+    session = CpuSession.of(model, 64)
     stages.done("program: " + ", ".join(f"{name} {value:.1f} s" for name, value in session.program.seconds.items()))
     logits = session.forward([1])
     stages.done("first token")

@@ -1,10 +1,10 @@
 // RUN: lutllm-opt %s --split-input-file --verify-diagnostics
 // Every required attribute is asked for by name and kind.
 
-#x = #lut.fixed<16, @q.input.exponents>
-func.func @f(%x: tensor<?x8xf32>) {
-  // expected-error@+1 {{'lut.quantize' op requires attribute 'exponents' (a symbol @name): got none; add it}}
-  %0 = "lut.quantize"(%x) {} : (tensor<?x8xf32>) -> tensor<?x8xi16, #x>
+#y = #lut.fixed<24, -6>
+func.func @f(%a: tensor<?x6xi32>) {
+  // expected-error@+1 {{'lut.requantize' op requires attribute 'weights' (a symbol @name): got none; add it}}
+  %0 = "lut.requantize"(%a) {shift = 20} : (tensor<?x6xi32>) -> tensor<?x6xi32, #y>
   return
 }
 
@@ -12,7 +12,7 @@ func.func @f(%x: tensor<?x8xf32>) {
 
 #x = #lut.fixed<16, @q.input.exponents>
 func.func @f(%x: tensor<?x8xi16, #x>) {
-  // expected-error@+1 {{'lut.centroid_search' op requires attribute 'scheme' (#lut.scheme<{...}>): got none; add it}}
+  // expected-error@+1 {{'lut.centroid_search' op requires attribute 'scheme' (a symbol @name): got none; add it}}
   %0 = "lut.centroid_search"(%x) {codebook = @q.input.codebook} : (tensor<?x8xi16, #x>) -> tensor<?x4x1xi8>
   return
 }
@@ -22,7 +22,7 @@ func.func @f(%x: tensor<?x8xi16, #x>) {
 #y = #lut.fixed<24, -6>
 func.func @f(%a: tensor<?x6xi32>) {
   // expected-error@+1 {{'lut.requantize' op requires attribute 'shift' (an i64 integer): got none; add it}}
-  %0 = "lut.requantize"(%a) {multiplier = @q.multiplier, bias = @q.bias} : (tensor<?x6xi32>) -> tensor<?x6xi32, #y>
+  %0 = "lut.requantize"(%a) {weights = @q} : (tensor<?x6xi32>) -> tensor<?x6xi32, #y>
   return
 }
 

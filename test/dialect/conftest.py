@@ -35,6 +35,8 @@ def layers(ctx: ir.Context) -> ir.Module:
     }
     for name, (shape, dtype) in specs.items():
         dialect.declare(module, f"q.{name}", shape, dtype)
+    for name, scheme in (("vq", VQ), ("exact", EXACT)):
+        dialect.declare_scheme(module, scheme, name)
     with ctx, ir.Location.unknown(), ir.InsertionPoint(module.body):
         floats = ir.Type.parse(f"tensor<2x?x{2 * PAIRS}xf32>")
         func.FuncOp.from_py_func(floats, name="main")(_body)
@@ -42,23 +44,21 @@ def layers(ctx: ir.Context) -> ir.Module:
 
 
 def _body(x: ir.Value) -> list[ir.Value]:
-    weights = {"weight_codebook": "q.weight_codebook", "shifts": "q.shifts"}
-    book = {"codebook": "q.input.codebook"}
-    end = {"multiplier": "q.multiplier", "bias": "q.bias", "shift": 20, "out_exponent": -6}
+    vq, exact = {"scheme": "vq", "weights": "q"}, {"scheme": "exact", "weights": "q"}
+    book, end = {"codebook": "q.input.codebook"}, {"shift": 20, "out_exponent": -6}
     x = dialect.quantize(x, exponents="q.input.exponents")
-    indices = dialect.centroid_search(x, scheme=VQ, **book)
+    indices = dialect.centroid_search(x, scheme="vq", **book)
     rows = [
-        dialect.stored_table(indices, scheme=VQ, tables="q.tables", shifts="q.shifts"),
-        dialect.built_table(indices, scheme=VQ, **book, **weights),
-        dialect.built_row(indices, scheme=VQ, **book, **weights),
+        dialect.stored_table(indices, **vq),
+        dialect.built_table(indices, **vq, **book),
+        dialect.built_row(indices, **vq, **book),
     ]
-    terms = [dialect.table_lookup(row, scheme=VQ, codes="q.codes") for row in rows]
-    exact = dialect.exact_row(x, scheme=EXACT, **weights)
-    terms.append(dialect.table_lookup(exact, scheme=EXACT, codes="q.codes"))
+    terms = [dialect.table_lookup(row, **vq) for row in rows]
+    terms.append(dialect.table_lookup(dialect.exact_row(x, **exact), **exact))
     sums = [dialect.prefix_sum(term) for term in terms]
     sums.append(dialect.prefix_sum(terms[0], sums[0]))
-    outputs = [dialect.requantize(acc, **end) for acc in sums]
-    outputs.append(dialect.linear(x, scheme=VQ, codes="q.codes", **book, **weights, **end))
+    outputs = [dialect.requantize(acc, weights="q", **end) for acc in sums]
+    outputs.append(dialect.linear(x, **vq, **book, **end))
     return [dialect.dequantize(y) for y in outputs]
 
 
@@ -85,6 +85,31 @@ def decoder(ctx: ir.Context) -> ir.Module:
         types = ["tensor<?xi32>", "tensor<1xi32>", f"{cache}key.exponents>>", f"{cache}value.exponents>>", new]
         func.FuncOp.from_py_func(*(ir.Type.parse(type_) for type_ in types), name="main")(_decoder)
     return module
+
+
+@pytest.fixture
+def floats(ctx: ir.Context) -> ir.Module:
+    """A decoder layer on floats, in which every float op occurs."""
+    symbols = {"e.weight": (12, 8), "n.weight": (8,), "q.weight": (8, 8), "k.weight": (4, 8), "k.bias": (4,), "f": (1,)}
+    declared = "\n".join(
+        f"ml_program.global private @{name}(#ml_program.extern : {type_}) : {type_}"
+        for name, type_ in ((n, f"tensor<{'x'.join(map(str, shape))}xf32>") for n, shape in symbols.items())
+    )
+    module = ir.Module.parse(declared, ctx)
+    with ctx, ir.Location.unknown(), ir.InsertionPoint(module.body):
+        types = [ir.Type.parse(type_) for type_ in ("tensor<?xi32>", "tensor<1xi32>")]
+        func.FuncOp.from_py_func(*types, name="forward")(_float_layer)
+    return module
+
+
+def _float_layer(ids: ir.Value, position: ir.Value) -> ir.Value:
+    x = dialect.float_embedding(ids, name="e", weight="e.weight")
+    n = dialect.float_norm(x, name="n", gain="n.weight", epsilon=1e-5)
+    q = dialect.float_linear(n, name="q", weight="q.weight")
+    k = dialect.float_linear(n, name="k", weight="k.weight", bias="k.bias")
+    q = dialect.float_rope(q, position, name="q.rope", frequencies="f", heads=4)
+    read = dialect.float_attention(q, k, k, name="a", heads=4, kv_heads=2, scale=0.5)
+    return dialect.float_add(x, dialect.float_gated(n, read, name="g"), name="r")
 
 
 def _decoder(

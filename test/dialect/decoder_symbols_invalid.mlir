@@ -39,7 +39,7 @@ func.func @f(%a: tensor<?x8xi32, #r>) {
 ml_program.global private @q.input.exponents(#ml_program.extern : tensor<8xi8>) : tensor<8xi8>
 func.func @f(%a: tensor<?x8xi32, #n>) {
   // expected-error@+1 {{'lut.rescale' op expected @q.input.exponents for 'exponents' to be tensor<4xi8>, got tensor<8xi8>; change the global, the scheme or the type of the op}}
-  %0 = "lut.rescale"(%a) {exponents = @q.input.exponents} : (tensor<?x8xi32, #n>) -> tensor<?x8xi16, #x>
+  %0 = "lut.rescale"(%a) : (tensor<?x8xi32, #n>) -> tensor<?x8xi16, #x>
   return
 }
 
@@ -49,7 +49,7 @@ func.func @f(%a: tensor<?x8xi32, #n>) {
 #x = #lut.fixed<16, @q.input.exponents>
 func.func @f(%a: tensor<?x8xi32, #n>, %b: tensor<?x8xi32, #n>) {
   // expected-error@+1 {{'lut.swiglu' op expected a ml_program.global @q.input.exponents for 'exponents', got none; declare it with #ml_program.extern : tensor<4xi8>}}
-  %0 = "lut.swiglu"(%a, %b) {exponents = @q.input.exponents} : (tensor<?x8xi32, #n>, tensor<?x8xi32, #n>) -> tensor<?x8xi16, #x>
+  %0 = "lut.swiglu"(%a, %b) : (tensor<?x8xi32, #n>, tensor<?x8xi32, #n>) -> tensor<?x8xi16, #x>
   return
 }
 
@@ -87,7 +87,7 @@ ml_program.global private @a.multiplier(#ml_program.extern : tensor<2xi32>) : te
 ml_program.global private @q.input.exponents(#ml_program.extern : tensor<4xi8>) : tensor<4xi8>
 func.func @f(%a: tensor<?x8xi16, #q>, %b: tensor<16x4xi8, #k>, %c: tensor<16x4xi8, #v>, %d: tensor<1xi32>) {
   // expected-error@+1 {{'lut.attention' op expected @a.multiplier for 'multiplier' to be tensor<4xi32>, got tensor<2xi32>; change the global, the scheme or the type of the op}}
-  %0 = "lut.attention"(%a, %b, %c, %d) {heads = 4, kv_heads = 2, multiplier = @a.multiplier, shift = 20, exponents = @q.input.exponents} : (tensor<?x8xi16, #q>, tensor<16x4xi8, #k>, tensor<16x4xi8, #v>, tensor<1xi32>) -> tensor<?x8xi16, #x>
+  %0 = "lut.attention"(%a, %b, %c, %d) {heads = 4, kv_heads = 2, multiplier = @a.multiplier, shift = 20} : (tensor<?x8xi16, #q>, tensor<16x4xi8, #k>, tensor<16x4xi8, #v>, tensor<1xi32>) -> tensor<?x8xi16, #x>
   return
 }
 
@@ -104,6 +104,6 @@ ml_program.global private @a.multiplier(#ml_program.extern : tensor<4xi32>) : te
 ml_program.global private @q.input.exponents(#ml_program.extern : tensor<4xi8>) : tensor<4xi8>
 func.func @f(%a: tensor<?x8xi16, #q>, %b: tensor<16x4xi8, #k>, %c: tensor<16x4xi8, #v>, %d: tensor<1xi32>) {
   // expected-error@+1 {{'lut.attention' op expected @a.value.exponents for 'values' to be tensor<2xi8>, got tensor<4xi8>; change the global, the scheme or the type of the op}}
-  %0 = "lut.attention"(%a, %b, %c, %d) {heads = 4, kv_heads = 2, multiplier = @a.multiplier, shift = 20, exponents = @q.input.exponents} : (tensor<?x8xi16, #q>, tensor<16x4xi8, #k>, tensor<16x4xi8, #v>, tensor<1xi32>) -> tensor<?x8xi16, #x>
+  %0 = "lut.attention"(%a, %b, %c, %d) {heads = 4, kv_heads = 2, multiplier = @a.multiplier, shift = 20} : (tensor<?x8xi16, #q>, tensor<16x4xi8, #k>, tensor<16x4xi8, #v>, tensor<1xi32>) -> tensor<?x8xi16, #x>
   return
 }

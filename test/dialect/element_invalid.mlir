@@ -4,7 +4,7 @@
 #x = #lut.fixed<16, @q.input.exponents>
 func.func @f(%x: tensor<?x8xf64>) {
   // expected-error@+1 {{'lut.quantize' op expected x to be tensor<...xKxf32>, got tensor<?x8xf64>; change the type; `...` is one or more dimensions of tokens}}
-  %0 = "lut.quantize"(%x) {exponents = @q.input.exponents} : (tensor<?x8xf64>) -> tensor<?x8xi16, #x>
+  %0 = "lut.quantize"(%x) : (tensor<?x8xf64>) -> tensor<?x8xi16, #x>
   return
 }
 
@@ -13,25 +13,25 @@ func.func @f(%x: tensor<?x8xf64>) {
 #x = #lut.fixed<16, @q.input.exponents>
 func.func @f(%x: tensor<?x?xf32>) {
   // expected-error@+1 {{'lut.quantize' op expected x to be tensor<...xKxf32> with static K >= 1, got tensor<?x?xf32>; make them static}}
-  %0 = "lut.quantize"(%x) {exponents = @q.input.exponents} : (tensor<?x?xf32>) -> tensor<?x8xi16, #x>
+  %0 = "lut.quantize"(%x) : (tensor<?x?xf32>) -> tensor<?x8xi16, #x>
   return
 }
 
 // -----
 
-#vq = #lut.scheme<{kind = "vq", v = 2, c_a = 16, c_w = 16, G = 4, R = 2, S = 1, metric = "chebyshev", x_bits = 16, act_bits = 16, weight_bits = 8, table_bits = 8, term_bits = 24, out_bits = 24}>
+"lut.scheme"() {sym_name = "vq", kind = "vq", v = 2, c_a = 16, c_w = 16, G = 4, R = 2, S = 1, metric = "chebyshev", x_bits = 16, act_bits = 16, weight_bits = 8, table_bits = 8, term_bits = 24, out_bits = 24} : () -> ()
 func.func @f(%r: tensor<*xi32>) {
   // expected-error@+1 {{'lut.table_lookup' op expected rows to be tensor<...xPxBxRxc_wxi32>, got tensor<*xi32>}}
-  %0 = "lut.table_lookup"(%r) {scheme = #vq, codes = @q.codes} : (tensor<*xi32>) -> tensor<?x4x6xi32>
+  %0 = "lut.table_lookup"(%r) {scheme = @vq, weights = @q} : (tensor<*xi32>) -> tensor<?x4x6xi32>
   return
 }
 
 // -----
 
-#vq = #lut.scheme<{kind = "vq", v = 2, c_a = 16, c_w = 16, G = 4, R = 2, S = 1, metric = "chebyshev", x_bits = 16, act_bits = 16, weight_bits = 8, table_bits = 8, term_bits = 24, out_bits = 24}>
+"lut.scheme"() {sym_name = "vq", kind = "vq", v = 2, c_a = 16, c_w = 16, G = 4, R = 2, S = 1, metric = "chebyshev", x_bits = 16, act_bits = 16, weight_bits = 8, table_bits = 8, term_bits = 24, out_bits = 24} : () -> ()
 #x = #lut.fixed<16, @q.input.exponents>
 func.func @f(%x: tensor<?x8xi16, #x>) {
   // expected-error@+1 {{'lut.centroid_search' op expected indices to be tensor<...xPxSxi8>, got tensor<?x4x1xi16>}}
-  %0 = "lut.centroid_search"(%x) {scheme = #vq, codebook = @q.input.codebook} : (tensor<?x8xi16, #x>) -> tensor<?x4x1xi16>
+  %0 = "lut.centroid_search"(%x) {scheme = @vq, codebook = @q.input.codebook} : (tensor<?x8xi16, #x>) -> tensor<?x4x1xi16>
   return
 }

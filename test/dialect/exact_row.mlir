@@ -1,7 +1,7 @@
 // RUN: lutllm-opt %s | lutllm-opt | FileCheck %s
 // Rows from the activations themselves.
 
-#exact = #lut.scheme<{kind = "exact", v = 2, c_a = 0, c_w = 16, G = 4, R = 2, S = 0, metric = "chebyshev", x_bits = 16, act_bits = 16, weight_bits = 8, table_bits = 8, term_bits = 24, out_bits = 24}>
+"lut.scheme"() {sym_name = "exact", kind = "exact", v = 2, c_a = 0, c_w = 16, G = 4, R = 2, S = 0, metric = "chebyshev", x_bits = 16, act_bits = 16, weight_bits = 8, table_bits = 8, term_bits = 24, out_bits = 24} : () -> ()
 #x = #lut.fixed<16, @q.input.exponents>
 
 ml_program.global private @q.input.exponents(#ml_program.extern : tensor<4xi8>) : tensor<4xi8>
@@ -10,7 +10,7 @@ ml_program.global private @q.shifts(#ml_program.extern : tensor<4x2xi8>) : tenso
 
 // CHECK-LABEL: func.func @exact_row
 func.func @exact_row(%x: tensor<?x8xi16, #x>) -> tensor<?x4x2x2x16xi32> {
-  // CHECK: "lut.exact_row"(%{{.*}}) {{{.*}}kind = "exact"{{.*}}weight_codebook = @q.weight_codebook} : {{.*}} -> tensor<?x4x2x2x16xi32>
-  %0 = "lut.exact_row"(%x) {scheme = #exact, weight_codebook = @q.weight_codebook, shifts = @q.shifts} : (tensor<?x8xi16, #x>) -> tensor<?x4x2x2x16xi32>
+  // CHECK: "lut.exact_row"(%{{.*}}) {scheme = @exact, weights = @q} : {{.*}} -> tensor<?x4x2x2x16xi32>
+  %0 = "lut.exact_row"(%x) {scheme = @exact, weights = @q} : (tensor<?x8xi16, #x>) -> tensor<?x4x2x2x16xi32>
   return %0 : tensor<?x4x2x2x16xi32>
 }

@@ -1,7 +1,7 @@
 // RUN: lutllm-opt %s | lutllm-opt | FileCheck %s
 // A whole linear; its row source is still to be chosen.
 
-#vq = #lut.scheme<{kind = "vq", v = 2, c_a = 16, c_w = 16, G = 4, R = 2, S = 1, metric = "chebyshev", x_bits = 16, act_bits = 16, weight_bits = 8, table_bits = 8, term_bits = 24, out_bits = 24}>
+"lut.scheme"() {sym_name = "vq", kind = "vq", v = 2, c_a = 16, c_w = 16, G = 4, R = 2, S = 1, metric = "chebyshev", x_bits = 16, act_bits = 16, weight_bits = 8, table_bits = 8, term_bits = 24, out_bits = 24} : () -> ()
 #x = #lut.fixed<16, @q.input.exponents>
 #y = #lut.fixed<24, -6>
 
@@ -15,7 +15,7 @@ ml_program.global private @q.bias(#ml_program.extern : tensor<6xi32>) : tensor<6
 
 // CHECK-LABEL: func.func @linear
 func.func @linear(%x: tensor<?x8xi16, #x>) -> tensor<?x6xi32, #y> {
-  // CHECK: "lut.linear"(%{{.*}}) {bias = @q.bias, codebook = @q.input.codebook, {{.*}}} : {{.*}} -> tensor<?x6xi32, #lut.fixed<24 : i64, -6 : i64>>
-  %0 = "lut.linear"(%x) {scheme = #vq, codes = @q.codes, weight_codebook = @q.weight_codebook, shifts = @q.shifts, multiplier = @q.multiplier, bias = @q.bias, shift = 20, codebook = @q.input.codebook} : (tensor<?x8xi16, #x>) -> tensor<?x6xi32, #y>
+  // CHECK: "lut.linear"(%{{.*}}) {codebook = @q.input.codebook, scheme = @vq, shift = 20 : i64, weights = @q} : {{.*}} -> tensor<?x6xi32, #lut.fixed<24 : i64, -6 : i64>>
+  %0 = "lut.linear"(%x) {scheme = @vq, weights = @q, shift = 20, codebook = @q.input.codebook} : (tensor<?x8xi16, #x>) -> tensor<?x6xi32, #y>
   return %0 : tensor<?x6xi32, #y>
 }

@@ -4,6 +4,6 @@
 #x = #lut.fixed<16, @q.input.exponents>
 func.func @f(%x: tensor<?x8xf32>) {
   // expected-error@+1 {{'lut.quantize' op expected K of result = 8, got 6; change the type or the scheme}}
-  %0 = "lut.quantize"(%x) {exponents = @q.input.exponents} : (tensor<?x8xf32>) -> tensor<?x6xi16, #x>
+  %0 = "lut.quantize"(%x) : (tensor<?x8xf32>) -> tensor<?x6xi16, #x>
   return
 }

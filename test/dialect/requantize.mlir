@@ -8,7 +8,7 @@ ml_program.global private @q.bias(#ml_program.extern : tensor<6xi32>) : tensor<6
 
 // CHECK-LABEL: func.func @requantize
 func.func @requantize(%a: tensor<?x6xi32>) -> tensor<?x6xi32, #y> {
-  // CHECK: "lut.requantize"(%{{.*}}) {bias = @q.bias, multiplier = @q.multiplier, shift = 20 : i64} : (tensor<?x6xi32>) -> tensor<?x6xi32, #lut.fixed<24 : i64, -6 : i64>>
-  %0 = "lut.requantize"(%a) {multiplier = @q.multiplier, bias = @q.bias, shift = 20} : (tensor<?x6xi32>) -> tensor<?x6xi32, #y>
+  // CHECK: "lut.requantize"(%{{.*}}) {shift = 20 : i64, weights = @q} : (tensor<?x6xi32>) -> tensor<?x6xi32, #lut.fixed<24 : i64, -6 : i64>>
+  %0 = "lut.requantize"(%a) {weights = @q, shift = 20} : (tensor<?x6xi32>) -> tensor<?x6xi32, #y>
   return %0 : tensor<?x6xi32, #y>
 }

@@ -8,7 +8,7 @@ ml_program.global private @q.input.exponents(#ml_program.extern : tensor<4xi8>) 
 
 // CHECK-LABEL: func.func @rescale(
 func.func @rescale(%a: tensor<?x8xi32, #n>) -> tensor<?x8xi16, #x> {
-  // CHECK: "lut.rescale"(%{{.*}}) {exponents = @q.input.exponents} : (tensor<?x8xi32, #lut.fixed<28 : i64, -20 : i64>>) -> tensor<?x8xi16, #lut.fixed<16 : i64, @q.input.exponents>>
-  %0 = "lut.rescale"(%a) {exponents = @q.input.exponents} : (tensor<?x8xi32, #n>) -> tensor<?x8xi16, #x>
+  // CHECK: "lut.rescale"(%{{.*}}) : (tensor<?x8xi32, #lut.fixed<28 : i64, -20 : i64>>) -> tensor<?x8xi16, #lut.fixed<16 : i64, @q.input.exponents>>
+  %0 = "lut.rescale"(%a) : (tensor<?x8xi32, #n>) -> tensor<?x8xi16, #x>
   return %0 : tensor<?x8xi16, #x>
 }

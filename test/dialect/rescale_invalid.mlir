@@ -1,21 +1,11 @@
 // RUN: lutllm-opt %s --split-input-file --verify-diagnostics
-// The attribute and the encoding name one symbol; the element type is the narrowest.
-
-#n = #lut.fixed<28, -20>
-#x = #lut.fixed<16, @q.input.exponents>
-func.func @f(%a: tensor<?x8xi32, #n>) {
-  // expected-error@+1 {{'lut.rescale' op expected exponent of y = @a.query.exponents, got @q.input.exponents; change either}}
-  %0 = "lut.rescale"(%a) {exponents = @a.query.exponents} : (tensor<?x8xi32, #n>) -> tensor<?x8xi16, #x>
-  return
-}
-
-// -----
+// The encoding of y names a symbol; the element type is the narrowest.
 
 #n = #lut.fixed<28, -20>
 #x = #lut.fixed<16, @q.input.exponents>
 func.func @f(%a: tensor<?x8xi32, #n>) {
   // expected-error@+1 {{'lut.rescale' op expected bits of y in 2..8 for i8, got 16; change the type}}
-  %0 = "lut.rescale"(%a) {exponents = @q.input.exponents} : (tensor<?x8xi32, #n>) -> tensor<?x8xi8, #x>
+  %0 = "lut.rescale"(%a) : (tensor<?x8xi32, #n>) -> tensor<?x8xi8, #x>
   return
 }
 
@@ -24,7 +14,7 @@ func.func @f(%a: tensor<?x8xi32, #n>) {
 #n = #lut.fixed<28, -20>
 func.func @f(%a: tensor<?x8xi32, #n>) {
   // expected-error@+1 {{'lut.rescale' op expected bits of y in 9..16 for i16, got 8; change the type}}
-  %0 = "lut.rescale"(%a) {exponents = @q.input.exponents} : (tensor<?x8xi32, #n>) -> tensor<?x8xi16, #lut.fixed<8, @q.input.exponents>>
+  %0 = "lut.rescale"(%a) : (tensor<?x8xi32, #n>) -> tensor<?x8xi16, #lut.fixed<8, @q.input.exponents>>
   return
 }
 
@@ -33,7 +23,7 @@ func.func @f(%a: tensor<?x8xi32, #n>) {
 #n = #lut.fixed<28, -20>
 func.func @f(%a: tensor<?x8xi32, #n>) {
   // expected-error@+1 {{'lut.rescale' op expected exponents of y to be a symbol, one for each pair, got 3; change the encoding}}
-  %0 = "lut.rescale"(%a) {exponents = @q.input.exponents} : (tensor<?x8xi32, #n>) -> tensor<?x8xi16, #lut.fixed<16, 3>>
+  %0 = "lut.rescale"(%a) : (tensor<?x8xi32, #n>) -> tensor<?x8xi16, #lut.fixed<16, 3>>
   return
 }
 
@@ -43,7 +33,7 @@ func.func @f(%a: tensor<?x8xi32, #n>) {
 #x = #lut.fixed<16, @q.input.exponents>
 func.func @f(%a: tensor<?x7xi32, #n>) {
   // expected-error@+1 {{'lut.rescale' op expected an even number of channels K, got 7; pad the input to whole pairs}}
-  %0 = "lut.rescale"(%a) {exponents = @q.input.exponents} : (tensor<?x7xi32, #n>) -> tensor<?x7xi16, #x>
+  %0 = "lut.rescale"(%a) : (tensor<?x7xi32, #n>) -> tensor<?x7xi16, #x>
   return
 }
 
@@ -53,6 +43,6 @@ func.func @f(%a: tensor<?x7xi32, #n>) {
 #x = #lut.fixed<16, @q.input.exponents>
 func.func @f(%a: tensor<?x8xi32, #n>) {
   // expected-error@+1 {{'lut.rescale' op expected y to be tensor<TxKxi8/i16, #lut.fixed<...>>, got tensor<?x8xi32, #lut.fixed<16 : i64, @q.input.exponents>>; change the type}}
-  %0 = "lut.rescale"(%a) {exponents = @q.input.exponents} : (tensor<?x8xi32, #n>) -> tensor<?x8xi32, #x>
+  %0 = "lut.rescale"(%a) : (tensor<?x8xi32, #n>) -> tensor<?x8xi32, #x>
   return
 }

@@ -6,7 +6,7 @@
 #x = #lut.fixed<16, @q.input.exponents>
 func.func @f(%a: tensor<?x8xi32, #r>, %b: tensor<?x6xi32, #n>) {
   // expected-error@+1 {{'lut.swiglu' op expected channels of up = 8, got 6; change the type}}
-  %0 = "lut.swiglu"(%a, %b) {exponents = @q.input.exponents} : (tensor<?x8xi32, #r>, tensor<?x6xi32, #n>) -> tensor<?x8xi16, #x>
+  %0 = "lut.swiglu"(%a, %b) : (tensor<?x8xi32, #r>, tensor<?x6xi32, #n>) -> tensor<?x8xi16, #x>
   return
 }
 
@@ -17,18 +17,7 @@ func.func @f(%a: tensor<?x8xi32, #r>, %b: tensor<?x6xi32, #n>) {
 #x = #lut.fixed<16, @q.input.exponents>
 func.func @f(%a: tensor<?x8xi32, #r>, %b: tensor<?x8xi32, #n>) {
   // expected-error@+1 {{'lut.swiglu' op expected channels of y = 8, got 6; change the type}}
-  %0 = "lut.swiglu"(%a, %b) {exponents = @q.input.exponents} : (tensor<?x8xi32, #r>, tensor<?x8xi32, #n>) -> tensor<?x6xi16, #x>
-  return
-}
-
-// -----
-
-#r = #lut.fixed<26, -16>
-#n = #lut.fixed<28, -20>
-#x = #lut.fixed<16, @q.input.exponents>
-func.func @f(%a: tensor<?x8xi32, #r>, %b: tensor<?x8xi32, #n>) {
-  // expected-error@+1 {{'lut.swiglu' op expected exponent of y = @a.query.exponents, got @q.input.exponents; change either}}
-  %0 = "lut.swiglu"(%a, %b) {exponents = @a.query.exponents} : (tensor<?x8xi32, #r>, tensor<?x8xi32, #n>) -> tensor<?x8xi16, #x>
+  %0 = "lut.swiglu"(%a, %b) : (tensor<?x8xi32, #r>, tensor<?x8xi32, #n>) -> tensor<?x6xi16, #x>
   return
 }
 
@@ -38,7 +27,7 @@ func.func @f(%a: tensor<?x8xi32, #r>, %b: tensor<?x8xi32, #n>) {
 #x = #lut.fixed<16, @q.input.exponents>
 func.func @f(%a: tensor<?x8xi32, #lut.fixed<24, 27>>, %b: tensor<?x8xi32, #n>) {
   // expected-error@+1 {{'lut.swiglu' op expected a shift in -62..38 from gate to the sigmoid, got 39; choose exponents that lie closer together}}
-  %0 = "lut.swiglu"(%a, %b) {exponents = @q.input.exponents} : (tensor<?x8xi32, #lut.fixed<24, 27>>, tensor<?x8xi32, #n>) -> tensor<?x8xi16, #x>
+  %0 = "lut.swiglu"(%a, %b) : (tensor<?x8xi32, #lut.fixed<24, 27>>, tensor<?x8xi32, #n>) -> tensor<?x8xi16, #x>
   return
 }
 
@@ -47,6 +36,6 @@ func.func @f(%a: tensor<?x8xi32, #lut.fixed<24, 27>>, %b: tensor<?x8xi32, #n>) {
 #x = #lut.fixed<16, @q.input.exponents>
 func.func @f(%a: tensor<?x8xi32, #lut.fixed<32, 0>>, %b: tensor<?x8xi32, #lut.fixed<31, 0>>) {
   // expected-error@+1 {{'lut.swiglu' op expected gate and up of at most 62 bits together, got 63; give them fewer bits}}
-  %0 = "lut.swiglu"(%a, %b) {exponents = @q.input.exponents} : (tensor<?x8xi32, #lut.fixed<32, 0>>, tensor<?x8xi32, #lut.fixed<31, 0>>) -> tensor<?x8xi16, #x>
+  %0 = "lut.swiglu"(%a, %b) : (tensor<?x8xi32, #lut.fixed<32, 0>>, tensor<?x8xi32, #lut.fixed<31, 0>>) -> tensor<?x8xi16, #x>
   return
 }

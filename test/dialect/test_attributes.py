@@ -6,37 +6,8 @@ from hypothesis import strategies as st
 
 from lutllm import dialect
 from lutllm.bindings import ir
-from lutllm.errors import IRError
-from lutllm.scheme import METRICS, NAMED_SCHEMES, Scheme
 
 CTX = dialect.context()
-
-schemes = st.builds(
-    Scheme,
-    c_a=st.integers(1, 1024),
-    c_w=st.integers(2, 16),
-    G=st.integers(1, 4096),
-    R=st.integers(1, 8),
-    S=st.integers(1, 4),
-    metric=st.sampled_from(METRICS),
-    act_bits=st.integers(2, 16),
-    table_bits=st.integers(2, 24),
-) | st.builds(Scheme, kind=st.just("exact"), c_a=st.just(0), S=st.just(0), R=st.integers(1, 8))
-
-
-@given(schemes)
-@settings(max_examples=50, deadline=None)
-def test_scheme_round_trips_through_text(scheme: Scheme) -> None:
-    with CTX:
-        attribute = dialect.scheme_attr(scheme)
-        assert dialect.scheme_of(ir.Attribute.parse(str(attribute))) == scheme
-        assert ir.Attribute.parse(str(attribute)) == attribute
-
-
-@pytest.mark.parametrize("name", NAMED_SCHEMES)
-def test_named_schemes_round_trip(name: str) -> None:
-    with CTX:
-        assert dialect.scheme_of(dialect.scheme_attr(NAMED_SCHEMES[name])) == NAMED_SCHEMES[name]
 
 
 @given(st.integers(2, 32), st.integers(-96, 96) | st.from_regex(r"[a-z][a-z_.0-9]{0,20}", fullmatch=True))
@@ -52,14 +23,6 @@ def test_encoding_round_trips_through_a_type(bits: int, exponent: int | str) -> 
 )
 def test_no_encoding_of_ours_is_none(text: str) -> None:
     assert dialect.fixed_of(ir.Type.parse(text, CTX)) is None
-
-
-def test_scheme_of_says_what_is_wrong() -> None:
-    with CTX:
-        with pytest.raises(IRError, match=r"expected a scheme \(#lut.scheme<\{...\}>\), got 3 : i64; change it"):
-            dialect.scheme_of(dialect.i64(3))
-        with pytest.raises(IRError, match="missing kind"):
-            dialect.scheme_of(ir.Attribute.parse("#lut.scheme<{v = 2}>"))
 
 
 def test_store_attribute() -> None:

@@ -57,6 +57,40 @@ def test_multithreading_is_off() -> None:
     assert ir.Context().get_num_threads() == 1
 
 
+def _run(program: str) -> str:
+    """What a program prints in a process of its own: what went wrong here was a crash, or a wait without an end."""
+    command = [sys.executable, "-X", "faulthandler", "-c", program]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0, run.stderr
+    return run.stdout.strip()
+
+
+def test_threads_make_contexts_at_once() -> None:
+    program = f"""
+from concurrent.futures import ThreadPoolExecutor
+from lutllm import dialect
+from lutllm.bindings import ir
+def make(_):
+    module = ir.Module.parse({TEXT!r}, dialect.context())
+    return module.operation.verify() and type(module.body.operations[0].regions[0].blocks[0].operations[0]).__name__
+with ThreadPoolExecutor(4) as pool:
+    print(*set(pool.map(make, range(64))))
+"""
+    assert _run(program) == "PrefixSumOp"
+
+
+def test_registering_switches_multithreading_off() -> None:
+    program = f"""
+from lutllm import dialect
+from lutllm.bindings import ir
+ctx = ir.Context()
+ctx.enable_multithreading(True)
+dialect.register_dialects(ctx)
+print(ir.Module.parse({(TEXT + TEXT.replace("@f", "@g"))!r}, ctx).operation.verify(), ctx.get_num_threads())
+"""
+    assert _run(program) == "True 1"
+
+
 def test_start_up_is_without_torch() -> None:
     program = "import sys; from lutllm import dialect; dialect.context(); print('torch' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

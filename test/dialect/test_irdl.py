@@ -40,7 +40,7 @@ def test_takes_a_whole_module(tool: str, tmp_path: Path, layers: ir.Module) -> N
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("codes = @q.codes", "codes = 3", "expected base attribute 'builtin.symbol_ref' but got 'builtin.integer'"),
+        ("weights = @q", "weights = 3", "expected base attribute 'builtin.symbol_ref' but got 'builtin.integer'"),
         ("shift = 20 : i64, ", "", 'attribute "shift" is expected but not provided'),
         ('"lut.dequantize"(%', '"lut.dequantise"(%', "unregistered operation 'lut.dequantise'"),
         ("#lut.fixed<24 : i64, -6 : i64>", "#lut.fixed<24 : i64>", "expected 2 type arguments, but had 1"),

@@ -11,8 +11,10 @@ from lutllm.cpu.features import available_levels
 from lutllm.cpu.program import CpuProgram
 from lutllm.errors import IRError, NumericsError
 from lutllm.lowering.cpu.layout import LEVELS, LinearShape
-from lutllm.lowering.linear_spec import LinearSpec
 from lutllm.lowering.lut_to_cpu import lower
+from lutllm.lowering.quantize.functions import declare_parameters
+from lutllm.lowering.quantize.rules import linear_op
+from lutllm.quantization import constants_of
 from lutllm.quantize.random import random_linear
 from lutllm.scheme import ADDITIVE, EXACT, PAPER, QuantizedLinear, Scheme
 
@@ -52,26 +54,18 @@ def make(linears: dict[str, QuantizedLinear]) -> ir.Module:
     """Of each linear a function for any number of tokens and, under its name and `one`, for one."""
     with dialect.context(), ir.Location.file("test.py", 3, 4):
         module = ir.Module.create()
-        specs = {name: LinearSpec.of(linear) for name, linear in linears.items()}
-        for spec in specs.values():
-            dialect.declare_all(module, spec.globals())
         with ir.InsertionPoint(module.body):
-            for name, spec in specs.items():
+            for name, constants in constants_of(linears).items():
                 for tokens, suffix in (("?", ""), ("1", " one")):
-                    meaning = f'#lut.fixed<{spec.scheme.x_bits}, @"{spec.exponents}">'
-                    x = ir.Type.parse(f"tensor<{tokens}x{2 * spec.pairs}xi16, {meaning}>")
+                    meaning = f'#lut.fixed<{constants.scheme.x_bits}, @"{constants.exponents}">'
+                    x = ir.Type.parse(f"tensor<{tokens}x{2 * constants.pairs}xi16, {meaning}>")
                     function = func.FuncOp(name + suffix, ([x], []))
                     with ir.InsertionPoint(function.add_entry_block()):
-                        y = dialect.linear(
-                            function.arguments[0],
-                            scheme=spec.scheme,
-                            shift=spec.shift,
-                            out_exponent=spec.out_exponent,
-                            outputs=spec.outputs,
-                            **spec.symbols(),
-                        )
+                        scheme = dialect.declare_scheme(module, constants.scheme)
+                        y = linear_op(function.arguments[0], linears[name].name, constants, scheme)
                         func.ReturnOp([y])
                     function.attributes["function_type"] = ir.TypeAttr.get(ir.FunctionType.get([x], [y.type]))
+        declare_parameters(module)
         assert dialect.verify(module)
         return module
 

@@ -10,12 +10,14 @@ from lutllm import dialect, interpreter, models, store  # noqa: E402
 from lutllm.bindings import ir, source_position  # noqa: E402
 from lutllm.errors import IRError  # noqa: E402
 from lutllm.importer import import_module  # noqa: E402
-from lutllm.lowering.linear_spec import LinearSpec, read_specs, specs_of  # noqa: E402
-from lutllm.lowering.torch_ir.extract_linears import extract_linears  # noqa: E402
+from lutllm.lowering import PASSES  # noqa: E402
+from lutllm.lowering.pipelines import to_linears  # noqa: E402
 from lutllm.lowering.torch_ir.linears import linears_in, module_path  # noqa: E402
 from lutllm.lowering.torch_to_lut import convert_linears  # noqa: E402
 from lutllm.models.wrappers import decoder_layer, whole_model  # noqa: E402
+from lutllm.passes import PASSES as LUT_PASSES  # noqa: E402
 from lutllm.passes import run_pipeline  # noqa: E402
+from lutllm.quantization import LinearConstants, constants_of, read_quantization  # noqa: E402
 from lutllm.quantize.random import random_linear  # noqa: E402
 from lutllm.scheme import ADDITIVE, EXACT  # noqa: E402
 
@@ -38,6 +40,11 @@ def quantized(module, scheme=ADDITIVE, tables=False):
     return found
 
 
+def extract_linears(module: ir.Module) -> ir.Module:
+    run_pipeline(module, to_linears(), passes=(*LUT_PASSES, *PASSES))
+    return module
+
+
 def lut_linears(module: ir.Module):
     return [op for op in dialect.lut_ops(module) if isinstance(op, dialect.LinearOp)]
 
@@ -48,31 +55,30 @@ def test_decoder_layer(name, scheme):
     causal_lm = models.load(name).module
     imported = import_module(*decoder_layer(causal_lm, 1, tokens=4))
     linears = {n: q for n, q in quantized(causal_lm, scheme).items() if n.startswith("model.layers.1.")}
-    done = convert_linears(imported.module, specs_of(linears))
+    done = convert_linears(imported.module, constants_of(linears))
     assert done.converted == list(linears)
     assert done.kept == []
     assert dialect.verify(imported.module)
     run_pipeline(imported.module, "builtin.module(canonicalize,cse,lut-symbol-dce)")
     quantizes = [op for op in dialect.lut_ops(imported.module) if isinstance(op, dialect.QuantizeOp)]
-    assert [op.exponents.value for op in quantizes] == [
+    assert [dialect.fixed_of(op.result.type)[1] for op in quantizes] == [
         f"model.layers.1.{part}.input.exponents"
         for part in ("self_attn.q_proj", "self_attn.o_proj", "mlp.gate_proj", "mlp.down_proj")
     ]
     symbols = set(dialect.symbol_table(imported.module))
     wanted = {symbol for q in linears.values() for symbol in q.tensors()}
     norms = {s for s in symbols if "layernorm" in s or "_norm" in s}
-    assert symbols - norms == wanted | {"main"}
+    assert symbols - norms == wanted | set(dialect.schemes(imported.module.operation)) | {"main"}
 
 
 def test_names_and_locations_survive():
     imported = import_module(*decoder_layer(models.load("tiny-llama").module, 0, tokens=4))
     with imported.context:
         before = [(module_path(o.location), source_position(o.location)) for o in linears_in(imported.module.operation)]
-    convert_linears(imported.module, specs_of(quantized(models.load("tiny-llama").module)))
+    convert_linears(imported.module, constants_of(quantized(models.load("tiny-llama").module)))
     run_pipeline(imported.module, "builtin.module(canonicalize,cse)")
-    extracted = extract_linears(imported.module)
-    for module in (imported.module, extracted):
-        found = [op.operation.location for op in lut_linears(module)]
+    for module in (lambda: imported.module, lambda: extract_linears(imported.module)):
+        found = [op.operation.location for op in lut_linears(module())]
         assert [(module_path(loc), source_position(loc)) for loc in found] == before
     assert all(line.startswith("transformers/models/llama/modeling_llama.py:") for _, line in before)
 
@@ -82,7 +88,7 @@ def test_whole_model_without_its_head():
     linears = quantized(causal_lm)
     del linears["lm_head"]
     imported = import_module(*whole_model(causal_lm, tokens=4))
-    done = convert_linears(imported.module, specs_of(linears))
+    done = convert_linears(imported.module, constants_of(linears))
     assert len(done.converted) == 14
     assert [(k.name, k.reason) for k in done.kept] == [("lm_head", "no quantized parameters")]
     assert dialect.verify(imported.module)
@@ -91,7 +97,7 @@ def test_whole_model_without_its_head():
 def test_tied_head_converts_and_the_embedding_stays():
     causal_lm = models.load("tiny-llama").module
     imported = import_module(*whole_model(causal_lm, tokens=4))
-    assert convert_linears(imported.module, specs_of(quantized(causal_lm))).converted[-1] == "lm_head"
+    assert convert_linears(imported.module, constants_of(quantized(causal_lm))).converted[-1] == "lm_head"
     run_pipeline(imported.module, "builtin.module(canonicalize,cse,lut-symbol-dce)")
     symbols = dialect.symbol_table(imported.module)
     assert "model.embed_tokens.weight" in symbols
@@ -103,23 +109,16 @@ def test_extracted_linear_computes_the_golden_integers(shape):
     module = nn.Sequential(nn.Linear(6, 10))
     linears = quantized(module, ADDITIVE.with_(G=4), tables=True)
     imported = import_module(module, (torch.zeros(shape),))
-    convert_linears(imported.module, specs_of(linears))
+    convert_linears(imported.module, constants_of(linears))
     extracted = extract_linears(imported.module)
     assert dialect.verify(extracted)
     assert "torch" not in extracted.operation.get_asm()
     x = np.random.default_rng(0).integers(-(1 << 15), 1 << 15, (5, 6)).astype(np.int16)
-    (got,) = interpreter.run(extracted, [x], linears["0"].tensors(), function="0")
+    (got,) = interpreter.run(extracted, [x], linears["0"].tensors())
     assert np.array_equal(got, interpreter.linear(linears["0"], x, "built_row"))
 
 
-def test_extracted_tokens_can_be_fixed():
-    module = nn.Linear(6, 4)
-    imported = import_module(module, (torch.zeros(2, 6),), name_prefix="proj.")
-    convert_linears(imported.module, {"proj": LinearSpec("proj", "proj.input", EXACT, 3, 4, 2, -5)})
-    assert "tensor<16x6xi16" in str(extract_linears(imported.module, tokens=16))
-
-
-def test_linear_used_twice_gives_one_function():
+def test_linear_used_twice_is_extracted_once():
     class Twice(nn.Module):
         def __init__(self):
             super().__init__()
@@ -130,39 +129,39 @@ def test_linear_used_twice_gives_one_function():
 
     module = Twice()
     imported = import_module(module, (torch.zeros(2, 6),))
-    convert_linears(imported.module, specs_of(quantized(module)))
+    convert_linears(imported.module, constants_of(quantized(module)))
     run_pipeline(imported.module, "builtin.module(canonicalize,cse,lut-symbol-dce)")
     assert len(lut_linears(imported.module)) == 2
-    assert [op.codes.value for op in lut_linears(extract_linears(imported.module))] == ["proj.codes"]
+    assert [op.weights.value for op in lut_linears(extract_linears(imported.module))] == ["proj"]
     assert "proj.bias.float" not in dialect.symbol_table(imported.module)
 
 
 def test_store_is_recorded_and_matches(tmp_path):
     module = nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 2, bias=False))
     digest = store.save_linears(tmp_path, quantized(module))
-    specs, recorded = read_specs(tmp_path)
-    assert recorded == digest
+    found = read_quantization(tmp_path)
+    assert found.sha256 == digest
     imported = import_module(module, (torch.zeros(2, 6),))
-    convert_linears(imported.module, specs, digest)
+    convert_linears(imported.module, found.linears, digest)
     assert dialect.verify(imported.module, tmp_path / store.PARAMETERS)
     assert f'#lut.store<"parameters.safetensors", "{digest}">' in str(extract_linears(imported.module))
 
 
-def test_specs_from_json_equal_specs_of_arrays(tmp_path):
+def test_constants_from_json_equal_those_of_arrays(tmp_path):
     linears = quantized(nn.Sequential(nn.Linear(6, 4), nn.Linear(4, 2)), tables=True)
     store.save_linears(tmp_path, linears)
-    assert read_specs(tmp_path)[0] == specs_of(linears)
+    assert read_quantization(tmp_path).linears == constants_of(linears)
 
 
 def test_parameters_of_another_model_are_refused():
     module = nn.Linear(6, 4)
     imported = import_module(module, (torch.zeros(2, 6),), name_prefix="proj.")
-    spec = LinearSpec("proj", "proj.input", EXACT, 3, 5, 2, -5)
+    constants = LinearConstants("proj.input", EXACT, 3, 5, 2, -5)
     with pytest.raises(IRError, match="expected quantized parameters for 6 inputs and 4 outputs, got 6 and 5"):
-        convert_linears(imported.module, {"proj": spec})
+        convert_linears(imported.module, {"proj": constants})
 
 
 def test_odd_width_is_one_located_error():
     imported = import_module(nn.Linear(7, 4), (torch.zeros(2, 7),), name_prefix="proj.")
     with pytest.raises(IRError, match=r"'proj': expected an even input width \(whole pairs\), got 7"):
-        convert_linears(imported.module, {"proj": LinearSpec("proj", "proj.input", EXACT, 3, 4, 2, -5)})
+        convert_linears(imported.module, {"proj": LinearConstants("proj.input", EXACT, 3, 4, 2, -5)})

@@ -10,7 +10,7 @@ func.func @main(%x: !torch.vtensor<[3,6],bf16>) -> !torch.vtensor<[3,8],bf16> {
   %weight = torch_c.from_builtin_tensor %w : tensor<8x6xbf16> -> !torch.vtensor<[8,6],bf16>
   // CHECK: %[[F:.*]] = arith.extf %{{.*}} : tensor<3x6xbf16> to tensor<3x6xf32>
   // CHECK: "lut.quantize"(%[[F]])
-  // CHECK: "lut.linear"({{.*}} kind = "exact"
+  // CHECK: "lut.linear"({{.*}} {scheme = @exact2, {{.*}}weights = @mlp.down}
   // CHECK: %[[D:.*]] = "lut.dequantize"
   // CHECK: arith.truncf %[[D]] : tensor<3x8xf32> to tensor<3x8xbf16>
   %y = torch.aten.linear %x, %weight, %none : !torch.vtensor<[3,6],bf16>, !torch.vtensor<[8,6],bf16>, !torch.none -> !torch.vtensor<[3,8],bf16>

@@ -7,7 +7,7 @@ ml_program.global private @mlp.gate.bias(#ml_program.extern : tensor<6xf32>) : t
 // CHECK-DAG: ml_program.global private @mlp.gate.bias.float({{.*}}) : tensor<6xf32>
 // CHECK-DAG: ml_program.global private @mlp.gate.bias({{.*}}) : tensor<6xi32>
 // CHECK-LABEL: func.func @main
-// CHECK-DAG: "lut.linear"({{.*}} {bias = @mlp.gate.bias,
+// CHECK-DAG: "lut.linear"({{.*}} weights = @mlp.gate}
 func.func @main(%x: !torch.vtensor<[5,8],f32>) -> (!torch.vtensor<[5,6],f32>, tensor<6xf32>) {
   %w = ml_program.global_load_const @mlp.gate.weight : tensor<6x8xf32>
   // CHECK-DAG: ml_program.global_load_const @mlp.gate.bias.float : tensor<6xf32>

@@ -7,9 +7,9 @@ ml_program.global private @mlp.up.weight(#ml_program.extern : tensor<10x8xf32>) 
 // CHECK-LABEL: func.func @main
 // CHECK: %[[Q:.*]] = "lut.quantize"
 // CHECK-NOT: lut.quantize
-// CHECK: "lut.linear"(%[[Q]]) {{.*}} codes = @mlp.gate.codes
+// CHECK: "lut.linear"(%[[Q]]) {{.*}} weights = @mlp.gate}
 // CHECK-NOT: lut.quantize
-// CHECK: "lut.linear"(%[[Q]]) {{.*}} codebook = @mlp.gate.input.codebook, codes = @mlp.up.codes
+// CHECK: "lut.linear"(%[[Q]]) {codebook = @mlp.gate.input.codebook, {{.*}}weights = @mlp.up}
 func.func @main(%x: !torch.vtensor<[5,8],f32>) -> (!torch.vtensor<[5,6],f32>, !torch.vtensor<[5,10],f32>) {
   %none = torch.constant.none
   %0 = ml_program.global_load_const @mlp.gate.weight : tensor<6x8xf32>

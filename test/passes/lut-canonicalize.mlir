@@ -5,7 +5,7 @@
 // CHECK-LABEL: func.func @unread_tables
 // CHECK-COUNT-2: "lut.linear"({{.*}}row_source = "built_row"
 // CHECK-LABEL: func.func @open_choice
-// CHECK: "lut.linear"({{.*}}tables = @q.tables
+// CHECK: "lut.linear"({{.*}}tables, weights = @q}
 // CHECK-LABEL: func.func @one_choice
 // CHECK: "lut.linear"
 // CHECK-NOT: row_source
@@ -16,10 +16,10 @@
 // MERGED-NEXT: return %0, %0
 #x = #lut.fixed<16, @x.exponents>
 #y = #lut.fixed<24, -9>
-#vq = #lut.scheme<{kind = "vq", v = 2, c_a = 4, c_w = 16, G = 8, R = 1, S = 1, metric = "l2", x_bits = 16, act_bits = 16,
-  weight_bits = 8, table_bits = 8, term_bits = 24, out_bits = 24}>
-#exact = #lut.scheme<{kind = "exact", v = 2, c_a = 0, c_w = 16, G = 8, R = 1, S = 0, metric = "l2", x_bits = 16,
-  act_bits = 16, weight_bits = 8, table_bits = 8, term_bits = 24, out_bits = 24}>
+"lut.scheme"() {sym_name = "vq", kind = "vq", v = 2, c_a = 4, c_w = 16, G = 8, R = 1, S = 1, metric = "l2", x_bits = 16, act_bits = 16,
+  weight_bits = 8, table_bits = 8, term_bits = 24, out_bits = 24} : () -> ()
+"lut.scheme"() {sym_name = "exact", kind = "exact", v = 2, c_a = 0, c_w = 16, G = 8, R = 1, S = 0, metric = "l2", x_bits = 16,
+  act_bits = 16, weight_bits = 8, table_bits = 8, term_bits = 24, out_bits = 24} : () -> ()
 ml_program.global private @x.exponents(#ml_program.extern : tensor<2xi8>) : tensor<2xi8>
 ml_program.global private @x.codebook(#ml_program.extern : tensor<2x1x4x2xi16>) : tensor<2x1x4x2xi16>
 ml_program.global private @q.codes(#ml_program.extern : tensor<2x1x5xi8>) : tensor<2x1x5xi8>
@@ -30,31 +30,27 @@ ml_program.global private @q.multiplier(#ml_program.extern : tensor<5xi32>) : te
 ml_program.global private @q.bias(#ml_program.extern : tensor<5xi32>) : tensor<5xi32>
 
 func.func @unread_tables(%x: tensor<?x4xi16, #x>) -> (tensor<?x5xi32, #y>, tensor<?x5xi32, #y>) {
-  %0 = "lut.linear"(%x) {scheme = #vq, codes = @q.codes, weight_codebook = @q.weight_codebook, shifts = @q.shifts,
-    multiplier = @q.multiplier, bias = @q.bias, shift = 20, codebook = @x.codebook, tables = @q.tables,
+  %0 = "lut.linear"(%x) {scheme = @vq, weights = @q, shift = 20, codebook = @x.codebook, tables,
     row_source = "built_row"} : (tensor<?x4xi16, #x>) -> tensor<?x5xi32, #y>
-  %1 = "lut.linear"(%x) {scheme = #vq, codes = @q.codes, weight_codebook = @q.weight_codebook, shifts = @q.shifts,
-    multiplier = @q.multiplier, bias = @q.bias, shift = 20, codebook = @x.codebook, row_source = "built_row"}
+  %1 = "lut.linear"(%x) {scheme = @vq, weights = @q, shift = 20, codebook = @x.codebook, row_source = "built_row"}
     : (tensor<?x4xi16, #x>) -> tensor<?x5xi32, #y>
   return %0, %1 : tensor<?x5xi32, #y>, tensor<?x5xi32, #y>
 }
 
 func.func @open_choice(%x: tensor<?x4xi16, #x>) -> tensor<?x5xi32, #y> {
-  %0 = "lut.linear"(%x) {scheme = #vq, codes = @q.codes, weight_codebook = @q.weight_codebook, shifts = @q.shifts,
-    multiplier = @q.multiplier, bias = @q.bias, shift = 20, codebook = @x.codebook, tables = @q.tables}
+  %0 = "lut.linear"(%x) {scheme = @vq, weights = @q, shift = 20, codebook = @x.codebook, tables}
     : (tensor<?x4xi16, #x>) -> tensor<?x5xi32, #y>
   return %0 : tensor<?x5xi32, #y>
 }
 
 func.func @one_choice(%x: tensor<?x4xi16, #x>) -> tensor<?x5xi32, #y> {
-  %0 = "lut.linear"(%x) {scheme = #exact, codes = @q.codes, weight_codebook = @q.weight_codebook, shifts = @q.shifts,
-    multiplier = @q.multiplier, bias = @q.bias, shift = 20, row_source = "exact_row"}
+  %0 = "lut.linear"(%x) {scheme = @exact, weights = @q, shift = 20, row_source = "exact_row"}
     : (tensor<?x4xi16, #x>) -> tensor<?x5xi32, #y>
   return %0 : tensor<?x5xi32, #y>
 }
 
 func.func @dead(%x: tensor<?x4xf32>) {
-  %0 = "lut.quantize"(%x) {exponents = @x.exponents} : (tensor<?x4xf32>) -> tensor<?x4xi16, #x>
-  %1 = "lut.centroid_search"(%0) {scheme = #vq, codebook = @x.codebook} : (tensor<?x4xi16, #x>) -> tensor<?x2x1xi8>
+  %0 = "lut.quantize"(%x) : (tensor<?x4xf32>) -> tensor<?x4xi16, #x>
+  %1 = "lut.centroid_search"(%0) {scheme = @vq, codebook = @x.codebook} : (tensor<?x4xi16, #x>) -> tensor<?x2x1xi8>
   return
 }

@@ -24,7 +24,7 @@ ml_program.global private @unused_too(#ml_program.extern : tensor<4xi16, #lut.fi
   : tensor<4xi16, #lut.fixed<16, @named_by_an_unused>>
 
 func.func @f(%a: tensor<1x4xf32>) attributes {note.uses = [{deep = @in_an_attribute}, @"quoted \22name\22"]} {
-  %0 = "lut.quantize"(%a) {exponents = @read_by_dead_ops}
+  %0 = "lut.quantize"(%a)
     : (tensor<1x4xf32>) -> tensor<1x4xi16, #lut.fixed<16, @read_by_dead_ops>>
   %2 = tensor.empty() : tensor<1x4xi16, #lut.fixed<16, @only_in_a_value_type>>
   %3 = builtin.unrealized_conversion_cast %2 : tensor<1x4xi16, #lut.fixed<16, @only_in_a_value_type>> to i1

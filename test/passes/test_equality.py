@@ -1,5 +1,7 @@
 """Passes change no integer: the interpreter gives the same before and after each, over random schemes and shapes."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -37,14 +39,14 @@ def build(q: QuantizedLinear, row_source: str | None) -> ir.Module:
     module = ir.Module.create(ir.Location.unknown(context))
     for name, array in q.tensors().items():
         dialect.declare(module, name, array.shape, array.dtype)
-    symbols = {k: f"q.{k}" for k in ("codes", "weight_codebook", "shifts", "multiplier", "bias")}
+    named: dict[str, Any] = {"scheme": dialect.declare_scheme(module, q.scheme), "weights": "q"}
     if q.codebook is not None:
-        symbols |= {"codebook": f"{q.input_name}.codebook", "tables": "q.tables"}
+        named |= {"codebook": f"{q.input_name}.codebook", "tables": True}
 
     def body(x: ir.Value) -> list[ir.Value]:
         def linear(source: str | None) -> ir.Value:
             choice = {"shift": q.shift, "out_exponent": q.out_exponent, "row_source": source}
-            return dialect.linear(x, scheme=q.scheme, **symbols, **choice)
+            return dialect.linear(x, **named, **choice)
 
         results = [linear(row_source), linear(None)]
         linear(row_source)

@@ -1,6 +1,7 @@
 """Pipelines from Python: what parses prints back, what cannot run is refused first, what fails says where."""
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lutllm import dialect
-from lutllm.bindings import ir
+from lutllm.bindings import Diagnostic, ir
 from lutllm.errors import InputError
 from lutllm.passes import PASSES, Observer, Pass, Pipeline, PipelineError, run_pipeline
 from lutllm.passes.pipeline import MAX_DEPTH, Nest, PassItem, parse_pipeline
@@ -39,10 +40,13 @@ class Visit(Pass):
             self.fail(op, "expected peace, got failure; do not ask for it")
         if self.text == "raise":
             raise KeyError("lost")
+        if self.text == "complain":
+            op.location.emit_error("this could be better")
         if self.text == "break":
             op.attributes["sym_name"] = ir.StringAttr.get("")
             del op.attributes["function_type"]
         self.seen.append(op.name)
+        self.statistics["visits"] += 1
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,24 @@ def test_a_failing_pass_says_where(module: ir.Module) -> None:
         run_pipeline(module, "builtin.module(func.func(visit{text=fail}),cse)", passes=(Visit,))
     assert str(caught.value) == "-:2:1: error: 'func.func' op expected peace, got failure; do not ask for it"
     assert str(module).count("arith.constant") == 2
+
+
+def test_an_error_that_a_pass_reports_and_survives_is_no_failure(module: ir.Module) -> None:
+    class Keep(Observer):
+        def report(self, diagnostics: Sequence[Diagnostic]) -> None:
+            said.extend(map(str, diagnostics))
+
+    said: list[str] = []
+    Pipeline("builtin.module(visit{text=complain},cse,visit)", (Visit,)).run(module, observer=Keep())
+    assert said == ["-:0:0: error: this could be better"]
+    assert Visit.seen == ["builtin.module", "builtin.module"]
+
+
+def test_a_pass_counts(module: ir.Module) -> None:
+    pipeline = Pipeline("builtin.module(visit,func.func(visit),cse)", (Visit,))
+    for _ in range(2):
+        pipeline.run(module)
+    assert [dict(step.own.statistics) for step in pipeline.steps if step.own] == [{"visits": 2}, {"visits": 4}]
 
 
 def test_a_defect_in_a_pass_is_an_error(module: ir.Module) -> None:

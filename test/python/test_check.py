@@ -8,7 +8,6 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 from lutllm.check import check, check_module  # noqa: E402
-from lutllm.decoder import Decoder  # noqa: E402
 from lutllm.errors import InputError  # noqa: E402
 from lutllm.lowering.torch_ir.reader import DOWNSTREAM, NO_PATTERN, NO_TORCH_OP  # noqa: E402
 
@@ -52,7 +51,8 @@ def test_everything_else_is_listed_at_once(report):
     assert groups["aten.add.Tensor", DOWNSTREAM].count == 1
     assert groups["aten.cat", "expected two halves: angles twice"].count == 1
     assert not report.all_linears_convert
-    assert report.decoder is None
+    assert not report.convertible
+    assert (report.structure, report.float_error) == (None, None)
 
 
 def test_places_name_module_and_line(report):
@@ -75,25 +75,71 @@ def test_text_says_it_all(report):
 def test_json(report):
     data = json.loads(json.dumps(report.to_dict()))
     assert data["all_linears_convert"] is False
+    assert (data["convertible"], data["float_error"], data["structure"]) == (False, None, None)
     assert data["linears"][1]["name"] == "twice"
     assert sum(g["count"] for g in data["not_raised"]) == sum(g.count for g in report.not_raised)
 
 
-@pytest.mark.parametrize(("name", "normed"), [("tiny-llama", ""), ("tiny-qwen3", ", normed")])
-def test_builtin_model(name, normed):
+@pytest.mark.parametrize(("name", "ops"), [("tiny-llama", 33), ("tiny-qwen3", 37)])
+def test_builtin_model(name, ops):
     report = check(name)
     assert len(report.linears) == 15
-    assert report.all_linears_convert
+    assert report.all_linears_convert and report.convertible
     assert report.share > 0.99
     assert report.not_raised == []
-    assert len(report.decoder.layers) == 2
+    assert sum(part.count for part in report.structure) == ops
     data = json.loads(json.dumps(report.to_dict()))
-    assert Decoder.from_dict(data["decoder"]) == report.decoder
-    dim = report.decoder.layers[0].attention.head_dim
+    assert data["convertible"] is True
+    assert 0 < data["float_error"] < 1e-5
+    attention = next(part for part in data["structure"] if part["op"] == "attention")
+    assert (attention["name"], attention["count"]) == ("model.layers.*.self_attn", 2)
     text = report.text()
+    assert "in floats, its results are within " in text
     assert "the whole model becomes integer ops" in text
-    assert f"2 x layer: 4 heads of {dim} on 2 of keys and values{normed}; MLP of 80" in text
+    assert f"2 x model.layers.*.self_attn  attention, {attention['shape']}" in text
+    assert attention["shape"].startswith("4 heads of 1") and attention["shape"].endswith(" on 2 of keys and values")
     assert "2 x model.layers.*.self_attn.q_proj  48 -> " in text
+
+
+class Gates(nn.Module):
+    """Raised whole; but a gated value has the exponents of the linear that reads it, and a width is odd."""
+
+    def __init__(self):
+        super().__init__()
+        self.gate, self.odd = nn.Linear(4, 4), nn.Linear(4, 3)
+        self.last = nn.Linear(3, 4)
+
+    def forward(self, x):
+        y = self.gate(x)
+        y = y + nn.functional.silu(y) * y
+        return self.last(self.odd(y))
+
+
+def test_structural_ops_without_integer_form_are_listed():
+    report = check_module(Gates(), (torch.zeros(1, 5, 4),))
+    assert report.float_error < 1e-5
+    assert {part.op for part in report.structure} == {"linear", "gated", "add"}
+    assert not report.convertible and not report.all_linears_convert
+    groups = {group.op: group for group in report.not_raised}
+    assert "an even number of inputs" in groups["lut.float_linear"].reason
+    assert groups["lut.float_add"].reason.startswith("expected b of an embedding, a norm, a linear, RoPE or a sum")
+    place = groups["lut.float_add"].places[0]
+    file, line, _ = place.location.rsplit(":", 2)
+    with open(file) as stream:
+        assert "y + nn.functional.silu(y) * y" in stream.readlines()[int(line) - 1]
+    assert "ops keep the model from becoming integer ops" in report.text()
+
+
+def test_a_float_level_that_is_wrong_is_listed_at_its_op(monkeypatch):
+    from lutllm.interpreter import floats
+
+    monkeypatch.setattr(floats, "silu", lambda x: x)
+    monkeypatch.setitem(floats.ACTIVATIONS, "silu", lambda x: x)
+    report = check("tiny-llama")
+    assert report.float_error > 1e-2 and not report.convertible
+    (group,) = report.not_raised
+    assert group.op == "lut.float_gated"
+    assert "'model.layers.0.mlp.gated' in module 'model.layers.0.mlp' to compute what PyTorch does" in group.reason
 
 
 def test_a_decoder_with_one_foreign_op():
@@ -104,7 +150,7 @@ def test_a_decoder_with_one_foreign_op():
     for layer in module.model.layers:
         layer.mlp.act_fn = nn.GELU()
     report = check_module(*whole_model(module))
-    assert report.decoder is None
+    assert not report.convertible and report.structure is None
     assert report.all_linears_convert
     assert [(g.op, g.count, g.reason) for g in report.not_raised] == [
         ("aten.gelu", 2, NO_PATTERN),

@@ -1,5 +1,6 @@
 """Perplexity of a quantized model: three programs on the same windows, of text nobody calibrated on."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -118,7 +119,7 @@ def test_text_that_was_calibrated_on_is_never_called_out_of_domain(model, source
 
 def test_the_float_model_is_found_by_its_name(model):
     about = {**model.about, "model": {**model.about["model"], "source": "tiny-qwen3"}}
-    whole = lutllm.QuantizedModel(model.decoder, model.tokenizer, model.config, None, about)
+    whole = dataclasses.replace(model, about=about)
     with pytest.raises(
         InputError, match=r"'tiny-qwen3': expected the model .* was made from \(.{12}\.\.\.\), got another"
     ):
@@ -146,6 +147,6 @@ def test_what_cannot_be_measured_is_refused(model, source, changes, message):
 def test_both_backends_give_the_same_logits(model):
     ids = model.tokenizer("The same integers")["input_ids"]
     golden, cpu = (
-        open_session(model.decoder, 32, backend=backend).forward(ids, all_logits=True) for backend in ("golden", "cpu")
+        open_session(model, 32, backend=backend).forward(ids, all_logits=True) for backend in ("golden", "cpu")
     )
     np.testing.assert_array_equal(golden, cpu)

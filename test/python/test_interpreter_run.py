@@ -12,6 +12,7 @@ from lutllm.quantize.random import random_linear
 from lutllm.scheme import ADDITIVE, EXACT, PAPER, QuantizedLinear
 
 PAIRS, OUTPUTS, TOKENS = 7, 13, 4
+SCHEME = "s"
 SCHEMES = {"paper": replace(PAPER, G=5), "additive": replace(ADDITIVE, G=5, metric="l2"), "exact": replace(EXACT, G=5)}
 CASES = [(name, source) for name, scheme in SCHEMES.items() for source in ("linear", *scheme.row_sources)]
 
@@ -22,25 +23,17 @@ def _quantized(name: str) -> QuantizedLinear:
 
 def _body(q: QuantizedLinear, x: ir.Value, source: str) -> ir.Value:
     """A linear as one op, or taken apart with the given row source."""
-    s, end = (
-        q.scheme,
-        {"multiplier": "q.multiplier", "bias": "q.bias", "shift": q.shift, "out_exponent": q.out_exponent},
-    )
-    books = {"weight_codebook": "q.weight_codebook", "shifts": "q.shifts"}
-    if q.codebook is not None:
-        books["codebook"] = "q.input.codebook"
+    named, end = {"scheme": SCHEME, "weights": "q"}, {"shift": q.shift, "out_exponent": q.out_exponent}
+    book = {} if q.codebook is None else {"codebook": "q.input.codebook"}
     if source == "linear":
-        return dialect.linear(x, scheme=s, codes="q.codes", **books, **end)
+        return dialect.linear(x, **named, **book, **end)
     if source == "exact_row":
-        rows = dialect.exact_row(x, scheme=s, **books)
+        rows = dialect.exact_row(x, **named)
     else:
-        indices = dialect.centroid_search(x, scheme=s, codebook="q.input.codebook")
-        if source == "stored_table":
-            rows = dialect.stored_table(indices, scheme=s, tables="q.tables", shifts="q.shifts")
-        else:
-            rows = getattr(dialect, source)(indices, scheme=s, **books)
-    acc = dialect.prefix_sum(dialect.table_lookup(rows, scheme=s, codes="q.codes"))
-    return dialect.requantize(acc, out_bits=s.out_bits, **end)
+        indices = dialect.centroid_search(x, scheme=SCHEME, **book)
+        rows = getattr(dialect, source)(indices, **named, **({} if source == "stored_table" else book))
+    acc = dialect.prefix_sum(dialect.table_lookup(rows, **named))
+    return dialect.requantize(acc, weights="q", out_bits=q.scheme.out_bits, **end)
 
 
 def _module(q: QuantizedLinear, source: str, leading: str = "?") -> ir.Module:
@@ -48,6 +41,7 @@ def _module(q: QuantizedLinear, source: str, leading: str = "?") -> ir.Module:
     module = ir.Module.create(ir.Location.unknown(ctx))
     for name, array in q.tensors().items():
         dialect.declare(module, name, array.shape, array.dtype)
+    dialect.declare_scheme(module, q.scheme, SCHEME)
 
     def body(x: ir.Value) -> list[ir.Value]:
         x = dialect.quantize(x, exponents="q.input.exponents")
@@ -105,7 +99,7 @@ def test_trace_sees_every_op_and_terms_stay_lazy() -> None:
 
 TERMS = """
 func.func @terms(%rows: tensor<?x1x1x1x16xi32>) -> tensor<?x1x2xi32> {
-  %0 = "lut.table_lookup"(%rows) {scheme = SCHEME, codes = @c} : (tensor<?x1x1x1x16xi32>) -> tensor<?x1x2xi32>
+  %0 = "lut.table_lookup"(%rows) {scheme = @s, weights = @q} : (tensor<?x1x1x1x16xi32>) -> tensor<?x1x2xi32>
   return %0 : tensor<?x1x2xi32>
 }
 func.func @sum(%terms: tensor<?x2x3xi32>, %partial: tensor<?x3xi32>) -> tensor<?x3xi32> {
@@ -130,16 +124,15 @@ func.func @two_blocks() {
 
 @pytest.fixture
 def small() -> ir.Module:
-    ctx = dialect.context()
-    with ctx:
-        text = TERMS.replace("SCHEME", str(dialect.scheme_attr(PAPER)))
-    return ir.Module.parse(text, ctx)
+    scheme = ir.Module.create(ir.Location.unknown(ctx := dialect.context()))
+    dialect.declare_scheme(scheme, PAPER, SCHEME)
+    return ir.Module.parse(TERMS + str(scheme.body.operations[0]), ctx)
 
 
 def test_terms_are_made_where_a_function_returns_them(small: ir.Module) -> None:
     rows = np.arange(32).reshape(2, 1, 1, 1, 16)
     codes = np.array([[[3, 15]]], np.uint8)
-    (terms,) = interpreter.run(small, [rows], {"c": codes}, function="terms")
+    (terms,) = interpreter.run(small, [rows], {"q.codes": codes}, function="terms")
     assert terms.tolist() == [[[3, 15]], [[19, 31]]]
 
 
@@ -158,7 +151,7 @@ ERRORS: dict[str, tuple[str | None, list[np.ndarray], str]] = {
     "missing array": (
         "terms",
         [np.zeros((1, 1, 1, 1, 16), int)],
-        r"-:3:8: error: expected 'c' \[1, 1, 2\] in the store",
+        r"-:3:8: error: expected 'q\.codes' \[1, 1, 2\] in the store",
     ),
     "no function": ("nowhere", [], "expected a function @nowhere with a body, got @terms, @sum, @other"),
     "declaration": ("outside", [], "expected a function @outside with a body, got @terms, @sum, @other"),

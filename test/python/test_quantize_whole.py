@@ -12,7 +12,9 @@ torch = pytest.importorskip("torch")
 
 import lutllm  # noqa: E402
 from lutllm import store  # noqa: E402
+from lutllm.dialect import FloatNormOp  # noqa: E402
 from lutllm.errors import InputError, LutllmError  # noqa: E402
+from lutllm.lowering.quantize.graph import FloatGraph  # noqa: E402
 from lutllm.models import load  # noqa: E402
 from lutllm.models.text import Text, default_text  # noqa: E402
 from lutllm.quantize import VectorQuantizer  # noqa: E402
@@ -48,14 +50,19 @@ def files(directory: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("name", ["tiny-llama", "tiny-qwen3"])
 def test_the_structure_is_raised_from_the_model(name):
-    decoder = structure_of(load(name, seed=1))
-    assert len(decoder.layers) == 2 and decoder.head == "lm_head" and len(decoder.linears) == 15
-    assert (decoder.layers[0].attention.query_norm is not None) == (name == "tiny-qwen3")
+    structure = structure_of(load(name, seed=1))
+    graph = FloatGraph(structure.module)
+    assert graph.linears[0] == "model.layers.0.self_attn.q_proj" and graph.linears[-1] == "lm_head"
+    assert len(graph.linears) == 15 and [len(names) for names in graph.shared_inputs] == [3, 1, 2, 1] * 2 + [1]
+    assert len(graph.of(FloatNormOp)) == (9 if name == "tiny-qwen3" else 5)
+    assert structure.float_error < 1e-5
 
 
 def test_a_directory_is_read_back_and_written_as_it_was(whole, model, tmp_path):
     assert set(files(whole)) == {
         "config.json",
+        "model.float.mlir",
+        "model.torch.mlir",
         "parameters.safetensors",
         "quantization.json",
         "run.json",
@@ -63,7 +70,7 @@ def test_a_directory_is_read_back_and_written_as_it_was(whole, model, tmp_path):
         "tokenizer_config.json",
     }
     found = lutllm.from_pretrained(whole)
-    assert list(found.decoder.linears) == list(structure_of(model).linears)
+    assert list(found.linears) == FloatGraph(structure_of(model).module).linears
     assert found.tokenizer("héllo")["input_ids"] == model.tokenizer("héllo")["input_ids"]
     assert found.config["model_type"] == "llama" and found.config["num_hidden_layers"] == 1
     assert found.generation is None and found.chat_template is None
@@ -76,7 +83,7 @@ def test_a_directory_is_read_back_and_written_as_it_was(whole, model, tmp_path):
 
 def test_config_says_what_was_done(whole):
     said = json.loads((whole / "config.json").read_text())["quantization_config"]
-    assert said["quant_method"] == "lutllm" and said["version"] == 1
+    assert said["quant_method"] == "lutllm" and said["version"] == 2
     assert [(s["linears"], s["kind"], s["R"], s["G"]) for s in said["schemes"]] == [(8, "exact", 1, 64)]
     linears = store.load_linears(whole)
     sizes = [2 * q.pairs * q.outputs for q in linears.values()]
@@ -96,8 +103,8 @@ def test_chat_template_and_generation_config_come_along(whole, tmp_path):
 @pytest.fixture
 def known(model, monkeypatch):
     """Raising the structure takes most of the time of so small a model: once is enough."""
-    decoder = structure_of(model)
-    monkeypatch.setattr("lutllm.quantize.whole.structure_of", lambda _: decoder)
+    structure = structure_of(model)
+    monkeypatch.setattr("lutllm.quantize.whole.structure_of", lambda _: structure)
 
 
 class Killed(BaseException):
@@ -156,7 +163,7 @@ def test_work_that_is_done_is_not_done_again(model, known, whole, tmp_path, monk
 def test_the_listener_hears_of_each_linear(model, tmp_path):
     heard = []
     summary = make(model, tmp_path / "q", listener=heard.append)
-    assert [entry["linear"] for entry in heard] == list(summary.model.decoder.linears)
+    assert [entry["linear"] for entry in heard] == list(summary.model.linears)
     for entry in heard:
         assert set(entry) == {"linear", "shape", "scheme", "bits", "loss", "seconds", "peak_memory_mb"}
         assert 0 < entry["loss"] < 1 and entry["seconds"] >= 0 and entry["peak_memory_mb"] > 10
@@ -198,7 +205,7 @@ def test_a_budget_is_shared_out_once(model, known, tmp_path, monkeypatch):
         patch.setattr("lutllm.quantize.allocation.measure_costs", None)
         patch.setattr("lutllm.quantize.sensitivity.curvatures", None)
         found = quantize_model(model, tmp_path / "q", budget, **arguments).model
-    stages = {q.scheme.R for q in found.decoder.linears.values()}
+    stages = {q.scheme.R for q in found.linears.values()}
     assert len(stages) > 1 and stages <= {1, 2, 3} and 7.5 < found.bits["effective"] <= 9.5
     quantize_model(model, tmp_path / "whole", budget, **arguments)
     assert files(tmp_path / "q") == files(tmp_path / "whole")
@@ -260,13 +267,18 @@ def edited(directory, file, change):
             r"expected quantization_config of quant_method 'lutllm', got 'gptq'",
         ),
         (
-            lambda d: edited(d, "config.json", lambda v: v["quantization_config"].update(version=2)),
-            r"expected version 1 of the directory, got 2; quantize again with this lutllm",
+            lambda d: edited(d, "config.json", lambda v: v["quantization_config"].update(version=3)),
+            r"expected version 2 of the directory, got 3; quantize again with this lutllm",
         ),
         (lambda d: (d / "quantization.json").unlink(), r"quantization.json': expected a readable file, got No such"),
         (
-            lambda d: edited(d, "quantization.json", lambda v: v["decoder"]["residuals"].clear()),
+            lambda d: edited(d, "quantization.json", lambda v: v["adds"].clear()),
             r"quantization.json': expected SHA-256 .*, as config.json says, got .*: quantize again",
+        ),
+        (lambda d: (d / "model.float.mlir").unlink(), r"model.float.mlir': expected a readable file, got No such"),
+        (
+            lambda d: (d / "model.float.mlir").write_text("module {}"),
+            r"model.float.mlir': expected SHA-256 .*, got .*: quantize again",
         ),
         (lambda d: (d / "parameters.safetensors").unlink(), r"parameters.safetensors': expected a readable file"),
         (

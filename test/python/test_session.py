@@ -1,30 +1,37 @@
 """Sessions: machine code against the interpreter on whole random decoders, chunks, limits, errors."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from lutllm import dialect
 from lutllm.bindings import ir
 from lutllm.cpu.features import available_levels
-from lutllm.decoder import Decoder, QuantizedDecoder
 from lutllm.errors import InputError, IRError
-from lutllm.lowering.decoder_to_lut import decoder_to_lut
-from lutllm.quantize.random_decoder import decoder_like, random_decoder
+from lutllm.pretrained import QuantizedModel
+from lutllm.quantize.float_models import LayerShape, float_decoder
+from lutllm.quantize.random_model import random_model
 from lutllm.scheme import ADDITIVE, EXACT, PAPER, Scheme
 from lutllm.session import CpuSession, GoldenSession, Session, open_session
 
 CONTEXT = 80
-DECODERS: dict[str, tuple[Decoder, Scheme]] = {
-    "llama, exact": (decoder_like(), EXACT.with_(G=64)),
-    "llama, R1, one key head": (decoder_like(heads=3, kv_heads=1, head_dim=32), EXACT.with_(R=1)),
-    "qwen3, additive": (decoder_like(layers=1, heads=6, kv_heads=2, head_dim=16, qk_norm=True), ADDITIVE.with_(G=32)),
-    "qwen3, paper": (decoder_like(hidden=32, layers=2, heads=2, kv_heads=2, head_dim=8, qk_norm=True), PAPER),
+UNLIKE = [LayerShape(head_dim=16), LayerShape(intermediate=40, heads=3, kv_heads=1, head_dim=8, qk_norm=True)]
+DECODERS: dict[str, tuple[dict[str, Any], Scheme]] = {
+    "llama, exact": ({}, EXACT.with_(G=64)),
+    "llama, R1, one key head": ({"heads": 3, "kv_heads": 1, "head_dim": 32}, EXACT.with_(R=1)),
+    "qwen3, additive": (
+        {"layers": 1, "heads": 6, "kv_heads": 2, "head_dim": 16, "qk_norm": True},
+        ADDITIVE.with_(G=32),
+    ),
+    "qwen3, paper": ({"hidden": 32, "heads": 2, "kv_heads": 2, "head_dim": 8, "qk_norm": True}, PAPER),
+    "layers unlike each other": ({"layers": UNLIKE}, EXACT),
 }
 
 
-def _decoder(name: str) -> QuantizedDecoder:
-    decoder, scheme = DECODERS[name]
-    return random_decoder(decoder, scheme, 7, positions=CONTEXT, bias=True)
+def _decoder(name: str) -> QuantizedModel:
+    sizes, scheme = DECODERS[name]
+    return random_model(float_decoder(**sizes), scheme, 7, positions=CONTEXT, bias=True)
 
 
 def _text(session: Session) -> list[np.ndarray]:
@@ -38,14 +45,14 @@ def _text(session: Session) -> list[np.ndarray]:
 
 
 @pytest.fixture(scope="module", params=DECODERS)
-def golden(request: pytest.FixtureRequest) -> tuple[QuantizedDecoder, list[np.ndarray]]:
+def golden(request: pytest.FixtureRequest) -> tuple[QuantizedModel, list[np.ndarray]]:
     decoder = _decoder(request.param)
     return decoder, _text(GoldenSession.of(decoder))
 
 
 @pytest.mark.parametrize(("level", "threads"), [*((level, 2) for level in available_levels()), (None, 1)])
 def test_machine_code_equals_the_interpreter(
-    golden: tuple[QuantizedDecoder, list[np.ndarray]], level: str | None, threads: int
+    golden: tuple[QuantizedModel, list[np.ndarray]], level: str | None, threads: int
 ) -> None:
     decoder, want = golden
     got = _text(CpuSession.of(decoder, level=level, threads=threads))
@@ -117,9 +124,9 @@ def test_a_program_of_something_else_is_refused() -> None:
         IRError, match="expected functions @prefill, @decode and @score, got no @prefill, @decode, @score"
     ):
         GoldenSession(empty, {})
-    module = decoder_to_lut(_decoder("llama, exact"))
+    module = _decoder("llama, exact").lut()
     text = str(module).replace("@score", "@other")
-    with module.context, pytest.raises(IRError, match="got no @score; emit the program of a whole decoder"):
+    with module.context, pytest.raises(IRError, match="got no @score; quantize a whole model that reads tokens"):
         CpuSession(ir.Module.parse(text), {})
 
 

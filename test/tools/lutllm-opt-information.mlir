@@ -14,5 +14,6 @@
 // PASSES: --canonicalize
 // PASSES: --cse
 // PASSES: --torch-decompose-complex-ops
+// PASSES: --torch-verify-backend-contract-no-decompositions{{$}}
 // IRDL: irdl.dialect @lut
 // IRDL: irdl.operation @linear

@@ -1,6 +1,13 @@
-// Expected diagnostics, wherever the comment stands, make a failing run succeed and print nothing.
-// RUN: lutllm-opt %s --split-input-file --verify-diagnostics --allow-unregistered-dialect --lut-canonicalize > %t 2>&1
-// RUN: test ! -s %t
+// Expected diagnostics, wherever the comment stands, make a failing run succeed. What does not fail is printed.
+// RUN: lutllm-opt %s --split-input-file --verify-diagnostics --allow-unregistered-dialect --lut-canonicalize 2>&1 | FileCheck %s
+
+// CHECK: module {
+// CHECK-NEXT: func.func private @well()
+// CHECK-NEXT: }
+// CHECK-NOT: {{.}}
+func.func private @well()
+
+// -----
 
 func.func @same_line() -> i32 {
   return // expected-error {{op has 0 operands, but enclosing function (@same_line) returns 1}}

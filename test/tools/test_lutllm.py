@@ -29,7 +29,6 @@ def test_every_verb_takes_json_and_seed(verb, capsys):
     [
         [],
         ["fly"],
-        ["compile", "m"],
         ["compile", "m", "-o", "d", "--layers", "a"],
         ["simulate", "d", "--wave-cycles", "5"],
         ["bench", "--tokens", "0"],
@@ -62,9 +61,9 @@ def test_doctor_wants_the_pinned_version(monkeypatch):
 
 
 def test_bench_measures_and_checks(tmp_path, capsys, monkeypatch):
-    from lutllm import engine_bench
+    from lutllm import linear_bench
 
-    monkeypatch.setattr(engine_bench, "SHAPES", (("q_proj", 24, 40), ("k_proj", 24, 17)))
+    monkeypatch.setattr(linear_bench, "SHAPES", (("q_proj", 24, 40), ("k_proj", 24, 17)))
     report = tmp_path / "bench.json"
     assert main(["bench", "--target", "tiny", "--tokens", "4", "--blocks", "24", "--json", str(report)]) == 0
     found = json.loads(report.read_text())
@@ -73,8 +72,9 @@ def test_bench_measures_and_checks(tmp_path, capsys, monkeypatch):
     assert "lookups/cycle" in capsys.readouterr().out
 
 
-def test_an_error_is_one_line_and_exit_1(capsys):
-    assert main(["simulate", "/nonexistent"]) == 1
+@pytest.mark.parametrize("arguments", [["simulate", "/nonexistent"], ["compile", "m"]])
+def test_an_error_is_one_line_and_exit_1(arguments, capsys):
+    assert main(arguments) == 1
     error = capsys.readouterr().err
     assert error.startswith("lutllm: error:") and error.count("\n") == 1
 
@@ -110,7 +110,21 @@ def test_check_says_what_a_model_becomes(capsys, tmp_path):
     assert main(["check", "tiny-llama", "--first-layers", "1", "--json", str(report)]) == 0
     text = capsys.readouterr().out
     assert "model.layers.*.self_attn.q_proj" in text and "becomes integer ops" in text
-    assert json.loads(report.read_text())["linears"]
+    written = json.loads(report.read_text())
+    assert written["linears"] and written["convertible"] is True and written["float_error"] < 1e-5
+
+
+def test_check_exits_1_when_a_model_is_not_convertible(capsys, tmp_path):
+    transformers = pytest.importorskip("transformers", reason="needs transformers: pip install 'lutllm[models]'")
+    from lutllm.models.random_weights import TINY
+
+    values = {**TINY, "head_dim": 12, "hidden_act": "gelu"}
+    transformers.LlamaForCausalLM(transformers.LlamaConfig(**values)).save_pretrained(tmp_path / "gelu")
+    report = tmp_path / "check.json"
+    assert main(["check", str(tmp_path / "gelu"), "--json", str(report)]) == 1
+    assert "aten.gelu (2)" in capsys.readouterr().out
+    written = json.loads(report.read_text())
+    assert (written["convertible"], written["float_error"]) == (False, None)
 
 
 def test_quantize_prints_bits_and_errors(capsys, tmp_path):

@@ -6,15 +6,19 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
-from lutllm.bindings import Diagnostic
+from lutllm.bindings import Diagnostic, ir
+from lutllm.passes import Pass
 from lutllm.tools import lutllm_opt
 from lutllm.tools.crash_guard import run_guarded
-from lutllm.tools.opt_diagnostics import compare, expected_in, format_diagnostic
-from lutllm.tools.opt_input import MAX_NESTING, Source, split, too_deep
+from lutllm.tools.opt_diagnostics import format_diagnostic
+from lutllm.tools.opt_input import MAX_NESTING, SPLIT_MARKER, Source, read_source, split, too_deep
+from lutllm.tools.opt_reproducer import reproduced
 
 OPT = Path(sys.executable).with_name("lutllm-opt")
 SOURCE = Source("a.mlir", None, b"func.func @f()\n\tfunc.func @g()\n")
@@ -32,31 +36,10 @@ def test_a_diagnostic_shows_the_line_and_a_caret() -> None:
     assert format_diagnostic(Diagnostic("error", "no", "-", 0, 0), SOURCE) == "a.mlir: error: no"
 
 
-def test_places_of_expected_diagnostics() -> None:
-    text = b"""// expected-error@+2 {{a}}
-// expected-warning@below {{b}}
-x // expected-note {{c {d}}} expected-error {{no second one without //}}
-// expected-remark@-1 {{e}}
-// expected-error@unknown {{f}}"""
-    assert [(e.severity, e.line, e.message) for e in expected_in(text)] == [
-        ("error", 3, "a"),
-        ("warning", 3, "b"),
-        ("note", 3, "c {d}"),
-        ("remark", 3, "e"),
-        ("error", None, "f"),
-    ]
-
-
-def test_an_expectation_is_fulfilled_once() -> None:
-    seen = Diagnostic("error", "long text", "-", 1, 1)
-    expected = expected_in(b"// expected-error {{text}}")
-    wrong = compare(expected, [seen, seen, Diagnostic("note", "see current operation: x", "-", 1, 1)], SOURCE)
-    assert [d.message for d in wrong] == ["unexpected error: long text"]
-
-
 def test_split_keeps_line_numbers() -> None:
-    parts = split(Source("a", None, b"a\n// -----\nb\n  // ----- c\n"))
-    assert parts == [b"a\n", b"\n\nb\n", b"\n\n\n\n"]
+    source = Source("a", None, b"a\n// -----\nb\n  // ----- c\n// ++")
+    assert split(source, SPLIT_MARKER) == [b"a\n", b"\n\nb\n", b"\n\n\n\n// ++"]
+    assert split(source, "// ++") == [b"a\n// -----\nb\n  // ----- c\n", b"\n\n\n\n"]
 
 
 def test_nesting_counts_brackets_outside_strings_and_comments() -> None:
@@ -141,6 +124,51 @@ def test_a_crash_is_an_error() -> None:
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode == 1
     assert result.stderr == "error: the MLIR library stopped with SIGABRT; run tool with --debug to see where\n"
+
+
+@dataclass(frozen=True)
+class Crash(Pass):
+    """End the process."""
+
+    name: ClassVar[str] = "crash"
+
+    def run(self, op: ir.Operation) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_crash_leaves_a_reproducer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(lutllm_opt, "ALL_PASSES", (Crash,))
+    text, file = tmp_path / "a.mlir", tmp_path / "reproducer.mlir"
+    text.write_text("func.func private @f()")
+    reproduce = f"--mlir-pass-pipeline-crash-reproducer={file}"
+    assert lutllm_opt.main([str(text), "--cse", "--crash", reproduce]) == 1
+    assert reproduced(read_source(str(file))) == ("builtin.module(cse,crash)", True)
+    assert lutllm_opt.main([str(text), "--cse", reproduce]) == 0
+    assert not file.exists()
+
+
+@dataclass(frozen=True)
+class Complain(Pass):
+    """Report an error and go on."""
+
+    name: ClassVar[str] = "complain"
+
+    def run(self, op: ir.Operation) -> None:
+        op.location.emit_error("this could be better")
+
+
+def test_an_error_of_a_pass_that_succeeds(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It is printed, and the result too; where diagnostics are expected, it must be."""
+    monkeypatch.setattr(lutllm_opt, "ALL_PASSES", (Complain,))
+    text = tmp_path / "a.mlir"
+    text.write_text("module {} // expected-error {{could be better}}")
+    assert lutllm_opt.run([str(text), "--complain"]) == 0
+    out, err = capfd.readouterr()
+    assert out == "module {\n}\n" and err.startswith(f"{text}:1:1: error: this could be better\n")
+    assert lutllm_opt.run([str(text), "--complain", "--verify-diagnostics"]) == 0
+    assert lutllm_opt.run([str(text), "--verify-diagnostics"]) == 1
 
 
 def test_a_defect_is_an_error_without_traceback(capfd: pytest.CaptureFixture[str]) -> None:

@@ -2,12 +2,14 @@
 
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from lutllm.errors import InputError
-from lutllm.quantize.random_decoder import decoder_like, random_decoder
+from lutllm.quantize.float_models import float_decoder
+from lutllm.quantize.random_model import random_model
 from lutllm.scheme import EXACT
 from lutllm.tools.lutllm import main
 
@@ -18,11 +20,11 @@ POSITIONS = 48
 
 def tiny_model():
     from lutllm.models.tokenizer import byte_tokenizer
-    from lutllm.pretrained import QuantizedModel
 
-    shape = decoder_like(hidden=16, intermediate=24, layers=1, heads=2, kv_heads=1, head_dim=8)
-    decoder = random_decoder(shape, EXACT, seed=3, positions=POSITIONS)
-    return QuantizedModel(decoder, byte_tokenizer(), {"model_type": "llama"}, about={"model": {"name": "tiny"}})
+    shape = float_decoder(hidden=16, intermediate=24, layers=1, heads=2, kv_heads=1, head_dim=8)
+    model = random_model(shape, EXACT, seed=3, positions=POSITIONS)
+    about = {"model": {"name": "tiny"}}
+    return replace(model, tokenizer=byte_tokenizer(), config={"model_type": "llama"}, about=about)
 
 
 @pytest.fixture(scope="module")
@@ -55,14 +57,13 @@ def test_backends_give_the_same_tokens(directory, how, capsys, tmp_path):
 
 def test_greedy_is_the_programs_own_token(directory, capsys, tmp_path):
     from lutllm import interpreter
-    from lutllm.lowering.decoder_to_lut import decoder_to_lut
     from lutllm.pretrained import from_pretrained
 
     report, _ = answer(capsys, tmp_path, directory, "abc", "--tokens", 1, "--backend", "golden")
-    decoder = from_pretrained(directory).decoder
+    model = from_pretrained(directory)
     caches = [np.zeros((8, 8), np.int8) for _ in range(2)]
     inputs = [np.array(list(b"abc"), np.int32), np.zeros(1, np.int32), *caches]
-    token, *_ = interpreter.run(decoder_to_lut(decoder, 8), inputs, decoder.tensors(), function="prefill")
+    token, *_ = interpreter.run(model.lut(8), inputs, model.tensors, function="prefill")
     assert report["token_ids"] == token.tolist()
 
 
@@ -134,7 +135,7 @@ def test_a_float_model_is_quantized_once(tmp_path, monkeypatch, capsys):
     text = tmp_path / "text"
     text.write_text("some words " * 100)
     for scheme in (EXACT, EXACT, EXACT.with_(R=1)):
-        assert quantized_model("tiny-llama", scheme=scheme, text=text, tokens=512).decoder.linears
+        assert quantized_model("tiny-llama", scheme=scheme, text=text, tokens=512).linears
     assert calls == [("tiny-llama", 512, 2), ("tiny-llama", 512, 1)]
     said = capsys.readouterr().err
     assert said.count("quantizing it first (exact, R=2, calibrated on text)") == 1

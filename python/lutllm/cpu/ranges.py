@@ -18,8 +18,8 @@ def check_linears(module: ir.Module, store: Mapping[str, np.ndarray]) -> None:
     """Raise NumericsError for a linear that an input could make overflow, InputError for a wrong array."""
     seen = set()
     for op in lut_ops(module):
-        if isinstance(op, LinearOp) and op.codes.value not in seen:
-            seen.add(op.codes.value)
+        if isinstance(op, LinearOp) and op.weights.value not in seen:
+            seen.add(op.weights.value)
             validate(_linear(op, store))
 
 
@@ -33,16 +33,13 @@ def array_of(store: Mapping[str, np.ndarray], symbol: str) -> np.ndarray:
 
 def _linear(op: Any, store: Mapping[str, np.ndarray]) -> QuantizedLinear:
     """The linear of an op, its arrays from the store."""
-    arrays = {}
-    for part in ("codes", "weight_codebook", "shifts", "multiplier", "bias", "codebook"):
-        if part in op.attributes:
-            arrays[part] = array_of(store, op.attributes[part].value)
+    arrays = {p.attribute: array_of(store, p.symbol) for p in op.parameters() if p.attribute != "tables"}
     meaning = fixed_of(op.x.type)
     pairs = op.x.type.shape[-1] // 2
     return QuantizedLinear(
-        name=op.codes.value.removesuffix(".codes"),
+        name=op.weights.value,
         input_name="",
-        scheme=scheme_of(op.scheme),
+        scheme=scheme_of(op),
         exponents=array_of(store, str(meaning[1])) if meaning else np.zeros(pairs, np.int8),
         codebook=arrays.get("codebook"),
         weight_codebook=arrays["weight_codebook"],

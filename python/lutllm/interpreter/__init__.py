@@ -1,4 +1,5 @@
-"""The golden model: `lut` ops in plain integers. Everything below this level must equal it, integer for integer.
+"""The golden model: `lut` ops in plain integers. Everything below this level must equal it, integer for integer. Float
+ops run too, as PyTorch computes them.
 
 `linear` takes a QuantizedLinear, `run` a function of a `lut` module with its parameter store; both go through one
 function for each op.

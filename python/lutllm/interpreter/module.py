@@ -4,22 +4,23 @@ Only `lut` ops and `return` are known; any other op is a located error. Integers
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from lutllm.bindings import func, ir, source_position
-from lutllm.dialect import LutOp, fixed_of, scheme_of
+from lutllm.dialect import ClusterOp, LutOp, TaskOp, fixed_of, scheme_of
 from lutllm.dialect.attention_ops import score_problem
 from lutllm.dialect.symbols import op_parameters
 from lutllm.errors import IRError, LutllmError, NumericsError
-from lutllm.interpreter import decoder, integers
+from lutllm.interpreter import decoder, floats, integers
 from lutllm.interpreter.layer import linear
 from lutllm.numerics import check_fits, dequantize, quantize
 from lutllm.scheme import QuantizedLinear
 
 Value = np.ndarray | integers.Terms
-Arrays = dict[str, np.ndarray]  # by attribute name
+Arrays = dict[str, np.ndarray]  # by what they are to the op: Parameter.attribute
 Trace = Callable[[LutOp, Value], None]
 
 
@@ -42,14 +43,63 @@ def run(
     values: dict[ir.Value, Value] = {}
     for argument, array in zip(body.arguments, inputs, strict=True):
         values[argument] = _checked_input(argument, array)
-    for op in body.operations:
+    run = _Run(values, store, trace)
+    for op in in_order(body):
         if op.operation.name == "func.return":
-            return [_array(values[v]) for v in op.operation.operands]
-        result = _execute(op, [values[v] for v in op.operation.operands], store)
-        values[op.operation.results[0]] = result
-        if trace is not None:
-            trace(op, result)
+            return [_array(run.value(op, v)) for v in op.operation.operands]
+        run.op(op)
     raise IRError("expected the function to end in 'func.return', got none; add it")
+
+
+def in_order(body: ir.Block) -> list[Any]:
+    """The ops of a block in the order in which they are computed: a cluster that has tasks when the last of them
+    runs."""
+    last: dict[ir.Operation, int] = {}
+    ops = list(body.operations)
+    for i, op in enumerate(ops):
+        owner = op.operation.operands[0].owner if isinstance(op, TaskOp) else None
+        if owner is not None and not isinstance(owner, ir.Block):
+            last[owner.operation] = i
+    placed: list[Any] = []
+    for i, op in enumerate(ops):
+        if isinstance(op, TaskOp):
+            owner = op.operation.operands[0].owner
+            if not isinstance(owner, ir.Block) and last[owner.operation] == i:
+                placed.append(owner.operation.opview)
+        elif op.operation not in last:
+            placed.append(op)
+    return placed
+
+
+@dataclass
+class _Run:
+    """Values so far."""
+
+    values: dict[ir.Value, Value]
+    store: Mapping[str, np.ndarray]
+    trace: Trace | None
+
+    def value(self, op: Any, value: ir.Value) -> Value:
+        if value not in self.values:
+            raise IRError(
+                f"'{op.operation.name}' op expected its operands computed before it, got one whose tasks come later; "
+                "change the order of tasks",
+                location=source_position(op.location),
+            )
+        return self.values[value]
+
+    def op(self, op: Any) -> None:
+        """Compute one op, or what stands in a cluster."""
+        if isinstance(op, ClusterOp):
+            inner = list(op.operation.regions[0].blocks[0].operations)
+            for each in inner[:-1]:
+                self.op(each)
+            result = self.value(op, inner[-1].operation.operands[0])
+        else:
+            result = _execute(op, [self.value(op, v) for v in op.operation.operands], self.store)
+        self.values[op.operation.results[0]] = result
+        if self.trace is not None:
+            self.trace(op, result)
 
 
 def _function(module: ir.Module, name: str | None) -> ir.Block:
@@ -104,10 +154,10 @@ def _parameters(op: LutOp, store: Mapping[str, np.ndarray]) -> Arrays:
     arrays = {}
     for p in op_parameters(op):
         array = np.asarray(store[p.symbol]) if p.symbol in store else None
-        if array is None or array.shape != p.shape:
+        if array is None or not p.fits(array.shape):
             got = "none" if array is None else list(array.shape)
             raise IRError(
-                f"expected '{p.symbol}' {list(p.shape)} in the store for '{p.attribute}', got {got}; write it"
+                f"expected '{p.symbol}' [{', '.join(p.sizes())}] in the store for '{p.attribute}', got {got}; write it"
             )
         arrays[p.attribute] = array
     return arrays
@@ -126,9 +176,9 @@ def _run_dequantize(op: Any, arrays: Arrays, y: np.ndarray) -> np.ndarray:
 def _run_linear(op: Any, arrays: Arrays, x: np.ndarray) -> np.ndarray:
     source = op.optional("row_source")
     quantized = QuantizedLinear(
-        name=op.codes.value.removesuffix(".codes"),
+        name=op.weights.value,
         input_name="",
-        scheme=scheme_of(op.scheme),
+        scheme=scheme_of(op),
         exponents=arrays.get("exponent", np.zeros(x.shape[-1] // 2, np.int8)),
         codebook=arrays.get("codebook"),
         weight_codebook=arrays["weight_codebook"],
@@ -144,34 +194,34 @@ def _run_linear(op: Any, arrays: Arrays, x: np.ndarray) -> np.ndarray:
 
 
 def _run_search(op: Any, arrays: Arrays, x: np.ndarray) -> np.ndarray:
-    return integers.centroid_search(x, arrays["codebook"], scheme_of(op.scheme).metric)
+    return integers.centroid_search(x, arrays["codebook"], scheme_of(op).metric)
 
 
 def _run_stored_table(op: Any, arrays: Arrays, indices: np.ndarray) -> np.ndarray:
-    s = scheme_of(op.scheme)
+    s = scheme_of(op)
     tables = check_fits(arrays["tables"], s.table_bits, "stored table entry ")
     return integers.table_rows(indices, tables, arrays["shifts"], s.term_bits)
 
 
 def _run_built_table(op: Any, arrays: Arrays, indices: np.ndarray) -> np.ndarray:
-    s = scheme_of(op.scheme)
+    s = scheme_of(op)
     tables = integers.build_tables(arrays["codebook"], arrays["weight_codebook"], arrays["shifts"], s.table_bits)
     return integers.table_rows(indices, tables, arrays["shifts"], s.term_bits)
 
 
 def _run_built_row(op: Any, arrays: Arrays, indices: np.ndarray) -> np.ndarray:
-    s = scheme_of(op.scheme)
+    s = scheme_of(op)
     books = arrays["codebook"], arrays["weight_codebook"]
     return integers.built_row(indices, *books, arrays["shifts"], s.table_bits, s.term_bits)
 
 
 def _run_exact_row(op: Any, arrays: Arrays, x: np.ndarray) -> np.ndarray:
-    s = scheme_of(op.scheme)
+    s = scheme_of(op)
     return integers.exact_row(x, arrays["weight_codebook"], arrays["shifts"], s.table_bits, s.term_bits)
 
 
 def _run_lookup(op: Any, arrays: Arrays, rows: np.ndarray) -> integers.Terms:
-    return integers.table_lookup(rows, arrays["codes"], scheme_of(op.scheme).G)
+    return integers.table_lookup(rows, arrays["codes"], scheme_of(op).G)
 
 
 def _run_sum(op: Any, arrays: Arrays, terms: Value, partial: np.ndarray | None = None) -> np.ndarray:
@@ -237,6 +287,34 @@ def _run_attention(op: Any, arrays: Arrays, *operands: np.ndarray) -> np.ndarray
     )
 
 
+def _run_float_embedding(op: Any, arrays: Arrays, ids: np.ndarray) -> np.ndarray:
+    return floats.embedding(ids, arrays["weight"])
+
+
+def _run_float_norm(op: Any, arrays: Arrays, x: np.ndarray) -> np.ndarray:
+    return floats.norm(x, arrays["gain"], op.epsilon.value, int(op.groups.value))
+
+
+def _run_float_linear(op: Any, arrays: Arrays, x: np.ndarray) -> np.ndarray:
+    return floats.linear(x, arrays["weight"], arrays.get("bias"))
+
+
+def _run_float_rope(op: Any, arrays: Arrays, x: np.ndarray, position: np.ndarray) -> np.ndarray:
+    return floats.rope(x, position, arrays["frequencies"], int(op.heads.value), op.scale.value)
+
+
+def _run_float_attention(op: Any, arrays: Arrays, query: np.ndarray, keys: np.ndarray, values: np.ndarray) -> Value:
+    return floats.attention(query, keys, values, int(op.heads.value), int(op.kv_heads.value), op.scale.value)
+
+
+def _run_float_gated(op: Any, arrays: Arrays, gate: np.ndarray, up: np.ndarray) -> np.ndarray:
+    return floats.gated(gate, up, op.activation.value)
+
+
+def _run_float_add(op: Any, arrays: Arrays, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return floats.add(a, b)
+
+
 def _bits(op: Any) -> int:
     meaning = fixed_of(op.operation.results[0].type)
     return meaning[0] if meaning else 0
@@ -269,4 +347,11 @@ _OPS: dict[str, Callable[..., Value]] = {
     "lut.rope": _run_rope,
     "lut.append": _run_append,
     "lut.attention": _run_attention,
+    "lut.float_embedding": _run_float_embedding,
+    "lut.float_norm": _run_float_norm,
+    "lut.float_linear": _run_float_linear,
+    "lut.float_rope": _run_float_rope,
+    "lut.float_attention": _run_float_attention,
+    "lut.float_gated": _run_float_gated,
+    "lut.float_add": _run_float_add,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import warnings
@@ -25,7 +26,7 @@ _QUIET = {
 
 def require(name: str) -> ModuleType:
     """Import one of the packages of the `models` extra, or say how to install it."""
-    for key, value in _QUIET.items():
+    for key, value in _environment().items():
         os.environ.setdefault(key, value)
     try:
         return importlib.import_module(name)
@@ -35,6 +36,16 @@ def require(name: str) -> ModuleType:
             f"expected the Python package '{package}' for working with models, got {error}; "
             "run `pip install lutllm[models]`"
         ) from None
+
+
+@functools.cache
+def _environment() -> dict[str, str]:
+    """Also PyTorch's kernels for AVX2 on whatever has it: those for AVX-512 sum in another order."""
+    from llvmlite import binding
+
+    features = binding.get_host_cpu_features()
+    avx2 = features.get("avx2") and features.get("fma")
+    return {**_QUIET, "ATEN_CPU_CAPABILITY": "avx2"} if avx2 else _QUIET
 
 
 @contextmanager

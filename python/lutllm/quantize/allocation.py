@@ -15,6 +15,7 @@ import numpy as np
 from lutllm.errors import InputError
 from lutllm.progress import progress
 from lutllm.quantize.assembly import row_scale
+from lutllm.quantize.products import multiply
 from lutllm.quantize.protocol import FloatLinear
 from lutllm.quantize.recording import LayerStream, float_linear
 from lutllm.quantize.statistics import add_second_moment
@@ -113,4 +114,4 @@ def _cost(linear: FloatLinear, hessian: np.ndarray, scheme: Scheme) -> float:
     rows = scale**2 * linear.importance
     fitted = fit_weights(weight, damped(hessian), scheme, row_weights=rows, rounds=ROUNDS, refits=0)
     rest = weight - fitted.matrix(scheme.G)
-    return float(rows @ np.einsum("ok,ok->o", rest @ hessian, rest)) / 2
+    return float(np.sum(rows * np.sum(multiply(rest, hessian) * rest, axis=1))) / 2

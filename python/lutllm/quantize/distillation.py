@@ -8,7 +8,6 @@ gradient of the rounded values is theirs (straight-through). Indices of the cent
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -156,7 +155,7 @@ class TrainedInput:
 def divergence(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
     """Mean KL(teacher || student) of logits [T, V]."""
     log_p, log_q = torch.log_softmax(teacher, dim=-1), torch.log_softmax(student, dim=-1)
-    return torch.nn.functional.kl_div(log_q, log_p, reduction="batchmean", log_target=True)
+    return (torch.softmax(teacher, dim=-1) * (log_p - log_q)).sum() / len(teacher)
 
 
 class Distillation:
@@ -175,11 +174,10 @@ class Distillation:
     def step(self, window: np.ndarray) -> float:
         """One step on token ids [T]; the divergence before it."""
         ids = token_ids(window)
-        with fast_matmul():
-            with torch.no_grad():
-                teacher = self.float(ids, use_cache=False).logits[0].float()
-            loss = divergence(self.student(ids, use_cache=False).logits[0].float(), teacher)
-            loss.backward()
+        with torch.no_grad():
+            teacher = self.float(ids, use_cache=False).logits[0].float()
+        loss = divergence(self.student(ids, use_cache=False).logits[0].float(), teacher)
+        loss.backward()
         self.count += 1
         rate = self.rate * min(1.0, self.count / (WARM_UP * self.steps))
         rate *= 0.5 * (1 + math.cos(math.pi * self.count / (self.steps + 1)))
@@ -246,14 +244,3 @@ def distill(
             if checkpoint is not None:
                 store.save(checkpoint, training.state())
     return training.linears()
-
-
-@contextmanager
-def fast_matmul() -> Iterator[None]:
-    """Products of float32 matrices in bfloat16, where the processor has instructions for that."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)

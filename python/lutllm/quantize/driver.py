@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from lutllm.models import LoadedModel
     from lutllm.models.text import Text
 
-VERSION = 5  # of the integers: raised whenever the same input would give others, so that no run mixes two
+VERSION = 6  # of the integers: raised whenever the same input would give others, so that no run mixes two
 EVALUATION_WINDOWS = 2
 THREADS = 2  # linears quantized at a time
 ERROR_TOKENS = 64
@@ -75,12 +75,15 @@ def quantize(
     `sequential`: each decoder layer sees what the quantized layers before it leave. `importance` of each linear's
     outputs, by name: see `FloatLinear`.
     """
+    from lutllm.quantize.reproducible import arithmetic, reproducible
+
     names = linears(model.module, layers)
     schemes = {name: _scheme_of(scheme, name) for name in names}
     _check_linears(model.module, names)
     calibration, evaluation, source = _windows(model, text, tokens, window, seed)
     identity = {
         "version": VERSION,
+        "arithmetic": arithmetic(),
         "model": model.fingerprint,
         "text": source,
         "tokens": [len(calibration), len(evaluation), window, sample_tokens],
@@ -91,7 +94,7 @@ def quantize(
         "quantizer": getattr(quantizer, "__qualname__", type(quantizer).__qualname__),
     }
     directory = RunDirectory(out_dir, identity)
-    with directory.opened():
+    with directory.opened(), reproducible():
         earlier = directory.finished()
         result = QuantizationResult()
         if earlier is not None:

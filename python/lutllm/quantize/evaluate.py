@@ -3,6 +3,7 @@
 import numpy as np
 
 from lutllm import interpreter, numerics
+from lutllm.quantize.products import norm
 from lutllm.quantize.protocol import FloatLinear
 from lutllm.scheme import QuantizedLinear
 
@@ -17,4 +18,4 @@ def output_error(linear: QuantizedLinear, reference: FloatLinear, x: np.ndarray)
     row_source = linear.scheme.row_sources[-1]
     got = numerics.dequantize(interpreter.linear(linear, integer_input(linear, x), row_source), linear.out_exponent)
     wanted = reference(x)
-    return float(np.linalg.norm(got - wanted)) / max(float(np.linalg.norm(wanted)), 1e-300)
+    return norm(got - wanted) / max(norm(wanted), 1e-300)

@@ -6,6 +6,7 @@ from typing import Protocol
 import numpy as np
 
 from lutllm.errors import InputError
+from lutllm.quantize.products import multiply
 from lutllm.scheme import QuantizedLinear, Scheme
 
 
@@ -33,7 +34,7 @@ class FloatLinear:
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """The float output of tokens [T, inputs], in float64."""
-        y = x.astype(np.float64) @ self.weight.astype(np.float64).T
+        y = multiply(x.astype(np.float64), self.weight.astype(np.float64).T)
         return y if self.bias is None else y + self.bias
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from lutllm.errors import InputError
+from lutllm.quantize.products import gram, multiply
 
 WINDOW = 1024  # tokens whose products are summed in float32
 
@@ -18,7 +19,7 @@ def add_second_moment(total: np.ndarray, x: np.ndarray, y: np.ndarray) -> None:
     """Add `second_moment` to `total`, float64 [K, K]."""
     for at in range(0, len(x), WINDOW):
         part = x[at : at + WINDOW].astype(np.float32, copy=False)
-        total += part.T @ (part if y is x else y[at : at + WINDOW].astype(np.float32, copy=False))  # half, if itself
+        total += gram(part) if y is x else multiply(part.T, y[at : at + WINDOW].astype(np.float32, copy=False))
 
 
 class InputStatistics:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lutllm.quantize import additive
+from lutllm.quantize.factors import inverse_factor
+from lutllm.quantize.products import multiply
 from lutllm.scheme import Scheme
 
 CHUNK = 32  # pairs whose updates stay inside the compiled loop
@@ -90,7 +92,7 @@ def fit_weights(
         fit.descend(w, h)
     back = np.argsort(order, kind="stable")
     rest = w - fit.q
-    loss = float(np.sum((h @ rest) * rest * g)) / max(float(np.sum((h @ w) * w * g)), 1e-300)
+    loss = float(np.sum(multiply(h, rest) * rest * g)) / max(float(np.sum(multiply(h, w) * w * g)), 1e-300)
     return FittedWeights(fit.codes[back], fit.entries[back].astype(np.int8), fit.exponents[back], loss)
 
 
@@ -117,7 +119,7 @@ class _Fit:
             yield pairs, slice(2 * pairs.start, 2 * pairs.stop)
 
     def feed_forward(self, target: np.ndarray, hessian: np.ndarray) -> None:
-        upper = np.linalg.cholesky(np.linalg.inv(hessian)).T.copy()
+        upper = inverse_factor(hessian)
         w = target.copy()
         for pairs, rows in self._chunks():
             error = np.zeros_like(w[rows])
@@ -126,10 +128,10 @@ class _Fit:
                 self.rounds, self.state, self.entries[pairs], self.exponents[pairs], self.codes[pairs],
                 self.q[rows], error,
             )  # fmt: skip
-            w[rows.stop :] -= upper[rows, rows.stop :].T @ error
+            w[rows.stop :] -= multiply(upper[rows, rows.stop :].T, error)
 
     def descend(self, target: np.ndarray, hessian: np.ndarray) -> None:
-        gradient = hessian @ (target - self.q)
+        gradient = multiply(hessian, target - self.q)
         for pairs, rows in self._chunks():
             change = np.zeros_like(self.q[rows])
             inside = np.ascontiguousarray(gradient[rows])
@@ -137,4 +139,4 @@ class _Fit:
                 inside, np.ascontiguousarray(hessian[rows, rows]), self.row_weights, self.scheme.G, self.limit,
                 2, self.state, self.entries[pairs], self.exponents[pairs], self.codes[pairs], self.q[rows], change,
             )  # fmt: skip
-            gradient -= hessian[:, rows] @ change
+            gradient -= multiply(hessian[:, rows], change)

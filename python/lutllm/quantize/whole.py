@@ -1,7 +1,7 @@
 """A whole model: what `models.load` names and a recipe in, a directory as `lutllm.pretrained` reads it out.
 
-    structure (refuses what cannot be raised) -> gradients -> with a budget: sensitivities, and a scheme for each linear
-    -> linears, layer by layer -> distillation -> decoder parameters -> directory
+    float level (refuses what has no integer form) -> gradients -> with a budget: sensitivities, and a scheme for each
+    linear -> linears, layer by layer -> distillation -> constants of all other ops -> directory
 
 A run that was killed goes on where it was; another model, text, recipe or seed is refused. The same input gives the
 same bytes.
@@ -12,14 +12,17 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lutllm import store
-from lutllm.decoder import Decoder
+from lutllm import dialect, store
+from lutllm.bindings import source_position
 from lutllm.errors import InputError
+from lutllm.lowering.quantize.forms import require_integer_form
+from lutllm.lowering.quantize.graph import FloatGraph, name_of
 from lutllm.models.text import Text, text_file, windows
 from lutllm.pretrained import CONFIG, GENERATION, QuantizedModel, from_pretrained, save_pretrained
 from lutllm.progress import note, progress
@@ -29,10 +32,11 @@ from lutllm.quantize.resume import RUN, RunDirectory
 from lutllm.scheme import QuantizedLinear, Scheme
 
 if TYPE_CHECKING:
+    from lutllm.importer.agreement import FloatModel
     from lutllm.models import LoadedModel
 
 IMPORTANCE, ALLOCATION, DISTILLED = "importance.safetensors", "allocation.json", "distillation.safetensors"
-VERSION = 1  # of the decoder's integers: raised whenever the same input would give others
+VERSION = 3  # of the other integers and of the files: raised whenever the same input would give others
 CALIBRATION_TOKENS = 32768
 SOME_TOKENS = 8192  # of calibration, enough for exponents and sensitivities
 CHOICES = ((1, 16), (2, 8), (2, 16), (3, 16))  # stages and entries: codes of 2, 3, 4 and 6 bits a weight
@@ -84,12 +88,12 @@ class Summary:
     def to_dict(self) -> dict[str, Any]:
         bits = {f"bits_{name}": value for name, value in self.model.bits.items()}
         cost = {"seconds": round(self.seconds, 1), "peak_memory_mb": self.peak_memory_mb}
-        return {"directory": str(self.directory), "linears": len(self.model.decoder.linears), **bits, **cost}
+        return {"directory": str(self.directory), "linears": len(self.model.linears), **bits, **cost}
 
     def __str__(self) -> str:
         bits = self.model.bits
         return (
-            f"{len(self.model.decoder.linears)} linears, {bits['effective']:.3f} effective bits per weight "
+            f"{len(self.model.linears)} linears, {bits['effective']:.3f} effective bits per weight "
             f"({bits['code']:.2f} of them codes), embedding {bits['embedding']:.2f}; "
             f"{self.seconds:.0f} s, at most {self.peak_memory_mb} MB\n"
             f"written to {self.directory}: `lutllm eval {self.directory}` measures its perplexity"
@@ -116,36 +120,48 @@ def quantize_model(
     of which `tokens` are used. `distillation`: its steps of one window each (None: as many as windows of calibration).
     `listener`: see `quantize.quantize`.
     """
+    from lutllm.quantize.reproducible import reproducible
+
     start = time.monotonic()
     directory = Path(directory)
     _refuse_foreign(directory)
-    note("structure: every op of the model", quiet=not progress)
-    decoder = structure_of(model)
-    run = _Run(model, decoder, recipe, _text(text), tokens, window, seed, not progress, listener, distillation)
+    note("float level: every op of the model", quiet=not progress)
+    structure = structure_of(model)
+    run = _Run(model, structure, recipe, _text(text), tokens, window, seed, not progress, listener, distillation)
     run_directory = RunDirectory(directory, run.identity)
     with run_directory.opened():
         if not (directory / CONFIG).exists():
             about = {"model": _about(model, source), "calibration": run.calibration}
-            save_pretrained(run.quantized(directory / "parts", about), directory)
+            with reproducible():
+                made = run.quantized(directory / "parts", about)
+            save_pretrained(made, directory)
         shutil.rmtree(directory / "parts", ignore_errors=True)
         found = from_pretrained(directory)
     return Summary(found, directory, time.monotonic() - start, driver.peak_memory_mb())
 
 
-def structure_of(model: "LoadedModel") -> Decoder:
-    """The decoder that `model` computes; an error that names what is none, before any long work."""
-    from lutllm.importer import import_module
-    from lutllm.lowering.torch_ir.decoder import raise_decoder
+def structure_of(model: "LoadedModel") -> "FloatModel":
+    """What `model` computes, in the float level; an error that names what has no integer form, before any long work."""
+    from lutllm.importer.agreement import import_float
     from lutllm.models.wrappers import whole_model
 
-    imported = import_module(*whole_model(model.module))
-    return raise_decoder(imported.module, imported.parameters)
+    found = import_float(*whole_model(model.module))
+    graph = FloatGraph(found.module)
+    require_integer_form(graph)
+    modules = dialect.FloatLinearOp | dialect.FloatNormOp | dialect.FloatEmbeddingOp
+    again = next((op for op in graph.ops if isinstance(op, modules) and "#" in name_of(op)), None)
+    if again is not None:
+        raise InputError(
+            f"expected modules that are called once, got '{name_of(again)}'; give each call a module of its own",
+            location=source_position(again.location),
+        )
+    return found
 
 
 @dataclass
 class _Run:
     model: "LoadedModel"
-    decoder: Decoder
+    structure: "FloatModel"
     recipe: Recipe | Budget
     text: Text
     tokens: int
@@ -155,8 +171,14 @@ class _Run:
     listener: Callable[[dict], None] | None
     distillation: int | None
 
+    @cached_property
+    def graph(self) -> FloatGraph:
+        return FloatGraph(self.structure.module)
+
     @property
     def identity(self) -> dict[str, Any]:
+        from lutllm.quantize.reproducible import arithmetic
+
         if isinstance(self.recipe, Budget):
             recipe = {"bits": self.recipe.bits, "scheme": self.recipe.scheme.to_dict()}
         else:
@@ -164,6 +186,7 @@ class _Run:
             recipe = {name: {"quantizer": a.quantizer, **a.scheme.to_dict()} for name, a in assigned.items()}
         return {
             "version": [driver.VERSION, VERSION],
+            "arithmetic": arithmetic(),
             "model": self.model.fingerprint,
             "text": self.text.sha256,
             "tokens": [self.tokens, self.window],
@@ -183,32 +206,46 @@ class _Run:
         }
 
     def quantized(self, parts: Path, about: dict[str, Any]) -> QuantizedModel:
-        from lutllm.quantize.decoder_parameters import quantize_decoder
+        from lutllm.quantize.constants import FromPeaks, check_parameters
+        from lutllm.quantize.peaks import Peaks
 
         importance = self._importance(parts)
         linears = self._distilled(parts, self._linears(parts, self._assignments(parts, importance), importance))
-        note("decoder: norms, embedding, attention, residual stream", quiet=self.quiet)
+        note("other ops: norms, embedding, attention, residual stream", quiet=self.quiet)
+        graph, parameters = self.graph, self.structure.parameters
+        check_parameters(graph, parameters)
+        peaks = Peaks(graph)
+        peaks.record(self._simulated(linears), self._some_windows())
         positions = int(self.model.config.max_position_embeddings)
-        module = self._simulated(linears)
-        decoder = quantize_decoder(module, self.decoder, linears, self._some_windows(), positions)
-        return QuantizedModel(decoder, self.model.tokenizer, _config(self.model), _generation(self.model), about)
+        found = FromPeaks(graph, linears, positions, parameters, peaks).run()
+        return QuantizedModel(
+            module=self.structure.module,
+            torch=self.structure.torch,
+            constants=found.constants,
+            linears={name: linears[name] for name in graph.linears},
+            arrays=found.arrays,
+            tokenizer=self.model.tokenizer,
+            config=_config(self.model),
+            generation=_generation(self.model),
+            about=about,
+        )
 
     def _importance(self, parts: Path) -> dict[str, np.ndarray] | None:
         """How much the loss minds an error of each output of each linear; worked out once and kept in `parts`. None
         for a large model, whose gradients would take hours, where no budget needs them."""
         from lutllm.quantize.sensitivity import curvatures
 
-        if isinstance(self.recipe, Recipe) and _weights(self.model.module, self.decoder) > SMALL_MODEL:
+        if isinstance(self.recipe, Recipe) and _weights(self.model.module, self.graph) > SMALL_MODEL:
             return None
         kept = parts / IMPORTANCE
         if not kept.exists():
             shown = progress(self._some_windows(), "gradients", quiet=self.quiet)
-            store.save(kept, curvatures(self.model.module, self.decoder.linears, shown))
+            store.save(kept, curvatures(self.model.module, self.graph.linears, shown))
         return dict(store.load(kept))
 
     def _assignments(self, parts: Path, importance: Mapping[str, np.ndarray] | None) -> dict[str, Assignment]:
         """How each linear is quantized; what a budget allows is worked out once and kept in `parts`."""
-        names = self.decoder.linears
+        names = self.graph.linears
         if isinstance(self.recipe, Recipe):
             return self._assigned()
         kept = parts / ALLOCATION
@@ -222,11 +259,11 @@ class _Run:
 
     def _assigned(self) -> dict[str, Assignment]:
         assert isinstance(self.recipe, Recipe)
-        names, module = self.decoder.linears, self.model.module
+        names, module = self.graph.linears, self.model.module
         return self.recipe.assign(names, {name: module.get_submodule(name).out_features for name in names})
 
     def _checked(self, assignments: dict[str, Assignment]) -> dict[str, Assignment]:
-        check_shared_inputs(assignments, _readers(self.decoder))
+        check_shared_inputs(assignments, self.graph.shared_inputs)
         return assignments
 
     def _linears(
@@ -234,7 +271,7 @@ class _Run:
     ) -> dict[str, QuantizedLinear]:
         return driver.quantize(
             self.model,
-            layers=self.decoder.linears,
+            layers=self.graph.linears,
             scheme={name: assignment.scheme for name, assignment in assignments.items()},
             text=self.text,
             tokens=self.tokens,
@@ -252,7 +289,7 @@ class _Run:
         from lutllm.quantize.distillation import distill
 
         count = self.tokens // self.window if self.distillation is None else self.distillation
-        if count < 1 or _weights(self.model.module, self.decoder) > SMALL_MODEL:
+        if count < 1 or _weights(self.model.module, self.graph) > SMALL_MODEL:
             return linears
         calibration = self.text.split()[0]
         try:
@@ -266,7 +303,7 @@ class _Run:
         from lutllm.quantize.simulated import simulated
 
         module = self.model.module
-        return module if _weights(module, self.decoder) > SMALL_MODEL else simulated(module, linears)
+        return module if _weights(module, self.graph) > SMALL_MODEL else simulated(module, linears)
 
     def _some_windows(self) -> np.ndarray:
         count = -(-min(self.tokens, SOME_TOKENS) // self.window)
@@ -276,8 +313,8 @@ class _Run:
             return windows(self.model.tokenizer, self.text, self.window, count, self.seed)
 
 
-def _weights(module: Any, decoder: Decoder) -> int:
-    return sum(module.get_submodule(name).weight.numel() for name in decoder.linears)
+def _weights(module: Any, graph: FloatGraph) -> int:
+    return sum(module.get_submodule(name).weight.numel() for name in graph.linears)
 
 
 def _refuse_foreign(directory: Path) -> None:
@@ -292,15 +329,6 @@ def _text(text: Text | Path | str | None) -> Text:
 
         return default_corpus()
     return text if isinstance(text, Text) else text_file(text)
-
-
-def _readers(decoder: Decoder) -> list[Sequence[str]]:
-    """Linears that read one tensor."""
-    found: list[Sequence[str]] = []
-    for layer in decoder.layers:
-        a = layer.attention
-        found += [(a.query, a.key, a.value), (layer.gate, layer.up)]
-    return found
 
 
 def _about(model: "LoadedModel", source: str | None) -> dict[str, Any]:

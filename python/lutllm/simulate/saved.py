@@ -1,4 +1,4 @@
-"""Runs programs that `lutllm compile` wrote: accelerator IR and memory image in, cycles and comparison out."""
+"""Runs programs that `lutllm compile --layers` wrote: scheduled IR and memory image in, cycles and comparison out."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 
 from lutllm import dialect, store
+from lutllm.activations import Activations
 from lutllm.bindings import ir
 from lutllm.errors import InputError
+from lutllm.hardware import build
 from lutllm.lowering.levels import check_level
-from lutllm.lowering.program import Program, read_program
 from lutllm.simulate.axi_port import AxiTiming
-from lutllm.simulate.program import compare, engine_simulator, run_image
 from lutllm.simulate.simulator import Simulator
 
-_IR = ".accelerator.mlir"
+_IR = ".scheduled.mlir"
 
 
 def simulate_saved(
@@ -35,66 +35,67 @@ def simulate_saved(
     `latency` in cycles, `stalls` a chance in 256, both for every port. With `trace` (first cycle, cycles) the last
     program's waveform goes to `wave`. Raises `InputError` for a missing program or an image that does not fit.
     """
-    names = _programs(directory, program)
     timing = AxiTiming(latency=latency, stall_address=stalls, stall_data=stalls, stall_response=stalls)
-    machines: dict[str, Simulator] = {}
+    machines: dict[int, Simulator] = {}
     reports = []
-    for name in names:
-        loaded = _program(directory / "ir" / f"{name}{_IR}")
-        image = _image(directory / "mem" / f"{name}.bin", loaded)
-        key = repr(loaded.engine)
-        if key not in machines:
-            machines[key] = engine_simulator(loaded.engine, simulator, directory / "rtl")
-        run = run_image(
-            loaded, image, machines[key], timing=timing, seed=seed + 1, **({"trace": trace} if trace else {})
+    for name in _programs(directory, program):
+        saved = Activations(_module(directory / "ir" / f"{name}{_IR}"), {}, np.zeros(0, np.uint8))
+        image = _image(directory / "mem" / f"{name}.bin")
+        expected = store.load(directory / "mem" / f"{name}.expected.safetensors")
+        golden = {label: expected.require(label) for label in expected}
+        config = saved.plan.config
+        if config.identity not in machines:
+            machines[config.identity] = build(config, simulator, directory / "rtl")
+        tokens = len(next(iter(golden.values())))
+        options: dict[str, Any] = {"trace": trace} if trace else {}
+        found = saved.run_image(
+            machines[config.identity], image, tokens, golden, timing=timing, seed=seed + 1, **options
         )
-        golden = store.load(directory / "mem" / f"{name}.expected.safetensors")
-        wrong = compare(run, {linear: golden.require(linear) for linear in run.outputs})
-        if wave and run.result.trace is not None:
-            run.result.trace.write_vcd(wave)
+        if wave and found.run.result.trace is not None:
+            found.run.result.trace.write_vcd(wave)
         reports.append(
             {
                 "program": name,
-                "linears": len(run.outputs),
-                "cycles": run.result.cycles,
-                "cycles_per_second": run.result.cycles_per_second,
-                "equal": not wrong,
-                "mismatches": [str(mismatch) for mismatch in wrong],
+                "linears": len(found.outputs),
+                "cycles": found.run.cycles,
+                "cycles_per_second": found.run.result.cycles_per_second,
+                "equal": found.equal,
+                "mismatches": [str(mismatch) for mismatch in found.mismatches],
             }
         )
     return reports
 
 
 def _programs(directory: Path, program: str | None) -> list[str]:
-    there = sorted(path.name.removesuffix(_IR) for path in (directory / "ir").glob(f"*{_IR}"))
+    """Those with results beside them: the tokens of a whole model are `lutllm diff`'s to compare."""
+    names = [
+        path.name.removesuffix(".expected.safetensors") for path in (directory / "mem").glob("*.expected.safetensors")
+    ]
+    there = sorted(name for name in names if (directory / "ir" / f"{name}{_IR}").is_file())
     if not there:
-        raise InputError(f"'{directory}': expected the output of lutllm compile, got no ir/*{_IR}")
+        raise InputError(
+            f"'{directory}': expected the output of lutllm compile --layers, got no mem/*.expected.safetensors"
+        )
     if program is not None and program not in there:
         raise InputError(f"expected a program among {', '.join(there)}, got '{program}'")
     return there if program is None else [program]
 
 
-def _program(path: Path) -> Program:
+def _module(path: Path) -> ir.Module:
     context = dialect.context()
     with context, ir.Location.unknown():
         try:
             module = ir.Module.parse(path.read_text())
         except (ir.MLIRError, OSError, UnicodeDecodeError) as error:
-            raise InputError(f"'{path}': expected accelerator IR, got {error}; compile again") from error
+            raise InputError(f"'{path}': expected scheduled IR, got {error}; compile again") from error
         if not dialect.verify(module):
-            raise InputError(f"'{path}': expected accelerator IR that verifies; compile again")
-        check_level(module, "accelerator")
-        return read_program(module)
+            raise InputError(f"'{path}': expected scheduled IR that verifies; compile again")
+        check_level(module, "scheduled")
+        return module
 
 
-def _image(path: Path, program: Program) -> np.ndarray:
+def _image(path: Path) -> np.ndarray:
     try:
-        image = np.fromfile(path, np.uint8)
+        return np.fromfile(path, np.uint8)
     except OSError as error:
         raise InputError(f"'{path}': expected a memory image, got {error.strerror}; compile again") from error
-    if image.size != program.memory_bytes:
-        raise InputError(
-            f"'{path}': expected an image of {program.memory_bytes} bytes as the memory map says, got {image.size}; "
-            "compile again"
-        )
-    return image

@@ -104,12 +104,12 @@ class RunResult:
 
 
 class TestBench:
-    """One design on one bench. `reset` it, `start` a program if it has one, `run`; running may be continued.
+    """One design on one bench. `reset` it, `run` it; running may be continued.
 
     `timing`: for all AXI ports, or by name. `fault`: addresses (low, high) that answer with SLVERR. `probes`: registers
     whose peak value is wanted. `trace`: (first cycle, cycles) to record. `constants`: inputs held at a value. `until`:
-    the output that ends a run when high (default `done`, in a design with `start`); with streams, all words have
-    moved too, and both hold for a while. `events`: an output to log.
+    the output that ends a run when high; with streams, all words have moved too, and both hold for a while. `events`:
+    an output to log.
     """
 
     __test__ = False  # not a pytest class
@@ -138,7 +138,7 @@ class TestBench:
         self._timing = AxiTiming() if timing is None else timing
         self._streams = streams.build_tables(self.layout, inputs or {}, outputs or {}, stalls)
         self._streaming = bool(inputs or outputs)
-        self._until = until or ("done" if self.layout.has_port("start") and self.layout.has_port("done") else None)
+        self._until = until
         self._seed, self._watchdog, self._fault = seed, watchdog, fault or (0, 0)
         self._probe_names = tuple(probes)
         self._window = TraceWindow(self.layout, *(trace or (0, 0)))
@@ -180,13 +180,6 @@ class TestBench:
         for name, value in self.constants.items():
             self.simulator.poke(name, value)
 
-    def start(self, address: int, length: int) -> None:
-        """Pulse `start` for one cycle with the program's place; `done` counts from then on."""
-        for name, value in (("program_address", address), ("program_length", length), ("start", 1)):
-            self.simulator.poke(name, value)
-        self.step()
-        self.simulator.poke("start", 0)
-
     def step(self, cycles: int = 1) -> None:
         """Run `cycles` cycles without looking for the end."""
         self._resume()
@@ -194,13 +187,7 @@ class TestBench:
         self._run_native(cycles)
         self._control[n.DONE] = done
 
-    def run(
-        self,
-        max_cycles: int = 10_000_000,
-        *,
-        progress: Callable[[int], None] | None = None,
-        listener: Listener | None = None,
-    ) -> RunResult:
+    def run(self, max_cycles: int = 10_000_000, *, listener: Listener | None = None) -> RunResult:
         """Run until done, until all words moved, until something is wrong, or for `max_cycles`.
 
         `listener` is given cycle and value of each event, the design standing still right after that cycle; the run
@@ -214,8 +201,6 @@ class TestBench:
             left -= max(1, int(self._control[n.CYCLE]) - first)
             if time.perf_counter() - before < 0.1:
                 chunk *= 2
-            if progress is not None:
-                progress(int(self._control[n.CYCLE]))
             if listener is not None and len(self._events) > seen and not listener(*map(int, self._events[-1][0])):
                 break
         return self._result()
@@ -310,17 +295,6 @@ class TestBench:
         if surplus:
             text += f"; expected no more words, but {', '.join(surplus)}"
         return text
-
-
-def run_program(
-    simulator: Simulator, memory: Memory, address: int, length: int, *, max_cycles: int = 10_000_000,
-    progress: Callable[[int], None] | None = None, **options: object,
-) -> RunResult:  # fmt: skip
-    """Reset, start the program at `address` of `length` (in the design's units), run to done. Options: `TestBench`."""
-    bench = TestBench(simulator, memory=memory, **options)  # type: ignore[arg-type]
-    bench.reset()
-    bench.start(address, length)
-    return bench.run(max_cycles, progress=progress)
 
 
 def run_streams(

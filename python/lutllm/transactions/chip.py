@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lutllm.dialect.machine import MEMORIES
 from lutllm.lowering.accelerator import LEFT, PARAMETER_BITS, RIGHT_BITS, VALUE_BITS, AcceleratorConfig
-from lutllm.lowering.plan.data import MEMORIES
 from lutllm.numerics import MAX_RESCALE, rescale
 
 

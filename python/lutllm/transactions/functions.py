@@ -11,14 +11,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lutllm import interpreter
-from lutllm.decoder import CACHE_BITS, NORM_BITS, RESIDUAL_BITS
 from lutllm.errors import InputError
 from lutllm.functions import RECIPROCAL_FRACTION, SIGMOID_END, rsqrt, sigmoid
 from lutllm.interpreter.decoder import attention as golden_attention
 from lutllm.lowering.accelerator import HEAD_MODES, LEFT, X_BITS
-from lutllm.lowering.plan.data import Task
-from lutllm.lowering.program import Round
+from lutllm.lowering.place.rounds import Round
+from lutllm.lowering.schedule.data import Task
 from lutllm.numerics import rescale, round_shift, saturate
+from lutllm.quantization import CACHE_BITS, NORM_BITS, RESIDUAL_BITS
 from lutllm.scheme import QuantizedLinear
 from lutllm.transactions.chip import Chip, places, rescaled, rows_of, words_of
 
@@ -53,8 +53,8 @@ def linear_round(chip: Chip, job: Job, round_: Round, linear: QuantizedLinear) -
 
 def round_part(linear: QuantizedLinear, round_: Round) -> QuantizedLinear:
     """The outputs of a linear that one round computes."""
-    outputs = slice(round_.output_offset, round_.output_offset + round_.outputs)
-    first = round_.output_offset // linear.scheme.G
+    outputs = slice(round_.first, round_.first + round_.outputs)
+    first = round_.first // linear.scheme.G
     blocks = slice(first, first + round_.blocks)
     return replace(
         linear,

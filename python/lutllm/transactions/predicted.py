@@ -22,9 +22,8 @@ from lutllm.lowering.accelerator_hw.top import fifo_depth
 from lutllm.lowering.axi import ANSWERED
 from lutllm.lowering.engine import QUEUE
 from lutllm.lowering.memory import FIFO_LATENCY
-from lutllm.lowering.plan.data import Plan, Task
-from lutllm.lowering.plan.decoder import descriptor_words
-from lutllm.lowering.targets import MEMORY_LATENCY
+from lutllm.lowering.schedule.data import Plan, Task
+from lutllm.lowering.schedule.descriptors import list_words
 from lutllm.transactions import kernels, timing
 from lutllm.transactions.passes import Pass
 from lutllm.transactions.records import TaskRecord
@@ -32,9 +31,10 @@ from lutllm.transactions.records import TaskRecord
 UNITS = ("loader", "distributor", "head", "builder")  # of LutLinear: those that work on a round's lookups
 
 
-def predicted(plan: Plan, passes: Sequence[Pass], latency: int = MEMORY_LATENCY) -> list[TaskRecord]:
-    """A record for each task of each pass, in order of dispatch; cycles count from the start of the run."""
-    chip, found = _Chip(plan.config, latency), []
+def predicted(plan: Plan, passes: Sequence[Pass], latency: int | None = None) -> list[TaskRecord]:
+    """A record for each task of each pass, in order of dispatch; cycles count from the start of the run. `latency` of
+    memory is that of the plan's machine, where nothing else is said."""
+    chip, found = _Chip(plan.config, plan.latency if latency is None else latency), []
     kernels.command(chip.ports["d"], 0, len(IMAGE_HEADER), 0)
     cycle = kernels.take_all(chip.ports["d"], len(IMAGE_HEADER), 0) + PLANNED
     for turn, each in enumerate(passes):
@@ -84,7 +84,7 @@ class _List:
 
     def __init__(self, chip: _Chip, tasks: Sequence[Task], each: Pass, turn: int, cycle: int) -> None:
         self.chip, self.config, self.tasks, self.each, self.turn = chip, chip.config, tasks, each, turn
-        kernels.command(chip.ports["d"], cycle, sum(descriptor_words(task, self.config) for task in tasks), 0)
+        kernels.command(chip.ports["d"], cycle, sum(list_words(task, self.config) for task in tasks), 0)
         self.cycle = self.last = cycle
         self.given: dict[str, int] = defaultdict(int)  # tasks of an engine, orders of a stream
         self.held: dict[str, list[int]] = defaultdict(list)  # when an engine holds each of its tasks
@@ -138,7 +138,7 @@ class _List:
             self.given[stream] += 1
             return known(f"stream {stream}", self.done[stream], index) + 1
 
-        ready = [kernels.take_all(self.chip.ports["d"], descriptor_words(task, config), self.cycle + 1) + DISPATCH]
+        ready = [kernels.take_all(self.chip.ports["d"], list_words(task, config), self.cycle + 1) + DISPATCH]
         for engine, pending in task.waits:
             ready.append(known(f"engine {engine}", self.done[engine], self.given[engine] - pending - 1) + 1)
         if task.engine == "linear":
@@ -180,8 +180,9 @@ class _List:
         self.record(task, begin, end)
 
     def record(self, task: Task, start: int, end: int) -> None:
-        record = TaskRecord(task.engine, task.name, task.source, task.program, int(start), int(end), self.turn)
-        self.records[task.name] = record
+        at = int(start), int(end)
+        found = TaskRecord(task.engine, task.name, task.source, task.program, *at, self.turn, task.cluster)
+        self.records[task.name] = found
 
     def linear(self, task: Task, out: int) -> _Linear:
         """Its transfers are asked for; the rest comes with its feed."""

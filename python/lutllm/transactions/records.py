@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from lutllm.errors import InputError
-from lutllm.lowering.plan.data import Plan
+from lutllm.lowering.schedule.data import Plan
 from lutllm.transactions.passes import Pass
 
 
 @dataclass(frozen=True)
 class TaskRecord:
-    """Task `task` of `program` ran on `engine` from cycle `start` to `end`; `source` is its PyTorch module and `turn`
-    numbers the task lists of a run, of which each is executed whole before the next."""
+    """Task `task` of `program` ran on `engine` from cycle `start` to `end`, as a part of `cluster`; `source` is its
+    PyTorch module and `turn` numbers the task lists of a run, of which each is executed whole before the next."""
 
     engine: str
     task: str
@@ -22,6 +22,7 @@ class TaskRecord:
     start: int
     end: int
     turn: int = 0
+    cluster: str = ""
 
     @property
     def cycles(self) -> int:
@@ -60,7 +61,9 @@ def named_records(
         free[engine] = done
         if engine == "linear":
             rounds[turn, task.round] = len(found)
-        record = TaskRecord(engine, task.name, task.source, task.program, begin - start, done - start, turn)
+        record = TaskRecord(
+            engine, task.name, task.source, task.program, begin - start, done - start, turn, task.cluster
+        )
         found.append(record)
         own = rounds.get((turn, task.round)) if engine == "feed" else None
         if own is not None:

@@ -1,7 +1,7 @@
 """The accelerator at transaction level: its plan and memory image in, tokens and what every task wrote out.
 
 Task after task with exactly the golden model's integers, from the bytes of the image where hardware reads bytes; only
-weights come as `QuantizedLinear`s, laid out as the plan has them. `predicted` has the cycles.
+weights come as `QuantizedLinear`s, laid out as the module has them. `predicted` has the cycles.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lutllm.decoder import QuantizedDecoder
+from lutllm.bindings import ir
 from lutllm.errors import InputError
-from lutllm.lowering.decoder_spec import DecoderSpec
-from lutllm.lowering.image.whole import whole_image
-from lutllm.lowering.layout.channels import relaid
-from lutllm.lowering.layout.decoder import layout_decoder
-from lutllm.lowering.plan.data import Plan, Task
+from lutllm.lowering.image.whole import physical_linear, whole_image
+from lutllm.lowering.place.clusters import clusters_of
+from lutllm.lowering.schedule.data import Plan, Task
+from lutllm.lowering.schedule.read import Reader, read_plan
+from lutllm.passes.lut_outline_head import HEAD
 from lutllm.scheme import QuantizedLinear
 from lutllm.transactions.chip import Chip, Written
 from lutllm.transactions.functions import FUNCTIONS, Job, linear_round
@@ -45,7 +45,7 @@ class TransactionRun:
 
 
 class TransactionSimulator:
-    """One accelerator with one image. `linears` by name, laid out physically; `listener` is told of every task as it
+    """One accelerator with one image. `linears` by round, laid out physically; `listener` is told of every task as it
     is done. `late`: execute tasks as late as their waits allow, instead of as soon as they can (see `TaskOrder`)."""
 
     def __init__(
@@ -65,16 +65,16 @@ class TransactionSimulator:
     @classmethod
     def of(
         cls,
-        plan: Plan,
-        decoder: QuantizedDecoder,
+        module: ir.Module,
+        tensors: Mapping[str, np.ndarray],
         image: np.ndarray | None = None,
         *,
         listener: Callable[[TaskResult], None] | None = None,
         late: bool = False,
     ) -> TransactionSimulator:
-        """On a decoder's own integers; without `image` it is made of them."""
-        image = whole_image(plan, decoder) if image is None else image
-        return cls(plan, image, physical_linears(plan, decoder), listener=listener, late=late)
+        """Of a scheduled module and the arrays it names; without `image` it is made of them."""
+        image = whole_image(module, tensors) if image is None else image
+        return cls(read_plan(module), image, physical_linears(module, tensors), listener=listener, late=late)
 
     def generate(
         self, prompt: Sequence[int], tokens: int, *, stop: int | None = None, position: int = 0
@@ -91,7 +91,7 @@ class TransactionSimulator:
             if not self._pass(run, each):
                 return run
         while len(run.tokens) < tokens:
-            self._list(run, Pass("head", run.passes[-1].tokens, length))
+            self._list(run, Pass(HEAD, run.passes[-1].tokens, length))
             token = self.chip.token
             run.tokens.append(token)
             self.sequence.append(token)
@@ -138,7 +138,7 @@ class TransactionSimulator:
     def _execute(self, each: Pass, job: Job) -> None:
         if job.task.engine == "linear":
             round_ = self.plan.rounds[job.task.round]
-            linear_round(self.chip, job, round_, self.linears[round_.linear])
+            linear_round(self.chip, job, round_, self.linears[round_.name])
         else:
             FUNCTIONS[job.task.engine](self.chip, job)
         written, self.chip.written = tuple(self.chip.written), []
@@ -146,8 +146,11 @@ class TransactionSimulator:
             self.listener(TaskResult(self.turn, each, job.task, written))
 
 
-def physical_linears(plan: Plan, decoder: QuantizedDecoder) -> dict[str, QuantizedLinear]:
-    """The linears of a decoder laid out as hardware has them."""
-    layout = layout_decoder(DecoderSpec.of(decoder), plan.config)
-    names = decoder.decoder.linears
-    return {name: relaid(decoder.linears[name], layout.inputs[name], layout.outputs[name]) for name in names}
+def physical_linears(module: ir.Module, tensors: Mapping[str, np.ndarray]) -> dict[str, QuantizedLinear]:
+    """The linears of a module laid out as hardware has them, by round."""
+    reader = Reader(module.operation)
+    found: dict[str, QuantizedLinear] = {}
+    for cluster in (c for function in reader.functions.values() for c in clusters_of(function)):
+        if cluster.rounds and cluster.rounds[0] not in found:
+            found |= dict.fromkeys(cluster.rounds, physical_linear(reader, cluster, tensors))
+    return found

@@ -1,1 +1,0 @@
-"""Where hardware keeps channels: of one tensor and of a linear (`channels`), and of all there are (`decoder`)."""

@@ -1,0 +1,293 @@
+"""What an engine is told: a cluster and its places in, the fields of each of its tasks (`TASK_BITS`) out.
+
+Nothing of it stands in the IR: it follows from the ops in the cluster, its layout, buffers, rounds and regions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from lutllm import dialect
+from lutllm.bindings import ir
+from lutllm.errors import CapacityError
+from lutllm.lowering.accelerator import CACHE_BITS, HEAD_MODES, LEFT, AcceleratorConfig
+from lutllm.lowering.engine import MODES
+from lutllm.lowering.place.buffers import Buffer
+from lutllm.lowering.place.clusters import Cluster, cache_kind, head_count
+from lutllm.lowering.place.layouts import Layout
+from lutllm.lowering.place.rounds import Round
+from lutllm.lowering.place.space import Region
+
+MOST_RIGHT = 127  # of a right shift of 7 bits: no value an engine shifts has as many
+# Rescales of the two terms of a sum must be exact: not saturated before they are added, and shifts of 6 bits.
+EXACT_SHIFTS = range(LEFT - 63, LEFT + 1)
+NOTHING = LEFT - EXACT_SHIFTS[0]  # shifts a term of the residual stream away
+
+
+def right_of(shift: int) -> int:
+    """What hardware holds of a rescale by `shift` whose result then saturates."""
+    return min(max(LEFT - shift, 0), MOST_RIGHT)
+
+
+def exponent_of(value: ir.Value) -> int:
+    """Of a tensor with one exponent."""
+    meaning = dialect.fixed_of(value.type)
+    assert meaning is not None
+    return int(meaning[1])
+
+
+def exponents_of(value: ir.Value) -> str:
+    """The symbol of the exponents of a tensor that has one for each pair."""
+    meaning = dialect.fixed_of(value.type)
+    assert meaning is not None
+    return str(meaning[1])
+
+
+def bits_of(value: ir.Value) -> int:
+    meaning = dialect.fixed_of(value.type)
+    assert meaning is not None
+    return int(meaning[0])
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where everything lies, by symbol; `region_of` an argument of the function, by its number."""
+
+    config: AcceleratorConfig
+    layouts: dict[str, Layout]
+    buffers: dict[str, Buffer]
+    regions: dict[str, Region]
+    region_of: dict[int, str]
+
+    def layout(self, cluster: Cluster) -> Layout:
+        return cluster.named("layout", self.layouts)
+
+    def buffer(self, value: ir.Value) -> Buffer:
+        """Of the result of a cluster."""
+        return Cluster(value.owner.opview).named("buffer", self.buffers)
+
+    def base(self, value: ir.Value) -> int:
+        return self.buffer(value).base
+
+    def words(self, cluster: Cluster) -> int:
+        """Vector words of one token of its result."""
+        return self.layout(cluster).size // self.config.lanes
+
+    def cache(self, cluster: Cluster) -> str:
+        """The region of the KV cache that a cluster appends to."""
+        number = ir.BlockArgument(cluster.cache).arg_number
+        if number not in self.region_of:
+            raise CapacityError(
+                f"{cluster.label}: expected a lut.region at argument {number}, got none; run lut-allocate"
+            )
+        return self.region_of[number]
+
+    def cache_of(self, value: ir.Value) -> str:
+        """Of a cache as attention reads it."""
+        return self.cache(Cluster(value.owner.opview))
+
+
+Fields = dict[str, int]
+
+
+def linear(round_: Round) -> Fields:
+    return {
+        "mode": MODES.index(round_.row_source),
+        "stages": round_.stages,
+        "shift": round_.shift,
+        "groups": round_.groups,
+        "blocks": round_.blocks,
+        "block_chunks": round_.block_chunks,
+        "last_chunks": round_.last_chunks,
+    }
+
+
+def feed(places: Places, cluster: Cluster, round_: Round) -> Fields:
+    assert cluster.linear is not None
+    return {"base": places.base(cluster.linear.x), "groups": round_.groups}
+
+
+def part(places: Places, round_: Round) -> Fields:
+    """Which words of its row a sink gets from a round."""
+    lanes = places.config.lanes
+    return {"start": round_.first // lanes, "words": round_.outputs // lanes}
+
+
+def store(places: Places, cluster: Cluster, round_: Round) -> Fields:
+    return {"base": places.base(cluster.result), **part(places, round_)}
+
+
+def residual(places: Places, cluster: Cluster, round_: Round) -> Fields:
+    """The linear added to the stream; without a lut.add it takes the stream's place."""
+    assert cluster.linear is not None
+    add, end = cluster.find("lut.add"), cluster.find("lut.requantize")
+    rights = {"residual_right": NOTHING, "y_right": LEFT}
+    if add is not None:
+        after = exponent_of(add.y)
+        stream = add.a if add.b == end.y else add.b
+        for field, value in (("residual_right", stream), ("y_right", end.y)):
+            shift = exponent_of(value) - after
+            if shift not in EXACT_SHIFTS:
+                raise CapacityError(
+                    f"{cluster.linear.name}: expected exponents at most {-EXACT_SHIFTS[0]} below and "
+                    f"{EXACT_SHIFTS[-1]} "
+                    f"above that of the residual stream after it, {after}, got {shift + after}; quantize with closer "
+                    "exponents"
+                )
+            rights[field] = LEFT - shift
+    return {**part(places, round_), **rights, "load": 0}
+
+
+def swiglu(places: Places, cluster: Cluster, round_: Round) -> Fields:
+    op = cluster.find("lut.swiglu")
+    return {
+        "gate": places.base(op.gate),
+        "base": places.base(cluster.result),
+        **part(places, round_),
+        "sigmoid_right": right_of(exponent_of(op.gate) + 12),
+        "bits": bits_of(op.y),
+    }
+
+
+def pick(places: Places, cluster: Cluster, round_: Round) -> Fields:
+    first, last = (round_.name == cluster.rounds[i] for i in (0, -1))
+    return {"words": part(places, round_)["words"], "first": int(first), "last": int(last), "offset": round_.first}
+
+
+def save(places: Places, cluster: Cluster, round_: Round) -> Fields:
+    address = cluster.named("region", places.regions).address
+    return {**part(places, round_), "row_words": places.words(cluster), "address": address}
+
+
+SINKS: dict[str, Callable[[Places, Cluster, Round], Fields]] = {
+    "store": store, "residual": residual, "swiglu": swiglu, "pick": pick, "save": save,
+}  # fmt: skip
+
+
+def norm(places: Places, cluster: Cluster) -> Fields:
+    op = cluster.find("lut.rms_norm")
+    return {
+        "base": places.base(cluster.result),
+        "words": places.words(cluster),
+        "shift": int(op.shift.value),
+        "bits": bits_of(cluster.result),
+        "last": int(cluster.find("lut.last_token") is not None),
+        "epsilon": int(op.epsilon.value),
+    }
+
+
+def embed(places: Places, cluster: Cluster) -> Fields:
+    op = cluster.find("lut.embedding")
+    address = cluster.named("region", places.regions).address
+    return {"words": places.words(cluster), "shift": int(op.shift.value), "vocabulary": int(op.vocabulary.value),
+            "address": address}  # fmt: skip
+
+
+def embedded(places: Places, cluster: Cluster) -> Fields:
+    """Of engine residual, which takes what engine embed gives."""
+    return {"start": 0, "words": places.words(cluster), "residual_right": 0, "y_right": 0, "load": 1}
+
+
+def load(places: Places, cluster: Cluster) -> Fields:
+    address = cluster.named("region", places.regions).address
+    return {"base": places.base(cluster.result), "words": places.words(cluster), "address": address}
+
+
+_HEADS = (
+    "norm",
+    "rotate",
+    "heads",
+    "head_words",
+    "shift",
+    "wide",
+    "epsilon",
+    "source",
+    "base",
+    "head_stride",
+    "address",
+)
+
+
+def rotations(places: Places, words: int) -> Fields:
+    """Of engine heads, when it loads RoPE's rows of this pass."""
+    return {"mode": HEAD_MODES.index("rotations"), **dict.fromkeys(_HEADS, 0), "head_words": words}
+
+
+def heads(places: Places, cluster: Cluster) -> Fields:
+    norm_, rope, rescale = (cluster.find(f"lut.{name}") for name in ("rms_norm", "rope", "rescale"))
+    first = cluster.ops[0]
+    source = first.operation.operands[0]
+    words = places.layout(cluster).unit_size // places.config.lanes
+    fields = {
+        "mode": HEAD_MODES.index(mode_of(places, cluster)),
+        "norm": int(norm_ is not None),
+        "rotate": int(rope is not None),
+        "heads": head_count(cluster),
+        "head_words": words,
+        "shift": 0 if norm_ is None else int(norm_.shift.value),
+        "wide": bits_of((rope or rescale).x),
+        "epsilon": 0 if norm_ is None else int(norm_.epsilon.value),
+        "source": places.base(source),
+        "base": 0,
+        "head_stride": 0,
+        "address": 0,
+    }
+    if cluster.cache is None:
+        return fields | {"base": places.base(cluster.result)}
+    return fields | {"head_stride": head_stride(places, cluster.cache, words),
+                     "address": places.regions[places.cache(cluster)].address}  # fmt: skip
+
+
+def mode_of(places: Places, cluster: Cluster) -> str:
+    """What engine heads calls its result."""
+    if cluster.cache is None:
+        return "query"
+    return {"k": "key", "v": "value"}[cache_kind(cluster)]
+
+
+def head_stride(places: Places, cache: ir.Value, words: int) -> int:
+    """Bytes of the cache of one key or value head."""
+    return int(ir.RankedTensorType(cache.type).shape[0]) * words * places.config.lanes
+
+
+def attention(places: Places, cluster: Cluster) -> Fields:
+    op: Any = cluster.find("lut.attention")
+    if bits_of(op.keys) != CACHE_BITS or bits_of(op.values) != CACHE_BITS:
+        raise CapacityError(
+            f"{cluster.label}: expected a KV cache of {CACHE_BITS} bits, got {bits_of(op.keys)}; quantize again"
+        )
+    items, reps = items_of(cluster)
+    layout = places.layout(cluster)
+    keys, values = (places.cache_of(value) for value in (op.keys, op.values))
+    return {
+        "kv_heads": int(op.kv_heads.value),
+        "items": items,
+        "reps": reps,
+        "beats": layout.unit_size // places.config.head_lanes,
+        "shift": int(op.shift.value),
+        "bits": bits_of(cluster.result),
+        "q": places.base(op.query),
+        "base": places.base(cluster.result),
+        "head_stride": head_stride(places, op.keys, layout.unit_size // places.config.lanes),
+        "keys": places.regions[keys].address,
+        "values": places.regions[values].address,
+    }
+
+
+def items_of(cluster: Cluster) -> tuple[int, int]:
+    """(items, reps): times a kv head's rows are read, and query heads that they are read for at a time."""
+    op = cluster.find("lut.attention")
+    group, reps = int(op.heads.value) // int(op.kv_heads.value), cluster.op.optional("reps")
+    if reps is None or group % int(reps.value):
+        got = "none" if reps is None else int(reps.value)
+        raise CapacityError(
+            f"{cluster.label}: expected reps that divide a group of {group} query heads, got {got}; change it"
+        )
+    return group // int(reps.value), int(reps.value)
+
+
+ALONE: dict[str, Callable[[Places, Cluster], Fields]] = {
+    "norm": norm, "heads": heads, "attention": attention, "load": load, "embed": embed,
+}  # fmt: skip

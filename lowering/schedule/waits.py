@@ -1,0 +1,123 @@
+"""Order and waits: tasks in the order of the model in; in order of dispatch, with what each waits for, out.
+
+Tasks are dispatched in order, and an engine finishes its own in order. So what was known to be finished when one task
+was dispatched is so for all later ones, and for each engine one number says it: how many of its tasks are.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from lutllm.errors import CapacityError
+from lutllm.lowering.accelerator import NO_WAIT, WAIT_SLOTS
+from lutllm.lowering.place.buffers import Buffer
+from lutllm.lowering.schedule.data import Task
+
+
+def hoisted(tasks: Sequence[Task]) -> list[Task]:
+    """Each linear task moved up to before the feed of the round before it, so that its weights are there when its
+    inputs come. Further it would wait for room in the queue. A new row source makes the engine run empty first, which
+    it cannot while that feed is to come."""
+    linears = [task for task in tasks if task.engine == "linear"]
+    ordered = linears[:1]
+    own, ahead = 0, 1
+    for task in tasks:
+        if task.engine == "linear":
+            continue
+        if task.engine == "feed":
+            last = min(own + 1, len(linears) - 1)
+            last -= linears[last].fields["mode"] != linears[own].fields["mode"]
+            ordered += linears[ahead : last + 1]
+            own, ahead = own + 1, max(ahead, last + 1)
+        ordered.append(task)
+    return ordered
+
+
+@dataclass
+class Progress:
+    """Which tasks of a program are known to be finished while it is dispatched, and which are not."""
+
+    dispatched: Counter[str] = field(default_factory=Counter)
+    finished: dict[str, int] = field(default_factory=dict)
+    open: list[tuple[int, Task]] = field(default_factory=list)  # number of the task among its engine's
+
+    def wait(self, engine: str, pending: int) -> None:
+        """The sequencer has seen at most `pending` unfinished tasks of `engine`."""
+        self.finished[engine] = max(self.finished.get(engine, 0), self.dispatched[engine] - pending)
+        self.open = [(n, task) for n, task in self.open if n >= self.finished.get(task.engine, 0)]
+
+    def dispatch(self, task: Task) -> None:
+        self.open.append((self.dispatched[task.engine], task))
+        self.dispatched[task.engine] += 1
+
+
+class Hazards:
+    """What two tasks of different engines must not do at a time, the earlier one unfinished."""
+
+    def __init__(self, buffers: Mapping[str, Buffer]) -> None:
+        self.buffers = buffers
+
+    def between(self, earlier: Task, later: Task) -> str | None:
+        """Why `later` must wait for `earlier`, or None."""
+        if earlier.engine == later.engine:
+            modes = earlier.fields.get("mode"), later.fields.get("mode")
+            return "its row source" if earlier.engine == "linear" and modes[0] != modes[1] else None
+        for names, others in (
+            (earlier.writes, later.reads),
+            (earlier.reads, later.writes),
+            (earlier.writes, later.writes),
+        ):
+            for name, other in ((n, o) for n in names for o in others):
+                if self.overlap(earlier, name, later, other):
+                    return other
+        for names, others, port in (
+            (earlier.reads, later.reads, "read"),
+            (earlier.writes, later.writes, "write"),
+        ):
+            shared = self.memories(names) & self.memories(others)
+            if shared:
+                return f"the {port} port of memory {min(shared)}"
+        return None
+
+    def memories(self, names: Sequence[str]) -> set[str]:
+        return {self.buffers[name].memory for name in names if name in self.buffers}
+
+    def overlap(self, one: Task, name: str, two: Task, other: str) -> bool:
+        """Whether two tasks touch a word of buffers (or regions) `name` and `other` both."""
+        if name == other:
+            if name not in self.buffers:
+                return True
+            a, b = (task.span(self.buffers[name].words) for task in (one, two))
+            return a.start < b.stop and b.start < a.stop
+        if name not in self.buffers or other not in self.buffers:
+            return False
+        first, second = self.buffers[name], self.buffers[other]
+        return first.memory == second.memory and first.base < second.end and second.base < first.end
+
+
+def needed(tasks: Sequence[Task], buffers: Mapping[str, Buffer]) -> Iterator[list[int]]:
+    """For each task of a program the numbers of the tasks it must wait for, one an engine, and no more than are not
+    known to be done."""
+    hazards, progress, numbers = Hazards(buffers), Progress(), dict[tuple[str, int], int]()
+    for i, task in enumerate(tasks):
+        last: dict[str, int] = {}
+        for number, earlier in progress.open:
+            if hazards.between(earlier, task):
+                last[earlier.engine] = max(last.get(earlier.engine, 0), number)
+        if len(last) > WAIT_SLOTS:
+            raise CapacityError(
+                f"{task.name}: expected at most {WAIT_SLOTS} engines to wait for, got {', '.join(last)}; "
+                "change the order of the tasks"
+            )
+        for engine, number in last.items():
+            progress.wait(engine, pending_of(progress.dispatched[engine], number))
+        numbers[task.engine, progress.dispatched[task.engine]] = i
+        progress.dispatch(task)
+        yield sorted(numbers[engine, number] for engine, number in last.items())
+
+
+def pending_of(dispatched: int, number: int) -> int:
+    """How many of `dispatched` tasks of an engine may be unfinished for the one with `number` to be done."""
+    return min(dispatched - number - 1, NO_WAIT - 1)

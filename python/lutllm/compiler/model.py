@@ -1,0 +1,147 @@
+"""The main job on a whole model: an accelerator that runs all of it, as SystemVerilog, image, bench and reports."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lutllm import resolve, store
+from lutllm.bindings import ir
+from lutllm.compiler.job import Job
+from lutllm.compiler.levels import Levels
+from lutllm.compiler.options import CONTEXT, PROMPT, SCHEMES, TOKENS, Options, Result
+from lutllm.hardware import Hardware, check_prompt, greedy
+from lutllm.lowering import pipelines
+from lutllm.lowering.accelerator_hw.register_page import register_page
+from lutllm.lowering.accelerator_to_hw import ACCELERATOR_TOP
+from lutllm.lowering.hw_to_sv import hw_ports
+from lutllm.lowering.image.whole import IMAGE, MANIFEST, manifest, whole_image
+from lutllm.lowering.schedule.data import Plan
+from lutllm.lowering.testbench import write_testbench
+from lutllm.pretrained import QuantizedModel
+from lutllm.schedule_page import schedule_json, schedule_page
+from lutllm.scheme import parse_schemes
+from lutllm.simulate.occupancy import occupancies, registers
+from lutllm.transactions.passes import run_passes
+from lutllm.transactions.predicted import predicted, run_cycles
+from lutllm.transactions.records import TaskRecord, named_records
+
+STEM = "model"
+
+
+class ModelJob(Job):
+    def __init__(self, spec: str, directory: Path, options: Options) -> None:
+        super().__init__(directory, quiet=options.quiet)
+        self.spec, self.options = spec, options.checked()
+        (self.scheme,) = parse_schemes(options.schemes or SCHEMES).values()
+        self.tokens = options.tokens or TOKENS
+        self.result = Result(directory, seconds=self.seconds)
+
+    def run(self) -> Result:
+        model = self.model()
+        context = min(self.options.context or CONTEXT, model.positions)
+        prompt = prompt_ids(model, self.options.prompt or PROMPT, self.options.seed)
+        check_prompt(prompt, context)
+        hardware = self.hardware(model, context)
+        with self.stage("golden model", f"{self.tokens} tokens after a prompt of {len(prompt)}"):
+            golden = greedy(hardware.program, hardware.tensors, prompt, self.tokens)
+        files = write_testbench(
+            hardware.plan.config, self.ports, self.out / "tb", prompt, golden, hardware.model, f"../mem/{IMAGE}"
+        )
+        self.note_files(files)
+        if self.options.simulator is not None:
+            self.simulate(hardware, prompt)
+        self.reports(hardware, len(prompt), len(golden))
+        options = asdict(self.options) | {"scheme": self.scheme.to_dict()}
+        self.manifest(model={"name": self.spec, "store": str(model.directory), **model.about}, options=options)
+        return self.result
+
+    def model(self) -> QuantizedModel:
+        with self.stage("model", self.spec):
+            return resolve.quantized_model(
+                self.spec,
+                scheme=self.scheme,
+                text=self.options.text,
+                tokens=self.options.calibration,
+                seed=self.options.seed,
+                quiet=self.options.quiet,
+            )
+
+    def hardware(self, model: QuantizedModel, context: int) -> Hardware:
+        """Every level, image and SystemVerilog."""
+        target, levels, tensors = self.options.target, Levels(self, STEM), model.tensors
+        with self.stage("schedule", f"for target {target}"):
+            program, scheduled = self.levels(levels, model, context)
+        with self.stage("memory image", ""):
+            image = whole_image(scheduled, tensors)
+        hardware = Hardware(program, scheduled, tensors, image)
+        self.write(f"mem/{IMAGE}", image.tobytes())
+        self.write(f"mem/{MANIFEST}", json.dumps(manifest(hardware.plan, image), indent=1) + "\n")
+        config = hardware.plan.config
+        self.ports = hw_ports(self.rtl(config, STEM), ACCELERATOR_TOP)
+        self.write("reports/registers.md", register_page(config))
+        return hardware
+
+    def levels(self, levels: Levels, model: QuantizedModel, context: int) -> tuple[ir.Module, ir.Module]:
+        """(lut program, scheduled module), each level written and checked on the way."""
+        if model.torch:
+            self.write(f"ir/{STEM}.torch.mlir", model.torch)
+        levels.reached(model.module, "float")
+        program = levels.reached(model.lut(context), "lut")
+        steps = levels.lower(program, pipelines.to_steps(), "steps")
+        placed = levels.lower(steps, pipelines.to_placed(self.options.target), "placed")
+        return program, levels.lower(placed, pipelines.to_schedule(), "scheduled")
+
+    def simulate(self, hardware: Hardware, prompt: list[int]) -> None:
+        config = hardware.plan.config
+        simulator = self.simulator(config)
+        with self.stage("simulate", f"{len(prompt)} tokens in, {self.tokens} out"):
+            probes = registers(config) if self.options.simulator == "arc" else ()  # Verilator shows ports alone
+            self.result.answer = hardware.answer(simulator, prompt, self.tokens, quiet=self.quiet, probes=probes)
+
+    def reports(self, hardware: Hardware, length: int, made: int) -> None:
+        plan, answer = hardware.plan, self.result.answer
+        records = predicted(plan, run_passes(length, made, plan.config.tokens))
+        self.result.predicted_cycles = run_cycles(records)
+        how, streams, full = "predicted", {}, []
+        if answer is not None and answer.error == "none":
+            records, how = simulated_records(plan, answer, length), "simulated"
+            streams = {port: traffic.beats for port, traffic in answer.run.result.ports.items()}
+            if answer.simulator == "arc":
+                full = occupancies(plan.config, answer.run.result.peaks, plan.latency)
+                self.write("reports/streams.json", json.dumps([row.to_dict() for row in full], indent=1) + "\n")
+            self.write("reports/tokens.json", json.dumps(answer.to_dict(), indent=1) + "\n")
+            timing = {"seconds": self.seconds, "simulated_cycles_per_second": answer.cycles_per_second}
+            store.write_json(self.out / "reports" / "timing.json", timing)
+        title = f"{self.spec} on target {self.options.target}: {length} tokens in, {made} out"
+        self.write("reports/schedule.html", schedule_page(title, records, how=how, streams=streams, occupancy=full))
+        data = schedule_json(records, how=how, streams=streams)
+        self.write("reports/schedule.json", json.dumps(data, indent=1) + "\n")
+        if self.options.resources:
+            from lutllm.resources import write_resources
+
+            with self.stage("resources", "Yosys, an estimate"):
+                self.note_files(
+                    write_resources(self.out / "rtl", ACCELERATOR_TOP, self.out / "reports", quiet=self.quiet)
+                )
+
+
+def simulated_records(plan: Plan, answer: Any, length: int) -> list[TaskRecord]:
+    """What hardware did, with names; cycle 0 is the start of the run."""
+    passes = run_passes(length, len(answer.tokens), plan.config.tokens)
+    spans = [(span.engine, span.dispatched, span.done) for span in answer.run.spans]
+    return named_records(plan, passes, spans, answer.run.result.cycles - answer.cycles)
+
+
+def prompt_ids(model: QuantizedModel, prompt: str, seed: int) -> list[int]:
+    """The prompt's tokens; of a model without tokenizer as many random ones as the prompt has words."""
+    if model.tokenizer is None:
+        vocabulary = next(len(array) for name, array in model.tensors.items() if name.endswith(".rows"))
+        return [int(i) for i in np.random.default_rng(seed).integers(0, vocabulary, len(prompt.split()) or 1)]
+    from lutllm import generate
+
+    return generate.prompt_ids(model.tokenizer, prompt, raw=True)

@@ -1,0 +1,81 @@
+"""What the main job is asked for, and what came of it: plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lutllm.errors import InputError
+from lutllm.lowering.targets import find_target
+from lutllm.scheme import parse_schemes
+
+if TYPE_CHECKING:
+    from lutllm.activations import Mismatch
+    from lutllm.hardware import Answer
+
+SIMULATORS = ("arc", "verilator")
+PROMPT = "The capital of France is"
+CONTEXT = 256  # of the accelerator of a whole model, where nothing else is asked for
+TOKENS, LAYER_TOKENS = 4, 16  # to make; of each linear
+LAYER_CALIBRATION = 16384
+SCHEMES, LAYER_SCHEMES = ("exact",), ("paper", "exact")
+
+
+@dataclass
+class Options:
+    """What the main job does.
+
+    `layers`: the linears of these decoder layers one by one, for every row source; None: the whole model. `schemes`:
+    names, optionally `name:R` for R weight stages; of a whole model one, which a directory of `lutllm quantize` has
+    already. `tokens`: to make, or of each linear. `calibration`: tokens the quantizer sees, of the file `text`.
+    `simulator`: arc, verilator, or None to simulate nothing. Of a whole model: `prompt` to go on with, `context` tokens
+    of a sequence at most, `resources` to ask Yosys for an estimate.
+    """
+
+    layers: Sequence[int] | None = None
+    schemes: Sequence[str] = ()
+    target: str = "small"
+    tokens: int | None = None
+    text: str | None = None
+    calibration: int | None = None
+    seed: int = 0
+    simulator: str | None = "arc"
+    quiet: bool = False
+    prompt: str | None = None
+    context: int | None = None
+    resources: bool = False
+
+    def checked(self) -> Options:
+        """Self; `InputError` for what does not go together."""
+        if self.simulator not in (None, *SIMULATORS):
+            raise InputError(f"expected a simulator among {', '.join(SIMULATORS)}, got '{self.simulator}'")
+        find_target(self.target)
+        parse_schemes(self.schemes)
+        of_models = {"prompt": self.prompt, "context": self.context, "resources": self.resources or None}
+        given = [name for name, value in of_models.items() if value is not None]
+        if self.layers is not None and given:
+            raise InputError(f"--{given[0]} is for a whole model: expected no --layers, got them; leave one out")
+        if self.layers is None and len(self.schemes) > 1:
+            raise InputError(f"expected one scheme for a whole model, got {', '.join(self.schemes)}; or give --layers")
+        return self
+
+
+@dataclass
+class Result:
+    """`rows` is `reports/equality.json`: one entry for each linear, scheme and row source, where linears were compiled
+    one by one; `answer` is what hardware made of the prompt, where a whole model was simulated. `predicted_cycles` are
+    the schedule's."""
+
+    directory: Path
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    mismatches: list[Mismatch] = field(default_factory=list)
+    answer: Answer | None = None
+    predicted_cycles: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+    cycles_per_second: list[float] = field(default_factory=list)
+
+    @property
+    def equal(self) -> bool:
+        return not self.mismatches and (self.answer is None or self.answer.equal)

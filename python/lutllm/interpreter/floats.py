@@ -1,0 +1,85 @@
+"""What every float op computes, one function each: arrays of any float type in, float32 out. T tokens, K channels.
+
+Sums are numpy's in float32, as PyTorch's are; what PyTorch computes in other orders differs by roundings only.
+"""
+
+import numpy as np
+
+from lutllm.errors import NumericsError
+
+GROUP_ELEMENTS = 1 << 22  # scores at a time; bounds memory, never changes a result
+
+
+def embedding(ids: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """The row of each token: ids [T], weight [V, K] -> [T, K]."""
+    if ids.size and not 0 <= int(ids.min()) <= int(ids.max()) < len(weight):
+        raise NumericsError(
+            f"expected token ids in 0..{len(weight) - 1}, got {int(ids.min())}..{int(ids.max())}; "
+            "use the tokenizer of this model"
+        )
+    return weight[ids].astype(np.float32)
+
+
+def norm(x: np.ndarray, gain: np.ndarray, epsilon: float, groups: int) -> np.ndarray:
+    """Each group of channels divided by its root mean square: x [T, K], gain [K / groups] -> [T, K]."""
+    grouped = x.reshape(len(x), groups, -1)
+    mean = np.square(grouped).mean(axis=-1, keepdims=True, dtype=np.float32)
+    normed = grouped / np.sqrt(mean + np.float32(epsilon))
+    return (normed * gain.astype(np.float32)).reshape(x.shape)
+
+
+def linear(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
+    """x [T, K], weight [N, K], bias [N] -> [T, N]."""
+    y = x @ weight.astype(np.float32, copy=False).T
+    return y if bias is None else y + bias.astype(np.float32)
+
+
+def rope(x: np.ndarray, position: np.ndarray, frequencies: np.ndarray, heads: int, scale: float) -> np.ndarray:
+    """Each head's channels i and i + C/2 rotated by the angle of i and the token's position: x [T, K] -> [T, K].
+
+    Angles are rounded to float32 before their cosines are taken, as PyTorch does it.
+    """
+    positions = int(position[0]) + np.arange(len(x))
+    angles = np.outer(positions.astype(np.float32), frequencies.astype(np.float32))[:, None]
+    cos, sin = np.cos(angles) * np.float32(scale), np.sin(angles) * np.float32(scale)
+    low, high = np.moveaxis(x.reshape(len(x), heads, 2, -1), 2, 0)
+    return np.stack((low * cos - high * sin, high * cos + low * sin), axis=2).reshape(x.shape)
+
+
+def attention(
+    query: np.ndarray, keys: np.ndarray, values: np.ndarray, heads: int, kv_heads: int, scale: float
+) -> np.ndarray:
+    """Causal grouped-query attention: query [T, H*C], keys and values [T, G*C] -> [T, H*C]."""
+    q = query.reshape(len(query), heads, -1)
+    k, v = (x.reshape(len(x), kv_heads, -1) for x in (keys, values))
+    result = np.empty_like(q)
+    step = max(1, GROUP_ELEMENTS // max(1, len(q)))
+    for head in range(heads):
+        group = head * kv_heads // heads
+        for t in range(0, len(q), step):
+            tokens = slice(t, min(t + step, len(q)))
+            scores = (q[tokens, head] @ k[: tokens.stop, group].T) * np.float32(scale)
+            hidden = np.arange(tokens.stop) > np.arange(t, tokens.stop)[:, None]
+            scores[hidden] = -np.inf
+            p = np.exp(scores - scores.max(axis=-1, keepdims=True))
+            result[tokens, head] = p / p.sum(axis=-1, keepdims=True) @ v[: tokens.stop, group]
+    return result.reshape(query.shape)
+
+
+def silu(x: np.ndarray) -> np.ndarray:
+    """x / (1 + exp(-x)), without an overflow where x is far below zero."""
+    away = np.exp(-np.abs(x))
+    return x * np.where(x < 0, away, np.float32(1)) / (1 + away)
+
+
+ACTIVATIONS = {"silu": silu}
+
+
+def gated(gate: np.ndarray, up: np.ndarray, activation: str) -> np.ndarray:
+    """The activation of the gate, times up: [T, K]."""
+    return ACTIVATIONS[activation](gate) * up
+
+
+def add(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The sum: [T, K]."""
+    return a + b

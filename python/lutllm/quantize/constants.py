@@ -1,0 +1,254 @@
+"""The integers of a model that are not in its linears: its float graph, its parameters, peaks and linears in, the
+constants and arrays of norms, embeddings, attentions, sums and RoPE out.
+
+Exponents come from the largest values seen. Where widths leave room (residual stream, norms, queries), a peak may grow
+by a headroom before it saturates; the 8 bits of the KV cache have none to spare.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lutllm import dialect
+from lutllm.bindings import ir
+from lutllm.errors import InputError
+from lutllm.lowering.quantize.graph import FloatGraph, name_of
+from lutllm.quantization import (
+    CACHE_BITS,
+    NORM_BITS,
+    QUERY_BITS,
+    RESIDUAL_BITS,
+    AddConstants,
+    AttentionConstants,
+    Constants,
+    EmbeddingConstants,
+    NormConstants,
+    RopeConstants,
+)
+from lutllm.quantize.protocol import require_finite
+from lutllm.scheme import MAX_SHIFT, QuantizedLinear
+
+if TYPE_CHECKING:
+    from lutllm.quantize.peaks import Peaks
+
+STREAM_HEADROOM = 2.0  # of the residual stream and norms, which have bits to spare
+QUERY_HEADROOM = 2.0
+KEY_HEADROOM = 1.0  # measured on SmolLM2: half costs 3 % of perplexity, twice 0.5 %, this nothing
+VALUE_HEADROOM = 1.4
+EMBEDDING_BITS = 8
+MULTIPLIER_LIMIT = (1 << 15) - 1
+GAIN_LIMIT = (1 << 23) - 1
+POSITIONS = 8192  # rows of RoPE tables at most
+PAIR_SPAN = 12  # pairs quieter than a head's loudest by more than 2**12 share the finest exponent
+SCORE_SPAN = 4  # heads whose scores are finer than the coarsest head's by more than 2**4 are made coarser
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass
+class QuantizedOps:
+    """Constants by op name, and arrays by symbol."""
+
+    constants: dict[str, Constants] = field(default_factory=dict)
+    arrays: Arrays = field(default_factory=dict)
+
+    def add(self, name: str, constants: Constants, arrays: Arrays) -> None:
+        self.constants[name] = constants
+        self.arrays |= {f"{name}.{part}": array for part, array in arrays.items()}
+
+
+class OpQuantizer(ABC):
+    """Finds the integers of every op of a graph that is no linear, in order: each needs the exponent of what it reads.
+
+    `positions`: how many the model was made for; RoPE tables have at most `POSITIONS` rows.
+    """
+
+    def __init__(self, graph: FloatGraph, linears: Mapping[str, QuantizedLinear], positions: int) -> None:
+        self.graph, self.linears, self.positions = graph, linears, min(positions, POSITIONS)
+        self.made = QuantizedOps()
+        self.tables: dict[tuple[str, float], str] = {}
+
+    def run(self) -> QuantizedOps:
+        exponents: dict[ir.Value, int] = {}  # of values with one for all channels
+        for op in self.graph.ops:
+            if isinstance(op, dialect.FloatLinearOp):
+                exponents[op.y] = self.linears[name_of(op)].out_exponent
+            elif isinstance(op, dialect.FloatRopeOp):
+                exponents[op.y] = exponents[op.x]
+                self.made.add(name_of(op), self._rope(op), {})
+            elif isinstance(op, dialect.FloatAttentionOp):
+                self.made.add(name_of(op), *self.attention(op))
+            elif not isinstance(op, dialect.FloatGatedOp):
+                exponents[op.y] = self._with_exponent(op, exponents)
+        return self.made
+
+    def _with_exponent(self, op: Any, exponents: Mapping[ir.Value, int]) -> int:
+        """The exponent of an op's result, whose constants say it."""
+        constants: EmbeddingConstants | NormConstants | AddConstants
+        if isinstance(op, dialect.FloatEmbeddingOp):
+            constants, arrays = self.embedding(op)
+        elif isinstance(op, dialect.FloatNormOp):
+            constants, arrays = self.norm(op, exponents[op.x])
+        else:
+            constants, arrays = self.add(op), {}
+        self.made.add(name_of(op), constants, arrays)
+        return constants.exponent
+
+    def _rope(self, op: dialect.FloatRopeOp) -> RopeConstants:
+        """Ropes of the same frequencies and scale share a table."""
+        symbol, scale = op.frequencies.value, float(op.scale.value)
+        if (symbol, scale) not in self.tables:
+            table = f"rope.{len(self.tables)}" if self.tables else "rope"
+            self.tables[symbol, scale] = table
+            pairs = op.x.type.shape[1] // int(op.heads.value) // 2
+            self.made.arrays |= rope_tables(table, self.frequencies(symbol, pairs), scale, self.positions)
+        return RopeConstants(self.tables[symbol, scale], self.positions)
+
+    @abstractmethod
+    def embedding(self, op: Any) -> tuple[EmbeddingConstants, Arrays]:
+        """Arrays by the last part of their symbol, here and below."""
+
+    @abstractmethod
+    def norm(self, op: Any, exponent: int) -> tuple[NormConstants, Arrays]:
+        """Of a norm that reads a value of `exponent`."""
+
+    @abstractmethod
+    def add(self, op: Any) -> AddConstants: ...
+
+    @abstractmethod
+    def attention(self, op: Any) -> tuple[AttentionConstants, Arrays]: ...
+
+    @abstractmethod
+    def frequencies(self, symbol: str, pairs: int) -> np.ndarray:
+        """Radians a position, [pairs]."""
+
+
+class FromPeaks(OpQuantizer):
+    """From PyTorch's parameters, by symbol, and the largest values seen. Weights that are no numbers are refused."""
+
+    def __init__(
+        self,
+        graph: FloatGraph,
+        linears: Mapping[str, QuantizedLinear],
+        positions: int,
+        parameters: Mapping[str, Any],
+        peaks: Peaks,
+    ) -> None:
+        super().__init__(graph, linears, positions)
+        self.parameters, self.peaks = parameters, peaks
+
+    def embedding(self, op: Any) -> tuple[EmbeddingConstants, Arrays]:
+        return quantize_embedding(floats(self.parameters, op.weight.value))
+
+    def norm(self, op: Any, exponent: int) -> tuple[NormConstants, Arrays]:
+        peak, channels = self.peaks.norms[name_of(op)], op.x.type.shape[1] // int(op.groups.value)
+        return quantize_norm(channels, float(op.epsilon.value), floats(self.parameters, op.gain.value), peak, exponent)
+
+    def add(self, op: Any) -> AddConstants:
+        return AddConstants(_exponent(self.peaks.adds[name_of(op)] * STREAM_HEADROOM, RESIDUAL_BITS))
+
+    def attention(self, op: Any) -> tuple[AttentionConstants, Arrays]:
+        seen = (self.peaks.channels[name_of(op), part] for part in ("query", "key", "value"))
+        return quantize_attention(name_of(op), float(op.scale.value), *seen)
+
+    def frequencies(self, symbol: str, pairs: int) -> np.ndarray:
+        return floats(self.parameters, symbol)
+
+
+def check_parameters(graph: FloatGraph, parameters: Mapping[str, Any]) -> None:
+    """Refuse weights of norms and embeddings that are no numbers, before any work."""
+    for op in graph.ops:
+        if isinstance(op, dialect.FloatNormOp):
+            floats(parameters, op.gain.value)
+        elif isinstance(op, dialect.FloatEmbeddingOp):
+            floats(parameters, op.weight.value)
+
+
+def floats(parameters: Mapping[str, Any], symbol: str) -> np.ndarray:
+    """A parameter as float32, checked."""
+    values = parameters[symbol].detach().float().numpy()
+    require_finite(values, symbol)
+    return values
+
+
+def rope_tables(table: str, frequencies: np.ndarray, scale: float, positions: int) -> Arrays:
+    """Cosines and sines int16 [positions, head_dim / 2] in units of 2**-14, halves rounded up.
+
+    `frequencies` are radians a position.
+    """
+    angles = np.outer(np.arange(positions), frequencies.astype(np.float64))
+    cosines, sines = (np.floor(f(angles) * scale * 2**14 + 0.5) for f in (np.cos, np.sin))
+    if np.abs(cosines).max() > 32767 or np.abs(sines).max() > 32767:
+        raise InputError(f"RoPE: expected cosines and sines below 2, got a scale of {scale}")
+    return {f"{table}.cosines": cosines.astype(np.int16), f"{table}.sines": sines.astype(np.int16)}
+
+
+def _exponent(peak: float, bits: int) -> int:
+    """The finest at which `peak` is a signed integer of `bits` bits; 1.0 stands for a peak of nothing."""
+    return math.ceil(math.log2((float(peak) or 1.0) / ((1 << (bits - 1)) - 1)))
+
+
+def quantize_embedding(weight: np.ndarray) -> tuple[EmbeddingConstants, Arrays]:
+    """Rows [V, D] as int8 with one scale each, whose multipliers have one exponent: nothing is shifted away."""
+    limit = (1 << (EMBEDDING_BITS - 1)) - 1
+    steps = np.abs(weight).max(axis=1).astype(np.float64) / limit
+    exponent = _exponent(float(steps.max()), 16)
+    multiplier = np.clip(np.ceil(steps * 2.0**-exponent), 1, MULTIPLIER_LIMIT)
+    rows = np.floor(weight / (multiplier * 2.0**exponent)[:, None] + 0.5)
+    arrays = {"rows": rows.astype(np.int8), "multiplier": multiplier.astype(np.int32)}
+    return EmbeddingConstants(0, exponent), arrays
+
+
+def quantize_norm(
+    channels: int, epsilon: float, weight: np.ndarray, peak: float, exponent: int
+) -> tuple[NormConstants, Arrays]:
+    """`weight` [channels] of a group, `peak` of the output, `exponent` of the input.
+
+    No output is larger than sqrt(channels) times the largest weight, so no more room is left than that.
+    """
+    largest = math.sqrt(channels) * max(float(np.abs(weight).max()), 2.0**-20)
+    out = _exponent(min(peak * STREAM_HEADROOM, largest) or largest, NORM_BITS)
+    gain = math.sqrt(channels) * weight.astype(np.float64) * 2.0 ** (-22 - out)
+    shift = int(np.clip(math.floor(math.log2(GAIN_LIMIT / float(largest * 2.0 ** (-22 - out)))), 0, MAX_SHIFT))
+    squares = round(channels * epsilon * 2.0 ** (-2 * exponent))
+    return NormConstants(shift, squares, out), {"gain": np.rint(gain * 2.0**shift).astype(np.int32)}
+
+
+def quantize_attention(
+    name: str, scale: float, query: np.ndarray, key: np.ndarray, value: np.ndarray
+) -> tuple[AttentionConstants, Arrays]:
+    """From the peaks of channels: `query` [heads, head_dim] and `key` [kv_heads, head_dim] after RoPE, `value`.
+
+    Keys and values get the finest exponents that fit the cache. The score of a head has one exponent: the finest at
+    which all its queries fit, each query's own being the score's less the key's.
+    """
+    keys = _pair_exponents(key * KEY_HEADROOM, CACHE_BITS)
+    values = _pair_exponents(value * VALUE_HEADROOM, CACHE_BITS)
+    needed = _pair_exponents(query * QUERY_HEADROOM, QUERY_BITS)
+    shared = np.repeat(keys, len(query) // len(key), axis=0)
+    scores = (shared + needed).max(axis=1)
+    scores = np.maximum(scores, scores.max() - SCORE_SPAN)
+    queries = scores[:, None] - shared
+    factor = np.exp2(scores + 16.0) * scale / math.log(2)
+    shift = int(np.clip(math.floor(math.log2(MULTIPLIER_LIMIT / factor.max())), 0, MAX_SHIFT))
+    multiplier = np.rint(factor * 2.0**shift)
+    if multiplier.max() > MULTIPLIER_LIMIT or multiplier.min() < 1 or np.abs(queries).max() > 127:
+        raise InputError(
+            f"'{name}': expected scores whose steps lie between 2**-47 and 1/2, got 2**{scores.min()} to "
+            f"2**{scores.max()}; check the weights of its queries and keys"
+        )
+    parts = {"query": queries, "key": keys, "value": values}
+    arrays = {f"{part}.exponents": exponents.reshape(-1).astype(np.int8) for part, exponents in parts.items()}
+    return AttentionConstants(shift), {**arrays, "multiplier": multiplier.astype(np.int32)}
+
+
+def _pair_exponents(peak: np.ndarray, bits: int) -> np.ndarray:
+    """int64 [heads, head_dim / 2]: the finest exponents at which adjacent channels' peaks [heads, head_dim] fit."""
+    pairs = peak.reshape(len(peak), -1, 2).max(axis=2).astype(np.float64)
+    floor = np.maximum(pairs.max(axis=1, keepdims=True), 2.0**-60) * 2.0**-PAIR_SPAN
+    return np.ceil(np.log2(np.maximum(pairs, floor) / ((1 << (bits - 1)) - 1))).astype(np.int64)

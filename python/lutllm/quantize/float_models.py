@@ -1,0 +1,141 @@
+"""Float-level modules of given shapes, without weights: decoders, and parts of them. Sizes in, IR out.
+
+For tests and benchmarks below PyTorch, under the names transformers gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from lutllm import dialect
+from lutllm.bindings import func, ir
+
+
+@dataclass(frozen=True)
+class LayerShape:
+    """Sizes of one decoder layer of a Llama, with `qk_norm` of a Qwen3."""
+
+    intermediate: int = 80
+    heads: int = 4
+    kv_heads: int = 2
+    head_dim: int = 12
+    qk_norm: bool = False
+
+
+def float_decoder(
+    hidden: int = 48,
+    intermediate: int = 80,
+    layers: int | Sequence[LayerShape] = 2,
+    heads: int = 4,
+    kv_heads: int = 2,
+    head_dim: int = 12,
+    vocabulary: int = 320,
+    *,
+    qk_norm: bool = False,
+    epsilon: float = 1e-6,
+) -> ir.Module:
+    """A whole model: `layers` alike of the sizes given, or one for each shape."""
+    alike = LayerShape(intermediate, heads, kv_heads, head_dim, qk_norm)
+    shapes = [alike] * layers if isinstance(layers, int) else layers
+
+    def body(b: _Builder, ids: ir.Value, position: ir.Value) -> ir.Value:
+        x = b.embedding(ids, "model.embed_tokens", vocabulary, hidden)
+        for i, shape in enumerate(shapes):
+            x = b.layer(x, position, f"model.layers.{i}", shape)
+        return b.linear(b.norm(x, "model.norm"), "lm_head", vocabulary)
+
+    return _module(["tensor<?xi32>", "tensor<1xi32>"], body, epsilon)
+
+
+def float_mlp(hidden: int = 48, intermediate: int = 80, name: str = "mlp") -> ir.Module:
+    """A gated MLP alone."""
+    return _module([f"tensor<?x{hidden}xf32>"], lambda b, x: b.mlp(x, name, intermediate))
+
+
+def float_linear_norm_linear(inputs: int = 48, middle: int = 32, outputs: int = 24) -> ir.Module:
+    """A linear, a norm and a linear."""
+
+    def body(b: _Builder, x: ir.Value) -> ir.Value:
+        return b.linear(b.norm(b.linear(x, "first", middle), "norm"), "second", outputs)
+
+    return _module([f"tensor<?x{inputs}xf32>"], body)
+
+
+class _Builder:
+    """Builds parts at the current insertion point, named and located as `torch-raise` does.
+
+    `globals` are the parameters they need.
+    """
+
+    def __init__(self, epsilon: float) -> None:
+        self.epsilon = epsilon
+        self.globals: dict[str, tuple[tuple[int, ...], str]] = {}
+
+    def layer(self, x: ir.Value, position: ir.Value, name: str, shape: LayerShape) -> ir.Value:
+        seen = self.attention(self.norm(x, f"{name}.input_layernorm"), position, f"{name}.self_attn", shape)
+        with ir.Location.name(name):
+            x = dialect.float_add(x, seen, name=f"{name}.attention")
+        inner = self.mlp(self.norm(x, f"{name}.post_attention_layernorm"), f"{name}.mlp", shape.intermediate)
+        with ir.Location.name(name):
+            return dialect.float_add(x, inner, name=f"{name}.mlp")
+
+    def attention(self, x: ir.Value, position: ir.Value, name: str, shape: LayerShape) -> ir.Value:
+        heads, kv_heads, head_dim = shape.heads, shape.kv_heads, shape.head_dim
+        query = self.rotated(x, position, name, "q", heads, shape)
+        key = self.rotated(x, position, name, "k", kv_heads, shape)
+        value = self.linear(x, f"{name}.v_proj", kv_heads * head_dim)
+        sizes = {"heads": heads, "kv_heads": kv_heads, "scale": head_dim**-0.5}
+        with ir.Location.name(name):
+            seen = dialect.float_attention(query, key, value, name=name, **sizes)
+        return self.linear(seen, f"{name}.o_proj", x.type.shape[1])
+
+    def rotated(self, x: ir.Value, position: ir.Value, name: str, part: str, heads: int, shape: LayerShape) -> ir.Value:
+        y, made = self.linear(x, f"{name}.{part}_proj", heads * shape.head_dim), f"{name}.{part}_proj"
+        if shape.qk_norm:
+            y, made = self.norm(y, f"{name}.{part}_norm", heads), f"{name}.{part}_norm"
+        # Layers alike share their frequencies; heads of another size need others.
+        frequencies = self.parameter(f"model.rotary_emb.{shape.head_dim}.inv_freq", shape.head_dim // 2)
+        with ir.Location.name(name):
+            return dialect.float_rope(y, position, name=f"{made}.rope", frequencies=frequencies, heads=heads)
+
+    def mlp(self, x: ir.Value, name: str, intermediate: int) -> ir.Value:
+        gate, up = (self.linear(x, f"{name}.{part}_proj", intermediate) for part in ("gate", "up"))
+        with ir.Location.name(name):
+            inner = dialect.float_gated(gate, up, name=f"{name}.gated")
+        return self.linear(inner, f"{name}.down_proj", x.type.shape[1])
+
+    def embedding(self, ids: ir.Value, name: str, vocabulary: int, channels: int) -> ir.Value:
+        weight = self.parameter(f"{name}.weight", vocabulary, channels)
+        with ir.Location.name(name):
+            return dialect.float_embedding(ids, name=name, weight=weight, channels=channels)
+
+    def linear(self, x: ir.Value, name: str, outputs: int) -> ir.Value:
+        weight = self.parameter(f"{name}.weight", outputs, x.type.shape[1])
+        with ir.Location.name(name):
+            return dialect.float_linear(x, name=name, weight=weight, outputs=outputs)
+
+    def norm(self, x: ir.Value, name: str, groups: int = 1) -> ir.Value:
+        gain = self.parameter(f"{name}.weight", x.type.shape[1] // groups)
+        with ir.Location.name(name):
+            return dialect.float_norm(x, name=name, gain=gain, epsilon=self.epsilon, groups=groups)
+
+    def parameter(self, symbol: str, *sizes: int) -> str:
+        self.globals[symbol] = sizes, "float32"
+        return symbol
+
+
+def _module(arguments: Sequence[str], body: Callable[..., ir.Value], epsilon: float = 1e-6) -> ir.Module:
+    builder = _Builder(epsilon)
+    with dialect.context(), ir.Location.unknown():
+        module = ir.Module.create()
+        types = [ir.Type.parse(text) for text in arguments]
+        with ir.InsertionPoint(module.body):
+            function = func.FuncOp("forward", (types, []))
+        block = function.add_entry_block()
+        with ir.InsertionPoint(block):
+            result = body(builder, *block.arguments)
+            func.ReturnOp([result])
+        function.attributes["function_type"] = ir.TypeAttr.get(ir.FunctionType.get(types, [result.type]))
+        dialect.declare_all(module, builder.globals)
+    return module
