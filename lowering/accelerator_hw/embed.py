@@ -1,6 +1,5 @@
 """Engine embed: the embedding of each token of the pass, read from memory, as stream e."""
 
-from lutllm.quantization import RESIDUAL_BITS
 from lutllm.lowering.accelerator import AcceleratorConfig
 from lutllm.lowering.accelerator_hw.arithmetic import rounded_later
 from lutllm.lowering.accelerator_hw.task import Steps, stepped_task, task_inputs, token_count
@@ -8,6 +7,7 @@ from lutllm.lowering.axi import BEATS_BITS
 from lutllm.lowering.circt import Design, Module, Signal, Wire, const, credit, delay, loop_nest, mux, pack
 from lutllm.lowering.memory import Stream, buffered
 from lutllm.numerics import bits_for
+from lutllm.quantization import RESIDUAL_BITS
 from lutllm.scheme import MULTIPLIER_BITS
 
 ID_BITS = 32

@@ -1,14 +1,14 @@
 """The commands that write keys and values: for each head one, the rows of all tokens of the pass."""
 
-from lutllm.quantization import CACHE_BITS
 from lutllm.lowering.accelerator import AcceleratorConfig
 from lutllm.lowering.axi import BEATS_BITS
 from lutllm.lowering.circt import Design, Module, Signal, all_of, const, delay, loop_nest, mux, pack
 from lutllm.numerics import bits_for
+from lutllm.quantization import CACHE_BITS
 
 ROWS_BITS = {"heads": 16, "tokens": 16, "position": 32, "head_words": 8, "head_stride": 32, "address": 64}
 FINISHED = 1  # cycles from the last command's `written` to `finished`
-_SETTLE = 3  # cycles from the first of `run` until products and sum are in registers
+SETTLE = 3  # cycles from the first of `run` until products and sum are in registers
 
 
 def head_rows(design: Design, config: AcceleratorConfig) -> str:
@@ -20,7 +20,7 @@ def head_rows(design: Design, config: AcceleratorConfig) -> str:
 
     def body(m: Module) -> dict[str, Signal]:
         settled = run = m["run"]
-        for i in range(_SETTLE):
+        for i in range(SETTLE):
             settled = settled & m.reg(settled, f"settled_{i}", reset=0)
         skipped = m.reg(_times(m["position"], config.position_bits, m["head_words"]), "skipped")
         base = m.reg(m["address"] + pack([const(0, word_shift), skipped]).zext(64), "base")

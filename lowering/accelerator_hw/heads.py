@@ -8,7 +8,6 @@ their squares first.
 
 from __future__ import annotations
 
-from lutllm.quantization import CACHE_BITS
 from lutllm.lowering.accelerator import (
     HEAD_MODES,
     PARAMETER_BITS,
@@ -46,6 +45,7 @@ from lutllm.lowering.circt import (
 )
 from lutllm.lowering.memory import buffered, ram
 from lutllm.numerics import bits_for
+from lutllm.quantization import CACHE_BITS
 
 _X = 2  # cycles from a step to its word's channels
 _ROPE = _X + NORM_LATENCY

@@ -1,6 +1,5 @@
 """Engine norm: RMSNorm of the residual stream in memory r, to memory x at the exponents of the linear that reads it."""
 
-from lutllm.quantization import NORM_BITS, RESIDUAL_BITS
 from lutllm.lowering.accelerator import RIGHT_BITS, VALUE_BITS, X_BITS, AcceleratorConfig
 from lutllm.lowering.accelerator_hw.arithmetic import clamped, largest, rescaled_later, rounded_later, saturated
 from lutllm.lowering.accelerator_hw.reciprocal_root import A_BITS, H_BITS, R_BITS, ROOT_LATENCY, reciprocal_root
@@ -8,6 +7,7 @@ from lutllm.lowering.accelerator_hw.residual import SUM_BITS
 from lutllm.lowering.accelerator_hw.task import Steps, TaskFields, Timing, stepped_task, task_inputs, token_count
 from lutllm.lowering.circt import Design, Levels, Module, Signal, Wire, const, delay, loop_nest, mux, pack
 from lutllm.lowering.memory import ram
+from lutllm.quantization import NORM_BITS, RESIDUAL_BITS
 
 Z_BITS = 24  # |z| < 2**22 + 2**8
 LATENCY = 12  # cycles from a step to its word

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-from lutllm.quantization import RESIDUAL_BITS
 from lutllm.lowering.accelerator import LEFT, AcceleratorConfig
 from lutllm.lowering.accelerator_hw.arithmetic import rescaled_later, saturated
 from lutllm.lowering.accelerator_hw.task import (
@@ -18,6 +17,7 @@ from lutllm.lowering.accelerator_hw.task import (
 from lutllm.lowering.circt import Design, Levels, Module, Signal, Wire, const, delay, mux, pack
 from lutllm.lowering.memory import ram
 from lutllm.numerics import bits_for
+from lutllm.quantization import RESIDUAL_BITS
 
 SQUARE_BITS = 2 * RESIDUAL_BITS
 SUM_BITS = 64  # of squares: dialect verifiers hold a row to 62 bits

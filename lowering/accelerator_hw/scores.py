@@ -6,13 +6,13 @@ head's beats follow, rigid. Scores lie in a bank in the order of the walk, which
 
 from __future__ import annotations
 
-from lutllm.quantization import CACHE_BITS
 from lutllm.lowering.accelerator import X_BITS, AcceleratorConfig
 from lutllm.lowering.accelerator_hw.attention_walk import Walk, causal_walk, job_fields, resized, running
 from lutllm.lowering.accelerator_hw.row_buffer import row_buffer
 from lutllm.lowering.circt import Design, Fields, Module, Signal, Wire, const, credit, delay, mux, pack
 from lutllm.lowering.memory import ram
 from lutllm.numerics import bits_for
+from lutllm.quantization import CACHE_BITS
 
 SCORE_BITS = 32  # the verifier of lut.attention proves that scores fit
 

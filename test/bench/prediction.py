@@ -18,16 +18,17 @@ from typing import Any
 import numpy as np
 
 from lutllm import interpreter, report, store
-from lutllm.decoder import QuantizedDecoder
-from lutllm.hardware import build
+from lutllm.hardware import PASSES, Hardware, build, copy_of
+from lutllm.lowering import pipelines
 from lutllm.lowering.accelerator import AcceleratorConfig
-from lutllm.lowering.decoder_spec import DecoderSpec
 from lutllm.lowering.image.whole import whole_image
-from lutllm.lowering.plan.data import Plan
-from lutllm.lowering.plan.decoder import config_for, plan_decoder
-from lutllm.lowering.targets import find_target
+from lutllm.lowering.schedule.data import Plan
+from lutllm.lowering.targets import TARGETS
+from lutllm.passes import run_pipeline
+from lutllm.pretrained import QuantizedModel
 from lutllm.progress import note
-from lutllm.quantize.random_decoder import decoder_like, random_decoder
+from lutllm.quantize.float_models import float_decoder
+from lutllm.quantize.random_model import random_model
 from lutllm.scheme import ADDITIVE, EXACT, Scheme
 from lutllm.simulate import AxiTiming, Simulator
 from lutllm.simulate.accelerator import Accelerator
@@ -53,7 +54,7 @@ class Run:
     name: str
     shape: dict[str, Any] = field(default_factory=dict, hash=False)
     scheme: Scheme = EXACT
-    source: str | None = None
+    source: str = ""
     target: str = "tiny"
     tokens: int = 0
     latency: int = 64
@@ -86,21 +87,26 @@ def runs() -> list[Run]:
 
 
 @cache
-def _decoder(shape: tuple[tuple[str, Any], ...], scheme: Scheme, source: str | None) -> QuantizedDecoder:
-    decoder = random_decoder(decoder_like(**dict(shape)), scheme, positions=CONTEXT)
+def _model(shape: tuple[tuple[str, Any], ...], scheme: Scheme, source: str) -> QuantizedModel:
+    model = random_model(float_decoder(**dict(shape)), scheme, positions=CONTEXT)
     if source == "stored_table":
-        for linear in decoder.linears.values():
+        for linear in model.linears.values():
             linear.tables = interpreter.make_tables(linear)
-    return decoder
+    return model
 
 
-def configured(run: Run, decoder: QuantizedDecoder) -> AcceleratorConfig:
-    target = find_target(run.target)
+def scheduled(run: Run) -> Hardware:
+    model, target = _model(tuple(run.shape.items()), run.scheme, run.source), TARGETS[run.target]
     if run.tokens:
         engine = target.engine
         words = engine.acc_words * max(1, run.tokens // engine.tokens)
         target = replace(target, engine=replace(engine, tokens=run.tokens, acc_words=words))
-    return config_for(DecoderSpec.of(decoder), replace(target, latency=run.latency if run.sized else 64), CONTEXT)
+    if run.sized:
+        target = replace(target, latency=run.latency)
+    TARGETS["bench"] = target
+    module = copy_of(model.lut(CONTEXT))
+    run_pipeline(module, pipelines.to_scheduled("bench", run.source), passes=PASSES)
+    return Hardware(model.lut(CONTEXT), module, model.tensors, whole_image(module, model.tensors))
 
 
 _built: dict[int, Simulator] = {}
@@ -133,15 +139,13 @@ class Compared:
 
 
 def compared(run: Run) -> Compared:
-    decoder = _decoder(tuple(run.shape.items()), run.scheme, run.source)
-    config = configured(run, decoder)
-    plan = plan_decoder(DecoderSpec.of(decoder), config, row_source=run.source)
-    accelerator = Accelerator(
-        config, simulator(config), whole_image(plan, decoder), timing=AxiTiming(latency=run.latency)
-    )
-    ids = np.random.default_rng(0).integers(0, decoder.decoder.vocabulary, run.prompt)
+    hardware = scheduled(run)
+    plan = hardware.plan
+    timing = AxiTiming(latency=run.latency)
+    accelerator = Accelerator(plan.config, simulator(plan.config), hardware.image, timing=timing)
+    ids = np.random.default_rng(0).integers(0, plan.vocabulary, run.prompt)
     done = accelerator.generate([int(i) for i in ids], run.made).check()
-    passes = run_passes(run.prompt, run.made, config.tokens)
+    passes = run_passes(run.prompt, run.made, plan.config.tokens)
     spans = [(span.engine, span.dispatched, span.done) for span in done.spans]
     simulated = named_records(plan, passes, spans, done.result.cycles - done.cycles)
     return Compared(run, plan, simulated, predicted(plan, passes, run.latency), done.cycles)

@@ -26,8 +26,10 @@ from lutllm.lowering.targets import TARGETS
 from lutllm.passes import run_pipeline
 from lutllm.quantize.random import random_linear
 from lutllm.scheme import QuantizedLinear, Scheme
-from lutllm.simulate import ArcSimulator, Simulator
+from lutllm.simulate import ArcSimulator, AxiTiming, Simulator
 from lutllm.simulate.accelerator import Accelerator
+from lutllm.transactions.passes import run_passes
+from lutllm.transactions.predicted import predicted, run_cycles
 
 CONTEXT = 40
 X_WORDS = 1024
@@ -99,6 +101,11 @@ class Case:
         found = self.activations.run_image(simulator, self.image, self.tokens, self.golden, **options)
         assert [str(mismatch) for mismatch in found.mismatches] == []
         assert set(found.outputs) == set(self.golden)
+        timing = options.get("timing", AxiTiming())
+        if timing == AxiTiming(latency=getattr(timing, "latency", 1)):  # a memory that never refuses
+            plan = self.activations.plan
+            wanted = predicted(plan, run_passes(self.tokens, 0, plan.config.tokens), timing.latency)
+            assert wanted == found.records and run_cycles(wanted) == found.run.cycles
         return found
 
     def equal(self, accelerator: Accelerator) -> bool:

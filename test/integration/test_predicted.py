@@ -31,7 +31,7 @@ QWEN3: dict[str, Any] = dict(layers=1, qk_norm=True, heads=3, kv_heads=1, head_d
 SEARCHED = ADDITIVE.with_(table_bits=10, G=24)
 # FIFOs that cost cycles; codes too.
 SHRUNK = dict(read_w=16, read_p=32, read_q=16, read_c=16, read_k=16, read_d=16, codebooks=1, x=2, results=3, roots=3)
-SHRUNK |= dict(kv=3, e=2, rows=1, p_commands=1, p_orders=2, y_orders=1)
+SHRUNK |= dict(kv=3, e=2, rows=1, p_commands=1, p_orders=2, y_orders=1, write_kv=16, responses=1)
 
 
 def mixed(name: str) -> Scheme:

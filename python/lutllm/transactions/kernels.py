@@ -118,26 +118,64 @@ def word(port, beats):  # type: ignore[no-untyped-def]
     return max(arrival(port), port.state[POPPED_AT] + 1)
 
 
-(W_BURST, W_LATENCY, W_SENT, W_PLACE, W_HELD, W_BUS, W_ANSWER, WRITER_FIELDS) = range(8)
+(W_BURST, W_LATENCY, W_FIRST, W_ACCEPTED, W_ISSUED_AT, W_PLACE, W_HELD, W_WORDS, W_BURSTS, W_BUS, W_ANSWER,
+ WRITER_FIELDS) = range(12)  # fmt: skip
 
 
-def make_writer(burst: int, sent: int, latency: int) -> np.ndarray:
-    """A write master: a burst goes out `sent` cycles after its last word came, its answer comes `latency` after it."""
+class Writer(NamedTuple):
+    """A write master: `state`, when each of the last words was on the bus, and when each of the last bursts was begun
+    there (`lengths`) and answered."""
+
+    state: np.ndarray
+    words: np.ndarray
+    lengths: np.ndarray
+    answers: np.ndarray
+
+
+def make_writer(depth: int, burst: int, outstanding: int, first: int, latency: int) -> Writer:
+    """A writer of `depth` words and `outstanding` bursts without an answer: a burst's first word is on the bus `first`
+    cycles after its last one came, its answer comes `latency` after its last one was there."""
     state = np.zeros(WRITER_FIELDS, np.int64)
-    state[[W_BURST, W_LATENCY, W_SENT]] = burst, latency, sent
-    state[[W_BUS, W_ANSWER]] = NEVER
-    return state
+    state[[W_BURST, W_LATENCY, W_FIRST]] = burst, latency, first
+    state[[W_ACCEPTED, W_ISSUED_AT, W_BUS, W_ANSWER]] = NEVER
+    return Writer(state, *(np.full(size, NEVER) for size in (depth, outstanding, outstanding)))
+
+
+@_compiled
+def begin(w, seen, place):  # type: ignore[no-untyped-def]
+    """A transfer, which the writer sees in cycle `seen`; its first word is number `place` of a burst. Returns when the
+    writer takes it."""
+    s = w.state
+    s[W_ACCEPTED], s[W_PLACE] = max(seen, s[W_ISSUED_AT]), place % s[W_BURST]
+    return s[W_ACCEPTED]
+
+
+@_compiled
+def writable(w):  # type: ignore[no-untyped-def]
+    """When there is room for another word."""
+    return w.words[w.state[W_WORDS] % w.words.shape[0]] + 1
 
 
 @_compiled
 def write(w, at, last):  # type: ignore[no-untyped-def]
-    """A word to the writer in cycle `at`, the `last` of its command or not. Its FIFO is taken to have room."""
-    w[W_HELD] += 1
-    w[W_PLACE] += 1
-    if last or w[W_PLACE] == w[W_BURST]:
-        w[W_BUS] = max(at + w[W_SENT] - 1, w[W_BUS]) + w[W_HELD]
-        w[W_ANSWER] = max(w[W_ANSWER] + 1, w[W_BUS] + w[W_LATENCY])
-        w[W_HELD], w[W_PLACE] = 0, 0
+    """A word to the writer in cycle `at`, the `last` of its command or not. A burst goes out when all of it is here."""
+    s, ring = w.state, w.words.shape[0]
+    s[W_HELD] += 1
+    s[W_PLACE] += 1
+    s[W_WORDS] += 1
+    if not last and s[W_PLACE] < s[W_BURST]:
+        return
+    j = s[W_BURSTS] % w.lengths.shape[0]
+    s[W_ISSUED_AT] = max(at, s[W_ISSUED_AT], s[W_ACCEPTED], w.lengths[j], w.answers[j]) + 1
+    first = max(s[W_ISSUED_AT] + s[W_FIRST] - 1, s[W_BUS] + 1)
+    for i in range(s[W_HELD]):
+        w.words[(s[W_WORDS] - s[W_HELD] + i) % ring] = first + i
+    w.lengths[j] = first - 1
+    s[W_BUS] = first + s[W_HELD] - 1
+    s[W_ANSWER] = max(s[W_ANSWER] + 1, s[W_BUS] + s[W_LATENCY])
+    w.answers[j] = s[W_ANSWER]
+    s[W_BURSTS] += 1
+    s[W_HELD], s[W_PLACE] = 0, 0
 
 
 class Engine(NamedTuple):
@@ -306,6 +344,8 @@ def drain(e, s, words, tokens, q, start, sink, p, with_p, writer, saves):  # typ
             place = s.at[RESULTS] % e.results
             read = max(read + 1, there, s.results[place] + 1)
             taken = max(taken + 1, read + e.drained, parameters)
+            if saves:
+                taken = max(taken, writable(writer))
             s.results[place] = taken
             s.at[RESULTS] += 1
             if saves:
@@ -350,13 +390,15 @@ def embed(e, start, residual, tokens, words, asked, there, rows, depth):  # type
 
 class Heads(NamedTuple):
     """Engine heads. `root`: cycles from a row's last square to its root, of which `roots` may be under way. A beat of
-    `ratio` words takes one of `beats` places until `leave` cycles after its last word, when it is in the writer."""
+    `ratio` words takes one of `beats` places until it goes to the writer, `leave` cycles after its last word at the
+    earliest. `command`: cycles from holding a task to its first transfer."""
 
     root: int
     roots: int
     ratio: int
     beats: int
     leave: int
+    command: int
 
 
 @_compiled
@@ -366,7 +408,7 @@ def heads(h, p, start, count, tokens, words, normed, writer, rows, place, stride
     Returns the last value's cycle."""
     total, head = count * tokens * words, tokens * words
     roots, used, left = np.full(h.roots, NEVER), np.full(h.roots, NEVER), np.full(h.beats, NEVER)
-    at, values, squares = start - 1, 0, 0
+    at, values, squares, gone, seen = start - 1, 0, 0, NEVER, start + h.command
     while values < total:
         at += 1
         row, beat = values // words, values // h.ratio
@@ -380,11 +422,12 @@ def heads(h, p, start, count, tokens, words, normed, writer, rows, place, stride
             if first_token:
                 take(p, at)
             if rows and values % head == 0:
-                writer[W_PLACE] = (place + values // head * stride) % writer[W_BURST]
+                seen = begin(writer, seen, place + values // head * stride) + 1
             values += 1
             if rows and values % h.ratio == 0:
-                left[beat % h.beats] = at + h.leave
-                write(writer, at + h.leave, values % head == 0)
+                gone = max(gone + 1, at + h.leave, writable(writer))
+                left[beat % h.beats] = gone
+                write(writer, gone, values % head == 0)
             if values % words == 0:
                 used[row % h.roots] = at
         elif normed and squares < total:

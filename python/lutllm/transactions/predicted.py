@@ -2,8 +2,7 @@
 
 Tasks go out in order, each when its descriptor is there, its waits hold and its engine has room; what engines then do,
 `kernels` follows step by step. With a memory that answers after `latency` cycles, and never refuses, cycles are those
-of hardware. Left out is what the writers' queues may cost, and where in bursts rows of the embedding begin. It reads no
-weights.
+of hardware. Left out is where in bursts rows of the embedding begin: that depends on the tokens. It reads no weights.
 """
 
 from __future__ import annotations
@@ -236,9 +235,11 @@ class _List:
         chip, own, done = self.chip, self.linears[len(self.done["linear"])], self.done["linear"]
         (held,) = self.queues(own, ("requantizer",), "q")
         start, f, saves = self.hold(task.engine, out), task.fields, task.engine == "save"
+        sent = 0
         if saves:
             skipped = self.each.position * f["row_words"] + f["start"] * own.round.tokens
-            chip.writers["y"][kernels.W_PLACE] = skipped % chip.writers["y"][kernels.W_BURST]
+            place = f["address"] // (self.config.save_bits // 8) + skipped
+            sent = kernels.begin(chip.writers["y"], start + transfer.SETTLE, place)
         unit = chip.vector[task.engine]
         read, taken = kernels.drain(
             chip.engine, chip.linear, own.words, own.round.tokens, chip.ports["q"],
@@ -251,8 +252,8 @@ class _List:
         self.record(own.task, max([own.begin, *done[-1:]]), taken)
         done.append(taken)
         self.done["y"].append(taken)
-        end = taken + unit.last
-        answer = int(chip.writers["y"][kernels.W_ANSWER]) + ANSWERED
+        end = max(taken + unit.last, sent)
+        answer = chip.writers["y"].state[kernels.W_ANSWER] + ANSWERED
         self.ended(task, start, answer if saves else end, end)
 
     def embed(self, task: Task, out: int) -> None:
@@ -284,7 +285,8 @@ class _List:
                 last = kernels.steps(p, start + unit.first + unit.rows * rows, f["words"], rows)
             else:
                 x, beats = self.chip.ports["x"], f["words"] * tokens
-                kernels.command(x, start + transfer.SETTLE, beats, self.each.position * f["words"])
+                place = f["address"] // (self.config.load_bits // 8) + self.each.position * f["words"]
+                kernels.command(x, start + transfer.SETTLE, beats, place)
                 last = kernels.take_all(x, beats, start + unit.first)
             end = last + unit.last
         self.ended(task, start, end)
@@ -301,7 +303,7 @@ class _List:
             f["head_stride"] // beat,
         )  # fmt: skip
         if rows:
-            return int(writer[kernels.W_ANSWER]) + ANSWERED + ROWS_DONE
+            return writer.state[kernels.W_ANSWER] + ANSWERED + ROWS_DONE
         return last + BEAT_LATENCY + QUERIES_DONE
 
     def attention(self, task: Task, start: int) -> int:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 
-import numpy as np
-
 from lutllm.lowering.accelerator import AcceleratorConfig
-from lutllm.lowering.accelerator_hw import feed, load, norm, pick, residual, save, store, swiglu
+from lutllm.lowering.accelerator_hw import feed, head_rows, load, norm, pick, residual, save, store, swiglu
 from lutllm.lowering.accelerator_hw.attention import attention_timing
 from lutllm.lowering.accelerator_hw.head_roots import root_latency, roots_depth
 from lutllm.lowering.accelerator_hw.heads import BEAT_LATENCY, kv_depth
@@ -67,7 +65,7 @@ def linear(config: AcceleratorConfig) -> kernels.Engine:
 def heads(config: AcceleratorConfig) -> kernels.Heads:
     ratio = config.head_lanes // config.lanes
     leave = BEAT_LATENCY + FIFO_LATENCY
-    return kernels.Heads(root_latency(config), roots_depth(config), ratio, kv_depth(config), leave)
+    return kernels.Heads(root_latency(config), roots_depth(config), ratio, kv_depth(config), leave, head_rows.SETTLE)
 
 
 def attention(config: AcceleratorConfig) -> kernels.Attention:
@@ -84,8 +82,11 @@ def ports(config: AcceleratorConfig, latency: int) -> dict[str, kernels.Port]:
     return made
 
 
-def writers(config: AcceleratorConfig, latency: int) -> dict[str, np.ndarray]:
-    """Write masters."""
-    found = write_ports(config)
-    bursts = {name: burst_limit(found.get(name, 8), config.engine.burst_beats) for name in ("kv", "y")}
-    return {name: kernels.make_writer(burst, WRITE, latency) for name, burst in bursts.items()}
+def writers(config: AcceleratorConfig, latency: int) -> dict[str, kernels.Writer]:
+    """Write masters. One that is not there is never used."""
+    made = {name: kernels.make_writer(1, 1, 1, 1, 1) for name in ("kv", "y")}
+    for name, bits in write_ports(config).items():
+        burst = burst_limit(bits, config.engine.burst_beats)
+        outstanding = fifo_depth(config, {"kv": "responses", "y": "y_responses"}[name])
+        made[name] = kernels.make_writer(fifo_depth(config, f"write_{name}"), burst, outstanding, WRITE, latency)
+    return made
