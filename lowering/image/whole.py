@@ -73,8 +73,8 @@ def _of_cluster(
     if parameters is not None and parameters not in done:
         yield parameters, vectors.image(cluster)
     if embedding is not None and (region := cluster.symbol("region")) not in done and region is not None:
-        arrays = (tensors[s.value] for s in (embedding.rows, embedding.multiplier))
-        yield region, embedding_image(*arrays, region, places.layout(cluster), places.config.lanes)
+        rows, multipliers = tensors[embedding.rows.value], tensors[embedding.multiplier.value]
+        yield region, embedding_image(rows, multipliers, region, places.layout(cluster), places.config.lanes)
     if cluster.find("lut.rope") is not None and (table := cluster.named("region", places.regions)).name not in done:
         row = places.layout(cluster).unit_size // places.config.lanes * places.config.p_bits // 8
         yield table.name, vectors.rotations(cluster, table.size // row)

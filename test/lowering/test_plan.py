@@ -1,4 +1,5 @@
-"""The schedule of a whole decoder: nothing is missing, nothing waits more than it must, nothing is larger than it must be."""
+"""The schedule of a whole decoder: nothing is missing, nothing waits more than it must, nothing is larger than it must
+be."""
 
 import itertools
 import re
@@ -15,10 +16,11 @@ from lutllm.hardware import PASSES, copy_of
 from lutllm.lowering import pipelines
 from lutllm.lowering.accelerator import SINKS
 from lutllm.lowering.schedule.check import problems
-from lutllm.lowering.schedule.data import HEAD, Plan, Task
+from lutllm.lowering.schedule.data import Plan, Task
 from lutllm.lowering.schedule.read import read_plan
 from lutllm.lowering.schedule.waits import Hazards
 from lutllm.passes import run_pipeline
+from lutllm.passes.lut_outline_head import HEAD
 from lutllm.passes.walk import ops_in
 from lutllm.quantize.float_models import float_decoder
 from lutllm.quantize.random_model import random_model
@@ -282,5 +284,7 @@ def test_tables_of_rope_may_be_shorter_than_caches() -> None:
     with dialect.context(), ir.Location.unknown():
         module = ir.Module.parse(text)
     rest = pipelines.joined(f"builtin.module({','.join(pipelines.PLACES)})", pipelines.to_schedule())
-    with pytest.raises(LutllmError, match="expected parameters within 1984 bytes of rope.p, got 2048; allocate again"):
+    with pytest.raises(
+        LutllmError, match=r"expected parameters within 1984 bytes of rope\.p, got 2048; allocate again"
+    ):
         run_pipeline(module, rest, passes=PASSES)

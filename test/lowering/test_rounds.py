@@ -1,4 +1,5 @@
-"""Rounds that cover every output once and fit the engine; the engine that schemes need; a reason where one is too small."""
+"""Rounds that cover every output once and fit the engine; the engine that schemes need; a reason where one is too
+small."""
 
 import re
 from dataclasses import replace
@@ -103,7 +104,8 @@ def test_a_block_must_fit() -> None:
         ({}, dict(term_bits=20), "at most 20 bits of a row entry on this engine, got 24"),
         (dict(row_source="built_table"), dict(table_bits=6), "at most 6 bits of a table entry on this engine, got 8"),
         (dict(pairs=1 << 17), {}, "at most 65535 groups of pairs on this engine, got 65536"),
-        ({}, dict(out_bits=16), "q: expected outputs of 16 bits, as the engine gives them, got 24; quantize all linears"),
+        ({}, dict(out_bits=16), "q: expected outputs of 16 bits, as the engine gives them, got 24; quantize all "
+                                "linears"),
         (
             {},
             dict(row_sources=("exact_row", "stored_table")),
