@@ -76,4 +76,5 @@ def cache_contents(cluster: Cluster, layout: Layout) -> str:
 
 def round_contents(linear: Linear, inputs: Layout, outputs: Layout) -> str:
     """What decides the bytes of a linear's rounds, besides which of its outputs they compute."""
-    return f"{linear.name} {linear.codebook} {linear.row_source} {linear.scheme} {inputs} {outputs}"
+    parts = linear.name, linear.codebook, linear.row_source, linear.scheme, linear.shift
+    return f"{parts} {inputs} {outputs}"
