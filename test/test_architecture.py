@@ -127,8 +127,8 @@ def kebab(name: str) -> str:
 
 @pytest.mark.parametrize("cls", PASSES, ids=lambda c: c.__name__)
 def test_one_spelling(cls: type[Pass]) -> None:
-    """Class LutFoldX = flag lut-fold-x = file lut_fold_x.py, in whatever room of passes or lowering, = test lut-fold-x.mlir
-    of that folder, and the test uses the flag."""
+    """Class LutFoldX = flag lut-fold-x = file lut_fold_x.py, in whatever room of passes or lowering, = test
+    lut-fold-x.mlir of that folder, and the test uses the flag."""
     _, level, *_, file = cls.__module__.split(".")
     assert level in ("passes", "lowering")
     assert cls.name == kebab(cls.__name__)

@@ -27,6 +27,7 @@ DECODERS: dict[str, tuple[Sequence[LayerShape], Scheme]] = {
     "qwen3, additive": ([LayerShape(40, 2, 2, 16, True)] * 2, ADDITIVE.with_(G=32, c_a=8)),
     "qwen3, paper": ([LayerShape(40, 6, 2, 6, True)] * 2, PAPER.with_(G=48, c_a=16)),
     "layers of two shapes": ([LayerShape(40), LayerShape(28, 3, 3, 12, True)], EXACT.with_(G=48)),
+    "heads of two sizes": ([LayerShape(16, 2, 1, 8), LayerShape(16, 2, 2, 20), LayerShape(16, 1, 1, 8)], EXACT),
 }
 Planned = tuple[QuantizedModel, Hardware]
 
