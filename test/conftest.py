@@ -6,7 +6,9 @@ import hypothesis
 import pytest
 
 import lutllm
+from lutllm.models.hf import set_environment
 
+set_environment()  # before a test uses torch by itself
 hypothesis.settings.register_profile("lutllm", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("lutllm")
 
