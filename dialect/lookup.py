@@ -9,7 +9,7 @@ from lutllm.dialect.boundary import check_output_encoding
 from lutllm.dialect.parameters import Parameter
 from lutllm.dialect.rows import ROW_FORM
 from lutllm.dialect.schemes import checked_scheme
-from lutllm.dialect.shapes import agrees_with_producer, same, same_tokens, tensor
+from lutllm.dialect.shapes import agrees_with_producer, producer, same, same_tokens, tensor
 from lutllm.scheme import MAX_SHIFT
 
 
@@ -121,6 +121,15 @@ func.func @requantize(%acc: tensor<?x6xi32>) -> tensor<?x6xi32, #y> {
         same("N of y", acc.trailing[0], y.trailing[0])
         check_output_encoding("y", y.bits, y.exponent)
         integer(self.shift, "shift", 0, MAX_SHIFT)
+        self._check_weights()
+
+    def _check_weights(self) -> None:
+        """They must be those of the lookups that were summed up."""
+        total = producer(self.acc)
+        for value in total.operation.operands if isinstance(total, PrefixSumOp) else ():
+            lookup = producer(value)
+            if isinstance(lookup, TableLookupOp):
+                same("weights", lookup.weights, self.weights, "use one for both")
 
     def parameters(self) -> list[Parameter]:
         n = tensor(self.acc, "acc", "N", "i32").trailing[0]

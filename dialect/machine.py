@@ -4,10 +4,11 @@
 """
 
 from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
 from lutllm.bindings import ext, ir
-from lutllm.dialect.base import Invalid, LutOp, elements, entries, expect, integer
+from lutllm.dialect.base import Invalid, LutOp, elements, entries, expect, integer, read
 from lutllm.dialect.machine_limits import MACHINE_RANGES, MOST_WORDS, engine_problems, head_problems, machine_problems
 
 MEMORIES = ("r", "x", "y", "q")  # on chip
@@ -73,6 +74,10 @@ class MachineOp(LutOp, name="machine", traits=[ir.NoTerminatorTrait]):
         known = {"lut.linear_engine", "lut.memory", "lut.fifo"}
         right = inside.count("lut.linear_engine") == 1 and set(inside) <= known
         expect(right, wanted, ", ".join(dict.fromkeys(inside)) or "nothing", "change its region")
+        parts = list(self.operation.regions[0].blocks[0])
+        named = [f"{op.operation.name} {read(op.operation.attributes, 'sym_name')}" for op in parts]
+        again = next((name for i, name in enumerate(named) if name in named[:i]), None)
+        expect(again is None, "each memory and each FIFO once", f"{again} again", "remove one")
 
 
 class MemoryOp(LutOp, name="memory"):
@@ -134,14 +139,14 @@ class LinearEngineOp(LutOp, name="linear_engine"):
     outstanding: ir.IntegerAttr
 
     NOTES = {  # noqa: RUF012
-        "pairs": "pairs of channels a step, each with a search and a chain of lookups; 2 * pairs and requant_lanes divide each other",
+        "pairs": "pairs of channels a step, each with a centroid search and a chain of lookups",
         "lanes": "outputs of each lookup unit a cycle",
         "centroids": "centroids each search compares; without meaning for exact rows alone",
         "chains": "pipelined chains the centroids of a search are split into; divides centroids",
         "act_stages": "additive activation stages searched one after the other",
         "row_entries": "entries of a row: 16; schemes with a smaller c_w leave the rest unused",
         "operand_bits": "bits of an input and of an activation centroid",
-        "requant_lanes": "outputs requantized a cycle, and channels of a vector word: a power of two; divides lanes",
+        "requant_lanes": "outputs requantized a cycle: a vector word; divides lanes, and 2 * pairs or the reverse",
         "tokens": "tokens of a pass at most",
         "acc_words": "words of `lanes` sums in the accumulator",
         "codes_depth": "chunks of codes buffered for each pair",
@@ -157,7 +162,7 @@ class LinearEngineOp(LutOp, name="linear_engine"):
     def check(self) -> None:
         check_inside(self, "lut.machine")
         engine, machine = _values(self, self.required()), _values(self.operation.parent, MACHINE_RANGES)
-        for problem in (*engine_problems(engine), *head_problems(machine, engine["requant_lanes"])):
+        for problem in chain(engine_problems(engine), head_problems(machine, engine["requant_lanes"])):
             raise Invalid(problem)
 
 

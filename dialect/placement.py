@@ -39,6 +39,13 @@ class YieldOp(LutOp, name="yield", traits=[ir.IsTerminatorTrait]):
 
     TYPES = {"value": "any type"}  # noqa: RUF012
     DEFINITION = "the result of the cluster around it"
+    EXAMPLE = """
+func.func @prefill(%x: tensor<?x8xi16, #x>) -> tensor<?x8xi16, #x> {
+  %0 = "lut.cluster"() ({
+    "lut.yield"(%x) : (tensor<?x8xi16, #x>) -> ()
+  }) {label = "x", engines = ["load"]} : () -> tensor<?x8xi16, #x>
+  return %0 : tensor<?x8xi16, #x>
+}"""
 
     def check(self) -> None:
         around = self.operation.parent
@@ -69,20 +76,20 @@ class ClusterOp(LutOp, name="cluster"):
         "layout": "lut.layout of the result's channels (lut-layout)",
         "buffer": "lut.buffer of the result, where it stays on chip (lut-allocate)",
         "parameters": "lut.region of kind p with what vector engines take beside their input (lut-allocate)",
-        "region": "lut.region of embedding rows, or of what is loaded or saved (lut-allocate)",
+        "region": "lut.region of embedding rows, of RoPE's rows, or of what is loaded or saved (lut-allocate)",
         "rounds": "array of lut.round: the parts in which a linear is computed (lut-allocate)",
         "reps": "of attention: query heads of a kv head computed at a time (lut-allocate)",
     }
     DEFINITION = "its region; values from outside are used as they are"
     EXAMPLE = """
-func.func @step(%x: tensor<?x8xi32, #x>) -> tensor<?x8xi16, #y> {
+func.func @prefill(%x: tensor<?x8xi32, #r>) -> tensor<?x8xi16, #x> {
   %0 = "lut.cluster"() ({
-    %1 = "lut.rms_norm"(%x) {gain = @norm.gain, groups = 1, epsilon = 4, shift = 20}
-        : (tensor<?x8xi32, #x>) -> tensor<?x8xi32, #n>
-    %2 = "lut.rescale"(%1) {exponents = @q.input.exponents} : (tensor<?x8xi32, #n>) -> tensor<?x8xi16, #y>
-    "lut.yield"(%2) : (tensor<?x8xi16, #y>) -> ()
-  }) {label = "norm", engines = ["norm"]} : () -> tensor<?x8xi16, #y>
-  return %0 : tensor<?x8xi16, #y>
+    %1 = "lut.rms_norm"(%x) {gain = @n.gain, groups = 1, epsilon = 40, shift = 12}
+        : (tensor<?x8xi32, #r>) -> tensor<?x8xi32, #n>
+    %2 = "lut.rescale"(%1) : (tensor<?x8xi32, #n>) -> tensor<?x8xi16, #x>
+    "lut.yield"(%2) : (tensor<?x8xi16, #x>) -> ()
+  }) {label = "norm", engines = ["norm"]} : () -> tensor<?x8xi16, #x>
+  return %0 : tensor<?x8xi16, #x>
 }"""
 
     def check(self) -> None:

@@ -18,6 +18,7 @@ from lutllm.dialect.placement import BufferOp, ClusterOp, LayoutOp, RegionOp, Ro
 from lutllm.dialect.tasks import TaskOp
 
 GLOBAL = "ml_program.global"
+ARGUMENT_REGION = "lut.region"  # on an argument of a function: where that KV cache lies
 Table = dict[str, Any]
 
 
@@ -32,7 +33,26 @@ def verify_symbols(module: ir.Module) -> bool:
             except Invalid as problem:
                 report(op, str(problem))
                 problems += 1
-    return _check_store_attribute(module) and _check_map(module) and _check_names(module) and problems == 0
+    checks = (_check_store_attribute, _check_arguments, _check_map, _check_names)
+    return all(check(module) for check in checks) and problems == 0
+
+
+def _check_arguments(module: ir.Module) -> bool:
+    """Whether `lut.region` on an argument of a function names the region of a KV cache."""
+    table = symbol_table(module)
+    for function in (op for op in module.body.operations if op.operation.name == "func.func"):
+        arguments = read(function.operation.attributes, "arg_attrs")
+        for entry in elements(arguments) if isinstance(arguments, ir.ArrayAttr) else ():
+            region = read(entry, ARGUMENT_REGION) if ARGUMENT_REGION in entry else None
+            try:
+                if region is not None:
+                    symbol = isinstance(region, ir.FlatSymbolRefAttr)
+                    expect(symbol, f"attribute '{ARGUMENT_REGION}' to be a symbol @name", region, "change it")
+                    _check_region(table, region.value, ARGUMENT_REGION, "k", "v")
+            except Invalid as problem:
+                report(function.operation, str(problem))
+                return False
+    return True
 
 
 def _check_names(module: ir.Module) -> bool:
@@ -56,7 +76,7 @@ def _check_map(module: ir.Module) -> bool:
     for (start, size, first), (begin, _, second) in itertools.pairwise(regions):
         if begin < start + size:
             wanted = f"expected address >= {start + size}, after region @{first.sym_name.value}"
-            report(second, f"{wanted}, got {begin}; schedule it again")
+            report(second, f"{wanted}, got {begin}; allocate again")
             return False
     return True
 
@@ -139,7 +159,7 @@ def _check_cluster(op: LutOp, table: Table) -> None:
     if "parameters" in op.attributes:
         _check_region(table, op.attributes["parameters"].value, "parameters", "p")
     if "region" in op.attributes:
-        _check_region(table, op.attributes["region"].value, "region", "e", "x", "y")
+        _check_region(table, op.attributes["region"].value, "region", "e", "x", "y", "p")
     for name in elements(op.attributes["rounds"]) if "rounds" in op.attributes else ():
         _symbol(table, name.value, "rounds", RoundOp)
 

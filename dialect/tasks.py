@@ -10,7 +10,7 @@ from lutllm.dialect.machine_limits import COUNT_LIMIT, ENGINES
 _Type: Any = Lut.Type  # ext makes this class, unseen by type checkers
 
 
-class TokenType(_Type, name="token"):
+class TokenType(_Type, name="token"):  # type: ignore[call-arg]
     """The end of a task."""
 
 
@@ -29,8 +29,6 @@ class TaskOp(LutOp, name="task"):
     OPTIONAL = {  # noqa: RUF012
         "round": ir.IntegerAttr,
         "parameters": ir.FlatSymbolRefAttr,
-        "cosines": ir.FlatSymbolRefAttr,
-        "sines": ir.FlatSymbolRefAttr,
     }
     TYPES = {  # noqa: RUF012
         "of": "the result of a lut.cluster; of a task that loads RoPE's rows, the position",
@@ -40,13 +38,11 @@ class TaskOp(LutOp, name="task"):
     NOTES = {  # noqa: RUF012
         "engine": "one of the cluster's engines",
         "round": "of a linear, its feed and its sink: which of the cluster's rounds",
-        "parameters": "of a task that loads RoPE's rows: their lut.region",
-        "cosines": "of a task that loads RoPE's rows",
-        "sines": "likewise",
+        "parameters": "of a task that loads RoPE's rows: their lut.region, as the clusters that turn by them name it",
     }
     DEFINITION = "its part of the cluster; all tasks of a cluster together are the cluster"
     EXAMPLE = """
-func.func @step(%x: tensor<?x8xi16, #x>) -> tensor<?x8xi16, #x> {
+func.func @prefill(%x: tensor<?x8xi16, #x>) -> tensor<?x8xi16, #x> {
   %0 = "lut.cluster"() ({
     "lut.yield"(%x) : (tensor<?x8xi16, #x>) -> ()
   }) {label = "x", engines = ["load"]} : () -> tensor<?x8xi16, #x>

@@ -40,6 +40,7 @@ HEADER_BITS = {"check": 16, "engine": 6, "single": 1, "per_token": 1, "words": 8
 WAIT_SLOTS = 4
 WAIT_BITS = {"engine": 4, "pending": 4}  # dispatch once `engine` has at most `pending` unfinished tasks; 15: no wait
 NO_WAIT = 15
+QUEUE = 2  # tasks an engine may have waiting, besides the one it works on
 TASK_MAGIC = 0x5455  # "UT": what the 16-bit parts of a whole descriptor add up to, which `check` sees to
 # After the header: address of stream p (64), then beats (32) and bytes added for each position (32).
 PARAMETER_WORDS = 2

@@ -1,4 +1,4 @@
-"""The accelerator's parameters: what `lut.engine` holds, and every width that follows from it.
+"""The accelerator's parameters: what `lut.linear_engine` holds, and every width that follows from it.
 
 Nothing here depends on a model: rounds (`lut.round`) carry the shapes, memory images the weights.
 """

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
 
-from lutllm.lowering.accelerator import PARAMETERIZED, SINKS, AcceleratorConfig
+from lutllm.lowering.accelerator import PARAMETERIZED, QUEUE, SINKS, AcceleratorConfig
 from lutllm.lowering.accelerator_hw import embed, feed
 from lutllm.lowering.accelerator_hw.attention_parameters import RIGHTS_DEPTH
 from lutllm.lowering.accelerator_hw.head_roots import ROOT, root_latency, roots_depth
@@ -20,7 +20,7 @@ from lutllm.lowering.accelerator_hw.heads import BEAT_LATENCY, kv_depth
 from lutllm.lowering.accelerator_hw.records import task_record
 from lutllm.lowering.accelerator_hw.route import COUNT_BITS, ORDERS
 from lutllm.lowering.accelerator_hw.row_buffer import row_depth
-from lutllm.lowering.accelerator_hw.top import COMMANDS, QUEUE, read_ports
+from lutllm.lowering.accelerator_hw.top import COMMANDS, read_ports
 from lutllm.lowering.accelerator_hw.weighted import WEIGHT_STAGE
 from lutllm.lowering.axi import burst_limit
 from lutllm.lowering.engine import EngineConfig

@@ -12,8 +12,8 @@ from lutllm.lowering.engine import EngineConfig
 class Target:
     """`engine` is widened to the schemes it must run; `memory_bytes` bounds the memory map.
 
-    The accelerator around it works on `head_lanes` channels of a head a cycle and holds a sequence of `context` tokens at
-    most; its FIFOs hide a memory that answers after `latency` cycles.
+    The accelerator around it works on `head_lanes` channels of a head a cycle and holds a sequence of `context` tokens
+    at most; its FIFOs hide a memory that answers after `latency` cycles.
     """
 
     summary: str

@@ -4,28 +4,33 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from lutllm.bindings import func, ir
+from lutllm.dialect import fixed_of
 from lutllm.passes.pass_base import Pass
 from lutllm.passes.walk import attributes_text
 
-HEAD = "head"
+HEAD, PREFILL, FORWARD = "head", "prefill", "forward"
 _UNUSED = "score"
 
 
 @dataclass(frozen=True)
 class LutOutlineHead(Pass):
-    """Move everything from lut.last_token on to a function @head, which returns the next token alone.
+    """Move everything from lut.last_token on to a function @head, and name functions as hardware does.
 
-    @prefill and @decode then return the residual stream instead, then their caches; logits stay inside. @score, which
-    hardware has no use for, goes. A module without lut.last_token stays as it is.
+    @head returns the next token alone; @prefill and @decode then return the residual stream instead, then their caches;
+    logits stay inside. @score, which hardware has no use for, goes. Without lut.last_token nothing is split off, nor
+    where there is a @head; @forward, of a model that reads no tokens, becomes the @prefill of any number of rows.
     """
 
     name: ClassVar[str] = "lut-outline-head"
     anchor: ClassVar[str | None] = "builtin.module"
 
     def run(self, op: ir.Operation) -> None:
-        functions: list[Any] = [f for f in op.regions[0].blocks[0] if isinstance(f, func.FuncOp)]
-        heads = []
-        for function in functions:
+        functions: list[Any] = [f for f in op.regions[0].blocks[0] if isinstance(f, func.FuncOp) and not f.is_external]
+        names = {f.name.value: f for f in functions}
+        if FORWARD in names and PREFILL not in names:
+            names[FORWARD].attributes["sym_name"] = ir.StringAttr.get(PREFILL)
+        heads: list[tuple[Any, Any]] = []
+        for function in functions if HEAD not in names else ():
             tail = _tail(function.entry_block)
             if tail:
                 heads.append((function, self._outline(function, tail, first=not heads)))
@@ -41,9 +46,16 @@ class LutOutlineHead(Pass):
         picks = [op for op in tail if op.name == "lut.argmax"]
         if len(picks) != 1:
             self.fail(tail[0], f"expected one lut.argmax after it, got {len(picks)}; hardware picks the next token")
+        numbers = {value: i for i, value in enumerate([x, *(result for op in tail for result in op.results)])}
+        for op in tail:
+            if not all(value in numbers for value in op.operands):
+                self.fail(op, "expected operands that the last token of the residual stream decides, got others; "
+                              "hardware's head "
+                          "has nothing else")  # fmt: skip
         if first:
             _write(function, tail, x, picks[0])
-        text = [(op.name, attributes_text(op)) for op in tail]
+        text = [fixed_of(x.type), *((op.name, attributes_text(op), [numbers[value] for value in op.operands],
+                                     [str(result.type) for result in op.results]) for op in tail)]  # fmt: skip
         end = list(function.entry_block.operations)[-1].operation
         made = {result for op in tail for result in op.results}
         results = [x, *(value for value in end.operands if value not in made)]

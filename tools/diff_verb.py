@@ -12,8 +12,8 @@ from lutllm.tools import arguments
 def diff_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Runs a compiled model at several levels and compares what every op and every task wrote. Levels: lut (the "
-        "golden model), transaction (the plan's tasks), hw (hardware, by the arc JIT; reads DIR/mem), rtl (DIR/rtl, by "
-        "Verilator: tokens and KV caches only). Each is compared with transaction."
+        "golden model), transaction (the tasks), hw (hardware, by the arc JIT; reads DIR/mem), rtl (DIR/rtl, by "
+        "Verilator: tokens and what is written to memory). Each is compared with transaction."
     )
     parser.add_argument("directory", metavar="DIR", help="output directory of lutllm compile, without --layers")
     parser.add_argument("--levels", type=arguments.names, default=None, help="default lut,transaction,hw")

@@ -15,7 +15,7 @@ from typing import Any
 
 from lutllm import dialect, store
 from lutllm.bindings import capture_diagnostics, ir
-from lutllm.errors import InputError, LutllmError
+from lutllm.errors import InputError, IRError, LutllmError
 from lutllm.lowering.levels import check_level
 
 SCHEDULED_TO_IMAGE, SCHEDULED_TO_HW, HW_TO_SV = "scheduled-to-image", "scheduled-to-hw", "hw-to-sv"
@@ -84,7 +84,10 @@ def hw_to_sv(options: argparse.Namespace) -> None:
     from lutllm.lowering.accelerator_to_hw import ACCELERATOR_TOP
 
     _refuse_store(options)
-    export.hw_to_sv(_text(options.input), ACCELERATOR_TOP, options.output)
+    try:
+        export.hw_to_sv(_text(options.input), ACCELERATOR_TOP, options.output)
+    except IRError as problem:
+        raise IRError(problem.message.replace('"-":', f"{options.input}:")) from None  # as CIRCT calls what it reads
 
 
 def _refuse_store(options: argparse.Namespace) -> None:

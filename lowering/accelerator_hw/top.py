@@ -13,6 +13,7 @@ from __future__ import annotations
 from lutllm.lowering.accelerator import (
     DYNAMIC_BITS,
     PARAMETERIZED,
+    QUEUE,
     READERS,
     SINKS,
     TASK_BITS,
@@ -45,7 +46,6 @@ from lutllm.lowering.engine_hw.records import ROUND
 from lutllm.lowering.memory import Stream, buffered, ram
 
 TOP = "lut_accelerator"
-QUEUE = 2  # tasks an engine may have waiting
 COMMANDS = 4  # transfers of stream p that may wait
 BUILDERS = {
     "feed": feed, "norm": norm, "residual": residual, "store": store, "swiglu": swiglu,

@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 from lutllm.lowering.circt import Design, Module, Signal, Wire, all_of, const, credit, delay, loop_nest, mux
 from lutllm.lowering.engine import MODES, OPERAND_BANKS, TABLE_BANKS, EngineConfig
+from lutllm.lowering.engine_hw import records
 from lutllm.lowering.engine_hw.front import held_round
 from lutllm.lowering.engine_hw.psum import CODEBOOK_DEPTH, build_fields, control_fields
-from lutllm.lowering.engine_hw import records
 from lutllm.numerics import bits_for
 
 ACC_BANKS = 2

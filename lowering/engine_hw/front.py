@@ -34,7 +34,11 @@ JOBS = 2  # groups loaded that wait to be fed
 
 def round_record(config: EngineConfig) -> Fields:
     """What the front end needs of a round; whether to search is a question only where both happen."""
-    return records.ROUND.subset("mode", "tokens", "groups") if config.searches else records.ROUND.subset("tokens", "groups")
+    return (
+        records.ROUND.subset("mode", "tokens", "groups")
+        if config.searches
+        else records.ROUND.subset("tokens", "groups")
+    )
 
 
 def front_end(design: Design, config: EngineConfig) -> str:

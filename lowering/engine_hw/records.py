@@ -1,4 +1,4 @@
-"""The record of a round that crosses units: the fields of its descriptor at the width that can matter, and its tokens."""
+"""The record of a round that crosses units: its descriptor's fields at the width that can matter, and its tokens."""
 
 from lutllm.lowering.circt import Fields
 from lutllm.lowering.engine import ROUND_BITS

@@ -21,9 +21,9 @@ from lutllm.lowering.circt import (
     select,
 )
 from lutllm.lowering.engine import EngineConfig
+from lutllm.lowering.engine_hw import records
 from lutllm.lowering.engine_hw.control import chunks_of_block
 from lutllm.lowering.engine_hw.front import held_round
-from lutllm.lowering.engine_hw import records
 from lutllm.lowering.memory import buffered
 from lutllm.numerics import bits_for
 from lutllm.scheme import MULTIPLIER_BITS

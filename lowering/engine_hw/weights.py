@@ -6,10 +6,10 @@ stored tables), then each chunk's codes.
 
 from lutllm.lowering.circt import Design, Module, Signal, Wire, all_of, const, loop_nest, mux
 from lutllm.lowering.engine import MODES, EngineConfig
+from lutllm.lowering.engine_hw import records
 from lutllm.lowering.engine_hw.control import chunks_of_block
 from lutllm.lowering.engine_hw.front import held_round
 from lutllm.lowering.engine_hw.psum import KIND_BITS, KINDS
-from lutllm.lowering.engine_hw import records
 
 ROUND = records.ROUND.subset("mode", "stages", "groups", "blocks", "block_chunks", "last_chunks")
 

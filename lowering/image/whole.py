@@ -16,13 +16,13 @@ import numpy as np
 
 from lutllm import dialect
 from lutllm.bindings import ir
-from lutllm.errors import InputError
+from lutllm.errors import InputError, IRError
 from lutllm.lowering.accelerator import IMAGE_HEADER, IMAGE_MAGIC, PROGRAMS
 from lutllm.lowering.image.linear import quantized_linear, static_image
 from lutllm.lowering.image.vector_parameters import VectorParameters, embedding_image
 from lutllm.lowering.place.clusters import Cluster, Linear, clusters_of
 from lutllm.lowering.place.layouts import Layout, relaid
-from lutllm.lowering.place.lut_allocate import HEADER, ROTATIONS
+from lutllm.lowering.place.lut_allocate import HEADER
 from lutllm.lowering.schedule.data import Plan
 from lutllm.lowering.schedule.descriptors import descriptor, list_region
 from lutllm.lowering.schedule.fields import Places
@@ -39,8 +39,13 @@ def whole_image(module: ir.Module, tensors: Tensors) -> np.ndarray:
     plan = read_plan(module)
     memory = np.zeros(plan.memory_bytes, np.uint8)
     for name, image in _images(Reader(module.operation), plan, tensors, dialect.store_of(module)):
-        region = plan.regions[name]
-        assert image.size == region.size, (name, image.size, region.size)
+        region = plan.regions.get(name)
+        if region is None or region.size != image.size:
+            got = "none" if region is None else f"one of {region.size}"
+            raise IRError(
+                f"expected a region {name} of {image.size} bytes in the module, got {got}; run lut-serialize and "
+                "lut-verify-schedule"
+            )
         memory[region.address : region.address + region.size] = image
     return memory
 
@@ -68,11 +73,11 @@ def _of_cluster(
     if parameters is not None and parameters not in done:
         yield parameters, vectors.image(cluster)
     if embedding is not None and (region := cluster.symbol("region")) not in done and region is not None:
-        arrays = (tensors[s.value] for s in (embedding.rows, embedding.multiplier))
-        yield region, embedding_image(*arrays, region, places.layout(cluster), places.config.lanes)
-    if cluster.find("lut.rope") is not None and ROTATIONS not in done:
+        rows, multipliers = tensors[embedding.rows.value], tensors[embedding.multiplier.value]
+        yield region, embedding_image(rows, multipliers, region, places.layout(cluster), places.config.lanes)
+    if cluster.find("lut.rope") is not None and (table := cluster.named("region", places.regions)).name not in done:
         row = places.layout(cluster).unit_size // places.config.lanes * places.config.p_bits // 8
-        yield ROTATIONS, vectors.rotations(cluster, places.regions[ROTATIONS].size // row)
+        yield table.name, vectors.rotations(cluster, table.size // row)
     rounds = [name for name in cluster.rounds if reader.round_ops[name].q.value not in done]
     if rounds:
         linear = physical_linear(reader, cluster, tensors)
@@ -85,7 +90,7 @@ def layouts_of(reader: Reader, cluster: Cluster) -> tuple[Layout, Layout]:
     linear = cluster.linear
     assert linear is not None
     x = Cluster(linear.x.owner.opview)
-    return reader.layouts[x.symbol("layout") or ""], reader.layouts[cluster.symbol("layout") or ""]
+    return x.named("layout", reader.layouts), cluster.named("layout", reader.layouts)
 
 
 def physical_linear(reader: Reader, cluster: Cluster, tensors: Tensors) -> QuantizedLinear:

@@ -12,9 +12,8 @@ from typing import NoReturn
 
 from lutllm.bindings import ir
 from lutllm.lowering.accelerator import AcceleratorConfig
-from lutllm.lowering.place.clusters import Cluster, consumers
+from lutllm.lowering.place.clusters import Cluster, consumers, memory_of
 from lutllm.lowering.place.layouts import Layout
-from lutllm.lowering.place.lut_place import HOMES
 
 Fail = Callable[[Cluster, str], NoReturn]
 
@@ -36,11 +35,6 @@ class Buffer:
     def name(self) -> str:
         """The same for the same words."""
         return f"{self.memory}{self.base}_{self.words}"
-
-
-def memory_of(cluster: Cluster) -> str | None:
-    """The memory of a cluster's result; None for what leaves the chip."""
-    return None if cluster.last in ("pick", "save") or cluster.cache is not None else HOMES[cluster.last]
 
 
 def words_of(memory: str, layout: Layout, config: AcceleratorConfig) -> int:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from lutllm import dialect
-from lutllm.bindings import func, ir, module_path
+from lutllm.bindings import ir, module_path, source_position
+from lutllm.errors import IRError
 from lutllm.lowering.place.patterns import ROWS
+from lutllm.passes.lut_outline_head import HEAD
 from lutllm.scheme import Scheme
+
+T = TypeVar("T")
+# Where the engine that ends a cluster leaves its result.
+HOMES = {"norm": "x", "attention": "x", "swiglu": "x", "load": "x", "store": "y", "residual": "r", "heads": "q"}
+ARGUMENT, CACHE, OUTSIDE = "among the arguments", "in a KV cache", "outside the chip"
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +30,7 @@ class Linear:
     pairs: int
     outputs: int
     shift: int
+    out_bits: int
     out_exponent: int
     exponents: str
     x: ir.Value
@@ -66,13 +75,27 @@ class Cluster:
 
     @property
     def source(self) -> str:
-        """The PyTorch module, for reports."""
-        return module_path(self.op.location) or ""
+        """The PyTorch module, for reports; of a norm not the linear whose exponents its result has."""
+        norm = self.find("lut.rms_norm") if self.last == "norm" else None
+        return module_path((norm or self.op).location) or ""
 
     def symbol(self, attribute: str) -> str | None:
         """The symbol an attribute of the cluster names."""
         found = self.op.optional(attribute)
         return None if found is None else found.value
+
+    def named(self, attribute: str, table: Mapping[str, T]) -> T:
+        """What stands in `table` under the symbol that an attribute names."""
+        name = self.symbol(attribute)
+        if name is None or name not in table:
+            raise self.missing(attribute)
+        return table[name]
+
+    def missing(self, attribute: str) -> IRError:
+        """The error of a cluster that does not have its place yet."""
+        run = "lut-layout" if attribute == "layout" else "lut-allocate"
+        message = f"'lut.cluster' op expected a {attribute} of it in the module, got none; run {run}"
+        return IRError(message, location=source_position(self.op.location))
 
     @cached_property
     def rounds(self) -> tuple[str, ...]:
@@ -96,6 +119,7 @@ class Cluster:
             pairs=x.type.shape[-1] // 2,
             outputs=end.y.type.shape[-1],
             shift=int(end.shift.value),
+            out_bits=int(out[0]),
             out_exponent=int(out[1]),
             exponents=str(meaning[1]),
             x=x,
@@ -109,10 +133,26 @@ class Cluster:
         return None if append is None else append.cache
 
 
-def functions_of(module: ir.Operation) -> dict[str, Any]:
-    """The functions with a body, by name, in order."""
-    found: list[Any] = [op for op in module.regions[0].blocks[0] if isinstance(op, func.FuncOp) and not op.is_external]
-    return {function.name.value: function for function in found}
+def memory_of(cluster: Cluster) -> str | None:
+    """The memory of a cluster's result; None for what leaves the chip."""
+    return None if cluster.cache is not None else HOMES.get(cluster.last)
+
+
+def home(value: ir.Value) -> str:
+    """The on-chip memory where a value lies, or another place. The head finds the residual stream in memory r."""
+    owner = value.owner
+    if isinstance(owner, ir.Block):
+        stream = owner.owner.opview.name.value == HEAD and str(value.type.element_type) == "i32" and is_fixed(value)
+        return "r" if stream else ARGUMENT
+    if not isinstance(owner.opview, dialect.ClusterOp):
+        return OUTSIDE
+    cluster = Cluster(owner.opview)
+    return CACHE if cluster.cache is not None else memory_of(cluster) or OUTSIDE
+
+
+def is_fixed(value: ir.Value) -> bool:
+    """Whether it is a tensor of channels, not of token ids or positions."""
+    return isinstance(value.type, ir.RankedTensorType) and dialect.fixed_of(value.type) is not None
 
 
 def clusters_of(function: Any) -> list[Cluster]:
@@ -142,3 +182,12 @@ def head_count(cluster: Cluster) -> int:
             query = attention.query == cluster.result
             return int((attention.heads if query else attention.kv_heads).value)
     return 1
+
+
+def cache_kind(cluster: Cluster) -> str:
+    """Whether attention reads the KV cache that a cluster appends to as keys or as values."""
+    for use in cluster.result.uses:
+        op = use.owner.operation
+        if op.name == "lut.attention":
+            return "k" if op.operands[1] == cluster.result else "v"
+    return "k"

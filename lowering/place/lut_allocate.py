@@ -9,18 +9,21 @@ from typing import Any, ClassVar, NoReturn
 from lutllm import dialect
 from lutllm.bindings import ir
 from lutllm.dialect import placement_builders as build
+from lutllm.dialect.symbols import ARGUMENT_REGION
 from lutllm.errors import CapacityError
 from lutllm.lowering.accelerator import IMAGE_HEADER
 from lutllm.lowering.place.buffers import Buffer, buffers_of
-from lutllm.lowering.place.clusters import Cluster, clusters_of, functions_of, head_count
+from lutllm.lowering.place.clusters import Cluster, cache_kind, clusters_of
+from lutllm.lowering.place.contents import cache_bytes, cache_contents, contents_of, regions_of, round_contents
+from lutllm.lowering.place.form import placed_functions
 from lutllm.lowering.place.layouts import Layout
 from lutllm.lowering.place.machine import machine_op, read_machine
 from lutllm.lowering.place.rounds import check_linear, cut, round_of, stream_bytes
 from lutllm.lowering.place.space import AddressSpace
 from lutllm.passes import Pass
 
-HEADER, ROTATIONS = "header", "rope.p"
-REGION = "lut.region"  # of an argument of a function: where a KV cache lies
+HEADER = "header"
+_PLACES = (dialect.BufferOp, dialect.RegionOp, dialect.RoundOp)
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class LutAllocate(Pass):
 
     Buffers follow from the liveness of values; the machine's memories are made as large as they need, unless it has
     lut.memory ops already: then these are the limit. Linears are cut into rounds that the accumulator holds. Functions
-    share the regions of what they both read.
+    share the regions of what they both read. Places that stand there already are chosen anew.
     """
 
     name: ClassVar[str] = "lut-allocate"
@@ -44,11 +47,20 @@ class _Allocation:
         self.owner, self.module = owner, module
         self.machine = read_machine(module)
         self.config = self.machine.config
-        self.functions = functions_of(module)
+        self.functions = placed_functions(module)
         self.clusters = {name: clusters_of(function) for name, function in self.functions.items()}
         self.layouts = {op.sym_name.value: Layout.of(op) for op in self._body() if isinstance(op, dialect.LayoutOp)}
         self.space = AddressSpace(self.machine.memory_bytes)
-        self.of_linear: dict[tuple[str, str], list[str]] = {}
+        self.rounds: dict[str, list[str]] = {}  # of linears, by their names in the map
+        self.names: dict[str, str] = {}
+
+    def named(self, base: str, contents: str) -> str:
+        """A name in the memory map: the same for the same contents, another one for others."""
+        name, number = base, 1
+        while self.names.setdefault(name, contents) != contents:
+            number += 1
+            name = f"{base}#{number}"
+        return name
 
     def _body(self) -> Any:
         return self.module.regions[0].blocks[0].operations
@@ -57,12 +69,11 @@ class _Allocation:
         self.owner.fail(cluster.op, message)
 
     def layout(self, cluster: Cluster) -> Layout:
-        name = cluster.symbol("layout")
-        if name is None or name not in self.layouts:
-            self.fail(cluster, "expected a cluster with a layout, got none; run lut-layout first")
-        return self.layouts[name]
+        return cluster.named("layout", self.layouts)
 
     def run(self) -> None:
+        for old in [op for op in self._body() if isinstance(op, _PLACES)]:
+            old.operation.erase()
         chosen = {name: self._buffers(name) for name in self.functions}
         self._memories([b for found in chosen.values() for b in found if b is not None])
         self._tokens()
@@ -70,7 +81,7 @@ class _Allocation:
         for name in self.functions:
             for cluster, buffer in zip(self.clusters[name], chosen[name], strict=True):
                 try:
-                    self._regions(name, cluster)
+                    self._regions(cluster)
                 except CapacityError as problem:
                     self.fail(cluster, problem.message)
                 if buffer is not None:
@@ -113,51 +124,24 @@ class _Allocation:
                 tokens = 1 if linear.x.type.shape[0] == 1 else self.config.tokens
                 self.most[linear.name] = max(self.most[linear.name], tokens)
 
-    def _regions(self, function: str, cluster: Cluster) -> None:
-        layout, config = self.layout(cluster), self.config
-        words = layout.size // config.lanes
-        embedding, attention = cluster.find("lut.embedding"), cluster.find("lut.attention")
-        if embedding is not None:
-            vocabulary = int(embedding.vocabulary.value)
-            self._region(
-                cluster, f"{embedding.rows.value.removesuffix('.rows')}.e", "e", vocabulary * (1 + words) * config.lanes
-            )
-        elif cluster.last == "load":
-            self._region(cluster, f"{cluster.label}.x", "x", config.context * words * config.load_bits // 8)
-        elif cluster.last == "save":
-            self._region(cluster, f"{cluster.label}.y", "y", config.context * words * config.save_bits // 8)
-        elif attention is not None:
-            self._attention(function, cluster, attention)
-        elif cluster.last in ("norm", "swiglu"):
-            self._parameters(cluster, f"{cluster.label}.p", words)
-        elif cluster.last == "heads":
-            self._parameters(cluster, f"{cluster.label}.p", head_count(cluster) * self._head_words(cluster))
-        if cluster.last == "heads" and cluster.find("lut.rope") is not None:
-            self.space.add(ROTATIONS, "p", self._rows(cluster) * self._head_words(cluster) * config.p_bits // 8)
+    def _regions(self, cluster: Cluster) -> None:
+        layout = self.layout(cluster)
+        if cluster.find("lut.attention") is not None:
+            self._attention(cluster, layout)
+        for attribute, (kind, size) in regions_of(cluster, layout, self.config).items():
+            name = self.named(_name(cluster, attribute), contents_of(cluster, layout, attribute))
+            region = self.space.add(name, kind, size)
+            cluster.op.attributes[attribute] = dialect.symbol(region.name)
         if cluster.linear is not None:
             self._linear(cluster, layout)
 
-    def _rows(self, cluster: Cluster) -> int:
-        """Positions of RoPE that a run can reach."""
-        return min(int(cluster.find("lut.rope").positions.value), self.config.context)
-
-    def _head_words(self, cluster: Cluster) -> int:
-        return self.layout(cluster).unit_size // self.config.lanes
-
-    def _region(self, cluster: Cluster, name: str, kind: str, size: int) -> None:
-        cluster.op.attributes["region"] = dialect.symbol(self.space.add(name, kind, size).name)
-
-    def _parameters(self, cluster: Cluster, name: str, words: int) -> None:
-        region = self.space.add(name, "p", words * self.config.p_bits // 8)
-        cluster.op.attributes["parameters"] = dialect.symbol(region.name)
-
-    def _attention(self, function: str, cluster: Cluster, op: Any) -> None:
+    def _attention(self, cluster: Cluster, layout: Layout) -> None:
         """One token's rows are read once for the whole group of query heads where it fits; many tokens keep the
         multipliers busy a head at a time."""
-        heads, kv_heads = int(op.heads.value), int(op.kv_heads.value)
-        tokens = 1 if op.query.type.shape[0] == 1 else self.config.tokens
-        layout, context = self.layout(cluster), int(op.keys.type.shape[0])
-        beats, group = layout.unit_size // self.config.head_lanes, heads // kv_heads
+        op = cluster.find("lut.attention")
+        group = int(op.heads.value) // int(op.kv_heads.value)
+        tokens, context = 1 if op.query.type.shape[0] == 1 else self.config.tokens, int(op.keys.type.shape[0])
+        beats = layout.unit_size // self.config.head_lanes
         most = min(self.config.score_words // (tokens * context), self.config.item_words // (tokens * beats))
         fitting = [n for n in range(1, min(group, most) + 1) if group % n == 0]
         if not fitting:
@@ -166,24 +150,20 @@ class _Allocation:
                 f"{tokens * beats} sums, got score_words = {self.config.score_words} and item_words = "
                 f"{self.config.item_words}; enlarge them, or use a shorter context or fewer tokens a pass"
             )
-        reps = fitting[0] if tokens > 1 else fitting[-1]
-        cluster.op.attributes["reps"] = dialect.i64(reps)
-        words = heads * (1 + layout.unit_size // self.config.lanes)
-        self._parameters(cluster, f"{cluster.label}.{group // reps}x{reps}.p", words)
+        cluster.op.attributes["reps"] = dialect.i64(fitting[0] if tokens > 1 else fitting[-1])
 
     def _linear(self, cluster: Cluster, layout: Layout) -> None:
         linear, engine = cluster.linear, self.config.engine
         assert linear is not None
         inputs = self._inputs(cluster)
         check_linear(linear, inputs, engine)
-        key = linear.name, linear.row_source
-        if key not in self.of_linear:
-            stem = linear.name if not any(name == key[0] for name, _ in self.of_linear) else ".".join(key)
-            self.of_linear[key] = [
+        stem = self.named(linear.name, round_contents(linear, inputs, layout))
+        if stem not in self.rounds:
+            self.rounds[stem] = [
                 self._round(cluster, inputs, layout, stem, first, outputs)
                 for first, outputs in cut(linear, layout, self.most[linear.name], engine)
             ]
-        cluster.op.attributes["rounds"] = ir.ArrayAttr.get([dialect.symbol(name) for name in self.of_linear[key]])
+        cluster.op.attributes["rounds"] = ir.ArrayAttr.get([dialect.symbol(name) for name in self.rounds[stem]])
 
     def _round(self, cluster: Cluster, inputs: Layout, layout: Layout, stem: str, first: int, outputs: int) -> str:
         engine, linear = self.config.engine, cluster.linear
@@ -207,19 +187,30 @@ class _Allocation:
         """The regions of the KV caches among a function's arguments."""
         function, found = self.functions[name], {}
         for cluster in self.clusters[name]:
-            cache = cluster.cache
-            if cache is not None:
-                row = head_count(cluster) * self._head_words(cluster) * self.config.lanes
-                label, kind = cluster.label.removesuffix(".heads"), self._kind(cluster)
-                found[cache.arg_number] = self.space.add(f"{label}.{kind}", kind, int(cache.type.shape[0]) * row).name
+            if cluster.cache is not None:
+                label, kind = cluster.label.removesuffix(".heads"), cache_kind(cluster)
+                layout = self.layout(cluster)
+                region = self.named(f"{label}.{kind}", cache_contents(cluster, layout))
+                size = cache_bytes(cluster, layout, self.config)
+                found[cluster.cache.arg_number] = self.space.add(region, kind, size).name
         if found:
-            entries = [{REGION: dialect.symbol(found[i])} if i in found else {} for i in range(len(function.arguments))]
+            entries = [
+                {ARGUMENT_REGION: dialect.symbol(found[i])} if i in found else {}
+                for i in range(len(function.arguments))
+            ]
             function.attributes["arg_attrs"] = ir.ArrayAttr.get([ir.DictAttr.get(entry) for entry in entries])
 
-    def _kind(self, cluster: Cluster) -> str:
-        """Whether attention reads a cache as keys or as values."""
-        for use in cluster.result.uses:
-            op = use.owner.operation
-            if op.name == "lut.attention":
-                return "k" if op.operands[1] == cluster.result else "v"
-        return "k"
+
+def _name(cluster: Cluster, attribute: str) -> str:
+    """Of a region. What has one name is one region, so that functions share what they both read."""
+    embedding, attention, rope = (cluster.find(f"lut.{name}") for name in ("embedding", "attention", "rope"))
+    if embedding is not None:
+        return f"{embedding.rows.value.removesuffix('.rows')}.e"
+    if cluster.last in ("load", "save"):
+        return f"{cluster.label}.{'x' if cluster.last == 'load' else 'y'}"
+    if attribute == "region":
+        return f"{rope.cosines.value.removesuffix('.cosines')}.p"
+    if attention is not None:
+        reps = int(cluster.op.operation.attributes["reps"].value)
+        return f"{cluster.label}.{int(attention.heads.value) // int(attention.kv_heads.value) // reps}x{reps}.p"
+    return f"{cluster.label}.p"

@@ -11,12 +11,13 @@ from typing import Any, ClassVar
 
 from lutllm import dialect
 from lutllm.bindings import ir
-from lutllm.lowering.place.clusters import Cluster, Linear, clusters_of, consumers, functions_of, head_count
+from lutllm.lowering.place.clusters import Cluster, Linear, clusters_of, consumers, head_count
+from lutllm.lowering.place.form import placed_functions
+from lutllm.lowering.place.layout_rules import channels_of, like, problems
 from lutllm.lowering.place.layouts import Layout
 from lutllm.lowering.place.machine import read_machine
 from lutllm.passes import Pass
-
-HEAD = "head"  # the function whose arguments are what others returned
+from lutllm.passes.lut_outline_head import HEAD
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class _Layouts:
 
     def __init__(self, owner: LutLayout, module: ir.Operation) -> None:
         self.owner, self.config = owner, read_machine(module).config
-        self.functions = functions_of(module)
+        self.functions = placed_functions(module)
         self.known = {op.sym_name.value: Layout.of(op) for op in module.regions[0].blocks[0]
                       if isinstance(op, dialect.LayoutOp)}  # fmt: skip
         self.parents: dict[ir.Value, ir.Value] = {}
@@ -81,22 +82,17 @@ class _Layouts:
         self.clusters.append(cluster)
         held, linear = cluster.symbol("layout"), cluster.linear
         if held is not None:
-            if held not in self.known:
-                self.owner.fail(cluster.op, f"expected a lut.layout named @{held}, got none; add it")
-            self.decide(cluster.result, self.known[held], cluster)
+            self.decide(cluster.result, cluster.named("layout", self.known), cluster)
         elif linear is not None:
             self.decide(cluster.result, self.outputs(cluster, linear), cluster)
+        for value in like(cluster):
+            self.join(cluster.result, value)
         for op in cluster.ops:
             self._op(cluster, op)
 
     def _op(self, cluster: Cluster, op: Any) -> None:
         name = op.operation.name
-        read = {"lut.add": 2, "lut.swiglu": 2, "lut.rms_norm": 1, "lut.rescale": 1, "lut.rope": 1, "lut.last_token": 1}
-        if name in read:
-            for value in list(op.operation.operands)[: read[name]]:
-                if not _inside(cluster, value):
-                    self.join(cluster.result, value)
-        elif name == "lut.append":
+        if name == "lut.append":
             self.join(cluster.result, op.cache)
         elif name == "lut.attention":
             self._attention(cluster, op)
@@ -115,16 +111,20 @@ class _Layouts:
         block = min(linear.scheme.G, n)
         if cluster.last == "pick":
             if block < n and block % lanes:
-                self.owner.fail(cluster.op, f"expected codebook blocks of whole chunks of {lanes} outputs, got blocks of {block}; "
-                                f"quantize the LM head with blocks of a multiple of {lanes}, or of at least {n}")  # fmt: skip
+                self.owner.fail(cluster.op, f"expected codebook blocks of whole chunks of {lanes} outputs, got "
+                                            f"blocks of {block}; "
+                                f"quantize the LM head with blocks of a multiple of {lanes}, or of at least "
+                                f"{n}")  # fmt: skip
             return Layout(n, 1, 1, 0, block, lanes, repeat=1)
         unit, interleaved = self._heads(cluster)
         size = unit if unit == 1 else -(-unit // self.config.head_lanes) * self.config.head_lanes
         if block < n and block % unit:
-            self.owner.fail(cluster.op, f"expected codebook blocks of whole heads of {unit} outputs, got blocks of {block}; "
+            self.owner.fail(cluster.op, f"expected codebook blocks of whole heads of {unit} outputs, got blocks of "
+                                        f"{block}; "
                             f"quantize with blocks of a multiple of {unit}, or of at least {n}")  # fmt: skip
         if block < n and unit > 1 and block // unit * size % lanes:  # a gap between two heads
-            self.owner.fail(cluster.op, f"expected codebook blocks of whole chunks of {lanes} channels, got {block // unit * size} "
+            self.owner.fail(cluster.op, f"expected codebook blocks of whole chunks of {lanes} channels, got "
+                                        f"{block // unit * size} "
                             f"for {block // unit} heads; quantize with other blocks, or of at least {n}")  # fmt: skip
         return Layout(n, unit, size, interleaved, block, lanes)
 
@@ -147,37 +147,26 @@ class _Layouts:
                     self.join(value, argument)
 
     def write(self, module: ir.Operation) -> None:
-        chosen: dict[str, Layout] = {}
+        names = {layout: name for name, layout in self.known.items()}
+        new = []
         for cluster in self.clusters:
             layout = self._of(cluster)
-            name = next((n for n, known in self.known.items() if known == layout), layout.name)
-            if name not in self.known:
-                chosen[name] = layout
-            cluster.op.attributes["layout"] = dialect.symbol(name)
-            self._check_pairs(cluster)
+            if layout not in names:
+                new.append(layout)
+                names[layout] = layout.name + "'" * (layout.name in self.known)
+            cluster.op.attributes["layout"] = dialect.symbol(names[layout])
+        for cluster in self.clusters:
+            for problem in problems(cluster, self._of(cluster), lambda v: self.decided[self.root(v)][0], self.config):
+                self.owner.fail(cluster.op, problem)
         with ir.InsertionPoint(self.functions[next(iter(self.functions))]), module.location:
-            for name, layout in chosen.items():
-                layout.write(name)
+            for layout in new:
+                layout.write(names[layout])
 
     def _of(self, cluster: Cluster) -> Layout:
         found = self.decided.get(self.root(cluster.result))
         if found is not None:
             return found[0]
-        channels = cluster.result.type.shape[-1]
+        channels = channels_of(cluster)
         layout = Layout(channels, 1, 1, 0, channels, self.config.lanes)
         self.decide(cluster.result, layout, cluster)
         return layout
-
-    def _check_pairs(self, cluster: Cluster) -> None:
-        if cluster.linear is None:
-            return
-        found = self.decided.get(self.root(cluster.linear.x))
-        torn = None if found is None else found[0].torn
-        if torn is not None:
-            self.owner.fail(cluster.op, f"expected input channels in pairs, got {torn} without {torn ^ 1}; quantize the linear "
-                            "before it with blocks of an even number of outputs")  # fmt: skip
-
-
-def _inside(cluster: Cluster, value: ir.Value) -> bool:
-    """Whether an op of the cluster makes the value."""
-    return any(value == result for op in cluster.ops for result in op.operation.results)

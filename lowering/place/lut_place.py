@@ -12,19 +12,14 @@ from lutllm.dialect.schemes import after
 from lutllm.errors import CapacityError
 from lutllm.lowering.accelerator import ENGINES, AcceleratorConfig
 from lutllm.lowering.place.choice import engine_for
+from lutllm.lowering.place.clusters import is_fixed
+from lutllm.lowering.place.form import check_program, placed_functions
 from lutllm.lowering.place.machine import Machine, machine_op, read_machine, write_machine
 from lutllm.lowering.place.patterns import Match, linear_ops, matches, users
 from lutllm.lowering.targets import find_target
 from lutllm.passes import Pass
 from lutllm.passes.walk import ops_in
 
-# Where the engine that ends a cluster leaves its result, and where an op wants an operand, by its number.
-HOMES = {"norm": "x", "attention": "x", "swiglu": "x", "load": "x", "store": "y", "residual": "r", "heads": "q"}
-WANTS = {
-    "lut.centroid_search": {0: "x"}, "lut.exact_row": {0: "x"}, "lut.last_token": {0: "r"}, "lut.rms_norm": {0: "r"},
-    "lut.add": {0: "r", 1: "r"}, "lut.swiglu": {0: "y"}, "lut.attention": {0: "q"},
-}  # fmt: skip
-OF_HEADS = {"lut.rope": {0: "y"}, "lut.rms_norm": {0: "y"}, "lut.rescale": {0: "y"}}
 INPUT_BITS = 16
 
 
@@ -48,7 +43,9 @@ class LutPlace(Pass):
         if not functions:
             self.fail(op, "expected functions to place, got none; extract linears, or convert a model")
         for function in functions:
+            check_program(function)
             _Placement(self, function).run()
+        placed_functions(op)
         if machine_op(op) is None:
             try:
                 machine = self._machine(op)
@@ -108,7 +105,6 @@ class _Placement:
     def __init__(self, owner: LutPlace, function: Any) -> None:
         self.owner, self.function, self.block = owner, function, function.entry_block
         self.values: dict[ir.Value, ir.Value] = {}
-        self.homes: dict[ir.Value, str] = {}
         self.labels: dict[ir.Value, str] = {}
 
     def run(self) -> None:
@@ -135,18 +131,17 @@ class _Placement:
 
     def _argument(self, argument: ir.BlockArgument) -> None:
         """Inputs of linears are loaded; what is wider is the residual stream of the program before."""
-        if not isinstance(argument.type, ir.RankedTensorType) or dialect.fixed_of(argument.type) is None:
+        if not is_fixed(argument):
             return
         if {user.name for user in users(argument)} & {"lut.append", "lut.attention"}:
             return
         if str(argument.type.element_type) != f"i{INPUT_BITS}":
-            self.homes[argument] = "r"
             return
         with ir.InsertionPoint.at_block_terminator(self.block), argument.location:
             label = self._label(module_path(argument.location) or f"input{argument.arg_number}")
             with build.cluster(label, ["load"], argument.type) as op:
                 build.yield_(argument)
-        self._keep(argument, op.operation.result, label, HOMES["load"])
+        self._keep(argument, op.operation.result, label)
 
     def _cluster(self, match: Match) -> None:
         root, inner = match.root, dict(self.values)
@@ -154,33 +149,15 @@ class _Placement:
             label = self._label(self._name(match))
             with build.cluster(label, match.engines, root.result.type) as op:
                 for old in match.ops:
-                    self._check_homes(match, old, inner)
                     new = old.clone()
                     for i, value in enumerate(old.operands):
                         new.operands[i] = inner.get(value, value)
                     inner[old.result] = new.result
                 build.yield_(inner[root.result])
-        home = None if root.name == "lut.append" else HOMES.get(match.engines[-1])
-        self._keep(root.result, op.operation.result, label, home)
+        self._keep(root.result, op.operation.result, label)
 
-    def _keep(self, old: ir.Value, new: ir.Value, label: str, home: str | None) -> None:
+    def _keep(self, old: ir.Value, new: ir.Value, label: str) -> None:
         self.values[old], self.labels[new] = new, label
-        if home is not None:
-            self.homes[new] = home
-
-    def _check_homes(self, match: Match, op: ir.Operation, inner: dict[ir.Value, ir.Value]) -> None:
-        """Operands from outside the cluster must lie in the memory that its engine reads."""
-        own = {o.result for o in match.ops}
-        wants = {**WANTS, **(OF_HEADS if match.engines == ("heads",) else {})}.get(op.name, {})
-        for i, memory in wants.items():
-            value = op.operands[i]
-            if value in own:
-                continue
-            got = self.homes.get(inner.get(value, value))
-            if got != memory:
-                place = "outside the chip" if got is None else f"memory {got}"
-                self.owner.fail(op, f"expected operand {i} in memory {memory}, which its engine reads, got it in {place}; "
-                                "no engine moves it there")  # fmt: skip
 
     def _name(self, match: Match) -> str:
         """The module path of a linear where there is one; of heads that of the linear they read."""
@@ -188,8 +165,10 @@ class _Placement:
             before = self.labels.get(self.values.get(match.ops[0].operands[0], match.ops[0].operands[0]))
             if before:
                 return f"{before}.heads"
-        at = match.ops[0] if len(match.engines) == 3 else match.root
-        return module_path(at.location) or at.name.removeprefix("lut.")
+        if len(match.engines) == 3:
+            lookup: Any = next(op for op in match.ops if op.name == "lut.table_lookup")
+            return module_path(match.ops[0].location) or lookup.attributes["weights"].value
+        return module_path(match.root.location) or match.root.name.removeprefix("lut.")
 
     def _label(self, base: str) -> str:
         label, number, known = base, 1, set(self.labels.values())

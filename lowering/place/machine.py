@@ -1,4 +1,5 @@
-"""`lut.machine` as plain data and back: what the hardware generator, the schedule and the simulators know of hardware."""
+"""`lut.machine` as plain data and back: what the hardware generator, the schedule and the simulators know of
+hardware."""
 
 from __future__ import annotations
 
@@ -40,7 +41,7 @@ def read_machine(module: ir.Operation) -> Machine:
     """What the module's `lut.machine` says; `IRError` where there is none, or hardware cannot be built like it."""
     op = machine_op(module)
     if op is None:
-        raise IRError("expected a lut.machine in the module, got none; run lut-place")
+        raise IRError("expected a lut.machine in the module, got none; run lut-place", location=_at(module.opview))
     values: dict[str, Any] = {name: int(op.attributes[name].value) for name in _SIZES}
     values["engines"] = tuple(engine.value for engine in elements(op.engines))
     depths = {}

@@ -32,20 +32,15 @@ class AddressSpace:
         self._next = _aligned(max((r.address + r.size for r in self.regions.values()), default=0))
 
     def add(self, name: str, kind: str, size: int) -> Region:
-        """The region of that name, placed after all others if it is new."""
+        """The region of that name, placed after all others if it is new. What wants the same bytes has one name."""
         if name in self.regions:
-            there = self.regions[name]
-            if (there.kind, there.size) != (kind, size):
-                raise CapacityError(
-                    f"region {name}: expected {size} bytes of kind {kind}, got {there.size} of {there.kind}; what "
-                    "shares its name must be alike"
-                )
-            return there
+            return self.regions[name]
         region = Region(name, kind, self._next, size)
         self._next = _aligned(region.address + size)
         if self._next > self.limit:
             raise CapacityError(
-                f"memory map: expected at most {self.limit} bytes, got {self._next} with region {name} of {size} bytes; "
+                f"memory map: expected at most {self.limit} bytes, got {self._next} with region {name} of {size} "
+                "bytes; "
                 "place fewer linears or tokens, or a target with more memory"
             )
         self.regions[name] = region

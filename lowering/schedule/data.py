@@ -12,8 +12,6 @@ from lutllm.lowering.place.layouts import Layout
 from lutllm.lowering.place.rounds import Round
 from lutllm.lowering.place.space import Region
 
-HEAD = "head"  # the program that works on the last token of the pass before it
-
 
 @dataclass(frozen=True)
 class Parameters:
@@ -28,15 +26,16 @@ class Parameters:
 
 @dataclass(frozen=True)
 class Task:
-    """One run of an engine, a `lut.task`. `fields` are those of TASK_BITS[engine] but "reserved", addresses for an image
-    at 0.
+    """One run of an engine, a `lut.task`. `fields` are those of TASK_BITS[engine] but "reserved", addresses for an
+    image at 0.
 
-    `cluster` is the label of the cluster it is a part of. `reads` and `writes` name buffers, and the regions that change
-    while the accelerator runs (KV caches); a task with a field `start` touches words start .. start + words - 1 of each
-    buffer only. `waits`: (engine, pending) - dispatched once that engine has at most `pending` unfinished tasks.
-    `single`: one token whatever the pass has. `round`, of a linear task, its feed and its sink: the round they compute
-    together. `source` is the PyTorch module, `location` the place of the op in its file. `values`: for each buffer or
-    cache that it reads the label of the cluster whose result that must hold.
+    `cluster` is the label of the cluster it is a part of. `reads` and `writes` name buffers, and the regions that
+    change while the accelerator runs (KV caches); a task with a field `start` touches words start .. start + words - 1
+    of each buffer only. `waits`: (engine, pending) - dispatched once that engine has at most `pending` unfinished
+    tasks. `single`: one token whatever the pass has. `round`, of a linear task, its feed and its sink: the round they
+    compute together. `rotations`, of engine heads: the region of RoPE's rows that must be loaded. `source` is the
+    PyTorch module, `location` the place of the op in its file. `values`: for each buffer or cache that it reads the
+    label of the cluster whose result that must hold.
     """
 
     name: str
@@ -52,6 +51,7 @@ class Task:
     per_token: bool = False
     parameters: Parameters | None = None
     round: str = ""
+    rotations: str = ""
     location: str | None = None
     values: dict[str, str] = field(default_factory=dict, hash=False)
 
@@ -77,7 +77,7 @@ class Plan:
     """Everything hardware, simulators and images need but the weights.
 
     `context` tokens fit the KV caches. `tasks` are in order of dispatch, program by program; `works` are the clusters,
-    by program and label. `tables`: symbols of the rows that RoPE's task loads, by region.
+    by program and label.
     """
 
     config: AcceleratorConfig
@@ -96,7 +96,8 @@ class Plan:
         return {name: tuple(task for task in self.tasks if task.program == name) for name in self.programs}
 
     def program(self, name: str) -> tuple[Task, ...]:
-        """The tasks of one program, in order of dispatch. Without one for single tokens, they are passes like others."""
+        """The tasks of one program, in order of dispatch. Without one for single tokens, they are passes like
+        others."""
         return self._by_program.get(name, self._by_program.get("prefill", ()) if name == "decode" else ())
 
     def tokens(self, program: str) -> int:

@@ -15,7 +15,7 @@ from lutllm.errors import CapacityError
 from lutllm.lowering.accelerator import CACHE_BITS, HEAD_MODES, LEFT, AcceleratorConfig
 from lutllm.lowering.engine import MODES
 from lutllm.lowering.place.buffers import Buffer
-from lutllm.lowering.place.clusters import Cluster, head_count
+from lutllm.lowering.place.clusters import Cluster, cache_kind, head_count
 from lutllm.lowering.place.layouts import Layout
 from lutllm.lowering.place.rounds import Round
 from lutllm.lowering.place.space import Region
@@ -62,11 +62,11 @@ class Places:
     region_of: dict[int, str]
 
     def layout(self, cluster: Cluster) -> Layout:
-        return self.layouts[cluster.symbol("layout") or ""]
+        return cluster.named("layout", self.layouts)
 
     def buffer(self, value: ir.Value) -> Buffer:
         """Of the result of a cluster."""
-        return self.buffers[Cluster(value.owner.opview).symbol("buffer") or ""]
+        return Cluster(value.owner.opview).named("buffer", self.buffers)
 
     def base(self, value: ir.Value) -> int:
         return self.buffer(value).base
@@ -77,16 +77,16 @@ class Places:
 
     def cache(self, cluster: Cluster) -> str:
         """The region of the KV cache that a cluster appends to."""
-        cache = cluster.cache
-        assert cache is not None
-        return self.region_of[ir.BlockArgument(cache).arg_number]
+        number = ir.BlockArgument(cluster.cache).arg_number
+        if number not in self.region_of:
+            raise CapacityError(
+                f"{cluster.label}: expected a lut.region at argument {number}, got none; run lut-allocate"
+            )
+        return self.region_of[number]
 
     def cache_of(self, value: ir.Value) -> str:
         """Of a cache as attention reads it."""
-        owner = value.owner
-        if isinstance(owner, ir.Block):
-            return self.region_of[ir.BlockArgument(value).arg_number]
-        return self.cache(Cluster(owner.opview))
+        return self.cache(Cluster(value.owner.opview))
 
 
 Fields = dict[str, int]
@@ -131,7 +131,8 @@ def residual(places: Places, cluster: Cluster, round_: Round) -> Fields:
             shift = exponent_of(value) - after
             if shift not in EXACT_SHIFTS:
                 raise CapacityError(
-                    f"{cluster.linear.name}: expected exponents at most {-EXACT_SHIFTS[0]} below and {EXACT_SHIFTS[-1]} "
+                    f"{cluster.linear.name}: expected exponents at most {-EXACT_SHIFTS[0]} below and "
+                    f"{EXACT_SHIFTS[-1]} "
                     f"above that of the residual stream after it, {after}, got {shift + after}; quantize with closer "
                     "exponents"
                 )
@@ -156,7 +157,7 @@ def pick(places: Places, cluster: Cluster, round_: Round) -> Fields:
 
 
 def save(places: Places, cluster: Cluster, round_: Round) -> Fields:
-    address = places.regions[cluster.symbol("region") or ""].address
+    address = cluster.named("region", places.regions).address
     return {**part(places, round_), "row_words": places.words(cluster), "address": address}
 
 
@@ -179,7 +180,7 @@ def norm(places: Places, cluster: Cluster) -> Fields:
 
 def embed(places: Places, cluster: Cluster) -> Fields:
     op = cluster.find("lut.embedding")
-    address = places.regions[cluster.symbol("region") or ""].address
+    address = cluster.named("region", places.regions).address
     return {"words": places.words(cluster), "shift": int(op.shift.value), "vocabulary": int(op.vocabulary.value),
             "address": address}  # fmt: skip
 
@@ -190,7 +191,7 @@ def embedded(places: Places, cluster: Cluster) -> Fields:
 
 
 def load(places: Places, cluster: Cluster) -> Fields:
-    address = places.regions[cluster.symbol("region") or ""].address
+    address = cluster.named("region", places.regions).address
     return {"base": places.base(cluster.result), "words": places.words(cluster), "address": address}
 
 
@@ -243,7 +244,7 @@ def mode_of(places: Places, cluster: Cluster) -> str:
     """What engine heads calls its result."""
     if cluster.cache is None:
         return "query"
-    return {"k": "key", "v": "value"}[places.regions[places.cache(cluster)].kind]
+    return {"k": "key", "v": "value"}[cache_kind(cluster)]
 
 
 def head_stride(places: Places, cache: ir.Value, words: int) -> int:

@@ -12,7 +12,8 @@ from functools import cache
 from typing import Any, ClassVar
 
 from lutllm.bindings import ir
-from lutllm.lowering.place.clusters import Cluster, clusters_of, consumers, functions_of
+from lutllm.lowering.place.clusters import Cluster, clusters_of, consumers
+from lutllm.lowering.place.form import placed_functions
 from lutllm.lowering.place.machine import read_machine
 from lutllm.passes import Pass
 
@@ -28,8 +29,9 @@ class LutOrder(Pass):
     anchor: ClassVar[str | None] = "builtin.module"
 
     def run(self, op: ir.Operation) -> None:
+        functions = placed_functions(op)
         latency = read_machine(op).latency
-        for function in functions_of(op).values():
+        for function in functions.values():
             _order(function, latency)
 
 

@@ -1,4 +1,5 @@
-"""`lut-schedule`: clusters with places in; one task for each run of an engine, in order, with what it waits for, out."""
+"""`lut-schedule`: clusters with places in; one task for each run of an engine, in order, with what it waits for,
+out."""
 
 from __future__ import annotations
 
@@ -10,7 +11,6 @@ from lutllm.bindings import func, ir
 from lutllm.dialect import placement_builders as build
 from lutllm.errors import CapacityError
 from lutllm.lowering.place.clusters import Cluster, clusters_of
-from lutllm.lowering.place.lut_allocate import ROTATIONS
 from lutllm.lowering.schedule.data import Task
 from lutllm.lowering.schedule.read import Reader, Run
 from lutllm.lowering.schedule.waits import hoisted, needed
@@ -38,14 +38,14 @@ class LutSchedule(Pass):
     def _function(self, reader: Reader, name: str, function: Any) -> None:
         places = reader.places(function)
         tasks: list[Task] = []
-        runs: dict[str, Run] = {}
+        runs: dict[int, Run] = {}  # by the task's identity
         for run in runs_of(reader, function):
             try:
                 task = reader.task(name, places, run)
             except CapacityError as problem:
                 self.fail(run.cluster.op if run.cluster else function, f"cannot be scheduled: {problem.message}")
             tasks.append(task)
-            runs[task.name] = run
+            runs[id(task)] = run
         ordered = hoisted(tasks)
         tokens: list[ir.Value] = []
         try:
@@ -54,7 +54,7 @@ class LutSchedule(Pass):
             self.fail(function, f"cannot be scheduled: {problem.message}")
         with ir.InsertionPoint.at_block_terminator(function.entry_block):
             for task, after in zip(ordered, waits, strict=True):
-                tokens.append(self._write(function, runs[task.name], [tokens[i] for i in after]))
+                tokens.append(self._write(function, runs[id(task)], [tokens[i] for i in after]))
 
     def _write(self, function: func.FuncOp, run: Run, after: Sequence[ir.Value]) -> ir.Value:
         if run.cluster is None:
@@ -75,14 +75,26 @@ def position_of(function: Any) -> ir.Value:
 
 
 def runs_of(reader: Reader, function: Any) -> Iterator[Run]:
-    """The tasks of a function in the order of its clusters. RoPE's rows of a pass are loaded once, first of all."""
+    """The tasks of a function in the order of its clusters. RoPE's rows of a pass are loaded first of all, and again
+    where others are needed."""
     clusters = clusters_of(function)
-    turned = [c for c in clusters if c.find("lut.rope") is not None]
-    if turned:
-        words = reader.layouts[turned[0].symbol("layout") or ""].unit_size // reader.config.lanes
-        yield Run(None, "heads", parameters=ROTATIONS, words=words)
-    for cluster in clusters:
+    loads = [_rotations(reader, cluster) for cluster in clusters]
+    loaded = next((run for run in loads if run is not None), None)
+    if loaded is not None:
+        yield loaded
+    for cluster, load in zip(clusters, loads, strict=True):
+        if load is not None and load != loaded:
+            yield load
+            loaded = load
         yield from runs_of_cluster(cluster)
+
+
+def _rotations(reader: Reader, cluster: Cluster) -> Run | None:
+    """The task that loads RoPE's rows for a cluster."""
+    if cluster.find("lut.rope") is None:
+        return None
+    region = cluster.named("region", reader.regions)
+    return Run(None, "heads", parameters=region.name, words=reader.rotation_words(cluster))
 
 
 def runs_of_cluster(cluster: Cluster) -> Iterator[Run]:
@@ -90,6 +102,8 @@ def runs_of_cluster(cluster: Cluster) -> Iterator[Run]:
         for engine in cluster.engines:
             yield Run(cluster, engine)
         return
+    if not cluster.rounds:
+        raise cluster.missing("round")
     for i in range(len(cluster.rounds)):
         for engine in ("linear", "feed", cluster.last):
             yield Run(cluster, engine, i)

@@ -8,7 +8,7 @@ from typing import ClassVar
 from lutllm import dialect
 from lutllm.bindings import ir
 from lutllm.errors import CapacityError
-from lutllm.lowering.place.clusters import functions_of
+from lutllm.lowering.place.form import placed_functions
 from lutllm.lowering.place.machine import read_machine
 from lutllm.lowering.place.space import AddressSpace
 from lutllm.lowering.schedule.descriptors import descriptor, list_region, list_words
@@ -20,21 +20,22 @@ from lutllm.passes import Pass
 class LutSerialize(Pass):
     """Give the list of descriptors of each program its place in memory, after everything else.
 
-    Every field of every descriptor must fit its bits. A list that has a region of another length already gets a new one.
+    Every field of every descriptor must fit its bits. A list that has a region of another length already gets a new
+    one.
     """
 
     name: ClassVar[str] = "lut-serialize"
     anchor: ClassVar[str | None] = "builtin.module"
 
     def run(self, op: ir.Operation) -> None:
-        names = {list_region(program) for program in functions_of(op)}
+        names = {list_region(program) for program in placed_functions(op)}
         for old in [
             o for o in op.regions[0].blocks[0] if isinstance(o, dialect.RegionOp) and o.sym_name.value in names
         ]:
             old.operation.erase()
         plan = read_plan(op)
         space = AddressSpace(read_machine(op).memory_bytes, plan.regions)
-        functions = functions_of(op)
+        functions = placed_functions(op)
         with ir.InsertionPoint(next(iter(functions.values()))), op.location:
             for program in plan.programs:
                 words = sum(list_words(task, plan.config) for task in plan.program(program))

@@ -1,4 +1,5 @@
-"""`lut-verify-schedule`: a scheduled module in, the same out, or the first thing in it that would not work in hardware."""
+"""`lut-verify-schedule`: a scheduled module in, the same out, or the first thing in it that would not work in
+hardware."""
 
 from __future__ import annotations
 
@@ -6,22 +7,22 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from lutllm import dialect
 from lutllm.bindings import ir
 from lutllm.errors import CapacityError
-from lutllm.lowering.place.clusters import Cluster, clusters_of
+from lutllm.lowering.place.clusters import clusters_of
+from lutllm.lowering.place.machine import machine_op, read_machine
+from lutllm.lowering.schedule import check_places
 from lutllm.lowering.schedule.check import problems
 from lutllm.lowering.schedule.descriptors import list_region, list_words
 from lutllm.lowering.schedule.lut_schedule import runs_of_cluster
 from lutllm.lowering.schedule.read import Reader, read_plan
 from lutllm.passes import Pass
-from lutllm.passes.walk import attributes_text
 
 
 @dataclass(frozen=True)
 class LutVerifySchedule(Pass):
-    """Work out from the IR alone whether hardware would compute what the clusters say: hazards, capacities, the order of
-    streams, what every word holds when it is read, that clusters have their tasks, and what they share is alike."""
+    """Work out from the IR alone whether hardware would compute what the clusters say: hazards, capacities, the order
+    of streams, what every word holds when it is read, that clusters have their tasks, and what they share is alike."""
 
     name: ClassVar[str] = "lut-verify-schedule"
     anchor: ClassVar[str | None] = "builtin.module"
@@ -29,22 +30,38 @@ class LutVerifySchedule(Pass):
     def run(self, op: ir.Operation) -> None:
         reader = Reader(op)
         ops: dict[str, Any] = {}
-        for program, function in reader.functions.items():
+        for function in reader.functions.values():
             self._complete(reader, function)
+        for place, message in check_places.problems(reader):
+            self.fail(place, message)
+        for program, function in reader.functions.items():
             for task, (_, task_op) in zip(reader.tasks(program), reader.runs(function), strict=True):
                 ops[task.name] = task_op
-        self._shared(reader)
+        self._streams(op)
         plan = read_plan(op)
-        for task, message in problems(plan):
-            self.fail(op if task is None else ops[task.name], message)
+        for at, message in problems(plan):
+            self.fail(op if at is None else ops[at.name], message)
         for program in plan.programs:
-            region, words = (
-                plan.regions.get(list_region(program)),
-                sum(list_words(t, plan.config) for t in plan.program(program)),
-            )
-            if region is not None and region.size != 8 * max(1, words):
-                self.fail(reader.functions[program], f"expected a region {region.name} of {8 * max(1, words)} bytes for its tasks, "
-                          f"got {region.size}; run lut-serialize")  # fmt: skip
+            region = plan.regions.get(list_region(program))
+            size = 8 * max(1, sum(list_words(task, plan.config) for task in plan.program(program)))
+            if region is not None and region.size != size:
+                self.fail(
+                    reader.functions[program],
+                    f"expected a region {region.name} of {size} bytes for its tasks, got {region.size}; "
+                    "run lut-serialize",
+                )
+
+    def _streams(self, op: ir.Operation) -> None:
+        """FIFOs that were given depths must be deep enough."""
+        from lutllm.lowering.stream_depths import verify_depths  # CIRCT, which other passes do not need
+        from lutllm.lowering.streams import fifos
+
+        machine = read_machine(op)
+        try:
+            if machine.config.depths:
+                verify_depths(fifos(machine.config, machine.latency))
+        except CapacityError as problem:
+            self.fail(machine_op(op) or op, problem.message)
 
     def _complete(self, reader: Reader, function: Any) -> None:
         """Every cluster has each of its tasks once."""
@@ -57,47 +74,3 @@ class LutVerifySchedule(Pass):
                     self.fail(
                         cluster.op, f"expected one task of engine {run.engine}{part}, got {count}; schedule it again"
                     )
-
-    def _shared(self, reader: Reader) -> None:
-        """What several clusters read in one region must be the same bytes, and large enough."""
-        first: dict[str, tuple[str, Cluster]] = {}
-        for function in reader.functions.values():
-            for cluster in clusters_of(function):
-                for name, key in self._keys(reader, cluster):
-                    if name not in reader.regions and name not in reader.round_ops:
-                        self.fail(cluster.op, f"expected @{name} in the module, got none; run lut-allocate")
-                    known, other = first.setdefault(name, (key, cluster))
-                    if known != key:
-                        self.fail(cluster.op, f"expected the same contents of @{name} as '{other.label}' has, got others; "
-                                  "give it one of its own")  # fmt: skip
-
-    def _keys(self, reader: Reader, cluster: Cluster) -> list[tuple[str, str]]:
-        """(name, what decides its bytes) of the regions and rounds of a cluster."""
-        found = []
-        text = contents(reader, cluster)
-        for attribute in ("parameters", "region"):
-            name = cluster.symbol(attribute)
-            if name is not None:
-                found.append((name, text))
-        for name in cluster.rounds:
-            try:
-                round_ = reader.round(cluster, name)
-            except CapacityError as problem:
-                self.fail(reader.round_ops[name], problem.message)
-            assert cluster.linear is not None
-            x = Cluster(cluster.linear.x.owner.opview)
-            layouts = [reader.layouts[c.symbol("layout") or ""] for c in (x, cluster)]
-            found.append((name, f"{round_} {cluster.linear.scheme} {layouts}"))
-        return found
-
-
-def contents(reader: Reader, cluster: Cluster) -> str:
-    """What decides the bytes of a cluster's parameters: its ops but for the number of tokens, and its layout."""
-    parts = []
-    for op in cluster.ops:
-        values = [*op.operation.operands, *op.operation.results]
-        parts.append(
-            (op.operation.name, attributes_text(op.operation), [dialect.fixed_of(value.type) for value in values])
-        )
-    reps = cluster.op.optional("reps")
-    return f"{parts} {reader.layouts[cluster.symbol('layout') or '']} {reps}"

@@ -1,4 +1,5 @@
-"""A module of the placed or scheduled level in, plain data out: `Plan`. What tasks do is worked out here, from the IR."""
+"""A module of the placed or scheduled level in, plain data out: `Plan`. What tasks do is worked out here, from the
+IR."""
 
 from __future__ import annotations
 
@@ -10,18 +11,21 @@ from typing import Any
 from lutllm import dialect
 from lutllm.bindings import ir, source_position
 from lutllm.dialect.base import elements, read
+from lutllm.dialect.symbols import ARGUMENT_REGION
 from lutllm.errors import CapacityError, IRError
+from lutllm.lowering.accelerator import PARAMETERIZED
 from lutllm.lowering.place.buffers import Buffer
-from lutllm.lowering.place.clusters import Cluster, clusters_of, functions_of
+from lutllm.lowering.place.clusters import OUTSIDE, Cluster, clusters_of, home, memory_of
+from lutllm.lowering.place.form import placed_functions
 from lutllm.lowering.place.layouts import Layout
-from lutllm.lowering.place.lut_allocate import REGION
 from lutllm.lowering.place.machine import read_machine
 from lutllm.lowering.place.rounds import Round, round_of
 from lutllm.lowering.place.space import Region
 from lutllm.lowering.schedule import fields as fields_of
-from lutllm.lowering.schedule.data import HEAD, Parameters, Plan, Task, Work
+from lutllm.lowering.schedule.data import Parameters, Plan, Task, Work
 from lutllm.lowering.schedule.fields import Places
 from lutllm.lowering.schedule.waits import pending_of
+from lutllm.passes.lut_outline_head import HEAD
 
 _SUFFIX = {"linear": "linear", "feed": "feed", "store": "store", "residual": "add", "swiglu": "swiglu", "pick": "pick",
            "save": "save"}  # fmt: skip
@@ -46,7 +50,7 @@ class Reader:
         self.machine = read_machine(module)
         self.config = self.machine.config
         self.body = list(module.regions[0].blocks[0].operations)
-        self.functions = functions_of(module)
+        self.functions = placed_functions(module)
         self.layouts = {op.sym_name.value: Layout.of(op) for op in self._ops(dialect.LayoutOp)}
         self.buffers = {
             op.sym_name.value: Buffer(
@@ -60,6 +64,7 @@ class Reader:
             )
             for op in self._ops(dialect.RegionOp)
         }
+        self.region_ops = {op.sym_name.value: op for op in self._ops(dialect.RegionOp)}
         self.round_ops = {op.sym_name.value: op for op in self._ops(dialect.RoundOp)}
 
     def _ops(self, kind: type) -> list[Any]:
@@ -70,16 +75,22 @@ class Reader:
         found = {}
         arguments = read(function.attributes, "arg_attrs")
         for i, entry in enumerate(elements(arguments) if arguments is not None else ()):
-            if REGION in entry:
-                found[i] = entry[REGION].value
+            if ARGUMENT_REGION in entry:
+                found[i] = entry[ARGUMENT_REGION].value
         return Places(self.config, self.layouts, self.buffers, self.regions, found)
 
     def round(self, cluster: Cluster, name: str) -> Round:
+        """What a round of a cluster is. `IRError` where it is not in the module, or not a range of blocks."""
         linear = cluster.linear
         assert linear is not None
-        x = Cluster(linear.x.owner.opview)
-        layouts = [self.layouts[c.symbol("layout") or ""] for c in (x, cluster)]
-        return round_of(self.round_ops[name], linear, layouts[0], layouts[1], self.config.engine)
+        layouts = [c.named("layout", self.layouts) for c in (Cluster(linear.x.owner.opview), cluster)]
+        if name not in self.round_ops:
+            raise cluster.missing("round")
+        try:
+            return round_of(self.round_ops[name], linear, layouts[0], layouts[1], self.config.engine)
+        except CapacityError as problem:
+            where = source_position(self.round_ops[name].location)
+            raise IRError(f"'lut.round' op {problem.message}", location=where) from None
 
     def task(self, program: str, places: Places, run: Run) -> Task:
         """What a run of an engine does; it waits for nothing yet."""
@@ -88,7 +99,7 @@ class Reader:
             return self._rotations(program, places, run)
         if run.round is not None:
             return self._of_round(program, places, cluster, run)
-        name, beats = f"{program}.{cluster.label}", 0
+        name = f"{program}.{cluster.label}"
         reads, writes = self._touched(places, cluster)
         if cluster.last == "residual":  # an embedding
             loads = run.engine == "residual"
@@ -96,14 +107,14 @@ class Reader:
             return Task(f"{name}.load" if loads else name, program, run.engine, cluster.label, cluster.source, values,
                         writes=writes if loads else (), location=source_position(cluster.op.location))  # fmt: skip
         values = fields_of.ALONE[run.engine](places, cluster)
-        parameters, source = cluster.symbol("parameters"), cluster.source
-        if run.engine == "heads":
-            source = cluster.label.removesuffix(".heads")
-        if parameters is not None:
-            beats = places.regions[parameters].size * 8 // self.config.p_bits
+        source = cluster.label.removesuffix(".heads") if run.engine == "heads" else cluster.source
+        parameters = None
+        if run.engine in PARAMETERIZED:
+            found = cluster.named("parameters", places.regions)
+            parameters = Parameters(found.name, found.size * 8 // self.config.p_bits)
         return Task(
             name, program, run.engine, cluster.label, source, values, tuple(reads), writes, values=reads,
-            parameters=None if parameters is None else Parameters(parameters, beats),
+            parameters=parameters, rotations=cluster.symbol("region") or "" if run.engine == "heads" else "",
             single=program == HEAD and run.engine != "norm",  # which needs to know where the last token is
             location=source_position(cluster.op.location),
         )  # fmt: skip
@@ -114,40 +125,35 @@ class Reader:
         return Task(f"{program}.rotations", program, "heads", "", "", values, per_token=True, parameters=parameters)
 
     def _touched(self, places: Places, cluster: Cluster) -> tuple[dict[str, str], tuple[str, ...]]:
-        """(reads, writes): the buffers and caches of what a cluster takes from outside, each with the label of the cluster
-        whose result it must hold, and those of its own result."""
+        """(reads, writes): the buffers and caches of what a cluster takes from outside, each with the label of the
+        cluster whose result it must hold, and those of its own result."""
         reads: dict[str, str] = {}
-        attention = cluster.find("lut.attention")
         inside = {result for op in cluster.ops for result in op.operation.results}
         for value in (v for op in cluster.ops for v in op.operation.operands if v not in inside):
             if isinstance(value.owner, ir.Block):
-                if self._is_stream(value):
-                    reads[self._stream(cluster)] = "outside"
+                if home(value) == "r":
+                    reads[self._stream(places, cluster)] = OUTSIDE
                 continue
             maker = Cluster(value.owner.opview)
-            buffer = maker.symbol("buffer")
-            if buffer is not None:
-                reads[buffer] = maker.label
-        for value in (attention.keys, attention.values) if attention is not None else ():
-            if not isinstance(value.owner, ir.Block):
-                reads[places.cache_of(value)] = Cluster(value.owner.opview).label
-        own = cluster.symbol("buffer")
-        writes = (places.cache(cluster),) if cluster.cache is not None else (own,) if own else ()
-        return reads, writes
+            if maker.cache is not None:
+                reads[places.cache(maker)] = maker.label
+            else:
+                maker.named("buffer", self.buffers)
+                reads[maker.symbol("buffer") or ""] = maker.label
+        if cluster.cache is not None:
+            return reads, (places.cache(cluster),)
+        if memory_of(cluster) is None:
+            return reads, ()
+        cluster.named("buffer", self.buffers)
+        return reads, (cluster.symbol("buffer") or "",)
 
-    def _is_stream(self, value: ir.Value) -> bool:
-        """Whether an argument is the residual stream that the program before left."""
-        if not isinstance(value.type, ir.RankedTensorType) or dialect.fixed_of(value.type) is None:
-            return False
-        users = {use.owner.operation.name for use in value.uses}
-        return bool(users & {"lut.last_token", "lut.rms_norm", "lut.add"})
-
-    def _stream(self, cluster: Cluster) -> str:
+    def _stream(self, places: Places, cluster: Cluster) -> str:
         """The buffer of the residual stream that a function finds when it starts."""
-        found = [name for name, buffer in self.buffers.items() if buffer.memory == "r"]
+        words = places.words(cluster)
+        found = [name for name, buffer in self.buffers.items() if (buffer.memory, buffer.words) == ("r", words)]
         if not found:
             raise CapacityError(
-                f"{cluster.label}: expected a buffer of the residual stream, got none; run lut-allocate"
+                f"{cluster.label}: expected a buffer of {words} words in memory r, got none; run lut-allocate"
             )
         return found[0]
 
@@ -169,12 +175,23 @@ class Reader:
             reads = {buffer: label for buffer, label in reads.items() if buffer != fed}
             if run.engine == "swiglu":
                 source = cluster.source
-                region = cluster.symbol("parameters") or ""
-                parameters = Parameters(region, values["words"], offset=values["start"] * self.config.p_bits // 8)
+                region = cluster.named("parameters", places.regions)
+                parameters = Parameters(region.name, values["words"], offset=values["start"] * self.config.p_bits // 8)
         return Task(
-            name, program, run.engine, cluster.label, source, values, tuple(reads) or (writes if run.engine == "residual" else ()),
-            writes, single=single, values=reads, parameters=parameters, round=round_.name, location=source_position(cluster.op.location),
-        )  # fmt: skip
+            name,
+            program,
+            run.engine,
+            cluster.label,
+            source,
+            values,
+            tuple(reads) or (writes if run.engine == "residual" else ()),
+            writes,
+            single=single,
+            values=reads,
+            parameters=parameters,
+            round=round_.name,
+            location=source_position(cluster.op.location),
+        )
 
     def runs(self, function: Any) -> Iterator[tuple[Run, dialect.TaskOp]]:
         """The tasks of a function as they stand in it."""
@@ -190,7 +207,7 @@ class Reader:
                 raise _wrong(
                     op, "a task of a cluster, or of engine heads with the parameters of RoPE", "another", "change it"
                 )
-            words = self._rope_words(op)
+            words = self.rotation_words(self._turned(op, region.value))
             return Run(None, "heads", parameters=region.value, words=words)
         if not isinstance(owner.opview, dialect.ClusterOp):
             raise _wrong(
@@ -205,19 +222,23 @@ class Reader:
             raise _wrong(op, f"a round in 0..{count - 1}, as its cluster has", got, "change it")
         return Run(cluster, op.engine.value, None if cluster.linear is None else int(index.value))
 
-    def _rope_words(self, op: Any) -> int:
+    def rotation_words(self, cluster: Cluster) -> int:
         """Vector words of a head that RoPE turns."""
-        around = op.operation.parent.opview
-        for cluster in clusters_of(around):
-            if cluster.last == "heads" and cluster.find("lut.rope") is not None:
-                return self.layouts[cluster.symbol("layout") or ""].unit_size // self.config.lanes
-        raise _wrong(op, "a function with RoPE", "none", "remove the task")
+        return cluster.named("layout", self.layouts).unit_size // self.config.lanes
+
+    def _turned(self, op: Any, region: str) -> Cluster:
+        """A cluster that RoPE turns by the rows that a task loads."""
+        for cluster in clusters_of(op.operation.parent.opview):
+            if cluster.last == "heads" and cluster.symbol("region") == region:
+                return cluster
+        raise _wrong(op, f"a cluster on engine heads with region @{region}", "none", "remove the task")
 
     def tasks(self, program: str) -> Iterator[Task]:
         """The tasks of a function with what they wait for."""
         function = self.functions[program]
         places, dispatched = self.places(function), Counter[str]()
         numbers: dict[ir.Value, tuple[str, int]] = {}
+        names = Counter[str]()
         for run, op in self.runs(function):
             try:
                 task = self.task(program, places, run)
@@ -229,7 +250,9 @@ class Reader:
                 waits[engine] = min(waits.get(engine, dispatched[engine]), pending_of(dispatched[engine], number))
             numbers[op.done] = task.engine, dispatched[task.engine]
             dispatched[task.engine] += 1
-            yield replace(task, waits=tuple(sorted(waits.items())), location=source_position(op.location))
+            names[task.name] += 1
+            name = task.name if names[task.name] == 1 else f"{task.name}#{names[task.name]}"
+            yield replace(task, name=name, waits=tuple(sorted(waits.items())), location=source_position(op.location))
 
 
 def _wrong(op: Any, expected: object, got: object, do: str) -> IRError:
@@ -263,5 +286,5 @@ def read_plan(module: ir.Module | ir.Operation) -> Plan:
 
 def _work(reader: Reader, cluster: Cluster) -> Work:
     ops = tuple(op.operation.name for op in cluster.ops)
-    layout = reader.layouts[cluster.symbol("layout") or ""]
+    layout = cluster.named("layout", reader.layouts)
     return Work(cluster.label, ops, cluster.source, layout, cluster.engines)

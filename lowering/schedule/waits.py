@@ -22,16 +22,15 @@ def hoisted(tasks: Sequence[Task]) -> list[Task]:
     it cannot while that feed is to come."""
     linears = [task for task in tasks if task.engine == "linear"]
     ordered = linears[:1]
-    ahead = 1
+    own, ahead = 0, 1
     for task in tasks:
         if task.engine == "linear":
             continue
         if task.engine == "feed":
-            own = next(i for i, linear in enumerate(linears) if linear.round == task.round)
             last = min(own + 1, len(linears) - 1)
             last -= linears[last].fields["mode"] != linears[own].fields["mode"]
             ordered += linears[ahead : last + 1]
-            ahead = max(ahead, last + 1)
+            own, ahead = own + 1, max(ahead, last + 1)
         ordered.append(task)
     return ordered
 

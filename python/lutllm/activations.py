@@ -137,13 +137,16 @@ class Activations:
             )
         accelerator = Accelerator(self.plan.config, simulator, image, **options)
         run = accelerator.start(tokens, 0).check()
-        memory = accelerator.memory.data
-        outputs = {end.cluster.label: self._output(memory, end, tokens) for end in self._ends()}
+        outputs = self.results(accelerator.memory.data, tokens)
         passes = list(prompt_passes(0, tokens, self.plan.config.tokens))
         spans = [(span.engine, span.dispatched, span.done) for span in run.spans]
         records = named_records(self.plan, passes, spans, run.result.cycles - run.cycles)
         wrong = [m for end in self._ends() if (m := self._mismatch(end, outputs, golden, run))]
         return Computed(outputs, dict(golden), wrong, records, run)
+
+    def results(self, memory: np.ndarray, tokens: int) -> dict[str, np.ndarray]:
+        """What a run of so many tokens left in memory, by label."""
+        return {end.cluster.label: self._output(memory, end, tokens) for end in self._ends()}
 
     def _ends(self) -> list[_End]:
         return [end for end in self.outputs if end is not None]
@@ -162,7 +165,12 @@ class Activations:
         self, end: _End, outputs: Mapping[str, np.ndarray], golden: Mapping[str, np.ndarray], run: AcceleratorRun
     ) -> Mismatch | None:
         label, linear = end.cluster.label, end.cluster.linear
-        got, expected = outputs[label], np.asarray(golden[label]).reshape(outputs[label].shape)
+        got, expected = outputs[label], np.asarray(golden[label])
+        if expected.shape != got.shape:
+            raise InputError(
+                f"{label}: expected golden results of shape {list(got.shape)}, got {list(expected.shape)}; "
+                "compute them from the same inputs"
+            )
         wrong = np.argwhere(expected != got)
         if not len(wrong):
             return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
@@ -13,9 +14,12 @@ from lutllm.scheme import QuantizedLinear
 FUNCTION = "prefill"
 
 
-def linear_program(linears: Sequence[QuantizedLinear]) -> tuple[ir.Module, dict[str, np.ndarray]]:
+def linear_program(
+    linears: Sequence[QuantizedLinear], row_sources: Mapping[str, str] = MappingProxyType({})
+) -> tuple[ir.Module, dict[str, np.ndarray]]:
     """@prefill(x...) -> y...: each linear once, in order, any number of tokens; those with one `input_name` share an
-    argument. And the arrays that it names."""
+    argument. `row_sources` of linears by name, where that is not left to `lut-decompose`. And the arrays that it names.
+    """
     inputs = dict.fromkeys(linear.input_name for linear in linears)
     tensors: dict[str, np.ndarray] = {}
     with dialect.context(), ir.Location.unknown():
@@ -32,11 +36,11 @@ def linear_program(linears: Sequence[QuantizedLinear]) -> tuple[ir.Module, dict[
             block = function.add_entry_block([ir.Location.name(name) for name in inputs])
         values = dict(zip(inputs, block.arguments, strict=True))
         with ir.InsertionPoint(block):
-            func.ReturnOp([_linear(linear, values, schemes[linear.scheme]) for linear in linears])
+            func.ReturnOp([_linear(q, values, schemes[q.scheme], row_sources.get(q.name)) for q in linears])
     return module, tensors
 
 
-def _linear(linear: QuantizedLinear, values: Mapping[str, ir.Value], scheme: str) -> ir.Value:
+def _linear(linear: QuantizedLinear, values: Mapping[str, ir.Value], scheme: str, row_source: str | None) -> ir.Value:
     searched = linear.scheme.kind == "vq"
     with ir.Location.name(linear.name):
         return dialect.linear(
@@ -47,6 +51,7 @@ def _linear(linear: QuantizedLinear, values: Mapping[str, ir.Value], scheme: str
             out_exponent=int(linear.out_exponent),
             codebook=f"{linear.input_name}.codebook" if searched else None,
             tables=linear.tables is not None,
+            row_source=row_source,
             outputs=linear.outputs,
         )
 

@@ -1,7 +1,7 @@
 // RUN: lutllm-opt %s --verify-diagnostics
-
 // No two regions of the memory map share a byte.
 
-"lut.region"() {sym_name = "q.x", address = 0, bytes = 65, kind = "x", port = 0, source = "q"} : () -> ()
-// expected-error@+1 {{'lut.region' op expected address >= 65, after region @q.x, got 64; schedule it again}}
-"lut.region"() {sym_name = "q.c", address = 64, bytes = 64, kind = "c", port = 0, source = "q"} : () -> ()
+// expected-error@+1 {{'lut.region' op expected address >= 129, after region @norm.p, got 128; allocate again}}
+"lut.region"() {sym_name = "q.w", kind = "w", address = 128, bytes = 64} : () -> ()
+"lut.region"() {sym_name = "header", kind = "h", address = 0, bytes = 64} : () -> ()
+"lut.region"() {sym_name = "norm.p", kind = "p", address = 64, bytes = 65} : () -> ()

@@ -25,3 +25,15 @@ func.func @f(%a: tensor<?x6xi32>) {
   %0 = "lut.requantize"(%a) {weights = @q, shift = 20} : (tensor<?x6xi32>) -> tensor<?x7xi32, #y>
   return
 }
+
+// -----
+
+#y = #lut.fixed<24, -6>
+"lut.scheme"() {sym_name = "exact", kind = "exact", v = 2, c_a = 0, c_w = 16, G = 512, R = 1, S = 0, metric = "chebyshev", x_bits = 16, act_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, out_bits = 24} : () -> ()
+func.func @f(%rows: tensor<?x4x1x1x16xi32>) {
+  %0 = "lut.table_lookup"(%rows) {scheme = @exact, weights = @q} : (tensor<?x4x1x1x16xi32>) -> tensor<?x4x6xi32>
+  %1 = "lut.prefix_sum"(%0) : (tensor<?x4x6xi32>) -> tensor<?x6xi32>
+  // expected-error@+1 {{'lut.requantize' op expected weights = @q, got @other; use one for both}}
+  %2 = "lut.requantize"(%1) {weights = @other, shift = 20} : (tensor<?x6xi32>) -> tensor<?x6xi32, #y>
+  return
+}

@@ -1,79 +1,41 @@
 // RUN: lutllm-opt %s --split-input-file --verify-diagnostics
-// Engines, fields and waits of a task.
+// A task runs on a known engine, and waits for tasks.
 
-// expected-error@+1 {{'lut.task' op expected program to be one of prefill, decode, head, got "train"; change it}}
-"lut.task"() {sym_name = "t", program = "train", engine = "norm", source = "m", fields = {base = 0},
-    reads = [], writes = [], waits = {}, single = 0, per_token = 0} : () -> ()
-
-// -----
-
-// expected-error@+1 {{'lut.task' op expected engine to be one of linear, feed, norm, residual, store, swiglu, heads, attention, embed, pick, load, save, got "tensor"; change it}}
-"lut.task"() {sym_name = "t", program = "prefill", engine = "tensor", source = "m", fields = {base = 0},
-    reads = [], writes = [], waits = {}, single = 0, per_token = 0} : () -> ()
+func.func @f(%x: tensor<1xi32>) {
+  // expected-error@+1 {{'lut.task' op expected engine to be one of linear, feed, norm, residual, store, swiglu, heads, attention, embed, pick, load, save, got "tensor"; change it}}
+  %0 = "lut.task"(%x) {engine = "tensor"} : (tensor<1xi32>) -> !lut.token
+  return
+}
 
 // -----
 
-// expected-error@+1 {{'lut.task' op expected single in 0..1, got 2; change it}}
-"lut.task"() {sym_name = "t", program = "prefill", engine = "norm", source = "m", fields = {base = 0},
-    reads = [], writes = [], waits = {}, single = 2, per_token = 0} : () -> ()
+func.func @f(%x: tensor<1xi32>) {
+  // expected-error@+1 {{'lut.task' op expected round in 0..2147483647, got -1; change it}}
+  %0 = "lut.task"(%x) {engine = "feed", round = -1} : (tensor<1xi32>) -> !lut.token
+  return
+}
 
 // -----
 
-// expected-error@+1 {{'lut.task' op expected reads to be an array of symbols, [@name, ...], got [3]; change it}}
-"lut.task"() {sym_name = "t", program = "prefill", engine = "norm", source = "m", fields = {base = 0},
-    reads = [3], writes = [], waits = {}, single = 0, per_token = 0} : () -> ()
+func.func @f(%x: tensor<1xi32>) {
+  // expected-error@+1 {{'lut.task' op expected tokens of 'lut.task' ops after the first operand, got a block argument; change the operand}}
+  %0 = "lut.task"(%x, %x) {engine = "feed"} : (tensor<1xi32>, tensor<1xi32>) -> !lut.token
+  return
+}
 
 // -----
 
-// expected-error@+1 {{'lut.task' op expected writes to be an array of symbols, [@name, ...], got ["x"]; change it}}
-"lut.task"() {sym_name = "t", program = "prefill", engine = "norm", source = "m", fields = {base = 0},
-    reads = [], writes = ["x"], waits = {}, single = 0, per_token = 0} : () -> ()
+func.func @f(%t: !lut.token, %x: tensor<1xi32>) {
+  // expected-error@+1 {{'lut.task' op expected tokens of 'lut.task' ops after the first operand, got a block argument; change the operand}}
+  %0 = "lut.task"(%x, %t) {engine = "feed"} : (tensor<1xi32>, !lut.token) -> !lut.token
+  return
+}
 
 // -----
 
-// expected-error@+1 {{'lut.task' op expected field base to be an i64 integer from 0 on, got -1 : i64; change it}}
-"lut.task"() {sym_name = "t", program = "prefill", engine = "norm", source = "m", fields = {base = -1},
-    reads = [], writes = [], waits = {}, single = 0, per_token = 0} : () -> ()
-
-// -----
-
-// expected-error@+1 {{'lut.task' op expected waits for engines among linear, feed, norm, residual, store, swiglu, heads, attention, embed, pick, load, save, got dram; change it}}
-"lut.task"() {sym_name = "t", program = "prefill", engine = "norm", source = "m", fields = {base = 0},
-    reads = [], writes = [], waits = {dram = 0}, single = 0, per_token = 0} : () -> ()
-
-// -----
-
-// expected-error@+1 {{'lut.task' op expected at most 0..14 tasks of heads pending, as an i64, got 15 : i64; change it}}
-"lut.task"() {sym_name = "t", program = "prefill", engine = "norm", source = "m", fields = {base = 0},
-    reads = [], writes = [], waits = {heads = 15}, single = 0, per_token = 0} : () -> ()
-
-// -----
-
-// expected-error@+1 {{'lut.task' op expected at most 4 waits, got 5; change the order of tasks}}
-"lut.task"() {sym_name = "t", program = "prefill", engine = "norm", source = "m", fields = {base = 0},
-    reads = [], writes = [], waits = {heads = 0, feed = 0, norm = 0, pick = 0, store = 0}, single = 0, per_token = 0} : () -> ()
-
-// -----
-
-// expected-error@+1 {{'lut.task' op expected parameters, beats, offset, stride or none of them, got parameters, beats; add the others}}
-"lut.task"() {sym_name = "t", program = "prefill", engine = "norm", source = "m", fields = {base = 0},
-    reads = [], writes = [], waits = {}, single = 0, per_token = 0, parameters = @p, beats = 3} : () -> ()
-
-// -----
-
-// expected-error@+1 {{'lut.task' op expected beats in 1..4611686018427387903, got 0; change it}}
-"lut.task"() {sym_name = "t", program = "prefill", engine = "norm", source = "m", fields = {base = 0},
-    reads = [], writes = [], waits = {}, single = 0, per_token = 0, parameters = @p, beats = 0,
-    offset = 0, stride = 0} : () -> ()
-
-// -----
-
-// expected-error@+1 {{'lut.task' op expected attribute 'round' to be a symbol @name, got "x"; change it}}
-"lut.task"() {sym_name = "t", program = "prefill", engine = "norm", source = "m", fields = {base = 0},
-    reads = [], writes = [], waits = {}, single = 0, per_token = 0, round = "x"} : () -> ()
-
-// -----
-
-// expected-error@+1 {{'lut.task' op expected a round of a feed, got none; add it}}
-"lut.task"() {sym_name = "t", program = "prefill", engine = "feed", source = "m", fields = {base = 0},
-    reads = [], writes = [], waits = {}, single = 0, per_token = 0} : () -> ()
+func.func @f(%x: tensor<1xi32>) {
+  %0 = "builtin.unrealized_conversion_cast"() : () -> !lut.token
+  // expected-error@+1 {{'lut.task' op expected tokens of 'lut.task' ops after the first operand, got builtin.unrealized_conversion_cast; change the operand}}
+  %1 = "lut.task"(%x, %0) {engine = "feed"} : (tensor<1xi32>, !lut.token) -> !lut.token
+  return
+}

@@ -5,9 +5,27 @@ import pytest
 
 from lutllm import dialect
 from lutllm.bindings import func, ir
+from lutllm.dialect import placement_builders as build
 from lutllm.errors import IRError
 from lutllm.scheme import Scheme
 
+# The ops of machine, places and time.
+PLACED = {
+    getattr(dialect, f"{name}Op")
+    for name in (
+        "Machine",
+        "LinearEngine",
+        "Memory",
+        "Fifo",
+        "Cluster",
+        "Yield",
+        "Layout",
+        "Buffer",
+        "Region",
+        "Round",
+        "Task",
+    )
+}
 VQ = Scheme(c_a=300, S=2, G=4, R=3, out_bits=20)
 
 
@@ -19,9 +37,7 @@ def test_modules_made_by_builders_verify_and_round_trip(
         again = ir.Module.parse(str(module), module.context)
         assert str(again) == str(module)
     used = {type(op) for module in (layers, decoder, floats) for op in dialect.lut_ops(module)}
-    accelerator = {dialect.EngineOp, dialect.RegionOp, dialect.RoundOp}
-    accelerator |= {dialect.AcceleratorOp, dialect.PlanOp, dialect.BufferOp, dialect.TaskOp}
-    assert used == set(dialect.Lut.operations) - accelerator
+    assert used == set(dialect.Lut.operations) - PLACED
 
 
 def test_inferred_types(ctx: ir.Context) -> None:
@@ -74,33 +90,53 @@ def test_declare(ctx: ir.Context, dtype: object, element: str) -> None:
     assert module.operation.verify()
 
 
-def test_declare_refuses_another_type_and_floats(ctx: ir.Context) -> None:
+def test_declare_refuses_another_type_and_one_it_has_not(ctx: ir.Context) -> None:
     module = ir.Module.create(ir.Location.unknown(ctx))
     dialect.declare(module, "q.a", (2, 3), "int8")
     with pytest.raises(IRError, match="use another name"):
         dialect.declare(module, "q.a", (3, 2), "int8")
-    with pytest.raises(IRError, match="expected dtype uint8, int8, int16, int32, got float32; convert the array"):
-        dialect.declare(module, "q.f", (3, 2), "float32")
+    with pytest.raises(IRError, match=r"expected dtype uint8, int8, int16, int32, .*got complex64; convert the array"):
+        dialect.declare(module, "q.f", (3, 2), "complex64")
 
 
-def test_accelerator_builders(ctx: ir.Context) -> None:
+def test_builders_of_machine_places_and_time(ctx: ir.Context) -> None:
     module = ir.Module.create(ir.Location.unknown(ctx))
-    limits = dict.fromkeys(("pairs", "lanes", "requant_lanes", "tokens", "acc_words", "weight_ports"), 1)
-    limits |= {"centroids": 16, "chains": 2, "act_stages": 1, "row_entries": 16, "operand_bits": 16, "weight_bits": 8}
-    limits |= {"table_bits": 8, "term_bits": 24, "acc_bits": 32, "out_bits": 24}
-    limits |= {"burst_beats": 16, "outstanding": 1, "codes_depth": 2}
-    ports = dict.fromkeys("wxcqy", 64)
-    names = ("token_offset", "output_offset", "shift")
-    sizes = dict.fromkeys(names, 0) | dict.fromkeys(
-        ("tokens", "outputs", "stages", "blocks", "chunks", "block_chunks", "block_outputs"), 1
-    )
+    sizes = dict.fromkeys(("tokens", "acc_words", "weight_ports"), 1)
+    sizes |= {
+        "pairs": 2,
+        "lanes": 4,
+        "requant_lanes": 4,
+        "centroids": 16,
+        "chains": 2,
+        "act_stages": 1,
+        "row_entries": 16,
+        "operand_bits": 16,
+        "weight_bits": 8,
+    }
+    sizes |= {"table_bits": 8, "term_bits": 24, "acc_bits": 32, "out_bits": 24, "burst_beats": 16, "outstanding": 1}
+    limits = dict.fromkeys(("context", "score_words", "item_words", "head_words", "watchdog", "latency"), 64)
+    dialect.declare(module, "q.exponents", (4,), "int8")
+    type_ = ir.Type.parse("tensor<?x8xi16, #lut.fixed<16, @q.exponents>>", ctx)
     with ctx, ir.Location.unknown(), ir.InsertionPoint(module.body):
-        dialect.engine("e", metric="l2", row_sources=["built_row"], port_bits=ports, **limits)
-        for i, kind in enumerate("wxcqy"):
-            dialect.region(kind, address=64 * i, size=64, kind=kind, port=0, source="q")
-        regions = {"x": "x", "c": "c", "q": "q", "y": "y"}
-        dialect.round_(
-            "r", engine="e", linear="q", row_source="built_row", w=["w"], pairs=9, groups=9, **regions, **sizes
-        )
+        with build.machine("m", engines=["linear", "load"], head_lanes=8, memory_bytes=4096, **limits):
+            ports = dict.fromkeys("wcq", 64)
+            build.linear_engine(metric="l2", row_sources=["built_row"], port_bits=ports, codes_depth=2, **sizes)
+            build.memory("x", 8)
+            build.fifo("read_w", 16)
+        build.layout("c8", channels=8, unit=1, unit_size=1, interleaved=0, block=8, pad=8, repeat=0)
+        build.buffer("x0", memory="x", base=0, words=2, size=8)
+        for i, kind in enumerate("wcq"):
+            build.region(kind, address=64 * i, size=64, kind=kind)
+        build.round_("r", first=0, outputs=8, c="c", q="q", w=["w"])
+        func.FuncOp.from_py_func(type_, name="prefill")(_placed)
     assert dialect.verify(module)
     assert dialect.verify(ir.Module.parse(str(module), ctx))
+    assert {type(op) for op in dialect.lut_ops(module)} == PLACED
+
+
+def _placed(x: ir.Value) -> ir.Value:
+    with build.cluster("x", ["load"], x.type) as op:
+        build.yield_(x)
+    token = build.task(op.operation.result, "load")
+    build.task(op.operation.result, "feed", [token], round=0)
+    return op.operation.result

@@ -1,74 +1,191 @@
-"""Fixtures of the whole-engine tests: engines built once a session, programs of random linears with golden results."""
+"""Fixtures of the tests of linears on hardware: accelerators built once a session, random linears with golden
+results."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from lutllm import interpreter
-from lutllm.lowering.accelerator_to_hw import ENGINE_TOP, engine_to_hw
+from lutllm.activations import Activations, Computed
+from lutllm.bindings import ir
+from lutllm.dialect.schemes import after
+from lutllm.hardware import PASSES
+from lutllm.linear_program import linear_program
+from lutllm.lowering import pipelines
+from lutllm.lowering.accelerator import AcceleratorConfig
+from lutllm.lowering.accelerator_to_hw import ACCELERATOR_TOP, accelerator_to_hw
 from lutllm.lowering.engine import EngineConfig
 from lutllm.lowering.hw_to_arc import hw_to_arc
-from lutllm.lowering.program import Program
-from lutllm.lowering.schedule import Layer, schedule
+from lutllm.lowering.image.whole import whole_image
+from lutllm.lowering.place.machine import Machine, write_machine
+from lutllm.lowering.targets import TARGETS
+from lutllm.passes import run_pipeline
 from lutllm.quantize.random import random_linear
 from lutllm.scheme import QuantizedLinear, Scheme
-from lutllm.simulate import ArcSimulator
-from lutllm.simulate.program import ProgramRun, compare, simulate_program
+from lutllm.simulate import ArcSimulator, Simulator
+from lutllm.simulate.accelerator import Accelerator
+
+CONTEXT = 40
+X_WORDS = 1024
+ENGINES = {
+    "tiny": TARGETS["tiny"].engine,
+    "small": TARGETS["small"].engine,
+    # one pair, chains of length 1, the narrowest ports, single-beat bursts, one of them at a time
+    "one-pair": EngineConfig(
+        pairs=1, lanes=4, centroids=4, chains=4, metric="l2", requant_lanes=4, tokens=3, acc_words=9, codes_depth=2,
+        port_bits={"w": 32, "c": 32, "q": 32}, burst_beats=1, outstanding=1,
+    ),
+    # a group joins three words; 15 centroids in 3 chains, two additive stages, wide terms and results, three w ports
+    "six-pairs": EngineConfig(
+        pairs=6, lanes=12, centroids=15, chains=3, act_stages=2, metric="l2", term_bits=31, table_bits=12, out_bits=32,
+        requant_lanes=4, tokens=5, acc_words=33, codes_depth=3, weight_ports=3,
+        port_bits={"w": 32, "c": 128, "q": 64}, burst_beats=4,
+    ),
+    # two weight ports, 4-bit weights, narrow tables and results, one chain, lanes that are no power of two
+    "two-ports": EngineConfig(
+        pairs=4, lanes=20, centroids=6, chains=1, weight_bits=4, table_bits=6, term_bits=20, out_bits=16,
+        requant_lanes=4, tokens=4, acc_words=20, codes_depth=5, weight_ports=2,
+        port_bits={"w": 64, "c": 32, "q": 256}, burst_beats=64, outstanding=2,
+    ),
+    # single row sources: no search, no tables, no codebooks. A chunk leaves in a cycle; passes of one token.
+    "exact-only": EngineConfig(
+        pairs=2, lanes=16, centroids=4, chains=2, requant_lanes=16, tokens=1, acc_words=5, row_sources=("exact_row",),
+        port_bits={"w": 128, "c": 32, "q": 512},
+    ),
+    "row-only": EngineConfig(
+        pairs=10, lanes=4, centroids=10, chains=5, act_stages=2, requant_lanes=4, tokens=7, acc_words=14, codes_depth=4,
+        row_sources=("built_row",), weight_ports=5, port_bits={"w": 32, "c": 256, "q": 128},
+    ),
+    "table-only": EngineConfig(
+        pairs=2, lanes=8, centroids=12, chains=4, metric="l2", requant_lanes=4, tokens=2, acc_words=16,
+        row_sources=("built_table",), port_bits={"w": 64, "c": 256, "q": 64},
+    ),
+    # a word holds two groups
+    "stored-only": EngineConfig(
+        pairs=2, lanes=16, centroids=9, chains=3, act_stages=2, table_bits=16, requant_lanes=8, tokens=3, acc_words=21,
+        row_sources=("stored_table",), weight_ports=2, port_bits={"w": 128, "c": 64, "q": 64}, outstanding=8,
+    ),
+    # the search as in the paper, at its width
+    "wide": EngineConfig(
+        pairs=2, lanes=64, centroids=64, chains=4, requant_lanes=16, tokens=4, acc_words=16,
+        port_bits={"w": 256, "c": 256, "q": 512},
+    ),
+}  # fmt: skip
 
 
 @dataclass
 class Case:
-    """A scheduled program of random linears, their inputs, and what the interpreter computes."""
+    """Random linears on their machine, inputs of some tokens for them, and what the interpreter computes."""
 
-    program: Program
-    layers: list[Layer]
-    linears: dict[str, QuantizedLinear]
-    inputs: dict[str, np.ndarray]
+    activations: Activations
+    inputs: list[np.ndarray]
     golden: dict[str, np.ndarray]
 
-    def run(self, simulator: Any, **options: Any) -> ProgramRun:
+    @property
+    def tokens(self) -> int:
+        return len(self.inputs[0])
+
+    @property
+    def image(self) -> np.ndarray:
+        """The memory before a run."""
+        return self.activations.inputs_image(self.inputs)
+
+    def run(self, simulator: Simulator, **options: Any) -> Computed:
         """Simulate; every element must equal the golden one."""
-        done = simulate_program(self.program, self.linears, self.inputs, simulator, **options)
-        assert [str(mismatch) for mismatch in compare(done, self.golden)] == []
-        assert set(done.outputs) == set(self.golden)
-        return done
+        found = self.activations.run_image(simulator, self.image, self.tokens, self.golden, **options)
+        assert [str(mismatch) for mismatch in found.mismatches] == []
+        assert set(found.outputs) == set(self.golden)
+        return found
+
+    def equal(self, accelerator: Accelerator) -> bool:
+        """Whether an accelerator's memory holds the golden results."""
+        found = self.activations.results(accelerator.memory.data, self.tokens)
+        return all(np.array_equal(found[name], golden) for name, golden in self.golden.items())
+
+    def accelerator(self, simulator: Simulator, image: np.ndarray | None = None, **options: Any) -> Accelerator:
+        """One that is about to run it."""
+        image = self.image if image is None else image
+        return Accelerator(self.activations.plan.config, simulator, image, **options)
+
+    def with_tokens(self, tokens: int) -> Case:
+        """The first of its tokens."""
+        golden = {name: values[:tokens] for name, values in self.golden.items()}
+        return Case(self.activations, [x[:tokens] for x in self.inputs], golden)
 
 
-def make_case(engine: EngineConfig, jobs: list[dict[str, Any]], seed: int = 0, memory: int = 1 << 24) -> Case:
-    """A job has `pairs`, `outputs`, `tokens`, `row_source`; `R`, `G`, `c_w`, `S`, `c_a`, `x_bits`, `bias` if wanted."""
-    layers, linears, inputs, golden = [], {}, {}, {}
+def machine_of(engine: EngineConfig) -> Machine:
+    """`engine` with what linears alone need around it."""
+    config = AcceleratorConfig(
+        engine, ("linear", "feed", "load", "save"), head_lanes=engine.requant_lanes, context=CONTEXT, x_words=X_WORDS,
+        score_words=1, item_words=1, head_words=1,
+    )  # fmt: skip
+    return Machine(config, 64, 1 << 28)
+
+
+def make_case(
+    engine: EngineConfig, jobs: Sequence[dict[str, Any]], tokens: int, seed: int = 0, *, sized: bool = True
+) -> Case:
+    """A job has `pairs`, `outputs`, `row_source`; `R`, `G`, `c_w`, `S`, `c_a`, `x_bits`, `bias`, `like` (an earlier job
+    whose input it reads) if wanted. `sized`: FIFOs as deep as `lut-size-streams` makes them, else the usual ones."""
+    linears: list[QuantizedLinear] = []
     for i, job in enumerate(jobs):
-        source, name = job["row_source"], job.get("name", f"layer{i}")
-        searches = source != "exact_row"
-        scheme = Scheme(
-            kind="vq" if searches else "exact",
-            c_a=job.get("c_a", engine.centroids) if searches else 0,
-            S=job.get("S", engine.act_stages) if searches else 0,
-            R=job.get("R", 1),
-            c_w=job.get("c_w", 16),
-            G=job.get("G", 1 << 20),
-            metric=engine.metric,
-            x_bits=job.get("x_bits", engine.operand_bits),
-            act_bits=min(job.get("x_bits", 16), engine.operand_bits),
-            weight_bits=engine.weight_bits,
-            table_bits=engine.table_bits,
-            term_bits=engine.term_bits,
-            out_bits=engine.out_bits,
-        )
-        pairs, outputs, tokens = job["pairs"], job["outputs"], job["tokens"]
-        stored = source == "stored_table"
-        bias = job.get("bias", True)
-        linears[name] = random_linear(2 * pairs, outputs, scheme, seed + i, name=name, tables=stored, bias=bias)
-        half = 1 << (scheme.x_bits - 1)
-        inputs[name] = np.random.default_rng([seed, i]).integers(-half, half, (tokens, 2 * pairs))
-        golden[name] = interpreter.linear(linears[name], inputs[name], source)
-        layers.append(Layer(name, pairs, outputs, tokens, scheme, source, linears[name].shift))
-    return Case(schedule(layers, engine, memory), layers, linears, inputs, golden)
+        linears.append(_linear(engine, job, seed + i, f"layer{i}", linears))
+    module, tensors = linear_program(linears, {f"layer{i}": job["row_source"] for i, job in enumerate(jobs)})
+    with module.context, ir.Location.unknown(), after(module.body, "lut.scheme"):
+        write_machine(machine_of(engine), memories=("x",))
+    passes = pipelines.to_scheduled("tiny")
+    run_pipeline(module, passes if sized else passes.replace("lut-size-streams,", ""), passes=PASSES)
+    activations = Activations(module, tensors, whole_image(module, tensors))
+    readers: dict[str, QuantizedLinear] = {}
+    for linear in linears:
+        readers.setdefault(linear.input_name, linear)
+    rng, inputs = np.random.default_rng(seed), []
+    for linear in readers.values():
+        half = 1 << (linear.scheme.x_bits - 1)
+        inputs.append(rng.integers(-half, half, (tokens, 2 * linear.pairs)))
+    return Case(activations, inputs, activations.golden(inputs))
+
+
+def _linear(
+    engine: EngineConfig, job: dict[str, Any], seed: int, name: str, linears: list[QuantizedLinear]
+) -> QuantizedLinear:
+    searches = job["row_source"] != "exact_row"
+    x_bits = job.get("x_bits", engine.operand_bits)
+    scheme = Scheme(
+        kind="vq" if searches else "exact",
+        c_a=job.get("c_a", engine.centroids) if searches else 0,
+        S=job.get("S", engine.act_stages) if searches else 0,
+        R=job.get("R", 1),
+        c_w=job.get("c_w", 16),
+        G=job.get("G", 1 << 20),
+        metric=engine.metric,
+        x_bits=x_bits,
+        act_bits=x_bits,
+        weight_bits=engine.weight_bits,
+        table_bits=engine.table_bits,
+        term_bits=engine.term_bits,
+        out_bits=engine.out_bits,
+    )
+    like = None if job.get("like") is None else linears[job["like"]]
+    made = random_linear(
+        2 * job["pairs"], job["outputs"], scheme, seed, name=name, tables=job["row_source"] == "stored_table",
+        bias=job.get("bias", True), codebook=None if like is None else like.codebook,
+    )  # fmt: skip
+    return made if like is None else replace(made, input_name=like.input_name, exponents=like.exponents)
+
+
+@pytest.fixture(scope="session")
+def engines() -> dict[str, EngineConfig]:
+    return ENGINES
+
+
+@pytest.fixture(scope="session")
+def machine() -> Callable[[EngineConfig], Machine]:
+    return machine_of
 
 
 @pytest.fixture(scope="session")
@@ -77,14 +194,16 @@ def case() -> Callable[..., Case]:
 
 
 @pytest.fixture(scope="session")
-def arc_engine() -> Callable[[EngineConfig], ArcSimulator]:
-    """The simulator of an engine, built at its first use."""
-    built: dict[str, ArcSimulator] = {}
+def arc() -> Callable[..., Simulator]:
+    """The simulator of a case's accelerator, built at its first use; `optimize` is worth it from some runs on."""
+    built: dict[tuple[int, int], Simulator] = {}
 
-    def get(engine: EngineConfig) -> ArcSimulator:
-        key = repr(engine)
+    def get(made: Case, optimize: int = 1) -> Simulator:
+        config = made.activations.plan.config
+        key = config.identity, optimize
         if key not in built:
-            built[key] = ArcSimulator(hw_to_arc(engine_to_hw(engine, "arc"), ENGINE_TOP), optimize=1)
+            model = hw_to_arc(accelerator_to_hw(config, "arc"), ACCELERATOR_TOP)
+            built[key] = ArcSimulator(model, optimize=optimize)
         return built[key]
 
     return get

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -10,16 +11,19 @@ import numpy as np
 import pytest
 
 from lutllm import interpreter
-from lutllm.decoder import QuantizedDecoder
-from lutllm.hardware import build
-from lutllm.lowering.accelerator import AcceleratorConfig
-from lutllm.lowering.decoder_spec import DecoderSpec
+from lutllm.bindings import ir
+from lutllm.dialect.machine import MEMORIES
+from lutllm.dialect.schemes import after
+from lutllm.hardware import PASSES, Hardware, build, copy_of
+from lutllm.lowering import pipelines
 from lutllm.lowering.engine import MODES
 from lutllm.lowering.image.whole import whole_image
-from lutllm.lowering.plan.data import Plan
-from lutllm.lowering.plan.decoder import config_for, plan_decoder
-from lutllm.lowering.targets import find_target
-from lutllm.quantize.random_decoder import decoder_like, random_decoder
+from lutllm.lowering.place.machine import Machine, read_machine, write_machine
+from lutllm.lowering.schedule.descriptors import list_region
+from lutllm.passes import run_pipeline
+from lutllm.pretrained import QuantizedModel
+from lutllm.quantize.float_models import float_decoder
+from lutllm.quantize.random_model import random_model
 from lutllm.scheme import ADDITIVE, EXACT, Scheme
 from lutllm.session import GoldenSession
 from lutllm.simulate import AxiTiming, SimulationError, Simulator
@@ -31,50 +35,47 @@ LLAMA: dict[str, Any] = dict(vocabulary=VOCABULARY)
 QWEN3: dict[str, Any] = dict(vocabulary=VOCABULARY, qk_norm=True, heads=3, kv_heads=1, head_dim=20, hidden=36)
 
 
-def base_config(decoder: QuantizedDecoder) -> AcceleratorConfig:
-    """One accelerator for every small model with the schemes of `decoder`, so that it is built once."""
-    config = config_for(DecoderSpec.of(decoder), find_target("tiny"), CONTEXT)
-    sizes = dict(r_words=256, x_words=1024, y_words=1024, q_words=256, score_words=8 * CONTEXT, head_words=6)
-    sizes |= dict(item_words=24)
-    return replace(config, watchdog=4000, **sizes)
+def random_of(scheme: Scheme | Callable[[str], Scheme] = EXACT, **shape: Any) -> QuantizedModel:
+    return random_model(float_decoder(**(LLAMA | shape)), scheme, positions=CONTEXT)
 
 
-def mixed() -> QuantizedDecoder:
-    """A decoder whose linears have different schemes and stages."""
+def mixed() -> QuantizedModel:
+    """A model whose linears have different schemes and stages."""
 
     def scheme(name: str) -> Scheme:
         return ADDITIVE if "mlp" in name else EXACT if "self_attn" in name else EXACT.with_(R=1)
 
-    return random_decoder(decoder_like(**LLAMA), scheme, positions=CONTEXT)
+    return random_of(scheme)
 
 
-CONFIGS = {
-    "exact": base_config(random_decoder(decoder_like(**LLAMA), EXACT, positions=CONTEXT)),
-    "any": base_config(mixed()),
-}
+@cache
+def machine(kind: str) -> Machine:
+    """One for every small model with the schemes of a kind, so that it is built once."""
+    made = random_of() if kind == "exact" else mixed()
+    found = read_machine(Hardware.of(made.lut(), made.tensors, target="tiny").module.operation)
+    sizes = dict(r_words=256, x_words=1024, y_words=1024, q_words=256, score_words=8 * CONTEXT, head_words=6)
+    return replace(found, config=replace(found.config, watchdog=4000, item_words=24, **sizes))
 
 
 @cache
 def simulator(kind: str) -> Simulator:
-    return build(CONFIGS[kind], "arc")
+    return build(machine(kind).config, "arc")
 
 
 @dataclass
 class Case:
-    """A random decoder on one of the accelerators."""
+    """A random model on one of the machines."""
 
-    decoder: QuantizedDecoder
+    hardware: Hardware
     kind: str
-    plan: Plan
-    image: np.ndarray
 
     def accelerator(self, image: np.ndarray | None = None, **options: Any) -> Accelerator:
-        image = self.image if image is None else image
-        return Accelerator(self.plan.config, simulator(self.kind), image, **options)
+        image = self.hardware.image if image is None else image
+        return Accelerator(self.hardware.plan.config, simulator(self.kind), image, **options)
 
     def golden(self, prompt: list[int], tokens: int) -> list[int]:
         """The golden model's greedy tokens."""
-        session = GoldenSession.of(self.decoder, self.plan.context)
+        session = GoldenSession(self.hardware.program, self.hardware.tensors)
         made: list[int] = []
         for _ in range(tokens):
             logits = session.forward(made[-1:] or prompt)
@@ -83,17 +84,22 @@ class Case:
 
 
 @cache
-def case(scheme: Scheme = EXACT, row_source: str | None = None, **shape: Any) -> Case:
-    decoder = random_decoder(decoder_like(**(LLAMA | shape)), scheme, positions=CONTEXT)
+def case(scheme: Scheme = EXACT, row_source: str = "", **shape: Any) -> Case:
+    model = random_of(scheme, **shape)
     if row_source == "stored_table":
-        for linear in decoder.linears.values():
+        for linear in model.linears.values():
             linear.tables = interpreter.make_tables(linear)
-    return planned(decoder, "any" if scheme.kind == "vq" else "exact", row_source)
+    return on_machine(model, "any" if scheme.kind == "vq" else "exact", row_source)
 
 
-def planned(decoder: QuantizedDecoder, kind: str, row_source: str | None = None) -> Case:
-    plan = plan_decoder(DecoderSpec.of(decoder), CONFIGS[kind], row_source=row_source)
-    return Case(decoder, kind, plan, whole_image(plan, decoder))
+def on_machine(model: QuantizedModel, kind: str, row_source: str = "") -> Case:
+    program = model.lut()
+    module = copy_of(program)
+    with module.context, ir.Location.unknown(), after(module.body, "lut.scheme"):
+        write_machine(machine(kind), memories=MEMORIES)
+    run_pipeline(module, pipelines.to_scheduled("tiny", row_source), passes=PASSES)
+    assert read_machine(module.operation) == machine(kind)
+    return Case(Hardware(program, module, model.tensors, whole_image(module, model.tensors)), kind)
 
 
 def prompt_of(length: int, seed: int = 0) -> list[int]:
@@ -135,11 +141,13 @@ def test_stages_and_blocks(scheme: Scheme) -> None:
 
 @pytest.mark.parametrize("source", [mode for mode in MODES if mode != "exact_row"])
 def test_searched_rows_of_any_source(source: str) -> None:
-    check(case(ADDITIVE.with_(table_bits=10), source), prompt_of(5), 3)
+    made = case(ADDITIVE.with_(table_bits=10), source)
+    assert {r.row_source for r in made.hardware.plan.rounds.values()} == {source}
+    check(made, prompt_of(5), 3)
 
 
 def test_schemes_mixed_in_one_model() -> None:
-    check(planned(mixed(), "any"), prompt_of(5), 3)
+    check(on_machine(mixed(), "any"), prompt_of(5), 3)
 
 
 @pytest.mark.parametrize("latency", [1, 17, 500])
@@ -223,7 +231,7 @@ def test_what_the_host_gets_wrong(asked: dict[str, Any], error: str) -> None:
 
 
 def test_an_image_for_another_accelerator() -> None:
-    image = case().image.copy()
+    image = case().hardware.image.copy()
     image[16] ^= 1
     assert case().accelerator(image).generate(prompt_of(5), 1).error == "config"
 
@@ -231,8 +239,8 @@ def test_an_image_for_another_accelerator() -> None:
 @pytest.mark.parametrize("program", ["prefill", "decode", "head"])
 def test_a_damaged_task(program: str) -> None:
     made = case()
-    region = made.plan.regions[program]
-    image = made.image.copy()
+    region = made.hardware.plan.regions[list_region(program)]
+    image = made.hardware.image.copy()
     image[region.address + region.size // 2] ^= 4
     run = made.accelerator(image).generate(prompt_of(5), 2)
     assert run.error == "task"
@@ -244,7 +252,7 @@ def test_a_damaged_task(program: str) -> None:
 )
 def test_memory_that_answers_with_an_error(kind: str, error: str) -> None:
     made = case()
-    region = next(made.plan.regions_of(kind))
+    region = next(made.hardware.plan.regions_of(kind))
     fault = (region.address, region.address + region.size)
     assert made.accelerator(fault=fault).generate(prompt_of(5), 1).error == error
 

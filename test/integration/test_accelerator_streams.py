@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 import pytest
 
-from lutllm.decoder import QuantizedDecoder
+from lutllm import dialect
 from lutllm.errors import CapacityError
-from lutllm.hardware import build
+from lutllm.hardware import Hardware, build
 from lutllm.lowering.accelerator import AcceleratorConfig
-from lutllm.lowering.decoder_spec import DecoderSpec
 from lutllm.lowering.image.whole import whole_image
-from lutllm.lowering.plan.decoder import config_for, plan_decoder
 from lutllm.lowering.stream_depths import verify_depths
 from lutllm.lowering.streams import fifos
-from lutllm.lowering.targets import find_target
-from lutllm.quantize.random_decoder import decoder_like, random_decoder
+from lutllm.passes.walk import ops_in
+from lutllm.quantize.float_models import float_decoder
+from lutllm.quantize.random_model import random_model
 from lutllm.scheme import EXACT
 from lutllm.session import GoldenSession
 from lutllm.simulate import Simulator
@@ -33,16 +32,30 @@ PROMPTS = {"decode": [7], "prefill": [i * 11 % VOCABULARY for i in range(18)]}
 
 
 @cache
-def decoder() -> QuantizedDecoder:
-    """Heads of several beats with norms: every stream is in use."""
-    shape = decoder_like(vocabulary=VOCABULARY, qk_norm=True, heads=3, kv_heads=1, head_dim=20, hidden=36, layers=1)
-    return random_decoder(shape, EXACT, positions=CONTEXT)
+def hardware(kind: str) -> Hardware:
+    """Heads of several beats with norms: every stream is in use. But for `chosen`, depths are changed by hand."""
+    shape = float_decoder(vocabulary=VOCABULARY, qk_norm=True, heads=3, kv_heads=1, head_dim=20, hidden=36, layers=1)
+    model = random_model(shape, EXACT, positions=CONTEXT)
+    made = Hardware.of(model.lut(), model.tensors, target="tiny")
+    with made.module.context:
+        (machine,) = ops_in(made.module.operation, dialect.MachineOp)
+        machine.attributes["watchdog"] = dialect.i64(4000)
+        (engine,) = ops_in(made.module.operation, dialect.LinearEngineOp)
+        for fifo in ops_in(made.module.operation, dialect.FifoOp):
+            name = fifo.sym_name.value
+            if kind == "deep" and name != "codebooks":  # codebooks, like codes, are not: what more they hold is the
+                fifo.attributes["depth"] = dialect.i64(DEEP)  # next round's, to come sooner
+            if kind == "shrunk" and name == "write_kv":
+                fifo.attributes["depth"] = dialect.i64(6)
+        if kind == "shrunk":
+            engine.attributes["codes_depth"] = dialect.i64(2)
+    return Hardware(made.program, made.module, made.tensors, whole_image(made.module, made.tensors))
 
 
 @cache
 def golden(length: int, tokens: int) -> list[int]:
     prompt = next(p for p in PROMPTS.values() if len(p) == length)
-    session, made = GoldenSession.of(decoder(), CONTEXT), []
+    session, made = GoldenSession(hardware("chosen").program, hardware("chosen").tensors), []
     for _ in range(tokens):
         made.append(int(np.argmax(session.forward(made[-1:] or prompt)[-1])))
     return made
@@ -50,28 +63,24 @@ def golden(length: int, tokens: int) -> list[int]:
 
 @dataclass
 class Built:
-    """A configuration, simulated once."""
+    """A machine, simulated once."""
 
-    config: AcceleratorConfig
+    hardware: Hardware
     simulator: Simulator
 
+    @property
+    def config(self) -> AcceleratorConfig:
+        return self.hardware.plan.config
+
     def run(self, prompt: list[int], tokens: int, **options: int) -> tuple[AcceleratorRun, dict[str, Occupancy]]:
-        image = whole_image(plan_decoder(DecoderSpec.of(decoder()), self.config), decoder())
-        run, rows = measured(self.config, self.simulator, image, prompt, tokens, **options)
+        run, rows = measured(self.config, self.simulator, self.hardware.image, prompt, tokens, **options)
         return run, {row.stream: row for row in rows}
 
 
 @cache
 def built(kind: str) -> Built:
-    chosen = replace(config_for(DecoderSpec.of(decoder()), find_target("tiny"), CONTEXT), watchdog=4000)
-    depths = dict(chosen.depths)
-    if kind == "deep":  # codebooks, like codes, are not: what more they hold is the next round's, to come sooner
-        depths |= {name: DEEP for name in depths if name != "codebooks"}
-    if kind == "shrunk":
-        depths |= {"write_kv": 6}
-        chosen = replace(chosen, engine=replace(chosen.engine, codes_depth=2))
-    config = replace(chosen, depths=depths)
-    return Built(config, build(config, "arc"))
+    made = hardware(kind)
+    return Built(made, build(made.plan.config, "arc"))
 
 
 @pytest.mark.parametrize("kind", PROMPTS)
@@ -93,7 +102,7 @@ def test_peaks_as_rows_and_as_a_table() -> None:
     assert {entry["stream"] for entry in back} == set(rows)
     lines = table(list(rows.values())).splitlines()
     assert lines[0].split() == ["stream", "from", "to", "bits", "words/cycle", "bound", "depth", "peak"]
-    assert re.search(r"^results +drain +residual, store, swiglu, pick +128 +1\.00 +7 +7 +\d$", "\n".join(lines), re.M)
+    assert re.search(r"^results +drain +residual, store, swiglu, pick +96 +1\.00 +7 +7 +\d$", "\n".join(lines), re.M)
 
 
 def test_a_fifo_that_is_too_small_costs_cycles_and_is_named() -> None:

@@ -21,7 +21,7 @@ KEYS = {
     *("linear", "scheme", "row_source", "tokens", "equal", "mismatches"),
     *("cycles", "lookups_per_cycle", "bits_code", "bits_effective", "output_error"),
 }
-OPTIONS = dict(schemes=("paper", "exact:1"), target="tiny", tokens=16, calibration=2048, quiet=True)
+OPTIONS = dict(schemes=("paper", "exact:1"), target="tiny", tokens=6, calibration=2048, quiet=True)
 
 
 def tiny_options(**changes):
@@ -44,7 +44,7 @@ def test_every_linear_and_row_source_is_equal(job):
     expected = {("paper", s) for s in ("stored_table", "built_table", "built_row")} | {("exact:1", "exact_row")}
     assert {(row["scheme"], row["row_source"]) for row in job.rows} == expected
     assert len(job.rows) == 7 * 4
-    assert all(row["equal"] and row["tokens"] == 16 and row["mismatches"] == 0 for row in job.rows)
+    assert all(row["equal"] and row["tokens"] == 6 and row["mismatches"] == 0 for row in job.rows)
 
 
 def test_equality_report_has_the_promised_keys(job):
@@ -68,7 +68,9 @@ def test_manifest_has_the_hash_of_every_file(job):
         path = job.directory / name
         if path.is_file():
             assert hashlib.sha256(path.read_bytes()).hexdigest() == digest, name
-    assert {"ir/layer1.torch.mlir", "rtl/lut_linear.sv", "mem/layer1.paper.built_row.bin"} <= set(manifest["files"])
+    assert {"ir/layer1.torch.mlir", "rtl/lut_accelerator.sv", "mem/layer1.paper.built_row.bin"} <= set(
+        manifest["files"]
+    )
     assert manifest["options"]["seed"] == 0 and manifest["model"]["name"] == "tiny-llama"
 
 
@@ -110,7 +112,7 @@ def test_a_wrong_weight_is_found_and_named(job, tmp_path, capsys):
     shutil.copytree(job.directory, copy)
     image = copy / "mem" / "layer1.paper.built_row.bin"
     data = bytearray(image.read_bytes())
-    text = (copy / "ir" / "layer1.paper.built_row.accelerator.mlir").read_text()
+    text = (copy / "ir" / "layer1.paper.built_row.scheduled.mlir").read_text()
     line = next(item for item in text.splitlines() if "lut.region" in item and "q_proj.0.w0" in item)
     start = int(line.split("address = ")[1].split(",")[0])
     data[start : start + 64] = bytes(64)
@@ -142,9 +144,9 @@ def test_levels_hold_what_they_promise(job):
             check_level(module, "lut")
 
 
-def test_pytorch_names_reach_the_rounds(job):
-    text = (job.directory / "ir" / "layer1.paper.built_row.accelerator.mlir").read_text()
-    assert 'linear = "model.layers.1.mlp.down_proj"' in text
+def test_pytorch_names_reach_the_schedule(job):
+    text = (job.directory / "ir" / "layer1.paper.built_row.scheduled.mlir").read_text()
+    assert 'label = "model.layers.1.mlp.down_proj"' in text
     assert 'loc("model.layers.1.mlp.down_proj"' in text
 
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from lutllm import dialect, model_compiler
+from lutllm import dialect
 from lutllm.bindings import ir
-from lutllm.lowering.plan.ir import read_plan
-from lutllm.model_compiler import ModelOptions, compile_model
+from lutllm.compiler import Options, Result, compile
+from lutllm.lowering.schedule.read import read_plan
 from lutllm.pretrained import save_pretrained
 from lutllm.quantize.float_models import float_decoder
 from lutllm.quantize.random_model import random_model
@@ -37,11 +37,11 @@ def directory(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def made(directory: Path, tmp_path_factory) -> model_compiler.ModelResult:
-    return compile_model(directory, tmp_path_factory.mktemp("out"), ModelOptions(**OPTIONS))
+def made(directory: Path, tmp_path_factory) -> Result:
+    return compile(directory, tmp_path_factory.mktemp("out"), Options(**OPTIONS))
 
 
-def report(made: model_compiler.ModelResult, name: str) -> dict[str, Any]:
+def report(made: Result, name: str) -> dict[str, Any]:
     return json.loads((made.directory / "reports" / name).read_text())
 
 
@@ -63,9 +63,9 @@ def test_every_file_is_in_the_manifest_with_its_hash(made) -> None:
     assert wanted <= set(files)
 
 
-def test_the_plan_is_in_the_accelerator_ir(made) -> None:
+def test_the_schedule_is_in_the_ir(made) -> None:
     with dialect.context(), ir.Location.unknown():
-        plan = read_plan(ir.Module.parse((made.directory / "ir" / "model.accelerator.mlir").read_text()))
+        plan = read_plan(ir.Module.parse((made.directory / "ir" / "model.scheduled.mlir").read_text()))
     assert plan.memory_bytes == (made.directory / "mem" / "image.bin").stat().st_size
     assert {task.source for task in plan.tasks} >= {"model.layers.0.self_attn.q_proj", "lm_head"}
 
@@ -85,10 +85,10 @@ def test_fifos_hold_no_more_than_they_are_deep(made) -> None:
 
 
 def test_the_same_input_gives_the_same_bytes(directory: Path, tmp_path: Path) -> None:
-    options = ModelOptions(**(OPTIONS | {"simulator": None}))
+    options = Options(**(OPTIONS | {"simulator": None}))
     manifests = []
     for name in ("a", "b"):
-        result = compile_model(directory, tmp_path / name, options)
+        result = compile(directory, tmp_path / name, options)
         assert result.answer is None and result.predicted_cycles > 0
         manifests.append((tmp_path / name / "manifest.json").read_text())
     assert manifests[0] == manifests[1]
@@ -96,15 +96,17 @@ def test_the_same_input_gives_the_same_bytes(directory: Path, tmp_path: Path) ->
 
 
 def test_a_wrong_token_is_an_error(directory: Path, tmp_path: Path, monkeypatch, capsys) -> None:
-    right = model_compiler.whole_image
+    from lutllm.compiler import model
 
-    def wrong(plan: Any, decoder: Any) -> Any:
-        image = right(plan, decoder)
-        region = plan.regions["model.layers.0.mlp.down_proj.0.w0"]
+    right = model.whole_image
+
+    def wrong(module: Any, tensors: Any) -> Any:
+        image = right(module, tensors)
+        region = read_plan(module).regions["model.layers.0.mlp.down_proj.0.w0"]
         image[region.address : region.address + region.size] ^= 0x11
         return image
 
-    monkeypatch.setattr(model_compiler, "whole_image", wrong)
+    monkeypatch.setattr(model, "whole_image", wrong)
     arguments = ["compile", str(directory), "-o", str(tmp_path), "--target", "tiny", "--context", "32", "--quiet"]
     assert main([*arguments, "--prompt", "abc", "--tokens", "3"]) == 1
     printed = capsys.readouterr()

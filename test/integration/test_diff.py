@@ -11,23 +11,23 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lutllm.decoder import RESIDUAL_BITS
+from lutllm.activations import Activations
 from lutllm.diff import Comparison, Difference, Recording, compare_golden, compare_hardware, record
 from lutllm.diff.chip_state import unpacked
+from lutllm.diff.elements import elements_of
 from lutllm.diff.hardware import _Watch
 from lutllm.diff.levels import check_levels, compare_levels
 from lutllm.diff.outcome import compare_outcome
 from lutllm.errors import InputError
-from lutllm.hardware import build
+from lutllm.hardware import Hardware, build
+from lutllm.lowering.accelerator import RESIDUAL_BITS
 from lutllm.lowering.accelerator_hw.arithmetic import saturated
 from lutllm.lowering.circt import Signal
-from lutllm.lowering.decoder_spec import DecoderSpec
-from lutllm.lowering.image.whole import whole_image
-from lutllm.lowering.layout.channels import PAD
-from lutllm.lowering.plan.data import Task
-from lutllm.lowering.plan.decoder import config_for, plan_decoder
-from lutllm.lowering.targets import find_target
-from lutllm.quantize.random_decoder import decoder_like, random_decoder
+from lutllm.lowering.place.layouts import PAD
+from lutllm.lowering.schedule.data import Task
+from lutllm.lowering.schedule.descriptors import descriptor, list_region
+from lutllm.quantize.float_models import float_decoder, float_mlp
+from lutllm.quantize.random_model import random_model
 from lutllm.scheme import EXACT
 from lutllm.session import GoldenSession
 from lutllm.simulate import Simulator
@@ -40,11 +40,15 @@ LAYER = "model.layers.0"
 
 
 @pytest.fixture(scope="module")
-def recorded() -> Recording:
-    shape: dict[str, Any] = dict(vocabulary=61, hidden=24, intermediate=40, layers=2, qk_norm=True)
-    decoder = random_decoder(decoder_like(**shape), EXACT, positions=CONTEXT)
-    spec = DecoderSpec.of(decoder)
-    return record(plan_decoder(spec, config_for(spec, find_target("tiny"), CONTEXT)), decoder, PROMPT, 2)
+def made() -> Hardware:
+    shape = float_decoder(vocabulary=61, hidden=24, intermediate=40, layers=2, qk_norm=True)
+    model = random_model(shape, EXACT, positions=CONTEXT)
+    return Hardware.of(model.lut(CONTEXT), model.tensors, target="tiny")
+
+
+@pytest.fixture(scope="module")
+def recorded(made: Hardware) -> Recording:
+    return record(made.module, made.tensors, PROMPT, 2)
 
 
 @pytest.fixture(scope="module")
@@ -64,78 +68,92 @@ def flipped(recorded: Recording, region: str, byte: int) -> np.ndarray:
     return image
 
 
-def changed(recorded: Recording, name: str, **fields: int) -> np.ndarray:
-    """The image with a task that has other fields."""
+def task_of(recorded: Recording, cluster: str) -> Task:
+    """The last task of a cluster in @prefill: the one that writes its result."""
+    return [task for task in recorded.plan.program("prefill") if task.cluster == cluster][-1]
 
-    def change(task: Task) -> Task:
-        return replace(task, fields=task.fields | fields) if task.name == name else task
 
-    plan = replace(recorded.plan, tasks=tuple(change(task) for task in recorded.plan.tasks))
-    return whole_image(plan, recorded.decoder)
+def changed(recorded: Recording, task: Task, **fields: int) -> np.ndarray:
+    """The image with a task of @prefill that has other fields."""
+    plan, image = recorded.plan, recorded.image.copy()
+    tasks = [replace(t, fields=t.fields | fields) if t is task else t for t in plan.program("prefill")]
+    words = np.array([word for each in tasks for word in descriptor(plan, each)], "<u8").view(np.uint8)
+    address = plan.regions[list_region("prefill")].address
+    image[address : address + words.size] = words
+    return image
 
 
 def test_nothing_differs(recorded: Recording, simulator: Simulator) -> None:
+    tasks = [task for each in recorded.passes for task in recorded.plan.program(each.program)]
+    silent = [task for task in tasks if task.engine == "feed" or task.name.endswith(".rotations")]
     golden = compare_golden(recorded)
-    assert golden.equal and golden.steps == 3 * (1 + 2 * 16) + 2 * 3, str(golden)
+    assert golden.equal and golden.steps == len(tasks) - len(silent), str(golden)
+    assert golden.numbers > 3 * 2 * (5 * 24 + 3 * 40)
     hardware = compare_hardware(recorded, simulator, recorded.image)
-    tasks = sum(len(recorded.plan.program(each.program)) for each in recorded.passes)
-    assert hardware.equal and hardware.steps == tasks and hardware.numbers > 5000, str(hardware)
-    assert str(hardware).startswith(f"transaction and hw: equal ({tasks} tasks, ")
+    assert hardware.equal and hardware.steps == len(tasks) and hardware.numbers > 5000, str(hardware)
+    assert str(hardware).startswith(f"transaction and hw: equal ({len(tasks)} tasks, ")
     outcome = compare_outcome(recorded, simulator, recorded.image)
-    assert outcome.equal and outcome.steps == 4
+    assert outcome.equal and outcome.steps == 3 * 4  # passes, keys and values of two layers
 
 
 def test_every_number_of_the_model_has_its_place(recorded: Recording) -> None:
-    """Each token and channel of an op's result is in one lane of what its tasks wrote."""
+    """Each token and channel of an op's result is in one lane of what its tasks wrote, heads and their padding too."""
     turn = [result for result in recorded.results if result.turn == 0]
-    down = [r for r in turn if r.task.source == f"{LAYER}.mlp.down_proj" and r.task.engine == "residual"]
-    seen = []
-    for result in down:
-        written = result.written[0]
-        tokens, channels = recorded.elements.of(result.task, result.run, written)
-        word, lane = np.nonzero(channels != PAD)
-        seen += list(zip(tokens[word].tolist(), channels[word, lane].tolist(), strict=True))
-    assert sorted(seen) == [(token, channel) for token in range(4) for channel in range(24)]
+    attention = f"{LAYER}.self_attn"
+    sizes = {
+        f"{LAYER}.mlp.down_proj": 24,
+        f"{attention}.q_proj.heads": 48,
+        f"{attention}.k_proj.heads": 24,
+        attention: 48,
+    }
+    for cluster, size in sizes.items():
+        seen = []
+        for result in (r for r in turn if r.task == task_of(recorded, cluster)):
+            tokens, channels = elements_of(recorded.plan, result, result.written[0])
+            word, lane = np.nonzero(channels != PAD)
+            seen += list(zip(tokens[word].tolist(), channels[word, lane].tolist(), strict=True))
+        assert sorted(seen) == [(token, channel) for token in range(4) for channel in range(size)], cluster
 
 
 def test_a_flipped_gain(recorded: Recording, simulator: Simulator, tmp_path: Path) -> None:
     """Its norm, channel and cycle; a waveform around it that says which module runs."""
     wave = tmp_path / "a.vcd"
     norm = f"{LAYER}.post_attention_layernorm"
-    comparison = compare_hardware(recorded, simulator, flipped(recorded, f"{norm}.p", 4 * 7 + 2), wave=wave)
+    region = next(t.parameters.region for t in recorded.plan.tasks if t.source == norm and t.parameters is not None)
+    comparison = compare_hardware(recorded, simulator, flipped(recorded, region, 4 * 7 + 2), wave=wave)
     found = found_in(comparison)
     assert (found.op, found.module, found.channel) == ("lut.rms_norm + lut.rescale", norm, 7)
-    assert found.task == f"prefill.{norm}" and found.memory == "x" and found.lane == 7 % 4
+    assert found.engine == "norm" and found.memory == "x" and found.lane == 7 % 4
     assert found.dispatched is not None and found.done is not None and found.cycle is not None
-    assert found.dispatched < found.cycle < found.done
-    assert found.notes[0].startswith(f"its region {norm}.p differs in 1 of 96 bytes: byte 30 ")
+    assert found.done - 200 < found.dispatched < found.cycle < found.done == comparison.cycles - 1
+    assert found.notes[0].startswith(f"its region {region} differs in 1 of 96 bytes: byte 30 ")
     text = wave.read_text()
     assert re.search(r"\$var string 1 \S+ norm \$end", text)
-    assert f"{norm}\\x20(prefill.{norm})" in text
+    assert f"{norm}\\x20({found.task})" in text
     times = [int(line[1:]) for line in text.splitlines() if line.startswith("#")]
     assert times[0] >= found.cycle - 200 and times[-1] <= found.cycle + 50 and times[-1] > found.cycle
 
 
-def test_a_flipped_code(recorded: Recording, simulator: Simulator) -> None:
+def test_a_flipped_code(made: Hardware, recorded: Recording, simulator: Simulator) -> None:
     """Also of a linear whose words go straight into a sum: the linear is named, not the sum."""
     for name, engine in (("q_proj", "store"), ("o_proj", "residual")):
         region = f"{LAYER}.self_attn.{name}.0.w0"
         image = flipped(recorded, region, recorded.plan.regions[region].size // 2)
         found = found_in(compare_hardware(recorded, simulator, image))
         assert (found.op, found.module, found.engine) == ("lut.linear", f"{LAYER}.self_attn.{name}", engine)
-        assert found.expected == golden(recorded, found) and found.cycle is not None
+        assert found.expected == golden(made, found) and found.cycle is not None
         assert any(note.startswith(f"its region {region} differs in 1 of") for note in found.notes)
 
 
-def golden(recorded: Recording, found: Difference) -> int:
-    """What a linear of the first pass gives for the element of a difference, by the interpreter."""
+def golden(made: Hardware, found: Difference) -> int:
+    """What a linear of the first pass gives for the element of a difference, by the interpreter on the lut program."""
     values = {}
 
     def trace(op: Any, value: np.ndarray) -> None:
         if op.operation.name == "lut.linear":
             values[op.weights.value] = value
 
-    GoldenSession.of(recorded.decoder, CONTEXT, trace=trace).forward(PROMPT[:4])
+    GoldenSession(made.program, made.tensors, trace=trace).forward(PROMPT[:4])
     return int(values[found.module][found.token, found.channel])
 
 
@@ -154,30 +172,61 @@ def test_the_second_layer_and_a_later_pass(recorded: Recording, simulator: Simul
     image = flipped(recorded, "model.embed_tokens.e", PROMPT[4] * row + 4)
     found = found_in(compare_hardware(recorded, simulator, image))
     assert (found.turn, found.program, found.token, found.channel) == (1, "decode", 4, 0)
-    image = flipped(recorded, "model.layers.1.mlp.p", 3)  # a right shift of channel 0
+    image = flipped(recorded, "model.layers.1.mlp.up_proj.p", 3)  # a right shift of channel 0
     found = found_in(compare_hardware(recorded, simulator, image))
     assert (found.op, found.module, found.channel) == ("lut.swiglu", "model.layers.1.mlp", 0)
     assert "numbers of the linear before it were right" in "\n".join(found.notes)
 
 
+def test_a_flipped_rotation(recorded: Recording, simulator: Simulator) -> None:
+    """Of the second position: a cosine's high byte."""
+    task = task_of(recorded, f"{LAYER}.self_attn.q_proj.heads")
+    row = recorded.plan.regions[task.rotations].size // CONTEXT
+    found = found_in(compare_hardware(recorded, simulator, flipped(recorded, task.rotations, row + 1)))
+    assert "lut.rope" in found.op and found.module.startswith(f"{LAYER}.self_attn.") and found.token == 1
+    assert found.notes[0].startswith(f"its region {task.rotations} differs in 1 of") and len(found.notes) == 1
+
+
 def test_keys_in_the_wrong_place(recorded: Recording, simulator: Simulator) -> None:
-    name = f"prefill.{LAYER}.self_attn.key"
-    task = next(task for task in recorded.plan.tasks if task.name == name)
-    image = changed(recorded, name, address=task.fields["address"] + recorded.plan.config.head_lanes)
+    task = task_of(recorded, f"{LAYER}.self_attn.k_proj.heads")
+    image = changed(recorded, task, address=task.fields["address"] + recorded.plan.config.head_lanes)
     found = found_in(compare_hardware(recorded, simulator, image))
-    assert found.op == "lut.rms_norm + lut.rope + lut.rescale" and found.module == f"{LAYER}.self_attn.k_proj"
-    assert (found.memory, found.token, found.got) == ("kv", 0, 0)
+    assert found.op == "lut.rms_norm + lut.rope + lut.rescale + lut.append"
+    assert (found.module, found.memory, found.token, found.got) == (f"{LAYER}.self_attn.k_proj", "kv", 0, 0)
     assert found.cycle is None and "not changed by the task" in str(found)
     outcome = found_in(compare_outcome(recorded, simulator, image))
-    assert (outcome.op, outcome.module, outcome.token) == ("lut.append", f"{LAYER}.self_attn.k_proj", 0)
+    assert (outcome.op, outcome.module, outcome.token) == (found.op, found.module, 0) and outcome.cycle is None
+
+
+def test_memory_that_no_task_should_write(recorded: Recording, simulator: Simulator) -> None:
+    """Nothing of the model differs, but a cache beyond what was read."""
+    image = recorded.image.copy()
+    other = replace(recorded, memory=recorded.memory.copy())
+    other.memory[recorded.plan.regions[f"{LAYER}.self_attn.k_proj.k"].address + 16 * (CONTEXT - 1)] = 1
+    found = compare_outcome(other, simulator, image)
+    assert found.difference is None
+    assert found.stopped.startswith(
+        "expected only the plan's tasks to write to memory, got others in 1 bytes, the first"
+    )
+    assert found.stopped.endswith(f"in region {LAYER}.self_attn.k_proj.k")
 
 
 def test_attention_one_word_too_far(recorded: Recording, simulator: Simulator) -> None:
-    base = recorded.plan.buffers["x.seen"].base
-    image = changed(recorded, f"prefill.{LAYER}.self_attn", base=base + 1)
-    found = found_in(compare_hardware(recorded, simulator, image))
+    task = task_of(recorded, f"{LAYER}.self_attn")
+    base = task.fields["base"]
+    found = found_in(compare_hardware(recorded, simulator, changed(recorded, task, base=base + 1)))
     assert (found.op, found.module, found.memory) == ("lut.attention", f"{LAYER}.self_attn", "x")
     assert (found.address, found.token) == (base, 0)
+
+
+def test_a_wrong_array(recorded: Recording) -> None:
+    """The golden model has another multiplier than the tasks: a channel of its linear, as LutLinear gives it."""
+    name = f"{LAYER}.mlp.gate_proj"
+    array = recorded.tensors[f"{name}.multiplier"].copy()
+    array[11] //= 2
+    found = found_in(compare_golden(replace(recorded, tensors={**recorded.tensors, f"{name}.multiplier": array})))
+    assert (found.op, found.module, found.token, found.channel) == ("lut.linear", name, 0, 11)
+    assert found.memory == "stream y" and abs(found.got) > abs(found.expected) and found.count == 4
 
 
 def test_a_broken_engine(recorded: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,13 +264,16 @@ def test_an_input_that_is_overwritten(
         going = listen(watch, cycle, bits)
         if watch.good["x"] and not done:
             done = True
-            simulator.state[simulator.layout.state("memory_x/mem").offset] ^= 1
+            simulator.state[simulator.layout.state("memory_x/mem").offset] ^= 64
         return going
 
     monkeypatch.setattr(_Watch, "event", event)
     found = found_in(compare_hardware(recorded, simulator, recorded.image))
-    assert found.op == "lut.linear" and found.module == f"{LAYER}.self_attn.k_proj"
-    assert found.notes[0].startswith("its input x.hidden was right and has been overwritten: 1 words of memory x")
+    feed = next(task for task in recorded.plan.program("prefill") if task.engine == "feed")
+    assert found.op == "lut.linear" and found.module == feed.source
+    assert found.notes[0].startswith(
+        f"its input {feed.reads[0]} was right and has been overwritten: 1 words of memory x"
+    )
 
 
 def test_runs_that_do_not_come_to_their_end(recorded: Recording, simulator: Simulator) -> None:
@@ -233,8 +285,9 @@ def test_runs_that_do_not_come_to_their_end(recorded: Recording, simulator: Simu
 
 def test_an_image_of_which_nothing_shows(recorded: Recording, simulator: Simulator) -> None:
     """A row of the embedding that no token asks for."""
-    image = flipped(recorded, "model.embed_tokens.e", 8)
-    assert 0 not in recorded.sequence
+    row = recorded.plan.regions["model.embed_tokens.e"].size // 61
+    unused = next(i for i in range(61) if i not in recorded.sequence)
+    image = flipped(recorded, "model.embed_tokens.e", unused * row + 8)
     found = compare_hardware(recorded, simulator, image)
     assert not found.equal and found.difference is None
     assert "differs in 1 bytes, the first at address" in found.stopped and "model.embed_tokens.e" in found.stopped
@@ -242,20 +295,38 @@ def test_an_image_of_which_nothing_shows(recorded: Recording, simulator: Simulat
 
 @pytest.mark.parametrize(
     ("engine", "op"),
-    [("norm", "lut.rescale"), ("swiglu", "lut.swiglu"), ("attention", "lut.attention"), ("residual", "lut.embedding")],
+    [
+        ("norm", "lut.rms_norm + lut.rescale"),
+        ("store", "lut.linear"),
+        ("swiglu", "lut.swiglu"),
+        ("attention", "lut.attention"),
+        ("residual", "lut.embedding"),
+    ],
 )
 def test_a_broken_task_beside_the_golden_model(
-    recorded: Recording, monkeypatch: pytest.MonkeyPatch, engine: str, op: str
+    made: Hardware, monkeypatch: pytest.MonkeyPatch, engine: str, op: str
 ) -> None:
     def broken(chip: Any, job: Job, right: Callable[[Any, Job], None] = FUNCTIONS[engine]) -> None:
         right(chip, job)
         chip.written[0].values[-1, 2] += 1
 
     monkeypatch.setitem(FUNCTIONS, engine, broken)
-    wrong = record(recorded.plan, recorded.decoder, PROMPT, 1)
-    found = found_in(compare_golden(wrong))
+    found = found_in(compare_golden(record(made.module, made.tensors, PROMPT, 1)))
     assert found.op == op and found.got == found.expected + 1 and found.token == 3 and found.cycle is None
-    assert (found.channel is None) == (engine == "attention")  # whose last word is padding of a head
+    assert (found.channel is None) == (engine in ("attention", "store"))  # whose last word is padding of a head
+
+
+def test_a_wrong_token(made: Hardware, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(chip: Any, job: Job, right: Callable[[Any, Job], None] = FUNCTIONS["pick"]) -> None:
+        right(chip, job)
+        chip.token ^= 1
+        for written in chip.written:
+            written.values[:] ^= 1
+
+    monkeypatch.setitem(FUNCTIONS, "pick", broken)
+    found = found_in(compare_golden(record(made.module, made.tensors, PROMPT, 1)))
+    assert (found.op, found.module, found.token, found.channel) == ("lut.argmax", "lm_head", 4, None)
+    assert found.got == found.expected ^ 1 and found.program == "head" and "token 4: expected" in str(found)
 
 
 def test_a_bench_comes_back_to_a_checkpoint(recorded: Recording, simulator: Simulator) -> None:
@@ -305,3 +376,33 @@ def test_levels(recorded: Recording, simulator: Simulator) -> None:
     assert found.equal and asked == ["arc", "verilator"]
     assert [c["levels"][1] for c in found.to_dict()["comparisons"]] == ["transaction", "hw", "rtl"]
     assert len(str(found).splitlines()) == 3
+
+
+@pytest.fixture(scope="module")
+def mlp() -> Recording:
+    """An MLP alone, of 6 rows from outside."""
+    model = random_model(float_mlp(16, 24), EXACT)
+    made = Hardware.of(model.lut(), model.tensors, target="tiny")
+    rows = np.random.default_rng(0).integers(-(1 << 15), 1 << 15, (6, 16))
+    inputs = Activations(made.module, made.tensors, made.image).inputs_image([rows])
+    return record(made.module, made.tensors, [0] * 6, 0, inputs=inputs)
+
+
+def test_an_mlp_alone(mlp: Recording) -> None:
+    """No tokens and no head; rows are loaded and saved."""
+    assert [each.tokens for each in mlp.passes] == [4, 2] and len(mlp.results) == 20
+    simulator = build(mlp.plan.config, "arc")
+    assert compare_golden(mlp).equal
+    for found in (compare_hardware(mlp, simulator, mlp.image), compare_outcome(mlp, simulator, mlp.image)):
+        assert found.equal, str(found)
+    (region,) = (each.name for each in mlp.plan.regions_of("x"))
+    image = flipped(mlp, region, 2 * 16 * 4 + 2 * 5)  # of the second pass: words of tokens 4 and 5 by turns
+    found = found_in(compare_hardware(mlp, simulator, image))
+    assert (found.engine, found.memory, found.turn, found.token, found.channel) == ("load", "x", 1, 5, 1)
+    assert found.notes[0].startswith(f"its region {region} differs in 1 of")
+    image = flipped(mlp, "mlp.down_proj.0.q", 0)  # a multiplier
+    found = found_in(compare_hardware(mlp, simulator, image))
+    assert (found.op, found.module, found.engine, found.memory) == ("lut.linear", "mlp.down_proj", "save", "saved")
+    assert (found.token, found.channel) == (0, 0) and found.cycle is not None
+    outcome = found_in(compare_outcome(mlp, simulator, image))
+    assert (outcome.expected, outcome.got, outcome.channel) == (found.expected, found.got, 0)

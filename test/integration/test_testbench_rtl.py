@@ -7,20 +7,21 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from lutllm import dialect
 from lutllm.generate import Generation, generate
+from lutllm.hardware import Hardware
 from lutllm.lowering.accelerator_to_hw import ACCELERATOR_TOP, accelerator_to_hw
-from lutllm.lowering.decoder_spec import DecoderSpec
 from lutllm.lowering.hw_to_sv import hw_ports, hw_to_sv
-from lutllm.lowering.image.whole import model_id, whole_image, write_image
-from lutllm.lowering.plan.decoder import config_for, plan_decoder
-from lutllm.lowering.targets import TARGETS
+from lutllm.lowering.image.whole import whole_image, write_image
+from lutllm.lowering.place.machine import machine_op
 from lutllm.lowering.testbench import write_testbench
-from lutllm.quantize.random_decoder import decoder_like, random_decoder
+from lutllm.quantize.float_models import float_decoder
+from lutllm.quantize.random_model import random_model
 from lutllm.scheme import EXACT
 from lutllm.session import GoldenSession
 
@@ -59,16 +60,20 @@ class Output:
 @pytest.fixture(scope="module")
 def output(tmp_path_factory: pytest.TempPathFactory) -> Output:
     folder = tmp_path_factory.mktemp("tiny accelerator")  # a path with a space
-    decoder = random_decoder(decoder_like(), EXACT.with_(R=1), positions=64)
-    spec = DecoderSpec.of(decoder)
-    config = replace(config_for(spec, TARGETS["tiny"]), watchdog=WATCHDOG)
-    plan = plan_decoder(spec, config)
-    write_image(folder / "mem", plan, whole_image(plan, decoder))
-    made = generate(GoldenSession.of(decoder), PROMPT, 4)
+    model = random_model(float_decoder(), EXACT.with_(R=1), positions=64)
+    program = model.lut()
+    module = Hardware.of(program, model.tensors, target="tiny").module
+    with module.context:
+        machine_op(module.operation).attributes["watchdog"] = dialect.i64(WATCHDOG)  # type: ignore[union-attr]
+    hardware = Hardware(program, module, model.tensors, whole_image(module, model.tensors))
+    config = hardware.plan.config
+    assert config.watchdog == WATCHDOG
+    write_image(folder / "mem", hardware.plan, hardware.image)
+    made = generate(GoldenSession(program, model.tensors), PROMPT, 4)
     tokens = [token for token in made if not isinstance(token, Generation)]
     design = accelerator_to_hw(config, "sv")
     hw_to_sv(design, ACCELERATOR_TOP, folder / "rtl")
-    write_testbench(config, hw_ports(design, ACCELERATOR_TOP), folder / "tb", PROMPT, tokens, model_id(decoder))
+    write_testbench(config, hw_ports(design, ACCELERATOR_TOP), folder / "tb", PROMPT, tokens, hardware.model)
     return Output(folder, tmp_path_factory.mktemp("build"), tokens)
 
 

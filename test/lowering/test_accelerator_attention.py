@@ -24,7 +24,7 @@ from lutllm.lowering.memory import ram
 from lutllm.numerics import round_shift
 from lutllm.simulate import ArcSimulator, AxiTiming, Memory, RunResult, TestBench
 
-PORTS = {"w": 512, "x": 32, "c": 32, "q": 64, "y": 32}
+PORTS = {"w": 512, "c": 32, "q": 64}
 
 
 def config(lanes: int = 4, head_lanes: int = 8, tokens: int = 4, **changes: int) -> AcceleratorConfig:

@@ -11,7 +11,6 @@ from functools import cache
 import numpy as np
 import pytest
 
-from lutllm.decoder import NORM_BITS
 from lutllm.interpreter import decoder as golden
 from lutllm.lowering.accelerator import CACHE_BITS, HEAD_MODES, LEFT, X_BITS, AcceleratorConfig
 from lutllm.lowering.accelerator_hw.head_norm import GAIN_LATE, H_LATE, NORM_LATENCY, head_norm_lane
@@ -23,6 +22,7 @@ from lutllm.lowering.circt import Design
 from lutllm.lowering.engine import EngineConfig
 from lutllm.lowering.hw_to_arc import hw_to_arc
 from lutllm.numerics import rescale, round_shift, saturate
+from lutllm.quantization import NORM_BITS
 from lutllm.simulate import ArcSimulator
 
 RECORD = task_record("heads")
@@ -32,7 +32,7 @@ GARBAGE = 0xEE
 
 @cache
 def config(lanes: int, head_lanes: int, head_words: int) -> AcceleratorConfig:
-    ports = {"w": 512, "x": 32, "c": 64, "q": 64, "y": 32}
+    ports = {"w": 512, "c": 64, "q": 64}
     engine = EngineConfig(
         pairs=2, lanes=max(8, lanes), requant_lanes=lanes, centroids=4, chains=1, tokens=4, acc_words=8, port_bits=ports
     )

@@ -31,7 +31,7 @@ from lutllm.lowering.memory import buffered, ram
 from lutllm.numerics import rescale, saturate
 from lutllm.simulate import ArcSimulator, RunResult, TestBench
 
-PORTS = {"w": 512, "x": 32, "c": 32, "q": 64, "y": 32}
+PORTS = {"w": 512, "c": 32, "q": 64}
 TOKENS = (1, 3, 5, 1)  # of the tasks of a run; 5 is the most
 ENGINES: dict[str, Callable[[Design, AcceleratorConfig], str]] = dict(
     feed=feed, norm=norm, residual=residual, store=store, swiglu=swiglu, embed=embed, pick=pick, load=load, save=save

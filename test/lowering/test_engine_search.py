@@ -12,22 +12,22 @@ from lutllm.simulate import ArcSimulator
 
 Group = tuple[np.ndarray, np.ndarray]  # codebook [S, centroids, 2], pairs [tokens, 2]
 
-# (chains, length of a chain, additive stages, metric, operand bits)
+# (chains, length of a chain, additive stages, metric)
 SHAPES = [
-    (1, 1, 1, "chebyshev", 16),
-    (1, 6, 1, "l2", 16),
-    (4, 1, 2, "chebyshev", 8),
-    (3, 5, 2, "l2", 16),
-    (5, 2, 3, "chebyshev", 16),
-    (4, 4, 3, "l2", 12),
-    (2, 3, 1, "chebyshev", 8),
+    (1, 1, 1, "chebyshev"),
+    (1, 6, 1, "l2"),
+    (4, 1, 2, "chebyshev"),
+    (3, 5, 2, "l2"),
+    (5, 2, 3, "chebyshev"),
+    (4, 4, 3, "l2"),
+    (2, 3, 1, "chebyshev"),
 ]
 
 
-def unit(chains: int, length: int, stages: int, metric: str, bits: int) -> tuple[EngineConfig, ArcSimulator]:
+def unit(chains: int, length: int, stages: int, metric: str) -> tuple[EngineConfig, ArcSimulator]:
     config = EngineConfig(
-        chains=chains, centroids=chains * length, act_stages=stages, metric=metric, operand_bits=bits,
-        port_bits={"w": 512, "x": 32, "c": 32, "q": 512, "y": 512},
+        chains=chains, centroids=chains * length, act_stages=stages, metric=metric,
+        port_bits={"w": 512, "c": 32, "q": 512},
     )  # fmt: skip
     design = Design("arc")
     simulator = ArcSimulator(hw_to_arc(design, bpcsu(design, config)), optimize=0)
@@ -109,7 +109,7 @@ def random_groups(config: EngineConfig, seed: int, sizes: list[int], low: int, h
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=["-".join(map(str, shape)) for shape in SHAPES])
-def test_equals_the_interpreter(shape: tuple[int, int, int, str, int]) -> None:
+def test_equals_the_interpreter(shape: tuple[int, int, int, str]) -> None:
     config, top = unit(*shape)
     half, long = 1 << (config.operand_bits - 1), search_latency(config) + config.chain_length + 2
     extremes = random_groups(config, 5, [9], 0, 2)
@@ -127,7 +127,7 @@ def test_equals_the_interpreter(shape: tuple[int, int, int, str, int]) -> None:
 
 def test_a_pair_enters_every_cycle_across_groups() -> None:
     """Groups that are long enough to load the next centroids meanwhile follow each other without a gap."""
-    config, top = unit(3, 5, 2, "chebyshev", 16)
+    config, top = unit(3, 5, 2, "chebyshev")
     long = search_latency(config) + config.chain_length + 2
     groups = random_groups(config, 7, [long] * 4, -500, 500)
     results, cycles = run(config, top, groups)
@@ -136,7 +136,7 @@ def test_a_pair_enters_every_cycle_across_groups() -> None:
 
 
 def test_ties_go_to_the_lower_index_within_and_between_chains() -> None:
-    config, top = unit(3, 4, 1, "chebyshev", 16)
+    config, top = unit(3, 4, 1, "chebyshev")
     for first, second in ((0, 1), (3, 4), (2, 11), (7, 8)):
         codebook = np.full((1, 12, 2), 1000)
         codebook[0, first], codebook[0, second] = (5, -3), (-5, 3)  # both at distance 5 of the origin
@@ -145,7 +145,7 @@ def test_ties_go_to_the_lower_index_within_and_between_chains() -> None:
 
 
 def test_exact_mode_passes_the_pair_and_zeroes_later_stages() -> None:
-    config, top = unit(3, 5, 2, "chebyshev", 16)
+    config, top = unit(3, 5, 2, "chebyshev")
     groups = random_groups(config, 9, [6], -(1 << 15), 1 << 15)
     results, _ = run(config, top, groups, exact=True)
     assert [fields(config, operand)[1] for operand in results] == [[x.tolist(), [0, 0]] for x in groups[0][1]]

@@ -6,7 +6,7 @@ from lutllm import dialect
 from lutllm.bindings import ir
 from lutllm.errors import IRError
 from lutllm.lowering.levels import LEVELS, check_level
-from lutllm.lowering.pipelines import to_accelerator, to_lut, to_steps
+from lutllm.lowering.pipelines import joined, to_lut, to_scheduled, to_steps
 
 OPS = (
     "torch.aten.linear",
@@ -31,10 +31,10 @@ ALLOWED = {
 }
 
 
-def module_with(op: str, inside: bool) -> ir.Module:
-    """The op at a PyTorch location, in a function or at module level. Only its name matters, so it is not verified."""
-    module = ir.Module.parse("func.func private @g()\nfunc.func @f() { return }" if inside else "")
-    block = module.body.operations[1].regions[0].blocks[0] if inside else module.body
+def module_with(op: str) -> ir.Module:
+    """The op at a PyTorch location, in a function. Only its name matters, so it is not verified."""
+    module = ir.Module.parse("func.func private @g()\nfunc.func @f() { return }")
+    block = module.body.operations[1].regions[0].blocks[0]
     with ir.InsertionPoint.at_block_begin(block):
         location = ir.Location.name("layers.3.q_proj", ir.Location.file("model.py", 12, 5))
         ir.Operation.create(op, loc=location)
@@ -47,7 +47,7 @@ def test_what_may_stand_at_each_level(level: str, op: str) -> None:
     context = dialect.context()
     context.allow_unregistered_dialects = True
     with context, ir.Location.unknown():
-        module = module_with(op, inside=level != "accelerator")
+        module = module_with(op)
         if op in ALLOWED[level]:
             check_level(module, level)
             return
@@ -64,13 +64,16 @@ def test_every_level_says_what_runs_it() -> None:
 
 
 def test_every_lut_op_has_a_level() -> None:
-    """Boundary ops stand at `mixed`; all the others at `float`, `lut`, `steps` or `accelerator`."""
+    """Boundary ops stand at `mixed`; the others at `float` or one of the levels of integers."""
     allowed = {op for level in LEVELS.values() for op in level.lut_ops or ()}
     defined = {getattr(getattr(dialect, name), "OPERATION_NAME", None) for name in dir(dialect) if name.endswith("Op")}
     assert allowed == defined - {None}
 
 
 def test_pipelines_are_text_for_lutllm_opt() -> None:
-    assert to_accelerator("tiny", 7) == "builtin.module(lut-to-accelerator{target=tiny tokens=7})"
-    assert to_steps("built_row").startswith("builtin.module(lut-decompose{row-source=built_row},")
+    steps = to_steps("built_row")
+    assert steps.startswith("builtin.module(lut-outline-head,lut-decompose{row-source=built_row},")
+    whole = to_scheduled("tiny", "built_row")
+    assert whole.startswith(steps.removesuffix(")")) and "lut-place{target=tiny}," in whole
+    assert whole.endswith(",lut-serialize,lut-verify-schedule)") and joined(steps, whole).count("builtin.module") == 1
     assert "quantization=/a/b" in to_lut("/a/b")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from lutllm import dialect
 from lutllm.bindings import ir
+from lutllm.dialect.machine import MEMORIES
 from lutllm.errors import CapacityError
 from lutllm.lowering.accelerator import DECODER_ENGINES, ENGINES, SIZED_STREAMS, AcceleratorConfig
 from lutllm.lowering.accelerator_to_hw import ACCELERATOR_TOP, accelerator_to_hw
 from lutllm.lowering.engine import EngineConfig
 from lutllm.lowering.hw_to_arc import hw_to_arc
-from lutllm.lowering.lut_to_accelerator import write_engine
-from lutllm.lowering.program import plain
+from lutllm.lowering.place.machine import Machine, machine_op, read_machine, write_machine
 from lutllm.lowering.stream_depths import choose_depths, verify_depths, with_depths
 from lutllm.lowering.streams import Fifo, fifos
 from lutllm.lowering.targets import TARGETS
@@ -67,7 +67,7 @@ def test_the_chosen_depths_are_proven_and_are_the_cheapest(target: str, latency:
 def test_any_configuration_has_depths(
     pairs: int, lanes: int, chunk: int, burst: int, latency: int, head: int, sources: tuple[str, ...]
 ) -> None:
-    ports = {"w": 512, "x": 64, "c": 32, "q": 64, "y": 64}
+    ports = {"w": 512, "c": 32, "q": 64}
     sizes = dict(pairs=pairs, lanes=lanes, requant_lanes=chunk, burst_beats=burst)
     engine = EngineConfig(**sizes, row_sources=sources, port_bits=ports)  # type: ignore[arg-type]
     verify_depths(fifos(with_depths(AcceleratorConfig(engine=engine, head_lanes=head), latency), latency))
@@ -142,17 +142,13 @@ def test_depths_are_part_of_what_an_image_is_made_for() -> None:
 
 
 def test_depths_in_ir() -> None:
-    with dialect.context(), ir.Location.unknown():
-        module = ir.Module.parse(str(_accelerator(SIZED.depths)))
-        assert plain(module.body.operations[1], AcceleratorConfig)["depths"] == SIZED.depths
-        assert "depths" not in str(_accelerator({}))
-        assert not dialect.verify(_accelerator({"x": 0}))
-
-
-def _accelerator(depths: dict[str, int]) -> ir.Module:
-    module = ir.Module.create()
-    sizes = asdict(SIZED) | {"engine": "engine", "depths": depths}
-    with ir.InsertionPoint(module.body):
-        write_engine(SIZED.engine)
-        dialect.accelerator("accelerator", **sizes)
-    return module
+    """The machine's op says all of it, and no more depths than there are."""
+    for config in (SIZED, TINY):
+        with dialect.context(), ir.Location.unknown():
+            module = ir.Module.create()
+            with ir.InsertionPoint(module.body):
+                write_machine(Machine(config, 64, 1 << 20), memories=MEMORIES)
+            again = ir.Module.parse(str(module))
+            assert read_machine(again.operation) == Machine(config, 64, 1 << 20)
+            op = machine_op(again.operation)
+            assert op is not None and str(op).count("lut.fifo") == len(config.depths)

@@ -4,17 +4,17 @@ import pytest
 
 from lutllm import dialect
 from lutllm.bindings import ir
-from lutllm.lowering.decoder_to_lut import decoder_to_lut
 from lutllm.passes import run_pipeline
-from lutllm.quantize.random_decoder import decoder_like, random_decoder
+from lutllm.quantize.float_models import float_decoder
+from lutllm.quantize.random_model import random_model
 from lutllm.scheme import EXACT, PAPER, Scheme
 
-SMALL = decoder_like(layers=2)  # its names are as long as those of SmolLM2
 LONGEST = 160
 
 
 def program(scheme: Scheme) -> ir.Module:
-    return decoder_to_lut(random_decoder(SMALL, scheme.with_(G=16)), context=32)
+    """Its names are as long as those of SmolLM2."""
+    return random_model(float_decoder(layers=2), scheme.with_(G=16)).lut(32)
 
 
 def average(lines: list[str]) -> float:

@@ -10,7 +10,7 @@
 // CHECK-NEXT: {{^}}lut-symbol-dce
 // CHECK-NEXT: (S) 5 operations-before
 // CHECK-NEXT: (S) 4 operations-after
-// CHECK-NEXT: (S) 1 globals-removed
+// CHECK-NEXT: (S) 1 symbols-removed
 // NONE-NOT: statistics
 ml_program.global private @unused(#ml_program.extern : tensor<2xi8>) : tensor<2xi8>
 func.func @f() -> (i32, i32) {

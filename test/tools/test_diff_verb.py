@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from lutllm import hardware
+from lutllm.compiler import Options, compile
+from lutllm.diff import saved
 from lutllm.lowering.accelerator import AcceleratorConfig
-from lutllm.model_compiler import ModelOptions, compile_model
+from lutllm.lowering.image.whole import IMAGE, MANIFEST
 from lutllm.pretrained import save_pretrained
 from lutllm.quantize.float_models import float_decoder
 from lutllm.quantize.random_model import random_model
@@ -35,8 +37,8 @@ def quantized(directory: Path, seed: int) -> Path:
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("diff")
     model = quantized(folder / "model", 3)
-    options = ModelOptions(target="tiny", context=32, prompt="abc", tokens=2, simulator=None, quiet=True)
-    return compile_model(model, folder / "out", options).directory
+    options = Options(target="tiny", context=32, prompt="abc", tokens=2, simulator=None, quiet=True)
+    return compile(model, folder / "out", options).directory
 
 
 @pytest.fixture(autouse=True)
@@ -57,11 +59,11 @@ def _built(config: AcceleratorConfig, kind: str) -> Simulator:
 def damaged(compiled: Path, to: Path) -> Path:
     """A copy with a bit of the first norm's gain turned."""
     shutil.copytree(compiled, to)
-    regions = json.loads((to / "mem" / "manifest.json").read_text())["regions"]
-    region = next(r for r in regions if r["name"] == "model.layers.0.input_layernorm.p")
-    image = bytearray((to / "mem" / "image.bin").read_bytes())
+    regions = json.loads((to / "mem" / MANIFEST).read_text())["regions"]
+    region = next(r for r in regions if r["kind"] == "p" and not r["name"].startswith("rope"))
+    image = bytearray((to / "mem" / IMAGE).read_bytes())
     image[region["address"] + 2] ^= 1
-    (to / "mem" / "image.bin").write_bytes(image)
+    (to / "mem" / IMAGE).write_bytes(image)
     return to
 
 
@@ -76,6 +78,21 @@ def test_equal_levels(compiled: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     values: dict[str, Any] = json.loads(report.read_text())
     assert values["equal"] and values["prompt_ids"] == [ord(c) for c in "abc"] and len(values["token_ids"]) == 2
     assert values["comparisons"][1]["difference"] is None
+
+
+def test_a_directory_that_was_moved(
+    compiled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And its model elsewhere: that must be said."""
+    out, model = shutil.copytree(compiled, tmp_path / "out"), compiled.parent / "model"
+    about = json.loads((out / saved.ABOUT).read_text())
+    (out / saved.ABOUT).write_text(json.dumps(about | {"model": about["model"] | {"store": "gone"}}))
+    monkeypatch.chdir(tmp_path)
+    assert main(["diff", "out", "--levels", "lut", "--quiet"]) == 1
+    wanted = "error: 'gone': expected the model that 'out' was compiled from, got no such directory; give it"
+    assert wanted in capsys.readouterr().err
+    assert main(["diff", "out", "--levels", "lut", "--model", str(model)]) == 0
+    assert capsys.readouterr().out.startswith("lut and transaction: equal (")
 
 
 def test_a_difference(compiled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -109,7 +126,7 @@ def test_what_cannot_be_asked(
 def test_another_model(compiled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = quantized(tmp_path / "other", 4)
     assert main(["diff", str(compiled), "--quiet", "--model", str(other)]) == 1
-    assert f"expected the model that '{compiled}' was compiled from" in capsys.readouterr().err
+    assert f"expected the model that '{compiled}' was compiled from, with parameters " in capsys.readouterr().err
 
 
 def test_directories_that_are_of_no_whole_model(
@@ -119,9 +136,15 @@ def test_directories_that_are_of_no_whole_model(
     assert "expected the output of lutllm compile without --layers, got no ir/" in capsys.readouterr().err
     short = tmp_path / "short"
     shutil.copytree(compiled, short)
-    (short / "mem" / "image.bin").write_bytes(b"123")
+    (short / "mem" / IMAGE).write_bytes(b"123")
     assert main(["diff", str(short), "--quiet"]) == 1
     assert "bytes, got 3; compile again" in capsys.readouterr().err
-    (short / "ir" / "model.accelerator.mlir").write_text("module {")
+    (short / saved.SCHEDULED).write_text("module {")
     assert main(["diff", str(short), "--quiet"]) == 1
-    assert "expected accelerator IR, got" in capsys.readouterr().err
+    assert "expected scheduled IR, got" in capsys.readouterr().err
+    text = (compiled / saved.SCHEDULED).read_text()
+    shutil.copy(compiled / "mem" / IMAGE, short / "mem")
+    for old, new in (("lut.store = ", "test.store = "), ("gain = @model.norm.gain", "gain = @gone")):
+        (short / saved.SCHEDULED).write_text(text.replace(old, new))
+        assert main(["diff", str(short), "--quiet"]) == 1
+        assert "expected scheduled IR that verifies and names its store; compile again" in capsys.readouterr().err

@@ -8,6 +8,7 @@ from lutllm.errors import SimulationError
 from lutllm.lowering.accelerator import RESIDUAL_BITS, WRITERS, X_BITS, AcceleratorConfig
 from lutllm.lowering.hw_to_arc import State
 from lutllm.simulate.accelerator import Accelerator
+from lutllm.transactions.chip import Written
 
 # Names of memories and registers in hardware (lowering.accelerator_hw).
 _SQUARES, _TOKEN = "residual/sums/mem", "sequencer/last_q"
@@ -30,17 +31,23 @@ class ChipState:
         self.places |= {"token": layout.state(_TOKEN)}
         self.bits = _channel_bits(config)
 
-    def read(self, memory: str, addresses: np.ndarray, lanes: int) -> np.ndarray:
-        """Words at `addresses` [n] as numbers [n, lanes]."""
-        if memory in EXTERNAL:
-            kind = EXTERNAL[memory]
-            at = addresses[:, None] + np.arange(lanes * kind.itemsize)
-            return self.accelerator.memory.data[at].view(kind).astype(np.int64)
-        return unpacked(self.bytes(memory, addresses), self.bits[memory], lanes)
+    def read(self, written: Written) -> np.ndarray:
+        """What now stands where these words were written."""
+        if written.memory in EXTERNAL:
+            return external(self.accelerator.memory.data, written)
+        words = self.bytes(written.memory, written.addresses)
+        return unpacked(words, self.bits[written.memory], written.values.shape[1])
 
     def bytes(self, memory: str, addresses: np.ndarray) -> np.ndarray:
         """Words at `addresses` [n] as bytes [n, size]."""
         return _words(self.simulator.state, self.places[memory], addresses)
+
+
+def external(memory: np.ndarray, written: Written) -> np.ndarray:
+    """What external memory now holds where these words were written."""
+    kind = EXTERNAL[written.memory]
+    at = written.addresses[:, None] + np.arange(written.values.shape[1] * kind.itemsize)
+    return memory[at].view(kind).astype(np.int64)
 
 
 def _words(state: np.ndarray, place: State, addresses: np.ndarray) -> np.ndarray:

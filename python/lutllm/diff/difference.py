@@ -12,10 +12,10 @@ class Difference:
     """The first element that differs, in the order of its task's words.
 
     `op` and `module`: in the `lut` program and in PyTorch. `task` of the plan, in list `turn` of the run, which reads
-    `tokens` tokens from `position` on. `token` counts from the start of the sequence; `token` or `channel` is None
-    where the number is none's. `address`: a word of an on-chip memory, or a byte of the image. `count` of `of` numbers
-    of the task differ. `cycle`: when the word was written, None where it was not, or at a level without cycles.
-    `notes` say what else is wrong that may be the cause.
+    `tokens` tokens from `position` on. `token` counts from the start of the sequence; `channel` is None where the
+    number is none's. `address`: a word of an on-chip memory, or a byte of the image. `count` of `of` numbers of the
+    task differ. `cycle`: when the word was written, None where it was not, or at a level without cycles. `notes` say
+    what else is wrong that may be the cause.
     """
 
     op: str
@@ -26,7 +26,7 @@ class Difference:
     program: str
     position: int
     tokens: int
-    token: int | None
+    token: int
     channel: int | None
     memory: str
     address: int
@@ -41,11 +41,10 @@ class Difference:
     notes: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        where = [f"token {self.token}"] if self.token is not None else []
-        where += [f"channel {self.channel}"] if self.channel is not None else []
-        head = f"'{self.op}' of {self.module or 'the model'}: {', '.join(where) or self.memory}: "
+        where = f"token {self.token}" + ("" if self.channel is None else f", channel {self.channel}")
         lines = [
-            f"{head}expected {self.expected}, got {self.got}; {self.count} of {self.of} numbers of the task differ",
+            f"'{self.op}' of {self.module or 'the model'}: {where}: expected {self.expected}, got {self.got}; "
+            f"{self.count} of {self.of} numbers of the task differ",
             f"task {self.task} (engine {self.engine}) in list {self.turn}: {self.program}, {self.tokens} tokens from "
             f"position {self.position}",
             f"memory {self.memory}, address {self.address:#x}, lane {self.lane}{self._when()}",
@@ -61,7 +60,7 @@ class Difference:
 
 @dataclass
 class Comparison:
-    """`levels`: what should be, and what was compared with it. `steps` (ops or tasks) and `numbers` were compared.
+    """`levels`: what should be, and what was compared with it. `steps` (tasks) and `numbers` were compared.
     `stopped`: why a level did not come to its end, or what else is unlike."""
 
     levels: tuple[str, str]
@@ -80,9 +79,8 @@ class Comparison:
         return asdict(self) | {"equal": self.equal}
 
     def __str__(self) -> str:
-        what = "ops" if "lut" in self.levels else "KV caches" if "rtl" in self.levels else "tasks"
         cycles = "" if self.cycles is None else f", {self.cycles:,} cycles"
-        compared = f"{self.steps:,} {what}, {self.numbers:,} numbers{cycles}"
+        compared = f"{self.steps:,} tasks, {self.numbers:,} numbers{cycles}"
         pair = f"{self.levels[0]} and {self.levels[1]}"
         if self.equal:
             return f"{pair}: equal ({compared})"

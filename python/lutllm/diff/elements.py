@@ -1,96 +1,66 @@
-"""Which numbers of the model hardware's words hold: what a task wrote in, tokens and channels as PyTorch counts out."""
+"""Which numbers of the model hardware's words hold: what a task wrote in; ops, tokens and PyTorch's channels out."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from lutllm.lowering.accelerator import HEAD_MODES
-from lutllm.lowering.decoder_spec import DecoderSpec
-from lutllm.lowering.layout.channels import PAD, heads_layout
-from lutllm.lowering.layout.decoder import layout_decoder
-from lutllm.lowering.plan.data import Plan, Task
+from lutllm.diff.difference import Difference
+from lutllm.lowering.accelerator import SINKS
+from lutllm.lowering.place.layouts import PAD
+from lutllm.lowering.schedule.data import Plan, Task
+from lutllm.passes.lut_outline_head import HEAD
 from lutllm.transactions.chip import Written
 from lutllm.transactions.passes import Pass
+from lutllm.transactions.simulator import TaskResult
 
-_SIMPLE = {"attention": "lut.attention", "swiglu": "lut.swiglu", "pick": "lut.argmax", "embed": "lut.embedding"}
-
-
-def op_of(task: Task) -> str:
-    """The op of the `lut` program whose result a task writes. A norm and the rescale after it are one task, and so are
-    what stands between a linear and attention."""
-    if task.engine == "residual":
-        return "lut.embedding" if task.fields["load"] else "lut.add"
-    if task.engine in ("norm", "heads"):
-        return "lut.rescale"
-    return _SIMPLE.get(task.engine, "lut.linear")
+Part = tuple[Written, np.ndarray, np.ndarray]  # words of a task, what they should be, what they are
+_LAST_STEP, LINEAR = "lut.requantize", "lut.linear"
 
 
-def ops_of(task: Task) -> str:
-    """All ops that a task does, as text."""
-    if task.engine == "norm":
-        return "lut.rms_norm + lut.rescale"
-    if task.engine != "heads":
-        return op_of(task)
-    if HEAD_MODES[task.fields["mode"]] == "rotations":
-        return "lut.rope"
-    steps = {"lut.rms_norm": task.fields["norm"], "lut.rope": task.fields["rotate"], "lut.rescale": 1}
-    return " + ".join(op for op, done in steps.items() if done)
+def ops_of(plan: Plan, task: Task) -> str:
+    """The ops whose result a task writes, as text; the steps of a linear by the name of what they were."""
+    ops = plan.works[task.program, task.cluster].ops
+    if task.round:
+        return ops[-1] if task.engine in SINKS and ops[-1] != _LAST_STEP else LINEAR
+    return " + ".join(ops) or "lut.cluster"  # of engine load, which computes nothing
 
 
-class Elements:
-    """`of` a task's words: the token of each word, from the start of the sequence, and the channel of each lane; PAD
-    where there is none."""
-
-    def __init__(self, plan: Plan, spec: DecoderSpec) -> None:
-        self.plan, self.layout = plan, layout_decoder(spec, plan.config)
-        layout, found = self.layout, dict(self.layout.outputs)
-        for norm in spec.decoder.norms:
-            found[norm.name] = layout.residual
-        for layer in spec.decoder.layers:
-            a = layer.attention
-            found[layer.down.rpartition(".")[0]] = layout.outputs[layer.gate]  # of engine swiglu
-            found[a.name] = layout.inputs[a.output]
-        found[spec.decoder.embedding] = layout.residual
-        self.channels = {name: _once(each.channels) for name, each in found.items()}
-
-    def of(self, task: Task, run: Pass, written: Written) -> tuple[np.ndarray, np.ndarray]:
-        """(tokens [n], channels [n, lanes]) of `written`, which `task` wrote in `run`."""
-        tokens, channels = self._local(task, run, written)
-        return (run.position - 1 if run.program == "head" else run.position) + tokens, channels
-
-    def _local(self, task: Task, run: Pass, written: Written) -> tuple[np.ndarray, np.ndarray]:
-        count, lanes = written.values.shape
-        if written.memory in ("squares", "token"):
-            return written.addresses, np.full((count, lanes), PAD)
-        each = 1 if run.program == "head" else run.tokens
-        if task.engine == "heads":
-            row, beat = np.divmod(np.arange(count), self._head_size(task) // lanes)
-            head, token = np.divmod(row, each)
-            place = head * self._head_size(task) + beat * lanes
-            channels = heads_layout(task.fields["heads"], self._head(task)).channels
-            return token, channels[place[:, None] + np.arange(lanes)]
-        word, token = np.divmod(np.arange(count), each)
-        place = (word + self._first(task)) * lanes
-        return token, self._row(task)[place[:, None] + np.arange(lanes)]
-
-    def _head(self, task: Task) -> np.ndarray:
-        return self.layout.value_head if HEAD_MODES[task.fields["mode"]] == "value" else self.layout.head
-
-    def _head_size(self, task: Task) -> int:
-        return len(self._head(task))
-
-    def _first(self, task: Task) -> int:
-        """The first word of the row that a task writes."""
-        if task.engine in ("linear", "store"):
-            return self.plan.rounds[task.round].output_offset // self.plan.config.lanes
-        return task.fields.get("start", 0)
-
-    def _row(self, task: Task) -> np.ndarray:
-        """Channels of a whole row of what a task writes."""
-        return self.channels[task.source]
+def first_token(run: Pass) -> int:
+    """The token of the sequence that a pass begins with; the head works on the last of the pass before it."""
+    return run.position - 1 if run.program == HEAD else run.position
 
 
-def _once(channels: np.ndarray) -> np.ndarray:
-    """Channels without the repeated ones that pad logits."""
-    again = np.concatenate([[False], channels[1:] == channels[:-1]])
-    return np.where(again, PAD, channels)
+def elements_of(plan: Plan, result: TaskResult, written: Written) -> tuple[np.ndarray, np.ndarray]:
+    """(tokens [n], channels [n, lanes]) of words that a task wrote: the token of each word, from the start of the
+    sequence, and the channel of each lane; PAD where there is none."""
+    task, run, (count, lanes) = result.task, result.run, written.values.shape
+    if written.memory in ("squares", "token"):
+        return first_token(run) + written.addresses, np.full((count, lanes), PAD)
+    layout, tokens = plan.works[task.program, task.cluster].layout, 1 if run.program == HEAD else run.tokens
+    unit = layout.unit_size if task.engine == "heads" else lanes  # places of a token that lie side by side
+    row, beat = np.divmod(np.arange(count), unit // lanes)
+    number, token = np.divmod(row, tokens)
+    place = number * unit + beat * lanes + (plan.rounds[task.round].first if task.round else 0)
+    return first_token(run) + token, layout.places[place[:, None] + np.arange(lanes)]
+
+
+def difference_in(plan: Plan, result: TaskResult, parts: Sequence[Part]) -> Difference | None:
+    """The first element in which words of a task are not what they should be."""
+    task, run = result.task, result.run
+    differ = [want != got for _, want, got in parts]
+    first = next((i for i, each in enumerate(differ) if each.any()), None)
+    if first is None:
+        return None
+    written, want, got = parts[first]
+    word, lane = (int(i) for i in np.argwhere(differ[first])[0])
+    tokens, channels = elements_of(plan, result, written)
+    channel = int(channels[word, lane])
+    return Difference(
+        op=ops_of(plan, task), module=task.source, task=task.name, engine=task.engine, turn=result.turn,
+        program=run.program, position=run.position, tokens=run.tokens, token=int(tokens[word]),
+        channel=None if channel == PAD else channel, memory=written.memory, address=int(written.addresses[word]),
+        lane=lane, expected=int(want[word, lane]), got=int(got[word, lane]), count=sum(int(d.sum()) for d in differ),
+        of=sum(d.size for d in differ),
+    )  # fmt: skip

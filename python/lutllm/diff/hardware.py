@@ -13,13 +13,11 @@ import numpy as np
 
 from lutllm.diff.chip_state import EXTERNAL, ChipState, check_visible
 from lutllm.diff.difference import Comparison, Difference
-from lutllm.diff.elements import ops_of
+from lutllm.diff.elements import difference_in
 from lutllm.diff.recording import Recording
 from lutllm.diff.replay import Replay
-from lutllm.lowering.layout.channels import PAD
-from lutllm.lowering.plan.memory import ROTATIONS
 from lutllm.progress import note
-from lutllm.simulate.accelerator import Accelerator, spans_of
+from lutllm.simulate.accelerator import CYCLES, Accelerator, spans_of
 from lutllm.simulate.simulator import Simulator
 from lutllm.simulate.testbench import DONE, RunResult
 from lutllm.transactions.chip import Written
@@ -33,9 +31,8 @@ def compare_hardware(
     simulator.state[:] = 0  # as at power-up, so that it can be done again
     accelerator = Accelerator(recorded.plan.config, simulator, image)
     watch = _Watch(recorded, accelerator, quiet)
-    accelerator.load(recorded.prompt)
-    accelerator.begin(len(recorded.prompt), len(recorded.tokens))
-    result = accelerator.bench.run(1 << 40, listener=watch.event)
+    recorded.begin(accelerator)
+    result = accelerator.bench.run(CYCLES, listener=watch.event)
     found = watch.found
     found.cycles = result.cycles
     if watch.wrong is None:
@@ -86,8 +83,7 @@ class _Watch:
             self.turn = result.turn
             note(f"hw: list {self.turn + 1} of {len(self.recorded.passes)}", quiet=self.quiet)
         for written in _in_memories(result):
-            got = self.chip.read(written.memory, written.addresses, written.values.shape[1])
-            if not np.array_equal(got, written.values):
+            if not np.array_equal(self.chip.read(written), written.values):
                 return False
             self.found.numbers += written.values.size
             if written.memory in EXTERNAL:
@@ -99,30 +95,14 @@ class _Watch:
 
     def difference(self, result: TaskResult, ended: RunResult) -> Difference:
         """The first element of a task that differs."""
-        task, run, count, of = result.task, result.run, 0, 0
-        first: tuple[Written, np.ndarray, int, int] | None = None
-        for written in _in_memories(result):
-            got = self.chip.read(written.memory, written.addresses, written.values.shape[1])
-            wrong = got != written.values
-            count, of = count + int(wrong.sum()), of + wrong.size
-            if wrong.any() and first is None:
-                word, lane = (int(i) for i in np.argwhere(wrong)[0])
-                first = written, got, word, lane
-        assert first is not None
-        written, got, word, lane = first
-        tokens, channels = self.recorded.elements.of(task, run, written)
-        channel = int(channels[word, lane])
-        engines = self.recorded.plan.config.engines
-        spans = [span for span in spans_of(ended, engines) if span.engine == task.engine and span.done >= 0]
-        span = spans[sum(r.task.engine == task.engine for r in self._done(result))]
-        return Difference(
-            op=ops_of(task), module=task.source, task=task.name, engine=task.engine, turn=result.turn,
-            program=run.program, position=run.position, tokens=run.tokens,
-            token=None if written.memory == "token" else int(tokens[word]), channel=None if channel == PAD else channel,
-            memory=written.memory, address=int(written.addresses[word]), lane=lane,
-            expected=int(written.values[word, lane]), got=int(got[word, lane]), count=count, of=of,
-            dispatched=span.dispatched, done=span.done,
-        )  # fmt: skip
+        plan, engine = self.recorded.plan, result.task.engine
+        parts = [(written, written.values, self.chip.read(written)) for written in _in_memories(result)]
+        found = difference_in(plan, result, parts)
+        assert found is not None
+        spans = [span for span in spans_of(ended, plan.config.engines) if span.engine == engine and span.done >= 0]
+        span = spans[sum(r.task.engine == engine for r in self._done(result))]
+        found.dispatched, found.done = span.dispatched, span.done
+        return found
 
     def _done(self, result: TaskResult) -> list[TaskResult]:
         """Everything executed before `result` at transaction level."""
@@ -131,21 +111,18 @@ class _Watch:
     def causes(self, result: TaskResult) -> list[str]:
         """What the task read that is not as it should be: its regions in memory, words that were right before."""
         task, plan, notes = result.task, self.recorded.plan, []
-        whole_round = [t for t in plan.program(task.program) if task.round and t.round == task.round and t is not task]
-        names = [name for each in (task, *whole_round) for name in each.reads]
-        names.append(task.parameters.region if task.parameters else "")
-        if task.engine == "residual" and task.fields["load"]:
-            names.append(f"{task.source}.e")
-        if task.fields.get("rotate"):
-            names.append(ROTATIONS)
+        # With it whatever feeds its stream.
+        whole = [t for t in plan.program(task.program) if t.cluster == task.cluster and t.round == task.round]
+        at = {region.address: name for name, region in plan.regions.items()}
+        names = [name for each in (task, *whole) for name in each.reads]
+        names += [each.parameters.region for each in whole if each.parameters is not None]
+        names += [at[each.fields["address"]] for each in whole if each.engine in ("embed", "load")]
+        names += [task.rotations] if task.rotations else []
         if task.round:
             round_ = plan.rounds[task.round]
             names += [round_.c, round_.q, *round_.w]
-        for name in names:
-            if name in plan.regions:
-                notes += self._region(name)
-            elif name in plan.buffers:
-                notes += self._buffer(name)
+        for name in dict.fromkeys(names):
+            notes += self._region(name) if name in plan.regions else self._buffer(name)
         return notes
 
     def _region(self, name: str) -> list[str]:
@@ -162,24 +139,21 @@ class _Watch:
         ]
 
     def _buffer(self, name: str) -> list[str]:
-        buffer, notes = self.recorded.plan.buffers[name], []
+        """Words of a buffer that were right and are no longer, unless the wrong task writes to it itself."""
+        buffer = self.recorded.plan.buffers[name]
         good = {a: v for a, v in self.good[buffer.memory].items() if buffer.base <= a < buffer.end}
-        if good:
-            addresses, values = np.array(list(good)), np.array(list(good.values()))
-            got = self.chip.read(buffer.memory, addresses, values.shape[1])
-            wrong = np.flatnonzero((got != values).any(axis=1))
-            if wrong.size and buffer.name not in self._own(buffer.name):
-                at = int(wrong[0])
-                notes.append(
-                    f"its input {name} was right and has been overwritten: {wrong.size} words of memory "
-                    f"{buffer.memory}, the first at address {addresses[at]:#x}: expected {values[at].tolist()}, got "
-                    f"{got[at].tolist()}"
-                )
-        return notes
-
-    def _own(self, name: str) -> tuple[str, ...]:
-        """Buffers that the wrong task writes itself: what it read of them is gone."""
-        return self.wrong.task.writes if self.wrong is not None else ()
+        if not good or (self.wrong is not None and name in self.wrong.task.writes):
+            return []
+        before = Written(buffer.memory, np.array(list(good)), np.array(list(good.values())))
+        got = self.chip.read(before)
+        wrong = np.flatnonzero((got != before.values).any(axis=1))
+        if not wrong.size:
+            return []
+        at = int(wrong[0])
+        return [
+            f"its input {name} was right and has been overwritten: {wrong.size} words of memory {buffer.memory}, the "
+            f"first at address {before.addresses[at]:#x}: expected {before.values[at].tolist()}, got {got[at].tolist()}"
+        ]
 
 
 def _in_memories(result: TaskResult) -> list[Written]:
@@ -202,12 +176,6 @@ def _ended(recorded: Recording, watch: _Watch, accelerator: Accelerator, result:
 
 def _unlike(recorded: Recording, image: np.ndarray) -> str:
     """Where an image is not the model's, which no number has shown yet."""
-    wrong = np.flatnonzero(recorded.image != image)
-    if not wrong.size:
-        return ""
-    at = int(wrong[0])
-    region = next(r for r in recorded.plan.regions.values() if r.address <= at < r.address + r.size)
-    return (
-        f"expected the model's image, got one that differs in {wrong.size} bytes, the first at address {at:#x} in "
-        f"region {region.name}; no number of this run shows it"
-    )
+    where = recorded.places(recorded.image != image)
+    what = "expected the model's image, got one that differs in"
+    return f"{what} {where}; no number of this run shows it" if where else ""

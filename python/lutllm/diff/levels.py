@@ -20,7 +20,7 @@ LEVELS = {
     "lut": "the golden model",
     "transaction": "the plan's tasks with the golden model's integers",
     "hw": "hardware, by the arc JIT",
-    "rtl": "SystemVerilog, by Verilator: tokens and KV caches only",
+    "rtl": "SystemVerilog, by Verilator: tokens and what is written to memory",
 }
 DEFAULT = ("lut", "transaction", "hw")
 

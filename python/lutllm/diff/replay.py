@@ -9,8 +9,9 @@ import numpy as np
 
 from lutllm.diff.chip_state import EXTERNAL, ChipState, stream_y
 from lutllm.diff.difference import Difference
+from lutllm.diff.elements import difference_in
 from lutllm.diff.recording import Recording
-from lutllm.lowering.plan.data import Task
+from lutllm.lowering.schedule.data import Task
 from lutllm.simulate.accelerator import Accelerator, Span, spans_of
 from lutllm.simulate.simulator import Simulator
 from lutllm.simulate.waveform import Trace
@@ -32,8 +33,7 @@ class Replay:
         self.chip, self.bench = ChipState(self.accelerator), self.accelerator.bench
         named = list(_named(recorded, spans))
         self.list_start = next(span.dispatched for span, task, turn in named if turn == wrong.turn)
-        self.accelerator.load(recorded.prompt)
-        self.accelerator.begin(len(recorded.prompt), len(recorded.tokens))
+        recorded.begin(self.accelerator)
         self._go(self.list_start - BEFORE)
         self.start = self.bench.checkpoint()
 
@@ -83,14 +83,10 @@ class Replay:
     def _take_linear(self, result: TaskResult, got: np.ndarray) -> None:
         """It was the linear: its element is the one to name."""
         written, wrong = result.written[0], self.wrong
-        tokens, channels = self.recorded.elements.of(result.task, result.run, written)
-        differ = got != written.values
-        word, lane = (int(i) for i in np.argwhere(differ)[0])
+        found = difference_in(self.recorded.plan, result, [(written, written.values, got)])
         wrong.notes.insert(0, f"seen in memory {wrong.memory}: expected {wrong.expected}, got {wrong.got}")
-        wrong.op, wrong.module = "lut.linear", result.task.source
-        wrong.token, wrong.channel = int(tokens[word]), int(channels[word, lane])
-        wrong.expected, wrong.got = int(written.values[word, lane]), int(got[word, lane])
-        wrong.count, wrong.of = int(differ.sum()), differ.size
+        for name in ("op", "module", "token", "channel", "expected", "got", "count", "of"):
+            setattr(wrong, name, getattr(found, name))
 
     def waveform(self) -> Trace:
         """Ports and registers around the cycle of the word, or around the end of its task."""

@@ -1,4 +1,7 @@
-"""Compares the levels of what `lutllm compile MODEL -o DIR` wrote: DIR and its model in, a `DiffResult` out."""
+"""Compares the levels of what `lutllm compile MODEL -o DIR` wrote: DIR and its model in, a `DiffResult` out.
+
+DIR may lie anywhere. The arrays are read from the quantized model that its manifest names, or from the one given.
+"""
 
 from __future__ import annotations
 
@@ -8,21 +11,21 @@ from typing import Any
 
 import numpy as np
 
-from lutllm import dialect, hardware, resolve, store
+from lutllm import dialect, hardware, store
 from lutllm.bindings import ir
+from lutllm.compiler.model import prompt_ids
+from lutllm.compiler.options import PROMPT, TOKENS
 from lutllm.diff.difference import DiffResult
 from lutllm.diff.levels import DEFAULT, check_levels, compare_levels
 from lutllm.diff.recording import record
 from lutllm.errors import InputError
-from lutllm.lowering.image.whole import IMAGE, model_id
-from lutllm.lowering.plan.data import Plan
-from lutllm.lowering.plan.ir import read_plan
-from lutllm.model_compiler import prompt_ids
-from lutllm.pretrained import QuantizedModel
+from lutllm.lowering.image.whole import IMAGE
+from lutllm.lowering.schedule.data import Plan
+from lutllm.lowering.schedule.read import read_plan
+from lutllm.pretrained import QuantizedModel, from_pretrained
 from lutllm.progress import note
-from lutllm.scheme import Scheme
 
-_PLAN = "ir/model.accelerator.mlir"
+SCHEDULED, ABOUT = "ir/model.scheduled.mlir", "manifest.json"
 
 
 def diff_saved(
@@ -42,13 +45,15 @@ def diff_saved(
     """
     directory = Path(directory)
     check_levels(levels)
-    plan, about = _plan(directory), store.read_json(directory / "manifest.json")
-    image, found, options = _image(directory, plan), _model(directory, about, model, quiet), about["options"]
-    ids = prompt_ids(found, options["prompt"] if prompt is None else prompt, options["seed"])
+    module = _module(directory)
+    plan, about = read_plan(module), store.read_json(directory / ABOUT)
+    image, options = _image(directory, plan), about["options"]
+    found = _model(directory, module, Path(model or about["model"]["store"]).expanduser())
+    ids = prompt_ids(found, prompt or options["prompt"] or PROMPT, options["seed"])
     hardware.check_prompt(ids, plan.context)
-    count = tokens or options["tokens"]
+    count = tokens or options["tokens"] or TOKENS
     note(f"transaction: {len(ids)} tokens in, {count} out", quiet=quiet)
-    recorded = record(plan, found.decoder, ids, count)
+    recorded = record(module, found.tensors, ids, count)
     if recorded.error not in ("none", "context"):
         raise InputError(f"expected a prompt that the accelerator takes, got error '{recorded.error}'; change it")
     return compare_levels(
@@ -61,18 +66,18 @@ def diff_saved(
     )
 
 
-def _plan(directory: Path) -> Plan:
-    path = directory / _PLAN
+def _module(directory: Path) -> ir.Module:
+    path = directory / SCHEDULED
     if not path.is_file():
-        raise InputError(f"'{directory}': expected the output of lutllm compile without --layers, got no {_PLAN}")
+        raise InputError(f"'{directory}': expected the output of lutllm compile without --layers, got no {SCHEDULED}")
     with dialect.context(), ir.Location.unknown():
         try:
             module = ir.Module.parse(path.read_text())
         except (ir.MLIRError, OSError, UnicodeDecodeError) as error:
-            raise InputError(f"'{path}': expected accelerator IR, got {error}; compile again") from error
-        if not dialect.verify(module):
-            raise InputError(f"'{path}': expected accelerator IR that verifies; compile again")
-        return read_plan(module)
+            raise InputError(f"'{path}': expected scheduled IR, got {error}; compile again") from error
+        if not dialect.verify(module) or "lut.store" not in module.operation.attributes:
+            raise InputError(f"'{path}': expected scheduled IR that verifies and names its store; compile again")
+    return module
 
 
 def _image(directory: Path, plan: Plan) -> np.ndarray:
@@ -86,21 +91,13 @@ def _image(directory: Path, plan: Plan) -> np.ndarray:
     return image
 
 
-def _model(directory: Path, about: dict[str, Any], given: str | None, quiet: bool) -> QuantizedModel:
-    """The model it was compiled from: the one given, or the one that the manifest names."""
-    options, name = about["options"], given or about["model"]["name"]
-    found = resolve.quantized_model(
-        name,
-        scheme=Scheme.from_dict(options["scheme"]),
-        text=options["text"],
-        tokens=options["calibration"],
-        seed=options["seed"],
-        quiet=quiet,
-    )
-    wanted = store.read_json(directory / "mem" / "manifest.json")["model"]
-    if f"{model_id(found.decoder):016x}" != wanted:
-        raise InputError(
-            f"'{name}': expected the model that '{directory}' was compiled from, {wanted}, got "
-            f"{model_id(found.decoder):016x}; give it with --model, or compile again"
-        )
+def _model(directory: Path, module: ir.Module, path: Path) -> QuantizedModel:
+    """The model that it was compiled from, if it is still there."""
+    expected, do = f"expected the model that '{directory}' was compiled from", "give it with --model, or compile again"
+    if not path.is_dir():
+        raise InputError(f"'{path}': {expected}, got no such directory; {do}")
+    found, attribute = from_pretrained(path), module.operation.attributes["lut.store"]
+    wanted: Any = attribute.params[1].maybe_downcast()  # type: ignore[attr-defined]
+    if found.sha256 != wanted.value:
+        raise InputError(f"'{path}': {expected}, with parameters {wanted.value}, got {found.sha256}; {do}")
     return found

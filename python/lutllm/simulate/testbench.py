@@ -108,8 +108,8 @@ class TestBench:
 
     `timing`: for all AXI ports, or by name. `fault`: addresses (low, high) that answer with SLVERR. `probes`: registers
     whose peak value is wanted. `trace`: (first cycle, cycles) to record. `constants`: inputs held at a value. `until`:
-    the output that ends a run when high; with streams, all words have moved too, and both hold for a while. `events`: an
-    output to log.
+    the output that ends a run when high; with streams, all words have moved too, and both hold for a while. `events`:
+    an output to log.
     """
 
     __test__ = False  # not a pytest class

@@ -10,10 +10,8 @@ from collections import defaultdict, deque
 from collections.abc import Callable
 
 from lutllm.errors import SimulationError
-from lutllm.lowering.accelerator import ENGINES, SINKS
+from lutllm.lowering.accelerator import ENGINES, QUEUE, SINKS
 from lutllm.transactions.functions import Job
-
-QUEUE = 2  # tasks an engine has waiting, besides the one it works on
 
 
 def stream_into(engine: str, loads: bool) -> str | None:

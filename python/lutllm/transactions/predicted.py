@@ -13,10 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lutllm.errors import SimulationError
-from lutllm.lowering.accelerator import HEAD_MODES, SINKS, AcceleratorConfig
+from lutllm.lowering.accelerator import HEAD_MODES, QUEUE, SINKS, AcceleratorConfig
 from lutllm.lowering.schedule.data import Plan, Task
 from lutllm.lowering.schedule.descriptors import list_words
-from lutllm.transactions.order import QUEUE
 from lutllm.transactions.passes import Pass
 from lutllm.transactions.records import TaskRecord
 from lutllm.transactions.steps import Streams, attention_steps, linear_streams, task_steps

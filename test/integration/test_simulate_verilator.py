@@ -1,4 +1,4 @@
-"""A small accelerator with the project's start protocol: the same run in the arc JIT and in Verilator."""
+"""A small design that reads and writes memory: the same run in the arc JIT and in Verilator."""
 
 import re
 import shutil
@@ -9,18 +9,19 @@ import pytest
 
 from lutllm.errors import MissingDependencyError
 from lutllm.lowering.axi import READ_MASTER, WRITE_MASTER, axi_read_stream, axi_write_stream
-from lutllm.lowering.circt import Design, Module, Signal, Wire, const, mux
+from lutllm.lowering.circt import Design, Module, Signal, Wire
 from lutllm.lowering.hw_to_arc import ArcModel, hw_to_arc
 from lutllm.lowering.hw_to_sv import hw_ports, hw_to_sv
 from lutllm.simulate import (
     ArcSimulator,
     AxiTiming,
     Memory,
+    RunResult,
     SimulationError,
     Simulator,
     TestBench,
     VerilatorSimulator,
-    run_program,
+    run_streams,
 )
 
 BASE, BITS = 0x8000_0000, 128
@@ -31,41 +32,45 @@ STALLING = {
 
 
 def adder(target: str) -> Design:
-    """Reads `program_length` beats at `program_address`, adds 1 to each, writes them 64 KB further."""
+    """For each command reads `beats` beats at `address`, adds 1 to each, writes them 64 KB further."""
     design = Design(target)
     reader, writer = axi_read_stream(design, BITS, burst_beats=8), axi_write_stream(design, BITS, burst_beats=8)
 
     def body(m: Module) -> dict[str, Signal]:
-        m.rst = ~m["rst_n"]
-        busy, done, error = m.state(1, "busy_q", reset=0), m.state(1, "done_q", reset=0), m.state(8, "error_q", reset=0)
-        start, ready = m["start"] & ~busy.signal, Wire(1)
+        take, ready = Wire(1), Wire(1)
+        command = {"command_valid": take.signal, "command_beats": m["command_beats"]}
         inputs = {name: m[f"r_{name}"] for name in READ_MASTER.inputs(BITS)}
-        command = {"command_valid": start, "command_beats": m["program_length"]}
         read = m.instance(
-            reader, "reader", data_ready=ready.signal, command_address=m["program_address"], **command, **inputs
+            reader, "reader", data_ready=ready.signal, command_address=m["command_address"], **command, **inputs
         )
         inputs = {name: m[f"w_{name}"] for name in WRITE_MASTER.inputs(BITS)}
         data = {"data_valid": read["data_valid"], "data_data": read["data_data"] + 1}
-        target = m["program_address"] + 65536
+        target = m["command_address"] + 65536
         write = m.instance(writer, "writer", command_address=target, **command, **data, **inputs)
         ready.assign(write["data_ready"])
-        failed = read["error"] | write["error"]
-        finished = busy.signal & write["done"]
-        busy.set(start | (busy.signal & ~finished))
-        done.set(mux(start, const(0, 1), const(1, 1)), start | finished)
-        error.set(mux(start, const(0, 8), failed.zext(8)), start | finished)
-        outputs = {"busy": busy.signal, "done": done.signal, "error": error.signal}
+        both = read["command_ready"] & write["command_ready"]
+        take.assign(m["command_valid"] & both)
+        outputs = {"command_ready": both, "idle": read["idle"] & write["idle"], "error": read["error"] | write["error"]}
         outputs |= {f"r_{name}": read[name] for name in READ_MASTER.outputs(BITS)}
         return outputs | {f"w_{name}": write[name] for name in WRITE_MASTER.outputs(BITS)}
 
-    inputs = {"rst_n": 1, "start": 1, "program_address": 64, "program_length": 32}
+    inputs = {"command_valid": 1, "command_address": 64, "command_beats": 32}
     inputs |= {f"r_{name}": width for name, width in READ_MASTER.inputs(BITS).items()}
     inputs |= {f"w_{name}": width for name, width in WRITE_MASTER.inputs(BITS).items()}
-    outputs = {"busy": 1, "done": 1, "error": 8}
+    outputs = {"command_ready": 1, "idle": 1, "error": 1}
     outputs |= {f"r_{name}": width for name, width in READ_MASTER.outputs(BITS).items()}
     outputs |= {f"w_{name}": width for name, width in WRITE_MASTER.outputs(BITS).items()}
-    design.module("adder", inputs, outputs, body, reset=False)
+    design.module("adder", inputs, outputs, body)
     return design
+
+
+def commands(*places: tuple[int, int]) -> dict[str, dict[str, np.ndarray]]:
+    """The stream of commands: (place in memory, beats) each."""
+    return {"command": {"address": np.array([BASE + p for p, _ in places]), "beats": np.array([n for _, n in places])}}
+
+
+def run(simulator: Simulator, memory: Memory, *places: tuple[int, int], **options: object) -> RunResult:
+    return run_streams(simulator, commands(*places), {}, memory=memory, until="idle", **options)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -109,14 +114,15 @@ def plus_one(memory: Memory, start: int, beats: int) -> np.ndarray:
 @pytest.mark.parametrize("kind", ["arc", "verilator"])
 def test_result_and_traffic(kind: str, timing: object, request: pytest.FixtureRequest) -> None:
     simulator: Simulator = request.getfixturevalue(kind)
-    for start, beats in ((0, 1), (16 * 253, 700)):
+    for places in (((0, 1),), ((16 * 253, 700), (0, 1), (6400, 9))):
         memory = filled_memory()
-        expected = plus_one(memory, start, beats)
-        result = run_program(simulator, memory, BASE + start, beats, timing=timing, seed=3).check()
-        assert result.stop == "done"
-        assert np.array_equal(memory.read(BASE + 65536 + start, beats * 16), expected)
-        assert result.ports["r"].beats == result.ports["w"].beats == beats
-        assert result.ports["w"].bytes == 16 * beats
+        result = run(simulator, memory, *places, timing=timing, seed=3).check()
+        assert result.stop == "all words moved"
+        for start, beats in places:
+            assert np.array_equal(memory.read(BASE + 65536 + start, beats * 16), plus_one(memory, start, beats))
+        total = sum(beats for _, beats in places)
+        assert result.ports["r"].beats == result.ports["w"].beats == total
+        assert result.ports["w"].bytes == 16 * total
 
 
 def test_both_simulators_agree_to_the_cycle(arc: ArcSimulator, verilator: VerilatorSimulator) -> None:
@@ -124,7 +130,7 @@ def test_both_simulators_agree_to_the_cycle(arc: ArcSimulator, verilator: Verila
         results, memories = [], []
         for simulator in (arc, verilator):
             memories.append(filled_memory(seed))
-            results.append(run_program(simulator, memories[-1], BASE + 64, 300, timing=timing, seed=seed).check())
+            results.append(run(simulator, memories[-1], (64, 300), timing=timing, seed=seed).check())
         assert results[0].cycles == results[1].cycles
         assert results[0].ports == results[1].ports
         assert np.array_equal(memories[0].data, memories[1].data)
@@ -133,42 +139,42 @@ def test_both_simulators_agree_to_the_cycle(arc: ArcSimulator, verilator: Verila
 
 
 @pytest.mark.parametrize("kind", ["arc", "verilator"])
-def test_second_program_without_reset_and_reset_in_mid_run(kind: str, request: pytest.FixtureRequest) -> None:
+def test_reset_in_mid_run(kind: str, request: pytest.FixtureRequest) -> None:
     memory = filled_memory()
-    bench = TestBench(request.getfixturevalue(kind), memory=memory, timing=STALLING)
+    bench = TestBench(
+        request.getfixturevalue(kind),
+        memory=memory,
+        timing=STALLING,
+        inputs=commands((0, 1000), (3200, 50)),
+        until="idle",
+    )
     bench.reset()
-    for start, beats in ((0, 40), (6400, 9)):
-        bench.start(BASE + start, beats)
-        bench.run().check()
-        assert np.array_equal(memory.read(BASE + 65536 + start, beats * 16), plus_one(memory, start, beats))
-    bench.start(BASE, 1000)
     assert bench.run(200).stop == "the cycle limit"
     bench.reset()
-    bench.start(BASE + 3200, 50)
     bench.run().check()
-    assert np.array_equal(memory.read(BASE + 65536 + 3200, 800), plus_one(memory, 3200, 50))
+    assert np.array_equal(memory.read(BASE + 65536, 16000), plus_one(memory, 0, 1000))
 
 
 def test_error_response_and_burst_outside_the_memory(arc: ArcSimulator) -> None:
-    result = run_program(arc, filled_memory(), BASE, 20, fault=(BASE + 100, BASE + 101))
-    assert result.stop == "done" and result.error == 1
+    result = run(arc, filled_memory(), (0, 20), fault=(BASE + 100, BASE + 101))
+    assert result.stop == "all words moved" and result.error == 1
     with pytest.raises(SimulationError, match="the design reports error code 1"):
         result.check()
-    result = run_program(arc, filled_memory(), BASE + (1 << 17) - 16, 1)
+    result = run(arc, filled_memory(), ((1 << 17) - 16, 1))
     with pytest.raises(SimulationError, match="burst outside the memory, port w, address 0x8002fff0"):
         result.check()
 
 
 def test_watchdog_names_the_stalled_channels(arc: ArcSimulator) -> None:
     timing = {"r": AxiTiming(latency=100000), "w": AxiTiming()}
-    result = run_program(arc, filled_memory(), BASE, 20, timing=timing, watchdog=300)
+    result = run(arc, filled_memory(), (0, 20), timing=timing, watchdog=300)
     assert result.stop == "watchdog" and not result.ok
     assert "r: memory has no beat yet (3 bursts in flight)" in result.message
 
 
 def test_waveform_of_ports_and_registers(arc: ArcSimulator, tmp_path: Path) -> None:
-    result = run_program(
-        arc, filled_memory(), BASE, 64, timing=AxiTiming(latency=5), trace=(10, 50), probes=["writer/data_queue/count"]
+    result = run(
+        arc, filled_memory(), (0, 64), timing=AxiTiming(latency=5), trace=(10, 50), probes=["writer/data_queue/count"]
     ).check()
     assert result.trace is not None
     stored = result.trace.values("writer/data_queue/count")
@@ -187,7 +193,7 @@ def test_waveform_of_ports_and_registers(arc: ArcSimulator, tmp_path: Path) -> N
 def test_verilator_waveform(verilator: VerilatorSimulator, tmp_path: Path) -> None:
     path = tmp_path / "wave.vcd"
     verilator.trace_to(path)
-    cycles = run_program(verilator, filled_memory(), BASE, 10).check().cycles
+    cycles = run(verilator, filled_memory(), (0, 10)).check().cycles
     verilator.trace_to(None)
     text = path.read_text()
     assert "beats_to_boundary" in text
@@ -218,7 +224,7 @@ def test_a_library_built_before_is_used_again(rtl: Path, tmp_path: Path, verilat
     ports = hw_ports(adder("sv"), "adder")
     for _ in range(2):
         simulator = VerilatorSimulator(rtl, "adder", ports, build_directory=tmp_path)
-        run_program(simulator, filled_memory(), BASE, 3).check()
+        run(simulator, filled_memory(), (0, 3)).check()
         simulator.close()
         libraries = list(tmp_path.glob("*/libmodel.so"))
         assert len(libraries) == 1 and len(list(tmp_path.iterdir())) == 1

@@ -1,0 +1,166 @@
+"""What each chain of engines computes, and where it finds its operands: a cluster in, what is wrong with it out.
+
+`patterns` finds such clusters in a program; here one that stands in the IR, by whosoever's hand, is checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from lutllm import dialect
+from lutllm.bindings import ir
+from lutllm.lowering.accelerator import CACHE_BITS, RESIDUAL_BITS, X_BITS
+from lutllm.lowering.place.clusters import ARGUMENT, CACHE, Cluster, head_count, home
+from lutllm.lowering.place.patterns import ROWS
+from lutllm.quantization import NORM_BITS
+
+
+@dataclass(frozen=True)
+class Part:
+    """An op of a chain, one of `ops`. The op before it makes an operand, one of `flow`; the others come from outside
+    the cluster: from the memory that `wants` says, by number."""
+
+    ops: tuple[str, ...]
+    flow: tuple[int, ...] = (0,)
+    wants: dict[int, str] = field(default_factory=dict)
+    optional: bool = False
+
+
+def _part(name: str, *flow: int, optional: bool = False, **wants: str) -> Part:
+    """`wants` as o0 = "r" for operand 0."""
+    return Part((f"lut.{name}",), flow or (0,), {int(key[1:]): place for key, place in wants.items()}, optional)
+
+
+_LINEAR = (
+    _part("centroid_search", o0="x", optional=True), Part(ROWS, (0,), {0: "x"}), _part("table_lookup"),
+    _part("prefix_sum"), _part("requantize"),
+)  # fmt: skip
+PARTS: dict[tuple[str, ...], tuple[Part, ...]] = {
+    ("norm",): (_part("last_token", o0="r", optional=True), _part("rms_norm", o0="r"), _part("rescale")),
+    ("heads",): (
+        _part("rms_norm", o0="y", optional=True), _part("rope", o0="y", o1=ARGUMENT, optional=True),
+        _part("rescale", o0="y"), _part("append", 1, o0=ARGUMENT, o2=ARGUMENT, optional=True),
+    ),
+    ("attention",): (_part("attention", o0="q", o1=CACHE, o2=CACHE, o3=ARGUMENT),),
+    ("embed", "residual"): (_part("embedding", o0=ARGUMENT),),
+    ("load",): (),
+    ("feed", "linear", "residual"): (*_LINEAR, _part("add", 0, 1, o0="r", o1="r", optional=True)),
+    ("feed", "linear", "store"): _LINEAR,
+    ("feed", "linear", "swiglu"): (*_LINEAR, _part("swiglu", 1, o0="y")),
+    ("feed", "linear", "pick"): (*_LINEAR, _part("argmax")),
+    ("feed", "linear", "save"): _LINEAR,
+}  # fmt: skip
+# What the clusters of a chain name once they have their places (lut-allocate), besides their layout.
+NEEDS = {
+    "norm": {"parameters"}, "heads": {"parameters"}, "attention": {"parameters", "reps"}, "swiglu": {"parameters"},
+    "load": {"region"}, "save": {"region"},
+}  # fmt: skip
+
+
+def problems(cluster: Cluster) -> Iterator[tuple[ir.OpView, str]]:
+    """What the cluster's engines cannot do, each with the op it is about."""
+    broken = _order_problem(cluster)
+    if broken is not None:
+        yield broken
+        return
+    ops = cluster.ops
+    for op in ops:
+        yield from ((op, problem) for problem in _operand_problems(cluster, op))
+        yield from ((op, problem) for problem in _width_problems(cluster, op))
+    yield from _agreement_problems(cluster)
+
+
+def _agreement_problems(cluster: Cluster) -> Iterator[tuple[ir.OpView, str]]:
+    """Ops that must name the same arrays, or count the same heads."""
+    norm, linear = cluster.find("lut.rms_norm"), cluster.linear
+    named = {} if linear is None else {"weights": linear.name, "codebook": linear.codebook}
+    for op in cluster.ops:
+        for name, symbol in named.items():
+            got = op.operation.attributes[name].value if name in op.operation.attributes else symbol
+            if got != symbol:
+                yield op, f"expected {name} = @{symbol}, as the ops before it, got @{got}; change either"
+    if norm is not None:
+        wanted = 1 if cluster.last == "norm" else head_count(cluster)
+        if int(norm.groups.value) != wanted:
+            yield (
+                norm,
+                f"expected groups = {wanted}, as engine {cluster.last} norms, got {norm.groups.value}; change it",
+            )
+
+
+def _order_problem(cluster: Cluster) -> tuple[ir.OpView, str] | None:
+    """The first op that does not follow from the one before it."""
+    parts, chain = list(PARTS[cluster.engines]), ", ".join(cluster.engines)
+    before: ir.Value | None = None
+    for op in cluster.ops:
+        open_ = list(parts)
+        while parts and op.operation.name not in parts[0].ops and parts[0].optional:
+            parts.pop(0)
+        if not parts or op.operation.name not in parts[0].ops:
+            return op, f"expected {_names(open_)} here on engines {chain}, got it; put it in a cluster of its own"
+        part = parts.pop(0)
+        if before is not None:
+            made = [i for i, value in enumerate(op.operation.operands) if value == before]
+            if len(made) != 1 or made[0] not in part.flow:
+                numbers = " or ".join(map(str, part.flow))
+                return (
+                    op,
+                    f"expected the op before it to make operand {numbers} and no other, got {made}; change its "
+                    "operands",
+                )
+        before = op.operation.results[0]
+    missing = [part for part in parts if not part.optional]
+    if missing:
+        return (
+            cluster.op,
+            f"expected {_names(missing)} in it on engines {chain}, got none; change its engines or its ops",
+        )
+    if before is not None and cluster.yielded != before:
+        return cluster.op, "expected it to yield what its last op makes, got another value; change it"
+    if before is None and not isinstance(cluster.yielded.owner, ir.Block):
+        return (
+            cluster.op,
+            f"expected it to yield an argument of the function on engines {chain}, got another value; change it",
+        )
+    return None
+
+
+def _names(parts: list[Part]) -> str:
+    found: list[str] = []
+    for part in parts:
+        found += part.ops
+        if not part.optional:
+            break
+    return " or ".join(f"'{name}'" for name in found) or "no op"
+
+
+def _operand_problems(cluster: Cluster, op: ir.OpView) -> Iterator[str]:
+    """Operands from outside that do not lie where the engine reads."""
+    own = {result for each in cluster.ops for result in each.operation.results}
+    parts = [part for part in PARTS[cluster.engines] if op.operation.name in part.ops]
+    for i, value in enumerate(op.operation.operands):
+        wanted = parts[0].wants.get(i)
+        got = wanted if value in own else home(value)
+        if wanted is None and value not in own:
+            yield f"expected operand {i} to be made by the op before it, got it {_at(got)}; remove it"
+        elif got != wanted:
+            yield (
+                f"expected operand {i} {_at(wanted)}, which its engine reads, got it {_at(got)}; no engine moves it "
+                "there"
+            )
+
+
+def _at(place: str | None) -> str:
+    return f"in memory {place}" if place is not None and len(place) == 1 else str(place)
+
+
+def _width_problems(cluster: Cluster, op: ir.OpView) -> Iterator[str]:
+    """Results of another width than the engine saturates to."""
+    name = op.operation.name.removeprefix("lut.")
+    widths = {"rms_norm": NORM_BITS, "embedding": RESIDUAL_BITS, "add": RESIDUAL_BITS, "append": CACHE_BITS}
+    if cluster.engines == ("heads",):
+        widths["rescale"] = X_BITS if cluster.cache is None else CACHE_BITS
+    meaning = dialect.fixed_of(op.operation.results[0].type)
+    if name in widths and meaning is not None and meaning[0] != widths[name]:
+        yield f"expected {widths[name]} bits, as engine {cluster.last} gives them, got {meaning[0]}; quantize again"

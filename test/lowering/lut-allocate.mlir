@@ -1,0 +1,52 @@
+// A linear alone. Its input gets a buffer, as large as a pass; the accumulator of 4 words holds one block of 8 outputs for 4
+// tokens, so there are two rounds; regions follow each other. Places that stand there are chosen anew.
+// RUN: lutllm-opt %s --lut-allocate | FileCheck %s
+// RUN: lutllm-opt %s --lut-allocate --lut-allocate | FileCheck %s
+
+// CHECK: "lut.memory"() {sym_name = "x", words = 8 : i64}
+// CHECK: "lut.round"() {c = @a.c, first = 0 : i64, outputs = 8 : i64, q = @a.0.q, sym_name = "a.0", w = [@a.0.w0]}
+// CHECK-NEXT: "lut.round"() {c = @a.c, first = 8 : i64, outputs = 8 : i64, q = @a.8.q, sym_name = "a.8", w = [@a.8.w0]}
+// CHECK-NEXT: "lut.buffer"() {base = 0 : i64, memory = "x", size = 8 : i64, sym_name = "x0_2", words = 2 : i64}
+// CHECK-NEXT: "lut.region"() {address = 0 : i64, bytes = 88 : i64, kind = "h", sym_name = "header"}
+// CHECK-NEXT: "lut.region"() {address = 4096 : i64, bytes = 2048 : i64, kind = "x", sym_name = "x.x"}
+// CHECK-NEXT: "lut.region"() {address = 8192 : i64, bytes = 8192 : i64, kind = "y", sym_name = "a.y"}
+// CHECK-NEXT: "lut.region"() {address = 16384 : i64, bytes = 8 : i64, kind = "c", sym_name = "a.c"}
+// CHECK-NEXT: "lut.region"() {address = 20480 : i64, bytes = 64 : i64, kind = "q", sym_name = "a.0.q"}
+// CHECK-NEXT: "lut.region"() {address = 24576 : i64, bytes = 144 : i64, kind = "w", sym_name = "a.0.w0"}
+// CHECK-NEXT: "lut.region"() {address = 28672 : i64, bytes = 64 : i64, kind = "q", sym_name = "a.8.q"}
+// CHECK-NEXT: "lut.region"() {address = 32768 : i64, bytes = 144 : i64, kind = "w", sym_name = "a.8.w0"}
+// CHECK: }) {buffer = @x0_2, engines = ["load"], label = "x", layout = @c8, region = @x.x}
+// CHECK: }) {engines = ["feed", "linear", "save"], label = "a", layout = @c16_b8, region = @a.y, rounds = [@a.0, @a.8]}
+
+#x = #lut.fixed<16, @a.input.exponents>
+#y = #lut.fixed<24, -20>
+"lut.machine"() ({
+  "lut.linear_engine"() {pairs = 2, lanes = 8, centroids = 2, chains = 2, act_stages = 1, metric = "chebyshev", row_entries = 16,
+    operand_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, acc_bits = 32, out_bits = 24,
+    requant_lanes = 4, tokens = 4, acc_words = 4, codes_depth = 4, row_sources = ["exact_row"], weight_ports
+    = 1, port_bits = {w = 64, c = 32, q = 64}, burst_beats = 16, outstanding = 8} : () -> ()
+}) {sym_name = "machine", engines = ["linear", "feed", "load", "save"],
+  head_lanes = 8, context = 128, score_words = 512, item_words = 4, head_words = 2, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
+"lut.scheme"() {sym_name = "exact", kind = "exact", v = 2, c_a = 0, S = 0, c_w = 16, G = 8, R = 1, metric = "chebyshev",
+  x_bits = 16, act_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, out_bits = 24} : () -> ()
+ml_program.global private @a.input.exponents(#ml_program.extern : tensor<4xi8>) : tensor<4xi8>
+ml_program.global private @a.codes(#ml_program.extern : tensor<4x1x16xi8>) : tensor<4x1x16xi8>
+ml_program.global private @a.weight_codebook(#ml_program.extern : tensor<4x2x1x16x2xi8>) : tensor<4x2x1x16x2xi8>
+ml_program.global private @a.shifts(#ml_program.extern : tensor<4x2xi8>) : tensor<4x2xi8>
+ml_program.global private @a.multiplier(#ml_program.extern : tensor<16xi32>) : tensor<16xi32>
+ml_program.global private @a.bias(#ml_program.extern : tensor<16xi32>) : tensor<16xi32>
+"lut.layout"() {sym_name = "c8", channels = 8, unit = 1, unit_size = 1, interleaved = 0, block = 8, pad = 4, repeat = 0} : () -> ()
+"lut.layout"() {sym_name = "c16_b8", channels = 16, unit = 1, unit_size = 1, interleaved = 0, block = 8, pad = 8, repeat = 0} : () -> ()
+func.func @prefill(%x: tensor<?x8xi16, #x>) -> tensor<?x16xi32, #y> {
+  %0 = "lut.cluster"() ({
+    "lut.yield"(%x) : (tensor<?x8xi16, #x>) -> ()
+  }) {label = "x", engines = ["load"], layout = @c8} : () -> tensor<?x8xi16, #x>
+  %1 = "lut.cluster"() ({
+    %i = "lut.exact_row"(%0) {scheme = @exact, weights = @a} : (tensor<?x8xi16, #x>) -> tensor<?x4x2x1x16xi32>
+    %j = "lut.table_lookup"(%i) {scheme = @exact, weights = @a} : (tensor<?x4x2x1x16xi32>) -> tensor<?x4x16xi32>
+    %k = "lut.prefix_sum"(%j) : (tensor<?x4x16xi32>) -> tensor<?x16xi32>
+    %l = "lut.requantize"(%k) {weights = @a, shift = 20} : (tensor<?x16xi32>) -> tensor<?x16xi32, #y>
+    "lut.yield"(%l) : (tensor<?x16xi32, #y>) -> ()
+  }) {label = "a", engines = ["feed", "linear", "save"], layout = @c16_b8} : () -> tensor<?x16xi32, #y>
+  return %1 : tensor<?x16xi32, #y>
+}
