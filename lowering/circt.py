@@ -1,4 +1,4 @@
-"""The one door to CIRCT: bindings re-exported, and a thin typed layer to write hw/comb/seq with.
+"""A thin typed layer to write hw, comb and seq with.
 
 A `Design` collects modules; `design.module(name, inputs, outputs, body)` makes one, calling `body(m)` with a
 `Module` that gives ports and registers. `Signal` wraps an SSA value of type iN: operators check widths and raise
@@ -8,24 +8,21 @@ a cycle where valid and ready are both 1; valid never waits for ready.
 
 from __future__ import annotations
 
-import io
-import sys
-import types
 from collections.abc import Callable, Sequence
 from typing import Any
 
-# Every cast in these bindings retries importing this missing module; a stand-in makes building 7x faster.
-sys.modules.setdefault("pycde.circt.dialects.builtin", types.ModuleType("builtin"))
-
-import pycde.circt as circt  # noqa: E402
-from pycde.circt import ir  # noqa: E402
-from pycde.circt.dialects import comb, hw, seq  # noqa: E402
-from pycde.circt.passmanager import PassManager  # noqa: E402
-
-__all__ = ["Design", "Module", "PassManager", "Signal", "WidthError", "circt", "ir"]
+from lutllm.lowering.circt_bindings import comb, context, hw, ir, seq
 
 TARGETS = ("arc", "sv")
-LOWERING_OPTIONS = "locationInfoStyle=none,disallowLocalVariables,disallowPackedArrays,emittedLineLength=120"
+LOWERING_OPTIONS = ",".join(
+    (
+        "omitVersionComment",  # the same text from either package that carries CIRCT
+        "locationInfoStyle=none",
+        "disallowLocalVariables",
+        "disallowPackedArrays",
+        "emittedLineLength=120",
+    )
+)
 _PREDICATES = {"eq": 0, "ne": 1, "slt": 2, "sle": 3, "sgt": 4, "sge": 5, "ult": 6, "ule": 7, "ugt": 8, "uge": 9}
 
 
@@ -230,8 +227,7 @@ class Design:
             raise ValueError(f"expected target to be one of {', '.join(TARGETS)}, got {target!r}")
         self.target = target
         self.modules: dict[str, _Made] = {}
-        self.context = ir.Context()
-        circt.register_dialects(self.context)
+        self.context = context()
         with self.context, ir.Location.unknown():
             self.mlir = ir.Module.create()
             self.mlir.operation.attributes["circt.loweringOptions"] = ir.StringAttr.get(LOWERING_OPTIONS)
@@ -416,30 +412,3 @@ def delay(m: Module, signal: Signal, cycles: int, name: str, *, reset: int | Non
     for _ in range(cycles):
         signal = m.reg(signal, name, reset=reset)
     return signal
-
-
-def run_passes(module: ir.Module, passes: Sequence[str]) -> None:
-    """Run each `builtin.module(...)` pipeline body of `passes` in order."""
-    with module.context:
-        for text in passes:
-            PassManager.parse(f"builtin.module({text})").run(module.operation)
-
-
-def parse(text: str) -> ir.Module:
-    """Parse hw-level text in a context of its own."""
-    context = ir.Context()
-    circt.register_dialects(context)
-    with context:
-        return ir.Module.parse(text)
-
-
-def export_llvm_ir(module: ir.Module) -> str:
-    buffer = io.StringIO()
-    with module.context:
-        circt.export_llvm_ir(module, buffer)
-    return buffer.getvalue()
-
-
-def export_split_verilog(module: ir.Module, directory: str) -> None:
-    with module.context:
-        circt.export_split_verilog(module, directory)

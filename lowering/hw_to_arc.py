@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from lutllm.errors import IRError
-from lutllm.lowering.circt import Design, circt, comb, export_llvm_ir, ir, parse, run_passes, seq
+from lutllm.lowering.circt import Design
+from lutllm.lowering.circt_bindings import comb, export_llvm_ir, ir, parse, run_passes, seq
 
 # (passes, why they stand here). Each entry runs inside `builtin.module(...)`, in this order.
 TO_ONE_MODULE: tuple[tuple[str, str], ...] = (
@@ -129,7 +130,7 @@ def parse_hw(source: Design | str) -> ir.Module:
     """A copy of `source` in a context of its own."""
     try:
         return parse(source.text() if isinstance(source, Design) else source)
-    except circt.ir.MLIRError as error:
+    except ir.MLIRError as error:
         raise IRError(f"hw module: {_first_diagnostic(error)}") from error
 
 
@@ -138,7 +139,7 @@ def run_steps(module: ir.Module, steps: tuple[tuple[str, str], ...], what: str) 
     for passes, _reason in steps:
         try:
             run_passes(module, [passes])
-        except circt.ir.MLIRError as error:
+        except ir.MLIRError as error:
             raise IRError(f"lowering {what}, pass {passes!r}: {_first_diagnostic(error)}") from error
 
 

@@ -10,7 +10,8 @@ import tempfile
 from pathlib import Path
 
 from lutllm.errors import IRError
-from lutllm.lowering.circt import LOWERING_OPTIONS, Design, export_split_verilog, hw, ir
+from lutllm.lowering.circt import LOWERING_OPTIONS, Design
+from lutllm.lowering.circt_bindings import export_split_verilog, hw, ir
 from lutllm.lowering.hw_to_arc import Port, keep_only, parse_hw, run_steps
 
 # (passes, why they stand here). Each entry runs inside `builtin.module(...)`, in this order.

@@ -26,7 +26,8 @@ MAY_IMPORT = {
     "api": {"base", "dialect", "interpreter", "passes", "lowering"},
     "tools": {"base", "dialect", "interpreter", "passes", "lowering", "api"},
 }
-ALONE = {"torch_mlir": "lutllm.bindings", "pycde": "lutllm.lowering.circt"}
+CIRCT = "lutllm.lowering.circt_bindings"
+ALONE = {"torch_mlir": "lutllm.bindings", "pycde": CIRCT, "circt": CIRCT}
 PICKLES = {"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 MAX_LINES = 500
 PASSES = (*passes.PASSES, *lowering.PASSES)

@@ -18,7 +18,7 @@ def inverse_factor(matrix: np.ndarray) -> np.ndarray:
 
     With both axes turned round, matrix = U^-1 U^-T is the factorization of Cholesky, so nothing is inverted twice.
     """
-    lower = np.ascontiguousarray(matrix.T[::-1, ::-1], dtype=np.float64)
+    lower = np.array(matrix.T[::-1, ::-1], np.float64, order="C")
     inverses = _factor(lower)
     lower = np.tril(lower)
     for at in range(0, len(lower), BLOCK):
