@@ -17,12 +17,11 @@ from lutllm.dialect.machine_limits import ENGINES, MOST_WORDS, head_problems, ma
 from lutllm.errors import CapacityError
 from lutllm.lowering.engine import ROUND_BITS, EngineConfig
 from lutllm.numerics import bits_for
+from lutllm.quantization import CACHE_BITS, RESIDUAL_BITS
 
-RESIDUAL_BITS = 26
 X_BITS = 16  # of a channel in memory x and q
 PARAMETER_BITS = 32  # of a lane of stream p: a value of 24 bits, then a right shift of 8
 VALUE_BITS, RIGHT_BITS = 24, 8
-CACHE_BITS = 8
 SAVE_BITS = 32  # of a channel that engine save writes
 
 # A rescale by s with one rounding is round_shift(v << LEFT, LEFT - s): what is named `right` holds LEFT - s. Where the
@@ -40,7 +39,6 @@ HEADER_BITS = {"check": 16, "engine": 6, "single": 1, "per_token": 1, "words": 8
 WAIT_SLOTS = 4
 WAIT_BITS = {"engine": 4, "pending": 4}  # dispatch once `engine` has at most `pending` unfinished tasks; 15: no wait
 NO_WAIT = 15
-QUEUE = 2  # tasks an engine may have waiting, besides the one it works on
 TASK_MAGIC = 0x5455  # "UT": what the 16-bit parts of a whole descriptor add up to, which `check` sees to
 # After the header: address of stream p (64), then beats (32) and bytes added for each position (32).
 PARAMETER_WORDS = 2

@@ -17,6 +17,9 @@ from lutllm.lowering.memory import fifo
 from lutllm.numerics import bits_for
 
 BEATS_BITS = 32
+# Cycles, besides memory's own: from the request for a burst until its first beat may be taken (address queue and data
+# queue); from a burst's last word in the writer until its first is on the bus; from memory's answer to `done`.
+READ, WRITE, ANSWERED = 2, 3, 1
 _PAGE = 4096
 
 

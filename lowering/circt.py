@@ -330,10 +330,6 @@ def all_of(signals: Sequence[Signal]) -> Signal:
     return signals[0] if len(signals) == 1 else Signal(comb.and_([s.value for s in signals]))
 
 
-def is_zero(signal: Signal) -> Signal:
-    return signal.eq(0)
-
-
 class Fields:
     """A record in one signal: named fields of fixed width, the first lowest."""
 
@@ -389,6 +385,9 @@ def loop_nest(m: Module, step: Signal, levels: Levels) -> tuple[dict[str, Signal
         states[name].set(mux(last[name], const(0, index[name].width), index[name] + 1), enable)
         enable = enable & last[name]
     return index, last
+
+
+CREDIT = 1  # cycles from giving one until it may be taken
 
 
 def credit(m: Module, name: str, bits: int, *, give: Signal, take: Signal, initial: int = 0) -> Signal:

@@ -16,6 +16,7 @@ MODES = ("exact_row", "built_row", "built_table", "stored_table")  # a round's m
 # Tables a PSum engine holds: a short last block is looked up sooner than the next table comes, so two would stall.
 TABLE_BANKS = 4
 OPERAND_BANKS = 4  # groups in flight between the front end and the PSum engines; four cost no more LUTRAM than two
+QUEUE = 2  # rounds, or tasks, that a unit may have waiting besides the one it works on
 DESCRIPTOR_PORT_BITS = 64
 # Bits of a round's fields in its descriptor, lowest first.
 ROUND_BITS = {

@@ -5,6 +5,7 @@ from lutllm.numerics import bits_for
 
 ULTRA_BITS = 288 * 1024  # from here a RAM asks for ultra RAM (one URAM288 holds 4096 x 72)
 BLOCK_BITS = 4 * 1024  # from here a RAM asks for block RAM
+FIFO_LATENCY = 1  # cycles from a push until the word may be taken, from a pop until its room is there
 
 
 def ram(design: Design, depth: int, width: int, *, read_latency: int = 1) -> str:

@@ -33,8 +33,8 @@ from math import ceil
 from lutllm.errors import CapacityError
 from lutllm.lowering.accelerator import AcceleratorConfig
 from lutllm.lowering.streams import STARTS, Fifo, fifos
+from lutllm.lowering.targets import MEMORY_LATENCY
 
-MEMORY_LATENCY = 64  # cycles to hide, where a target says nothing else
 _EXACT = 1e-6  # the solver's answers are floats: how far above an integer one may be
 
 

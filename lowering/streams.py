@@ -1,8 +1,7 @@
 """The FIFOs of the whole accelerator as data: who fills and empties them, at which rate, how long a slot is held.
 
 In: an `AcceleratorConfig` and the memory latency to hide, in cycles. Out: a `Fifo` for each; `stream_depths` chooses
-and proves their depths from it. Numbers are cycles as the hardware files count them: a change there is a change here,
-and test/integration/test_accelerator_streams.py sees it as lost cycles.
+and proves their depths from it. Latencies and usual depths are those that the units' files declare.
 """
 
 from __future__ import annotations
@@ -12,41 +11,25 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
 
-from lutllm.lowering.accelerator import PARAMETERIZED, QUEUE, SINKS, AcceleratorConfig
+from lutllm.lowering.accelerator import PARAMETERIZED, RIGHT_BITS, SINKS, AcceleratorConfig
 from lutllm.lowering.accelerator_hw import embed, feed
-from lutllm.lowering.accelerator_hw.attention_parameters import RIGHTS_DEPTH
+from lutllm.lowering.accelerator_hw.attention import attention_timing
 from lutllm.lowering.accelerator_hw.head_roots import ROOT, root_latency, roots_depth
 from lutllm.lowering.accelerator_hw.heads import BEAT_LATENCY, kv_depth
 from lutllm.lowering.accelerator_hw.records import task_record
-from lutllm.lowering.accelerator_hw.route import COUNT_BITS, ORDERS
-from lutllm.lowering.accelerator_hw.row_buffer import row_depth
-from lutllm.lowering.accelerator_hw.top import COMMANDS, read_ports
-from lutllm.lowering.accelerator_hw.weighted import WEIGHT_STAGE
-from lutllm.lowering.axi import burst_limit
-from lutllm.lowering.engine import EngineConfig
-from lutllm.lowering.engine_hw import requantize
-from lutllm.lowering.engine_hw.core import QUEUE as ROUNDS
-from lutllm.lowering.engine_hw.core import weight_streams
+from lutllm.lowering.accelerator_hw.route import COUNT_BITS
+from lutllm.lowering.accelerator_hw.top import fifo_depth, read_ports
+from lutllm.lowering.axi import READ, WRITE, burst_limit
+from lutllm.lowering.engine import QUEUE, EngineConfig
+from lutllm.lowering.engine_hw.core import linear_timing, weight_streams
 from lutllm.lowering.engine_hw.front import JOBS, job_fields
-from lutllm.lowering.engine_hw.psum import CODEBOOK_DEPTH
+from lutllm.lowering.engine_hw.psum import CODEBOOK_DEPTH, codebook_depth
 from lutllm.lowering.engine_hw.records import ROUND
+from lutllm.lowering.engine_hw.requantize import results_depth
+from lutllm.lowering.memory import FIFO_LATENCY
 from lutllm.numerics import bits_for
 
 COMMAND_BITS = 96  # address and beats
-READ = 2  # cycles a word spends in a reader besides memory's latency: address queue and data queue
-WRITE = 3  # cycles from a burst's last word in the writer until its first word is on the bus
-
-# What has no depth to choose, and why.
-NOT_SIZED = {
-    "tasks": "two a queue: the order of tasks (plan_waits.hoisted) and the descriptors' waits count on them",
-    "rounds": "likewise, of LutLinear's units",
-    "c_commands, q_commands, w_commands": "as many as rounds: a round brings one for each",
-    "jobs": "of the front end: at most as many as operand banks, and a job is taken every group",
-    "k_rows, v_rows": "two rows of the largest head, by construction of row_buffer; rounded up for its addresses",
-    "rights": "depends on the query heads of a kv head; fewer than two items' cost cycles in attention's drain only",
-    "address queues": "two of each master: memory that refuses addresses for long limits the rate, not they",
-}
-
 
 # (earlier, later): who begins with a task, and what that task's dispatch asks for: never before it.
 STARTS = (("squares", "memory p"),)
@@ -124,7 +107,7 @@ def _readers(config: AcceleratorConfig, latency: int) -> Iterator[Fifo]:
         rate, group = _centroid_rate(engine) if port == "c" else (Fraction(1), 0)
         yield Fifo(
             f"read_{port}", f"memory {port}", users, bits,
-            config.depths.get(f"read_{port}", burst * engine.outstanding),
+            fifo_depth(config, f"read_{port}"),
             tuple(f"read_{name}/data_queue/count" for name in names),
             rate=rate, latency=latency + READ, slack=burst - 1 + (group if rate < 1 else 0), atomic=burst, unit=burst,
             copies=len(names),
@@ -146,17 +129,16 @@ def _centroid_rate(engine: EngineConfig) -> tuple[Fraction, int]:
 def _parameters(config: AcceleratorConfig) -> Iterator[Fifo]:
     """Commands and orders of streams p and y: one waits no longer than its task, so that of as many as tasks may be
     about, none keeps the sequencer from an engine that has room."""
-    depths = config.depths
     for name, engines in (("p", PARAMETERIZED), ("y", SINKS)):
         users = config.having(engines)
         slack = len(users) * (QUEUE + 1)
         if name == "p" and users:
             yield Fifo(
-                "p_commands", "sequencer", ("memory p",), COMMAND_BITS, depths.get("p_commands", COMMANDS),
+                "p_commands", "sequencer", ("memory p",), COMMAND_BITS, fifo_depth(config, "p_commands"),
                 ("p_commands/count",), slack=slack,
             )  # fmt: skip
         if users:
-            way, depth = bits_for(len(users)) + COUNT_BITS, depths.get(f"{name}_orders", ORDERS)
+            way, depth = bits_for(len(users)) + COUNT_BITS, fifo_depth(config, f"{name}_orders")
             registers = (f"route_{name}/orders/count",)
             yield Fifo(f"{name}_orders", "sequencer", users, way, depth, registers, slack=slack)
 
@@ -164,37 +146,36 @@ def _parameters(config: AcceleratorConfig) -> Iterator[Fifo]:
 def _linear(config: AcceleratorConfig) -> Iterator[Fifo]:
     """Around and in LutLinear. One token is where weights are wanted fastest: a chunk of codes for every beat. What
     codes and codebooks hold beyond that are weights of the next round, not to be waited for: a target's choice."""
-    engine, depths = config.engine, config.depths
-    joined = max(1, 2 * engine.pairs // config.lanes)
+    engine, depths, timing = config.engine, config.depths, linear_timing(config.engine)
     yield Fifo(
-        "x", "feed", ("search",), engine.word_bits["x"], depths.get("x", feed.FIFO_DEPTH), ("feed/words/count",),
-        rate=Fraction(1, joined), latency=3,
+        "x", "feed", ("search",), engine.word_bits["x"], feed.x_depth(config), ("feed/words/count",),
+        rate=Fraction(1, feed.joined_words(config)), latency=feed.LATENCY,
     )  # fmt: skip
     pairs = range(engine.pairs)
     yield Fifo(
         "codes", "weights", ("lookup",), engine.lanes * engine.code_bits, engine.codes_depth,
         tuple(f"linear/psum_{i}/codes_fifo/count" for i in pairs),
-        rate=Fraction(1, engine.codes_units), latency=1, hold=engine.pairs + 4, atomic=2, ahead=engine.codes_depth,
-            copies=engine.pairs,
+        rate=Fraction(1, engine.codes_units), latency=timing.weights_there, hold=timing.codes_room, atomic=2,
+        ahead=engine.codes_depth, copies=engine.pairs,
     )  # fmt: skip
     if engine.builds_rows:
         yield Fifo(
             "codebooks", "weights", ("lookup",), engine.row_entries * 2 * engine.weight_bits,
-            depths.get("codebooks", CODEBOOK_DEPTH),
+            codebook_depth(depths),
             tuple(f"linear/psum_{i}/codebook_fifo/count" for i in pairs),
-            rate=Fraction(1, engine.codebook_units + engine.codes_units), latency=1,
-            hold=engine.codes_units + engine.pairs + 1, slack=1,
+            rate=Fraction(1, engine.codebook_units + engine.codes_units), latency=timing.weights_there,
+            hold=engine.codes_units + timing.codebook_room, slack=1,
             ahead=CODEBOOK_DEPTH, copies=engine.pairs,
         )  # fmt: skip
     yield Fifo(
-        "results", "drain", config.having(SINKS), engine.word_bits["y"], depths.get("results", requantize.FIFO_DEPTH),
-        ("linear/requantizer/results/count",), rate=Fraction(1), latency=requantize.LATENCY + 1,
+        "results", "drain", config.having(SINKS), engine.word_bits["y"], results_depth(depths),
+        ("linear/requantizer/results/count",), rate=Fraction(1), latency=timing.drained,
     )  # fmt: skip
 
 
 def _heads(config: AcceleratorConfig, latency: int) -> Iterator[Fifo]:
     """From engine heads to the cache. The shortest row is one beat, of `ratio` words."""
-    depths, ratio = config.depths, config.head_lanes // config.lanes
+    ratio = config.head_lanes // config.lanes
     burst = burst_limit(config.kv_bits, config.engine.burst_beats)
     beats = Fraction(1, ratio)
     # Squares take a word a cycle until the first values come, which wait for parameters too: memory latency away.
@@ -203,16 +184,16 @@ def _heads(config: AcceleratorConfig, latency: int) -> Iterator[Fifo]:
         rate=beats, latency=ratio - 1 + root_latency(config), hold=ratio,
     )  # fmt: skip
     yield Fifo(
-        "kv", "heads", ("cache",), config.kv_bits, depths.get("kv", kv_depth(ratio)), ("heads/beats/count",),
+        "kv", "heads", ("cache",), config.kv_bits, kv_depth(config), ("heads/beats/count",),
         rate=beats, latency=ratio + BEAT_LATENCY,
     )  # fmt: skip
     yield Fifo(
-        "write_kv", "cache", ("memory kv",), config.kv_bits, depths.get("write_kv", 2 * burst),
+        "write_kv", "cache", ("memory kv",), config.kv_bits, fifo_depth(config, "write_kv"),
         ("write_kv/data_queue/count",), rate=beats, latency=WRITE, slack=burst, atomic=burst,
     )  # fmt: skip
     yield Fifo(  # responses of bursts of a beat, and their lengths
         "responses", "memory kv", ("written",), 1 + bits_for(burst + 1),
-        depths.get("responses", config.engine.outstanding), ("write_kv/response_queue/count",),
+        fifo_depth(config, "responses"), ("write_kv/response_queue/count",),
         rate=beats, latency=latency + WRITE,
     )  # fmt: skip
 
@@ -220,31 +201,36 @@ def _heads(config: AcceleratorConfig, latency: int) -> Iterator[Fifo]:
 def _embedding(config: AcceleratorConfig) -> Iterator[Fifo]:
     """A row is a beat and at least one more."""
     yield Fifo(
-        "rows", "ids", ("memory e",), 64, config.depths.get("rows", embed.COMMAND_DEPTH), ("embed/commands/count",),
-        rate=Fraction(1, 2), latency=embed.COMMAND_LATENCY + 1,
+        "rows", "ids", ("memory e",), 64, embed.rows_depth(config), ("embed/commands/count",),
+        rate=Fraction(1, 2), latency=embed.COMMAND_LATENCY + FIFO_LATENCY,
     )  # fmt: skip
     yield Fifo(
-        "e", "embed", ("residual",), config.word_bits("r"), config.depths.get("e", embed.FIFO_DEPTH),
-        ("embed/words/count",), rate=Fraction(1), latency=embed.WORD_LATENCY + 1,
+        "e", "embed", ("residual",), config.word_bits("r"), embed.e_depth(config),
+        ("embed/words/count",), rate=Fraction(1), latency=embed.WORD_LATENCY + FIFO_LATENCY,
     )  # fmt: skip
 
 
 def _saving(config: AcceleratorConfig, latency: int) -> Iterator[Fifo]:
     """From engine save to memory: a word of stream y a cycle. A transfer's first and last burst may be short."""
-    depths, burst = config.depths, burst_limit(config.save_bits, config.engine.burst_beats)
+    burst = burst_limit(config.save_bits, config.engine.burst_beats)
     yield Fifo(
-        "write_y", "save", ("memory y",), config.save_bits, depths.get("write_y", 2 * burst),
+        "write_y", "save", ("memory y",), config.save_bits, fifo_depth(config, "write_y"),
         ("write_y/data_queue/count",), rate=Fraction(1), latency=WRITE, slack=burst, atomic=burst,
     )  # fmt: skip
     yield Fifo(
         "y_responses", "memory y", ("saved",), 1 + bits_for(burst + 1),
-        depths.get("y_responses", config.engine.outstanding), ("write_y/response_queue/count",),
+        fifo_depth(config, "y_responses"), ("write_y/response_queue/count",),
         rate=Fraction(1, burst), latency=latency + WRITE, slack=2,
     )  # fmt: skip
 
 
 def _given(config: AcceleratorConfig) -> Iterator[Fifo]:
-    """What is not sized; see `NOT_SIZED`."""
+    """What has no depth to choose.
+
+    Tasks, rounds and the transfers of rounds: the order of tasks and the descriptors' waits count on two a queue. Jobs
+    of the front end: at most as many as operand banks, and one is taken every group. Of the two addresses of each
+    master there is no row: memory that refuses them for long limits the rate, not they.
+    """
     engine = config.engine
     ports = weight_streams(engine)
     for name in config.engines[1:]:
@@ -255,7 +241,7 @@ def _given(config: AcceleratorConfig) -> Iterator[Fifo]:
     units += ["build"] if engine.builds_tables else []
     registers = tuple(f"linear/{unit}_rounds/count" for unit in units)
     yield Fifo(
-        "rounds", "sequencer", ("linear",), ROUND.width, ROUNDS, registers, slack=2, copies=len(units), sized=False
+        "rounds", "sequencer", ("linear",), ROUND.width, QUEUE, registers, slack=2, copies=len(units), sized=False
     )
     for name, names in {"c": ["c"], "q": ["q"], "w": ports}.items():
         registers = tuple(f"{port}_commands/count" for port in names)
@@ -270,16 +256,18 @@ def _given(config: AcceleratorConfig) -> Iterator[Fifo]:
 
 
 def _attention(config: AcceleratorConfig) -> Iterator[Fifo]:
-    beats = config.head_beats
-    for name, user, path, ahead in (
-        ("k", "scores", "attention/score_stage/keys", 0),
-        ("v", "weighted", "attention/weighted_stage/values", WEIGHT_STAGE),
+    """Rows: two of the largest head, and what is used late, by construction. Shifts: what is needed depends on the
+    query heads of a kv head; less than two items' costs cycles in attention's division only."""
+    beats, timing = config.head_beats, attention_timing(config)
+    for name, user, path, depth, ahead in (
+        ("k", "scores", "attention/score_stage/keys", timing.k_rows, 0),
+        ("v", "weighted", "attention/weighted_stage/values", timing.v_rows, timing.v_freed + 1),
     ):
         yield Fifo(
-            f"{name}_rows", f"row {name}", (user,), config.kv_bits, row_depth(beats, ahead), (f"{path}/used",),
+            f"{name}_rows", f"row {name}", (user,), config.kv_bits, depth, (f"{path}/used",),
             rate=Fraction(1), latency=ahead, slack=2 * beats, atomic=beats, sized=False,
         )  # fmt: skip
     yield Fifo(
-        "rights", "attention", ("attention",), 8 * config.lanes, row_depth(1, RIGHTS_DEPTH - 3),
+        "rights", "attention", ("attention",), RIGHT_BITS * config.lanes, timing.rights,
         ("attention/parameter_stage/right_queue/used",), sized=False,
     )  # fmt: skip

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from lutllm.errors import InputError
 from lutllm.lowering.engine import EngineConfig
 
+MEMORY_LATENCY = 64  # cycles from an address to its first beat, where nothing else is said
+
 
 @dataclass(frozen=True)
 class Target:
@@ -21,7 +23,7 @@ class Target:
     memory_bytes: int
     head_lanes: int = 64
     context: int = 2048
-    latency: int = 64
+    latency: int = MEMORY_LATENCY
 
 
 TARGETS = {

@@ -35,15 +35,6 @@ def saturated(value: Signal, bits: int) -> Signal:
     return clamped[0:bits]
 
 
-def saturated_to(value: Signal, bits: Signal, width: int) -> Signal:
-    """`value` clamped to `bits` (a signal, 1..`width`) signed bits, `width` bits wide."""
-    one = const(1, value.width)
-    high = (one << (bits - 1).zext(value.width)) - 1
-    low = ~high
-    clamped = mux(value.slt(low), low, mux(high.slt(value), high, value))
-    return clamped[0:width]
-
-
 def largest(bits: Signal, width: int) -> Signal:
     """The largest integer of `bits` (1..`width`) signed bits, `width` bits wide; for `clamped`."""
     return (const(1, width) << (bits - 1)[0 : bits_for(width + 1)].zext(width)) - 1

@@ -6,17 +6,72 @@ sums have two banks each. Rows of keys and values are asked for as soon as the r
 
 from __future__ import annotations
 
-from lutllm.lowering.accelerator import AcceleratorConfig
-from lutllm.lowering.accelerator_hw.attention_parameters import attention_parameters, parameters_job
-from lutllm.lowering.accelerator_hw.attention_walk import job_fields, resized
-from lutllm.lowering.accelerator_hw.drain import BITS_BITS, attention_drain, drain_job
-from lutllm.lowering.accelerator_hw.row_fetch import row_fetch
-from lutllm.lowering.accelerator_hw.scores import attention_scores
-from lutllm.lowering.accelerator_hw.task import held_task, task_inputs
-from lutllm.lowering.accelerator_hw.weighted import SHIFT_BITS, attention_weighted
-from lutllm.lowering.circt import Design, Module, Signal, Wire, all_of
+from dataclasses import dataclass
 
+from lutllm.lowering.accelerator import AcceleratorConfig
+from lutllm.lowering.accelerator_hw.attention_parameters import (
+    LOADED,
+    RIGHTS_AHEAD,
+    attention_parameters,
+    parameters_job,
+)
+from lutllm.lowering.accelerator_hw.attention_walk import job_fields, resized
+from lutllm.lowering.accelerator_hw.drain import (
+    BITS_BITS,
+    DONE,
+    READ_STAGE,
+    RIGHT_FREED,
+    attention_drain,
+    drain_job,
+)
+from lutllm.lowering.accelerator_hw.row_buffer import row_depth
+from lutllm.lowering.accelerator_hw.row_fetch import row_fetch
+from lutllm.lowering.accelerator_hw.scores import attention_scores, scored_latency
+from lutllm.lowering.accelerator_hw.task import held_task, task_inputs
+from lutllm.lowering.accelerator_hw.weighted import SHIFT_BITS, WEIGHT_STAGE, WEIGHTED, attention_weighted
+from lutllm.lowering.circt import CREDIT, Design, Module, Signal, Wire, all_of
+
+_START = 2  # cycles from holding a task until what follows from it is there
 _STAGES = (attention_parameters, attention_scores, attention_weighted, attention_drain)
+
+
+@dataclass(frozen=True)
+class AttentionTiming:
+    """Words that fit, and cycles. `first`: from holding a task to the stages' first step and the first command. From an
+    item's last step of QK^T until its scores may be weighted (`scored`); of AV until a bank of scores and multipliers
+    is free (`bank_free`), until a row is gone (`v_freed`), until the item may be divided (`weighted`); of the division
+    until a bank of sums is free (`sums_free`), until a word of shifts is gone (`right_freed`), to `done`. From its last
+    multiplier until it may be weighted (`loaded`)."""
+
+    k_rows: int
+    v_rows: int
+    rights: int
+    first: int
+    scored: int
+    bank_free: int
+    v_freed: int
+    loaded: int
+    weighted: int
+    sums_free: int
+    right_freed: int
+    done: int
+
+
+def attention_timing(config: AcceleratorConfig) -> AttentionTiming:
+    return AttentionTiming(
+        k_rows=row_depth(config.head_beats, 0),
+        v_rows=row_depth(config.head_beats, WEIGHT_STAGE),
+        rights=row_depth(1, RIGHTS_AHEAD),
+        first=_START + 1,
+        scored=scored_latency(config) + CREDIT,
+        bank_free=CREDIT,
+        v_freed=WEIGHT_STAGE - 1,
+        loaded=LOADED + CREDIT,
+        weighted=WEIGHTED + CREDIT,
+        sums_free=READ_STAGE + CREDIT,
+        right_freed=RIGHT_FREED,
+        done=DONE,
+    )
 
 
 def attention(design: Design, config: AcceleratorConfig) -> str:

@@ -8,11 +8,27 @@ from __future__ import annotations
 from lutllm.lowering.accelerator import PARAMETER_BITS, RIGHT_BITS, VALUE_BITS, AcceleratorConfig
 from lutllm.lowering.accelerator_hw.attention_walk import job_fields, running
 from lutllm.lowering.accelerator_hw.row_buffer import row_buffer
-from lutllm.lowering.circt import Design, Fields, Levels, Module, Signal, Wire, const, credit, loop_nest, mux, pack
+from lutllm.lowering.circt import (
+    Design,
+    Fields,
+    Levels,
+    Module,
+    Signal,
+    Wire,
+    const,
+    credit,
+    delay,
+    loop_nest,
+    mux,
+    pack,
+)
 from lutllm.lowering.memory import ram
 
 MULTIPLIER_BITS = 16
+LOADED = 1  # cycles from an item's last multiplier until `loaded`
 RIGHTS_DEPTH = 64  # vector words of right shifts: two items of 32 words, such as 4 heads of 128 channels, 16 a word
+
+RIGHTS_AHEAD = RIGHTS_DEPTH - 3  # beside the two words that a row buffer has, rounded up for its addresses
 
 
 def parameters_job(config: AcceleratorConfig) -> Fields:
@@ -25,7 +41,7 @@ def attention_parameters(design: Design, config: AcceleratorConfig) -> str:
     bank); `multipliers_free`: a bank was read. `rights` and its signals are a row buffer's: a row is a vector word."""
     job, lanes = parameters_job(config), config.lanes
     words_per_beat = config.head_lanes // lanes
-    queue = row_buffer(design, lanes * RIGHT_BITS, 1, RIGHTS_DEPTH - 3)
+    queue = row_buffer(design, lanes * RIGHT_BITS, 1, RIGHTS_AHEAD)
 
     def body(m: Module) -> dict[str, Signal]:
         f = job.unpack(m["job"])
@@ -53,7 +69,7 @@ def attention_parameters(design: Design, config: AcceleratorConfig) -> str:
             ram(design, 512, MULTIPLIER_BITS, read_latency=0), "multipliers", we=step.signal & ~are_rights,
             wa=pack([index["head"], bank]), wd=values[0][0:MULTIPLIER_BITS], ra=m["multiplier_address"],
         )  # fmt: skip
-        loaded = m.reg(step.signal & ~are_rights & last["head"], "loaded_q", reset=0)
+        loaded = delay(m, step.signal & ~are_rights & last["head"], LOADED, "loaded_q", reset=0)
         return dict(
             p_ready=ready, loaded=loaded, multiplier=multiplier, right_there=rights["there"], rights=rights["data"]
         )  # fmt: skip

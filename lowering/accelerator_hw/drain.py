@@ -11,7 +11,7 @@ from lutllm.lowering.accelerator import LEFT, RIGHT_BITS, X_BITS, AcceleratorCon
 from lutllm.lowering.accelerator_hw import reciprocal as unit
 from lutllm.lowering.accelerator_hw.arithmetic import clamped, largest, round_shift_staged
 from lutllm.lowering.accelerator_hw.attention_walk import job_fields, resized, running
-from lutllm.lowering.accelerator_hw.reciprocal import RECIPROCAL_BITS, reciprocal
+from lutllm.lowering.accelerator_hw.reciprocal import INVERSE_BITS, reciprocal
 from lutllm.lowering.accelerator_hw.weighted import sum_bits, total_bits
 from lutllm.lowering.circt import (
     Design,
@@ -35,6 +35,8 @@ RECIPROCAL_STAGE = 1 + unit.LATENCY
 READ_STAGE = RECIPROCAL_STAGE - 1  # sums are read, picked two cycles later
 PICKED_STAGE = READ_STAGE + 2
 LANE_LATENCY = 5
+RIGHT_FREED = PICKED_STAGE + 2  # right shifts are read where they are used, not carried along
+DONE = PICKED_STAGE + LANE_LATENCY + 1
 BITS_BITS = bits_for(X_BITS + 1)  # of the field `bits`
 AMOUNT_BITS = 8  # of a right shift with the length added: images keep to it
 
@@ -44,7 +46,7 @@ def drain_lane(design: Design, config: AcceleratorConfig) -> str:
 
     `right` and `length` come two cycles after `sum`; `high` is steady.
     """
-    width = sum_bits(config) + RECIPROCAL_BITS - 1  # r is at most 2**16, sums are at least -2**(bits - 1)
+    width = sum_bits(config) + INVERSE_BITS - 1  # r is at most 2**16, sums are at least -2**(bits - 1)
     length_bits = bits_for(total_bits(config) + 1)
 
     def body(m: Module) -> dict[str, Signal]:
@@ -53,7 +55,7 @@ def drain_lane(design: Design, config: AcceleratorConfig) -> str:
         result = round_shift_staged(m, pack([const(0, LEFT), product]), amount, LEFT + width + 1)
         return dict(result=m.reg(clamped(result, m["high"]), "result_q"))
 
-    inputs = {"sum": sum_bits(config), "r": RECIPROCAL_BITS, "right": RIGHT_BITS, "length": length_bits, "high": X_BITS}
+    inputs = {"sum": sum_bits(config), "r": INVERSE_BITS, "right": RIGHT_BITS, "length": length_bits, "high": X_BITS}
     return design.module("attention_drain_lane", inputs, {"result": X_BITS}, body, reset=False)
 
 
@@ -109,15 +111,14 @@ def attention_drain(design: Design, config: AcceleratorConfig) -> str:
         right_end = step.signal & place.token_last
 
         inverse = m.instance(dividing, "reciprocal", p=m.reg(m["total"], "total_q"))
-        late = PICKED_STAGE + 2  # right shifts are read where they are used, not carried along
-        amounts = dict(length=delay(m, inverse["length"], late - RECIPROCAL_STAGE, "length"))
+        amounts = dict(length=delay(m, inverse["length"], RIGHT_FREED - RECIPROCAL_STAGE, "length"))
         amounts |= dict(r=delay(m, inverse["r"], PICKED_STAGE - RECIPROCAL_STAGE, "r"), high=largest(m["bits"], X_BITS))
         reading, item_read = (
             delay(m, flag, READ_STAGE, name, reset=0)
             for flag, name in ((step.signal, "reading"), (item_end, "item_read"))
         )
         writing = delay(m, reading, PICKED_STAGE + LANE_LATENCY - READ_STAGE, "writing", reset=0)
-        all_written = delay(m, item_end & last_item, PICKED_STAGE + LANE_LATENCY + 1, "all_written", reset=0)
+        all_written = delay(m, item_end & last_item, DONE, "all_written", reset=0)
         words, part = m["drained"].chunks(lanes * sum_bits(config)), delay(m, place.part, READ_STAGE + 1, "part")
         picked = m.reg(select(words, part), "picked")
         results = [
@@ -130,7 +131,7 @@ def attention_drain(design: Design, config: AcceleratorConfig) -> str:
         x_address.set(mux(m["start"], m["base"], x_address.signal + 1), m["start"] | writing)
         return dict(
             right_taken=right_end,
-            right_freed=delay(m, right_end, late, "right_end", reset=0),
+            right_freed=delay(m, right_end, RIGHT_FREED, "right_end", reset=0),
             total_address=pack([place.pair, bank]),
             drain_read=reading,
             drain_address=delay(m, pack([place.word, bank]), READ_STAGE, "drain_address"),

@@ -1,12 +1,13 @@
 """Engine embed: the embedding of each token of the pass, read from memory, as stream e."""
 
-from lutllm.lowering.accelerator import RESIDUAL_BITS, AcceleratorConfig
+from lutllm.lowering.accelerator import AcceleratorConfig
 from lutllm.lowering.accelerator_hw.arithmetic import rounded_later
 from lutllm.lowering.accelerator_hw.task import Steps, stepped_task, task_inputs, token_count
 from lutllm.lowering.axi import BEATS_BITS
 from lutllm.lowering.circt import Design, Module, Signal, Wire, const, credit, delay, loop_nest, mux, pack
 from lutllm.lowering.memory import Stream, buffered
 from lutllm.numerics import bits_for
+from lutllm.quantization import RESIDUAL_BITS
 from lutllm.scheme import MULTIPLIER_BITS
 
 ID_BITS = 32
@@ -15,6 +16,14 @@ FIFO_DEPTH = 6  # a word's room comes back after six cycles at the earliest
 COMMAND_LATENCY = 6  # cycles from a token's step to its row's address
 WORD_LATENCY = 4  # cycles from a beat of a row to its word
 _SCALED_BITS = 8 + MULTIPLIER_BITS
+
+
+def rows_depth(config: AcceleratorConfig) -> int:
+    return config.depths.get("rows", COMMAND_DEPTH)
+
+
+def e_depth(config: AcceleratorConfig) -> int:
+    return config.depths.get("e", FIFO_DEPTH)
 
 
 def embed(design: Design, config: AcceleratorConfig) -> str:
@@ -61,7 +70,7 @@ def _row_beats(task: Steps) -> Signal:
 
 def _commands(m: Module, config: AcceleratorConfig, task: Steps, room: Wire) -> tuple[Stream, Signal]:
     """The address of each token's row: address + id * beats * bytes of a beat. And a pulse for an id too large."""
-    pop, depth = Wire(1), config.depths.get("rows", COMMAND_DEPTH)
+    pop, depth = Wire(1), rows_depth(config)
     room.assign(credit(m, "room", bits_for(depth + 1), give=pop.signal, take=task.fire, initial=depth))
     token = m.reg(m["ids_read_data"], "id")
     bad = ~token.ult(task.fields["vocabulary"])
@@ -78,7 +87,7 @@ def _commands(m: Module, config: AcceleratorConfig, task: Steps, room: Wire) -> 
 
 def _words(m: Module, config: AcceleratorConfig, task: Steps) -> tuple[Stream, Signal]:
     """Rows times their multipliers; returns the words, with a bit for the last of the task, and the rows' ready."""
-    fire, pop, depth = Wire(1), Wire(1), config.depths.get("e", FIFO_DEPTH)
+    fire, pop, depth = Wire(1), Wire(1), e_depth(config)
     levels = [("row", token_count(config, task.fields)), ("beat", _row_beats(task))]
     index, last = loop_nest(m, fire.signal, levels)
     is_multiplier = index["beat"].eq(0)

@@ -7,6 +7,17 @@ from lutllm.lowering.memory import buffered
 from lutllm.numerics import bits_for
 
 FIFO_DEPTH = 4  # a step takes room for a word, which comes back after four cycles at the earliest
+_READ = 2  # cycles from a step to the word of memory x
+LATENCY = _READ + 1  # to the word of stream x
+
+
+def joined_words(config: AcceleratorConfig) -> int:
+    """Words of memory x, and steps, of a word of stream x."""
+    return max(1, 2 * config.engine.pairs // config.lanes)
+
+
+def x_depth(config: AcceleratorConfig) -> int:
+    return config.depths.get("x", FIFO_DEPTH)
 
 
 def feed(design: Design, config: AcceleratorConfig) -> str:
@@ -31,13 +42,13 @@ def feed(design: Design, config: AcceleratorConfig) -> str:
         part = task.index["group"][0 : bits_for(parts)]
         address = _address(m, task, part.eq(parts - 1) if parts > 1 else const(1, 1), bits)
 
-        data = m["x_read_data"]  # two cycles after its step
+        data = m["x_read_data"]
         if joined > 1:
-            data = _join(m, data, delay(m, task.fire, 2, "arrived", reset=0), joined)
+            data = _join(m, data, delay(m, task.fire, _READ, "arrived", reset=0), joined)
         elif parts > 1:
-            data = select(data.chunks(group_bits), delay(m, part, 2, "part"))
-        valid = delay(m, issue.signal, 2, "valid", reset=0)
-        last = delay(m, task.finish, 2, "last", reset=0)
+            data = select(data.chunks(group_bits), delay(m, part, _READ, "part"))
+        valid = delay(m, issue.signal, _READ, "valid", reset=0)
+        last = delay(m, task.finish, _READ, "last", reset=0)
         out, _ = buffered(m, "words", valid, pack([data, last]), depth)
         out.ready.assign(m["out_ready"])
         pop.assign(out.valid & m["out_ready"])

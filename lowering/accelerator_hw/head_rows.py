@@ -1,11 +1,13 @@
 """The commands that write keys and values: for each head one, the rows of all tokens of the pass."""
 
-from lutllm.lowering.accelerator import CACHE_BITS, AcceleratorConfig
+from lutllm.lowering.accelerator import AcceleratorConfig
 from lutllm.lowering.axi import BEATS_BITS
-from lutllm.lowering.circt import Design, Module, Signal, all_of, const, loop_nest, mux, pack
+from lutllm.lowering.circt import Design, Module, Signal, all_of, const, delay, loop_nest, mux, pack
 from lutllm.numerics import bits_for
+from lutllm.quantization import CACHE_BITS
 
 ROWS_BITS = {"heads": 16, "tokens": 16, "position": 32, "head_words": 8, "head_stride": 32, "address": 64}
+FINISHED = 1  # cycles from the last command's `written` to `finished`
 _SETTLE = 3  # cycles from the first of `run` until products and sum are in registers
 
 
@@ -37,7 +39,7 @@ def head_rows(design: Design, config: AcceleratorConfig) -> str:
             command_valid=valid,
             command_address=address,
             command_beats=words[beat_shift:].zext(BEATS_BITS),
-            finished=m.reg(all_of([run, m["written"], written["written"]]), "finished_q", reset=0),
+            finished=delay(m, all_of([run, m["written"], written["written"]]), FINISHED, "finished_q", reset=0),
         )
 
     inputs = {"run": 1, **ROWS_BITS, "command_ready": 1, "written": 1}

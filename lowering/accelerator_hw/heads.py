@@ -9,7 +9,6 @@ their squares first.
 from __future__ import annotations
 
 from lutllm.lowering.accelerator import (
-    CACHE_BITS,
     HEAD_MODES,
     PARAMETER_BITS,
     VALUE_BITS,
@@ -26,7 +25,7 @@ from lutllm.lowering.accelerator_hw.head_norm import (
     value_bits,
 )
 from lutllm.lowering.accelerator_hw.head_roots import ROOT, head_roots, roots_depth
-from lutllm.lowering.accelerator_hw.head_rows import ROWS_BITS, head_rows
+from lutllm.lowering.accelerator_hw.head_rows import FINISHED, ROWS_BITS, head_rows
 from lutllm.lowering.accelerator_hw.head_walk import WALK_BITS, head_walk, place_bits
 from lutllm.lowering.accelerator_hw.rope import ROPE_LATENCY, TABLE_BITS, rope_pair
 from lutllm.lowering.accelerator_hw.task import held_task, task_inputs
@@ -46,17 +45,20 @@ from lutllm.lowering.circt import (
 )
 from lutllm.lowering.memory import buffered, ram
 from lutllm.numerics import bits_for
+from lutllm.quantization import CACHE_BITS
 
 _X = 2  # cycles from a step to its word's channels
 _ROPE = _X + NORM_LATENCY
 _RESCALE = _ROPE + ROPE_LATENCY
 _OUT = _RESCALE + 2
 BEAT_LATENCY = _OUT + 1  # cycles from the step of a beat's last word to the beat
+# Cycles to `done`: from the last step of a table, from the last beat of queries, from the report that rows are written.
+TABLE_DONE, QUERIES_DONE, ROWS_DONE = 1, 1, FINISHED
 
 
-def kv_depth(ratio: int) -> int:
-    """Beats, of `ratio` words, under way in the pipeline, and a few to wait."""
-    return 1 << (_OUT // ratio + 2).bit_length()
+def kv_depth(config: AcceleratorConfig) -> int:
+    """Beats under way in the pipeline, and a few to wait."""
+    return config.depths.get("kv", 1 << (_OUT // (config.head_lanes // config.lanes) + 2).bit_length())
 
 
 def heads(design: Design, config: AcceleratorConfig) -> str:
@@ -105,7 +107,7 @@ class _Heads:
         self.walk, self.last = walk, (fire & walk["last"]).named("last_issued")
         beat_first = walk["word"][0 : bits_for(self.ratio)].eq(0) if self.ratio > 1 else const(1, 1)
         keeps = (self.rows & beat_first).named("takes_room")
-        self.depth = self.config.depths.get("kv", kv_depth(self.ratio))
+        self.depth = kv_depth(self.config)
         room = credit(
             m, "room", bits_for(self.depth + 1), give=self.popped.signal, take=fire & keeps, initial=self.depth
         )
@@ -227,8 +229,9 @@ class _Heads:
             **given,
         )
         wrote = (here & self.queries).named("wrote")
-        loaded = m.reg(self.last & self.loads, "loaded", reset=0)
-        self.done.assign(any_of([loaded, m.reg(wrote & last, "wrote_last", reset=0), command["finished"]]))
+        loaded = delay(m, self.last & self.loads, TABLE_DONE, "loaded", reset=0)
+        wrote_last = delay(m, wrote & last, QUERIES_DONE, "wrote_last", reset=0)
+        self.done.assign(any_of([loaded, wrote_last, command["finished"]]))
         self.outputs |= dict(
             q_write=wrote,
             q_write_address=f["base"][0:bits] + m.counter(bits, "beats_written", step=wrote, last=last),

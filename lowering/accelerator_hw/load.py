@@ -1,9 +1,11 @@
 """Engine load: rows from external memory to memory x, in the order in which they will lie there."""
 
 from lutllm.lowering.accelerator import AcceleratorConfig
-from lutllm.lowering.accelerator_hw.task import stepped_task, task_inputs, words_then_tokens
+from lutllm.lowering.accelerator_hw.task import Timing, stepped_task, task_inputs, words_then_tokens
 from lutllm.lowering.accelerator_hw.transfer import TRANSFER_PORTS, transfer, words_of_tokens
 from lutllm.lowering.circt import Design, Module, Signal
+
+TIMING = Timing(first=0, last=2)
 
 
 def load(design: Design, config: AcceleratorConfig) -> str:
@@ -15,7 +17,7 @@ def load(design: Design, config: AcceleratorConfig) -> str:
     bits, width = config.address_bits("x"), config.load_bits
 
     def body(m: Module) -> dict[str, Signal]:
-        task = stepped_task(m, "load", words_then_tokens(config), m["in_valid"], latency=2)
+        task = stepped_task(m, "load", words_then_tokens(config), m["in_valid"], latency=TIMING.last)
         f = task.fields
         skipped = words_of_tokens(m, f["position"], config.position_bits, f["words"], "skipped")
         command, _ = transfer(m, task.busy, f, skipped, width, config.tokens)

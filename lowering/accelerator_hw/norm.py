@@ -1,16 +1,18 @@
 """Engine norm: RMSNorm of the residual stream in memory r, to memory x at the exponents of the linear that reads it."""
 
-from lutllm.lowering.accelerator import RESIDUAL_BITS, RIGHT_BITS, VALUE_BITS, X_BITS, AcceleratorConfig
+from lutllm.lowering.accelerator import RIGHT_BITS, VALUE_BITS, X_BITS, AcceleratorConfig
 from lutllm.lowering.accelerator_hw.arithmetic import clamped, largest, rescaled_later, rounded_later, saturated
 from lutllm.lowering.accelerator_hw.reciprocal_root import A_BITS, H_BITS, R_BITS, ROOT_LATENCY, reciprocal_root
 from lutllm.lowering.accelerator_hw.residual import SUM_BITS
-from lutllm.lowering.accelerator_hw.task import Steps, TaskFields, stepped_task, task_inputs, token_count
+from lutllm.lowering.accelerator_hw.task import Steps, TaskFields, Timing, stepped_task, task_inputs, token_count
 from lutllm.lowering.circt import Design, Levels, Module, Signal, Wire, const, delay, loop_nest, mux, pack
 from lutllm.lowering.memory import ram
+from lutllm.quantization import NORM_BITS, RESIDUAL_BITS
 
-NORM_BITS = 28
 Z_BITS = 24  # |z| < 2**22 + 2**8
 LATENCY = 12  # cycles from a step to its word
+_SCALED = ROOT_LATENCY + 1  # cycles from a token's sum to its scale
+TIMING = Timing(first=_SCALED, last=LATENCY + 1, rows=1)
 
 
 def norm(design: Design, config: AcceleratorConfig) -> str:
@@ -27,7 +29,7 @@ def norm(design: Design, config: AcceleratorConfig) -> str:
 
     def body(m: Module) -> dict[str, Signal]:
         scaled = Wire(1)
-        task = stepped_task(m, "norm", levels, m["p_valid"], after=scaled.signal, latency=LATENCY + 1)
+        task = stepped_task(m, "norm", levels, m["p_valid"], after=scaled.signal, latency=TIMING.last)
         f = task.fields
         scale, token = _scales(m, config, task, scaled)
         parameters = m.reg(m["p_data"], "parameters", enable=task.fire).chunks(VALUE_BITS + RIGHT_BITS)
@@ -99,8 +101,7 @@ def _scales(m: Module, config: AcceleratorConfig, task: Steps, scaled: Wire) -> 
     index, last = loop_nest(m, step, [("root", _rows(config, f))])
     finish = step & last["root"]
     over.set(task.busy & (over.signal | finish))
-    latency = ROOT_LATENCY + 1
-    written.set(task.busy & (written.signal | delay(m, finish, latency, "root_finish", reset=0)))
+    written.set(task.busy & (written.signal | delay(m, finish, _SCALED, "root_finish", reset=0)))
     scaled.assign(written.signal)
 
     token = index["root"].zext(16)[0 : config.token_bits]
@@ -111,8 +112,8 @@ def _scales(m: Module, config: AcceleratorConfig, task: Steps, scaled: Wire) -> 
     scale = m.output_of(
         ram(m.design, config.tokens, R_BITS + H_BITS, read_latency=0),
         "scales",
-        we=delay(m, step, latency, "root_valid", reset=0),
-        wa=delay(m, token, latency, "root_token"),
+        we=delay(m, step, _SCALED, "root_valid", reset=0),
+        wa=delay(m, token, _SCALED, "root_token"),
         wd=pack([root["r"], root["h"]]),
         ra=m.reg(task.index["token"].zext(16)[0 : config.token_bits], "token_q"),
     )

@@ -1,10 +1,20 @@
 """Engine pick: the index of the largest logit of stream y, so that logits never leave the chip."""
 
 from lutllm.lowering.accelerator import AcceleratorConfig
-from lutllm.lowering.accelerator_hw.task import stepped_task, task_inputs, words_then_tokens
+from lutllm.lowering.accelerator_hw.task import Timing, stepped_task, task_inputs, words_then_tokens
 from lutllm.lowering.circt import Design, Module, Signal, all_of, const, delay, mux, pack
 
 TOKEN_BITS = 32
+
+
+def timing(config: AcceleratorConfig) -> Timing:
+    """After the last step: the register of the word, the tree over its lanes, the register of the best."""
+    return Timing(first=0, last=_levels(config) + 2)
+
+
+def _levels(config: AcceleratorConfig) -> int:
+    """Of the tree over a word, a register each."""
+    return config.lanes.bit_length() - 1
 
 
 def pick(design: Design, config: AcceleratorConfig) -> str:
@@ -12,11 +22,10 @@ def pick(design: Design, config: AcceleratorConfig) -> str:
 
     The largest so far stays from a task to the next one, unless that has `first`. Of equals the lowest index wins.
     """
-    levels = config.lanes.bit_length() - 1  # of the tree over a word, a register each
+    levels = _levels(config)
 
     def body(m: Module) -> dict[str, Signal]:
-        latency = levels + 2  # the register of the word, the tree, that of the best
-        task = stepped_task(m, "pick", words_then_tokens(config), m["y_valid"], latency=latency)
+        task = stepped_task(m, "pick", words_then_tokens(config), m["y_valid"], latency=timing(config).last)
         f = task.fields
         logits = m.reg(m["y_data"], "word_q").chunks(config.y_bits)
         value, lane = _largest(m, [(logit, []) for logit in logits])

@@ -9,7 +9,7 @@ from lutllm.lowering.circt import Design, Module, Signal, const, delay
 from lutllm.numerics import bits_for
 
 LATENCY = 7  # cycles from p to r and length
-RECIPROCAL_BITS = 17  # 2**15 .. 2**16
+INVERSE_BITS = 17  # 2**15 .. 2**16
 _BITS = 16  # of the scaled argument and of a table entry
 
 
@@ -27,10 +27,10 @@ def reciprocal(design: Design, bits: int) -> str:
         t = m.output_of(table, "entries", address=scaled[8:15])
         product = m.reg(m.reg(scaled, "scaled_q").zext(2 * _BITS) * t.zext(2 * _BITS), "product")
         # 2**16 - (product >> 16), at most 2**16
-        rest = m.reg(const(1 << 16, RECIPROCAL_BITS) - product[16:].zext(RECIPROCAL_BITS), "rest")
-        wide = _BITS + RECIPROCAL_BITS
+        rest = m.reg(const(1 << 16, INVERSE_BITS) - product[16:].zext(INVERSE_BITS), "rest")
+        wide = _BITS + INVERSE_BITS
         refined = delay(m, delay(m, t, 2, "entry_q").zext(wide) * rest.zext(wide), 2, "refined")
-        return dict(r=refined[15 : 15 + RECIPROCAL_BITS], length=delay(m, length, LATENCY - 1, "length_q"))
+        return dict(r=refined[15 : 15 + INVERSE_BITS], length=delay(m, length, LATENCY - 1, "length_q"))
 
-    outputs = {"r": RECIPROCAL_BITS, "length": length_bits}
+    outputs = {"r": INVERSE_BITS, "length": length_bits}
     return design.module(f"reciprocal_{bits}", {"p": bits}, outputs, body, reset=False)

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 
-from lutllm.lowering.accelerator import LEFT, RESIDUAL_BITS, AcceleratorConfig
+from lutllm.lowering.accelerator import LEFT, AcceleratorConfig
 from lutllm.lowering.accelerator_hw.arithmetic import rescaled_later, saturated
 from lutllm.lowering.accelerator_hw.task import (
     ORIGIN_CYCLES,
     Steps,
     TaskFields,
+    Timing,
     origin,
     stepped_task,
     task_inputs,
@@ -16,12 +17,14 @@ from lutllm.lowering.accelerator_hw.task import (
 from lutllm.lowering.circt import Design, Levels, Module, Signal, Wire, const, delay, mux, pack
 from lutllm.lowering.memory import ram
 from lutllm.numerics import bits_for
+from lutllm.quantization import RESIDUAL_BITS
 
 SQUARE_BITS = 2 * RESIDUAL_BITS
 SUM_BITS = 64  # of squares: dialect verifiers hold a row to 62 bits
 _SUM = 4  # cycles from a step to its sums, one more to the new words
 _NEW = _SUM + 1
 _SQUARES = _NEW + 3  # to the sum of a word's squares
+TIMING = Timing(first=ORIGIN_CYCLES, last=_SQUARES + 1)
 
 
 def residual(design: Design, config: AcceleratorConfig) -> str:
@@ -38,7 +41,7 @@ def residual(design: Design, config: AcceleratorConfig) -> str:
 
     def body(m: Module) -> dict[str, Signal]:
         levels = _levels(config)
-        task = stepped_task(m, "residual", levels, lambda f: allowed(m, f), after=ORIGIN_CYCLES, latency=_SQUARES + 1)
+        task = stepped_task(m, "residual", levels, lambda f: allowed(m, f), after=TIMING.first, latency=TIMING.last)
         f, load = task.fields, task.fields["load"][0]
         address = origin(m, f, None, bits) + _offset(m, task, bits)
         shared = dict(load=load, residual_right=f["residual_right"], y_right=f["y_right"])

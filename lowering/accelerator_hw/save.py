@@ -1,10 +1,12 @@
 """Engine save: stream y to external memory, as it comes, 32 bits a channel."""
 
 from lutllm.lowering.accelerator import SAVE_BITS, AcceleratorConfig
-from lutllm.lowering.accelerator_hw.task import stepped_task, task_inputs, words_then_tokens
+from lutllm.lowering.accelerator_hw.task import Timing, stepped_task, task_inputs, words_then_tokens
 from lutllm.lowering.accelerator_hw.transfer import TRANSFER_PORTS, WORDS_BITS, transfer, words_of_tokens
 from lutllm.lowering.circt import Design, Module, Signal, Wire, pack
 from lutllm.numerics import bits_for
+
+TIMING = Timing(first=0, last=1)  # to the end of its work: `done` comes later, with the memory's answer
 
 
 def save(design: Design, config: AcceleratorConfig) -> str:

@@ -6,12 +6,13 @@ head's beats follow, rigid. Scores lie in a bank in the order of the walk, which
 
 from __future__ import annotations
 
-from lutllm.lowering.accelerator import CACHE_BITS, X_BITS, AcceleratorConfig
+from lutllm.lowering.accelerator import X_BITS, AcceleratorConfig
 from lutllm.lowering.accelerator_hw.attention_walk import Walk, causal_walk, job_fields, resized, running
 from lutllm.lowering.accelerator_hw.row_buffer import row_buffer
 from lutllm.lowering.circt import Design, Fields, Module, Signal, Wire, const, credit, delay, mux, pack
 from lutllm.lowering.memory import ram
 from lutllm.numerics import bits_for
+from lutllm.quantization import CACHE_BITS
 
 SCORE_BITS = 32  # the verifier of lut.attention proves that scores fit
 
@@ -19,6 +20,11 @@ SCORE_BITS = 32  # the verifier of lut.attention proves that scores fit
 def dot_latency(lanes: int) -> int:
     """Cycles from two words to their dot product: the products' two registers, then one for two levels of the tree."""
     return 2 + -(-(lanes - 1).bit_length() // 2)
+
+
+def scored_latency(config: AcceleratorConfig) -> int:
+    """Cycles from an item's last step until `scored`."""
+    return 1 + dot_latency(config.head_lanes) + 2
 
 
 def attention_dot(design: Design, config: AcceleratorConfig) -> str:

@@ -31,6 +31,10 @@ PENDING_BITS = WAIT_BITS["pending"]
 MOST_PENDING = (1 << PENDING_BITS) - 2
 STATES = ("idle", "header", "plan", "fetch", "run", "drain", "next")
 SETTLE = 3  # cycles a descriptor stands before it is judged: its sum and its products are then in registers
+DISPATCH = SETTLE + 1  # cycles from its last word until it goes out at the earliest
+# Cycles from the last `done` of a list until the next list, or the head's after it, is asked for; from there to its end
+# of a run; from the last word of the header to the first list.
+NEXT_LIST, HEAD_LIST, END, PLANNED = 4, 3, 3, 3
 FIRST = 1 + PARAMETER_WORDS  # word of a descriptor that a task's fields begin at
 
 

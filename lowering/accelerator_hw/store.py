@@ -1,8 +1,17 @@
 """Engine store: stream y to memory y, as it comes."""
 
 from lutllm.lowering.accelerator import AcceleratorConfig
-from lutllm.lowering.accelerator_hw.task import ORIGIN_CYCLES, origin, stepped_task, task_inputs, words_then_tokens
+from lutllm.lowering.accelerator_hw.task import (
+    ORIGIN_CYCLES,
+    Timing,
+    origin,
+    stepped_task,
+    task_inputs,
+    words_then_tokens,
+)
 from lutllm.lowering.circt import Design, Module, Signal
+
+TIMING = Timing(first=ORIGIN_CYCLES, last=2)
 
 
 def store(design: Design, config: AcceleratorConfig) -> str:
@@ -11,7 +20,7 @@ def store(design: Design, config: AcceleratorConfig) -> str:
 
     def body(m: Module) -> dict[str, Signal]:
         levels = words_then_tokens(config)
-        task = stepped_task(m, "store", levels, m["y_valid"], after=ORIGIN_CYCLES, latency=2)
+        task = stepped_task(m, "store", levels, m["y_valid"], after=TIMING.first, latency=TIMING.last)
         address = origin(m, task.fields, task.fields["base"], bits) + task.offset[0:bits]
         return dict(
             task_ready=task.ready,

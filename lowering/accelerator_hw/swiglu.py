@@ -4,12 +4,20 @@ from lutllm.functions import SIGMOID_END
 from lutllm.lowering.accelerator import RIGHT_BITS, VALUE_BITS, X_BITS, AcceleratorConfig
 from lutllm.lowering.accelerator_hw.arithmetic import clamped, largest, magnitude, rescaled_later
 from lutllm.lowering.accelerator_hw.sigmoid import A_BITS, S_BITS, SIGMOID_LATENCY, sigmoid
-from lutllm.lowering.accelerator_hw.task import ORIGIN_CYCLES, origin, stepped_task, task_inputs, words_then_tokens
+from lutllm.lowering.accelerator_hw.task import (
+    ORIGIN_CYCLES,
+    Timing,
+    origin,
+    stepped_task,
+    task_inputs,
+    words_then_tokens,
+)
 from lutllm.lowering.circt import Design, Module, Signal, const, delay, mux, pack, round_shift
 
 _SIGMOID = 4 + SIGMOID_LATENCY  # cycles from a step to the sigmoid
 _PRODUCT = _SIGMOID + 6  # to silu * up
 LATENCY = _PRODUCT + 2  # to the word
+TIMING = Timing(first=ORIGIN_CYCLES, last=LATENCY + 1)
 
 
 def swiglu(design: Design, config: AcceleratorConfig) -> str:
@@ -21,7 +29,7 @@ def swiglu(design: Design, config: AcceleratorConfig) -> str:
     def body(m: Module) -> dict[str, Signal]:
         valid = m["y_valid"] & m["p_valid"]
         levels = words_then_tokens(config)
-        task = stepped_task(m, "swiglu", levels, valid, after=ORIGIN_CYCLES, latency=LATENCY + 1)
+        task = stepped_task(m, "swiglu", levels, valid, after=TIMING.first, latency=TIMING.last)
         f = task.fields
         bits = max(x_bits, y_bits)
         skipped = origin(m, f, None, bits) + task.offset[0:bits]  # the same of both memories

@@ -11,6 +11,8 @@ from lutllm.lowering.circt import Levels, Module, Signal, Wire, all_of, const, d
 from lutllm.numerics import bits_for
 
 ORIGIN_CYCLES = 2
+# Cycles from a task's dispatch, or from the end of its engine's task before, until the engine holds it.
+START = 2
 
 TaskFields = dict[str, Signal]
 
@@ -32,6 +34,16 @@ def held_task(m: Module, engine: str, done: Signal) -> tuple[Signal, TaskFields,
     fields = {name: m.reg(value, f"task_{name}", enable=take) for name, value in given.items()}
     busy.set(take | (busy.signal & ~done))
     return busy.signal, fields, ~busy.signal
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Cycles of an engine that makes a step a cycle: from the first in which it holds a task to its first step, `rows`
+    more for each token, and from its last step to `done`."""
+
+    first: int
+    last: int
+    rows: int = 0
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from __future__ import annotations
 from lutllm.lowering.accelerator import (
     DYNAMIC_BITS,
     PARAMETERIZED,
-    QUEUE,
     READERS,
     SINKS,
     TASK_BITS,
@@ -38,15 +37,16 @@ from lutllm.lowering.accelerator_hw.sequencer import sequencer
 from lutllm.lowering.accelerator_hw.store import store
 from lutllm.lowering.accelerator_hw.swiglu import swiglu
 from lutllm.lowering.accelerator_hw.watch import watch
+from lutllm.lowering.axi import burst_limit
 from lutllm.lowering.circt import Design, Fields, Module, Signal, Wire, all_of, any_of, const, mux, pack
-from lutllm.lowering.engine import DESCRIPTOR_PORT_BITS
+from lutllm.lowering.engine import DESCRIPTOR_PORT_BITS, QUEUE
 from lutllm.lowering.engine_hw.core import linear_core, weight_streams
 from lutllm.lowering.engine_hw.ports import Masters, bus_ports
 from lutllm.lowering.engine_hw.records import ROUND
 from lutllm.lowering.memory import Stream, buffered, ram
 
 TOP = "lut_accelerator"
-COMMANDS = 4  # transfers of stream p that may wait
+COMMANDS = 4  # transfers of stream p that may wait, where nothing else is asked for
 BUILDERS = {
     "feed": feed, "norm": norm, "residual": residual, "store": store, "swiglu": swiglu,
     "heads": heads, "attention": attention, "embed": embed, "pick": pick, "load": load, "save": save,
@@ -70,6 +70,19 @@ def write_ports(config: AcceleratorConfig) -> dict[str, int]:
     """Data bits of every AXI write master by name."""
     of_engines = {"heads": ("kv", config.kv_bits), "save": ("y", config.save_bits)}
     return dict(of_engines[name] for name in config.having(tuple(of_engines)))
+
+
+def fifo_depth(config: AcceleratorConfig, name: str) -> int:
+    """Words of a FIFO at a master, or of commands and orders: what the configuration says, or as usual."""
+    engine, (kind, _, port) = config.engine, name.partition("_")
+    usual = {"p_commands": COMMANDS, "p_orders": ORDERS, "y_orders": ORDERS}
+    usual |= {"responses": engine.outstanding, "y_responses": engine.outstanding}
+    if kind in ("read", "write"):
+        names = {"w": "w0"}
+        bits = (read_ports if kind == "read" else write_ports)(config)[names.get(port, port)]
+        bursts = engine.outstanding if kind == "read" else 2
+        usual[name] = bursts * burst_limit(bits, engine.burst_beats)
+    return config.depths.get(name, usual[name])
 
 
 def lut_accelerator(design: Design, config: AcceleratorConfig) -> str:
@@ -189,10 +202,10 @@ class _Top:
             self.sequencer_inputs.pop("parameters_ready").assign(const(0, 1))
             return
         command = pack([sequencer_["parameters_address"], sequencer_["parameters_beats"]])
-        depths = self.config.depths
-        queue, room = buffered(m, "p_commands", sequencer_["parameters"], command, depths.get("p_commands", COMMANDS))
+        config = self.config
+        queue, room = buffered(m, "p_commands", sequencer_["parameters"], command, fifo_depth(config, "p_commands"))
         stream = self._reader("p", self.config.p_bits, queue)
-        made = router(m.design, "route_p", takers, depths.get("p_orders", ORDERS))
+        made = router(m.design, "route_p", takers, fifo_depth(config, "p_orders"))
         ready = {f"{name}_ready": self.engines[name]["p_ready"] for name in takers}
         out = m.instance(
             made,
@@ -264,7 +277,7 @@ class _Top:
         if "residual" in sinks:
             push = push | (self.dispatch["residual"] & ~self._field("residual", "load")[0])
         out = m.instance(
-            router(m.design, "route_y", sinks, config.depths.get("y_orders", ORDERS)),
+            router(m.design, "route_y", sinks, fifo_depth(config, "y_orders")),
             "route_y",
             push=push,
             way=way_of([self.dispatch[name] for name in sinks]),
@@ -311,9 +324,9 @@ class _Top:
 
     def _write(self, engine: str, master: str, *, command: str, data: str, written: str, responses: str) -> None:
         """A write master of an engine's commands and words; `written` tells the engine of the end of each command."""
-        out, wires, depths = self.engines[engine], self.inputs[engine], self.config.depths
+        out, wires = self.engines[engine], self.inputs[engine]
         words = Stream(out[f"{data}_valid"], out[f"{data}_data"], wires.pop(f"{data}_ready"))
-        sizes = dict(depth=depths.get(f"write_{master}"), responses=depths.get(responses))
+        sizes = dict(depth=fifo_depth(self.config, f"write_{master}"), responses=fifo_depth(self.config, responses))
         bits = write_ports(self.config)[master]
         there, error = self.masters.writer(master, bits, self._command(engine, command), words, **sizes)
         self.write_errors.append(error)
@@ -321,7 +334,7 @@ class _Top:
 
     def _reader(self, name: str, bits: int, command: Stream) -> Stream:
         """A read master whose FIFO is as deep as the configuration says."""
-        return self.masters.reader(name, bits, command, self.config.depths.get(f"read_{name[0]}"))
+        return self.masters.reader(name, bits, command, fifo_depth(self.config, f"read_{name[0]}"))
 
     def _command(self, engine: str, prefix: str) -> Stream:
         """The transfers an engine asks for itself."""

@@ -8,7 +8,7 @@ Cycle by cycle after a beat's step:
 
 from __future__ import annotations
 
-from lutllm.lowering.accelerator import CACHE_BITS, AcceleratorConfig
+from lutllm.lowering.accelerator import AcceleratorConfig
 from lutllm.lowering.accelerator_hw import exponential
 from lutllm.lowering.accelerator_hw.arithmetic import round_shift_staged
 from lutllm.lowering.accelerator_hw.attention_parameters import MULTIPLIER_BITS
@@ -19,11 +19,12 @@ from lutllm.lowering.accelerator_hw.scores import SCORE_BITS
 from lutllm.lowering.circt import Design, Fields, Module, Signal, Wire, all_of, const, credit, delay, mux, pack
 from lutllm.lowering.memory import ram
 from lutllm.numerics import bits_for
+from lutllm.quantization import CACHE_BITS
 
 SHIFT_BITS = 6  # the verifier bounds the shift of lut.attention to 47
 PRODUCT_BITS = POWER_BITS + CACHE_BITS  # weights are at most 2**15, values at least -2**7: 2**22
 WEIGHT_STAGE = 6 + exponential.LATENCY  # the weight of a beat is there
-SUM_STAGE = WEIGHT_STAGE + 2  # its product is added
+WEIGHTED = WEIGHT_STAGE + 3  # cycles from an item's last step until `weighted`
 
 
 def total_bits(config: AcceleratorConfig) -> int:

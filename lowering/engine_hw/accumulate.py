@@ -10,6 +10,8 @@ from lutllm.lowering.engine_hw.psum import accumulator_fields
 from lutllm.lowering.memory import ram
 from lutllm.numerics import bits_for
 
+ROUND_DONE = 2  # cycles from a round's last beat until `round_done`
+
 
 def accumulator_lane(design: Design, config: EngineConfig) -> str:
     """One lane: `add` puts `partial` on the word read a cycle ago from bank `bank`.

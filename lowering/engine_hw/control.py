@@ -18,6 +18,7 @@ from lutllm.numerics import bits_for
 ACC_BANKS = 2
 ROUND = records.ROUND.subset("mode", "stages", "tokens", "groups", "blocks", "block_chunks", "last_chunks")
 BUILD_ROUND = records.ROUND.subset("mode", "stages", "groups", "blocks")
+ISSUE = 1  # cycles from a step of either walk until its beat is at the first engine
 BUILD_LATENCY = 4  # cycles from a build beat until the head may count on its row
 
 
@@ -39,7 +40,7 @@ def psum_control(design: Design, config: EngineConfig, codebooks: int = CODEBOOK
             table_ready = delay(m, finished, BUILD_LATENCY - 1, "table_ready", reset=0)
             tables_ok = credit(m, "tables", bits_for(TABLE_BANKS + 1), give=table_ready, take=taken & built_mode)
             rows_ok, taken = mux(built_mode, tables_ok, rows_here).named("rows_ok"), (taken & ~built_mode) | started
-            outputs = dict(build=m.reg(build.pack(**beat), "build_q", reset=0), build_round_ready=ready)
+            outputs = dict(build=delay(m, build.pack(**beat), ISSUE, "build_q", reset=0), build_round_ready=ready)
         take_rows.assign(taken)
 
         def needs(name: str, first: Signal, **credits) -> Signal:  # type: ignore[no-untyped-def]
@@ -59,7 +60,7 @@ def psum_control(design: Design, config: EngineConfig, codebooks: int = CODEBOOK
             )
         )
         beat = _lookup_beat(m, config, walk, issue.signal)
-        outputs |= dict(control=m.reg(control.pack(**beat), "control_q", reset=0), round_ready=walk.ready)
+        outputs |= dict(control=delay(m, control.pack(**beat), ISSUE, "control_q", reset=0), round_ready=walk.ready)
         return outputs
 
     inputs = {"round_valid": 1, "round_data": ROUND.width, "codes_push": config.pairs, "rows_push": config.pairs}

@@ -7,20 +7,81 @@ stream y leaves.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 
-from lutllm.lowering.circt import Design, Fields, Module, Signal, Wire, all_of, const, delay, pack
-from lutllm.lowering.engine import EngineConfig
+from lutllm.lowering.circt import CREDIT, Design, Fields, Module, Signal, Wire, all_of, const, delay, pack
+from lutllm.lowering.engine import QUEUE, EngineConfig
 from lutllm.lowering.engine_hw import control as head_unit
 from lutllm.lowering.engine_hw import front as front_unit
 from lutllm.lowering.engine_hw import requantize as drain_unit
 from lutllm.lowering.engine_hw import weights as weight_unit
-from lutllm.lowering.engine_hw.accumulate import accumulator
-from lutllm.lowering.engine_hw.psum import CODEBOOK_DEPTH, ROW_STAGE, accumulator_fields, control_fields, psum_engine
+from lutllm.lowering.engine_hw.accumulate import ROUND_DONE, accumulator
+from lutllm.lowering.engine_hw.psum import (
+    CODES_STAGE,
+    ROW_STAGE,
+    TABLE_STAGE,
+    accumulator_fields,
+    codebook_depth,
+    control_fields,
+    psum_engine,
+)
 from lutllm.lowering.engine_hw.records import ROUND
-from lutllm.lowering.memory import Stream, buffered
+from lutllm.lowering.engine_hw.search import search_latency
+from lutllm.lowering.memory import FIFO_LATENCY, Stream, buffered
 
-QUEUE = 2  # rounds a unit may have waiting
+_BANK_FREE = 1  # cycles from a beat at the accumulator until its bank of operands is given back
+
+
+@dataclass(frozen=True)
+class LinearTiming:
+    """Cycles from a step of one unit until another may make the step that it allows.
+
+    From the last unit of a codebook, a table or a chunk's codes to the first lookup with them (`weights_there`), from a
+    lookup to the unit that takes its place: of its codes (`codes_room`), its codebook (`codebook_room`; from the first
+    step that builds a table, `build_room`), its table (`table_room`; to the step that builds another, `table_reused`),
+    its group's bank of operands (`bank_room`, to the group's first word of c). From a table's last step to its first
+    lookup (`table_built`). From the last word of c to a table of its centroids (`centroids_there`); from the first word
+    of x to the centroids of the next group (`centroids_used`), from the last one to its first lookup
+    (`operands_there`). From a round's last lookup to the first sum read (`summed`), from the last sum read to a round
+    in its bank (`bank_drained`), from a sum read to its result in stream y (`drained`)."""
+
+    weights_there: int
+    codes_room: int
+    codebook_room: int
+    build_room: int
+    table_room: int
+    table_reused: int
+    table_built: int
+    bank_room: int
+    centroids_there: int
+    centroids_used: int
+    operands_there: int
+    summed: int
+    bank_drained: int
+    drained: int
+
+
+def linear_timing(config: EngineConfig) -> LinearTiming:
+    last = head_unit.ISSUE + config.pairs - 1  # until a beat is at the last engine of the chain
+    late = last + 1 + ROW_STAGE - 1  # until it is at the accumulator
+    search = search_latency(config)
+    return LinearTiming(
+        weights_there=CREDIT,
+        codes_room=last + CODES_STAGE + FIFO_LATENCY,
+        codebook_room=last + FIFO_LATENCY,
+        build_room=last + FIFO_LATENCY,
+        table_room=last + TABLE_STAGE + CREDIT,
+        table_reused=CREDIT,
+        table_built=head_unit.BUILD_LATENCY,
+        bank_room=late + _BANK_FREE + CREDIT,
+        centroids_there=front_unit.CENTROIDS_READY + CREDIT,
+        centroids_used=search + 1,
+        operands_there=search + front_unit.GROUP_READY + CREDIT,
+        summed=late + ROUND_DONE + CREDIT,
+        bank_drained=drain_unit.ACC_FREE + CREDIT,
+        drained=drain_unit.LATENCY + FIFO_LATENCY,
+    )
 
 
 def weight_streams(config: EngineConfig) -> list[str]:
@@ -44,8 +105,8 @@ class _Core:
 
     def __init__(self, m: Module, config: EngineConfig, depths: Mapping[str, int]) -> None:
         self.m, self.config = m, config
-        self.codebooks = depths.get("codebooks", CODEBOOK_DEPTH)
-        self.results = depths.get("results", drain_unit.FIFO_DEPTH)
+        self.codebooks = codebook_depth(depths)
+        self.results = drain_unit.results_depth(depths)
         self.rst = m.rst | m["flush"]
         self.units_ready: list[Signal] = []
         self.outputs: dict[str, Signal] = {}
@@ -101,7 +162,7 @@ class _Core:
         late = control_fields(config).subset(*accumulator_fields(config).widths, "group_last")
         control = late.pack(**{name: beat[name] for name in late.widths})
         beat = late.unpack(delay(m, control, ROW_STAGE - 1, "control_late", reset=0))
-        bank_free.assign(m.reg(beat["valid"] & beat["group_last"], "bank_free", reset=0))
+        bank_free.assign(delay(m, beat["valid"] & beat["group_last"], _BANK_FREE, "bank_free", reset=0))
         self._finish(beat, sums, acc_free)
 
     def _finish(self, beat: dict[str, Signal], sums: Signal, acc_free: Wire) -> None:

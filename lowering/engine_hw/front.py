@@ -30,6 +30,8 @@ from lutllm.scheme import PAIR_SHIFT_BITS
 
 EXACT = MODES.index("exact_row")
 JOBS = 2  # groups loaded that wait to be fed
+# Cycles from the last operand of a group, from its last centroid, until the head is told.
+GROUP_READY, CENTROIDS_READY = 1, 1
 
 
 def round_record(config: EngineConfig) -> Fields:
@@ -71,7 +73,7 @@ def front_end(design: Design, config: EngineConfig) -> str:
             operand_write=late["step"],
             operand_address=pack([late["token"], late["bank"]]),
             operand_data=pack(operands),
-            group_ready=m.reg(late["step"] & late["last"], "group_ready", reset=0),
+            group_ready=delay(m, late["step"] & late["last"], GROUP_READY, "group_ready", reset=0),
             shift_write=loaded["shift_write"],
             shift_bank=loaded["bank"],
             shift_data=pack([shift[0:PAIR_SHIFT_BITS] for shift in shifts]),
@@ -81,7 +83,7 @@ def front_end(design: Design, config: EngineConfig) -> str:
                 centroid_write=loaded["shift_in"],
                 centroid_address=pack([loaded["position"], loaded["bank"]]),
                 centroid_data=m["c_data"][0 : config.pairs * _share(config)],
-                centroids_ready=m.reg(loaded["centroids_done"], "centroids_ready", reset=0),
+                centroids_ready=delay(m, loaded["centroids_done"], CENTROIDS_READY, "centroids_ready", reset=0),
             )
         return outputs
 

@@ -8,6 +8,8 @@ only when every engine has what it needs (`control.py`). Cycle by cycle after a 
     1  products (or table addressed)    3  stages added, shifted left     4  multiplexers, added to the running sum
 """
 
+from collections.abc import Mapping
+
 from lutllm.lowering.circt import Design, Fields, Module, Signal, const, loop_nest, mux, pack, round_shift, select
 from lutllm.lowering.engine import MODES, OPERAND_BANKS, TABLE_BANKS, EngineConfig
 from lutllm.lowering.engine_hw.front import shift_bits
@@ -16,9 +18,16 @@ from lutllm.numerics import bits_for
 from lutllm.scheme import PAIR_SHIFT_BITS
 
 ROW_STAGE = 4  # cycles from a beat to its lookup
+CODES_STAGE = 3  # to the pop of its codes
+TABLE_STAGE = 2  # to the last use of its table
 KINDS = ("codes", "codebook", "table")  # of a weight unit
 KIND_BITS = 2
 CODEBOOK_DEPTH = 4
+
+
+def codebook_depth(depths: Mapping[str, int]) -> int:
+    """Codebooks that wait in an engine."""
+    return depths.get("codebooks", CODEBOOK_DEPTH)
 
 
 def control_fields(config: EngineConfig) -> Fields:
@@ -172,7 +181,7 @@ def _weight_buffers(m: Module, config: EngineConfig, beats: list[dict[str, Signa
     code_word = _assembled(m, config.codes_units, config.lanes * config.code_bits, "codes_part")
     w.codes_push = all_fire(fire, last, is_codes)
     w.codes, codes_ready = buffered(m, "codes_fifo", w.codes_push, code_word, config.codes_depth)
-    w.codes_pop = beats[3]["valid"] & beats[3]["chunk_first"]
+    w.codes_pop = beats[CODES_STAGE]["valid"] & beats[CODES_STAGE]["chunk_first"]
     w.codes.ready.assign(w.codes_pop)
     ready, pushes = is_codes & (codes_ready | ~last), []
     if config.builds_rows:
@@ -213,7 +222,8 @@ def _table_fill(
     bank = m.state(bits_for(TABLE_BANKS), "fill_bank", reset=0)
     held = m.state(bits_for(TABLE_BANKS + 1), "tables_held", reset=0)
     bank.set(bank.signal + 1, complete)
-    used = beats[2]["valid"] & beats[2]["block_last"] & _is_mode(beats[2], "stored_table")
+    last_use = beats[TABLE_STAGE]
+    used = last_use["valid"] & last_use["block_last"] & _is_mode(last_use, "stored_table")
     step = mux(complete, const(1, held.signal.width), const(-1, held.signal.width))
     held.set(held.signal + step, complete ^ used)
     w.table_write = fire & last["fill_unit"]

@@ -4,6 +4,8 @@
 multiplier} for each part. Results wait in a FIFO whose room is counted before a word is read, so nothing stalls.
 """
 
+from collections.abc import Mapping
+
 from lutllm.lowering.circt import (
     Design,
     Levels,
@@ -33,6 +35,11 @@ SHIFT_BITS = 6
 ROUND = records.ROUND.subset("shift", "tokens", "blocks", "block_chunks", "last_chunks")
 LATENCY = 5  # cycles from reading a sum to its result
 FIFO_DEPTH = 16
+ACC_FREE = 1  # cycles from reading a round's last sum until `acc_free`
+
+
+def results_depth(depths: Mapping[str, int]) -> int:
+    return depths.get("results", FIFO_DEPTH)
 
 
 def requantizer_lane(design: Design, config: EngineConfig) -> str:
@@ -101,7 +108,7 @@ def requantizer(design: Design, config: EngineConfig, depth: int = FIFO_DEPTH) -
             drain_read=issue.signal,
             drain_bank=bank.signal,
             drain_address=base.signal + index["token"][0:address_bits],
-            acc_free=m.reg(done.signal, "acc_free_q", reset=0),
+            acc_free=delay(m, done.signal, ACC_FREE, "acc_free_q", reset=0),
             y_valid=out.valid,
             y_data=out.data,
         )

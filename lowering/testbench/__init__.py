@@ -16,6 +16,7 @@ from lutllm.lowering.accelerator import ERRORS, AcceleratorConfig
 from lutllm.lowering.accelerator_hw import register_map
 from lutllm.lowering.accelerator_hw.register_map import OFFSETS, window
 from lutllm.lowering.hw_to_arc import Port
+from lutllm.lowering.targets import MEMORY_LATENCY
 
 _TEMPLATES = Path(__file__).parent
 _FIXED = ("main.cpp", "axi_memory.h", "README.txt")
@@ -50,7 +51,7 @@ def write_testbench(
     if missing:
         raise IRError(f"expected the ports of a whole accelerator, got none named {', '.join(sorted(missing))}")
     script = (_TEMPLATES / "run.sh").read_text()
-    for name, value in (("TOP", top), ("RTL", rtl), ("IMAGE", image)):
+    for name, value in (("TOP", top), ("RTL", rtl), ("IMAGE", image), ("LATENCY", str(MEMORY_LATENCY))):
         script = script.replace(f"@{name}@", value)
     texts = {name: (_TEMPLATES / name).read_text() for name in _FIXED}
     texts |= {"design.h": design_header(config, ports), "run.sh": script}
@@ -86,6 +87,9 @@ def design_header(config: AcceleratorConfig, ports: Sequence[Port]) -> str:
     lines += ["// Byte offsets of registers, bits in them, and where the sequence of tokens begins."]
     lines += [f"constexpr uint32_t {name} = {value:#x};" for name, value in values.items()]
     lines += ["", f"constexpr uint64_t WATCHDOG = {config.watchdog};  // cycles until the accelerator's own fires"]
+    lines += [
+        f"constexpr uint64_t LATENCY = {MEMORY_LATENCY};  // of memory, in cycles, where nothing else is asked for"
+    ]
     lines += [f"constexpr unsigned PICK_DONE = {pick_done};  // bit of the port `events`"]
     lines += [
         f"constexpr const char *{name}[] = {{\n{_quoted(words)}}};"

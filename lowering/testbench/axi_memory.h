@@ -16,7 +16,7 @@
 // `latency`: cycles from an address to its first beat, or from the last beat written to its response, at least 1.
 // `stalls`: chance in 256 that a channel pauses in a cycle. `outstanding`: bursts in flight.
 struct Timing {
-  uint64_t latency = 64;
+  uint64_t latency = 1;
   unsigned stalls = 0;
   unsigned outstanding = 32;
 };

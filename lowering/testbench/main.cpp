@@ -18,14 +18,14 @@ static const char USAGE[] =
     "usage: [--image FILE] [--expected FILE] [--latency CYCLES] [--stalls 0..255] [--seed N] [--watchdog CYCLES]\n"
     "  --image     memory image; the accelerator sees it at address 0\n"
     "  --expected  model, prompt and expected tokens\n"
-    "  --latency   of the memory, in cycles, at least 1 (64)\n"
+    "  --latency   of the memory, in cycles, at least 1 (as design.h says)\n"
     "  --stalls    chance in 256 that an AXI channel pauses in a cycle (0)\n"
     "  --seed      of the stalls, and of what registers and memories hold before the reset (1)\n"
     "  --watchdog  cycles without any movement after which the run fails\n";
 
 struct Options {
   std::string image = "../mem/image.bin", expected = "expected.txt";
-  Timing timing;
+  Timing timing{design::LATENCY};
   uint64_t seed = 1, watchdog = design::WATCHDOG + 16;
 };
 

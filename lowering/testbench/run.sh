@@ -7,7 +7,7 @@ usage() {
 usage: $0 [options]
   --image FILE       memory image (@IMAGE@)
   --expected FILE    model, prompt and expected tokens (expected.txt)
-  --latency CYCLES   of the memory, at least 1 (64)
+  --latency CYCLES   of the memory, at least 1 (@LATENCY@)
   --stalls N         chance in 256 that an AXI channel pauses in a cycle (0)
   --seed N           of the stalls, and of what registers and memories hold before the reset (1)
   --watchdog CYCLES  without any movement until the run fails

@@ -10,7 +10,6 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -165,17 +164,6 @@ def resources_markdown(resources: Resources) -> str:
         lines += ["", f"## {title}", "", "| " + " | ".join(head) + " |", "| --- |" + " --: |" * (len(head) - 1)]
         lines += [f"| `{name}` | " + " | ".join(row) + " |" for name, *row in cells]
     return "\n".join(lines) + "\n"
-
-
-def resources_html(resources: Resources) -> str:
-    """The same as a piece of HTML: paragraphs and tables."""
-    parts = [f"<p>{escape(resources.tool)}. {escape(resources.note)}</p>"] if resources.rows else []
-    parts += [f"<p class='wrong'>{escape(problem)}</p>" for problem in resources.problems]
-    for title, head, cells in _tables(resources):
-        rows = ["".join(f"<td>{escape(cell)}</td>" for cell in row) for row in cells]
-        parts += [f"<h3>{escape(title)}</h3>", "<table><tr>" + "".join(f"<th>{name}</th>" for name in head) + "</tr>"]
-        parts += [f"<tr>{row}</tr>" for row in rows] + ["</table>"]
-    return "\n".join(parts) + "\n"
 
 
 _Table = tuple[str, list[str], list[list[str]]]

@@ -32,7 +32,7 @@ g:hover rect { stroke: #000; } summary { cursor: pointer; color: #4c78a8; }
 LAYER = re.compile(r"(?:.*\.)?(?:layers|h|blocks)\.\d+")
 SOURCES = {
     "simulated": "Cycles are from simulation, exact.",
-    "predicted": "Cycles are predicted by a model of queues, waits and rates: an estimate, not a simulation.",
+    "predicted": "Cycles are predicted, for a memory that always answers after the same time: not a simulation.",
 }
 OTHER = "rest"
 

@@ -24,7 +24,7 @@ from lutllm.scheme import EXACT
 from lutllm.session import GoldenSession
 from lutllm.simulate import Simulator
 from lutllm.simulate.accelerator import AcceleratorRun
-from lutllm.simulate.occupancy import Occupancy, measured, table
+from lutllm.simulate.occupancy import Occupancy, table
 
 CONTEXT, VOCABULARY = 48, 150
 DEEP = 512
@@ -73,8 +73,10 @@ class Built:
         return self.hardware.plan.config
 
     def run(self, prompt: list[int], tokens: int, **options: int) -> tuple[AcceleratorRun, dict[str, Occupancy]]:
-        run, rows = measured(self.config, self.simulator, self.hardware.image, prompt, tokens, **options)
-        return run, {row.stream: row for row in rows}
+        probes = registers(self.config)
+        accelerator = Accelerator(self.config, self.simulator, self.hardware.image, probes=probes, **options)
+        run = accelerator.generate(prompt, tokens)
+        return run, {row.stream: row for row in occupancies(self.config, run.result.peaks)}
 
 
 @cache

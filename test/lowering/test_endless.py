@@ -5,7 +5,7 @@ from collections import defaultdict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lutllm.lowering.accelerator import QUEUE
+from lutllm.lowering.engine import QUEUE
 from lutllm.lowering.schedule.data import Parameters, Task
 from lutllm.lowering.schedule.endless import endless
 
@@ -64,9 +64,7 @@ def goes_on(tasks: list[Task]) -> bool:
         before = [tasks[k] for k in range(i) if k not in done]
         takes_y = bool(t.round) and t.engine in SINKS
         return i < dispatched and not any(
-            b.engine == t.engine
-            or (b.parameters and t.parameters)
-            or (takes_y and b.round and b.engine in SINKS)
+            b.engine == t.engine or (b.parameters and t.parameters) or (takes_y and b.round and b.engine in SINKS)
             for b in before
         )
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from lutllm.errors import SimulationError
-from lutllm.lowering.accelerator import RESIDUAL_BITS, WRITERS, X_BITS, AcceleratorConfig
+from lutllm.lowering.accelerator import WRITERS, X_BITS, AcceleratorConfig
 from lutllm.lowering.hw_to_arc import State
+from lutllm.quantization import RESIDUAL_BITS
 from lutllm.simulate.accelerator import Accelerator
 from lutllm.transactions.chip import Written
 

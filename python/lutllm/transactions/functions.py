@@ -12,7 +12,7 @@ import numpy as np
 
 from lutllm import interpreter
 from lutllm.errors import InputError
-from lutllm.functions import SIGMOID_END, rsqrt, sigmoid
+from lutllm.functions import RECIPROCAL_FRACTION, SIGMOID_END, rsqrt, sigmoid
 from lutllm.interpreter.decoder import attention as golden_attention
 from lutllm.lowering.accelerator import CACHE_BITS, HEAD_MODES, LEFT, X_BITS
 from lutllm.lowering.place.rounds import Round
@@ -179,7 +179,7 @@ def attention(chip: Chip, job: Job) -> None:
         multiplier=multiplier,
         shift=f["shift"],
         value_exponents=np.zeros(f["kv_heads"] * channels // 2, np.int64),
-        exponents=right[0::2] - LEFT - 15,  # lut.attention takes 15 away, stream p holds LEFT - shift
+        exponents=right[0::2] - LEFT - RECIPROCAL_FRACTION,  # stream p holds LEFT - shift
         bits=f["bits"],
     )
     chip.write("x", places(f["base"], range(heads_ * words), tokens), words_of(seen, lanes))

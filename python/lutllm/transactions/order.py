@@ -10,7 +10,8 @@ from collections import defaultdict, deque
 from collections.abc import Callable
 
 from lutllm.errors import SimulationError
-from lutllm.lowering.accelerator import ENGINES, QUEUE, SINKS
+from lutllm.lowering.accelerator import ENGINES, SINKS
+from lutllm.lowering.engine import QUEUE
 from lutllm.transactions.functions import Job
 
 
