@@ -23,8 +23,8 @@ from lutllm.quantize.random_model import random_model
 from lutllm.scheme import EXACT
 from lutllm.session import GoldenSession
 from lutllm.simulate import Simulator
-from lutllm.simulate.accelerator import AcceleratorRun
-from lutllm.simulate.occupancy import Occupancy, table
+from lutllm.simulate.accelerator import Accelerator, AcceleratorRun
+from lutllm.simulate.occupancy import Occupancy, occupancies, registers, table
 
 CONTEXT, VOCABULARY = 48, 150
 DEEP = 512
