@@ -80,7 +80,8 @@ class Places:
         number = ir.BlockArgument(cluster.cache).arg_number
         if number not in self.region_of:
             raise IRError(
-                f"'lut.cluster' op expected a lut.region at argument {number}, its KV cache, got none; run lut-allocate",
+                f"'lut.cluster' op expected a lut.region at argument {number}, its KV cache, got none; run "
+                "lut-allocate",
                 location=source_position(cluster.op.location),
             )
         return self.region_of[number]

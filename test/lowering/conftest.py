@@ -14,8 +14,8 @@ from lutllm.scheme import EXACT
 
 @pytest.fixture(scope="session")
 def scheduled() -> ir.Module:
-    """Two layers on the tiny machine, whose accumulator takes two blocks of 16 outputs: gate, up and the LM head have two
-    rounds."""
+    """Two layers on the tiny machine, whose accumulator takes two blocks of 16 outputs: gate, up and the LM head have
+    two rounds."""
     model = float_decoder(layers=[LayerShape(40, 2, 1, 16)] * 2, hidden=32, vocabulary=160)
     module = random_model(model, EXACT.with_(R=1, G=16), 5, positions=20).lut()
     placing = pipelines.joined(pipelines.to_steps(), "builtin.module(lut-place{target=tiny})")

@@ -38,15 +38,15 @@ def programs(draw: st.DrawFn) -> list[Task]:
         each = line.pop(0)
         engines = sorted({t.engine for t in found})
         if engines and draw(st.integers(0, 3)) == 0:
-            each = task(each.name, each.engine, each.round, ((draw(st.sampled_from(engines)), draw(st.integers(0, 2))),),
-                        each.fields.get("load", 0))  # fmt: skip
+            waits = ((draw(st.sampled_from(engines)), draw(st.integers(0, 2))),)
+            each = task(each.name, each.engine, each.round, waits, each.fields.get("load", 0))
         found.append(each)
     return found
 
 
 def goes_on(tasks: list[Task]) -> bool:
-    """Whether a machine gets to the end. The ends of a stream are done together, once each is the first of its engine, of
-    stream p and of stream y."""
+    """Whether a machine gets to the end. The ends of a stream are done together, once each is the first of its engine,
+    of stream p and of stream y."""
     dispatched, done = 0, set[int]()
     ends: dict[tuple[str, ...], list[int]] = defaultdict(list)
     count: dict[str, int] = defaultdict(int)
@@ -97,8 +97,8 @@ def test_both_happen() -> None:
     assert not goes_on(waits)
     ((found, message),) = endless(waits)
     assert found is waits[1] and message == (
-        "task feed0: expected s0 before it, without which linear0, which it waits for, has no end, got it later; dispatch "
-        "it first"
+        "task feed0: expected s0 before it, without which linear0, which it waits for, has no end, got it later; "
+        "dispatch it first"
     )
     many = [task(f"linear{i}", "linear", f"r{i}") for i in range(4)]
     many += [task(f"{e}{i}", n, f"r{i}") for i in range(4) for e, n in (("feed", "feed"), ("s", "store"))]

@@ -1,4 +1,4 @@
-"""Places edited by hand: clusters, layouts, buffers, regions, rounds and machines that would not work are named at the op."""
+"""Places edited by hand: clusters, layouts, buffers, regions, rounds, machines that cannot work are named at the op."""
 
 import re
 from collections.abc import Callable
