@@ -109,7 +109,8 @@ def head_problems(values: Mapping[str, Any], requant_lanes: int) -> Iterator[str
     if beat % requant_lanes:
         yield f"expected head_lanes to be a multiple of requant_lanes = {requant_lanes}, got {beat}; change either"
     if words * requant_lanes % beat:
-        yield f"expected head_words to be a multiple of {beat // requant_lanes}, a beat, got {words}; change it"
+        wanted = f"head_words to be a multiple of {beat // requant_lanes}, a beat of head_lanes"
+        yield f"expected {wanted}, got {words}; change it"
 
 
 def _size_problems(values: Mapping[str, Any], ranges: Mapping[str, tuple[int, int]]) -> Iterator[str]:

@@ -132,7 +132,7 @@ class Activations:
         """Like `run`, from an image with inputs."""
         if image.size != self.plan.memory_bytes:
             raise InputError(
-                f"memory image: expected {self.plan.memory_bytes} bytes as the memory map says, got {image.size}; "
+                f"expected an image of {self.plan.memory_bytes} bytes as the memory map says, got {image.size}; "
                 "make it again from this module"
             )
         accelerator = Accelerator(self.plan.config, simulator, image, **options)
