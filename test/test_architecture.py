@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "api": {"base", "dialect", "interpreter", "passes", "lowering"},
     "tools": {"base", "dialect", "interpreter", "passes", "lowering", "api"},
 }
-CIRCT = "lutllm.lowering.circt_bindings"
+CIRCT = "lutllm.lowering.hardware.lib.circt_bindings"
 ALONE = {"torch_mlir": "lutllm.bindings", "pycde": CIRCT, "circt": CIRCT}
 PICKLES = {"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 MAX_LINES = 500

@@ -58,9 +58,9 @@ def _given(options: argparse.Namespace, *names: str) -> dict[str, Any]:
 
 
 def _bench_model(options: argparse.Namespace, given: dict[str, Any]) -> tuple[int, Any]:
-    from lutllm import decoder_bench
     from lutllm.cpu.features import cores
-    from lutllm.resolve import quantized_model
+    from lutllm.quantized.resolve import quantized_model
+    from lutllm.run import decoder_bench
     from lutllm.scheme import parse_schemes
 
     (scheme,) = parse_schemes([given.pop("scheme", "exact")]).values()
@@ -79,7 +79,7 @@ def _bench_model(options: argparse.Namespace, given: dict[str, Any]) -> tuple[in
 
 
 def _bench_engine(options: argparse.Namespace, given: dict[str, Any]) -> tuple[int, Any]:
-    from lutllm.linear_bench import bench
+    from lutllm.accelerator.linear_bench import bench
 
     found = bench(seed=options.seed, **given)
     print(found)

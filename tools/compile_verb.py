@@ -42,7 +42,8 @@ def compile_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def compile(options: argparse.Namespace) -> tuple[int, Any]:
-    from lutllm import compiler, report
+    from lutllm import compiler
+    from lutllm.report.text import text as report
     from lutllm.scheme import parse_schemes
 
     linears = options.layers is not None

@@ -17,8 +17,8 @@ import lutllm.dialect
 from lutllm.bindings import ext
 from lutllm.dialect import SchemeOp, documentation, parameters
 from lutllm.dialect.base import Lut, LutOp, kind_text
-from lutllm.lowering.accelerator import ERROR_MEANINGS, TASK_BITS
-from lutllm.lowering.accelerator_hw.register_map import register_table
+from lutllm.lowering.hardware.control.register_map import register_table
+from lutllm.lowering.machine.accelerator import ERROR_MEANINGS, TASK_BITS
 from lutllm.scheme import _RANGES as SCHEME_RANGES
 from lutllm.tools import measure_errors
 

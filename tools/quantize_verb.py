@@ -52,8 +52,9 @@ def quantize(options: argparse.Namespace) -> tuple[int, Any]:
 
 def _quantize_layers(options: argparse.Namespace) -> tuple[int, Any]:
     """Single layers, without the rest of the model: no program can be made of these."""
-    from lutllm import models, report
+    from lutllm import models
     from lutllm.quantize import quantize
+    from lutllm.report.text import text as report
 
     if options.recipe or options.bits or options.distill:
         raise InputError("expected --recipe, --bits and --distill for a whole model, got --layers too; leave one out")
@@ -158,8 +159,8 @@ def eval_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def evaluate(options: argparse.Namespace) -> tuple[int, Any]:
-    from lutllm import report
-    from lutllm.evaluate import evaluate
+    from lutllm.report.text import text as report
+    from lutllm.run.evaluate import evaluate
 
     found = evaluate(
         options.directory,

@@ -11,7 +11,7 @@ from lutllm.errors import InputError
 from lutllm.tools import arguments
 
 if TYPE_CHECKING:
-    from lutllm.pretrained import QuantizedModel
+    from lutllm.quantized.pretrained import QuantizedModel
 
 RTL = "rtl"
 
@@ -52,10 +52,10 @@ def run_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> tuple[int, Any]:
-    from lutllm.generate import Sampling, respond
-    from lutllm.resolve import quantized_model
+    from lutllm.quantized.resolve import quantized_model
+    from lutllm.run.generate import Sampling, respond
+    from lutllm.run.session import BACKENDS, CpuSession, open_session
     from lutllm.scheme import parse_schemes
-    from lutllm.session import BACKENDS, CpuSession, open_session
 
     if options.backend not in (*BACKENDS, RTL):
         raise InputError(f"expected a backend among {', '.join((*BACKENDS, RTL))}, got '{options.backend}'")
@@ -86,10 +86,10 @@ def run(options: argparse.Namespace) -> tuple[int, Any]:
 
 def _run_hardware(options: argparse.Namespace, model: QuantizedModel, prompt: str, context: int) -> tuple[int, Any]:
     """The same on the simulated accelerator: greedy tokens, each compared."""
-    from lutllm import report
-    from lutllm.generate import TextStream, prompt_ids, stop_ids
-    from lutllm.hardware import Hardware, build, check_prompt
+    from lutllm.accelerator.hardware import Hardware, build, check_prompt
     from lutllm.progress import note
+    from lutllm.report.text import text as report
+    from lutllm.run.generate import TextStream, prompt_ids, stop_ids
 
     if options.temperature:
         raise InputError("expected no --temperature with backend rtl, which picks greedily; leave it out")

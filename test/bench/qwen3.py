@@ -125,8 +125,8 @@ def quantize(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def run(options: argparse.Namespace) -> list[dict[str, Any]]:
-    from lutllm.pretrained import from_pretrained
-    from lutllm.session import CpuSession
+    from lutllm.quantized.pretrained import from_pretrained
+    from lutllm.run.session import CpuSession
 
     stages = Stages()
     model = from_pretrained(options.output)

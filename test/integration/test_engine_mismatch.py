@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lutllm.errors import InputError
-from lutllm.lowering.targets import TARGETS
+from lutllm.lowering.machine.targets import TARGETS
 
 TINY = TARGETS["tiny"].engine
 MakeCase = Callable[..., Any]

@@ -11,21 +11,21 @@ import numpy as np
 import pytest
 
 from lutllm import interpreter
+from lutllm.accelerator.hardware import build
+from lutllm.cost.predicted import predicted, run_cycles
 from lutllm.decoder import QuantizedDecoder
-from lutllm.hardware import build
-from lutllm.lowering.accelerator import AcceleratorConfig
 from lutllm.lowering.decoder_spec import DecoderSpec
-from lutllm.lowering.image.whole import whole_image
+from lutllm.lowering.export.image.whole import whole_image
+from lutllm.lowering.machine.accelerator import AcceleratorConfig
+from lutllm.lowering.machine.targets import find_target
 from lutllm.lowering.plan.data import Plan
 from lutllm.lowering.plan.decoder import config_for, plan_decoder
-from lutllm.lowering.targets import find_target
 from lutllm.quantize.random_decoder import decoder_like, random_decoder
 from lutllm.scheme import ADDITIVE, EXACT, Scheme
 from lutllm.simulate import AxiTiming, Simulator
 from lutllm.simulate.accelerator import Accelerator
-from lutllm.transactions.passes import run_passes
-from lutllm.transactions.predicted import predicted, run_cycles
-from lutllm.transactions.records import TaskRecord, named_records
+from lutllm.simulate.transactions.passes import run_passes
+from lutllm.simulate.transactions.records import TaskRecord, named_records
 
 CONTEXT = 40
 QWEN3: dict[str, Any] = dict(qk_norm=True, heads=3, kv_heads=1, head_dim=20, hidden=36)

@@ -3,8 +3,8 @@
 import pytest
 
 from lutllm import dialect
+from lutllm.accelerator.hardware import PASSES
 from lutllm.bindings import ir
-from lutllm.hardware import PASSES
 from lutllm.lowering import pipelines
 from lutllm.passes import run_pipeline
 from lutllm.quantize.float_models import LayerShape, float_decoder

@@ -14,10 +14,10 @@ from lutllm.bindings import capture_diagnostics, ir
 from lutllm.dialect import placement_builders
 from lutllm.dialect.machine_limits import ENGINE_RANGES, MACHINE_RANGES
 from lutllm.errors import CapacityError
-from lutllm.lowering.accelerator import AcceleratorConfig
-from lutllm.lowering.accelerator_to_hw import ACCELERATOR_TOP, accelerator_to_hw
-from lutllm.lowering.engine import EngineConfig
-from lutllm.lowering.targets import TARGETS
+from lutllm.lowering.hardware.accelerator_to_hw import ACCELERATOR_TOP, accelerator_to_hw
+from lutllm.lowering.machine.accelerator import AcceleratorConfig
+from lutllm.lowering.machine.engine import EngineConfig
+from lutllm.lowering.machine.targets import TARGETS
 
 TINY = TARGETS["tiny"].engine
 PORTS = TINY.port_bits

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from lutllm import dialect
+from lutllm.accelerator.hardware import PASSES, copy_of
 from lutllm.bindings import ir
 from lutllm.errors import LutllmError
-from lutllm.hardware import PASSES, copy_of
 from lutllm.lowering import pipelines
-from lutllm.lowering.accelerator import SINKS
+from lutllm.lowering.machine.accelerator import SINKS
 from lutllm.lowering.schedule.check import problems
 from lutllm.lowering.schedule.data import Plan, Task
 from lutllm.lowering.schedule.read import read_plan

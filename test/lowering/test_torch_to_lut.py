@@ -12,8 +12,8 @@ from lutllm.errors import IRError  # noqa: E402
 from lutllm.importer import import_module  # noqa: E402
 from lutllm.lowering import PASSES  # noqa: E402
 from lutllm.lowering.pipelines import to_linears  # noqa: E402
-from lutllm.lowering.torch_ir.linears import linears_in, module_path  # noqa: E402
-from lutllm.lowering.torch_to_lut import convert_linears  # noqa: E402
+from lutllm.lowering.quantize.torch_to_lut import convert_linears  # noqa: E402
+from lutllm.lowering.raising.linears import linears_in, module_path  # noqa: E402
 from lutllm.models.wrappers import decoder_layer, whole_model  # noqa: E402
 from lutllm.passes import PASSES as LUT_PASSES  # noqa: E402
 from lutllm.passes import run_pipeline  # noqa: E402

@@ -16,8 +16,8 @@ from packaging.requirements import Requirement
 
 from lutllm import bindings, doctor
 from lutllm.bindings import capture_diagnostics, execution_engine, ext, ir, passmanager, torch_mlir_opt
-from lutllm.lowering import circt_bindings
-from lutllm.lowering.hw_to_arc import TO_ALLOCATED_STATE, TO_LLVM, TO_ONE_MODULE
+from lutllm.lowering.export.hw_to_arc import TO_ALLOCATED_STATE, TO_LLVM, TO_ONE_MODULE
+from lutllm.lowering.hardware.lib import circt_bindings
 
 PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 TORCH = importlib.util.find_spec("torch") is not None

@@ -62,7 +62,7 @@ def test_doctor_wants_the_pinned_version(monkeypatch):
 
 
 def test_bench_measures_and_checks(tmp_path, capsys, monkeypatch):
-    from lutllm import linear_bench
+    from lutllm.accelerator import linear_bench
 
     monkeypatch.setattr(linear_bench, "SHAPES", (("q_proj", 24, 40), ("k_proj", 24, 17)))
     report = tmp_path / "bench.json"

@@ -1,4 +1,4 @@
-"""A whole model: what `models.load` names and a recipe in, a directory as `lutllm.pretrained` reads it out.
+"""A whole model: what `models.load` names and a recipe in, a directory as `lutllm.quantized.pretrained` reads it out.
 
     float level (refuses what has no integer form) -> gradients -> with a budget: sensitivities, and a scheme for each
     linear -> linears, layer by layer -> distillation -> constants of all other ops -> directory
@@ -24,11 +24,11 @@ from lutllm.errors import InputError
 from lutllm.lowering.quantize.forms import require_integer_form
 from lutllm.lowering.quantize.graph import FloatGraph, name_of
 from lutllm.models.text import Text, text_file, windows
-from lutllm.pretrained import CONFIG, GENERATION, QuantizedModel, from_pretrained, save_pretrained
 from lutllm.progress import note, progress
 from lutllm.quantize import driver
 from lutllm.quantize.recipe import Assignment, Recipe, check_shared_inputs, even_block, quantizer_of
 from lutllm.quantize.resume import RUN, RunDirectory
+from lutllm.quantized.pretrained import CONFIG, GENERATION, QuantizedModel, from_pretrained, save_pretrained
 from lutllm.scheme import QuantizedLinear, Scheme
 
 if TYPE_CHECKING:
