@@ -127,10 +127,10 @@ def _check_counts(op: LutOp) -> None:
         if any(f.variadicity == ext.Variadicity.variadic for f in fields):
             continue
         least = sum(f.variadicity == ext.Variadicity.single for f in fields)
-        wanted = f"{least}" if least == len(fields) else f"{least}..{len(fields)}"
+        count = f"{least}" if least == len(fields) else f"{least}..{len(fields)}"
         names = ", ".join(f.name for f in fields) or "none"
-        words = what if wanted == "1" else f"{what}s"
-        expect(least <= got <= len(fields), f"{wanted} {words} ({names})", got, f"write each {what} the op declares")
+        words = what if count == "1" else f"{what}s"
+        expect(least <= got <= len(fields), f"{count} {words} ({names})", got, f"write each {what} the op declares")
     regions, wanted = len(op.operation.regions), len(op.declared(ext.RegionDef))
     expect(regions == wanted, f"{wanted or 'no'} regions", regions, "remove them" if regions > wanted else "add it")
 

@@ -10,7 +10,7 @@ from lutllm.dialect.machine_limits import COUNT_LIMIT, ENGINES
 _Type: Any = Lut.Type  # ext makes this class, unseen by type checkers
 
 
-class TokenType(_Type, name="token"):
+class TokenType(_Type, name="token"):  # type: ignore[call-arg]
     """The end of a task."""
 
 

@@ -16,9 +16,9 @@ _UNUSED = "score"
 class LutOutlineHead(Pass):
     """Move everything from lut.last_token on to a function @head, and name functions as hardware does.
 
-    @head returns the next token alone; @prefill and @decode then return the residual stream instead, then their caches; logits stay inside. @score, which
-    hardware has no use for, goes. Without lut.last_token nothing is split off, nor where there is a @head; @forward, of a
-    model that reads no tokens, becomes the @prefill of any number of rows.
+    @head returns the next token alone; @prefill and @decode then return the residual stream instead, then their caches;
+    logits stay inside. @score, which hardware has no use for, goes. Without lut.last_token nothing is split off, nor
+    where there is a @head; @forward, of a model that reads no tokens, becomes the @prefill of any number of rows.
     """
 
     name: ClassVar[str] = "lut-outline-head"
@@ -29,7 +29,7 @@ class LutOutlineHead(Pass):
         names = {f.name.value: f for f in functions}
         if FORWARD in names and PREFILL not in names:
             names[FORWARD].attributes["sym_name"] = ir.StringAttr.get(PREFILL)
-        heads = []
+        heads: list[tuple[Any, Any]] = []
         for function in functions if HEAD not in names else ():
             tail = _tail(function.entry_block)
             if tail:
@@ -49,7 +49,8 @@ class LutOutlineHead(Pass):
         numbers = {value: i for i, value in enumerate([x, *(result for op in tail for result in op.results)])}
         for op in tail:
             if not all(value in numbers for value in op.operands):
-                self.fail(op, "expected operands that the last token of the residual stream decides, got others; hardware's head "
+                self.fail(op, "expected operands that the last token of the residual stream decides, got others; "
+                              "hardware's head "
                           "has nothing else")  # fmt: skip
         if first:
             _write(function, tail, x, picks[0])

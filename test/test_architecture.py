@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = {"lutllm": ROOT / "python" / "lutllm"} | {
     f"lutllm.{name}": ROOT / name for name in ("dialect", "passes", "lowering", "tools")
 }
-BASE = ("errors", "bindings", "numerics", "functions", "scheme", "quantization", "decoder", "store", "progress")
+BASE = ("errors", "bindings", "numerics", "functions", "scheme", "quantization", "store", "progress")
 # What a group may import, besides itself. Everything in python/lutllm that is not named here is the public API.
 MAY_IMPORT = {
     "base": set(),
@@ -127,8 +127,8 @@ def kebab(name: str) -> str:
 
 @pytest.mark.parametrize("cls", PASSES, ids=lambda c: c.__name__)
 def test_one_spelling(cls: type[Pass]) -> None:
-    """Class LutFoldX = flag lut-fold-x = file lut_fold_x.py, in whatever room of passes or lowering, = test lut-fold-x.mlir
-    of that folder, and the test uses the flag."""
+    """Class LutFoldX = flag lut-fold-x = file lut_fold_x.py, in whatever room of passes or lowering, = test
+    lut-fold-x.mlir of that folder, and the test uses the flag."""
     _, level, *_, file = cls.__module__.split(".")
     assert level in ("passes", "lowering")
     assert cls.name == kebab(cls.__name__)

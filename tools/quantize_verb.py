@@ -119,8 +119,8 @@ def _recipe(options: argparse.Namespace) -> Any:
 
 def _rule(options: argparse.Namespace) -> Rule:
     """What --scheme, --stages and --table-bits ask for of every linear."""
-    from lutllm.scheme import parse_schemes
     from lutllm.quantize.recipe import Rule
+    from lutllm.scheme import parse_schemes
 
     name = options.scheme or "exact"
     (scheme,) = parse_schemes([name], options.stages).values()

@@ -7,6 +7,7 @@ beat of the port; words narrower than their beats are padded with zeros.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -63,6 +64,7 @@ def quantized_linear(linear: Linear, tensors: Mapping[str, np.ndarray]) -> Quant
     missing = next((symbol for symbol in symbols.values() if symbol not in tensors), None)
     if missing is not None:
         raise InputError(f"expected '{missing}' in the store, got none; give the store the module was made for")
+    arrays: dict[str, Any] = {"codebook": None} | {part: tensors[symbol] for part, symbol in symbols.items()}
     return QuantizedLinear(
         name=linear.name,
         input_name="",
@@ -70,7 +72,7 @@ def quantized_linear(linear: Linear, tensors: Mapping[str, np.ndarray]) -> Quant
         shift=linear.shift,
         out_exponent=linear.out_exponent,
         tables=tensors.get(parameters.of_weights(linear.name, "tables")),
-        **{"codebook": None} | {part: tensors[symbol] for part, symbol in symbols.items()},
+        **arrays,
     )
 
 

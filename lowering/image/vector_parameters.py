@@ -60,8 +60,8 @@ class VectorParameters:
         items, reps = items_of(cluster)
         symbols = {p.attribute: p.symbol for p in op.parameters()}
         of_value = _channels(self.tensors[symbols["values"]]).reshape(kv_heads, -1)
-        of_value = np.repeat(of_value, heads // kv_heads, axis=0).reshape(-1)
-        right = LEFT - (of_value - _channels(self.tensors[exponents_of(op.y)]) - RECIPROCAL_BITS)
+        of_heads = np.repeat(of_value, heads // kv_heads, axis=0).reshape(-1)
+        right = LEFT - (of_heads - _channels(self.tensors[exponents_of(op.y)]) - RECIPROCAL_BITS)
         if right.min() < 0:
             raise CapacityError(
                 f"{cluster.label}: expected exponents of attention's output at least {-LEFT - RECIPROCAL_BITS} above "

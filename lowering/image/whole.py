@@ -37,9 +37,6 @@ def whole_image(module: ir.Module, tensors: Tensors) -> np.ndarray:
     """The image as bytes. The hash of the store that the module names identifies the model; without one that of its
     arrays does."""
     plan = read_plan(module)
-    missing = next((name for name in map(list_region, plan.programs) if name not in plan.regions), None)
-    if missing is not None:
-        raise InputError(f"expected a region {missing} for the tasks of its program, got none; run lut-serialize")
     memory = np.zeros(plan.memory_bytes, np.uint8)
     for name, image in _images(Reader(module.operation), plan, tensors, dialect.store_of(module)):
         region = plan.regions.get(name)
@@ -76,8 +73,8 @@ def _of_cluster(
     if parameters is not None and parameters not in done:
         yield parameters, vectors.image(cluster)
     if embedding is not None and (region := cluster.symbol("region")) not in done and region is not None:
-        arrays = (tensors[s.value] for s in (embedding.rows, embedding.multiplier))
-        yield region, embedding_image(*arrays, region, places.layout(cluster), places.config.lanes)
+        rows, multipliers = tensors[embedding.rows.value], tensors[embedding.multiplier.value]
+        yield region, embedding_image(rows, multipliers, region, places.layout(cluster), places.config.lanes)
     if cluster.find("lut.rope") is not None and (table := cluster.named("region", places.regions)).name not in done:
         row = places.layout(cluster).unit_size // places.config.lanes * places.config.p_bits // 8
         yield table.name, vectors.rotations(cluster, table.size // row)

@@ -74,11 +74,12 @@ def problems(cluster: Cluster) -> Iterator[tuple[ir.OpView, str]]:
 def _agreement_problems(cluster: Cluster) -> Iterator[tuple[ir.OpView, str]]:
     """Ops that must name the same arrays, or count the same heads."""
     norm, linear = cluster.find("lut.rms_norm"), cluster.linear
-    for op in cluster.ops if linear is not None else ():
-        for name, wanted in (("weights", linear.name), ("codebook", linear.codebook)):
-            got = op.operation.attributes[name].value if name in op.operation.attributes else wanted
-            if got != wanted:
-                yield op, f"expected {name} = @{wanted}, as the ops before it, got @{got}; change either"
+    named = {} if linear is None else {"weights": linear.name, "codebook": linear.codebook}
+    for op in cluster.ops:
+        for name, symbol in named.items():
+            got = op.operation.attributes[name].value if name in op.operation.attributes else symbol
+            if got != symbol:
+                yield op, f"expected {name} = @{symbol}, as the ops before it, got @{got}; change either"
     if norm is not None:
         wanted = 1 if cluster.last == "norm" else head_count(cluster)
         if int(norm.groups.value) != wanted:
@@ -105,7 +106,8 @@ def _order_problem(cluster: Cluster) -> tuple[ir.OpView, str] | None:
                 numbers = " or ".join(map(str, part.flow))
                 return (
                     op,
-                    f"expected the op before it to make operand {numbers} and no other, got {made}; change its operands",
+                    f"expected the op before it to make operand {numbers} and no other, got {made}; change its "
+                    "operands",
                 )
         before = op.operation.results[0]
     missing = [part for part in parts if not part.optional]
@@ -125,7 +127,7 @@ def _order_problem(cluster: Cluster) -> tuple[ir.OpView, str] | None:
 
 
 def _names(parts: list[Part]) -> str:
-    found = []
+    found: list[str] = []
     for part in parts:
         found += part.ops
         if not part.optional:
@@ -143,11 +145,14 @@ def _operand_problems(cluster: Cluster, op: ir.OpView) -> Iterator[str]:
         if wanted is None and value not in own:
             yield f"expected operand {i} to be made by the op before it, got it {_at(got)}; remove it"
         elif got != wanted:
-            yield f"expected operand {i} {_at(wanted)}, which its engine reads, got it {_at(got)}; no engine moves it there"
+            yield (
+                f"expected operand {i} {_at(wanted)}, which its engine reads, got it {_at(got)}; no engine moves it "
+                "there"
+            )
 
 
-def _at(place: str) -> str:
-    return f"in memory {place}" if len(place) == 1 else place
+def _at(place: str | None) -> str:
+    return f"in memory {place}" if place is not None and len(place) == 1 else str(place)
 
 
 def _width_problems(cluster: Cluster, op: ir.OpView) -> Iterator[str]:

@@ -1,5 +1,5 @@
-"""What a cluster keeps in external memory: the cluster and its layout in; of each region kind, size and what decides its
-bytes out. Clusters that want the same of a region can share it."""
+"""What a cluster keeps in external memory: the cluster and its layout in; of each region kind, size and what decides
+its bytes out. Clusters that want the same of a region can share it."""
 
 from __future__ import annotations
 

@@ -54,7 +54,8 @@ def _linear_problems(cluster: Cluster, layout: Layout, of: LayoutOf, config: Acc
     torn = of(linear.x).torn
     if torn is not None:
         yield (
-            f"expected input channels in pairs, got {torn} without {torn ^ 1}; quantize the linear before it with blocks of an "
+            f"expected input channels in pairs, got {torn} without {torn ^ 1}; quantize the linear before it with "
+            "blocks of an "
             "even number of outputs, or change the layout of what it reads"
         )
     block = min(linear.scheme.G, linear.outputs)
@@ -90,7 +91,12 @@ def _head_problems(cluster: Cluster, layout: Layout, of: LayoutOf, config: Accel
     if attention is not None:
         turned = of(attention.query).interleaved
         if turned != of(attention.keys).interleaved:
-            yield f"expected queries and keys laid out alike, got interleaved = {turned} and {1 - turned}; turn both by RoPE, or none"
+            yield (
+                f"expected queries and keys laid out alike, got interleaved = {turned} and {1 - turned}; turn both "
+                "by RoPE, or none"
+            )
         for value in (attention.query, attention.keys, attention.values):
             if (of(value).unit, of(value).unit_size) != (layout.unit, layout.unit_size):
-                yield f"expected heads of {of(value).unit_size} places, as it reads, got {layout.unit_size}; use one size"
+                yield (
+                    f"expected heads of {of(value).unit_size} places, as it reads, got {layout.unit_size}; use one size"
+                )

@@ -37,7 +37,7 @@ class Layout:
     def name(self) -> str:
         """Short, and another one for another layout."""
         parts = [f"c{self.channels}"]
-        if self.unit > 1:
+        if (self.unit, self.unit_size) != (1, 1):
             parts.append(f"{'i' if self.interleaved else 'u'}{self.unit}_{self.unit_size}")
         parts += [f"b{self.block}"] if self.block < self.channels else []
         return "_".join([*parts, f"p{self.pad}", *(["r"] if self.repeat else [])])

@@ -14,11 +14,11 @@ from lutllm.errors import CapacityError
 from lutllm.lowering.accelerator import IMAGE_HEADER
 from lutllm.lowering.place.buffers import Buffer, buffers_of
 from lutllm.lowering.place.clusters import Cluster, cache_kind, clusters_of
+from lutllm.lowering.place.contents import cache_bytes, cache_contents, contents_of, regions_of, round_contents
 from lutllm.lowering.place.form import placed_functions
 from lutllm.lowering.place.layouts import Layout
 from lutllm.lowering.place.machine import machine_op, read_machine
 from lutllm.lowering.place.rounds import check_linear, cut, round_of, stream_bytes
-from lutllm.lowering.place.contents import cache_bytes, cache_contents, contents_of, regions_of, round_contents
 from lutllm.lowering.place.space import AddressSpace
 from lutllm.passes import Pass
 
@@ -211,6 +211,6 @@ def _name(cluster: Cluster, attribute: str) -> str:
     if attribute == "region":
         return f"{rope.cosines.value.removesuffix('.cosines')}.p"
     if attention is not None:
-        reps = int(cluster.op.optional("reps").value)
+        reps = int(cluster.op.operation.attributes["reps"].value)
         return f"{cluster.label}.{int(attention.heads.value) // int(attention.kv_heads.value) // reps}x{reps}.p"
     return f"{cluster.label}.p"

@@ -111,16 +111,20 @@ class _Layouts:
         block = min(linear.scheme.G, n)
         if cluster.last == "pick":
             if block < n and block % lanes:
-                self.owner.fail(cluster.op, f"expected codebook blocks of whole chunks of {lanes} outputs, got blocks of {block}; "
-                                f"quantize the LM head with blocks of a multiple of {lanes}, or of at least {n}")  # fmt: skip
+                self.owner.fail(cluster.op, f"expected codebook blocks of whole chunks of {lanes} outputs, got "
+                                            f"blocks of {block}; "
+                                f"quantize the LM head with blocks of a multiple of {lanes}, or of at least "
+                                f"{n}")  # fmt: skip
             return Layout(n, 1, 1, 0, block, lanes, repeat=1)
         unit, interleaved = self._heads(cluster)
         size = unit if unit == 1 else -(-unit // self.config.head_lanes) * self.config.head_lanes
         if block < n and block % unit:
-            self.owner.fail(cluster.op, f"expected codebook blocks of whole heads of {unit} outputs, got blocks of {block}; "
+            self.owner.fail(cluster.op, f"expected codebook blocks of whole heads of {unit} outputs, got blocks of "
+                                        f"{block}; "
                             f"quantize with blocks of a multiple of {unit}, or of at least {n}")  # fmt: skip
         if block < n and unit > 1 and block // unit * size % lanes:  # a gap between two heads
-            self.owner.fail(cluster.op, f"expected codebook blocks of whole chunks of {lanes} channels, got {block // unit * size} "
+            self.owner.fail(cluster.op, f"expected codebook blocks of whole chunks of {lanes} channels, got "
+                                        f"{block // unit * size} "
                             f"for {block // unit} heads; quantize with other blocks, or of at least {n}")  # fmt: skip
         return Layout(n, unit, size, interleaved, block, lanes)
 
@@ -143,19 +147,20 @@ class _Layouts:
                     self.join(value, argument)
 
     def write(self, module: ir.Operation) -> None:
-        chosen: dict[str, Layout] = {}
+        names = {layout: name for name, layout in self.known.items()}
+        new = []
         for cluster in self.clusters:
             layout = self._of(cluster)
-            name = next((n for n, known in self.known.items() if known == layout), layout.name)
-            if name not in self.known:
-                chosen[name] = layout
-            cluster.op.attributes["layout"] = dialect.symbol(name)
+            if layout not in names:
+                new.append(layout)
+                names[layout] = layout.name + "'" * (layout.name in self.known)
+            cluster.op.attributes["layout"] = dialect.symbol(names[layout])
         for cluster in self.clusters:
             for problem in problems(cluster, self._of(cluster), lambda v: self.decided[self.root(v)][0], self.config):
                 self.owner.fail(cluster.op, problem)
         with ir.InsertionPoint(self.functions[next(iter(self.functions))]), module.location:
-            for name, layout in chosen.items():
-                layout.write(name)
+            for layout in new:
+                layout.write(names[layout])
 
     def _of(self, cluster: Cluster) -> Layout:
         found = self.decided.get(self.root(cluster.result))

@@ -1,4 +1,5 @@
-"""`lut.machine` as plain data and back: what the hardware generator, the schedule and the simulators know of hardware."""
+"""`lut.machine` as plain data and back: what the hardware generator, the schedule and the simulators know of
+hardware."""
 
 from __future__ import annotations
 

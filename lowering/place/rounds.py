@@ -1,4 +1,5 @@
-"""Rounds of LutLinear: a linear, its layouts and an engine in; how its outputs are cut, and every count of a round, out."""
+"""Rounds of LutLinear: a linear, its layouts and an engine in; how its outputs are cut, and every count of a round,
+out."""
 
 from __future__ import annotations
 
@@ -86,8 +87,10 @@ def cut(linear: Linear, outputs: Layout, tokens: int, engine: EngineConfig) -> I
     chunks = each // engine.lanes
     if tokens * chunks > engine.acc_words:
         raise CapacityError(
-            f"{linear.name}: expected an accumulator of at least {tokens * chunks} words for {tokens} tokens of a block "
-            f"of {each} outputs, got {engine.acc_words}; use fewer tokens a pass, smaller blocks or a larger accumulator"
+            f"{linear.name}: expected an accumulator of at least {tokens * chunks} words for {tokens} tokens of a "
+            "block "
+            f"of {each} outputs, got {engine.acc_words}; use fewer tokens a pass, smaller blocks or a larger "
+            "accumulator"
         )
     step = max(1, engine.acc_words // tokens // chunks) * each
     for first in range(0, outputs.size, step):
@@ -127,7 +130,8 @@ def check_linear(linear: Linear, inputs: Layout, engine: EngineConfig) -> None:
             )
     if linear.out_bits != engine.out_bits:
         raise CapacityError(
-            f"{linear.name}: expected outputs of {engine.out_bits} bits, as the engine gives them, got {linear.out_bits}; "
+            f"{linear.name}: expected outputs of {engine.out_bits} bits, as the engine gives them, got "
+            f"{linear.out_bits}; "
             "quantize all linears to one width"
         )
     if linear.row_source not in engine.row_sources:

@@ -39,7 +39,8 @@ class AddressSpace:
         self._next = _aligned(region.address + size)
         if self._next > self.limit:
             raise CapacityError(
-                f"memory map: expected at most {self.limit} bytes, got {self._next} with region {name} of {size} bytes; "
+                f"memory map: expected at most {self.limit} bytes, got {self._next} with region {name} of {size} "
+                "bytes; "
                 "place fewer linears or tokens, or a target with more memory"
             )
         self.regions[name] = region

@@ -25,9 +25,10 @@ TEXT_FUNCTIONS = ("prefill", "decode", "score")
 
 
 def write_functions(module: ir.Module, graph: FloatGraph, quantization: Quantization, context: int = 0) -> None:
-    """Append the functions to `module`, with their schemes; `context` tokens fit the caches, 0: as many as RoPE has positions.
+    """Append the functions to `module`, with their schemes.
 
-    Raises `Unquantizable` for ops without integer form, and at the first without constants.
+    `context` tokens fit the caches, 0: as many as RoPE has positions. Raises `Unquantizable` for ops without integer
+    form, and at the first without constants.
     """
     require_integer_form(graph)
     attentions = graph.of(dialect.FloatAttentionOp)

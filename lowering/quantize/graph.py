@@ -61,7 +61,7 @@ def name_of(op: Any) -> str:
     return op.operation.attributes["name"].value
 
 
-def maker(value: ir.Value) -> Any | None:
+def maker(value: ir.Value) -> Any:
     """The op that makes a value; None for an argument."""
     owner = value.owner
     return None if isinstance(owner, ir.Block) else owner.operation.opview

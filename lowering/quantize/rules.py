@@ -163,11 +163,14 @@ def _attention(w: Writer, op: Any) -> ir.Value:
         build.rescale(w.values[value], exponents=f"{name}.{part}.exponents", bits=constants.cache_bits)
         for part, value in zip(PARTS, (op.keys, op.values), strict=True)
     ]
+    assert w.position is not None
     for part, value in zip(PARTS, new, strict=True):
         w.caches[name, part] = build.append(w.caches[name, part], value, w.position)
+    keys, values = (w.caches[name, part] for part in PARTS)
     return build.attention(
         query,
-        *(w.caches[name, part] for part in PARTS),
+        keys,
+        values,
         w.position,
         heads=int(op.heads.value),
         kv_heads=int(op.kv_heads.value),

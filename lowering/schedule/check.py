@@ -1,7 +1,8 @@
-"""The schedule checked: everything that would make hardware compute other numbers, or stand still, found before it runs.
+"""The schedule checked: everything that would make hardware compute other numbers, or stand still, found before it
+runs.
 
-Plain data in; each problem out with the task it is about. Places are checked in `check_places`, dispatches without end in
-`endless`.
+Plain data in; each problem out with the task it is about. Places are checked in `check_places`, dispatches without end
+in `endless`.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ import numpy as np
 
 from lutllm.lowering.accelerator import ENGINES, HEAD_MODES, NO_WAIT, SINKS, TASK_BITS, WAIT_SLOTS
 from lutllm.lowering.place.clusters import OUTSIDE
-from lutllm.lowering.schedule.data import HEAD, Plan, Task
+from lutllm.lowering.schedule.data import Plan, Task
 from lutllm.lowering.schedule.endless import endless
 from lutllm.lowering.schedule.waits import Hazards, Progress
+from lutllm.passes.lut_outline_head import HEAD
 
 Problem = tuple[Task | None, str]
 _STREAM = "r"  # the memory that a program finds as the one before left it
@@ -35,21 +37,32 @@ def problems(plan: Plan) -> Iterator[Problem]:
 
 def _plan_problems(plan: Plan) -> Iterator[str]:
     if plan.context > plan.config.context:
-        yield f"expected a machine with a context of at least {plan.context}, as KV caches have, got {plan.config.context}; enlarge it"
+        yield (
+            f"expected a machine with a context of at least {plan.context}, as KV caches have, got "
+            f"{plan.config.context}; enlarge it"
+        )
     for name, b in plan.buffers.items():
         words = getattr(plan.config, f"{b.memory}_words")
         if b.end > words:
             yield f"buffer {name}: expected to end within {words} words of memory {b.memory}, got {b.end}; enlarge it"
         if b.size < b.words * plan.config.tokens:
-            yield f"buffer {name}: expected room for {b.words} words of {plan.config.tokens} tokens, got {b.size}; enlarge it"
+            yield (
+                f"buffer {name}: expected room for {b.words} words of {plan.config.tokens} tokens, got {b.size}; "
+                "enlarge it"
+            )
 
 
 def _task_problems(plan: Plan, task: Task) -> Iterator[str]:
     if task.engine not in plan.config.engines:
-        yield f"expected a machine with engine {task.engine}, got {', '.join(plan.config.engines)}; add it to the lut.machine"
+        yield (
+            f"expected a machine with engine {task.engine}, got {', '.join(plan.config.engines)}; add it to the "
+            "lut.machine"
+        )
     for name, value in task.fields.items():
         if not 0 <= value < 1 << TASK_BITS[task.engine][name]:
-            yield f"expected {name} to fit {TASK_BITS[task.engine][name]} bits, got {value}; place it on a larger machine"
+            yield (
+                f"expected {name} to fit {TASK_BITS[task.engine][name]} bits, got {value}; place it on a larger machine"
+            )
     if len(task.waits) > WAIT_SLOTS:
         yield f"expected at most {WAIT_SLOTS} engines to wait for, got {len(task.waits)}; change the order of the tasks"
     p = task.parameters
@@ -67,7 +80,10 @@ def _limits(plan: Plan, task: Task) -> Iterator[str]:
     if task.engine in ("heads", "attention"):
         words = f["head_words"] if task.engine == "heads" else f["beats"] * config.head_lanes // config.lanes
         if words > config.head_words:
-            yield f"expected heads of at most {config.head_words} words, got {words}; enlarge head_words of the lut.machine"
+            yield (
+                f"expected heads of at most {config.head_words} words, got {words}; enlarge head_words of the "
+                "lut.machine"
+            )
     if task.engine == "attention":
         for what, got, most in (
             ("scores", f["reps"] * tokens * plan.context, config.score_words),
@@ -101,7 +117,8 @@ def _stream_problems(tasks: Sequence[Task]) -> Iterator[Problem]:
         if start < starts.setdefault(task.cluster, 0):
             yield (
                 task,
-                f"task {task.name}: expected the rounds of {task.cluster} in order, got it after a later one; order its linears",
+                f"task {task.name}: expected the rounds of {task.cluster} in order, got it after a later one; order "
+                "its linears",
             )
         starts[task.cluster] = start
     embeds, loads = (
@@ -124,7 +141,8 @@ def _hazards(plan: Plan, tasks: Sequence[Task]) -> Iterator[Problem]:
             if reason:
                 yield (
                     task,
-                    f"task {task.name}: expected to wait for {earlier.name}, because of {reason}, got no wait; add its token",
+                    f"task {task.name}: expected to wait for {earlier.name}, because of {reason}, got no wait; add "
+                    "its token",
                 )
         progress.dispatch(task)
 
@@ -142,7 +160,8 @@ def _values(plan: Plan, program: str, tasks: Sequence[Task]) -> Iterator[Problem
             got = rotations or "none"
             yield (
                 task,
-                f"task {task.name}: expected RoPE's rows of {task.rotations} loaded before, got {got}; add the task that loads them",
+                f"task {task.name}: expected RoPE's rows of {task.rotations} loaded before, got {got}; add the task "
+                "that loads them",
             )
         for name, wanted in task.values.items():
             if name not in held:
@@ -159,7 +178,8 @@ def _values(plan: Plan, program: str, tasks: Sequence[Task]) -> Iterator[Problem
                 yield (
                     task,
                     (
-                        f"task {task.name}: expected {name} to hold the result of {wanted} in word {span.start + at}, got that of "
+                        f"task {task.name}: expected {name} to hold the result of {wanted} in word "
+                        f"{span.start + at}, got that of "
                         f"{words[at] or 'nothing'}; dispatch it at another place"
                     ),
                 )
@@ -183,5 +203,6 @@ def _left(plan: Plan, program: str, held: dict[str, np.ndarray]) -> Iterator[Pro
     if not any((words == streams[-1]).all() for name, words in held.items() if plan.buffers[name].memory == _STREAM):
         yield (
             None,
-            f"{program}: expected memory {_STREAM} to hold the result of {streams[-1]} at its end, got another; dispatch it last",
+            f"{program}: expected memory {_STREAM} to hold the result of {streams[-1]} at its end, got another; "
+            "dispatch it last",
         )

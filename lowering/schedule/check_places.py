@@ -14,10 +14,10 @@ from lutllm.lowering.accelerator import IMAGE_HEADER
 from lutllm.lowering.place import layout_rules
 from lutllm.lowering.place.buffers import words_of
 from lutllm.lowering.place.clusters import Cluster, cache_kind, clusters_of, memory_of
+from lutllm.lowering.place.contents import cache_bytes, cache_contents, contents_of, regions_of, round_contents
 from lutllm.lowering.place.layouts import Layout
 from lutllm.lowering.place.lut_allocate import HEADER
 from lutllm.lowering.place.rounds import check_linear, stream_bytes
-from lutllm.lowering.place.contents import cache_bytes, cache_contents, contents_of, regions_of, round_contents
 from lutllm.lowering.schedule.fields import Places
 from lutllm.lowering.schedule.read import Reader
 from lutllm.passes.lut_outline_head import HEAD
@@ -50,7 +50,8 @@ def layout_of(reader: Reader, value: ir.Value) -> Layout:
     found = [layout_of(reader, operands[number]) for operands in results if number < len(operands)]
     if len(found) < len(left) or len(set(found)) != 1:
         raise IRError(
-            f"'func.func' op expected result {number} of every other function, laid out alike, for argument {number} of "
+            f"'func.func' op expected result {number} of every other function, laid out alike, for argument "
+            f"{number} of "
             f"@{HEAD}, got {', '.join(layout.name for layout in found) or 'none'}; change what they return",
             location=source_position(reader.functions[HEAD].location),
         )
@@ -68,7 +69,10 @@ def _buffer_problems(reader: Reader, cluster: Cluster, layout: Layout) -> Iterat
             f"{buffer.words} in {buffer.memory}; allocate again"
         )
     if memory == "r" and buffer.base != 0:
-        yield f"expected the residual stream at base 0 of memory r, where engines look for it, got {buffer.base}; allocate again"
+        yield (
+            f"expected the residual stream at base 0 of memory r, where engines look for it, got {buffer.base}; "
+            "allocate again"
+        )
 
 
 def _round_problems(reader: Reader, cluster: Cluster, layout: Layout) -> Iterator[str]:
@@ -85,9 +89,15 @@ def _round_problems(reader: Reader, cluster: Cluster, layout: Layout) -> Iterato
     end = 0
     for round_ in rounds:
         if round_.first != end:
-            yield f"expected round {round_.name} to begin at place {end}, where the one before ends, got {round_.first}; allocate again"
+            yield (
+                f"expected round {round_.name} to begin at place {end}, where the one before ends, got "
+                f"{round_.first}; allocate again"
+            )
         if len(round_.w) != reader.config.engine.weight_ports:
-            yield f"expected {reader.config.engine.weight_ports} regions w in round {round_.name}, got {len(round_.w)}; allocate again"
+            yield (
+                f"expected {reader.config.engine.weight_ports} regions w in round {round_.name}, got "
+                f"{len(round_.w)}; allocate again"
+            )
         end = round_.first + round_.outputs
     if end != layout.size:
         yield f"expected rounds of all {layout.size} places, got them up to {end}; allocate again"
@@ -109,7 +119,9 @@ class _Contents:
                 yield f"expected a region @{name} of {size} bytes of kind {kind}, got {got}; allocate again"
             known, other = self.known.setdefault(name, (contents, cluster))
             if known != contents:
-                yield f"expected the same contents of @{name} as '{other.label}' has, got others; give it one of its own"
+                yield (
+                    f"expected the same contents of @{name} as '{other.label}' has, got others; give it one of its own"
+                )
 
     def _regions(self, places: Places, cluster: Cluster, layout: Layout) -> Iterator[tuple[str, str, int, str]]:
         """(name, kind, bytes, what decides the bytes) of every region that a cluster reads or writes."""
@@ -120,7 +132,9 @@ class _Contents:
             size = cache_bytes(cluster, layout, self.reader.config)
             yield places.cache(cluster), cache_kind(cluster), size, cache_contents(cluster, layout)
         linear = cluster.linear
-        for round_ in (self.reader.round(cluster, name) for name in cluster.rounds) if linear is not None else ():
+        if linear is None:
+            return
+        for round_ in (self.reader.round(cluster, name) for name in cluster.rounds):
             sizes = stream_bytes(round_, self.reader.config.engine)
             contents = round_contents(linear, layout_of(self.reader, linear.x), layout)
             part = f"{contents} {round_.first} {round_.outputs}"
@@ -132,15 +146,17 @@ class _Contents:
 def _map_problems(reader: Reader) -> Iterator[Problem]:
     """Addresses that no port can begin at, or beyond the memory there is."""
     config, limit = reader.config, reader.machine.memory_bytes
-    widths = {"p": config.p_bits, "e": config.e_bits, "k": config.kv_bits, "v": config.kv_bits, "x": config.load_bits,
-              "y": config.save_bits, "h": 64, "d": 64} | {port: config.engine.port_bits[port] for port in "wcq"}  # fmt: skip
+    widths = {"p": config.p_bits, "e": config.e_bits, "k": config.kv_bits, "v": config.kv_bits}
+    widths |= {"x": config.load_bits, "y": config.save_bits, "h": 64, "d": 64}
+    widths |= {port: config.engine.port_bits[port] for port in "wcq"}
     for name, op in reader.region_ops.items():
         region = reader.regions[name]
         beat = widths[region.kind] // 8
         if region.address % beat:
             yield (
                 op,
-                f"expected an address of a multiple of {beat} bytes, a beat of its port, got {region.address}; allocate again",
+                f"expected an address of a multiple of {beat} bytes, a beat of its port, got {region.address}; "
+                "allocate again",
             )
         if region.address + region.size > limit:
             yield (

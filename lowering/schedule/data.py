@@ -11,7 +11,6 @@ from lutllm.lowering.place.buffers import Buffer
 from lutllm.lowering.place.layouts import Layout
 from lutllm.lowering.place.rounds import Round
 from lutllm.lowering.place.space import Region
-from lutllm.passes.lut_outline_head import HEAD
 
 
 @dataclass(frozen=True)
@@ -27,15 +26,16 @@ class Parameters:
 
 @dataclass(frozen=True)
 class Task:
-    """One run of an engine, a `lut.task`. `fields` are those of TASK_BITS[engine] but "reserved", addresses for an image
-    at 0.
+    """One run of an engine, a `lut.task`. `fields` are those of TASK_BITS[engine] but "reserved", addresses for an
+    image at 0.
 
-    `cluster` is the label of the cluster it is a part of. `reads` and `writes` name buffers, and the regions that change
-    while the accelerator runs (KV caches); a task with a field `start` touches words start .. start + words - 1 of each
-    buffer only. `waits`: (engine, pending) - dispatched once that engine has at most `pending` unfinished tasks.
-    `single`: one token whatever the pass has. `round`, of a linear task, its feed and its sink: the round they compute
-    together. `rotations`, of engine heads: the region of RoPE's rows that must be loaded. `source` is the PyTorch module, `location` the place of the op in its file. `values`: for each buffer or
-    cache that it reads the label of the cluster whose result that must hold.
+    `cluster` is the label of the cluster it is a part of. `reads` and `writes` name buffers, and the regions that
+    change while the accelerator runs (KV caches); a task with a field `start` touches words start .. start + words - 1
+    of each buffer only. `waits`: (engine, pending) - dispatched once that engine has at most `pending` unfinished
+    tasks. `single`: one token whatever the pass has. `round`, of a linear task, its feed and its sink: the round they
+    compute together. `rotations`, of engine heads: the region of RoPE's rows that must be loaded. `source` is the
+    PyTorch module, `location` the place of the op in its file. `values`: for each buffer or cache that it reads the
+    label of the cluster whose result that must hold.
     """
 
     name: str
@@ -96,7 +96,8 @@ class Plan:
         return {name: tuple(task for task in self.tasks if task.program == name) for name in self.programs}
 
     def program(self, name: str) -> tuple[Task, ...]:
-        """The tasks of one program, in order of dispatch. Without one for single tokens, they are passes like others."""
+        """The tasks of one program, in order of dispatch. Without one for single tokens, they are passes like
+        others."""
         return self._by_program.get(name, self._by_program.get("prefill", ()) if name == "decode" else ())
 
     def tokens(self, program: str) -> int:

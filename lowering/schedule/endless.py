@@ -1,8 +1,8 @@
 """Dispatches that would wait for ever: the tasks of a program in order of dispatch in, the first that hangs out.
 
-A task is done once it and all that it needs are dispatched: what is before it at its engine, in stream p and among those
-that take stream y, and who is at the other end of its own streams. It is dispatched once what it waits for is done, and
-its engine has room: once the task is done that `QUEUE` others of the engine have come after.
+A task is done once it and all that it needs are dispatched: what is before it at its engine, in stream p and among
+those that take stream y, and who is at the other end of its own streams. It is dispatched once what it waits for is
+done, and its engine has room: once the task is done that `QUEUE` others of the engine have come after.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ def endless(tasks: Sequence[Task]) -> Iterator[tuple[Task, str]]:
                 yield (
                     task,
                     (
-                        f"task {task.name}: expected {tasks[whole[waited]].name} before it, without which {tasks[waited].name}, "
+                        f"task {task.name}: expected {tasks[whole[waited]].name} before it, without which "
+                        f"{tasks[waited].name}, "
                         "which it waits for, has no end, got it later; dispatch it first"
                     ),
                 )

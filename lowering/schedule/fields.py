@@ -131,7 +131,8 @@ def residual(places: Places, cluster: Cluster, round_: Round) -> Fields:
             shift = exponent_of(value) - after
             if shift not in EXACT_SHIFTS:
                 raise CapacityError(
-                    f"{cluster.linear.name}: expected exponents at most {-EXACT_SHIFTS[0]} below and {EXACT_SHIFTS[-1]} "
+                    f"{cluster.linear.name}: expected exponents at most {-EXACT_SHIFTS[0]} below and "
+                    f"{EXACT_SHIFTS[-1]} "
                     f"above that of the residual stream after it, {after}, got {shift + after}; quantize with closer "
                     "exponents"
                 )

@@ -1,4 +1,5 @@
-"""`lut-schedule`: clusters with places in; one task for each run of an engine, in order, with what it waits for, out."""
+"""`lut-schedule`: clusters with places in; one task for each run of an engine, in order, with what it waits for,
+out."""
 
 from __future__ import annotations
 

@@ -20,7 +20,8 @@ from lutllm.passes import Pass
 class LutSerialize(Pass):
     """Give the list of descriptors of each program its place in memory, after everything else.
 
-    Every field of every descriptor must fit its bits. A list that has a region of another length already gets a new one.
+    Every field of every descriptor must fit its bits. A list that has a region of another length already gets a new
+    one.
     """
 
     name: ClassVar[str] = "lut-serialize"

@@ -1,4 +1,5 @@
-"""`lut-verify-schedule`: a scheduled module in, the same out, or the first thing in it that would not work in hardware."""
+"""`lut-verify-schedule`: a scheduled module in, the same out, or the first thing in it that would not work in
+hardware."""
 
 from __future__ import annotations
 
@@ -20,8 +21,8 @@ from lutllm.passes import Pass
 
 @dataclass(frozen=True)
 class LutVerifySchedule(Pass):
-    """Work out from the IR alone whether hardware would compute what the clusters say: hazards, capacities, the order of
-    streams, what every word holds when it is read, that clusters have their tasks, and what they share is alike."""
+    """Work out from the IR alone whether hardware would compute what the clusters say: hazards, capacities, the order
+    of streams, what every word holds when it is read, that clusters have their tasks, and what they share is alike."""
 
     name: ClassVar[str] = "lut-verify-schedule"
     anchor: ClassVar[str | None] = "builtin.module"
@@ -38,16 +39,17 @@ class LutVerifySchedule(Pass):
                 ops[task.name] = task_op
         self._streams(op)
         plan = read_plan(op)
-        for task, message in problems(plan):
-            self.fail(op if task is None else ops[task.name], message)
+        for at, message in problems(plan):
+            self.fail(op if at is None else ops[at.name], message)
         for program in plan.programs:
-            region, words = (
-                plan.regions.get(list_region(program)),
-                sum(list_words(t, plan.config) for t in plan.program(program)),
-            )
-            if region is not None and region.size != 8 * max(1, words):
-                self.fail(reader.functions[program], f"expected a region {region.name} of {8 * max(1, words)} bytes for its tasks, "
-                          f"got {region.size}; run lut-serialize")  # fmt: skip
+            region = plan.regions.get(list_region(program))
+            size = 8 * max(1, sum(list_words(task, plan.config) for task in plan.program(program)))
+            if region is not None and region.size != size:
+                self.fail(
+                    reader.functions[program],
+                    f"expected a region {region.name} of {size} bytes for its tasks, got {region.size}; "
+                    "run lut-serialize",
+                )
 
     def _streams(self, op: ir.Operation) -> None:
         """FIFOs that were given depths must be deep enough."""

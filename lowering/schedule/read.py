@@ -1,4 +1,5 @@
-"""A module of the placed or scheduled level in, plain data out: `Plan`. What tasks do is worked out here, from the IR."""
+"""A module of the placed or scheduled level in, plain data out: `Plan`. What tasks do is worked out here, from the
+IR."""
 
 from __future__ import annotations
 
@@ -12,8 +13,8 @@ from lutllm.bindings import ir, source_position
 from lutllm.dialect.base import elements, read
 from lutllm.dialect.symbols import ARGUMENT_REGION
 from lutllm.errors import CapacityError, IRError
-from lutllm.lowering.place.buffers import Buffer
 from lutllm.lowering.accelerator import PARAMETERIZED
+from lutllm.lowering.place.buffers import Buffer
 from lutllm.lowering.place.clusters import OUTSIDE, Cluster, clusters_of, home, memory_of
 from lutllm.lowering.place.form import placed_functions
 from lutllm.lowering.place.layouts import Layout
@@ -21,9 +22,10 @@ from lutllm.lowering.place.machine import read_machine
 from lutllm.lowering.place.rounds import Round, round_of
 from lutllm.lowering.place.space import Region
 from lutllm.lowering.schedule import fields as fields_of
-from lutllm.lowering.schedule.data import HEAD, Parameters, Plan, Task, Work
+from lutllm.lowering.schedule.data import Parameters, Plan, Task, Work
 from lutllm.lowering.schedule.fields import Places
 from lutllm.lowering.schedule.waits import pending_of
+from lutllm.passes.lut_outline_head import HEAD
 
 _SUFFIX = {"linear": "linear", "feed": "feed", "store": "store", "residual": "add", "swiglu": "swiglu", "pick": "pick",
            "save": "save"}  # fmt: skip
@@ -123,8 +125,8 @@ class Reader:
         return Task(f"{program}.rotations", program, "heads", "", "", values, per_token=True, parameters=parameters)
 
     def _touched(self, places: Places, cluster: Cluster) -> tuple[dict[str, str], tuple[str, ...]]:
-        """(reads, writes): the buffers and caches of what a cluster takes from outside, each with the label of the cluster
-        whose result it must hold, and those of its own result."""
+        """(reads, writes): the buffers and caches of what a cluster takes from outside, each with the label of the
+        cluster whose result it must hold, and those of its own result."""
         reads: dict[str, str] = {}
         inside = {result for op in cluster.ops for result in op.operation.results}
         for value in (v for op in cluster.ops for v in op.operation.operands if v not in inside):
@@ -176,9 +178,20 @@ class Reader:
                 region = cluster.named("parameters", places.regions)
                 parameters = Parameters(region.name, values["words"], offset=values["start"] * self.config.p_bits // 8)
         return Task(
-            name, program, run.engine, cluster.label, source, values, tuple(reads) or (writes if run.engine == "residual" else ()),
-            writes, single=single, values=reads, parameters=parameters, round=round_.name, location=source_position(cluster.op.location),
-        )  # fmt: skip
+            name,
+            program,
+            run.engine,
+            cluster.label,
+            source,
+            values,
+            tuple(reads) or (writes if run.engine == "residual" else ()),
+            writes,
+            single=single,
+            values=reads,
+            parameters=parameters,
+            round=round_.name,
+            location=source_position(cluster.op.location),
+        )
 
     def runs(self, function: Any) -> Iterator[tuple[Run, dialect.TaskOp]]:
         """The tasks of a function as they stand in it."""

@@ -108,7 +108,7 @@ def bench(
                     built[config.identity] = build(config, "arc")
                     seconds = [middle - start, time.perf_counter() - middle]
                 found.append(_measure(program, built[config.identity], source, count, block, seed))
-    return Report(*seconds, tuple(found))
+    return Report(seconds[0], seconds[1], tuple(found))
 
 
 def _program(target: str, source: str, block: int, seed: int) -> Activations:

@@ -2,7 +2,7 @@
 
     python test/bench/accelerator.py MODEL [--prompt 8] [--tokens 8] [--simulator arc,verilator] [--json FILE]
 
-MODEL is a directory of `lutllm quantize`, or a random decoder in the shape of smollm2-135m, tiny (`--random`). The
+MODEL is a directory of `lutllm quantize`, or random integers in the shape of a model (`--random`). The
 prompt is random token ids, or a text. Cycles are exact; seconds and cycles/s are this machine's, now.
 """
 
@@ -16,26 +16,20 @@ from typing import Any
 import numpy as np
 
 from lutllm import report, store
-from lutllm.decoder import QuantizedDecoder
+from lutllm.compiler.model import simulated_records
+from lutllm.decoder_bench import SHAPES
 from lutllm.generate import prompt_ids
 from lutllm.hardware import Answer, Hardware, build
-from lutllm.model_compiler import simulated_records
 from lutllm.pretrained import QuantizedModel
 from lutllm.progress import note
-from lutllm.quantize.random_decoder import decoder_like, random_decoder
+from lutllm.quantize.float_models import float_decoder
+from lutllm.quantize.random_model import random_model
 from lutllm.resolve import quantized_model
 from lutllm.schedule_page import schedule_json
 from lutllm.scheme import EXACT
 from lutllm.transactions.passes import run_passes
 from lutllm.transactions.predicted import predicted
 from lutllm.transactions.steps import attention_steps
-
-SHAPES: dict[str, dict[str, Any]] = {
-    "smollm2-135m": dict(
-        hidden=576, intermediate=1536, layers=30, heads=9, kv_heads=3, head_dim=64, vocabulary=49152, theta=1e5
-    ),
-    "tiny": {},
-}
 
 
 def arguments() -> argparse.Namespace:
@@ -58,14 +52,13 @@ def arguments() -> argparse.Namespace:
 
 def main() -> int:
     options = arguments()
-    model, decoder = _model(options)
-    prompt = _prompt(options.prompt, model, decoder)
-    hardware = Hardware.of(decoder, target=options.target, context=options.context)
+    model = _model(options)
+    hardware = Hardware.of(model.lut(options.context), model.tensors, target=options.target)
+    prompt = _prompt(options.prompt, model, hardware.plan.vocabulary)
     config = hardware.plan.config
-    print(
-        f"target {options.target}: {config.engine.pairs} pairs x {config.engine.lanes} lanes, {config.head_lanes} head"
-    )
-    print(f"lanes, {config.tokens} tokens a pass; memory image {hardware.plan.memory_bytes / 1e6:.1f} MB")
+    sizes = f"{config.engine.pairs} pairs x {config.engine.lanes} lanes, {config.head_lanes} head lanes"
+    print(f"target {options.target}: {sizes}, {config.tokens} tokens a pass")
+    print(f"memory image {hardware.plan.memory_bytes / 1e6:.1f} MB")
     reports = []
     for kind in options.simulator.split(","):
         start = time.perf_counter()
@@ -79,23 +72,22 @@ def main() -> int:
     return 0 if all(found["equal"] for found in reports) else 1
 
 
-def _model(options: argparse.Namespace) -> tuple[QuantizedModel | None, QuantizedDecoder]:
+def _model(options: argparse.Namespace) -> QuantizedModel:
     if options.model:
-        model = quantized_model(options.model)
-        return model, model.decoder
+        return quantized_model(options.model)
     shape = SHAPES[options.random] | ({"layers": options.layers} if options.layers else {})
     note(f"random integers in the shape of {options.random}")
     scheme = EXACT.with_(R=options.stages, G=1024)
-    return None, random_decoder(decoder_like(**shape), scheme, positions=max(64, options.context))
+    return random_model(float_decoder(**shape), scheme, positions=max(64, options.context))
 
 
-def _prompt(given: str, model: QuantizedModel | None, decoder: QuantizedDecoder) -> list[int]:
+def _prompt(given: str, model: QuantizedModel, vocabulary: int) -> list[int]:
     if not given.isdigit():
-        if model is None:
+        if model.tokenizer is None:
             raise SystemExit("expected a number of tokens with --random, got a text")
         return prompt_ids(model.tokenizer, given, raw=True)
     rng = np.random.default_rng(0)
-    return [int(i) for i in rng.integers(0, decoder.decoder.vocabulary, int(given))]
+    return [int(i) for i in rng.integers(0, vocabulary, int(given))]
 
 
 def _report(hardware: Hardware, answer: Answer, kind: str, built: float) -> dict[str, Any]:

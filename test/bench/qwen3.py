@@ -39,7 +39,7 @@ class Quick(VectorQuantizer):
     """`VectorQuantizer` without refits, tall linears in slices, each slice's exponents brought to the largest."""
 
     def quantize_linear(self, linear: FloatLinear) -> QuantizedLinear:
-        integers, hessian, _ = self._input(linear.input_name)
+        integers, hessian = self._input(linear.input_name)
         scale = row_scale(np.sqrt(np.mean(np.square(linear.weight), axis=1, dtype=np.float64))[:, None])
         parts = [
             fit_weights(

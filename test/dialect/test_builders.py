@@ -95,14 +95,24 @@ def test_declare_refuses_another_type_and_one_it_has_not(ctx: ir.Context) -> Non
     dialect.declare(module, "q.a", (2, 3), "int8")
     with pytest.raises(IRError, match="use another name"):
         dialect.declare(module, "q.a", (3, 2), "int8")
-    with pytest.raises(IRError, match="expected dtype uint8, int8, int16, int32, .*got complex64; convert the array"):
+    with pytest.raises(IRError, match=r"expected dtype uint8, int8, int16, int32, .*got complex64; convert the array"):
         dialect.declare(module, "q.f", (3, 2), "complex64")
 
 
 def test_builders_of_machine_places_and_time(ctx: ir.Context) -> None:
     module = ir.Module.create(ir.Location.unknown(ctx))
     sizes = dict.fromkeys(("tokens", "acc_words", "weight_ports"), 1)
-    sizes |= {"pairs": 2, "lanes": 4, "requant_lanes": 4, "centroids": 16, "chains": 2, "act_stages": 1, "row_entries": 16, "operand_bits": 16, "weight_bits": 8}
+    sizes |= {
+        "pairs": 2,
+        "lanes": 4,
+        "requant_lanes": 4,
+        "centroids": 16,
+        "chains": 2,
+        "act_stages": 1,
+        "row_entries": 16,
+        "operand_bits": 16,
+        "weight_bits": 8,
+    }
     sizes |= {"table_bits": 8, "term_bits": 24, "acc_bits": 32, "out_bits": 24, "burst_beats": 16, "outstanding": 1}
     limits = dict.fromkeys(("context", "score_words", "item_words", "head_words", "watchdog", "latency"), 64)
     dialect.declare(module, "q.exponents", (4,), "int8")

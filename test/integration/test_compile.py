@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 import shutil
 
 import numpy as np
@@ -69,7 +68,9 @@ def test_manifest_has_the_hash_of_every_file(job):
         path = job.directory / name
         if path.is_file():
             assert hashlib.sha256(path.read_bytes()).hexdigest() == digest, name
-    assert {"ir/layer1.torch.mlir", "rtl/lut_accelerator.sv", "mem/layer1.paper.built_row.bin"} <= set(manifest["files"])
+    assert {"ir/layer1.torch.mlir", "rtl/lut_accelerator.sv", "mem/layer1.paper.built_row.bin"} <= set(
+        manifest["files"]
+    )
     assert manifest["options"]["seed"] == 0 and manifest["model"]["name"] == "tiny-llama"
 
 

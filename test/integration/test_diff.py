@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from lutllm.activations import Activations
-from lutllm.bindings import ir
 from lutllm.diff import Comparison, Difference, Recording, compare_golden, compare_hardware, record
 from lutllm.diff.chip_state import unpacked
 from lutllm.diff.elements import elements_of
@@ -24,7 +23,6 @@ from lutllm.hardware import Hardware, build
 from lutllm.lowering.accelerator import RESIDUAL_BITS
 from lutllm.lowering.accelerator_hw.arithmetic import saturated
 from lutllm.lowering.circt import Signal
-from lutllm.lowering.place.clusters import functions_of
 from lutllm.lowering.place.layouts import PAD
 from lutllm.lowering.schedule.data import Task
 from lutllm.lowering.schedule.descriptors import descriptor, list_region
@@ -178,6 +176,15 @@ def test_the_second_layer_and_a_later_pass(recorded: Recording, simulator: Simul
     found = found_in(compare_hardware(recorded, simulator, image))
     assert (found.op, found.module, found.channel) == ("lut.swiglu", "model.layers.1.mlp", 0)
     assert "numbers of the linear before it were right" in "\n".join(found.notes)
+
+
+def test_a_flipped_rotation(recorded: Recording, simulator: Simulator) -> None:
+    """Of the second position: a cosine's high byte."""
+    task = task_of(recorded, f"{LAYER}.self_attn.q_proj.heads")
+    row = recorded.plan.regions[task.rotations].size // CONTEXT
+    found = found_in(compare_hardware(recorded, simulator, flipped(recorded, task.rotations, row + 1)))
+    assert "lut.rope" in found.op and found.module.startswith(f"{LAYER}.self_attn.") and found.token == 1
+    assert found.notes[0].startswith(f"its region {task.rotations} differs in 1 of") and len(found.notes) == 1
 
 
 def test_keys_in_the_wrong_place(recorded: Recording, simulator: Simulator) -> None:
@@ -375,11 +382,7 @@ def test_levels(recorded: Recording, simulator: Simulator) -> None:
 def mlp() -> Recording:
     """An MLP alone, of 6 rows from outside."""
     model = random_model(float_mlp(16, 24), EXACT)
-    program = model.lut()
-    (function,) = functions_of(program.operation).values()
-    with program.context:
-        function.attributes["sym_name"] = ir.StringAttr.get("prefill")
-    made = Hardware.of(program, model.tensors, target="tiny")
+    made = Hardware.of(model.lut(), model.tensors, target="tiny")
     rows = np.random.default_rng(0).integers(-(1 << 15), 1 << 15, (6, 16))
     inputs = Activations(made.module, made.tensors, made.image).inputs_image([rows])
     return record(made.module, made.tensors, [0] * 6, 0, inputs=inputs)

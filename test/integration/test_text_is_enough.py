@@ -11,11 +11,11 @@ import pytest
 
 pytest.importorskip("torch", reason="model import needs torch: pip install 'lutllm[models]'")
 
-from lutllm import lowering, passes  # noqa: E402
-from lutllm.compiler import Options, Result, compile, pipeline  # noqa: E402
-from lutllm.lowering import pipelines  # noqa: E402
-from lutllm.tools import lutllm_opt, lutllm_translate  # noqa: E402
-from lutllm.tools.lutllm import main  # noqa: E402
+from lutllm import lowering, passes
+from lutllm.compiler import Options, Result, compile, pipeline
+from lutllm.lowering import pipelines
+from lutllm.tools import lutllm_opt, lutllm_translate
+from lutllm.tools.lutllm import main
 
 CONTEXT = 32
 LICENSE = Path(__file__).parents[2] / "LICENSE"

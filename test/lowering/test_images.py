@@ -2,40 +2,44 @@
 
 import re
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from lutllm.errors import CapacityError, InputError, NumericsError
-from lutllm.lowering.engine import ROUND_MAGIC, EngineConfig
-from lutllm.lowering.image.linear import (
-    descriptor_image,
-    input_image,
-    load_memory,
-    output_address,
-    output_values,
-    pack_bits,
-    place,
-    static_image,
-)
-from lutllm.lowering.program import Program
-from lutllm.lowering.schedule import Layer, schedule
+from lutllm import dialect
+from lutllm.bindings import ir
+from lutllm.dialect import placement_builders as build
+from lutllm.errors import InputError, NumericsError
+from lutllm.lowering.engine import EngineConfig
+from lutllm.lowering.image.linear import pack_bits, static_image
+from lutllm.lowering.place.clusters import Linear
+from lutllm.lowering.place.layouts import Layout, relaid
+from lutllm.lowering.place.rounds import Round, round_of, stream_bytes
 from lutllm.lowering.targets import TARGETS
 from lutllm.quantize.random import random_linear
 from lutllm.scheme import EXACT, QuantizedLinear, Scheme
 
-TINY = TARGETS["tiny"].engine
+TINY = replace(TARGETS["tiny"].engine, port_bits={"w": 64, "c": 128, "q": 64})
 SCHEME = Scheme(c_a=11, R=2, G=12, c_w=13)
+INPUTS, OUTPUTS = Layout(10, 1, 1, 0, 10, 4), Layout(20, 1, 1, 0, 12, 8)
+PLACES = [*range(12), *range(16, 24)]  # of the outputs: the second block starts a chunk of its own
 
 
 def example(
-    source: str = "stored_table", engine: EngineConfig = TINY, scheme: Scheme = SCHEME, outputs: int = 20
-) -> tuple[Program, QuantizedLinear, np.ndarray]:
-    """5 pairs on 2 at a time, 20 outputs in blocks of 12 on 8 lanes, 3 tokens."""
-    linear = random_linear(10, outputs, scheme, 1, name="q", tables=source == "stored_table")
-    x = np.random.default_rng(1).integers(-(1 << 15), 1 << 15, (3, 10))
-    program = schedule([Layer("q", 5, outputs, 3, scheme, source, linear.shift)], engine, 1 << 24)
-    return program, linear, x
+    source: str = "stored_table", engine: EngineConfig = TINY, scheme: Scheme = SCHEME
+) -> tuple[Round, QuantizedLinear, QuantizedLinear]:
+    """5 pairs on 2 at a time, 20 outputs in blocks of 12 on 8 lanes: a round, its linear, and that relaid."""
+    linear = random_linear(10, 20, scheme, 1, name="q", tables=source == "stored_table")
+    x: Any = None
+    read = Linear("q", scheme, source, 5, 20, linear.shift, scheme.out_bits, -9, "x.exponents", x, None)
+    with dialect.context(), ir.Location.unknown():
+        module = ir.Module.create()
+        with ir.InsertionPoint(module.body):
+            w = [f"q.w{port}" for port in range(engine.weight_ports)]
+            op: Any = build.round_("q.0", first=0, outputs=24, c="q.c", q="q.q", w=w)
+        round_ = round_of(op, read, INPUTS, OUTPUTS, engine)
+    return round_, linear, relaid(linear, INPUTS, OUTPUTS)
 
 
 def bits_of(image: np.ndarray) -> np.ndarray:
@@ -76,19 +80,9 @@ def test_values_that_do_not_fit_are_refused(values: list[int], bits: int, signed
         pack_bits(np.array(values), bits, 40, signed=signed)
 
 
-def test_input_words_hold_a_group_of_pairs_for_each_token() -> None:
-    program, _, x = example("built_row")
-    (round_,) = program.rounds
-    image = input_image(program, round_, x)
-    words = image.view("<i2").reshape(3, 3, 4)  # groups, tokens, 2 pairs of 2 channels
-    assert np.array_equal(words[:, :, :].transpose(1, 0, 2).reshape(3, 12)[:, :10], x)
-    assert not words[2, :, 2:].any()  # the pair past the end
-
-
 def test_group_stream_holds_shifts_and_centroids_in_shifting_order() -> None:
-    program, linear, _ = example("built_row")
-    (round_,) = program.rounds
-    image = static_image(program, round_, linear)[round_.c]
+    round_, linear, physical = example("built_row")
+    image = static_image(TINY, round_, physical)[round_.c]
     words = image.reshape(3, 1 + TINY.chain_length, 16)  # groups, words of a 128-bit beat
     shifts = words[:, 0, :4].reshape(6, 2)
     assert np.array_equal(shifts[:5], linear.shifts) and not shifts[5].any()
@@ -104,17 +98,15 @@ def test_group_stream_holds_shifts_and_centroids_in_shifting_order() -> None:
 
 
 def test_exact_rounds_have_no_centroids() -> None:
-    program, linear, _ = example("exact_row", scheme=EXACT.with_(R=2, G=12))
-    (round_,) = program.rounds
-    assert static_image(program, round_, linear)[round_.c].size == 3 * 16
+    round_, _, physical = example("exact_row", scheme=EXACT.with_(R=2, G=12))
+    assert static_image(TINY, round_, physical)[round_.c].size == 3 * 16
 
 
 @pytest.mark.parametrize("source", ["built_row", "stored_table"])
 def test_weight_stream_is_rows_then_codes_of_each_block(source: str) -> None:
     """Group, stage, block; a beat of 64 bits holds 32 for each of the two pairs."""
-    program, linear, _ = example(source)
-    (round_,) = program.rounds
-    beats = static_image(program, round_, linear)[round_.w[0]].reshape(-1, 2, 4)  # beats, pairs, unit bytes
+    round_, linear, physical = example(source)
+    beats = static_image(TINY, round_, physical)[round_.w[0]].reshape(-1, 2, 4)  # beats, pairs, unit bytes
     lane = {0: list(range(8)), 1: list(range(8, 12)), 2: list(range(12, 20))}  # outputs of each chunk
     at = 0
     for group in range(3):
@@ -150,86 +142,41 @@ def test_weight_ports_share_the_pairs() -> None:
     """The streams of two ports together are the stream of one port of twice the width."""
     wide = replace(TINY, pairs=4, port_bits=TINY.port_bits | {"w": 128})
     narrow = replace(TINY, pairs=4, weight_ports=2)
-    program, linear, _ = example("built_row", wide)
-    (round_,) = program.rounds
-    one = static_image(program, round_, linear)[round_.w[0]].reshape(-1, 2, 8)
-    program, _, _ = example("built_row", narrow)
-    (round_,) = program.rounds
-    images = static_image(program, round_, linear)
+    round_, _, physical = example("built_row", wide)
+    one = static_image(wide, round_, physical)[round_.w[0]].reshape(-1, 2, 8)
+    round_, _, physical = example("built_row", narrow)
+    images = static_image(narrow, round_, physical)
     for port, name in enumerate(round_.w):
         assert np.array_equal(images[name].reshape(-1, 8), one[:, port])
 
 
-def test_requantizer_words_and_result_words() -> None:
-    program, linear, _ = example("built_row")
-    (round_,) = program.rounds
-    words = static_image(program, round_, linear)[round_.q].view("<i4").reshape(24, 2)  # 3 chunks of 8 lanes
-    places = [*range(12), *range(16, 24)]  # the second block starts a chunk of its own
-    assert np.array_equal(words[places, 0], linear.bias) and np.array_equal(words[places, 1], linear.multiplier)
+def test_requantizer_words() -> None:
+    round_, linear, physical = example("built_row")
+    words = static_image(TINY, round_, physical)[round_.q].view("<i4").reshape(24, 2)  # 3 chunks of 8 lanes
+    assert np.array_equal(words[PLACES, 0], linear.bias) and np.array_equal(words[PLACES, 1], linear.multiplier)
     assert not words[12:16].any()
-
-    region = program.regions[round_.y]
-    expected = np.random.default_rng(2).integers(-(1 << 23), 1 << 23, (3, 20))
-    image = np.zeros(region.size, np.uint8)
-    for token in range(3):
-        for output in range(20):
-            at = output_address(program, round_, token, output) - region.address
-            assert not image[at : at + 4].any()  # no two results in one place
-            image[at : at + 4] = np.array([expected[token, output]], "<i4").view(np.uint8)
-    assert np.array_equal(output_values(program, round_, image), expected)
-
-
-def test_descriptors_say_shapes_and_places() -> None:
-    program, _, _ = example("built_table")
-    words = descriptor_image(program).view("<u8")
-    (round_,) = program.rounds
-    assert len(words) == TINY.descriptor_words
-    places = ((0, 16), (16, 8), (24, 8), (32, 8), (40, 8), (48, 16))
-    head = [int(words[0]) >> low & ((1 << bits) - 1) for low, bits in places]
-    assert head == [ROUND_MAGIC, 2, 2, round_.shift, 0, 3]
-    assert [int(words[1]) >> low & 0xFFFF for low in (0, 16, 32, 48)] == [3, 2, 2, 1]
-    for i, name in enumerate((round_.x, round_.c, round_.q, round_.y, round_.w[0])):
-        region = program.regions[name]
-        assert words[2 + 2 * i] == region.address
-        assert words[3 + 2 * i] * TINY.port_bits[region.kind] // 8 == region.size
-
-
-def test_a_field_that_does_not_fit_its_descriptor() -> None:
-    program, _, _ = example("built_row")
-    (round_,) = program.rounds
-    wrong = replace(program, rounds=(replace(round_, shift=256),))
-    with pytest.raises(CapacityError, match=r"round q.0.0: expected shift to fit 8 bits, got 256"):
-        descriptor_image(wrong)
 
 
 @pytest.mark.parametrize("source", ["built_row", "built_table", "stored_table"])
-def test_every_image_fills_its_region_exactly(source: str) -> None:
-    program, linear, x = example(source)
-    (round_,) = program.rounds
-    images = static_image(program, round_, linear) | {round_.x: input_image(program, round_, x)}
-    assert set(images) | {round_.y, "program"} == set(program.regions)
-    for name, image in images.items():
-        assert image.size == program.regions[name].size
-    memory = load_memory(program, {"q": linear}, {"q": x})
-    assert memory.size == program.memory_bytes
-    for name, image in images.items():
-        region = program.regions[name]
-        assert np.array_equal(memory[region.address : region.address + region.size], image)
-    y = program.regions[round_.y]
-    assert not memory[y.address : y.address + y.size].any()
+@pytest.mark.parametrize("ports", [1, 2])
+def test_every_image_fills_its_region_exactly(source: str, ports: int) -> None:
+    engine = replace(TINY, pairs=4, weight_ports=ports)
+    round_, _, physical = example(source, engine)
+    sizes = stream_bytes(round_, engine)
+    found = {name: image.size for name, image in static_image(engine, round_, physical).items()}
+    assert found == {"q.c": sizes["c"], "q.q": sizes["q"]} | dict.fromkeys(round_.w, sizes["w"])
 
 
-def test_an_image_of_another_size_is_refused() -> None:
-    program, _, _ = example("built_row")
-    region = program.regions["q.c"]
-    memory = np.zeros(program.memory_bytes, np.uint8)
-    for image, space in (
-        (np.zeros(region.size - 1, np.uint8), memory),
-        (np.zeros(region.size, np.uint8), memory[:4200]),
-    ):
-        message = f"region q.c: expected an image of {region.size} bytes at 0x1000 .* got {image.size}"
-        with pytest.raises(CapacityError, match=message):
-            place(program, space, region, image)
+def test_a_part_of_a_linear_has_its_own_blocks() -> None:
+    """The second round is what the second block of the whole would be."""
+    round_, _, physical = example("built_row")
+    whole = static_image(TINY, round_, physical)
+    second = replace(round_, first=16, outputs=8, blocks=1, chunks=1, block_chunks=1)
+    part = static_image(TINY, second, physical)
+    assert np.array_equal(part["q.c"], whole["q.c"])
+    assert np.array_equal(part["q.q"], whole["q.q"].reshape(3, -1)[2])
+    beats = whole["q.w0"].reshape(3, 2, -1, 8)  # groups, stages, beats: codebook and 2 chunks, codebook and 1 chunk
+    assert np.array_equal(part["q.w0"].reshape(3, 2, -1, 8), beats[:, :, 10:])
 
 
 def changed(linear: QuantizedLinear, name: str, value: int) -> QuantizedLinear:
@@ -251,46 +198,18 @@ def changed(linear: QuantizedLinear, name: str, value: int) -> QuantizedLinear:
     ],
 )
 def test_parameters_that_are_too_wide_are_refused(name: str, value: int, message: str) -> None:
-    program, linear, _ = example("built_row")
+    round_, _, physical = example("built_row")
     with pytest.raises(NumericsError, match=message):
-        static_image(program, program.rounds[0], changed(linear, name, value))
+        static_image(TINY, round_, changed(physical, name, value))
 
 
 def test_table_entries_that_are_too_wide_are_refused() -> None:
-    program, linear, _ = example("stored_table")
+    round_, _, physical = example("stored_table")
     with pytest.raises(NumericsError, match=r"expected signed integers of 8 bits, got .*200"):
-        static_image(program, program.rounds[0], changed(linear, "tables", 200))
-
-
-def test_inputs_that_are_too_wide_or_of_another_shape_are_refused() -> None:
-    program, _, x = example("built_row")
-    (round_,) = program.rounds
-    with pytest.raises(NumericsError, match=r"expected signed integers of 16 bits, got .*32768"):
-        input_image(program, round_, np.maximum(x, 1 << 15))
-    for wrong in (x[:2], x[:, :8]):
-        message = f"round q.0.0: expected inputs [3, 10], got {list(wrong.shape)}"
-        with pytest.raises(InputError, match=re.escape(message)):
-            input_image(program, round_, wrong)
+        static_image(TINY, round_, changed(physical, "tables", 200))
 
 
 def test_stored_tables_must_be_there() -> None:
-    program, linear, _ = example("stored_table")
+    round_, _, physical = example("stored_table")
     with pytest.raises(InputError, match="q: row source stored_table needs tables; make them with"):
-        static_image(program, program.rounds[0], replace(linear, tables=None))
-
-
-@pytest.mark.parametrize(
-    ("other", "message"),
-    [
-        (dict(inputs=8), "expected a linear with pairs = 5, outputs = 20, R = 2, .* got other with pairs = 4"),
-        (dict(outputs=19), "expected a linear with .* outputs = 20, .* got other with pairs = 5, outputs = 19"),
-        (dict(scheme=SCHEME.with_(R=1)), "expected a linear with .* R = 2, .* got other with .* R = 1"),
-    ],
-)
-def test_another_linear_than_the_scheduled_one_is_refused(other: dict, message: str) -> None:
-    program, linear, _ = example("built_row")
-    values = dict(inputs=10, outputs=20, scheme=SCHEME, seed=1) | other
-    with pytest.raises(InputError, match=f"round q.0.0: {message}"):
-        static_image(program, program.rounds[0], random_linear(name="other", **values))  # type: ignore[arg-type]
-    with pytest.raises(InputError, match=f"shift = {linear.shift}, got q with .* shift = 3; schedule again"):
-        static_image(program, program.rounds[0], replace(linear, shift=3))
+        static_image(TINY, round_, replace(physical, tables=None))

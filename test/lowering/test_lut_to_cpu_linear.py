@@ -62,7 +62,7 @@ def make(linears: dict[str, QuantizedLinear]) -> ir.Module:
                     function = func.FuncOp(name + suffix, ([x], []))
                     with ir.InsertionPoint(function.add_entry_block()):
                         scheme = dialect.declare_scheme(module, constants.scheme)
-                        y = linear_op(function.arguments[0], name, constants, scheme)
+                        y = linear_op(function.arguments[0], linears[name].name, constants, scheme)
                         func.ReturnOp([y])
                     function.attributes["function_type"] = ir.TypeAttr.get(ir.FunctionType.get([x], [y.type]))
         declare_parameters(module)

@@ -10,10 +10,12 @@ from lutllm import dialect, interpreter, models, store  # noqa: E402
 from lutllm.bindings import ir, source_position  # noqa: E402
 from lutllm.errors import IRError  # noqa: E402
 from lutllm.importer import import_module  # noqa: E402
-from lutllm.lowering.torch_ir.extract_linears import extract_linears  # noqa: E402
+from lutllm.lowering import PASSES  # noqa: E402
+from lutllm.lowering.pipelines import to_linears  # noqa: E402
 from lutllm.lowering.torch_ir.linears import linears_in, module_path  # noqa: E402
 from lutllm.lowering.torch_to_lut import convert_linears  # noqa: E402
 from lutllm.models.wrappers import decoder_layer, whole_model  # noqa: E402
+from lutllm.passes import PASSES as LUT_PASSES  # noqa: E402
 from lutllm.passes import run_pipeline  # noqa: E402
 from lutllm.quantization import LinearConstants, constants_of, read_quantization  # noqa: E402
 from lutllm.quantize.random import random_linear  # noqa: E402
@@ -36,6 +38,11 @@ def quantized(module, scheme=ADDITIVE, tables=False):
                 q.exponents, q.codebook = found[first].exponents, found[first].codebook
             found[name] = q
     return found
+
+
+def extract_linears(module: ir.Module) -> ir.Module:
+    run_pipeline(module, to_linears(), passes=(*LUT_PASSES, *PASSES))
+    return module
 
 
 def lut_linears(module: ir.Module):
@@ -70,9 +77,8 @@ def test_names_and_locations_survive():
         before = [(module_path(o.location), source_position(o.location)) for o in linears_in(imported.module.operation)]
     convert_linears(imported.module, constants_of(quantized(models.load("tiny-llama").module)))
     run_pipeline(imported.module, "builtin.module(canonicalize,cse)")
-    extracted = extract_linears(imported.module)
-    for module in (imported.module, extracted):
-        found = [op.operation.location for op in lut_linears(module)]
+    for module in (lambda: imported.module, lambda: extract_linears(imported.module)):
+        found = [op.operation.location for op in lut_linears(module())]
         assert [(module_path(loc), source_position(loc)) for loc in found] == before
     assert all(line.startswith("transformers/models/llama/modeling_llama.py:") for _, line in before)
 
@@ -108,18 +114,11 @@ def test_extracted_linear_computes_the_golden_integers(shape):
     assert dialect.verify(extracted)
     assert "torch" not in extracted.operation.get_asm()
     x = np.random.default_rng(0).integers(-(1 << 15), 1 << 15, (5, 6)).astype(np.int16)
-    (got,) = interpreter.run(extracted, [x], linears["0"].tensors(), function="0")
+    (got,) = interpreter.run(extracted, [x], linears["0"].tensors())
     assert np.array_equal(got, interpreter.linear(linears["0"], x, "built_row"))
 
 
-def test_extracted_tokens_can_be_fixed():
-    module = nn.Linear(6, 4)
-    imported = import_module(module, (torch.zeros(2, 6),), name_prefix="proj.")
-    convert_linears(imported.module, {"proj": LinearConstants("proj.input", EXACT, 3, 4, 2, -5)})
-    assert "tensor<16x6xi16" in str(extract_linears(imported.module, tokens=16))
-
-
-def test_linear_used_twice_gives_one_function():
+def test_linear_used_twice_is_extracted_once():
     class Twice(nn.Module):
         def __init__(self):
             super().__init__()

@@ -2,16 +2,18 @@
 
 import hashlib
 import json
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from lutllm.decoder import NORM_BITS, QUERY_BITS, QuantizedDecoder
-from lutllm.errors import CapacityError, InputError, NumericsError
+from lutllm import dialect
+from lutllm.dialect import fixed_of
+from lutllm.errors import CapacityError, InputError, IRError, NumericsError
 from lutllm.functions import reciprocal
+from lutllm.hardware import Hardware, copy_of
 from lutllm.interpreter import decoder as golden
 from lutllm.lowering.accelerator import (
     DYNAMIC_BITS,
@@ -24,35 +26,59 @@ from lutllm.lowering.accelerator import (
     TASK_BITS,
     TASK_MAGIC,
 )
-from lutllm.lowering.decoder_spec import DecoderSpec
 from lutllm.lowering.image.linear import static_image
-from lutllm.lowering.image.whole import IMAGE, MANIFEST, manifest, model_id, whole_image, write_image
-from lutllm.lowering.layout.channels import PAD, heads_layout, relaid
-from lutllm.lowering.layout.decoder import DecoderLayout, layout_decoder
-from lutllm.lowering.plan.data import Plan, Task
-from lutllm.lowering.plan.decoder import config_for, plan_decoder
-from lutllm.lowering.program import Program
-from lutllm.lowering.targets import TARGETS
+from lutllm.lowering.image.whole import IMAGE, MANIFEST, manifest, model_id, physical_linear, whole_image, write_image
+from lutllm.lowering.place.clusters import Cluster, clusters_of
+from lutllm.lowering.place.layouts import PAD, Layout
+from lutllm.lowering.schedule.data import Plan, Task
+from lutllm.lowering.schedule.read import Reader
 from lutllm.numerics import round_shift, saturate
-from lutllm.quantize.random_decoder import decoder_like, random_decoder
+from lutllm.pretrained import QuantizedModel
+from lutllm.quantization import NORM_BITS
+from lutllm.quantize.float_models import float_decoder
+from lutllm.quantize.random_model import random_model
 from lutllm.scheme import EXACT
 
 SCHEME = EXACT.with_(R=1, G=20)  # the residual stream has padding
-DECODER = decoder_like(hidden=44, heads=4, head_dim=10, intermediate=60, vocabulary=96, layers=2, qk_norm=True)
+HIDDEN, VOCABULARY, HEADS, KV_HEADS, HEAD_DIM = 44, 96, 4, 2, 10
 
 
 @cache
-def made() -> tuple[QuantizedDecoder, Plan, DecoderLayout, np.ndarray]:
-    q = random_decoder(DECODER, lambda name: SCHEME.with_(G=96) if name == "lm_head" else SCHEME, positions=24)
-    spec = DecoderSpec.of(q)
-    plan = plan_decoder(spec, config_for(spec, TARGETS["tiny"]), context=20)
-    return q, plan, layout_decoder(spec, plan.config), whole_image(plan, q)
+def made() -> tuple[QuantizedModel, Plan, Hardware]:
+    model = float_decoder(HIDDEN, 60, 2, HEADS, KV_HEADS, HEAD_DIM, VOCABULARY, qk_norm=True)
+    q = random_model(model, lambda name: SCHEME.with_(G=96) if name == "lm_head" else SCHEME, positions=24)
+    hardware = Hardware.of(q.lut(20), q.tensors, target="tiny")
+    return q, hardware.plan, hardware
+
+
+@cache
+def clusters() -> dict[tuple[str, str], tuple[Cluster, Layout]]:
+    """By program and label."""
+    reader = Reader(made()[2].module.operation)
+    return {
+        (program, cluster.label): (cluster, cluster.named("layout", reader.layouts))
+        for program, function in reader.functions.items()
+        for cluster in clusters_of(function)
+    }
+
+
+def exponent(value: Any) -> Any:
+    """One, or the array of a tensor that has one for each pair."""
+    meaning = fixed_of(value.type)
+    assert meaning is not None
+    return made()[0].tensors[meaning[1]] if isinstance(meaning[1], str) else meaning[1]
+
+
+def bits(value: Any) -> int:
+    meaning = fixed_of(value.type)
+    assert meaning is not None
+    return int(meaning[0])
 
 
 def region(name: str) -> np.ndarray:
-    _, plan, _, image = made()
+    _, plan, hardware = made()
     found = plan.regions[name]
-    return image[found.address : found.address + found.size]
+    return hardware.image[found.address : found.address + found.size]
 
 
 def lanes(name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -80,20 +106,30 @@ def cut(word: int, bits: dict[str, int]) -> dict[str, int]:
 
 
 def test_the_header_says_whose_image_it_is() -> None:
-    q, plan, _, image = made()
-    header = dict(zip(IMAGE_HEADER, image.view("<u8")[: len(IMAGE_HEADER)].tolist(), strict=True))
-    assert image[:8].tobytes() == b"LUTLLM01"
-    assert header["config"] == plan.config.identity and (header["context"], header["vocabulary"]) == (20, 96)
-    assert header["model"] == model_id(q) != model_id(q, "ff" * 32) == (1 << 64) - 1
+    q, plan, hardware = made()
+    header = dict(zip(IMAGE_HEADER, hardware.image.view("<u8")[: len(IMAGE_HEADER)].tolist(), strict=True))
+    assert hardware.image[:8].tobytes() == b"LUTLLM01"
+    assert header["config"] == plan.config.identity and (header["context"], header["vocabulary"]) == (20, VOCABULARY)
+    assert header["model"] == model_id(q.tensors) != model_id(q.tensors, "ff" * 32) == (1 << 64) - 1
     for program in PROGRAMS:
-        own = plan.regions[program]
+        own = plan.regions[f"{program}.d"]
         assert (header[f"{program}_address"], 8 * header[f"{program}_words"]) == (own.address, own.size)
+
+
+def test_the_store_that_the_module_names_is_the_model() -> None:
+    q, _, hardware = made()
+    module = copy_of(hardware.module)
+    with module.context:
+        module.operation.attributes["lut.store"] = dialect.store_attr("parameters.safetensors", "0f" * 32)
+    image = whole_image(module, q.tensors)
+    assert int(image[8:16].view("<u8")[0]) == 0x0F0F0F0F0F0F0F0F
+    assert np.array_equal(np.delete(image, range(8, 16)), np.delete(hardware.image, range(8, 16)))
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_descriptors_say_what_the_tasks_say(program: str) -> None:
-    _, plan, _, _ = made()
-    words = region(program).view("<u8").tolist()
+    _, plan, _ = made()
+    words = region(f"{program}.d").view("<u8").tolist()
     for task in plan.program(program):
         header = cut(words[0], HEADER_BITS)
         own, words = words[: header["words"]], words[header["words"] :]
@@ -125,145 +161,148 @@ def check_descriptor(plan: Plan, task: Task, header: dict[str, int], own: list[i
     assert not set(DYNAMIC_BITS) - {"tokens"} & set(got)
 
 
-@pytest.mark.parametrize("name", [DECODER.layers[1].input_norm.name, DECODER.layers[0].mlp_norm.name, "model.norm"])
-def test_norms(name: str) -> None:
-    q, _, layout, _ = made()
-    reader = {"model.norm": "lm_head"}.get(name, f"{name.rpartition('.')[0]}.self_attn.q_proj")
-    reader = reader.replace("self_attn.q_proj", "mlp.gate_proj") if "post" in name else reader
-    norm, linear = q.norms[name], q.linears[reader]
-    gain, right = lanes(f"{name}.p")
-    assert np.array_equal(layout.residual.pick(gain), norm.gain)
-    x = integers((DECODER.hidden,), NORM_BITS)
-    wanted = golden.rescale_channels(x, norm.exponent, linear.exponents, linear.scheme.x_bits)
-    got = rescaled(layout.residual.place(x), right, linear.scheme.x_bits)
-    assert np.array_equal(layout.residual.pick(got), wanted)
-    padding = layout.residual.channels == PAD
+NORMS = [("prefill", "model.layers.1.self_attn.q_proj.input"), ("decode", "model.layers.0.mlp.gate_proj.input"),
+         ("head", "lm_head.input")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("program", "label"), NORMS)
+def test_norms(program: str, label: str) -> None:
+    cluster, layout = clusters()[program, label]
+    norm, rescale = cluster.find("lut.rms_norm"), cluster.find("lut.rescale")
+    gain, right = lanes(cluster.symbol("parameters") or "")
+    assert np.array_equal(layout.pick(gain), made()[0].tensors[norm.gain.value])
+    x = integers((HIDDEN,), NORM_BITS)
+    wanted = golden.rescale_channels(x, exponent(rescale.x), exponent(rescale.y), 16)
+    got = rescaled(layout.place(x), right, 16)
+    assert np.array_equal(layout.pick(got), wanted)
+    padding = layout.places == PAD
     assert padding.any() and not gain[padding].any() and not right[padding].any()
 
 
-@pytest.mark.parametrize("part", ["query", "key", "value"])
+@pytest.mark.parametrize("part", ["q", "k", "v"])
 def test_heads(part: str) -> None:
-    q, _, layout, _ = made()
-    a = DECODER.layers[1].attention
-    own, linear = q.attentions[a.name], q.linears[getattr(a, part)]
-    norm = {"query": a.query_norm, "key": a.key_norm}.get(part)
-    exponents = {"query": own.query_exponents, "key": own.key_exponents, "value": own.value_exponents}[part]
-    count = a.heads if part == "query" else a.kv_heads
-    heads = heads_layout(count, layout.value_head if part == "value" else layout.head)
-    gain, right = lanes(f"{a.name}.{part}.p")
-    expected = np.zeros(a.head_dim) if norm is None else q.norms[norm.name].gain
-    assert np.array_equal(heads.pick(gain), np.tile(expected, count))
-    exponent = linear.out_exponent if norm is None else q.norms[norm.name].exponent
-    bits = QUERY_BITS if part == "query" else own.cache_bits
-    x = integers((count * a.head_dim,), NORM_BITS)
-    wanted = golden.rescale_channels(x, exponent, exponents, bits)
-    assert np.array_equal(heads.pick(rescaled(heads.place(x), right, bits)), wanted)
+    cluster, layout = clusters()["prefill", f"model.layers.1.self_attn.{part}_proj.heads"]
+    norm, rescale = cluster.find("lut.rms_norm"), cluster.find("lut.rescale")
+    count = HEADS if part == "q" else KV_HEADS
+    assert (norm is None) == (part == "v") and layout.size == count * layout.unit_size
+    gain, right = lanes(cluster.symbol("parameters") or "")
+    expected = np.zeros(HEAD_DIM) if norm is None else made()[0].tensors[norm.gain.value]
+    assert np.array_equal(layout.pick(gain), np.tile(expected, count))
+    x = integers((count * HEAD_DIM,), NORM_BITS)
+    wanted = golden.rescale_channels(x, exponent(rescale.x), exponent(rescale.y), bits(rescale.y))
+    assert np.array_equal(layout.pick(rescaled(layout.place(x), right, bits(rescale.y))), wanted)
 
 
 def test_swiglu() -> None:
-    q, _, layout, _ = made()
-    layer = DECODER.layers[0]
-    gate, up, down = (q.linears[name] for name in (layer.gate, layer.up, layer.down))
-    _, right = lanes(f"{layer.name}.mlp.p")
-    product = integers((layer.intermediate,), 44)
-    bits = down.scheme.x_bits
-    wanted = golden.rescale_channels(product, gate.out_exponent + up.out_exponent, down.exponents, bits)
-    own = layout.outputs[layer.gate]
-    assert np.array_equal(own.pick(rescaled(own.place(product), right, bits)), wanted)
+    cluster, layout = clusters()["prefill", "model.layers.0.mlp.up_proj"]
+    op = cluster.find("lut.swiglu")
+    _, right = lanes(cluster.symbol("parameters") or "")
+    product = integers((60,), 44)
+    wanted = golden.rescale_channels(product, exponent(op.gate) + exponent(op.up), exponent(op.y), 16)
+    assert np.array_equal(layout.pick(rescaled(layout.place(product), right, 16)), wanted)
 
 
 @pytest.mark.parametrize("program", ["prefill", "decode"])
 def test_attention(program: str) -> None:
-    q, plan, layout, _ = made()
-    a = DECODER.layers[1].attention
-    own, output = q.attentions[a.name], q.linears[a.output]
-    task = next(t for t in plan.program(program) if t.source == a.name and t.engine == "attention")
+    q, plan, _ = made()
+    cluster, layout = clusters()[program, "model.layers.1.self_attn"]
+    op = cluster.find("lut.attention")
+    task = next(t for t in plan.program(program) if t.cluster == cluster.label)
     assert task.parameters is not None
     items, reps = task.fields["items"], task.fields["reps"]
-    value, right = (v.reshape(a.kv_heads * items, -1, plan.config.lanes) for v in lanes(task.parameters.region))
+    value, right = (v.reshape(KV_HEADS * items, -1, plan.config.lanes) for v in lanes(task.parameters.region))
     assert value.shape[1] == reps * (1 + plan.config.head_words)
-    assert np.array_equal(value[:, :reps, 0].reshape(-1), own.multiplier)
+    assert np.array_equal(value[:, :reps, 0].reshape(-1), q.tensors[op.multiplier.value])
     assert not value[:, reps:].any() and not value[..., 1:].any() and not right[:, :reps].any()
-    sums, weights = integers((a.heads, a.head_dim), 30), np.array([40000, 3, 1 << 19, 65536])
+    sums, weights = integers((HEADS, HEAD_DIM), 30), np.array([40000, 3, 1 << 19, 65536])
     r, length = reciprocal(weights)
-    group = a.heads // a.kv_heads
-    of_value = np.repeat(np.repeat(own.value_exponents, 2).reshape(a.kv_heads, -1), group, axis=0).astype(int)
-    shift = of_value - np.repeat(output.exponents, 2).reshape(a.heads, -1) - 15 - length[:, None]
-    wanted = saturate(round_shift(sums * r[:, None], -shift), output.scheme.x_bits)
-    heads = heads_layout(a.heads, layout.value_head)
-    away = right[:, reps:].reshape(a.heads, -1) + length[:, None]
+    of_value = np.repeat(exponent(op.values), 2).reshape(KV_HEADS, -1)
+    of_value = np.repeat(of_value, HEADS // KV_HEADS, axis=0).astype(int)
+    shift = of_value - np.repeat(exponent(op.y), 2).reshape(HEADS, -1) - 15 - length[:, None]
+    wanted = saturate(round_shift(sums * r[:, None], -shift), 16)
+    away = right[:, reps:].reshape(HEADS, -1) + length[:, None]
     assert away.max() < 128
-    physical = heads.place((sums * r[:, None]).reshape(-1)).reshape(a.heads, -1)
-    got = rescaled(physical, away, output.scheme.x_bits).reshape(-1)
-    assert np.array_equal(heads.pick(got), wanted.reshape(-1))
+    physical = layout.place((sums * r[:, None]).reshape(-1)).reshape(HEADS, -1)
+    assert np.array_equal(layout.pick(rescaled(physical, away, 16).reshape(-1)), wanted.reshape(-1))
 
 
 def test_rotations() -> None:
-    q, plan, layout, _ = made()
+    q, plan, _ = made()
     words = region("rope.p").view("<i2").reshape(plan.context, plan.config.head_words, 2, -1)
     assert not words[:, :, 1].any()
     cosines, sines = np.moveaxis(words[:, :, 0].reshape(plan.context, -1, 2), -1, 0)
-    half = DECODER.layers[0].attention.head_dim // 2
-    assert np.array_equal(cosines[:, :half], q.cosines[: plan.context])
-    assert np.array_equal(sines[:, :half], q.sines[: plan.context])
+    half = HEAD_DIM // 2
+    assert np.array_equal(cosines[:, :half], q.tensors["rope.cosines"][: plan.context])
+    assert np.array_equal(sines[:, :half], q.tensors["rope.sines"][: plan.context])
     assert cosines.shape[1] > half and not cosines[:, half:].any()
     task = next(t for t in plan.tasks if t.name == "prefill.rotations")
     assert task.parameters is not None and task.parameters.stride * plan.context == region("rope.p").size
-    assert np.array_equal(layout.head[0 : 2 * half : 2], np.arange(half))
 
 
 def test_embedding_rows() -> None:
-    q, plan, layout, _ = made()
-    rows = region("model.embed_tokens.e").reshape(DECODER.vocabulary, -1)
-    assert rows.shape[1] == (1 + layout.residual.size // plan.config.lanes) * plan.config.lanes
-    assert np.array_equal(rows[:, :2].copy().view("<u2")[:, 0], q.embedding.multiplier)
-    assert np.array_equal(layout.residual.pick(rows[:, plan.config.lanes :].view(np.int8)), q.embedding.rows)
+    q, plan, _ = made()
+    layout = clusters()["prefill", "model.embed_tokens"][1]
+    rows = region("model.embed_tokens.e").reshape(VOCABULARY, -1)
+    assert rows.shape[1] == (1 + layout.size // plan.config.lanes) * plan.config.lanes
+    assert np.array_equal(rows[:, :2].copy().view("<u2")[:, 0], q.tensors["model.embed_tokens.multiplier"])
+    assert np.array_equal(layout.pick(rows[:, plan.config.lanes :].view(np.int8)), q.tensors["model.embed_tokens.rows"])
 
 
 def test_streams_are_those_of_relaid_linears_and_caches_are_zero() -> None:
-    q, plan, layout, _ = made()
-    program = Program(plan.config.engine, plan.regions, tuple(plan.rounds.values()))
-    for round_ in plan.rounds.values():
-        name = round_.linear
-        linear = relaid(q.linears[name], layout.inputs[name], layout.outputs[name])
-        for part, image in static_image(program, round_, linear).items():
-            assert np.array_equal(region(part), image)
+    q, plan, hardware = made()
+    reader = Reader(hardware.module.operation)
+    done = set()
+    for cluster, _ in clusters().values():
+        for name in cluster.rounds:
+            linear = physical_linear(reader, cluster, q.tensors)
+            for part, image in static_image(plan.config.engine, plan.rounds[name], linear).items():
+                assert np.array_equal(region(part), image)
+                done.add(part)
+    assert {r.name for kind in "wcq" for r in plan.regions_of(kind)} == done
     caches = [r for kind in ("k", "v") for r in plan.regions_of(kind)]
     assert len(caches) == 4 and not any(region(r.name).any() for r in caches)
 
 
 def test_the_manifest_lists_every_region(tmp_path: Path) -> None:
-    q, plan, _, image = made()
-    write_image(tmp_path, plan, image)
+    q, plan, hardware = made()
+    write_image(tmp_path, plan, hardware.image)
     written = json.loads((tmp_path / MANIFEST).read_text())
-    assert written == manifest(plan, image) and (tmp_path / IMAGE).read_bytes() == image.tobytes()
-    assert written["sha256"] == hashlib.sha256(image.tobytes()).hexdigest()
-    assert written["model"] == f"{model_id(q):016x}" and written["config"] == f"{plan.config.identity:016x}"
+    assert written == manifest(plan, hardware.image) and (tmp_path / IMAGE).read_bytes() == hardware.image.tobytes()
+    assert written["sha256"] == hashlib.sha256(hardware.image.tobytes()).hexdigest()
+    assert written["model"] == f"{model_id(q.tensors):016x}" and written["config"] == f"{plan.config.identity:016x}"
     assert [r["name"] for r in written["regions"]] == list(plan.regions)
     first = written["regions"][1]
     assert first["sha256"] == hashlib.sha256(region(first["name"]).tobytes()).hexdigest()
-    assert np.array_equal(whole_image(plan, q), image)  # the same bytes
+    assert np.array_equal(whole_image(copy_of(hardware.module), q.tensors), hardware.image)  # the same bytes
 
 
-def test_an_image_of_another_decoder_is_refused() -> None:
-    q, plan, _, _ = made()
-    message = "expected the decoder that was planned, got one of other shapes or exponents; plan it again"
-    with pytest.raises(InputError, match=message):
-        whole_image(plan, replace(q, decoder=replace(q.decoder, layers=q.decoder.layers[:1])))
-    with pytest.raises(InputError, match=message):  # the same shapes
-        whole_image(plan, replace(q, residuals={name: value + 1 for name, value in q.residuals.items()}))
+def test_what_is_missing_is_named() -> None:
+    q, _, hardware = made()
+    module = copy_of(hardware.module)
+    for op in module.body.operations:
+        if isinstance(op, dialect.RegionOp) and op.sym_name.value == "decode.d":
+            op.operation.erase()
+    with pytest.raises(
+        IRError, match=r"expected a region decode.d of \d+ bytes in the module, got none; run lut-serial"
+    ):
+        whole_image(module, q.tensors)
+    rest = {name: array for name, array in q.tensors.items() if name != "model.layers.1.mlp.up_proj.codes"}
+    with pytest.raises(InputError, match=r"expected 'model.layers.1.mlp.up_proj.codes' in the store, got none; give"):
+        whole_image(hardware.module, rest)
 
 
 def test_numbers_hardware_cannot_hold_are_refused() -> None:
-    q, plan, _, _ = made()
-    name = DECODER.layers[0].attention.name
-    far = replace(q.attentions[name], value_exponents=q.attentions[name].value_exponents + np.int8(60))
+    q, _, hardware = made()
+
+    def changed(name: str, change: Any) -> dict[str, np.ndarray]:
+        return q.tensors | {name: change(q.tensors[name])}
+
+    far = changed("model.layers.0.self_attn.value.exponents", lambda array: array + np.int8(60))
     with pytest.raises(CapacityError, match=r"self_attn: expected exponents of attention's output at least -31 above"):
-        whole_image(plan, replace(q, attentions=q.attentions | {name: far}))
-    norm = DECODER.final_norm.name
-    big = replace(q.norms[norm], gain=q.norms[norm].gain * 0 + (1 << 23))
-    with pytest.raises(NumericsError, match=r"model.norm: expected values of 24 bits, got"):
-        whole_image(plan, replace(q, norms=q.norms | {norm: big}))
-    loud = replace(q.embedding, multiplier=q.embedding.multiplier * 4)
-    with pytest.raises(InputError, match=r"model.embed_tokens: expected multipliers in 0..32767, got"):
-        whole_image(plan, replace(q, embedding=loud))
+        whole_image(hardware.module, far)
+    big = changed("model.norm.gain", lambda array: array * 0 + (1 << 23))
+    with pytest.raises(NumericsError, match=r"lm_head.input: expected values of 24 bits, got"):
+        whole_image(hardware.module, big)
+    loud = changed("model.embed_tokens.multiplier", lambda array: array * 4)
+    with pytest.raises(NumericsError, match=r"model.embed_tokens.e: expected multipliers in 0..32767, got"):
+        whole_image(hardware.module, loud)

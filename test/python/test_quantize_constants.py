@@ -1,11 +1,13 @@
 """The integers of norms, embedding, attention and residual stream: what they mean is what the float model computes."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
 
 from lutllm import dialect  # noqa: E402
 from lutllm.bindings import ir  # noqa: E402
@@ -31,10 +33,23 @@ from lutllm.scheme import EXACT  # noqa: E402
 from lutllm.session import GoldenSession  # noqa: E402
 
 
-@pytest.fixture(scope="module", params=["tiny-llama", "tiny-qwen3"])
+def olmo2():
+    """Norms after attention and MLP, none before; norms of whole queries and keys."""
+    sizes = {"vocab_size": 320, "hidden_size": 48, "intermediate_size": 80, "num_hidden_layers": 2}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 512}
+    config = transformers.Olmo2Config(**sizes, **heads, pad_token_id=None, eos_token_id=None)
+    torch.manual_seed(0)
+    module = transformers.Olmo2ForCausalLM(config).eval()
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.mul_(4 if parameter.ndim > 1 else torch.rand_like(parameter) + 0.5)
+    return replace(load("tiny-llama"), name="olmo2", module=module, config=config)
+
+
+@pytest.fixture(scope="module", params=["tiny-llama", "tiny-qwen3", "olmo2"])
 def quantized(request):
     """(model, its float level, calibration windows, peaks, the whole of it in integers)"""
-    model = load(request.param, seed=3)
+    model = olmo2() if request.param == "olmo2" else load(request.param, seed=3)
     structure = structure_of(model)
     graph = FloatGraph(structure.module)
     chosen = windows(model.tokenizer, default_text(), 64, 6)
@@ -56,7 +71,8 @@ def test_the_integer_program_follows_the_model_with_float_tables(quantized):
         got = session.forward(window, all_logits=True) * 2.0**session.logit_exponent
         with torch.no_grad():
             wanted = module(torch.from_numpy(window)[None], use_cache=False).logits[0].numpy()
-        assert np.linalg.norm(got - wanted) < 0.03 * np.linalg.norm(wanted), "most of it from 8-bit values"
+        limit = 0.06 if model.name == "olmo2" else 0.03
+        assert np.linalg.norm(got - wanted) < limit * np.linalg.norm(wanted), "most of it from 8-bit values"
 
 
 def test_nothing_seen_in_calibration_leaves_its_width(quantized):
@@ -79,7 +95,7 @@ def test_peaks_of_keys_hold_for_every_rotation(quantized):
     """RoPE turns channels i and i + C/2 into each other: no position can make a key larger than its peak."""
     model, structure, chosen, _, _ = quantized
     graph = FloatGraph(structure.module)
-    source = "model.layers.0.self_attn." + ("k_norm" if "qwen3" in model.name else "k_proj")
+    source = "model.layers.0.self_attn." + ("k_proj" if "llama" in model.name else "k_norm")
     kept = []
     handle = model.module.get_submodule(source).register_forward_hook(lambda _m, _i, out: kept.append(out))
     with torch.no_grad():
@@ -222,7 +238,7 @@ def test_a_scale_of_rope_that_leaves_16_bits_is_refused():
 def test_weights_that_are_no_numbers_are_named(quantized):
     _, structure, _, _, _ = quantized
     broken = dict(structure.parameters)
-    name = "model.layers.1.input_layernorm.weight"
+    name = "model.layers.1.post_attention_layernorm.weight"
     broken[name] = torch.full_like(broken[name], float("nan"))
     with pytest.raises(InputError, match=f"'{name}': expected finite values, got nan"):
         check_parameters(FloatGraph(structure.module), broken)

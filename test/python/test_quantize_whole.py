@@ -62,6 +62,7 @@ def test_a_directory_is_read_back_and_written_as_it_was(whole, model, tmp_path):
     assert set(files(whole)) == {
         "config.json",
         "model.float.mlir",
+        "model.torch.mlir",
         "parameters.safetensors",
         "quantization.json",
         "run.json",

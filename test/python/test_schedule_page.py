@@ -9,11 +9,13 @@ import pytest
 
 from lutllm.errors import InputError, SimulationError
 from lutllm.gantt import colors_of, gantt
-from lutllm.lowering.decoder_spec import DecoderSpec
-from lutllm.lowering.plan.data import Plan
-from lutllm.lowering.plan.decoder import config_for, plan_decoder
-from lutllm.lowering.targets import TARGETS
-from lutllm.quantize.random_decoder import decoder_like, random_decoder
+from lutllm.hardware import PASSES
+from lutllm.lowering.pipelines import to_scheduled
+from lutllm.lowering.schedule.data import Plan
+from lutllm.lowering.schedule.read import read_plan
+from lutllm.passes import run_pipeline
+from lutllm.quantize.float_models import float_decoder
+from lutllm.quantize.random_model import random_model
 from lutllm.schedule_page import busy_cycles, layer_of, schedule_json, schedule_page
 from lutllm.scheme import EXACT
 from lutllm.transactions.beats import stream_beats
@@ -32,14 +34,10 @@ RECORDS = [
 
 @pytest.fixture(scope="module")
 def plan() -> Plan:
-    decoder = random_decoder(
-        decoder_like(hidden=24, intermediate=40, layers=3, heads=4, kv_heads=2, head_dim=12, vocabulary=60),
-        EXACT.with_(G=48),
-        3,
-        positions=CONTEXT,
-    )
-    spec = DecoderSpec.of(decoder)
-    return plan_decoder(spec, config_for(spec, TARGETS["tiny"], CONTEXT))
+    shape = float_decoder(hidden=24, intermediate=40, layers=3, heads=4, kv_heads=2, head_dim=12, vocabulary=60)
+    module = random_model(shape, EXACT.with_(G=48), 3, positions=CONTEXT).lut(CONTEXT)
+    run_pipeline(module, to_scheduled("tiny"), passes=PASSES)
+    return read_plan(module)
 
 
 def test_passes_are_those_of_the_sequencer() -> None:

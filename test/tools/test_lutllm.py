@@ -29,7 +29,6 @@ def test_every_verb_takes_json_and_seed(verb, capsys):
     [
         [],
         ["fly"],
-        ["compile", "m"],
         ["compile", "m", "-o", "d", "--layers", "a"],
         ["simulate", "d", "--wave-cycles", "5"],
         ["bench", "--tokens", "0"],
@@ -62,9 +61,9 @@ def test_doctor_wants_the_pinned_version(monkeypatch):
 
 
 def test_bench_measures_and_checks(tmp_path, capsys, monkeypatch):
-    from lutllm import engine_bench
+    from lutllm import linear_bench
 
-    monkeypatch.setattr(engine_bench, "SHAPES", (("q_proj", 24, 40), ("k_proj", 24, 17)))
+    monkeypatch.setattr(linear_bench, "SHAPES", (("q_proj", 24, 40), ("k_proj", 24, 17)))
     report = tmp_path / "bench.json"
     assert main(["bench", "--target", "tiny", "--tokens", "4", "--blocks", "24", "--json", str(report)]) == 0
     found = json.loads(report.read_text())
@@ -73,8 +72,9 @@ def test_bench_measures_and_checks(tmp_path, capsys, monkeypatch):
     assert "lookups/cycle" in capsys.readouterr().out
 
 
-def test_an_error_is_one_line_and_exit_1(capsys):
-    assert main(["simulate", "/nonexistent"]) == 1
+@pytest.mark.parametrize("arguments", [["simulate", "/nonexistent"], ["compile", "m"]])
+def test_an_error_is_one_line_and_exit_1(arguments, capsys):
+    assert main(arguments) == 1
     error = capsys.readouterr().err
     assert error.startswith("lutllm: error:") and error.count("\n") == 1
 

@@ -9,7 +9,8 @@ import numpy as np
 from lutllm.diff.difference import Difference
 from lutllm.lowering.accelerator import SINKS
 from lutllm.lowering.place.layouts import PAD
-from lutllm.lowering.schedule.data import HEAD, Plan, Task
+from lutllm.lowering.schedule.data import Plan, Task
+from lutllm.passes.lut_outline_head import HEAD
 from lutllm.transactions.chip import Written
 from lutllm.transactions.passes import Pass
 from lutllm.transactions.simulator import TaskResult

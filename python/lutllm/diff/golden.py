@@ -18,8 +18,8 @@ from lutllm.diff.recording import Recording
 from lutllm.lowering.accelerator import X_BITS
 from lutllm.lowering.place.clusters import Cluster, consumers
 from lutllm.lowering.place.layouts import PAD
-from lutllm.lowering.schedule.data import HEAD
 from lutllm.lowering.schedule.read import Reader
+from lutllm.passes.lut_outline_head import HEAD
 from lutllm.progress import note
 from lutllm.transactions.chip import rows_of
 from lutllm.transactions.passes import Pass

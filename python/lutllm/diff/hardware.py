@@ -16,7 +16,6 @@ from lutllm.diff.difference import Comparison, Difference
 from lutllm.diff.elements import difference_in
 from lutllm.diff.recording import Recording
 from lutllm.diff.replay import Replay
-from lutllm.lowering.place.lut_allocate import ROTATIONS
 from lutllm.progress import note
 from lutllm.simulate.accelerator import CYCLES, Accelerator, spans_of
 from lutllm.simulate.simulator import Simulator
@@ -118,7 +117,7 @@ class _Watch:
         names = [name for each in (task, *whole) for name in each.reads]
         names += [each.parameters.region for each in whole if each.parameters is not None]
         names += [at[each.fields["address"]] for each in whole if each.engine in ("embed", "load")]
-        names += [ROTATIONS] if task.fields.get("rotate") else []
+        names += [task.rotations] if task.rotations else []
         if task.round:
             round_ = plan.rounds[task.round]
             names += [round_.c, round_.q, *round_.w]

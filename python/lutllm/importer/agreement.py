@@ -27,8 +27,8 @@ TOLERANCE = 1e-4  # of the largest value; sums of float32 in another order stay 
 
 @dataclass
 class FloatModel(ImportedModule):
-    """The float level of a model. `float_error` is the largest error of its results, as a part of the largest; `torch` is
-    the text of the torch level it was raised from."""
+    """The float level of a model. `float_error` is the largest error of its results, as a part of the largest; `torch`
+    is the text of the torch level it was raised from."""
 
     float_error: float = 0.0
     torch: str = ""

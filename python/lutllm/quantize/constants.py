@@ -89,6 +89,7 @@ class OpQuantizer(ABC):
 
     def _with_exponent(self, op: Any, exponents: Mapping[ir.Value, int]) -> int:
         """The exponent of an op's result, whose constants say it."""
+        constants: EmbeddingConstants | NormConstants | AddConstants
         if isinstance(op, dialect.FloatEmbeddingOp):
             constants, arrays = self.embedding(op)
         elif isinstance(op, dialect.FloatNormOp):

@@ -52,8 +52,7 @@ class VectorQuantizer:
         self._statistics[input_name].add(x)
 
     def quantize_linear(self, linear: FloatLinear) -> QuantizedLinear:
-        with _PREPARING:
-            integers, hessian = self._input(linear.input_name)
+        integers, hessian = self._input(linear.input_name)
         weight = linear.weight.astype(np.float64)
         scale = row_scale(weight, self.scale_rows)
         fitted = fit_weights(
@@ -85,14 +84,15 @@ class VectorQuantizer:
         """The integer form of an input and the Hessian of what the linear sees."""
         if name not in self._statistics:
             raise InputError(f"'{name}': expected calibration windows of this input before its linears, got none")
-        if name not in self._inputs:
-            statistics = self._statistics[name]
-            integers = fit_input(self.scheme, statistics, self._seed_of(name))
-            hessian = statistics.hessian
-            if self.scheme.kind == "vq":
-                seen = integers.seen(statistics.sample)
-                hessian = second_moment(seen, seen) / len(seen)
-            self._inputs[name] = integers, hessian
+        with _PREPARING:
+            if name not in self._inputs:
+                statistics = self._statistics[name]
+                integers = fit_input(self.scheme, statistics, self._seed_of(name))
+                hessian = statistics.hessian
+                if self.scheme.kind == "vq":
+                    seen = integers.seen(statistics.sample)
+                    hessian = second_moment(seen, seen) / len(seen)
+                self._inputs[name] = integers, hessian
         return self._inputs[name]
 
     def _seed_of(self, name: str) -> int:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lutllm import interpreter
-from lutllm.quantization import NORM_BITS, RESIDUAL_BITS
 from lutllm.errors import InputError
 from lutllm.functions import SIGMOID_END, rsqrt, sigmoid
 from lutllm.interpreter.decoder import attention as golden_attention
@@ -19,6 +18,7 @@ from lutllm.lowering.accelerator import CACHE_BITS, HEAD_MODES, LEFT, X_BITS
 from lutllm.lowering.place.rounds import Round
 from lutllm.lowering.schedule.data import Task
 from lutllm.numerics import rescale, round_shift, saturate
+from lutllm.quantization import NORM_BITS, RESIDUAL_BITS
 from lutllm.scheme import QuantizedLinear
 from lutllm.transactions.chip import Chip, places, rescaled, rows_of, words_of
 

@@ -15,8 +15,9 @@ from lutllm.bindings import ir
 from lutllm.errors import InputError
 from lutllm.lowering.image.whole import physical_linear, whole_image
 from lutllm.lowering.place.clusters import clusters_of
-from lutllm.lowering.schedule.data import HEAD, Plan, Task
+from lutllm.lowering.schedule.data import Plan, Task
 from lutllm.lowering.schedule.read import Reader, read_plan
+from lutllm.passes.lut_outline_head import HEAD
 from lutllm.scheme import QuantizedLinear
 from lutllm.transactions.chip import Chip, Written
 from lutllm.transactions.functions import FUNCTIONS, Job, linear_round
