@@ -20,8 +20,8 @@ from lutllm.accelerator.hardware import Answer, Hardware, build
 from lutllm.compiler.model import simulated_records
 from lutllm.cost.predicted import predicted, run_cycles
 from lutllm.progress import note
-from lutllm.quantize.float_models import float_decoder
-from lutllm.quantize.random_model import random_model
+from lutllm.quantize.random.float_models import float_decoder
+from lutllm.quantize.random.model import random_model
 from lutllm.quantized.pretrained import QuantizedModel
 from lutllm.quantized.resolve import quantized_model
 from lutllm.report.schedule_page import schedule_json

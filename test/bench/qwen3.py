@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 
 from lutllm.progress import note
-from lutllm.quantize.assembly import RowScale, assemble, row_scale
 from lutllm.quantize.driver import peak_memory_mb
+from lutllm.quantize.linear.assembly import RowScale, assemble, row_scale
+from lutllm.quantize.linear.vector import VectorQuantizer
+from lutllm.quantize.linear.weights import damped, fit_weights
 from lutllm.quantize.protocol import FloatLinear
-from lutllm.quantize.vector import VectorQuantizer
-from lutllm.quantize.weights import damped, fit_weights
 from lutllm.scheme import QuantizedLinear
 from lutllm.tools import arguments
 

@@ -21,8 +21,8 @@ from lutllm.lowering.machine.engine import MODES
 from lutllm.lowering.machine.form import Machine, read_machine, write_machine
 from lutllm.lowering.schedule.descriptors import list_region
 from lutllm.passes import run_pipeline
-from lutllm.quantize.float_models import float_decoder
-from lutllm.quantize.random_model import random_model
+from lutllm.quantize.random.float_models import float_decoder
+from lutllm.quantize.random.model import random_model
 from lutllm.quantized.pretrained import QuantizedModel
 from lutllm.run.session import GoldenSession
 from lutllm.scheme import ADDITIVE, EXACT, Scheme

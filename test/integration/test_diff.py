@@ -26,8 +26,8 @@ from lutllm.lowering.machine.accelerator import RESIDUAL_BITS
 from lutllm.lowering.place.layouts import PAD
 from lutllm.lowering.schedule.data import Task
 from lutllm.lowering.schedule.descriptors import descriptor, list_region
-from lutllm.quantize.float_models import float_decoder, float_mlp
-from lutllm.quantize.random_model import random_model
+from lutllm.quantize.random.float_models import float_decoder, float_mlp
+from lutllm.quantize.random.model import random_model
 from lutllm.run.session import GoldenSession
 from lutllm.scheme import EXACT
 from lutllm.simulate import Simulator

@@ -42,8 +42,8 @@ from lutllm.lowering.schedule.data import Plan, Task
 from lutllm.lowering.schedule.read import Reader
 from lutllm.numerics import round_shift, saturate
 from lutllm.quantization import NORM_BITS
-from lutllm.quantize.float_models import float_decoder
-from lutllm.quantize.random_model import random_model
+from lutllm.quantize.random.float_models import float_decoder
+from lutllm.quantize.random.model import random_model
 from lutllm.quantized.pretrained import QuantizedModel
 from lutllm.scheme import EXACT
 

@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch")
 
 from lutllm.errors import NumericsError  # noqa: E402
 from lutllm.quantize import products  # noqa: E402
-from lutllm.quantize.factors import BLOCK, STRIP, inverse_factor  # noqa: E402
+from lutllm.quantize.linear.factors import BLOCK, STRIP, inverse_factor  # noqa: E402
 from lutllm.quantize.products import gram, multiply, norm  # noqa: E402
 from lutllm.quantize.reproducible import arithmetic, reproducible  # noqa: E402
 

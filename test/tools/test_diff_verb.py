@@ -15,8 +15,8 @@ from lutllm.compiler import Options, compile
 from lutllm.diff import saved
 from lutllm.lowering.export.image.whole import IMAGE, MANIFEST
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
-from lutllm.quantize.float_models import float_decoder
-from lutllm.quantize.random_model import random_model
+from lutllm.quantize.random.float_models import float_decoder
+from lutllm.quantize.random.model import random_model
 from lutllm.quantized.pretrained import save_pretrained
 from lutllm.scheme import EXACT
 from lutllm.simulate import Simulator

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from lutllm.errors import InputError
-from lutllm.quantize.float_models import float_decoder
-from lutllm.quantize.random_model import random_model
+from lutllm.quantize.random.float_models import float_decoder
+from lutllm.quantize.random.model import random_model
 from lutllm.scheme import EXACT
 from lutllm.tools.lutllm import main
 

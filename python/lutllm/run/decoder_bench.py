@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from lutllm.errors import InputError
-from lutllm.quantize.float_models import float_decoder
-from lutllm.quantize.random_model import random_model
+from lutllm.quantize.random.float_models import float_decoder
+from lutllm.quantize.random.model import random_model
 from lutllm.quantized.pretrained import QuantizedModel
 from lutllm.run.session import CpuSession
 from lutllm.scheme import Scheme

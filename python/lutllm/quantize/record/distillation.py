@@ -19,8 +19,8 @@ from numba import njit, prange
 from lutllm import store
 from lutllm.models.text import token_ids
 from lutllm.progress import note
-from lutllm.quantize.assembly import assemble, encoded_scale
-from lutllm.quantize.simulated import (
+from lutllm.quantize.linear.assembly import assemble, encoded_scale
+from lutllm.quantize.record.simulated import (
     SimulatedInput,
     SimulatedLinear,
     build_columns,

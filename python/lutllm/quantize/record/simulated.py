@@ -15,7 +15,7 @@ from numba import njit, prange
 
 from lutllm import numerics
 from lutllm.models.text import token_ids
-from lutllm.quantize.clustering import EXACT_FLOAT, METRIC, search
+from lutllm.quantize.linear.clustering import EXACT_FLOAT, METRIC, search
 from lutllm.scheme import QuantizedLinear
 
 

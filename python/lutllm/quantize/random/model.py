@@ -17,7 +17,7 @@ from lutllm.dialect import FloatLinearOp
 from lutllm.lowering.quantize.graph import FloatGraph, name_of
 from lutllm.quantization import AddConstants, AttentionConstants, EmbeddingConstants, NormConstants
 from lutllm.quantize.constants import Arrays, OpQuantizer, quantize_attention, quantize_norm
-from lutllm.quantize.random import random_linear
+from lutllm.quantize.random.linear import random_linear
 from lutllm.quantized.pretrained import QuantizedModel
 from lutllm.scheme import MAX_SHIFT, QuantizedLinear, Scheme
 

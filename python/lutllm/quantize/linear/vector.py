@@ -6,12 +6,12 @@ import threading
 import numpy as np
 
 from lutllm.errors import InputError
-from lutllm.quantize.activations import IntegerInput, fit_input
-from lutllm.quantize.assembly import assemble, row_scale
+from lutllm.quantize.linear.activations import IntegerInput, fit_input
+from lutllm.quantize.linear.assembly import assemble, row_scale
+from lutllm.quantize.linear.statistics import InputStatistics, second_moment
+from lutllm.quantize.linear.weights import damped, fit_weights
 from lutllm.quantize.products import multiply
 from lutllm.quantize.protocol import FloatLinear
-from lutllm.quantize.statistics import InputStatistics, second_moment
-from lutllm.quantize.weights import damped, fit_weights
 from lutllm.scheme import QuantizedLinear, Scheme
 
 SAMPLE_TOKENS = 16384
@@ -20,7 +20,8 @@ _PREPARING = threading.Lock()  # an input is prepared by the first of its linear
 
 
 class VectorQuantizer:
-    """Codebooks for pairs of activations and pairs of weights, with error feedback (see `lutllm.quantize.weights`).
+    """Codebooks for pairs of activations and pairs of weights, with error feedback (see
+    `lutllm.quantize.linear.weights`).
 
     The Hessian is that of the input as the linear sees it: of the float input for exact rows, of its centroids for
     `vq`. Weights are not moved by least squares to serve the centroids better: that overfits (docs/quantization.md).

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lutllm.quantize import additive
-from lutllm.quantize.factors import inverse_factor
+from lutllm.quantize.linear import additive
+from lutllm.quantize.linear.factors import inverse_factor
 from lutllm.quantize.products import multiply
 from lutllm.scheme import Scheme
 
