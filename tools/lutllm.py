@@ -13,8 +13,12 @@ from typing import Any
 
 from lutllm import __version__, store
 from lutllm.errors import InputError, LutllmError
-from lutllm.tools import bench_verb, compile_verb, diff_verb, quantize_verb, run_verb
-from lutllm.tools.arguments import MODEL_HELP, positive
+from lutllm.tools.verbs import bench as bench_verb
+from lutllm.tools.verbs import compile as compile_verb
+from lutllm.tools.verbs import diff as diff_verb
+from lutllm.tools.verbs import quantize as quantize_verb
+from lutllm.tools.verbs import run as run_verb
+from lutllm.tools.verbs.arguments import MODEL_HELP, positive
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

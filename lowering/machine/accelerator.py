@@ -12,8 +12,8 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 
-from lutllm.dialect.machine import MEMORIES
-from lutllm.dialect.machine_limits import ENGINES, MOST_WORDS, head_problems, machine_problems
+from lutllm.dialect.machines.limits import ENGINES, MOST_WORDS, head_problems, machine_problems
+from lutllm.dialect.machines.machine import MEMORIES
 from lutllm.errors import CapacityError
 from lutllm.lowering.machine.engine import ROUND_BITS, EngineConfig
 from lutllm.numerics import bits_for

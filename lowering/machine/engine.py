@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 
-from lutllm.dialect.machine_limits import engine_problems
+from lutllm.dialect.machines.limits import engine_problems
 from lutllm.errors import CapacityError
 from lutllm.numerics import bits_for
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from lutllm import dialect
 from lutllm.bindings import ir, source_position
-from lutllm.dialect import placement_builders as build
 from lutllm.dialect.base import elements, entries, read
+from lutllm.dialect.machines import builders as build
 from lutllm.errors import CapacityError, IRError
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
 from lutllm.lowering.machine.engine import EngineConfig

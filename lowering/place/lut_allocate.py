@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NoReturn
 
 from lutllm import dialect
 from lutllm.bindings import ir
-from lutllm.dialect import placement_builders as build
+from lutllm.dialect.machines import builders as build
 from lutllm.dialect.symbols import ARGUMENT_REGION
 from lutllm.errors import CapacityError
 from lutllm.lowering.machine.accelerator import IMAGE_HEADER

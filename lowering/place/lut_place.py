@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 from lutllm import dialect
 from lutllm.bindings import func, ir, module_path
-from lutllm.dialect import placement_builders as build
-from lutllm.dialect.schemes import after
+from lutllm.dialect.linears.schemes import after
+from lutllm.dialect.machines import builders as build
 from lutllm.errors import CapacityError
 from lutllm.lowering.machine.accelerator import ENGINES, AcceleratorConfig
 from lutllm.lowering.machine.choice import engine_for

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from lutllm.bindings import ir
 from lutllm.dialect import i64
-from lutllm.dialect import placement_builders as build
+from lutllm.dialect.machines import builders as build
 from lutllm.errors import CapacityError
 from lutllm.lowering.machine.form import machine_op, read_machine
 from lutllm.passes import Pass

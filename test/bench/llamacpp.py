@@ -155,7 +155,7 @@ def main() -> int:
         return 0
     from lutllm.errors import LutllmError
     from lutllm.store import write_json
-    from lutllm.tools import arguments
+    from lutllm.tools.verbs import arguments
 
     parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument("directory", metavar="DIR", help="made by `lutllm quantize smollm2-135m`")

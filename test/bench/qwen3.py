@@ -27,7 +27,7 @@ from lutllm.quantize.linear.vector import VectorQuantizer
 from lutllm.quantize.linear.weights import damped, fit_weights
 from lutllm.quantize.protocol import FloatLinear
 from lutllm.scheme import QuantizedLinear
-from lutllm.tools import arguments
+from lutllm.tools.verbs import arguments
 
 MODEL = "qwen3-1.7b"
 SLICE = 8192  # outputs fitted at once

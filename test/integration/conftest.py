@@ -14,7 +14,7 @@ from lutllm.accelerator.activations import Activations, Computed
 from lutllm.accelerator.hardware import PASSES
 from lutllm.accelerator.linear_program import linear_program
 from lutllm.bindings import ir
-from lutllm.dialect.schemes import after
+from lutllm.dialect.linears.schemes import after
 from lutllm.lowering import pipelines
 from lutllm.lowering.export.hw_to_arc import hw_to_arc
 from lutllm.lowering.export.image.whole import whole_image

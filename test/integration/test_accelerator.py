@@ -13,8 +13,8 @@ import pytest
 from lutllm import interpreter
 from lutllm.accelerator.hardware import PASSES, Hardware, build, copy_of
 from lutllm.bindings import ir
-from lutllm.dialect.machine import MEMORIES
-from lutllm.dialect.schemes import after
+from lutllm.dialect.linears.schemes import after
+from lutllm.dialect.machines.machine import MEMORIES
 from lutllm.lowering import pipelines
 from lutllm.lowering.export.image.whole import whole_image
 from lutllm.lowering.machine.engine import MODES

@@ -11,8 +11,8 @@ import pytest
 
 from lutllm import dialect
 from lutllm.bindings import capture_diagnostics, ir
-from lutllm.dialect import placement_builders
-from lutllm.dialect.machine_limits import ENGINE_RANGES, MACHINE_RANGES
+from lutllm.dialect.machines import builders as placement_builders
+from lutllm.dialect.machines.limits import ENGINE_RANGES, MACHINE_RANGES
 from lutllm.errors import CapacityError
 from lutllm.lowering.hardware.accelerator_to_hw import ACCELERATOR_TOP, accelerator_to_hw
 from lutllm.lowering.machine.accelerator import AcceleratorConfig

@@ -9,7 +9,7 @@ import pytest
 
 from lutllm import dialect
 from lutllm.bindings import ir
-from lutllm.dialect import placement_builders as build
+from lutllm.dialect.machines import builders as build
 from lutllm.errors import InputError, NumericsError
 from lutllm.lowering.export.image.linear import pack_bits, static_image
 from lutllm.lowering.machine.engine import EngineConfig

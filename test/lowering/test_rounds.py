@@ -11,7 +11,7 @@ import pytest
 
 from lutllm import dialect
 from lutllm.bindings import ir
-from lutllm.dialect import placement_builders as build
+from lutllm.dialect.machines import builders as build
 from lutllm.errors import CapacityError, InputError
 from lutllm.lowering.machine.choice import engine_for
 from lutllm.lowering.machine.engine import MODES, EngineConfig

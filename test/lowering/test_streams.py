@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lutllm import dialect
 from lutllm.bindings import ir
-from lutllm.dialect.machine import MEMORIES
+from lutllm.dialect.machines.machine import MEMORIES
 from lutllm.errors import CapacityError
 from lutllm.lowering.export.hw_to_arc import hw_to_arc
 from lutllm.lowering.hardware.accelerator_to_hw import ACCELERATOR_TOP, accelerator_to_hw

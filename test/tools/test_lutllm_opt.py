@@ -15,10 +15,10 @@ import pytest
 from lutllm.bindings import Diagnostic, ir
 from lutllm.passes import Pass
 from lutllm.tools import lutllm_opt
-from lutllm.tools.crash_guard import run_guarded
-from lutllm.tools.opt_diagnostics import format_diagnostic
-from lutllm.tools.opt_input import MAX_NESTING, SPLIT_MARKER, Source, read_source, split, too_deep
-from lutllm.tools.opt_reproducer import reproduced
+from lutllm.tools.opt.crash_guard import run_guarded
+from lutllm.tools.opt.diagnostics import format_diagnostic
+from lutllm.tools.opt.input import MAX_NESTING, SPLIT_MARKER, Source, read_source, split, too_deep
+from lutllm.tools.opt.reproducer import reproduced
 
 OPT = Path(sys.executable).with_name("lutllm-opt")
 SOURCE = Source("a.mlir", None, b"func.func @f()\n\tfunc.func @g()\n")
@@ -118,9 +118,7 @@ def test_streams_that_do_not_work(redirect: str, message: bytes) -> None:
 
 
 def test_a_crash_is_an_error() -> None:
-    code = (
-        "import os; from lutllm.tools.crash_guard import run_guarded; raise SystemExit(run_guarded(os.abort, 'tool'))"
-    )
+    code = "import os; from lutllm.tools.opt.crash_guard import run_guarded; raise SystemExit(run_guarded(os.abort, 'tool'))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode == 1
     assert result.stderr == "error: the MLIR library stopped with SIGABRT; run tool with --debug to see where\n"

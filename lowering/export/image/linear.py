@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from lutllm.dialect import parameters
+from lutllm.dialect.linears import parameters
 from lutllm.errors import CapacityError, InputError, NumericsError
 from lutllm.lowering.machine.engine import EngineConfig
 from lutllm.lowering.place.clusters import Linear

@@ -19,7 +19,7 @@ from lutllm.bindings import ir
 from lutllm.compiler.job import Job
 from lutllm.compiler.levels import PASSES, Levels, copy_of, parsed
 from lutllm.compiler.options import LAYER_CALIBRATION, LAYER_SCHEMES, LAYER_TOKENS, Options, Result
-from lutllm.dialect.schemes import after
+from lutllm.dialect.linears.schemes import after
 from lutllm.errors import InputError
 from lutllm.lowering import pipelines
 from lutllm.lowering.export.image.whole import whole_image

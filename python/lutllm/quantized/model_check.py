@@ -11,8 +11,8 @@ import numpy as np
 
 from lutllm import dialect, store
 from lutllm.bindings import ir
-from lutllm.dialect.attention_ops import score_problem
-from lutllm.dialect.parameters import Parameter
+from lutllm.dialect.decoders.attention import score_problem
+from lutllm.dialect.linears.parameters import Parameter
 from lutllm.dialect.symbols import op_parameters
 from lutllm.errors import InputError
 from lutllm.scheme import MULTIPLIER_BITS, QuantizedLinear

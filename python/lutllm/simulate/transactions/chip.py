@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lutllm.dialect.machine import MEMORIES
+from lutllm.dialect.machines.machine import MEMORIES
 from lutllm.lowering.machine.accelerator import LEFT, PARAMETER_BITS, RIGHT_BITS, VALUE_BITS, AcceleratorConfig
 from lutllm.numerics import MAX_RESCALE, rescale
 
