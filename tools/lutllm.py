@@ -122,7 +122,7 @@ def _window(text: str) -> tuple[int, int]:
 
 
 def _simulate(options: argparse.Namespace) -> tuple[int, Any]:
-    from lutllm.report.text import text as report
+    from lutllm.report import text as report
     from lutllm.simulate.saved import simulate_saved
 
     if not 0 <= options.stalls < 256:

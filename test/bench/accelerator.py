@@ -24,8 +24,8 @@ from lutllm.quantize.random.float_models import float_decoder
 from lutllm.quantize.random.model import random_model
 from lutllm.quantized.pretrained import QuantizedModel
 from lutllm.quantized.resolve import quantized_model
+from lutllm.report import text as report
 from lutllm.report.schedule_page import schedule_json
-from lutllm.report.text import text as report
 from lutllm.run.decoder_bench import SHAPES
 from lutllm.run.generate import prompt_ids
 from lutllm.scheme import EXACT

@@ -29,7 +29,7 @@ from lutllm.lowering.plan.data import Plan
 from lutllm.lowering.plan.decoder import config_for, plan_decoder
 from lutllm.progress import note
 from lutllm.quantize.random_decoder import decoder_like, random_decoder
-from lutllm.report.text import text as report
+from lutllm.report import text as report
 from lutllm.scheme import ADDITIVE, EXACT, Scheme
 from lutllm.simulate import AxiTiming, Simulator
 from lutllm.simulate.accelerator import Accelerator

@@ -118,8 +118,10 @@ def test_streams_that_do_not_work(redirect: str, message: bytes) -> None:
 
 
 def test_a_crash_is_an_error() -> None:
-    code = "import os; from lutllm.tools.opt.crash_guard import run_guarded; raise SystemExit(run_guarded(os.abort, "
-           "'tool'))"
+    code = (
+        "import os; from lutllm.tools.opt.crash_guard import run_guarded; "
+        "raise SystemExit(run_guarded(os.abort, 'tool'))"
+    )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode == 1
     assert result.stderr == "error: the MLIR library stopped with SIGABRT; run tool with --debug to see where\n"

@@ -43,7 +43,7 @@ def compile_arguments(parser: argparse.ArgumentParser) -> None:
 
 def compile(options: argparse.Namespace) -> tuple[int, Any]:
     from lutllm import compiler
-    from lutllm.report.text import text as report
+    from lutllm.report import text as report
     from lutllm.scheme import parse_schemes
 
     linears = options.layers is not None

@@ -54,7 +54,7 @@ def _quantize_layers(options: argparse.Namespace) -> tuple[int, Any]:
     """Single layers, without the rest of the model: no program can be made of these."""
     from lutllm import models
     from lutllm.quantize import quantize
-    from lutllm.report.text import text as report
+    from lutllm.report import text as report
 
     if options.recipe or options.bits or options.distill:
         raise InputError("expected --recipe, --bits and --distill for a whole model, got --layers too; leave one out")
@@ -159,7 +159,7 @@ def eval_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def evaluate(options: argparse.Namespace) -> tuple[int, Any]:
-    from lutllm.report.text import text as report
+    from lutllm.report import text as report
     from lutllm.run.evaluate import evaluate
 
     found = evaluate(

@@ -88,7 +88,7 @@ def _run_hardware(options: argparse.Namespace, model: QuantizedModel, prompt: st
     """The same on the simulated accelerator: greedy tokens, each compared."""
     from lutllm.accelerator.hardware import Hardware, build, check_prompt
     from lutllm.progress import note
-    from lutllm.report.text import text as report
+    from lutllm.report import text as report
     from lutllm.run.generate import TextStream, prompt_ids, stop_ids
 
     if options.temperature:
