@@ -71,6 +71,10 @@ class Text:
         """The token of the task in a line."""
         return self.lines[task].split()[0]
 
+    def tokens(self, task: int) -> list[str]:
+        """What a task waits for."""
+        return re.findall(r"%\w+", self.lines[task].split('"lut.task"(')[1].split(")")[0])[1:]
+
     def drop(self, lines: int | slice) -> "Text":
         del self.lines[lines]
         return self
