@@ -1,22 +1,9 @@
 """Engine feed: memory x to stream x of the LutLinear engine, group after group, in each the tokens."""
 
-from lutllm.lowering.hardware.control.task import Steps, TaskFields, stepped_task, task_inputs, token_count
-from lutllm.lowering.hardware.lib.circt import (
-    Design,
-    Levels,
-    Module,
-    Signal,
-    Wire,
-    all_of,
-    const,
-    credit,
-    delay,
-    mux,
-    pack,
-    select,
-)
-from lutllm.lowering.hardware.lib.memory import buffered
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
+from lutllm.lowering.hardware.control.task import Steps, TaskFields, stepped_task, task_inputs, token_count
+from lutllm.lowering.hardware.lib.circt import Design, Levels, Module, Signal, Wire, all_of, const, credit, delay, mux, pack, select
+from lutllm.lowering.hardware.lib.memory import buffered
 from lutllm.numerics import bits_for
 
 FIFO_DEPTH = 4  # a step takes room for a word, which comes back after four cycles at the earliest
@@ -38,9 +25,9 @@ def feed(design: Design, config: AcceleratorConfig) -> str:
 
     A group is a part of a vector word or joins several of them, at base + word * T + t; then it takes as many cycles.
     """
-    bits, width, depth = config.address_bits("x"), config.word_bits("x"), config.depths.get("x", FIFO_DEPTH)
+    bits, width, depth = config.address_bits("x"), config.word_bits("x"), x_depth(config)
     group_bits = config.engine.word_bits["x"]
-    joined, parts = max(1, group_bits // width), max(1, width // group_bits)
+    joined, parts = joined_words(config), max(1, width // group_bits)
 
     def levels(fields: TaskFields) -> Levels:
         inner: Levels = [("word", const(joined, bits_for(joined + 1)))] if joined > 1 else []

@@ -15,7 +15,7 @@ from lutllm.bindings import ir
 from lutllm.compiler.job import Job
 from lutllm.compiler.levels import Levels
 from lutllm.compiler.options import CONTEXT, PROMPT, SCHEMES, TOKENS, Options, Result
-from lutllm.cost.predicted import predicted
+from lutllm.cost.predicted import predicted, run_cycles
 from lutllm.lowering import pipelines
 from lutllm.lowering.export.hw_to_sv import hw_ports
 from lutllm.lowering.export.image.whole import IMAGE, MANIFEST, manifest, whole_image
@@ -106,14 +106,14 @@ class ModelJob(Job):
 
     def reports(self, hardware: Hardware, length: int, made: int) -> None:
         plan, answer = hardware.plan, self.result.answer
-        records = predicted(plan, run_passes(length, made, plan.config.tokens), plan.latency)
-        self.result.predicted_cycles = max(record.end for record in records)
+        records = predicted(plan, run_passes(length, made, plan.config.tokens))
+        self.result.predicted_cycles = run_cycles(records)
         how, streams, full = "predicted", {}, []
         if answer is not None and answer.error == "none":
             records, how = simulated_records(plan, answer, length), "simulated"
             streams = {port: traffic.beats for port, traffic in answer.run.result.ports.items()}
             if answer.simulator == "arc":
-                full = occupancies(plan.config, answer.run.result.peaks)
+                full = occupancies(plan.config, answer.run.result.peaks, plan.latency)
                 self.write("reports/streams.json", json.dumps([row.to_dict() for row in full], indent=1) + "\n")
             self.write("reports/tokens.json", json.dumps(answer.to_dict(), indent=1) + "\n")
             timing = {"seconds": self.seconds, "simulated_cycles_per_second": answer.cycles_per_second}

@@ -12,29 +12,29 @@ from collections import defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lutllm.cost import kernels, timing
 from lutllm.errors import SimulationError
+from lutllm.lowering.machine.accelerator import HEAD_MODES, IMAGE_HEADER, SINKS, AcceleratorConfig
+from lutllm.lowering.accelerator_hw import embed, transfer
+from lutllm.lowering.hardware.vector.heads import BEAT_LATENCY, QUERIES_DONE, ROWS_DONE, TABLE_DONE
 from lutllm.lowering.hardware.control.sequencer import DISPATCH, END, HEAD_LIST, NEXT_LIST, PLANNED
 from lutllm.lowering.hardware.control.task import START
-from lutllm.lowering.hardware.lib.axi import ANSWERED
-from lutllm.lowering.hardware.lib.memory import FIFO_LATENCY
 from lutllm.lowering.hardware.top import fifo_depth
-from lutllm.lowering.hardware.vector import embed, transfer
-from lutllm.lowering.hardware.vector.heads import BEAT_LATENCY, QUERIES_DONE, ROWS_DONE, TABLE_DONE
-from lutllm.lowering.machine.accelerator import HEAD_MODES, IMAGE_HEADER, SINKS, AcceleratorConfig
+from lutllm.lowering.hardware.lib.axi import ANSWERED
 from lutllm.lowering.machine.engine import QUEUE
-from lutllm.lowering.machine.targets import MEMORY_LATENCY
+from lutllm.lowering.hardware.lib.memory import FIFO_LATENCY
 from lutllm.lowering.schedule.data import Plan, Task
 from lutllm.lowering.schedule.descriptors import list_words
+from lutllm.transactions import kernels, timing
 from lutllm.simulate.transactions.passes import Pass
 from lutllm.simulate.transactions.records import TaskRecord
 
 UNITS = ("loader", "distributor", "head", "builder")  # of LutLinear: those that work on a round's lookups
 
 
-def predicted(plan: Plan, passes: Sequence[Pass], latency: int = MEMORY_LATENCY) -> list[TaskRecord]:
-    """A record for each task of each pass, in order of dispatch; cycles count from the start of the run."""
-    chip, found = _Chip(plan.config, latency), []
+def predicted(plan: Plan, passes: Sequence[Pass], latency: int | None = None) -> list[TaskRecord]:
+    """A record for each task of each pass, in order of dispatch; cycles count from the start of the run. `latency` of
+    memory is that of the plan's machine, where nothing else is said."""
+    chip, found = _Chip(plan.config, plan.latency if latency is None else latency), []
     kernels.command(chip.ports["d"], 0, len(IMAGE_HEADER), 0)
     cycle = kernels.take_all(chip.ports["d"], len(IMAGE_HEADER), 0) + PLANNED
     for turn, each in enumerate(passes):
@@ -180,8 +180,9 @@ class _List:
         self.record(task, begin, end)
 
     def record(self, task: Task, start: int, end: int) -> None:
-        record = TaskRecord(task.engine, task.name, task.source, task.program, int(start), int(end), self.turn)
-        self.records[task.name] = record
+        at = int(start), int(end)
+        found = TaskRecord(task.engine, task.name, task.source, task.program, *at, self.turn, task.cluster)
+        self.records[task.name] = found
 
     def linear(self, task: Task, out: int) -> _Linear:
         """Its transfers are asked for; the rest comes with its feed."""
