@@ -18,21 +18,21 @@ from typing import Any
 import numpy as np
 
 from lutllm import interpreter, report, store
-from lutllm.decoder import QuantizedDecoder
 from lutllm.accelerator.hardware import build
-from lutllm.lowering.machine.accelerator import AcceleratorConfig
+from lutllm.cost.predicted import predicted, run_cycles
+from lutllm.decoder import QuantizedDecoder
 from lutllm.lowering.decoder_spec import DecoderSpec
 from lutllm.lowering.export.image.whole import whole_image
+from lutllm.lowering.machine.accelerator import AcceleratorConfig
+from lutllm.lowering.machine.targets import find_target
 from lutllm.lowering.plan.data import Plan
 from lutllm.lowering.plan.decoder import config_for, plan_decoder
-from lutllm.lowering.machine.targets import find_target
 from lutllm.progress import note
 from lutllm.quantize.random_decoder import decoder_like, random_decoder
 from lutllm.scheme import ADDITIVE, EXACT, Scheme
 from lutllm.simulate import AxiTiming, Simulator
 from lutllm.simulate.accelerator import Accelerator
 from lutllm.simulate.transactions.passes import run_passes
-from lutllm.cost.predicted import predicted, run_cycles
 from lutllm.simulate.transactions.records import TaskRecord, named_records
 
 QWEN3: dict[str, Any] = dict(qk_norm=True, heads=3, kv_heads=1, head_dim=20, hidden=36)

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from lutllm import dialect, interpreter
-from lutllm.bindings import ir
 from lutllm.accelerator.hardware import PASSES, Hardware, build, copy_of
+from lutllm.bindings import ir
+from lutllm.cost.predicted import predicted, run_cycles
 from lutllm.lowering import pipelines
 from lutllm.lowering.export.image.whole import whole_image
 from lutllm.passes import run_pipeline
@@ -22,7 +23,6 @@ from lutllm.scheme import ADDITIVE, EXACT, Scheme
 from lutllm.simulate import AxiTiming, Simulator
 from lutllm.simulate.accelerator import Accelerator
 from lutllm.simulate.transactions.passes import run_passes
-from lutllm.cost.predicted import predicted, run_cycles
 from lutllm.simulate.transactions.records import named_records
 
 CONTEXT = 40

@@ -1,9 +1,22 @@
 """Engine feed: memory x to stream x of the LutLinear engine, group after group, in each the tokens."""
 
-from lutllm.lowering.machine.accelerator import AcceleratorConfig
 from lutllm.lowering.hardware.control.task import Steps, TaskFields, stepped_task, task_inputs, token_count
-from lutllm.lowering.hardware.lib.circt import Design, Levels, Module, Signal, Wire, all_of, const, credit, delay, mux, pack, select
+from lutllm.lowering.hardware.lib.circt import (
+    Design,
+    Levels,
+    Module,
+    Signal,
+    Wire,
+    all_of,
+    const,
+    credit,
+    delay,
+    mux,
+    pack,
+    select,
+)
 from lutllm.lowering.hardware.lib.memory import buffered
+from lutllm.lowering.machine.accelerator import AcceleratorConfig
 from lutllm.numerics import bits_for
 
 FIFO_DEPTH = 4  # a step takes room for a word, which comes back after four cycles at the earliest

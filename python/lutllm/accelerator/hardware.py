@@ -17,14 +17,15 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 
 from lutllm import dialect
 from lutllm.bindings import ir
+from lutllm.cost.predicted import predicted, run_cycles
 from lutllm.errors import InputError
 from lutllm.lowering import PASSES as LOWERING_PASSES
 from lutllm.lowering import pipelines
-from lutllm.lowering.machine.accelerator import IMAGE_HEADER, AcceleratorConfig
-from lutllm.lowering.hardware.accelerator_to_hw import ACCELERATOR_TOP, accelerator_to_hw
 from lutllm.lowering.export.hw_to_arc import hw_to_arc
 from lutllm.lowering.export.hw_to_sv import hw_ports, hw_to_sv
 from lutllm.lowering.export.image.whole import whole_image
+from lutllm.lowering.hardware.accelerator_to_hw import ACCELERATOR_TOP, accelerator_to_hw
+from lutllm.lowering.machine.accelerator import IMAGE_HEADER, AcceleratorConfig
 from lutllm.lowering.schedule.read import read_plan
 from lutllm.models.cache import cache_directory
 from lutllm.passes import PASSES as LUT_PASSES
@@ -34,7 +35,6 @@ from lutllm.run.session import CpuSession
 from lutllm.simulate import ArcSimulator, Simulator, VerilatorSimulator
 from lutllm.simulate.accelerator import Accelerator, AcceleratorRun
 from lutllm.simulate.transactions.passes import run_passes
-from lutllm.cost.predicted import predicted, run_cycles
 
 PASSES = (*LUT_PASSES, *LOWERING_PASSES)
 SIMULATORS = ("arc", "verilator")

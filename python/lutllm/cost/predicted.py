@@ -12,19 +12,19 @@ from collections import defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lutllm.cost import kernels, timing
 from lutllm.errors import SimulationError
-from lutllm.lowering.machine.accelerator import HEAD_MODES, IMAGE_HEADER, SINKS, AcceleratorConfig
-from lutllm.lowering.accelerator_hw import embed, transfer
-from lutllm.lowering.hardware.vector.heads import BEAT_LATENCY, QUERIES_DONE, ROWS_DONE, TABLE_DONE
 from lutllm.lowering.hardware.control.sequencer import DISPATCH, END, HEAD_LIST, NEXT_LIST, PLANNED
 from lutllm.lowering.hardware.control.task import START
-from lutllm.lowering.hardware.top import fifo_depth
 from lutllm.lowering.hardware.lib.axi import ANSWERED
-from lutllm.lowering.machine.engine import QUEUE
 from lutllm.lowering.hardware.lib.memory import FIFO_LATENCY
+from lutllm.lowering.hardware.top import fifo_depth
+from lutllm.lowering.hardware.vector import embed, transfer
+from lutllm.lowering.hardware.vector.heads import BEAT_LATENCY, QUERIES_DONE, ROWS_DONE, TABLE_DONE
+from lutllm.lowering.machine.accelerator import HEAD_MODES, IMAGE_HEADER, SINKS, AcceleratorConfig
+from lutllm.lowering.machine.engine import QUEUE
 from lutllm.lowering.schedule.data import Plan, Task
 from lutllm.lowering.schedule.descriptors import list_words
-from lutllm.transactions import kernels, timing
 from lutllm.simulate.transactions.passes import Pass
 from lutllm.simulate.transactions.records import TaskRecord
 
