@@ -12,7 +12,9 @@ import lutllm
 from lutllm import dialect
 from lutllm.bindings import capture_diagnostics, ir
 from lutllm.errors import IRError, LutllmError
+from lutllm.models.hf import set_environment
 
+set_environment()  # before a test uses torch by itself
 hypothesis.settings.register_profile("lutllm", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("lutllm")
 

@@ -13,8 +13,12 @@ from typing import Any
 
 from lutllm import __version__, store
 from lutllm.errors import InputError, LutllmError
-from lutllm.tools import bench_verb, compile_verb, diff_verb, quantize_verb, run_verb
-from lutllm.tools.arguments import MODEL_HELP, positive
+from lutllm.tools.verbs import bench as bench_verb
+from lutllm.tools.verbs import compile as compile_verb
+from lutllm.tools.verbs import diff as diff_verb
+from lutllm.tools.verbs import quantize as quantize_verb
+from lutllm.tools.verbs import run as run_verb
+from lutllm.tools.verbs.arguments import MODEL_HELP, positive
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -118,7 +122,7 @@ def _window(text: str) -> tuple[int, int]:
 
 
 def _simulate(options: argparse.Namespace) -> tuple[int, Any]:
-    from lutllm import report
+    from lutllm.report import text as report
     from lutllm.simulate.saved import simulate_saved
 
     if not 0 <= options.stalls < 256:

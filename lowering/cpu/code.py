@@ -280,14 +280,6 @@ class Code:
         yield
         self.line("}")
 
-    @contextmanager
-    def otherwise(self) -> Iterator[None]:
-        """Follows `when` at once."""
-        assert self._lines[-1] == "}"
-        self._lines[-1] = "} else {"
-        yield
-        self.line("}")
-
     def _fresh(self) -> str:
         self._count += 1
         return f"%v{self._count}"

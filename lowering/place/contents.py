@@ -7,7 +7,7 @@ from typing import Any
 
 from lutllm.bindings import ir
 from lutllm.dialect import fixed_of
-from lutllm.lowering.accelerator import AcceleratorConfig
+from lutllm.lowering.machine.accelerator import AcceleratorConfig
 from lutllm.lowering.place.clusters import Cluster, Linear, head_count
 from lutllm.lowering.place.layouts import Layout
 from lutllm.passes.walk import attributes_text

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from lutllm.lowering.accelerator import QUEUE
+from lutllm.lowering.machine.engine import QUEUE
 from lutllm.lowering.schedule.data import Task
 
 

@@ -12,8 +12,8 @@ from typing import Any
 from lutllm import dialect
 from lutllm.bindings import ir, source_position
 from lutllm.errors import CapacityError, IRError
-from lutllm.lowering.accelerator import CACHE_BITS, HEAD_MODES, LEFT, AcceleratorConfig
-from lutllm.lowering.engine import MODES
+from lutllm.lowering.machine.accelerator import CACHE_BITS, HEAD_MODES, LEFT, AcceleratorConfig
+from lutllm.lowering.machine.engine import MODES
 from lutllm.lowering.place.buffers import Buffer
 from lutllm.lowering.place.clusters import Cluster, cache_kind, head_count
 from lutllm.lowering.place.layouts import Layout

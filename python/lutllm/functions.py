@@ -21,6 +21,7 @@ RECIPROCAL = _table(2.0**23 / (np.arange(128) + 128.5))
 EXP2 = _table(2.0**15 * np.exp2(-np.arange(65) / 64))
 SIGMOID = _table(2.0**15 / (1 + np.exp(-np.arange(513) / 32)))
 
+RECIPROCAL_FRACTION = 15  # of reciprocal's r
 SIGMOID_END = 65535  # arguments are clamped to it: sigmoid is 1 there to all the bits it has
 
 
@@ -42,7 +43,8 @@ def rsqrt(a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def reciprocal(p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(r, length) with 1/p ~= r * 2**-(15 + length), for p >= 1 of `length` bits; 2**15 <= r <= 2**16."""
+    """(r, length) with 1/p ~= r * 2**-(RECIPROCAL_FRACTION + length), for p >= 1 of `length` bits;
+    2**15 <= r <= 2**16."""
     length = bit_length(p)
     m = np.where(length >= 16, p >> np.maximum(length - 16, 0), p << np.maximum(16 - length, 0))
     t = RECIPROCAL[(m >> 8) - 128]

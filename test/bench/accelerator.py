@@ -15,21 +15,21 @@ from typing import Any
 
 import numpy as np
 
-from lutllm import report, store
+from lutllm import store
+from lutllm.accelerator.hardware import Answer, Hardware, build
 from lutllm.compiler.model import simulated_records
-from lutllm.decoder_bench import SHAPES
-from lutllm.generate import prompt_ids
-from lutllm.hardware import Answer, Hardware, build
-from lutllm.pretrained import QuantizedModel
+from lutllm.cost.predicted import predicted, run_cycles
 from lutllm.progress import note
-from lutllm.quantize.float_models import float_decoder
-from lutllm.quantize.random_model import random_model
-from lutllm.resolve import quantized_model
-from lutllm.schedule_page import schedule_json
+from lutllm.quantize.random.float_models import float_decoder
+from lutllm.quantize.random.model import random_model
+from lutllm.quantized.pretrained import QuantizedModel
+from lutllm.quantized.resolve import quantized_model
+from lutllm.report import text as report
+from lutllm.report.schedule_page import schedule_json
+from lutllm.run.decoder_bench import SHAPES
+from lutllm.run.generate import prompt_ids
 from lutllm.scheme import EXACT
-from lutllm.transactions.passes import run_passes
-from lutllm.transactions.predicted import predicted
-from lutllm.transactions.steps import attention_steps
+from lutllm.simulate.transactions.passes import Pass, run_passes
 
 
 def arguments() -> argparse.Namespace:
@@ -94,7 +94,7 @@ def _report(hardware: Hardware, answer: Answer, kind: str, built: float) -> dict
     records = simulated_records(hardware.plan, answer, len(answer.prompt))
     schedule = schedule_json(records, how="simulated")
     passes = run_passes(len(answer.prompt), len(answer.tokens), hardware.plan.config.tokens)
-    estimate = max(record.end for record in predicted(hardware.plan, passes))
+    estimate = run_cycles(predicted(hardware.plan, passes))
     return answer.to_dict() | {
         "built_seconds": built,
         "simulated_cycles_per_second": answer.cycles_per_second,
@@ -114,13 +114,16 @@ def _attention(hardware: Hardware, answer: Answer) -> dict[str, float]:
     tasks = {task.name: task for task in plan.tasks if task.engine == "attention"}
     for program in ("prefill", "decode"):
         mine = [r for r in records if r.program == program]
-        steps = (
-            attention_steps(plan.config, tasks[r.task], passes[r.turn].tokens, passes[r.turn].position) for r in mine
-        )
-        beats = sum(step.items * step.beats for step in steps)
+        beats = sum(_beats(tasks[r.task].fields, passes[r.turn]) for r in mine)
         if mine:
             found[program] = beats / sum(r.cycles for r in mine)
     return found
+
+
+def _beats(f: dict[str, int], each: Pass) -> int:
+    """Of QK^T in a task of attention: each query head's beats for every row that each token sees."""
+    seen = each.position * each.tokens + each.tokens * (each.tokens + 1) // 2
+    return f["kv_heads"] * f["items"] * f["reps"] * f["beats"] * seen
 
 
 def _show(found: dict[str, Any], answer: Answer) -> None:

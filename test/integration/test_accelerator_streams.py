@@ -11,20 +11,20 @@ import numpy as np
 import pytest
 
 from lutllm import dialect
+from lutllm.accelerator.hardware import Hardware, build
 from lutllm.errors import CapacityError
-from lutllm.hardware import Hardware, build
-from lutllm.lowering.accelerator import AcceleratorConfig
-from lutllm.lowering.image.whole import whole_image
-from lutllm.lowering.stream_depths import verify_depths
-from lutllm.lowering.streams import fifos
+from lutllm.lowering.export.image.whole import whole_image
+from lutllm.lowering.hardware.streams.depths import verify_depths
+from lutllm.lowering.hardware.streams.fifos import fifos
+from lutllm.lowering.machine.accelerator import AcceleratorConfig
 from lutllm.passes.walk import ops_in
-from lutllm.quantize.float_models import float_decoder
-from lutllm.quantize.random_model import random_model
+from lutllm.quantize.random.float_models import float_decoder
+from lutllm.quantize.random.model import random_model
+from lutllm.run.session import GoldenSession
 from lutllm.scheme import EXACT
-from lutllm.session import GoldenSession
 from lutllm.simulate import Simulator
-from lutllm.simulate.accelerator import AcceleratorRun
-from lutllm.simulate.occupancy import Occupancy, measured, table
+from lutllm.simulate.accelerator import Accelerator, AcceleratorRun
+from lutllm.simulate.occupancy import Occupancy, occupancies, registers, table
 
 CONTEXT, VOCABULARY = 48, 150
 DEEP = 512
@@ -73,8 +73,10 @@ class Built:
         return self.hardware.plan.config
 
     def run(self, prompt: list[int], tokens: int, **options: int) -> tuple[AcceleratorRun, dict[str, Occupancy]]:
-        run, rows = measured(self.config, self.simulator, self.hardware.image, prompt, tokens, **options)
-        return run, {row.stream: row for row in rows}
+        probes = registers(self.config)
+        accelerator = Accelerator(self.config, self.simulator, self.hardware.image, probes=probes, **options)
+        run = accelerator.generate(prompt, tokens)
+        return run, {row.stream: row for row in occupancies(self.config, run.result.peaks)}
 
 
 @cache

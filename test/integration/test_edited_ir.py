@@ -13,23 +13,23 @@ import numpy as np
 import pytest
 
 from lutllm import dialect, interpreter
+from lutllm.accelerator.hardware import PASSES, build
 from lutllm.bindings import ir
+from lutllm.cost.predicted import predicted, run_cycles
 from lutllm.errors import LutllmError
-from lutllm.hardware import PASSES, build
 from lutllm.lowering import pipelines
-from lutllm.lowering.image.whole import whole_image
+from lutllm.lowering.export.image.whole import whole_image
 from lutllm.lowering.schedule.data import Plan
 from lutllm.lowering.schedule.read import read_plan
 from lutllm.passes import run_pipeline
 from lutllm.passes.lut_outline_head import HEAD
-from lutllm.pretrained import QuantizedModel
-from lutllm.quantize.float_models import float_decoder
-from lutllm.quantize.random_model import random_model
+from lutllm.quantize.random.float_models import float_decoder
+from lutllm.quantize.random.model import random_model
+from lutllm.quantized.pretrained import QuantizedModel
 from lutllm.scheme import EXACT, Scheme
 from lutllm.simulate.accelerator import Accelerator
-from lutllm.transactions.passes import run_passes
-from lutllm.transactions.predicted import predicted, total_cycles
-from lutllm.transactions.simulator import TransactionSimulator
+from lutllm.simulate.transactions.passes import run_passes
+from lutllm.simulate.transactions.simulator import TransactionSimulator
 
 CONTEXT, PROMPT, TOKENS = 16, [3, 1, 4, 1, 5, 9], 3
 L0 = "model.layers.0"
@@ -71,7 +71,7 @@ class Made:
 
     @property
     def cycles(self) -> int:
-        return total_cycles(predicted(self.plan, run_passes(len(PROMPT), TOKENS, self.plan.config.tokens)))
+        return run_cycles(predicted(self.plan, run_passes(len(PROMPT), TOKENS, self.plan.config.tokens)))
 
     def region(self, name: str) -> np.ndarray:
         found = self.plan.regions[name]

@@ -3,12 +3,12 @@
 import pytest
 
 from lutllm import dialect
+from lutllm.accelerator.hardware import PASSES
 from lutllm.bindings import ir
-from lutllm.hardware import PASSES
 from lutllm.lowering import pipelines
 from lutllm.passes import run_pipeline
-from lutllm.quantize.float_models import LayerShape, float_decoder
-from lutllm.quantize.random_model import random_model
+from lutllm.quantize.random.float_models import LayerShape, float_decoder
+from lutllm.quantize.random.model import random_model
 from lutllm.scheme import EXACT
 
 

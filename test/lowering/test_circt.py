@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from lutllm.lowering.circt import (
+from lutllm.lowering.export.hw_to_arc import hw_to_arc
+from lutllm.lowering.hardware.lib.circt import (
     Design,
     Fields,
     Module,
@@ -17,13 +18,11 @@ from lutllm.lowering.circt import (
     const,
     credit,
     delay,
-    is_zero,
     loop_nest,
     mux,
     pack,
     select,
 )
-from lutllm.lowering.hw_to_arc import hw_to_arc
 from lutllm.simulate import ArcSimulator
 
 Body = Callable[[Module], dict[str, Signal]]
@@ -71,7 +70,6 @@ OPERATORS: dict[str, tuple[int, Callable[[Signal, Signal], Signal], Callable[[in
     "select": (4, lambda a, b: select([const(i, 4) for i in range(5)], a[0:3]), lambda a, b: min(a & 7, 4)),
     "any": (1, lambda a, b: any_of([a[0], a[1], b[0]]), lambda a, b: bool(a & 3 or b & 1)),
     "all": (1, lambda a, b: all_of([a[0], a[1], b[0]]), lambda a, b: a & 3 == 3 and b & 1),
-    "zero": (1, lambda a, b: is_zero(a), lambda a, b: a == 0),
 }
 
 

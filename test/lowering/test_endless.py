@@ -5,7 +5,7 @@ from collections import defaultdict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lutllm.lowering.accelerator import QUEUE
+from lutllm.lowering.machine.engine import QUEUE
 from lutllm.lowering.schedule.data import Parameters, Task
 from lutllm.lowering.schedule.endless import endless
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from lutllm.accelerator.hardware import PASSES
 from lutllm.bindings import ir
 from lutllm.errors import LutllmError
-from lutllm.hardware import PASSES
 from lutllm.passes import run_pipeline
 
 Edit = Callable[[Any], Any]

@@ -7,21 +7,20 @@ from dataclasses import replace
 
 import pytest
 
+from lutllm.accelerator.hardware import PASSES
+from lutllm.cost.predicted import predicted, run_cycles
 from lutllm.errors import InputError, SimulationError
-from lutllm.gantt import colors_of, gantt
-from lutllm.hardware import PASSES
 from lutllm.lowering.pipelines import to_scheduled
 from lutllm.lowering.schedule.data import Plan
 from lutllm.lowering.schedule.read import read_plan
 from lutllm.passes import run_pipeline
-from lutllm.quantize.float_models import float_decoder
-from lutllm.quantize.random_model import random_model
-from lutllm.schedule_page import busy_cycles, layer_of, schedule_json, schedule_page
+from lutllm.quantize.random.float_models import float_decoder
+from lutllm.quantize.random.model import random_model
+from lutllm.report.gantt import colors_of, gantt
+from lutllm.report.schedule_page import busy_cycles, layer_of, schedule_json, schedule_page
 from lutllm.scheme import EXACT
-from lutllm.transactions.beats import stream_beats
-from lutllm.transactions.passes import Pass, run_passes
-from lutllm.transactions.predicted import predicted, total_cycles
-from lutllm.transactions.records import TaskRecord, named_records
+from lutllm.simulate.transactions.passes import Pass, run_passes
+from lutllm.simulate.transactions.records import TaskRecord, named_records
 
 CONTEXT = 20
 RECORDS = [
@@ -80,24 +79,15 @@ def test_waits_and_hazards_are_respected(plan: Plan) -> None:
 
 def test_slower_memory_and_more_tokens_take_longer(plan: Plan) -> None:
     decode = [Pass("decode", 1, 5)]
-    cycles = [total_cycles(predicted(plan, decode, latency)) for latency in (1, 64, 500)]
+    cycles = [run_cycles(predicted(plan, decode, latency)) for latency in (1, 64, 500)]
     assert cycles == sorted(set(cycles))
-    assert cycles[1] < total_cycles(predicted(plan, [Pass("prefill", 4, 5)]))
+    assert cycles[1] < run_cycles(predicted(plan, [Pass("prefill", 4, 5)]))
 
 
 def test_a_wait_without_end_is_named(plan: Plan) -> None:
     tasks = tuple(replace(t, waits=(("linear", 0),)) if t.engine == "feed" else t for t in plan.tasks)
     with pytest.raises(SimulationError, match=r"task prefill.*feed: waits for ever for engine linear; plan again"):
         predicted(replace(plan, tasks=tasks), [Pass("prefill", 4, 0)])
-
-
-def test_beats_follow_from_the_plan(plan: Plan) -> None:
-    prefill, decode = (stream_beats(plan, [each]) for each in (Pass("prefill", 4, 0), Pass("decode", 1, 4)))
-    assert prefill["w0"] == decode["w0"] > 0  # weights are read once for all tokens of a pass
-    assert (prefill["e"], prefill["kv"]) == (4 * decode["e"], 4 * decode["kv"])
-    # 3 layers, 2 caches each of 2 key heads of two beats, 4 tokens
-    assert prefill["kv"] == 3 * 2 * 2 * 2 * 4
-    assert decode["k"] == decode["v"] == 3 * 2 * 2 * 5
 
 
 def test_names_for_what_hardware_did(plan: Plan) -> None:
@@ -137,7 +127,7 @@ def test_the_page_needs_nothing_else() -> None:
     html = schedule_page("a & b", RECORDS, how="simulated", streams={"p": 12})
     assert "<h1>a &amp; b</h1>" in html and "&lt;s&gt;" in html and "<s>" not in html
     assert not re.search(r"src=|href=|@import|url\(", html)
-    assert "exact" in html and "an estimate, not a simulation" in schedule_page("", RECORDS)
+    assert "exact" in html and "not a simulation" in schedule_page("", RECORDS)
     for record in RECORDS:
         assert record.task in html
     assert "<td>stream p</td><td>12</td><td>24.0 %</td>" in html

@@ -9,26 +9,27 @@ from typing import Any
 
 import numpy as np
 
-from lutllm import resolve, store
+from lutllm import store
+from lutllm.accelerator.hardware import Hardware, check_prompt, greedy
 from lutllm.bindings import ir
 from lutllm.compiler.job import Job
 from lutllm.compiler.levels import Levels
 from lutllm.compiler.options import CONTEXT, PROMPT, SCHEMES, TOKENS, Options, Result
-from lutllm.hardware import Hardware, check_prompt, greedy
+from lutllm.cost.predicted import predicted, run_cycles
 from lutllm.lowering import pipelines
-from lutllm.lowering.accelerator_hw.register_page import register_page
-from lutllm.lowering.accelerator_to_hw import ACCELERATOR_TOP
-from lutllm.lowering.hw_to_sv import hw_ports
-from lutllm.lowering.image.whole import IMAGE, MANIFEST, manifest, whole_image
+from lutllm.lowering.export.hw_to_sv import hw_ports
+from lutllm.lowering.export.image.whole import IMAGE, MANIFEST, manifest, whole_image
+from lutllm.lowering.export.testbench import write_testbench
+from lutllm.lowering.hardware.accelerator_to_hw import ACCELERATOR_TOP
+from lutllm.lowering.hardware.control.register_page import register_page
 from lutllm.lowering.schedule.data import Plan
-from lutllm.lowering.testbench import write_testbench
-from lutllm.pretrained import QuantizedModel
-from lutllm.schedule_page import schedule_json, schedule_page
+from lutllm.quantized import resolve
+from lutllm.quantized.pretrained import QuantizedModel
+from lutllm.report.schedule_page import schedule_json, schedule_page
 from lutllm.scheme import parse_schemes
 from lutllm.simulate.occupancy import occupancies, registers
-from lutllm.transactions.passes import run_passes
-from lutllm.transactions.predicted import predicted
-from lutllm.transactions.records import TaskRecord, named_records
+from lutllm.simulate.transactions.passes import run_passes
+from lutllm.simulate.transactions.records import TaskRecord, named_records
 
 STEM = "model"
 
@@ -105,14 +106,14 @@ class ModelJob(Job):
 
     def reports(self, hardware: Hardware, length: int, made: int) -> None:
         plan, answer = hardware.plan, self.result.answer
-        records = predicted(plan, run_passes(length, made, plan.config.tokens), plan.latency)
-        self.result.predicted_cycles = max(record.end for record in records)
+        records = predicted(plan, run_passes(length, made, plan.config.tokens))
+        self.result.predicted_cycles = run_cycles(records)
         how, streams, full = "predicted", {}, []
         if answer is not None and answer.error == "none":
             records, how = simulated_records(plan, answer, length), "simulated"
             streams = {port: traffic.beats for port, traffic in answer.run.result.ports.items()}
             if answer.simulator == "arc":
-                full = occupancies(plan.config, answer.run.result.peaks)
+                full = occupancies(plan.config, answer.run.result.peaks, plan.latency)
                 self.write("reports/streams.json", json.dumps([row.to_dict() for row in full], indent=1) + "\n")
             self.write("reports/tokens.json", json.dumps(answer.to_dict(), indent=1) + "\n")
             timing = {"seconds": self.seconds, "simulated_cycles_per_second": answer.cycles_per_second}
@@ -122,7 +123,7 @@ class ModelJob(Job):
         data = schedule_json(records, how=how, streams=streams)
         self.write("reports/schedule.json", json.dumps(data, indent=1) + "\n")
         if self.options.resources:
-            from lutllm.resources import write_resources
+            from lutllm.cost.resources import write_resources
 
             with self.stage("resources", "Yosys, an estimate"):
                 self.note_files(
@@ -142,6 +143,6 @@ def prompt_ids(model: QuantizedModel, prompt: str, seed: int) -> list[int]:
     if model.tokenizer is None:
         vocabulary = next(len(array) for name, array in model.tensors.items() if name.endswith(".rows"))
         return [int(i) for i in np.random.default_rng(seed).integers(0, vocabulary, len(prompt.split()) or 1)]
-    from lutllm import generate
+    from lutllm.run import generate
 
     return generate.prompt_ids(model.tokenizer, prompt, raw=True)

@@ -14,7 +14,8 @@ from fractions import Fraction
 import numpy as np
 
 from lutllm.errors import SimulationError
-from lutllm.lowering.hw_to_arc import Layout
+from lutllm.lowering.export.hw_to_arc import Layout
+from lutllm.lowering.machine.targets import MEMORY_LATENCY
 from lutllm.simulate import native as n
 
 
@@ -27,7 +28,7 @@ class AxiTiming:
     `max_beats`: longest burst accepted. `stall_*`: chance in 256 that a channel pauses in a cycle.
     """
 
-    latency: int = 64
+    latency: int = MEMORY_LATENCY
     bytes_per_cycle: Fraction | int | None = None
     outstanding: int = 32
     max_beats: int = 256

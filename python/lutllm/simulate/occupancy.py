@@ -1,8 +1,9 @@
 """How full the accelerator's FIFOs get: a run with a probe on each, beside the depths it has and those that are proven.
 
-In: an `AcceleratorConfig`, its simulator, a memory image, a prompt. Out: the run and a row for each stream, for tables
-and JSON. A FIFO that is full and below its bound costs cycles, or is what stands still. Words that are still under way,
-from memory or in a pipeline, have their room but are not counted: such a FIFO may be too small without being full.
+In: an `AcceleratorConfig` and the peaks of the `registers` that a run was to probe. Out: a row for each stream, for
+tables and JSON. A FIFO that is full and below its bound costs cycles, or is what stands still. Words that are still
+under way, from memory or in a pipeline, have their room but are not counted: such a FIFO may be too small without being
+full.
 """
 
 from __future__ import annotations
@@ -11,14 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
 from lutllm.errors import SimulationError
-from lutllm.lowering.accelerator import AcceleratorConfig
-from lutllm.lowering.stream_depths import MEMORY_LATENCY, choose_depths
-from lutllm.lowering.streams import fifos
-from lutllm.simulate.accelerator import Accelerator, AcceleratorRun
-from lutllm.simulate.simulator import Simulator
+from lutllm.lowering.hardware.streams.depths import choose_depths
+from lutllm.lowering.hardware.streams.fifos import fifos
+from lutllm.lowering.machine.accelerator import AcceleratorConfig
+from lutllm.lowering.machine.targets import MEMORY_LATENCY
 
 _COLUMNS = ("stream", "from", "to", "bits", "words/cycle", "bound", "depth", "peak", "")
 
@@ -71,23 +69,6 @@ def occupancies(config: AcceleratorConfig, peaks: Mapping[str, int], latency: in
         consumers = ", ".join(f.consumers)
         rows.append(Occupancy(f.name, f.producer, consumers, f.bits, float(f.rate), bounds.get(f.name), f.depth, peak))
     return rows
-
-
-def measured(
-    config: AcceleratorConfig,
-    simulator: Simulator,
-    image: np.ndarray,
-    prompt: Sequence[int],
-    tokens: int,
-    *,
-    latency: int = MEMORY_LATENCY,
-    **options: Any,
-) -> tuple[AcceleratorRun, list[Occupancy]]:
-    """Make `tokens` tokens after `prompt`; `latency` is what the depths are to hide, `options` those of `Accelerator`,
-    such as the memory's timing. The run may have stopped early: its `result` says where."""
-    accelerator = Accelerator(config, simulator, image, probes=registers(config), **options)
-    run = accelerator.generate(prompt, tokens)
-    return run, occupancies(config, run.result.peaks, latency)
 
 
 def table(rows: Sequence[Occupancy]) -> str:

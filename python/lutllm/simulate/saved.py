@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from lutllm import dialect, store
-from lutllm.activations import Activations
+from lutllm.accelerator.activations import Activations
+from lutllm.accelerator.hardware import build
 from lutllm.bindings import ir
 from lutllm.errors import InputError
-from lutllm.hardware import build
 from lutllm.lowering.levels import check_level
 from lutllm.simulate.axi_port import AxiTiming
 from lutllm.simulate.simulator import Simulator

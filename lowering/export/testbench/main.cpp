@@ -1,0 +1,355 @@
+// Runs the accelerator on a memory image, and compares the tokens it makes, and what it writes, with those expected.
+// Exit code: 0 all equal, 1 anything else. `design.h` and `expected.txt` are generated, the rest is the same for all.
+
+#include <algorithm>
+#include <chrono>
+#include <cinttypes>
+#include <cstdio>
+#include <fstream>
+#include <iterator>
+#include <memory>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "design.h"
+
+static const char USAGE[] =
+    "usage: [--image FILE] [--expected FILE] [--latency CYCLES] [--stalls 0..255] [--seed N] [--watchdog CYCLES]\n"
+    "  --image     memory image; the accelerator sees it at address 0\n"
+    "  --expected  model, prompt and expected tokens\n"
+    "  --latency   of the memory, in cycles, at least 1 (as design.h says)\n"
+    "  --stalls    chance in 256 that an AXI channel pauses in a cycle (0)\n"
+    "  --seed      of the stalls, and of what registers and memories hold before the reset (1)\n"
+    "  --watchdog  cycles without any movement after which the run fails\n";
+
+struct Options {
+  std::string image = "../mem/image.bin", expected = "expected.txt";
+  Timing timing{design::LATENCY};
+  uint64_t seed = 1, watchdog = design::WATCHDOG + 16;
+};
+
+// Bytes of a file at an address.
+struct Region {
+  uint64_t address;
+  std::string path;
+};
+
+// What `expected.txt` holds: lines of a word and numbers. `memory`: bytes, where the image is shorter. `length`: tokens
+// of a sequence without a prompt. `inputs` are put into memory before the run, `outputs` compared with it after.
+struct Expected {
+  uint64_t model = 0, memory = 0, length = 0;
+  std::vector<Region> inputs, outputs;
+  bool stops = false;
+  uint32_t stop = 0;
+  std::vector<uint32_t> prompt, tokens;
+};
+
+// The design, its clock and its memory.
+class Bench {
+ public:
+  Bench(VerilatedContext &context, Memory &memory)
+      : top(&context, "top"), ports_(design::axi_ports(top, memory)) {}
+  ~Bench() { top.final(); }
+
+  void reset() {
+    top.rst_n = 0;
+    for (int i = 0; i < 4; ++i) cycle();
+    top.rst_n = 1;
+  }
+  void settle() {
+    for (auto &port : ports_) port->offer(cycles);
+    top.clk = 0;
+    top.eval();
+  }
+  void edge() {
+    bool moved = top.events != 0;
+    if (top.rst_n)
+      for (auto &port : ports_) moved |= port->take(cycles);
+    if (top.rst_n && uint64_t{top.events} >> design::PICK_DONE & 1) picks.push_back(cycles);
+    idle = moved ? 0 : idle + 1;
+    top.clk = 1;
+    top.eval();
+    ++cycles;
+  }
+  void cycle() {
+    settle();
+    edge();
+  }
+  std::string standing() const {
+    std::string text;
+    for (const auto &port : ports_) text += port->standing();
+    return text;
+  }
+
+  design::Top top;
+  uint64_t cycles = 0, idle = 0;  // idle: cycles since something moved
+  std::vector<uint64_t> picks;    // when parts of the LM head were done
+
+ private:
+  std::vector<std::unique_ptr<AxiPort>> ports_;
+};
+
+// A host on AXI4-Lite, one access at a time.
+class Host {
+ public:
+  explicit Host(Bench &bench) : bench_(bench), top_(bench.top) {
+    top_.s_axi_control_awvalid = top_.s_axi_control_wvalid = top_.s_axi_control_arvalid = 0;
+    top_.s_axi_control_bready = top_.s_axi_control_rready = 0;
+  }
+
+  void write(uint32_t address, uint32_t value) {
+    top_.s_axi_control_awaddr = address;
+    top_.s_axi_control_wdata = value;
+    top_.s_axi_control_wstrb = 15;
+    top_.s_axi_control_awvalid = top_.s_axi_control_wvalid = top_.s_axi_control_bready = 1;
+    for (int i = 0; i < PATIENCE; ++i) {
+      bench_.settle();
+      const bool address_taken = top_.s_axi_control_awready, data_taken = top_.s_axi_control_wready;
+      const bool answered = top_.s_axi_control_bvalid, refused = top_.s_axi_control_bresp != 0;
+      bench_.edge();
+      if (address_taken) top_.s_axi_control_awvalid = 0;
+      if (data_taken) top_.s_axi_control_wvalid = 0;
+      if (answered) return finish(top_.s_axi_control_bready, refused, "write", address);
+    }
+    fail("no answer to a write of register " + std::to_string(address));
+  }
+
+  uint32_t read(uint32_t address) {
+    top_.s_axi_control_araddr = address;
+    top_.s_axi_control_arvalid = top_.s_axi_control_rready = 1;
+    for (int i = 0; i < PATIENCE; ++i) {
+      bench_.settle();
+      const bool address_taken = top_.s_axi_control_arready;
+      const bool answered = top_.s_axi_control_rvalid, refused = top_.s_axi_control_rresp != 0;
+      const uint32_t data = top_.s_axi_control_rdata;
+      bench_.edge();
+      if (address_taken) top_.s_axi_control_arvalid = 0;
+      if (!answered) continue;
+      finish(top_.s_axi_control_rready, refused, "read", address);
+      return data;
+    }
+    fail("no answer to a read of register " + std::to_string(address));
+  }
+
+ private:
+  static constexpr int PATIENCE = 1000;  // cycles
+
+  void finish(CData &ready, bool refused, const std::string &what, uint32_t address) {
+    ready = 0;
+    if (refused) fail(what + " of register " + std::to_string(address) + " was refused");
+  }
+
+  Bench &bench_;
+  design::Top &top_;
+};
+
+static uint64_t number(const std::string &text, uint64_t most) {
+  size_t end = 0;
+  uint64_t value = 0;
+  try {
+    value = std::stoull(text, &end, 0);
+  } catch (const std::logic_error &) {
+    end = 0;
+  }
+  if (end == 0 || end != text.size() || value > most)
+    fail("expected a number up to " + std::to_string(most) + ", got '" + text + "'");
+  return value;
+}
+
+static Options read_options(const std::vector<std::string> &arguments) {
+  Options options;
+  for (size_t i = 0; i < arguments.size(); i += 2) {
+    const std::string &name = arguments[i];
+    if (i + 1 == arguments.size()) fail("expected a value after '" + name + "'\n" + USAGE);
+    const std::string &value = arguments[i + 1];
+    if (name == "--image") options.image = value;
+    else if (name == "--expected") options.expected = value;
+    else if (name == "--latency") options.timing.latency = std::max<uint64_t>(1, number(value, 1000000));
+    else if (name == "--stalls") options.timing.stalls = number(value, 255);
+    else if (name == "--seed") options.seed = number(value, UINT32_MAX);
+    else if (name == "--watchdog") options.watchdog = number(value, UINT64_MAX);
+    else fail("unknown option '" + name + "'\n" + USAGE);
+  }
+  return options;
+}
+
+static std::vector<uint8_t> read_bytes(const std::string &path, const std::string &what) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) fail("cannot read " + what + " '" + path + "'");
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+// The memory before the run: the image, and the inputs in it.
+static std::vector<uint8_t> read_memory(const std::string &image, const Expected &expected) {
+  std::vector<uint8_t> bytes = read_bytes(image, "the memory image");
+  bytes.resize(std::max<uint64_t>(bytes.size(), expected.memory));
+  for (const Region &input : expected.inputs) {
+    const std::vector<uint8_t> given = read_bytes(input.path, "the input");
+    if (given.size() > bytes.size() || input.address > bytes.size() - given.size())
+      fail("'" + input.path + "' does not fit the memory");
+    std::copy(given.begin(), given.end(), bytes.begin() + input.address);
+  }
+  return bytes;
+}
+
+static Expected read_expected(const std::string &path) {
+  std::ifstream file(path);
+  if (!file) fail("cannot read '" + path + "'");
+  Expected expected;
+  for (std::string line; std::getline(file, line);) {
+    std::istringstream words(line);
+    std::string name, word;
+    words >> name;
+    if (name == "input" || name == "output") {
+      words >> word;
+      Region region{number(word, UINT64_MAX), ""};
+      if (!(words >> region.path)) fail("'" + path + "': expected an address and a file after " + name);
+      region.path = path.substr(0, path.rfind('/') + 1) + region.path;  // beside `expected.txt`
+      (name == "input" ? expected.inputs : expected.outputs).push_back(region);
+    }
+    while (words >> word) {
+      const uint64_t value = number(word, UINT64_MAX);
+      if (name == "model") expected.model = value;
+      else if (name == "memory") expected.memory = value;
+      else if (name == "length") expected.length = value;
+      else if (name == "stop") expected.stops = true, expected.stop = value;
+      else if (name == "prompt") expected.prompt.push_back(value);
+      else if (name == "expected") expected.tokens.push_back(value);
+      else fail("'" + path + "': unknown line '" + name + "'");
+    }
+  }
+  return expected;
+}
+
+static void start(Host &host, const Expected &expected) {
+  uint32_t place = design::WINDOW;
+  for (uint32_t id : expected.prompt) {
+    host.write(place, id);
+    place += 4;
+  }
+  host.write(design::POSITION, 0);
+  host.write(design::LENGTH, expected.prompt.empty() ? expected.length : expected.prompt.size());
+  host.write(design::TOKENS, expected.tokens.size());
+  host.write(design::STOP, expected.stops ? design::STOP_ENABLE | expected.stop : 0);
+  host.write(design::IMAGE_LOW, 0);
+  host.write(design::IMAGE_HIGH, 0);
+  host.write(design::MODEL_LOW, expected.model);
+  host.write(design::MODEL_HIGH, expected.model >> 32);
+  host.write(design::CONTROL, design::START);
+}
+
+static std::string engines(uint32_t mask) {
+  std::string names;
+  for (size_t i = 0; i < std::size(design::ENGINES); ++i)
+    if (mask >> i & 1) names += std::string(names.empty() ? "" : ", ") + design::ENGINES[i];
+  return names.empty() ? "none" : names;
+}
+
+static std::string stalled(Host &host) {
+  if (host.read(design::STATUS) & design::STATUS_WATCHDOG)
+    return "engines with a task: " + engines(host.read(design::STALLED));
+  return "the accelerator's own watchdog has not fired";
+}
+
+// Clocks until the interrupt. Says now and then how far it is.
+static void wait(Bench &bench, Host &host, uint64_t watchdog) {
+  const auto begin = std::chrono::steady_clock::now();
+  auto said = begin;
+  bench.idle = 0;
+  for (bench.settle(); !bench.top.irq; bench.settle()) {
+    bench.edge();
+    if (bench.idle >= watchdog) {
+      const std::string text = "watchdog: nothing moved for " + std::to_string(bench.idle) + " cycles\n";
+      fail(text + bench.standing() + stalled(host));
+    }
+    if (bench.cycles % 4096) continue;
+    const auto now = std::chrono::steady_clock::now();
+    if (now - said < std::chrono::seconds(10)) continue;
+    said = now;
+    const double seconds = std::chrono::duration<double>(now - begin).count();
+    std::fprintf(stderr, "%" PRIu64 " cycles, %.0f cycles/s\n", bench.cycles, bench.cycles / seconds);
+  }
+}
+
+static std::vector<uint32_t> read_tokens(Host &host, size_t prompt) {
+  std::vector<uint32_t> tokens(host.read(design::MADE));
+  for (size_t i = 0; i + 1 < tokens.size(); ++i) tokens[i] = host.read(design::WINDOW + 4 * (prompt + i));
+  if (!tokens.empty()) tokens.back() = host.read(design::LAST);  // may lie beyond the window
+  return tokens;
+}
+
+// Prints each token; returns how many are as expected.
+static size_t compare(const std::vector<uint32_t> &made, const std::vector<uint32_t> &expected, const Bench &bench,
+                      uint64_t started) {
+  const size_t parts = made.empty() ? 0 : bench.picks.size() / made.size();  // picks of a token
+  size_t equal = 0;
+  std::printf("%6s %8s %8s %12s\n", "", "token", "expected", "cycle");
+  for (size_t i = 0; i < std::max(made.size(), expected.size()); ++i) {
+    const bool same = i < made.size() && i < expected.size() && made[i] == expected[i];
+    const std::string token = i < made.size() ? std::to_string(made[i]) : "-";
+    const std::string golden = i < expected.size() ? std::to_string(expected[i]) : "-";
+    const uint64_t cycle = i < made.size() && parts ? bench.picks[(i + 1) * parts - 1] - started : 0;
+    std::printf("%6zu %8s %8s %12" PRIu64 "%s\n", i, token.c_str(), golden.c_str(), cycle, same ? "" : "  WRONG");
+    equal += same;
+  }
+  return equal;
+}
+
+// Says of each output how much of it differs; returns whether nothing does.
+static bool compare(const std::vector<uint8_t> &memory, const std::vector<Region> &outputs) {
+  bool equal = true;
+  for (const Region &output : outputs) {
+    const std::vector<uint8_t> wanted = read_bytes(output.path, "the output");
+    size_t wrong = 0, first = 0;
+    for (size_t i = wanted.size(); i-- > 0;)
+      if (output.address + i >= memory.size() || memory[output.address + i] != wanted[i]) ++wrong, first = i;
+    std::printf("%s: %zu of %zu bytes as expected", output.path.c_str(), wanted.size() - wrong, wanted.size());
+    if (wrong) std::printf(", the first that differs at 0x%" PRIx64 "  WRONG", output.address + first);
+    std::printf("\n");
+    equal &= wrong == 0;
+  }
+  return equal;
+}
+
+static int run(const std::vector<std::string> &arguments) {
+  const Options options = read_options(arguments);
+  const Expected expected = read_expected(options.expected);
+  Memory memory{read_memory(options.image, expected), options.timing, Random(options.seed)};
+  VerilatedContext context;
+  context.randReset(2);
+  context.randSeed(options.seed);
+  Bench bench(context, memory);
+  Host host(bench);
+  bench.reset();
+  start(host, expected);
+  wait(bench, host, options.watchdog);
+  const uint64_t ended = bench.cycles, low = host.read(design::CYCLES_LOW);
+  const uint64_t cycles = low | uint64_t{host.read(design::CYCLES_HIGH)} << 32;
+  const unsigned error = host.read(design::STATUS) >> design::STATUS_ERROR_SHIFT & design::STATUS_ERROR_MASK;
+  const std::vector<uint32_t> made = read_tokens(host, expected.prompt.size());
+  const size_t equal = compare(made, expected.tokens, bench, ended - cycles);
+  std::printf("%" PRIu64 " cycles, %.0f cycles per token\n", cycles, made.empty() ? 0.0 : double(cycles) / made.size());
+  if (error) {
+    const char *name = error < std::size(design::ERRORS) ? design::ERRORS[error] : "unknown";
+    std::printf("the accelerator reports error '%s'\n", name);
+  }
+  const bool written = compare(memory.bytes, expected.outputs);
+  const bool pass = !error && written && equal == expected.tokens.size() && equal == made.size();
+  std::printf("%s: %zu of %zu tokens as expected\n", pass ? "PASS" : "FAIL", equal, expected.tokens.size());
+  return pass ? 0 : 1;
+}
+
+int main(int count, char **values) {
+  const std::vector<std::string> arguments(values + 1, values + count);
+  if (arguments.size() == 1 && (arguments[0] == "--help" || arguments[0] == "-h")) {
+    std::fputs(USAGE, stdout);
+    return 0;
+  }
+  try {
+    return run(arguments);
+  } catch (const std::exception &error) {
+    std::printf("FAIL: %s\n", error.what());
+    return 1;
+  }
+}

@@ -1,0 +1,466 @@
+"""When words move, compiled: memory ports, LutLinear's rounds, head norms and attention, step by step.
+
+In: constants of the hardware (`timing` fills them from what the units declare) and the cycles at which what comes from
+outside may begin. Out: cycles. A step happens a cycle after the one before it at the earliest, and not before what it
+needs is there and what it fills has room; so each follows from earlier steps, and no cycle is walked through. State
+stays in arrays: the times of the last steps, as far back as a FIFO is deep.
+
+Everything compiled lives in this file: numba's cache does not see changes in other files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+
+
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """njit, cached on disk where a directory for that can be written."""
+    try:
+        return njit(cache=True, nogil=True)(function)
+    except RuntimeError:  # no writable place for the cache
+        return njit(nogil=True)(function)
+
+
+NEVER = -(1 << 40)  # before all cycles
+
+(DEPTH, BURST, LATENCY, ASKED, ASKED_AT, ARRIVED_AT, POPPED, POPPED_AT, COMMAND, LEFT, PLACE, COMMANDS,
+ PORT_FIELDS) = range(13)  # fmt: skip
+SEEN, BEATS, FIRST, ACCEPTED, COMMAND_FIELDS = range(5)
+RING = 256  # commands that are remembered
+
+
+class Port(NamedTuple):
+    """A read master: `state`, its last `commands`, when each of the last beats was taken (`pops`) and arrived."""
+
+    state: np.ndarray
+    commands: np.ndarray
+    pops: np.ndarray
+    arrivals: np.ndarray
+
+
+def make_port(depth: int, burst: int, latency: int) -> Port:
+    """A reader with room for `depth` beats, `latency` cycles from asking for a burst until its first beat is there."""
+    state = np.zeros(PORT_FIELDS, np.int64)
+    state[[DEPTH, BURST, LATENCY]] = depth, burst, latency
+    state[[ASKED_AT, ARRIVED_AT, POPPED_AT]] = NEVER
+    beats = np.zeros(depth + burst, np.int64)
+    return Port(state, np.zeros((RING, COMMAND_FIELDS), np.int64), beats, beats.copy())
+
+
+@_compiled
+def command(port, seen, beats, place):  # type: ignore[no-untyped-def]
+    """A transfer, which the reader sees in cycle `seen`; its first beat is number `place` of a burst. Returns which of
+    the port's commands it is."""
+    n = port.state[COMMANDS]
+    own = port.commands[n % RING]
+    own[SEEN], own[BEATS], own[FIRST] = seen, beats, place % port.state[BURST]
+    port.state[COMMANDS] = n + 1
+    return n
+
+
+@_compiled
+def arrival(port):  # type: ignore[no-untyped-def]
+    """When the next beat is there. Bursts are asked for one a cycle, in order, each when a whole one fits."""
+    s, ring = port.state, port.pops.shape[0]
+    while s[ASKED] <= s[POPPED]:
+        at = s[ASKED_AT] + 1
+        if s[LEFT] == 0:
+            if s[COMMAND] == s[COMMANDS]:
+                raise ValueError("a beat that nothing asks for")
+            own = port.commands[s[COMMAND] % RING]
+            own[ACCEPTED] = max(own[SEEN], s[ASKED_AT])
+            at = own[ACCEPTED] + 1
+            s[LEFT], s[PLACE] = own[BEATS], own[FIRST]
+            s[COMMAND] += 1
+        beats = min(s[LEFT], s[BURST] - s[PLACE])
+        gone = s[ASKED] + s[BURST] - s[DEPTH]  # beats that must have been taken
+        if gone > 0:
+            at = max(at, port.pops[(gone - 1) % ring] + 1)
+        for i in range(beats):
+            s[ARRIVED_AT] = max(s[ARRIVED_AT] + 1, at + s[LATENCY])
+            port.arrivals[(s[ASKED] + i) % ring] = s[ARRIVED_AT]
+        s[ASKED] += beats
+        s[LEFT] -= beats
+        s[PLACE] = (s[PLACE] + beats) % s[BURST]
+        s[ASKED_AT] = at
+    return port.arrivals[s[POPPED] % ring]
+
+
+@_compiled
+def take(port, earliest):  # type: ignore[no-untyped-def]
+    """Take the next beat, not before `earliest`; returns when."""
+    s = port.state
+    at = max(arrival(port), earliest, s[POPPED_AT] + 1)
+    port.pops[s[POPPED] % port.pops.shape[0]] = at
+    s[POPPED] += 1
+    s[POPPED_AT] = at
+    return at
+
+
+@_compiled
+def take_all(port, beats, first):  # type: ignore[no-untyped-def]
+    """Take `beats` beats, the first not before `first`; returns when the last is taken."""
+    at = first - 1
+    for _ in range(beats):
+        at = take(port, at + 1)
+    return at
+
+
+@_compiled
+def word(port, beats):  # type: ignore[no-untyped-def]
+    """Join all but the last of a word's beats as they come; returns when the last is there."""
+    for _ in range(beats - 1):
+        take(port, NEVER)
+    return max(arrival(port), port.state[POPPED_AT] + 1)
+
+
+(W_BURST, W_LATENCY, W_SENT, W_PLACE, W_HELD, W_BUS, W_ANSWER, WRITER_FIELDS) = range(8)
+
+
+def make_writer(burst: int, sent: int, latency: int) -> np.ndarray:
+    """A write master: a burst goes out `sent` cycles after its last word came, its answer comes `latency` after it."""
+    state = np.zeros(WRITER_FIELDS, np.int64)
+    state[[W_BURST, W_LATENCY, W_SENT]] = burst, latency, sent
+    state[[W_BUS, W_ANSWER]] = NEVER
+    return state
+
+
+@_compiled
+def write(w, at, last):  # type: ignore[no-untyped-def]
+    """A word to the writer in cycle `at`, the `last` of its command or not. Its FIFO is taken to have room."""
+    w[W_HELD] += 1
+    w[W_PLACE] += 1
+    if last or w[W_PLACE] == w[W_BURST]:
+        w[W_BUS] = max(at + w[W_SENT] - 1, w[W_BUS]) + w[W_HELD]
+        w[W_ANSWER] = max(w[W_ANSWER] + 1, w[W_BUS] + w[W_LATENCY])
+        w[W_HELD], w[W_PLACE] = 0, 0
+
+
+class Engine(NamedTuple):
+    """LutLinear. Units of port w for a codebook, a chunk's codes, a table; centroids that a table is built from; words
+    of stream c that a search takes; beats of a word of c and of q; words of memory x of one of stream x. What each FIFO
+    holds. Then the cycles of `LinearTiming`, and `fed`: from a read of memory x to its word of stream x."""
+
+    codebook_units: int
+    codes_units: int
+    table_units: int
+    centroids: int
+    centroid_words: int
+    c_beats: int
+    q_beats: int
+    joined: int
+    codes: int
+    codebooks: int
+    tables: int
+    banks: int
+    jobs: int
+    x: int
+    results: int
+    weights_there: int
+    codes_room: int
+    codebook_room: int
+    build_room: int
+    table_room: int
+    table_reused: int
+    table_built: int
+    bank_room: int
+    centroids_there: int
+    centroids_used: int
+    operands_there: int
+    summed: int
+    bank_drained: int
+    drained: int
+    fed: int
+
+
+EXACT_ROW, BUILT_ROW, BUILT_TABLE, STORED_TABLE = range(4)
+
+
+class Round(NamedTuple):
+    """What of a round decides how long it takes."""
+
+    source: int
+    tokens: int
+    stages: int
+    groups: int
+    blocks: int
+    block_chunks: int
+    last_chunks: int
+
+
+X_AT, Y_AT, SHADOW, CODES, CODEBOOKS, TABLES, GROUPS, WORDS, RESULTS, LINEAR_FIELDS = range(10)
+
+
+class Linear(NamedTuple):
+    """LutLinear's state. `at`: when the last word of x and of y was taken, when centroids may be loaded again, how many
+    codes, codebooks ... there were. Rings of the steps that give back room: codes, codebooks and tables used, banks of
+    operands, jobs and words of x, results taken."""
+
+    at: np.ndarray
+    codes: np.ndarray
+    codebooks: np.ndarray
+    tables: np.ndarray
+    banks: np.ndarray
+    jobs: np.ndarray
+    words: np.ndarray
+    results: np.ndarray
+
+
+def make_linear(e: Engine) -> Linear:
+    at = np.zeros(LINEAR_FIELDS, np.int64)
+    at[[X_AT, Y_AT, SHADOW]] = NEVER
+    sizes = (e.codes, e.codebooks, e.tables, e.banks, e.jobs, e.x, e.results)
+    return Linear(at, *(np.full(size, NEVER) for size in sizes))
+
+
+@_compiled
+def _operands(e, s, r, c, c_at, step):  # type: ignore[no-untyped-def]
+    """A group's inputs: its words of c, then of x, which the engine feeds. Returns when the last word of c is taken,
+    the last word of memory x read."""
+    n = s.at[GROUPS]
+    job = s.jobs[n % e.jobs] + 1  # there is room for another
+    c_at = take(c, max(word(c, e.c_beats), c_at + 1, s.banks[n % e.banks] + e.bank_room, job))
+    if r.source != EXACT_ROW:
+        for _ in range(e.centroid_words):
+            c_at = take(c, max(word(c, e.c_beats), c_at + 1, s.at[SHADOW], job))
+    for token in range(r.tokens):
+        place = s.at[WORDS] % e.x
+        step = max(step + 1, s.words[place] + 1) + e.joined - 1
+        s.at[X_AT] = max(s.at[X_AT] + 1, step + e.fed, c_at + 1)
+        s.words[place] = s.at[X_AT]
+        s.at[WORDS] += 1
+        if r.source != EXACT_ROW and token == 0:
+            s.at[SHADOW] = s.at[X_AT] + e.centroids_used
+    s.jobs[n % e.jobs] = s.at[X_AT]
+    return c_at, step
+
+
+@_compiled
+def _rows(e, s, r, w, w_at):  # type: ignore[no-untyped-def]
+    """What a block's rows come from, out of port w; returns when its last unit is taken."""
+    if r.source == STORED_TABLE:
+        return take_all(w, e.table_units, max(w_at + 1, s.tables[s.at[TABLES] % e.tables] + e.table_room))
+    room = e.build_room if r.source == BUILT_TABLE else e.codebook_room
+    w_at = take_all(w, e.codebook_units - 1, w_at + 1)
+    return take(w, max(w_at + 1, s.codebooks[s.at[CODEBOOKS] % e.codebooks] + room))
+
+
+@_compiled
+def look_up(e, s, r, c, w, loader, distributor, head, builder, feed, bank):  # type: ignore[no-untyped-def]
+    """A round from its inputs to its sums. Each unit begins at the cycle given; `feed` is the engine's first step,
+    `bank` when a bank of sums is free. Returns when the last word of x, of c, of w is taken, the last table built, the
+    last lookup made."""
+    c_at, w_at, issued, built, step = loader - 1, distributor - 1, head - 1, builder - 1, feed - 1
+    for group in range(r.groups):
+        c_at, step = _operands(e, s, r, c, c_at, step)
+        begin = s.at[X_AT] + e.operands_there
+        if group == 0:
+            begin = max(begin, bank)
+        for part in range(r.stages * r.blocks):
+            w_at = _rows(e, s, r, w, w_at)
+            rows, book, table = w_at + e.weights_there, s.at[CODEBOOKS] % e.codebooks, s.at[TABLES] % e.tables
+            if r.source == BUILT_TABLE:
+                built = max(built + 1, rows, s.tables[table] + e.table_reused)
+                if part == 0:
+                    built = max(built, c_at + e.centroids_there)
+                s.codebooks[book] = built
+                built += e.centroids - 1
+                rows = built + e.table_built
+            for chunk in range(r.last_chunks if part % r.blocks == r.blocks - 1 else r.block_chunks):
+                place = s.at[CODES] % e.codes
+                w_at = take_all(w, e.codes_units - 1, w_at + 1)
+                w_at = take(w, max(w_at + 1, s.codes[place] + e.codes_room))
+                issued = max(issued + 1, w_at + e.weights_there)
+                if chunk == 0:
+                    issued = max(issued, rows)
+                    if part == 0:
+                        issued = max(issued, begin)
+                    if r.source < BUILT_TABLE:
+                        s.codebooks[book] = issued
+                s.codes[place] = issued
+                s.at[CODES] += 1
+                issued += r.tokens - 1
+            s.at[CODEBOOKS] += r.source != STORED_TABLE
+            if r.source >= BUILT_TABLE:
+                s.tables[table] = issued
+                s.at[TABLES] += 1
+        s.banks[s.at[GROUPS] % e.banks] = issued
+        s.at[GROUPS] += 1
+    return s.at[X_AT], c_at, w_at, built, issued
+
+
+@_compiled
+def drain(e, s, words, tokens, q, start, sink, p, with_p, writer, saves):  # type: ignore[no-untyped-def]
+    """A round's sums, `words` of each token, to a sink whose first step may be in cycle `sink`. `with_p`: each word
+    takes a beat of p, too; `saves`: results go to a writer. Returns when the last sum is read and the last result is
+    taken."""
+    read, taken = start - 1, max(s.at[Y_AT], sink - 1)
+    for i in range(words):
+        there = word(q, e.q_beats)
+        parameters = arrival(p) if with_p else NEVER
+        for token in range(tokens):
+            place = s.at[RESULTS] % e.results
+            read = max(read + 1, there, s.results[place] + 1)
+            taken = max(taken + 1, read + e.drained, parameters)
+            s.results[place] = taken
+            s.at[RESULTS] += 1
+            if saves:
+                write(writer, taken, i == words - 1 and token == tokens - 1)
+        take(q, read)
+        if with_p:
+            take(p, taken)
+    s.at[Y_AT] = taken
+    return read, taken
+
+
+@_compiled
+def steps(p, start, words, tokens):  # type: ignore[no-untyped-def]
+    """Words of a vector engine, in each the tokens, a step a cycle; each word takes a beat of p with its last token.
+    Returns the last step."""
+    at = start - 1
+    for _ in range(words):
+        at = take(p, max(at + 1, arrival(p)) + tokens - 1)
+    return at
+
+
+@_compiled
+def embed(e, start, residual, tokens, words, asked, there, rows, depth):  # type: ignore[no-untyped-def]
+    """Embeddings into the residual stream: `start` and `residual` are the first steps of both engines. `asked`: cycles
+    from a token's step to its command, of which `rows` may wait; `there`: from a beat of a row to its word of stream e,
+    which holds `depth`. Returns the last step of residual."""
+    fire, beat, out, n = start - 1, start - 1, residual - 1, 0
+    taken = np.full(depth, NEVER)
+    for token in range(tokens):
+        fire += 1
+        if token >= rows:
+            fire = max(fire, e.commands[(e.state[COMMANDS] - rows) % RING, ACCEPTED] + 1)
+        command(e, fire + asked, words + 1, 0)
+        beat = take(e, beat + 1)
+        for _ in range(words):
+            beat = take(e, max(beat + 1, taken[n % depth] + 1))
+            out = max(out + 1, beat + there)
+            taken[n % depth] = out
+            n += 1
+    return out
+
+
+class Heads(NamedTuple):
+    """Engine heads. `root`: cycles from a row's last square to its root, of which `roots` may be under way. A beat of
+    `ratio` words takes one of `beats` places until `leave` cycles after its last word, when it is in the writer."""
+
+    root: int
+    roots: int
+    ratio: int
+    beats: int
+    leave: int
+
+
+@_compiled
+def heads(h, p, start, count, tokens, words, normed, writer, rows, place, stride):  # type: ignore[no-untyped-def]
+    """`count` heads of rows of `words` words: in each cycle a value where all it needs is there, else a square. `rows`:
+    they go to a writer, a command a head, the first at `place` in a burst, each `stride` beats after the one before.
+    Returns the last value's cycle."""
+    total, head = count * tokens * words, tokens * words
+    roots, used, left = np.full(h.roots, NEVER), np.full(h.roots, NEVER), np.full(h.beats, NEVER)
+    at, values, squares = start - 1, 0, 0
+    while values < total:
+        at += 1
+        row, beat = values // words, values // h.ratio
+        first_token = row % tokens == 0  # a head's parameters come with it
+        ready = not first_token or arrival(p) <= at
+        if normed:
+            ready = ready and squares >= (row + 1) * words and roots[row % h.roots] <= at
+        if rows and values % h.ratio == 0:
+            ready = ready and left[beat % h.beats] < at
+        if ready:
+            if first_token:
+                take(p, at)
+            if rows and values % head == 0:
+                writer[W_PLACE] = (place + values // head * stride) % writer[W_BURST]
+            values += 1
+            if rows and values % h.ratio == 0:
+                left[beat % h.beats] = at + h.leave
+                write(writer, at + h.leave, values % head == 0)
+            if values % words == 0:
+                used[row % h.roots] = at
+        elif normed and squares < total:
+            row = squares // words
+            done = values // words  # rows whose root is taken
+            if squares % words > 0 or row < h.roots or (done > row - h.roots and used[row % h.roots] < at):
+                squares += 1
+                if squares % words == 0:
+                    roots[row % h.roots] = at + h.root
+    return at
+
+
+class Attention(NamedTuple):
+    """Attention: `parts` vector words of a beat; the rest as in `AttentionTiming`."""
+
+    parts: int
+    k_rows: int
+    v_rows: int
+    rights: int
+    first: int
+    scored: int
+    bank_free: int
+    v_freed: int
+    loaded: int
+    weighted: int
+    sums_free: int
+    right_freed: int
+    done: int
+
+
+@_compiled
+def _row(port, freed, n, beats):  # type: ignore[no-untyped-def]
+    """Row number `n` into a buffer whose words were freed at `freed`; returns when it may be used."""
+    at = NEVER
+    for i in range(n * beats, (n + 1) * beats):
+        at = take(port, freed[i % freed.shape[0]] + 1)
+    return at + 1
+
+
+@_compiled
+def _use(freed, n, beats, at):  # type: ignore[no-untyped-def]
+    for i in range(n * beats, (n + 1) * beats):
+        freed[i % freed.shape[0]] = at
+
+
+@_compiled
+def attend(a, k, v, p, start, items, reps, beats, tokens, position, shared, places, stride):  # type: ignore[no-untyped-def]
+    """Items of attention through its stages, each as soon as it may; `start`: the stages' first cycle. `shared` items
+    read one head of keys and values, the first at `places` in a burst, each `stride` beats after the one before.
+    Returns the last step of the division."""
+    rows = position + tokens
+    k_freed, v_freed, right_freed = np.full(a.k_rows, NEVER), np.full(a.v_rows, NEVER), np.full(a.rights, NEVER)
+    read, divided = np.full(2, NEVER), np.full(2, NEVER)  # ends of items that free a bank
+    score, weight, out, p_at, right = start - 1, start - 1, start - 1, start - 1, 0
+    for item in range(items):
+        bank, first = item % 2, item * rows
+        command(k, start, rows * beats, places[0] + item // shared * stride)
+        command(v, start, rows * beats, places[1] + item // shared * stride)
+        p_at = take_all(p, reps, max(p_at + 1, read[bank] + a.bank_free))
+        loaded = p_at + a.loaded
+        score = max(score, read[bank] + a.bank_free - 1)
+        for row in range(rows):
+            seen = reps * beats * (tokens - max(0, row - position))
+            score = max(score + 1, _row(k, k_freed, first + row, beats)) + seen - 1
+            _use(k_freed, first + row, beats, score)
+        weight = max(weight, score + a.scored - 1, loaded - 1, divided[bank] + a.sums_free - 1)
+        for row in range(rows):
+            seen = reps * beats * (tokens - max(0, row - position))
+            weight = max(weight + 1, _row(v, v_freed, first + row, beats)) + seen - 1
+            _use(v_freed, first + row, beats, weight + a.v_freed)
+        read[bank] = weight
+        out = max(out, weight + a.weighted - 1)
+        for _ in range(reps * beats * a.parts):
+            p_at = take(p, max(p_at + 1, right_freed[right % a.rights] + 1))
+            out = max(out + 1, p_at + 1) + tokens - 1
+            right_freed[right % a.rights] = out + a.right_freed
+            right += 1
+        divided[bank] = out
+    return out

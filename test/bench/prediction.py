@@ -1,0 +1,190 @@
+"""Predicted against simulated cycles, over configurations of model, target, memory and run; a table and its errors.
+
+    python test/bench/prediction.py [--only WORD] [--tasks] [--json FILE]
+
+Simulated by the arc JIT, integers random; cycles do not depend on them. The depths of FIFOs are those that hide the
+target's latency of 64 cycles, whatever the memory of the run; with `sized` those for the run's memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from lutllm import interpreter, report, store
+from lutllm.accelerator.hardware import build
+from lutllm.cost.predicted import predicted, run_cycles
+from lutllm.decoder import QuantizedDecoder
+from lutllm.lowering.decoder_spec import DecoderSpec
+from lutllm.lowering.export.image.whole import whole_image
+from lutllm.lowering.machine.accelerator import AcceleratorConfig
+from lutllm.lowering.machine.targets import find_target
+from lutllm.lowering.plan.data import Plan
+from lutllm.lowering.plan.decoder import config_for, plan_decoder
+from lutllm.progress import note
+from lutllm.quantize.random_decoder import decoder_like, random_decoder
+from lutllm.scheme import ADDITIVE, EXACT, Scheme
+from lutllm.simulate import AxiTiming, Simulator
+from lutllm.simulate.accelerator import Accelerator
+from lutllm.simulate.transactions.passes import run_passes
+from lutllm.simulate.transactions.records import TaskRecord, named_records
+
+QWEN3: dict[str, Any] = dict(qk_norm=True, heads=3, kv_heads=1, head_dim=20, hidden=36)
+ODD: dict[str, Any] = dict(heads=6, kv_heads=3, head_dim=8, hidden=50, intermediate=34, qk_norm=True, layers=3)
+WIDE: dict[str, Any] = dict(hidden=192, intermediate=512, layers=1, heads=6, kv_heads=2, head_dim=32, vocabulary=1000)
+SMOLLM2: dict[str, Any] = dict(
+    hidden=576, intermediate=1536, layers=1, heads=9, kv_heads=3, head_dim=64, vocabulary=49152, theta=1e5
+)
+CONTEXT = 64
+SEARCHED = ADDITIVE.with_(table_bits=10)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One row of the table: `shape` and `scheme` of the model, `tokens` of a pass at most (0: the target's), memory
+    that answers after `latency` cycles, `prompt` tokens in and `made` out."""
+
+    name: str
+    shape: dict[str, Any] = field(default_factory=dict, hash=False)
+    scheme: Scheme = EXACT
+    source: str | None = None
+    target: str = "tiny"
+    tokens: int = 0
+    latency: int = 64
+    sized: bool = False
+    prompt: int = 7
+    made: int = 3
+
+
+def runs() -> list[Run]:
+    """Every configuration of the table."""
+    found = []
+    for latency in (1, 64, 200):
+        found += [Run("llama", latency=latency, prompt=prompt) for prompt in (1, 16)]
+        found += [Run("qwen3", QWEN3, EXACT.with_(R=1), latency=latency, prompt=13)]
+        found += [Run("llama, sized", latency=latency, sized=True)]
+        found += [Run("wide", WIDE, EXACT.with_(G=128), latency=latency, prompt=prompt) for prompt in (1, 16)]
+        for source in ("built_row", "built_table", "stored_table"):
+            found.append(Run("searched", {}, SEARCHED, source, latency=latency, prompt=9))
+    for tokens in (1, 2, 8, 16):
+        found += [Run("llama", tokens=tokens, prompt=21, latency=latency) for latency in (64, 200)]
+        found += [Run("searched", {}, SEARCHED, source, tokens=tokens, prompt=21) for source in SEARCHED.row_sources]
+    found += [Run("odd", ODD, EXACT.with_(R=3, G=16), prompt=9), Run("searched, wide", WIDE, SEARCHED, prompt=9)]
+    for latency in (1, 64, 200):
+        found += [Run("llama", target="small", latency=latency, prompt=20)]
+        found += [Run("wide", WIDE, target="small", latency=latency, prompt=20)]
+    found += [Run("wide", WIDE, EXACT.with_(R=1), target="small", tokens=tokens) for tokens in (1, 4)]
+    found += [Run("searched", WIDE, SEARCHED, source, target="small") for source in SEARCHED.row_sources]
+    found += [Run("smollm2", SMOLLM2, EXACT.with_(R=1, G=1024), target="small", prompt=8, made=2)]
+    return found
+
+
+@cache
+def _decoder(shape: tuple[tuple[str, Any], ...], scheme: Scheme, source: str | None) -> QuantizedDecoder:
+    decoder = random_decoder(decoder_like(**dict(shape)), scheme, positions=CONTEXT)
+    if source == "stored_table":
+        for linear in decoder.linears.values():
+            linear.tables = interpreter.make_tables(linear)
+    return decoder
+
+
+def configured(run: Run, decoder: QuantizedDecoder) -> AcceleratorConfig:
+    target = find_target(run.target)
+    if run.tokens:
+        engine = target.engine
+        words = engine.acc_words * max(1, run.tokens // engine.tokens)
+        target = replace(target, engine=replace(engine, tokens=run.tokens, acc_words=words))
+    return config_for(DecoderSpec.of(decoder), replace(target, latency=run.latency if run.sized else 64), CONTEXT)
+
+
+_built: dict[int, Simulator] = {}
+
+
+def simulator(config: AcceleratorConfig) -> Simulator:
+    if config.identity not in _built:
+        _built.clear()  # one is large, and runs come in order
+        _built[config.identity] = build(config, "arc")
+    return _built[config.identity]
+
+
+@dataclass
+class Compared:
+    """What came out: records of tasks, of the simulation and of the prediction, and the cycles of the run."""
+
+    run: Run
+    plan: Plan
+    simulated: list[TaskRecord]
+    predicted: list[TaskRecord]
+    cycles: int
+
+    @property
+    def estimate(self) -> int:
+        return run_cycles(self.predicted)
+
+    @property
+    def error(self) -> float:
+        return self.estimate / self.cycles - 1
+
+
+def compared(run: Run) -> Compared:
+    decoder = _decoder(tuple(run.shape.items()), run.scheme, run.source)
+    config = configured(run, decoder)
+    plan = plan_decoder(DecoderSpec.of(decoder), config, row_source=run.source)
+    accelerator = Accelerator(
+        config, simulator(config), whole_image(plan, decoder), timing=AxiTiming(latency=run.latency)
+    )
+    ids = np.random.default_rng(0).integers(0, decoder.decoder.vocabulary, run.prompt)
+    done = accelerator.generate([int(i) for i in ids], run.made).check()
+    passes = run_passes(run.prompt, run.made, config.tokens)
+    spans = [(span.engine, span.dispatched, span.done) for span in done.spans]
+    simulated = named_records(plan, passes, spans, done.result.cycles - done.cycles)
+    return Compared(run, plan, simulated, predicted(plan, passes, run.latency), done.cycles)
+
+
+def _tasks(found: Compared) -> str:
+    """Both records of every task, in order of the simulation."""
+    estimates = {(r.turn, r.task): r for r in found.predicted}
+    lines = [("turn", "task", "engine", "start", "end", "predicted", "", "start off", "end off")]
+    for r in found.simulated:
+        p = estimates[r.turn, r.task]
+        numbers = (r.start, r.end, p.start, p.end, p.start - r.start, p.end - r.end)
+        lines.append((str(r.turn), r.task, r.engine, *map(str, numbers)))
+    return report.align(lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", help="rows whose text has this in it")
+    parser.add_argument("--tasks", action="store_true", help="every task of these rows")
+    parser.add_argument("--json", metavar="FILE")
+    options = parser.parse_args()
+    head = ("model", "target", "rows", "tokens", "latency", "prompt", "made", "simulated", "predicted", "error")
+    lines, errors, entries = [head], [], []
+    for run in runs():
+        source = run.source or run.scheme.row_sources[-1]
+        cells = (run.name, run.target, source, str(run.tokens or "-"), str(run.latency), str(run.prompt), str(run.made))
+        if options.only not in " ".join(cells):
+            continue
+        found = compared(run)
+        errors.append(found.error)
+        lines.append((*cells, f"{found.cycles:,}", f"{found.estimate:,}", f"{100 * found.error:+.1f} %"))
+        entries.append(dict(zip(head, lines[-1], strict=True)) | {"error": found.error})
+        note(" ".join(lines[-1]))
+        if options.tasks:
+            print(_tasks(found))
+    print(report.align(lines))
+    sizes = sorted(map(abs, errors))
+    print(f"error: median {100 * statistics.median(sizes):.1f} %, worst {100 * sizes[-1]:.1f} %, {len(sizes)} runs")
+    if options.json:
+        store.write_json(options.json, entries)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

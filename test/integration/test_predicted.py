@@ -1,0 +1,102 @@
+"""Predicted cycles are those of hardware: every task begins and ends in the cycle the simulation says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import pytest
+
+from lutllm import dialect, interpreter
+from lutllm.accelerator.hardware import PASSES, Hardware, build, copy_of
+from lutllm.bindings import ir
+from lutllm.cost.predicted import predicted, run_cycles
+from lutllm.lowering import pipelines
+from lutllm.lowering.export.image.whole import whole_image
+from lutllm.passes import run_pipeline
+from lutllm.passes.walk import ops_in
+from lutllm.quantize.random.float_models import float_decoder
+from lutllm.quantize.random.model import random_model
+from lutllm.scheme import ADDITIVE, EXACT, Scheme
+from lutllm.simulate import AxiTiming, Simulator
+from lutllm.simulate.accelerator import Accelerator
+from lutllm.simulate.transactions.passes import run_passes
+from lutllm.simulate.transactions.records import named_records
+
+CONTEXT = 40
+LLAMA: dict[str, Any] = dict(layers=1)
+QWEN3: dict[str, Any] = dict(layers=1, qk_norm=True, heads=3, kv_heads=1, head_dim=20, hidden=36)
+SEARCHED = ADDITIVE.with_(table_bits=10, G=24)
+# FIFOs that cost cycles; codes too.
+SHRUNK = dict(read_w=16, read_p=32, read_q=16, read_c=16, read_k=16, read_d=16, codebooks=1, x=2, results=3, roots=3)
+SHRUNK |= dict(kv=3, e=2, rows=1, p_commands=1, p_orders=2, y_orders=1)
+
+
+def mixed(name: str) -> Scheme:
+    return ADDITIVE if "mlp" in name else EXACT if "self_attn" in name else EXACT.with_(R=1)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A model on a machine, whose FIFOs may be `shrunk`, or as deep as the files of the units say (`usual`)."""
+
+    scheme: Scheme | Callable[[str], Scheme] = EXACT
+    source: str = ""
+    qwen3: bool = False
+    depths: str = ""
+
+
+CASES = {
+    "llama": Kind(),
+    "qwen3": Kind(EXACT.with_(R=1), qwen3=True),
+    "usual depths": Kind(qwen3=True, depths="usual"),
+    "shrunk": Kind(qwen3=True, depths="shrunk"),
+    "built rows": Kind(SEARCHED, "built_row"),
+    "built tables": Kind(SEARCHED, "built_table"),
+    "built tables, shrunk": Kind(SEARCHED, "built_table", depths="shrunk"),
+    "stored tables": Kind(SEARCHED, "stored_table"),
+    "mixed": Kind(mixed),
+}
+
+
+@cache
+def made(case: str) -> tuple[Hardware, Simulator]:
+    kind = CASES[case]
+    model = random_model(float_decoder(**(QWEN3 if kind.qwen3 else LLAMA)), kind.scheme, positions=CONTEXT)
+    if kind.source == "stored_table":
+        for linear in model.linears.values():
+            linear.tables = interpreter.make_tables(linear)
+    program = model.lut(CONTEXT)
+    module = copy_of(program)
+    run_pipeline(module, pipelines.to_scheduled("tiny", kind.source), passes=PASSES)
+    with module.context, ir.Location.unknown():
+        _change(module, kind.depths)
+    hardware = Hardware(program, module, model.tensors, whole_image(module, model.tensors))
+    return hardware, build(hardware.plan.config, "arc")
+
+
+def _change(module: ir.Module, depths: str) -> None:
+    for fifo in list(ops_in(module.operation, dialect.FifoOp)):
+        if depths == "usual":
+            fifo.operation.erase()
+        elif depths == "shrunk" and fifo.sym_name.value in SHRUNK:
+            fifo.attributes["depth"] = dialect.i64(SHRUNK[fifo.sym_name.value])
+    if depths == "shrunk":
+        (engine,) = ops_in(module.operation, dialect.LinearEngineOp)
+        engine.attributes["codes_depth"] = dialect.i64(2)
+
+
+@pytest.mark.parametrize(("latency", "prompt", "tokens"), [(1, 9, 1), (64, 5, 2), (200, 6, 1)])
+@pytest.mark.parametrize("case", CASES)
+def test_every_task_of_a_decoder(case: str, latency: int, prompt: int, tokens: int) -> None:
+    hardware, simulator = made(case)
+    plan = hardware.plan
+    accelerator = Accelerator(plan.config, simulator, hardware.image, timing=AxiTiming(latency=latency))
+    run = accelerator.generate([i * 7 % plan.vocabulary for i in range(prompt)], tokens).check()
+    passes = run_passes(prompt, tokens, plan.config.tokens)
+    spans = [(span.engine, span.dispatched, span.done) for span in run.spans]
+    wanted = predicted(plan, passes, latency)
+    assert wanted == named_records(plan, passes, spans, run.result.cycles - run.cycles)
+    assert run_cycles(wanted) == run.cycles
