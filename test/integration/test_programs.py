@@ -1,4 +1,4 @@
-"""Programs that no template holds: layers unlike each other; an MLP, a linear with a norm and a linear, attention alone.
+"""Programs that no template holds: layers unlike each other; an MLP, two linears and a norm, attention alone.
 They go through the passes; transactions and hardware give the interpreter's integers.
 """
 
