@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 
 from lutllm import dialect, interpreter
+from lutllm.accelerator.hardware import Hardware, build, greedy
 from lutllm.bindings import func, ir
-from lutllm.hardware import Hardware, build, greedy
 from lutllm.lowering.place.clusters import clusters_of
 from lutllm.lowering.schedule.read import Reader
-from lutllm.pretrained import QuantizedModel
-from lutllm.quantize.float_models import LayerShape, float_decoder, float_linear_norm_linear, float_mlp
-from lutllm.quantize.random_model import random_model
+from lutllm.quantize.random.float_models import LayerShape, float_decoder, float_linear_norm_linear, float_mlp
+from lutllm.quantize.random.model import random_model
+from lutllm.quantized.pretrained import QuantizedModel
 from lutllm.scheme import ADDITIVE, EXACT, Scheme
 from lutllm.simulate.accelerator import Accelerator
-from lutllm.transactions.passes import prompt_passes
-from lutllm.transactions.simulator import TransactionSimulator
+from lutllm.simulate.transactions.passes import prompt_passes
+from lutllm.simulate.transactions.simulator import TransactionSimulator
 
 CONTEXT = 16
 VQ = Scheme(c_a=16, act_bits=16, G=24)
