@@ -3,7 +3,6 @@
 Text or builder calls in, verified MLIR out. README.md, generated from the definitions, says what every op computes.
 """
 
-from lutllm.dialect.attention_ops import AppendOp, AttentionOp, RopeOp
 from lutllm.dialect.attributes import (
     FixedAttr,
     StoreAttr,
@@ -14,8 +13,41 @@ from lutllm.dialect.attributes import (
     symbol,
 )
 from lutllm.dialect.base import Lut, LutOp
-from lutllm.dialect.boundary import DequantizeOp, QuantizeOp
-from lutllm.dialect.builders import (
+from lutllm.dialect.decoders.attention import AppendOp, AttentionOp, RopeOp
+from lutllm.dialect.decoders.builders import (
+    add,
+    append,
+    argmax,
+    attention,
+    embedding,
+    last_token,
+    rescale,
+    rms_norm,
+    rope,
+    swiglu,
+)
+from lutllm.dialect.decoders.ops import AddOp, ArgmaxOp, EmbeddingOp, LastTokenOp, RescaleOp, RmsNormOp, SwigluOp
+from lutllm.dialect.floats.builders import (
+    float_add,
+    float_attention,
+    float_embedding,
+    float_gated,
+    float_linear,
+    float_norm,
+    float_rope,
+)
+from lutllm.dialect.floats.ops import (
+    FloatAddOp,
+    FloatAttentionOp,
+    FloatEmbeddingOp,
+    FloatGatedOp,
+    FloatLinearOp,
+    FloatNormOp,
+    FloatOp,
+    FloatRopeOp,
+)
+from lutllm.dialect.linears.boundary import DequantizeOp, QuantizeOp
+from lutllm.dialect.linears.builders import (
     built_row,
     built_table,
     centroid_search,
@@ -30,49 +62,17 @@ from lutllm.dialect.builders import (
     stored_table,
     table_lookup,
 )
-from lutllm.dialect.decoder_builders import (
-    add,
-    append,
-    argmax,
-    attention,
-    embedding,
-    last_token,
-    rescale,
-    rms_norm,
-    rope,
-    swiglu,
-)
-from lutllm.dialect.decoder_ops import AddOp, ArgmaxOp, EmbeddingOp, LastTokenOp, RescaleOp, RmsNormOp, SwigluOp
-from lutllm.dialect.float_builders import (
-    float_add,
-    float_attention,
-    float_embedding,
-    float_gated,
-    float_linear,
-    float_norm,
-    float_rope,
-)
-from lutllm.dialect.float_ops import (
-    FloatAddOp,
-    FloatAttentionOp,
-    FloatEmbeddingOp,
-    FloatGatedOp,
-    FloatLinearOp,
-    FloatNormOp,
-    FloatOp,
-    FloatRopeOp,
-)
-from lutllm.dialect.layer import LinearOp
+from lutllm.dialect.linears.layer import LinearOp
+from lutllm.dialect.linears.lookup import PrefixSumOp, RequantizeOp, TableLookupOp
+from lutllm.dialect.linears.rows import BuiltRowOp, BuiltTableOp, ExactRowOp, StoredTableOp
+from lutllm.dialect.linears.schemes import SchemeOp, declare_scheme, scheme_of, schemes
+from lutllm.dialect.linears.search import CentroidSearchOp
 from lutllm.dialect.loading import context, irdl_text, register_dialects, verify
-from lutllm.dialect.lookup import PrefixSumOp, RequantizeOp, TableLookupOp
-from lutllm.dialect.machine import FifoOp, LinearEngineOp, MachineOp, MemoryOp
-from lutllm.dialect.placement import BufferOp, ClusterOp, LayoutOp, RegionOp, RoundOp, YieldOp
-from lutllm.dialect.rows import BuiltRowOp, BuiltTableOp, ExactRowOp, StoredTableOp
-from lutllm.dialect.schemes import SchemeOp, declare_scheme, scheme_of, schemes
-from lutllm.dialect.search import CentroidSearchOp
+from lutllm.dialect.machines.machine import FifoOp, LinearEngineOp, MachineOp, MemoryOp
+from lutllm.dialect.machines.placement import BufferOp, ClusterOp, LayoutOp, RegionOp, RoundOp, YieldOp
+from lutllm.dialect.machines.tasks import TaskOp, TokenType
 from lutllm.dialect.stored import verify_store
 from lutllm.dialect.symbols import lut_ops, store_of, symbol_table, verify_symbols
-from lutllm.dialect.tasks import TaskOp, TokenType
 from lutllm.dialect.text import module_text
 
 __all__ = [

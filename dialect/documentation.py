@@ -5,7 +5,7 @@ tools/gen_docs.py puts them around what it reads off the definitions.
 
 from lutllm.bindings import ir
 from lutllm.dialect.attributes import fixed
-from lutllm.dialect.schemes import declare_scheme
+from lutllm.dialect.linears.schemes import declare_scheme
 from lutllm.scheme import Scheme
 
 INTRODUCTION = """

@@ -9,9 +9,9 @@ from typing import Any
 import safetensors
 
 from lutllm.bindings import ir
-from lutllm.dialect.attention_ops import AttentionOp, score_problem
 from lutllm.dialect.base import report
-from lutllm.dialect.parameters import FLOAT, FLOAT_TYPES, Parameter, matches
+from lutllm.dialect.decoders.attention import AttentionOp, score_problem
+from lutllm.dialect.linears.parameters import FLOAT, FLOAT_TYPES, Parameter, matches
 from lutllm.dialect.symbols import lut_ops, op_parameters
 from lutllm.errors import InputError
 

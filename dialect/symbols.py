@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from lutllm.bindings import ir
-from lutllm.dialect import parameters
 from lutllm.dialect.attributes import StoreAttr, fixed_of
 from lutllm.dialect.base import Invalid, LutOp, elements, expect, read, report
-from lutllm.dialect.float_ops import FloatOp
-from lutllm.dialect.parameters import Parameter
-from lutllm.dialect.placement import BufferOp, ClusterOp, LayoutOp, RegionOp, RoundOp
-from lutllm.dialect.tasks import TaskOp
+from lutllm.dialect.floats.ops import FloatOp
+from lutllm.dialect.linears import parameters
+from lutllm.dialect.linears.parameters import Parameter
+from lutllm.dialect.machines.placement import BufferOp, ClusterOp, LayoutOp, RegionOp, RoundOp
+from lutllm.dialect.machines.tasks import TaskOp
 
 GLOBAL = "ml_program.global"
 ARGUMENT_REGION = "lut.region"  # on an argument of a function: where that KV cache lies

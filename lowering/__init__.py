@@ -3,18 +3,18 @@
 `PASSES` lists the lowering passes that work on MLIR of the torch and lut levels; what lies below is CIRCT's.
 """
 
-from lutllm.lowering.lut_quantize import LutQuantize
 from lutllm.lowering.place.lut_allocate import LutAllocate
 from lutllm.lowering.place.lut_layout import LutLayout
 from lutllm.lowering.place.lut_place import LutPlace
+from lutllm.lowering.quantize.lut_quantize import LutQuantize
+from lutllm.lowering.quantize.torch_to_lut import TorchToLut
+from lutllm.lowering.raising.lut_extract_linears import LutExtractLinears
+from lutllm.lowering.raising.torch_raise import TorchRaise
 from lutllm.lowering.schedule.lut_order import LutOrder
 from lutllm.lowering.schedule.lut_schedule import LutSchedule
 from lutllm.lowering.schedule.lut_serialize import LutSerialize
 from lutllm.lowering.schedule.lut_size_streams import LutSizeStreams
 from lutllm.lowering.schedule.lut_verify_schedule import LutVerifySchedule
-from lutllm.lowering.torch_ir.lut_extract_linears import LutExtractLinears
-from lutllm.lowering.torch_raise import TorchRaise
-from lutllm.lowering.torch_to_lut import TorchToLut
 from lutllm.passes import Pass
 
 PASSES: tuple[type[Pass], ...] = (

@@ -26,7 +26,20 @@ MAY_IMPORT = {
     "api": {"base", "dialect", "interpreter", "passes", "lowering"},
     "tools": {"base", "dialect", "interpreter", "passes", "lowering", "api"},
 }
-ALONE = {"torch_mlir": "lutllm.bindings", "pycde": "lutllm.lowering.circt"}
+# What a room of lowering may import of the others, in the order in which a model goes through them.
+ROOMS = {
+    "raising": set(),
+    "quantize": {"raising"},
+    "machine": set(),
+    "place": {"machine"},
+    "hardware": {"machine"},
+    "schedule": {"machine", "place", "hardware"},
+    "cpu": set(),
+    "export": {"machine", "place", "hardware", "schedule"},
+}
+MOST_FILES = 16  # of a folder of the package, besides its __init__.py
+CIRCT = "lutllm.lowering.hardware.lib.circt_bindings"
+ALONE = {"torch_mlir": "lutllm.bindings", "pycde": CIRCT, "circt": CIRCT}
 PICKLES = {"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 MAX_LINES = 500
 PASSES = (*passes.PASSES, *lowering.PASSES)
@@ -91,6 +104,26 @@ def test_an_upward_import_is_seen(tmp_path: Path) -> None:
     path.write_text("def f():\n    from lutllm.lowering import circt\n    import lutllm.numerics\n")
     assert len(wrong_imports("lutllm.dialect.bad", path)) == 1
     assert wrong_imports("lutllm.compiler", path) == []
+
+
+def test_rooms_of_lowering_point_down() -> None:
+    rooms = {path.name for path in (ROOT / "lowering").iterdir() if (path / "__init__.py").exists()}
+    assert rooms == set(ROOMS)
+    wrong = []
+    for room, path in ((n.split(".")[2], p) for n, p in MODULES.items() if n.startswith("lutllm.lowering.")):
+        for line, target in imports(path) if room in ROOMS else ():
+            other = target.split(".")[2] if target.startswith("lutllm.lowering.") else room
+            if other in ROOMS and other != room and other not in ROOMS[room]:
+                wrong.append(f"{path}:{line}: {room} must not import {other}")
+    assert wrong == []
+
+
+def test_folders_are_rooms() -> None:
+    """No folder of the package is a drawer: each holds few files, and says what they are."""
+    folders = {path.parent for path in MODULES.values()}
+    held = {folder: [p for p in folder.glob("*.py") if p.name != "__init__.py"] for folder in folders}
+    assert [str(folder) for folder, files in held.items() if len(files) > MOST_FILES] == []
+    assert [str(folder) for folder in folders if not (folder / "__init__.py").exists()] == []
 
 
 @pytest.mark.parametrize(("package", "door"), ALONE.items())

@@ -15,10 +15,11 @@ from typing import Any
 
 import lutllm.dialect
 from lutllm.bindings import ext
-from lutllm.dialect import SchemeOp, documentation, parameters
+from lutllm.dialect import SchemeOp, documentation
 from lutllm.dialect.base import Lut, LutOp, kind_text
-from lutllm.lowering.accelerator import ERROR_MEANINGS, TASK_BITS
-from lutllm.lowering.accelerator_hw.register_map import register_table
+from lutllm.dialect.linears import parameters
+from lutllm.lowering.hardware.control.register_map import register_table
+from lutllm.lowering.machine.accelerator import ERROR_MEANINGS, TASK_BITS
 from lutllm.scheme import _RANGES as SCHEME_RANGES
 from lutllm.tools import measure_errors
 
@@ -26,8 +27,8 @@ ROOT = Path(lutllm.dialect.__file__).parents[1]
 ACCELERATOR = (
     "machine", "linear_engine", "memory", "fifo", "cluster", "yield", "layout", "buffer", "region", "round", "task",
 )  # fmt: skip
-DECODER = ("lutllm.dialect.decoder_ops", "lutllm.dialect.attention_ops")
-FLOAT = "lutllm.dialect.float_ops"
+DECODER = ("lutllm.dialect.decoders.ops", "lutllm.dialect.decoders.attention")
+FLOAT = "lutllm.dialect.floats.ops"
 
 
 def readme() -> str:
@@ -121,7 +122,8 @@ def _scheme_table() -> str:
 
 
 def _parameter_table() -> str:
-    """Shapes with letters for sizes: the functions of lutllm.dialect.parameters take them as well as numbers."""
+    """Shapes with letters for sizes: the functions of lutllm.dialect.linears.parameters take them as well as
+    numbers."""
     scheme: Any = SimpleNamespace(S="S", R="R", c_a="c_a", c_w="c_w", table_bits=8)
     p, b, n = "P", "B", "N"
     specs: dict[str, Any] = {

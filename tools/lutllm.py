@@ -13,8 +13,12 @@ from typing import Any
 
 from lutllm import __version__, store
 from lutllm.errors import InputError, LutllmError
-from lutllm.tools import bench_verb, compile_verb, diff_verb, quantize_verb, run_verb
-from lutllm.tools.arguments import MODEL_HELP, positive
+from lutllm.tools.verbs import bench as bench_verb
+from lutllm.tools.verbs import compile as compile_verb
+from lutllm.tools.verbs import diff as diff_verb
+from lutllm.tools.verbs import quantize as quantize_verb
+from lutllm.tools.verbs import run as run_verb
+from lutllm.tools.verbs.arguments import MODEL_HELP, positive
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -104,7 +108,7 @@ def _simulate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("directory", metavar="DIR", help="output directory of lutllm compile")
     parser.add_argument("--program", metavar="NAME", help="one program, as layer12.paper.built_row (default: all)")
     parser.add_argument("--simulator", choices=("arc", "verilator"), default="arc")
-    parser.add_argument("--latency", type=positive, default=64, help="memory latency in cycles (default 64)")
+    parser.add_argument("--latency", type=positive, help="memory latency in cycles (default: the target's)")
     parser.add_argument("--stalls", type=int, default=0, metavar="N", help="chance in 256 that a channel pauses")
     parser.add_argument("--wave", metavar="FILE", help="write a VCD of the ports and registers (arc)")
     parser.add_argument("--wave-cycles", type=_window, default=(0, 2000), metavar="FIRST:COUNT", help="default 0:2000")
@@ -118,7 +122,7 @@ def _window(text: str) -> tuple[int, int]:
 
 
 def _simulate(options: argparse.Namespace) -> tuple[int, Any]:
-    from lutllm import report
+    from lutllm.report import text as report
     from lutllm.simulate.saved import simulate_saved
 
     if not 0 <= options.stalls < 256:

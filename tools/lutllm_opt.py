@@ -13,17 +13,17 @@ from lutllm import lowering
 from lutllm.errors import InputError, LutllmError
 from lutllm.passes import PASSES, Pipeline
 from lutllm.passes.pipeline import PassItem, parse_pipeline
-from lutllm.tools.crash_guard import run_guarded
-from lutllm.tools.opt_arguments import parse_arguments
-from lutllm.tools.opt_chunk import Chunk
-from lutllm.tools.opt_dump import Dumps
-from lutllm.tools.opt_flags import UsageError, pipeline_of
-from lutllm.tools.opt_information import information
-from lutllm.tools.opt_input import Source, read_source, split
-from lutllm.tools.opt_observer import OptObserver
-from lutllm.tools.opt_output import write
-from lutllm.tools.opt_reports import Statistics, Timer
-from lutllm.tools.opt_reproducer import Reproducer, reproduced
+from lutllm.tools.opt.arguments import parse_arguments
+from lutllm.tools.opt.chunk import Chunk
+from lutllm.tools.opt.crash_guard import run_guarded
+from lutllm.tools.opt.dump import Dumps
+from lutllm.tools.opt.flags import UsageError, pipeline_of
+from lutllm.tools.opt.information import information
+from lutllm.tools.opt.input import Source, read_source, split
+from lutllm.tools.opt.observer import OptObserver
+from lutllm.tools.opt.output import write
+from lutllm.tools.opt.reports import Statistics, Timer
+from lutllm.tools.opt.reproducer import Reproducer, reproduced
 
 ALL_PASSES = (*PASSES, *getattr(lowering, "PASSES", ()))
 SEPARATOR = b"// -----\n"

@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def scheduled_to_image(options: argparse.Namespace) -> None:
-    from lutllm.lowering.image.whole import whole_image
+    from lutllm.lowering.export.image.whole import whole_image
 
     if options.store is None:
         raise InputError("expected --store with the model's arrays, got none; name its parameters.safetensors")
@@ -71,8 +71,8 @@ def scheduled_to_image(options: argparse.Namespace) -> None:
 
 
 def scheduled_to_hw(options: argparse.Namespace) -> None:
-    from lutllm.lowering.accelerator_to_hw import accelerator_to_hw
-    from lutllm.lowering.place.machine import read_machine
+    from lutllm.lowering.hardware.accelerator_to_hw import accelerator_to_hw
+    from lutllm.lowering.machine.form import read_machine
 
     _refuse_store(options)
     config = read_machine(_module(options.input).operation).config
@@ -80,8 +80,8 @@ def scheduled_to_hw(options: argparse.Namespace) -> None:
 
 
 def hw_to_sv(options: argparse.Namespace) -> None:
-    from lutllm.lowering import hw_to_sv as export
-    from lutllm.lowering.accelerator_to_hw import ACCELERATOR_TOP
+    from lutllm.lowering.export import hw_to_sv as export
+    from lutllm.lowering.hardware.accelerator_to_hw import ACCELERATOR_TOP
 
     _refuse_store(options)
     try:

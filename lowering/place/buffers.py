@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from lutllm.bindings import ir
-from lutllm.lowering.accelerator import AcceleratorConfig
+from lutllm.lowering.machine.accelerator import AcceleratorConfig
 from lutllm.lowering.place.clusters import Cluster, consumers, memory_of
 from lutllm.lowering.place.layouts import Layout
 

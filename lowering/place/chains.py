@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from lutllm import dialect
 from lutllm.bindings import ir
-from lutllm.lowering.accelerator import CACHE_BITS, RESIDUAL_BITS, X_BITS
+from lutllm.lowering.machine.accelerator import CACHE_BITS, RESIDUAL_BITS, X_BITS
 from lutllm.lowering.place.clusters import ARGUMENT, CACHE, Cluster, head_count, home
 from lutllm.lowering.place.patterns import ROWS
 from lutllm.quantization import NORM_BITS

@@ -7,7 +7,7 @@ from typing import Any
 
 from lutllm.bindings import ir
 from lutllm.dialect import fixed_of
-from lutllm.lowering.accelerator import AcceleratorConfig
+from lutllm.lowering.machine.accelerator import AcceleratorConfig
 from lutllm.lowering.place.clusters import Cluster, Linear, head_count
 from lutllm.lowering.place.layouts import Layout
 from lutllm.passes.walk import attributes_text
@@ -76,4 +76,5 @@ def cache_contents(cluster: Cluster, layout: Layout) -> str:
 
 def round_contents(linear: Linear, inputs: Layout, outputs: Layout) -> str:
     """What decides the bytes of a linear's rounds, besides which of its outputs they compute."""
-    return f"{linear.name} {linear.codebook} {linear.row_source} {linear.scheme} {inputs} {outputs}"
+    parts = linear.name, linear.codebook, linear.row_source, linear.scheme, linear.shift
+    return f"{parts} {inputs} {outputs}"

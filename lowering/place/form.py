@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from lutllm.bindings import func, ir, source_position
 from lutllm.errors import IRError
-from lutllm.lowering.accelerator import PROGRAMS
+from lutllm.lowering.machine.accelerator import PROGRAMS
 from lutllm.lowering.place import chains
 from lutllm.lowering.place.clusters import Cluster, clusters_of, home
 from lutllm.passes.lut_outline_head import HEAD

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from lutllm.bindings import ir
-from lutllm.lowering.accelerator import AcceleratorConfig
+from lutllm.lowering.machine.accelerator import AcceleratorConfig
 from lutllm.lowering.place.clusters import Cluster, head_count
 from lutllm.lowering.place.layouts import PAD, Layout
 

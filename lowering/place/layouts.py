@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from lutllm import dialect
-from lutllm.dialect import placement_builders as build
+from lutllm.dialect.machines import builders as build
 from lutllm.scheme import QuantizedLinear
 
 PAD = -1

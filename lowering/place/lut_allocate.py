@@ -8,16 +8,16 @@ from typing import Any, ClassVar, NoReturn
 
 from lutllm import dialect
 from lutllm.bindings import ir
-from lutllm.dialect import placement_builders as build
+from lutllm.dialect.machines import builders as build
 from lutllm.dialect.symbols import ARGUMENT_REGION
 from lutllm.errors import CapacityError
-from lutllm.lowering.accelerator import IMAGE_HEADER
+from lutllm.lowering.machine.accelerator import IMAGE_HEADER
+from lutllm.lowering.machine.form import machine_op, read_machine
 from lutllm.lowering.place.buffers import Buffer, buffers_of
 from lutllm.lowering.place.clusters import Cluster, cache_kind, clusters_of
 from lutllm.lowering.place.contents import cache_bytes, cache_contents, contents_of, regions_of, round_contents
 from lutllm.lowering.place.form import placed_functions
 from lutllm.lowering.place.layouts import Layout
-from lutllm.lowering.place.machine import machine_op, read_machine
 from lutllm.lowering.place.rounds import check_linear, cut, round_of, stream_bytes
 from lutllm.lowering.place.space import AddressSpace
 from lutllm.passes import Pass

@@ -11,11 +11,11 @@ from typing import Any, ClassVar
 
 from lutllm import dialect
 from lutllm.bindings import ir
+from lutllm.lowering.machine.form import read_machine
 from lutllm.lowering.place.clusters import Cluster, Linear, clusters_of, consumers, head_count
 from lutllm.lowering.place.form import placed_functions
 from lutllm.lowering.place.layout_rules import channels_of, like, problems
 from lutllm.lowering.place.layouts import Layout
-from lutllm.lowering.place.machine import read_machine
 from lutllm.passes import Pass
 from lutllm.passes.lut_outline_head import HEAD
 

@@ -7,16 +7,16 @@ from typing import Any, ClassVar
 
 from lutllm import dialect
 from lutllm.bindings import func, ir, module_path
-from lutllm.dialect import placement_builders as build
-from lutllm.dialect.schemes import after
+from lutllm.dialect.linears.schemes import after
+from lutllm.dialect.machines import builders as build
 from lutllm.errors import CapacityError
-from lutllm.lowering.accelerator import ENGINES, AcceleratorConfig
-from lutllm.lowering.place.choice import engine_for
+from lutllm.lowering.machine.accelerator import ENGINES, AcceleratorConfig
+from lutllm.lowering.machine.choice import engine_for
+from lutllm.lowering.machine.form import Machine, machine_op, read_machine, write_machine
+from lutllm.lowering.machine.targets import find_target
 from lutllm.lowering.place.clusters import is_fixed
 from lutllm.lowering.place.form import check_program, placed_functions
-from lutllm.lowering.place.machine import Machine, machine_op, read_machine, write_machine
 from lutllm.lowering.place.patterns import Match, linear_ops, matches, users
-from lutllm.lowering.targets import find_target
 from lutllm.passes import Pass
 from lutllm.passes.walk import ops_in
 

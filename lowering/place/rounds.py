@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from lutllm import dialect
 from lutllm.errors import CapacityError
-from lutllm.lowering.engine import EngineConfig
+from lutllm.lowering.machine.engine import EngineConfig
 from lutllm.lowering.place.clusters import Linear
 from lutllm.lowering.place.layouts import Layout
 

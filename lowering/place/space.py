@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lutllm.dialect import placement_builders as build
+from lutllm.dialect.machines import builders as build
 from lutllm.errors import CapacityError
 
 ALIGNMENT = 4096  # bytes; AXI bursts must not cross such a boundary, so regions start on one

@@ -12,8 +12,8 @@ from typing import Any
 
 from lutllm import dialect
 from lutllm.bindings import func, ir
-from lutllm.dialect import decoder_builders as build
 from lutllm.dialect.base import Invalid
+from lutllm.dialect.decoders import builders as build
 from lutllm.dialect.symbols import op_parameters
 from lutllm.errors import InputError
 from lutllm.lowering.quantize.forms import Problem, Unquantizable, is_ids, is_position, is_wide, require_integer_form

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from lutllm import dialect
 from lutllm.bindings import func, ir, source_position
 from lutllm.errors import IRError
-from lutllm.lowering.torch_ir.float_function import FORWARD
+from lutllm.lowering.raising.float_function import FORWARD
 
 OpT = TypeVar("OpT", bound=dialect.FloatOp)
 

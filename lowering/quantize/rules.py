@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 from lutllm import dialect
 from lutllm.bindings import ir
-from lutllm.dialect import decoder_builders as build
 from lutllm.dialect import fixed_of
+from lutllm.dialect.decoders import builders as build
 from lutllm.lowering.quantize.forms import Problem, Unquantizable
 from lutllm.lowering.quantize.graph import FloatGraph, name_of
 from lutllm.quantization import (

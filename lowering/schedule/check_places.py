@@ -10,7 +10,7 @@ from typing import Any
 
 from lutllm.bindings import ir, source_position
 from lutllm.errors import CapacityError, IRError
-from lutllm.lowering.accelerator import IMAGE_HEADER
+from lutllm.lowering.machine.accelerator import IMAGE_HEADER
 from lutllm.lowering.place import layout_rules
 from lutllm.lowering.place.buffers import words_of
 from lutllm.lowering.place.clusters import Cluster, cache_kind, clusters_of, memory_of

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from lutllm.lowering.accelerator import AcceleratorConfig
+from lutllm.lowering.machine.accelerator import AcceleratorConfig
 from lutllm.lowering.place.buffers import Buffer
 from lutllm.lowering.place.layouts import Layout
 from lutllm.lowering.place.rounds import Round

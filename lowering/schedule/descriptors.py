@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lutllm.errors import CapacityError
-from lutllm.lowering.accelerator import (
+from lutllm.lowering.machine.accelerator import (
     ENGINES,
     HEADER_BITS,
     NO_WAIT,

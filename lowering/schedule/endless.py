@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from lutllm.lowering.engine import QUEUE
+from lutllm.lowering.machine.engine import QUEUE
 from lutllm.lowering.schedule.data import Task
 
 
@@ -18,18 +18,15 @@ def endless(tasks: Sequence[Task]) -> Iterator[tuple[Task, str]]:
     whole = _whole(tasks)
     of_engine: dict[str, list[int]] = defaultdict(list)
     for i, task in enumerate(tasks):
-        found = [of_engine[engine][: len(of_engine[engine]) - pending][-1:] for engine, pending in task.waits]
+        found = [of_engine[engine][: max(0, len(of_engine[engine]) - pending)][-1:] for engine, pending in task.waits]
         found.append(of_engine[task.engine][:-QUEUE][-1:])
         for waited in (k for numbers in found for k in numbers):
-            if whole[waited] > i:
-                yield (
-                    task,
-                    (
-                        f"task {task.name}: expected {tasks[whole[waited]].name} before it, without which "
-                        f"{tasks[waited].name}, "
-                        "which it waits for, has no end, got it later; dispatch it first"
-                    ),
+            if whole[waited] >= i:
+                message = (
+                    f"task {task.name}: expected {tasks[whole[waited]].name} before it, without which "
+                    f"{tasks[waited].name}, which it waits for, has no end, got it later; dispatch it first"
                 )
+                yield task, message
                 return
         of_engine[task.engine].append(i)
 
@@ -38,9 +35,8 @@ def _whole(tasks: Sequence[Task]) -> list[int]:
     """For each task the last one that must be dispatched for it to end."""
     needs: list[list[int]] = [[] for _ in tasks]
     last: dict[str, int] = {}
-    ends: dict[tuple[str, int], list[int]] = defaultdict(
-        list
-    )  # the tasks at the ends of streams, by how many came before
+    # The tasks at the ends of streams, by how many came before.
+    ends: dict[tuple[str, int], list[int]] = defaultdict(list)
     count: dict[str, int] = defaultdict(int)
     for i, task in enumerate(tasks):
         stream = "e" if task.engine == "embed" or task.fields.get("load") else "y" if task.round else ""

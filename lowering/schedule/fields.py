@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from lutllm import dialect
-from lutllm.bindings import ir
-from lutllm.errors import CapacityError
-from lutllm.lowering.accelerator import CACHE_BITS, HEAD_MODES, LEFT, AcceleratorConfig
-from lutllm.lowering.engine import MODES
+from lutllm.bindings import ir, source_position
+from lutllm.errors import CapacityError, IRError
+from lutllm.lowering.machine.accelerator import CACHE_BITS, HEAD_MODES, LEFT, AcceleratorConfig
+from lutllm.lowering.machine.engine import MODES
 from lutllm.lowering.place.buffers import Buffer
 from lutllm.lowering.place.clusters import Cluster, cache_kind, head_count
 from lutllm.lowering.place.layouts import Layout
@@ -79,8 +79,10 @@ class Places:
         """The region of the KV cache that a cluster appends to."""
         number = ir.BlockArgument(cluster.cache).arg_number
         if number not in self.region_of:
-            raise CapacityError(
-                f"{cluster.label}: expected a lut.region at argument {number}, got none; run lut-allocate"
+            raise IRError(
+                f"'lut.cluster' op expected a lut.region at argument {number}, its KV cache, got none; run "
+                "lut-allocate",
+                location=source_position(cluster.op.location),
             )
         return self.region_of[number]
 

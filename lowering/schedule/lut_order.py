@@ -12,9 +12,9 @@ from functools import cache
 from typing import Any, ClassVar
 
 from lutllm.bindings import ir
+from lutllm.lowering.machine.form import read_machine
 from lutllm.lowering.place.clusters import Cluster, clusters_of, consumers
 from lutllm.lowering.place.form import placed_functions
-from lutllm.lowering.place.machine import read_machine
 from lutllm.passes import Pass
 
 AHEAD = 2  # inputs on chip at a time: the one in use and the next

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from lutllm.bindings import func, ir
-from lutllm.dialect import placement_builders as build
+from lutllm.dialect.machines import builders as build
 from lutllm.errors import CapacityError
 from lutllm.lowering.place.clusters import Cluster, clusters_of
 from lutllm.lowering.schedule.data import Task

@@ -8,8 +8,8 @@ from typing import ClassVar
 from lutllm import dialect
 from lutllm.bindings import ir
 from lutllm.errors import CapacityError
+from lutllm.lowering.machine.form import read_machine
 from lutllm.lowering.place.form import placed_functions
-from lutllm.lowering.place.machine import read_machine
 from lutllm.lowering.place.space import AddressSpace
 from lutllm.lowering.schedule.descriptors import descriptor, list_region, list_words
 from lutllm.lowering.schedule.read import read_plan

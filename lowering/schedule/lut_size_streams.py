@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from lutllm.bindings import ir
 from lutllm.dialect import i64
-from lutllm.dialect import placement_builders as build
+from lutllm.dialect.machines import builders as build
 from lutllm.errors import CapacityError
-from lutllm.lowering.place.machine import machine_op, read_machine
+from lutllm.lowering.machine.form import machine_op, read_machine
 from lutllm.passes import Pass
 
 
@@ -24,8 +24,11 @@ class LutSizeStreams(Pass):
     anchor: ClassVar[str | None] = "builtin.module"
 
     def run(self, op: ir.Operation) -> None:
-        from lutllm.lowering.stream_depths import verify_depths, with_depths  # CIRCT, which other passes do not need
-        from lutllm.lowering.streams import fifos
+        from lutllm.lowering.hardware.streams.depths import (  # CIRCT, which other passes do not need
+            verify_depths,
+            with_depths,
+        )
+        from lutllm.lowering.hardware.streams.fifos import fifos
 
         machine, there = read_machine(op), machine_op(op)
         assert there is not None

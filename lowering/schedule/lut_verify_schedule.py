@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 from lutllm.bindings import ir
 from lutllm.errors import CapacityError
+from lutllm.lowering.machine.form import machine_op, read_machine
 from lutllm.lowering.place.clusters import clusters_of
-from lutllm.lowering.place.machine import machine_op, read_machine
 from lutllm.lowering.schedule import check_places
 from lutllm.lowering.schedule.check import problems
 from lutllm.lowering.schedule.descriptors import list_region, list_words
@@ -53,8 +53,8 @@ class LutVerifySchedule(Pass):
 
     def _streams(self, op: ir.Operation) -> None:
         """FIFOs that were given depths must be deep enough."""
-        from lutllm.lowering.stream_depths import verify_depths  # CIRCT, which other passes do not need
-        from lutllm.lowering.streams import fifos
+        from lutllm.lowering.hardware.streams.depths import verify_depths  # CIRCT, which other passes do not need
+        from lutllm.lowering.hardware.streams.fifos import fifos
 
         machine = read_machine(op)
         try:

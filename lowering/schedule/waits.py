@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lutllm.errors import CapacityError
-from lutllm.lowering.accelerator import NO_WAIT, WAIT_SLOTS
+from lutllm.lowering.machine.accelerator import NO_WAIT, WAIT_SLOTS
 from lutllm.lowering.place.buffers import Buffer
 from lutllm.lowering.schedule.data import Task
 

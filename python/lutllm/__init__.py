@@ -1,7 +1,8 @@
 """lutllm compiles a PyTorch LLM into a table-lookup accelerator.
 
 `compile`, `Options` and `Result` are the main job's (see `lutllm.compiler`); `save_pretrained`, `from_pretrained` and
-`QuantizedModel` are quantized models on disk (see `lutllm.pretrained`). Importing `lutllm` itself loads nothing.
+`QuantizedModel` are quantized models on disk (see `lutllm.quantized.pretrained`). Importing `lutllm` itself loads
+nothing.
 """
 
 import importlib
@@ -11,7 +12,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     **dict.fromkeys(("Options", "Result", "compile"), "lutllm.compiler"),
-    **dict.fromkeys(("QuantizedModel", "from_pretrained", "save_pretrained"), "lutllm.pretrained"),
+    **dict.fromkeys(("QuantizedModel", "from_pretrained", "save_pretrained"), "lutllm.quantized.pretrained"),
 }
 
 

@@ -17,9 +17,9 @@ from lutllm import dialect, models
 from lutllm.bindings import ir, source_position
 from lutllm.lowering.quantize.forms import problems
 from lutllm.lowering.quantize.graph import FloatGraph
-from lutllm.lowering.torch_ir.linears import LINEAR, linear_name, linears_in, not_convertible
-from lutllm.lowering.torch_ir.reader import DOWNSTREAM, NO_TORCH_OP, Unmatched
-from lutllm.lowering.torch_raise import read_model
+from lutllm.lowering.raising.linears import LINEAR, linear_name, linears_in, not_convertible
+from lutllm.lowering.raising.reader import DOWNSTREAM, NO_TORCH_OP, Unmatched
+from lutllm.lowering.raising.torch_raise import read_model
 from lutllm.models.hf import require
 
 

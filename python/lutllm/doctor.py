@@ -8,15 +8,17 @@ import platform
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from lutllm import __version__
 
+CIRCT = "circt" if sys.version_info >= (3, 13) else "pycde"  # as pyproject.toml has it
 # (distribution, extra that brings it or None for the core, what for)
 PACKAGES = (
     ("torch-mlir", None, "MLIR bindings, torch import"),
-    ("pycde", None, "CIRCT bindings"),
+    (CIRCT, None, "CIRCT bindings"),
     ("llvmlite", None, "arc simulator"),
     ("numba", None, "test bench, quantizer kernels"),
     ("numpy", None, "reference interpreter"),

@@ -15,20 +15,21 @@ from typing import Any
 
 import numpy as np
 
-from lutllm import report, store
+from lutllm import store
+from lutllm.accelerator.hardware import Answer, Hardware, build
 from lutllm.compiler.model import simulated_records
-from lutllm.decoder_bench import SHAPES
-from lutllm.generate import prompt_ids
-from lutllm.hardware import Answer, Hardware, build
-from lutllm.pretrained import QuantizedModel
+from lutllm.cost.predicted import predicted, run_cycles
 from lutllm.progress import note
-from lutllm.quantize.float_models import float_decoder
-from lutllm.quantize.random_model import random_model
-from lutllm.resolve import quantized_model
-from lutllm.schedule_page import schedule_json
+from lutllm.quantize.random.float_models import float_decoder
+from lutllm.quantize.random.model import random_model
+from lutllm.quantized.pretrained import QuantizedModel
+from lutllm.quantized.resolve import quantized_model
+from lutllm.report import text as report
+from lutllm.report.schedule_page import schedule_json
+from lutllm.run.decoder_bench import SHAPES
+from lutllm.run.generate import prompt_ids
 from lutllm.scheme import EXACT
-from lutllm.transactions.passes import Pass, run_passes
-from lutllm.transactions.predicted import predicted, run_cycles
+from lutllm.simulate.transactions.passes import Pass, run_passes
 
 
 def arguments() -> argparse.Namespace:

@@ -96,11 +96,11 @@ def serve(gguf: str, threads: int, context: int) -> None:
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     import numpy as np
 
-    from lutllm.decoder_bench import tests
     from lutllm.models.smollm2 import GGUF_NAME, smollm2_gguf
-    from lutllm.pretrained import from_pretrained
     from lutllm.progress import progress
-    from lutllm.session import CpuSession
+    from lutllm.quantized.pretrained import from_pretrained
+    from lutllm.run.decoder_bench import tests
+    from lutllm.run.session import CpuSession
 
     python, gguf = environment(), smollm2_gguf() / GGUF_NAME
     model = from_pretrained(options.directory)
@@ -155,7 +155,7 @@ def main() -> int:
         return 0
     from lutllm.errors import LutllmError
     from lutllm.store import write_json
-    from lutllm.tools import arguments
+    from lutllm.tools.verbs import arguments
 
     parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument("directory", metavar="DIR", help="made by `lutllm quantize smollm2-135m`")

@@ -18,23 +18,23 @@ from typing import Any
 import numpy as np
 
 from lutllm import interpreter, report, store
-from lutllm.hardware import PASSES, Hardware, build, copy_of
+from lutllm.accelerator.hardware import PASSES, Hardware, build, copy_of
+from lutllm.cost.predicted import predicted, run_cycles
 from lutllm.lowering import pipelines
-from lutllm.lowering.accelerator import AcceleratorConfig
-from lutllm.lowering.image.whole import whole_image
+from lutllm.lowering.export.image.whole import whole_image
+from lutllm.lowering.machine.accelerator import AcceleratorConfig
+from lutllm.lowering.machine.targets import TARGETS
 from lutllm.lowering.schedule.data import Plan
-from lutllm.lowering.targets import TARGETS
 from lutllm.passes import run_pipeline
-from lutllm.pretrained import QuantizedModel
 from lutllm.progress import note
-from lutllm.quantize.float_models import float_decoder
-from lutllm.quantize.random_model import random_model
+from lutllm.quantize.random.float_models import float_decoder
+from lutllm.quantize.random.model import random_model
+from lutllm.quantized.pretrained import QuantizedModel
 from lutllm.scheme import ADDITIVE, EXACT, Scheme
 from lutllm.simulate import AxiTiming, Simulator
 from lutllm.simulate.accelerator import Accelerator
-from lutllm.transactions.passes import run_passes
-from lutllm.transactions.predicted import predicted, run_cycles
-from lutllm.transactions.records import TaskRecord, named_records
+from lutllm.simulate.transactions.passes import run_passes
+from lutllm.simulate.transactions.records import TaskRecord, named_records
 
 QWEN3: dict[str, Any] = dict(qk_norm=True, heads=3, kv_heads=1, head_dim=20, hidden=36)
 ODD: dict[str, Any] = dict(heads=6, kv_heads=3, head_dim=8, hidden=50, intermediate=34, qk_norm=True, layers=3)

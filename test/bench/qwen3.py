@@ -21,13 +21,13 @@ from typing import Any
 import numpy as np
 
 from lutllm.progress import note
-from lutllm.quantize.assembly import RowScale, assemble, row_scale
 from lutllm.quantize.driver import peak_memory_mb
+from lutllm.quantize.linear.assembly import RowScale, assemble, row_scale
+from lutllm.quantize.linear.vector import VectorQuantizer
+from lutllm.quantize.linear.weights import damped, fit_weights
 from lutllm.quantize.protocol import FloatLinear
-from lutllm.quantize.vector import VectorQuantizer
-from lutllm.quantize.weights import damped, fit_weights
 from lutllm.scheme import QuantizedLinear
-from lutllm.tools import arguments
+from lutllm.tools.verbs import arguments
 
 MODEL = "qwen3-1.7b"
 SLICE = 8192  # outputs fitted at once
@@ -125,8 +125,8 @@ def quantize(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def run(options: argparse.Namespace) -> list[dict[str, Any]]:
-    from lutllm.pretrained import from_pretrained
-    from lutllm.session import CpuSession
+    from lutllm.quantized.pretrained import from_pretrained
+    from lutllm.run.session import CpuSession
 
     stages = Stages()
     model = from_pretrained(options.output)

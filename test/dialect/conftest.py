@@ -4,7 +4,7 @@ import pytest
 
 from lutllm import dialect
 from lutllm.bindings import func, ir
-from lutllm.dialect import parameters
+from lutllm.dialect.linears import parameters
 from lutllm.scheme import Scheme
 
 VQ = Scheme(c_a=16, G=4, R=2)

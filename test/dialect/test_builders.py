@@ -5,7 +5,7 @@ import pytest
 
 from lutllm import dialect
 from lutllm.bindings import func, ir
-from lutllm.dialect import placement_builders as build
+from lutllm.dialect.machines import builders as build
 from lutllm.errors import IRError
 from lutllm.scheme import Scheme
 

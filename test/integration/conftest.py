@@ -10,26 +10,26 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lutllm.activations import Activations, Computed
+from lutllm.accelerator.activations import Activations, Computed
+from lutllm.accelerator.hardware import PASSES
+from lutllm.accelerator.linear_program import linear_program
 from lutllm.bindings import ir
-from lutllm.dialect.schemes import after
-from lutllm.hardware import PASSES
-from lutllm.linear_program import linear_program
+from lutllm.cost.predicted import predicted, run_cycles
+from lutllm.dialect.linears.schemes import after
 from lutllm.lowering import pipelines
-from lutllm.lowering.accelerator import AcceleratorConfig
-from lutllm.lowering.accelerator_to_hw import ACCELERATOR_TOP, accelerator_to_hw
-from lutllm.lowering.engine import EngineConfig
-from lutllm.lowering.hw_to_arc import hw_to_arc
-from lutllm.lowering.image.whole import whole_image
-from lutllm.lowering.place.machine import Machine, write_machine
-from lutllm.lowering.targets import TARGETS
+from lutllm.lowering.export.hw_to_arc import hw_to_arc
+from lutllm.lowering.export.image.whole import whole_image
+from lutllm.lowering.hardware.accelerator_to_hw import ACCELERATOR_TOP, accelerator_to_hw
+from lutllm.lowering.machine.accelerator import AcceleratorConfig
+from lutllm.lowering.machine.engine import EngineConfig
+from lutllm.lowering.machine.form import Machine, write_machine
+from lutllm.lowering.machine.targets import TARGETS
 from lutllm.passes import run_pipeline
-from lutllm.quantize.random import random_linear
+from lutllm.quantize.random.linear import random_linear
 from lutllm.scheme import QuantizedLinear, Scheme
 from lutllm.simulate import ArcSimulator, AxiTiming, Simulator
 from lutllm.simulate.accelerator import Accelerator
-from lutllm.transactions.passes import run_passes
-from lutllm.transactions.predicted import predicted, run_cycles
+from lutllm.simulate.transactions.passes import run_passes
 
 CONTEXT = 40
 X_WORDS = 1024

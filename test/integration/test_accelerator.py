@@ -11,21 +11,21 @@ import numpy as np
 import pytest
 
 from lutllm import interpreter
+from lutllm.accelerator.hardware import PASSES, Hardware, build, copy_of
 from lutllm.bindings import ir
-from lutllm.dialect.machine import MEMORIES
-from lutllm.dialect.schemes import after
-from lutllm.hardware import PASSES, Hardware, build, copy_of
+from lutllm.dialect.linears.schemes import after
+from lutllm.dialect.machines.machine import MEMORIES
 from lutllm.lowering import pipelines
-from lutllm.lowering.engine import MODES
-from lutllm.lowering.image.whole import whole_image
-from lutllm.lowering.place.machine import Machine, read_machine, write_machine
+from lutllm.lowering.export.image.whole import whole_image
+from lutllm.lowering.machine.engine import MODES
+from lutllm.lowering.machine.form import Machine, read_machine, write_machine
 from lutllm.lowering.schedule.descriptors import list_region
 from lutllm.passes import run_pipeline
-from lutllm.pretrained import QuantizedModel
-from lutllm.quantize.float_models import float_decoder
-from lutllm.quantize.random_model import random_model
+from lutllm.quantize.random.float_models import float_decoder
+from lutllm.quantize.random.model import random_model
+from lutllm.quantized.pretrained import QuantizedModel
+from lutllm.run.session import GoldenSession
 from lutllm.scheme import ADDITIVE, EXACT, Scheme
-from lutllm.session import GoldenSession
 from lutllm.simulate import AxiTiming, SimulationError, Simulator
 from lutllm.simulate.accelerator import Accelerator, AcceleratorRun
 

@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 
 from lutllm import dialect
+from lutllm.accelerator.hardware import Hardware, build
 from lutllm.errors import CapacityError
-from lutllm.hardware import Hardware, build
-from lutllm.lowering.accelerator import AcceleratorConfig
-from lutllm.lowering.image.whole import whole_image
-from lutllm.lowering.stream_depths import verify_depths
-from lutllm.lowering.streams import fifos
+from lutllm.lowering.export.image.whole import whole_image
+from lutllm.lowering.hardware.streams.depths import verify_depths
+from lutllm.lowering.hardware.streams.fifos import fifos
+from lutllm.lowering.machine.accelerator import AcceleratorConfig
 from lutllm.passes.walk import ops_in
-from lutllm.quantize.float_models import float_decoder
-from lutllm.quantize.random_model import random_model
+from lutllm.quantize.random.float_models import float_decoder
+from lutllm.quantize.random.model import random_model
+from lutllm.run.session import GoldenSession
 from lutllm.scheme import EXACT
-from lutllm.session import GoldenSession
 from lutllm.simulate import Simulator
 from lutllm.simulate.accelerator import Accelerator, AcceleratorRun
 from lutllm.simulate.occupancy import Occupancy, occupancies, registers, table
@@ -73,9 +73,8 @@ class Built:
         return self.hardware.plan.config
 
     def run(self, prompt: list[int], tokens: int, **options: int) -> tuple[AcceleratorRun, dict[str, Occupancy]]:
-        accelerator = Accelerator(
-            self.config, self.simulator, self.hardware.image, probes=registers(self.config), **options
-        )
+        probes = registers(self.config)
+        accelerator = Accelerator(self.config, self.simulator, self.hardware.image, probes=probes, **options)
         run = accelerator.generate(prompt, tokens)
         return run, {row.stream: row for row in occupancies(self.config, run.result.peaks)}
 

@@ -180,7 +180,7 @@ def test_additive_scheme_of_qwen3(tmp_path):
 
 
 def test_the_page_shows_every_linear_and_what_differs(job):
-    from lutllm.page import page
+    from lutllm.report.page import page
 
     text = (job.directory / "reports" / "report.html").read_text()
     assert text.count("<rect") == len(job.rows) and "all 28 equal the golden model" in text

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lutllm.activations import Activations
+from lutllm.accelerator.activations import Activations
+from lutllm.accelerator.hardware import Hardware, build
 from lutllm.diff import Comparison, Difference, Recording, compare_golden, compare_hardware, record
 from lutllm.diff.chip_state import unpacked
 from lutllm.diff.elements import elements_of
@@ -19,20 +20,19 @@ from lutllm.diff.hardware import _Watch
 from lutllm.diff.levels import check_levels, compare_levels
 from lutllm.diff.outcome import compare_outcome
 from lutllm.errors import InputError
-from lutllm.hardware import Hardware, build
-from lutllm.lowering.accelerator import RESIDUAL_BITS
-from lutllm.lowering.accelerator_hw.arithmetic import saturated
-from lutllm.lowering.circt import Signal
+from lutllm.lowering.hardware.lib.arithmetic import saturated
+from lutllm.lowering.hardware.lib.circt import Signal
+from lutllm.lowering.machine.accelerator import RESIDUAL_BITS
 from lutllm.lowering.place.layouts import PAD
 from lutllm.lowering.schedule.data import Task
 from lutllm.lowering.schedule.descriptors import descriptor, list_region
-from lutllm.quantize.float_models import float_decoder, float_mlp
-from lutllm.quantize.random_model import random_model
+from lutllm.quantize.random.float_models import float_decoder, float_mlp
+from lutllm.quantize.random.model import random_model
+from lutllm.run.session import GoldenSession
 from lutllm.scheme import EXACT
-from lutllm.session import GoldenSession
 from lutllm.simulate import Simulator
 from lutllm.simulate.accelerator import Accelerator
-from lutllm.transactions.functions import FUNCTIONS, Job
+from lutllm.simulate.transactions.functions import FUNCTIONS, Job
 
 CONTEXT = 20
 PROMPT = [5, 3, 9, 22, 7]
@@ -244,7 +244,7 @@ def test_a_broken_engine(recorded: Recording, monkeypatch: pytest.MonkeyPatch) -
         assert width == RESIDUAL_BITS
         return saturated(value, bits).sext(width)
 
-    monkeypatch.setattr("lutllm.lowering.accelerator_hw.residual.saturated", early)
+    monkeypatch.setattr("lutllm.lowering.hardware.vector.residual.saturated", early)
     found = found_in(compare_hardware(recorded, build(recorded.plan.config, "arc"), recorded.image))
     assert (found.op, found.task, found.turn) == ("lut.add", wanted.task.name, wanted.turn)
     values = wanted.written[0].values.reshape(-1)

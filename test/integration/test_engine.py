@@ -11,10 +11,10 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 
-from lutllm.lowering.engine import MODES, EngineConfig
-from lutllm.lowering.targets import TARGETS
+from lutllm.lowering.machine.engine import MODES, EngineConfig
+from lutllm.lowering.machine.targets import TARGETS
 from lutllm.simulate import AxiTiming
-from lutllm.transactions.simulator import TransactionSimulator
+from lutllm.simulate.transactions.simulator import TransactionSimulator
 
 TINY = TARGETS["tiny"].engine
 STALLING = AxiTiming(latency=9, stall_address=90, stall_data=90, stall_response=90, outstanding=3)

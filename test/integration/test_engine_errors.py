@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lutllm.lowering.accelerator_hw.register_map import START, STATUS_BUSY, STATUS_DONE
+from lutllm.lowering.hardware.control.register_map import START, STATUS_BUSY, STATUS_DONE
+from lutllm.lowering.machine.targets import TARGETS
 from lutllm.lowering.schedule.descriptors import list_words
-from lutllm.lowering.targets import TARGETS
 from lutllm.simulate import AxiTiming, SimulationError
 
 TINY = TARGETS["tiny"].engine

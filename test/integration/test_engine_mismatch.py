@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lutllm.errors import InputError
-from lutllm.lowering.targets import TARGETS
+from lutllm.lowering.machine.targets import TARGETS
 
 TINY = TARGETS["tiny"].engine
 MakeCase = Callable[..., Any]
@@ -66,7 +66,7 @@ def test_one_wrong_image_byte_is_found(kind: str, case: MakeCase, arc: Arc) -> N
 def test_images_and_golden_results_of_another_shape_are_refused(case: MakeCase, arc: Arc) -> None:
     made = case(TINY, [dict(pairs=5, outputs=20, row_source="built_row")], 3)
     size = made.image.size
-    with pytest.raises(InputError, match=f"memory image: expected {size} bytes as the memory map says, got {size - 1}"):
+    with pytest.raises(InputError, match=f"expected an image of {size} bytes as the memory map says, got {size - 1}"):
         made.activations.run_image(arc(made), made.image[:-1], 3, made.golden)
     golden = {"layer0": made.golden["layer0"][:2]}
     with pytest.raises(InputError, match=r"layer0: expected golden results of shape \[3, 20\], got \[2, 20\]"):

@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
-from lutllm.lowering.accelerator import AcceleratorConfig
-from lutllm.lowering.accelerator_to_hw import ACCELERATOR_TOP, accelerator_to_hw
-from lutllm.lowering.circt import Design, Module, Signal
-from lutllm.lowering.engine import MODES, EngineConfig
-from lutllm.lowering.hw_to_sv import hw_ports, hw_to_sv
-from lutllm.lowering.memory import ram
-from lutllm.lowering.targets import TARGETS
-from lutllm.lowering.testbench import write_testbench
+from lutllm.lowering.export.hw_to_sv import hw_ports, hw_to_sv
+from lutllm.lowering.export.testbench import write_testbench
+from lutllm.lowering.hardware.accelerator_to_hw import ACCELERATOR_TOP, accelerator_to_hw
+from lutllm.lowering.hardware.lib.circt import Design, Module, Signal
+from lutllm.lowering.hardware.lib.memory import ram
+from lutllm.lowering.machine.accelerator import AcceleratorConfig
+from lutllm.lowering.machine.engine import MODES, EngineConfig
+from lutllm.lowering.machine.targets import TARGETS
 from lutllm.simulate import AxiTiming, VerilatorSimulator
 
 TINY = TARGETS["tiny"].engine

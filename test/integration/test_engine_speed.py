@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from lutllm.lowering.engine import MODES
-from lutllm.lowering.place.choice import engine_for
-from lutllm.lowering.targets import TARGETS
+from lutllm.lowering.machine.choice import engine_for
+from lutllm.lowering.machine.engine import MODES
+from lutllm.lowering.machine.targets import TARGETS
 from lutllm.scheme import EXACT, PAPER
 from lutllm.simulate import AxiTiming
 

@@ -10,20 +10,20 @@ from typing import Any
 import pytest
 
 from lutllm import dialect, interpreter
+from lutllm.accelerator.hardware import PASSES, Hardware, build, copy_of
 from lutllm.bindings import ir
-from lutllm.hardware import PASSES, Hardware, build, copy_of
+from lutllm.cost.predicted import predicted, run_cycles
 from lutllm.lowering import pipelines
-from lutllm.lowering.image.whole import whole_image
+from lutllm.lowering.export.image.whole import whole_image
 from lutllm.passes import run_pipeline
 from lutllm.passes.walk import ops_in
-from lutllm.quantize.float_models import float_decoder
-from lutllm.quantize.random_model import random_model
+from lutllm.quantize.random.float_models import float_decoder
+from lutllm.quantize.random.model import random_model
 from lutllm.scheme import ADDITIVE, EXACT, Scheme
 from lutllm.simulate import AxiTiming, Simulator
 from lutllm.simulate.accelerator import Accelerator
-from lutllm.transactions.passes import run_passes
-from lutllm.transactions.predicted import predicted, run_cycles
-from lutllm.transactions.records import named_records
+from lutllm.simulate.transactions.passes import run_passes
+from lutllm.simulate.transactions.records import named_records
 
 CONTEXT = 40
 LLAMA: dict[str, Any] = dict(layers=1)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from lutllm.lowering.axi import READ_MASTER, axi_read_stream
-from lutllm.lowering.circt import Design, Module, Signal, const
-from lutllm.lowering.hw_to_sv import hw_to_sv
+from lutllm.lowering.export.hw_to_sv import hw_to_sv
+from lutllm.lowering.hardware.lib.axi import READ_MASTER, axi_read_stream
+from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, const
 
 pytest.importorskip("cocotb", reason="cocotb is not installed (pip install lutllm[test])")
 pytest.importorskip("cocotbext.axi", reason="cocotbext-axi is not installed (pip install cocotbext-axi)")

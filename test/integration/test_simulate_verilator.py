@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from lutllm.errors import MissingDependencyError
-from lutllm.lowering.axi import READ_MASTER, WRITE_MASTER, axi_read_stream, axi_write_stream
-from lutllm.lowering.circt import Design, Module, Signal, Wire
-from lutllm.lowering.hw_to_arc import ArcModel, hw_to_arc
-from lutllm.lowering.hw_to_sv import hw_ports, hw_to_sv
+from lutllm.lowering.export.hw_to_arc import ArcModel, hw_to_arc
+from lutllm.lowering.export.hw_to_sv import hw_ports, hw_to_sv
+from lutllm.lowering.hardware.lib.axi import READ_MASTER, WRITE_MASTER, axi_read_stream, axi_write_stream
+from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, Wire
 from lutllm.simulate import (
     ArcSimulator,
     AxiTiming,

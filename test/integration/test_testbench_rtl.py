@@ -13,17 +13,17 @@ from pathlib import Path
 import pytest
 
 from lutllm import dialect
-from lutllm.generate import Generation, generate
-from lutllm.hardware import Hardware
-from lutllm.lowering.accelerator_to_hw import ACCELERATOR_TOP, accelerator_to_hw
-from lutllm.lowering.hw_to_sv import hw_ports, hw_to_sv
-from lutllm.lowering.image.whole import whole_image, write_image
-from lutllm.lowering.place.machine import machine_op
-from lutllm.lowering.testbench import write_testbench
-from lutllm.quantize.float_models import float_decoder
-from lutllm.quantize.random_model import random_model
+from lutllm.accelerator.hardware import Hardware
+from lutllm.lowering.export.hw_to_sv import hw_ports, hw_to_sv
+from lutllm.lowering.export.image.whole import whole_image, write_image
+from lutllm.lowering.export.testbench import write_testbench
+from lutllm.lowering.hardware.accelerator_to_hw import ACCELERATOR_TOP, accelerator_to_hw
+from lutllm.lowering.machine.form import machine_op
+from lutllm.quantize.random.float_models import float_decoder
+from lutllm.quantize.random.model import random_model
+from lutllm.run.generate import Generation, generate
+from lutllm.run.session import GoldenSession
 from lutllm.scheme import EXACT
-from lutllm.session import GoldenSession
 
 PROMPT = [5, 17, 200, 3, 9, 11, 250]
 WATCHDOG = 1000

@@ -1,5 +1,5 @@
 // RUN: lutllm-opt %s --lut-verify-schedule --split-input-file --verify-diagnostics
-// Tasks that would compute other numbers, or none. test_verify_schedule.py has the rest.
+// Tasks that would compute other numbers, or none. test_verify_places.py and test_verify_time.py have the rest.
 
 #x = #lut.fixed<16, @a.input.exponents>
 #y = #lut.fixed<24, -20>

@@ -371,7 +371,7 @@ func.func @prefill(%x: tensor<?x8xi16, #x>) -> tensor<?x8xi32, #y> {
     %i = "lut.exact_row"(%0) {scheme = @exact, weights = @a} : (tensor<?x8xi16, #x>) -> tensor<?x4x1x1x16xi32>
     %j = "lut.table_lookup"(%i) {scheme = @exact, weights = @a} : (tensor<?x4x1x1x16xi32>) -> tensor<?x4x8xi32>
     %k = "lut.prefix_sum"(%j) : (tensor<?x4x8xi32>) -> tensor<?x8xi32>
-    // expected-error@+1 {{'lut.requantize' op expected weights = @a, as the ops before it, got @b; change either}}
+    // expected-error@+1 {{'lut.requantize' op expected weights = @a, got @b; use one for both}}
     %l = "lut.requantize"(%k) {weights = @b, shift = 20} : (tensor<?x8xi32>) -> tensor<?x8xi32, #y>
     "lut.yield"(%l) : (tensor<?x8xi32, #y>) -> ()
   }) {label = "a", engines = ["feed", "linear", "save"]} : () -> tensor<?x8xi32, #y>

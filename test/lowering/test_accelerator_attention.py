@@ -10,17 +10,17 @@ import pytest
 from lutllm.functions import exp2_negative as golden_exp2
 from lutllm.functions import reciprocal as golden_reciprocal
 from lutllm.interpreter.decoder import attention as golden
-from lutllm.lowering.accelerator import LEFT, AcceleratorConfig
-from lutllm.lowering.accelerator_hw import exponential
-from lutllm.lowering.accelerator_hw import reciprocal as dividing
-from lutllm.lowering.accelerator_hw.arithmetic import round_shift_staged
-from lutllm.lowering.accelerator_hw.attention import attention
-from lutllm.lowering.accelerator_hw.records import task_record
-from lutllm.lowering.axi import axi_read_stream
-from lutllm.lowering.circt import Design, Module, Signal, Wire, const
-from lutllm.lowering.engine import EngineConfig
-from lutllm.lowering.hw_to_arc import hw_to_arc
-from lutllm.lowering.memory import ram
+from lutllm.lowering.export.hw_to_arc import hw_to_arc
+from lutllm.lowering.hardware.attention.attention import attention
+from lutllm.lowering.hardware.control.records import task_record
+from lutllm.lowering.hardware.lib import exponential
+from lutllm.lowering.hardware.lib import reciprocal as dividing
+from lutllm.lowering.hardware.lib.arithmetic import round_shift_staged
+from lutllm.lowering.hardware.lib.axi import axi_read_stream
+from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, Wire, const
+from lutllm.lowering.hardware.lib.memory import ram
+from lutllm.lowering.machine.accelerator import LEFT, AcceleratorConfig
+from lutllm.lowering.machine.engine import EngineConfig
 from lutllm.numerics import round_shift
 from lutllm.simulate import ArcSimulator, AxiTiming, Memory, RunResult, TestBench
 

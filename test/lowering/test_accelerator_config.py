@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from lutllm.errors import CapacityError
-from lutllm.lowering.accelerator import DECODER_ENGINES, ENGINES, AcceleratorConfig
-from lutllm.lowering.accelerator_hw.register_map import register_table
-from lutllm.lowering.accelerator_hw.register_page import register_page
-from lutllm.lowering.accelerator_hw.top import read_ports, write_ports
+from lutllm.lowering.hardware.control.register_map import register_table
+from lutllm.lowering.hardware.control.register_page import register_page
+from lutllm.lowering.hardware.top import read_ports, write_ports
+from lutllm.lowering.machine.accelerator import DECODER_ENGINES, ENGINES, AcceleratorConfig
 
 LINEARS = ("linear", "feed", "load", "save")
 

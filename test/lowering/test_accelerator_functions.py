@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from lutllm import functions
-from lutllm.lowering.accelerator_hw.reciprocal_root import H_OFFSET, ROOT_LATENCY, reciprocal_root
-from lutllm.lowering.accelerator_hw.rom import rom
-from lutllm.lowering.accelerator_hw.sigmoid import SIGMOID_LATENCY, sigmoid
-from lutllm.lowering.circt import Design, WidthError
-from lutllm.lowering.hw_to_arc import hw_to_arc
-from lutllm.lowering.hw_to_sv import hw_to_sv
+from lutllm.lowering.export.hw_to_arc import hw_to_arc
+from lutllm.lowering.export.hw_to_sv import hw_to_sv
+from lutllm.lowering.hardware.lib.circt import Design, WidthError
+from lutllm.lowering.hardware.lib.reciprocal_root import H_OFFSET, ROOT_LATENCY, reciprocal_root
+from lutllm.lowering.hardware.lib.rom import rom
+from lutllm.lowering.hardware.lib.sigmoid import SIGMOID_LATENCY, sigmoid
 from lutllm.simulate import ArcSimulator
 
 

@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 
 from lutllm.interpreter import decoder as golden
-from lutllm.lowering.accelerator import HEAD_MODES, LEFT, X_BITS, AcceleratorConfig
-from lutllm.lowering.accelerator_hw.head_norm import GAIN_LATE, H_LATE, NORM_LATENCY, head_norm_lane
-from lutllm.lowering.accelerator_hw.heads import heads
-from lutllm.lowering.accelerator_hw.reciprocal_root import H_OFFSET
-from lutllm.lowering.accelerator_hw.records import task_record
-from lutllm.lowering.accelerator_hw.rope import ROPE_LATENCY, rope_pair
-from lutllm.lowering.circt import Design
-from lutllm.lowering.engine import EngineConfig
-from lutllm.lowering.hw_to_arc import hw_to_arc
+from lutllm.lowering.export.hw_to_arc import hw_to_arc
+from lutllm.lowering.hardware.control.records import task_record
+from lutllm.lowering.hardware.lib.circt import Design
+from lutllm.lowering.hardware.lib.reciprocal_root import H_OFFSET
+from lutllm.lowering.hardware.lib.rope import ROPE_LATENCY, rope_pair
+from lutllm.lowering.hardware.vector.head_norm import GAIN_LATE, H_LATE, NORM_LATENCY, head_norm_lane
+from lutllm.lowering.hardware.vector.heads import heads
+from lutllm.lowering.machine.accelerator import HEAD_MODES, LEFT, X_BITS, AcceleratorConfig
+from lutllm.lowering.machine.engine import EngineConfig
 from lutllm.numerics import rescale, round_shift, saturate
 from lutllm.quantization import CACHE_BITS, NORM_BITS
 from lutllm.simulate import ArcSimulator

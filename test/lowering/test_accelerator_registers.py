@@ -5,13 +5,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from lutllm.lowering.accelerator import AcceleratorConfig
-from lutllm.lowering.accelerator_hw import register_map as rm
-from lutllm.lowering.accelerator_hw.axi_lite import OKAY, SLAVE_ERROR
-from lutllm.lowering.accelerator_hw.registers import PREFIX, registers
-from lutllm.lowering.accelerator_hw.watch import watch
-from lutllm.lowering.circt import Design
-from lutllm.lowering.hw_to_arc import hw_to_arc
+from lutllm.lowering.export.hw_to_arc import hw_to_arc
+from lutllm.lowering.hardware.control import register_map as rm
+from lutllm.lowering.hardware.control.axi_lite import OKAY, SLAVE_ERROR
+from lutllm.lowering.hardware.control.registers import PREFIX, registers
+from lutllm.lowering.hardware.control.watch import watch
+from lutllm.lowering.hardware.lib.circt import Design
+from lutllm.lowering.machine.accelerator import AcceleratorConfig
 from lutllm.simulate import ArcSimulator
 
 CONTEXT = 1500  # no power of two, and a window larger than the least

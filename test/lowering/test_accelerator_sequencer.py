@@ -8,7 +8,10 @@ from functools import cache
 
 import pytest
 
-from lutllm.lowering.accelerator import (
+from lutllm.lowering.export.hw_to_arc import hw_to_arc
+from lutllm.lowering.hardware.control.sequencer import sequencer, task_words
+from lutllm.lowering.hardware.lib.circt import Design
+from lutllm.lowering.machine.accelerator import (
     ENGINES,
     ERRORS,
     HEADER_BITS,
@@ -20,10 +23,7 @@ from lutllm.lowering.accelerator import (
     WAIT_SLOTS,
     AcceleratorConfig,
 )
-from lutllm.lowering.accelerator_hw.sequencer import sequencer, task_words
-from lutllm.lowering.circt import Design
-from lutllm.lowering.hw_to_arc import hw_to_arc
-from lutllm.lowering.targets import find_target
+from lutllm.lowering.machine.targets import find_target
 from lutllm.simulate import ArcSimulator
 
 MODEL = 0x1234567890ABCDEF

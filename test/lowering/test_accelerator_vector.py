@@ -13,21 +13,21 @@ import numpy as np
 import pytest
 
 from lutllm.interpreter import decoder
-from lutllm.lowering.accelerator import LEFT, AcceleratorConfig
-from lutllm.lowering.accelerator_hw.embed import embed
-from lutllm.lowering.accelerator_hw.feed import feed
-from lutllm.lowering.accelerator_hw.load import load
-from lutllm.lowering.accelerator_hw.norm import norm
-from lutllm.lowering.accelerator_hw.pick import pick
-from lutllm.lowering.accelerator_hw.records import task_record
-from lutllm.lowering.accelerator_hw.residual import residual
-from lutllm.lowering.accelerator_hw.save import save
-from lutllm.lowering.accelerator_hw.store import store
-from lutllm.lowering.accelerator_hw.swiglu import swiglu
-from lutllm.lowering.circt import Design, Module, Signal, Wire, any_of, const, credit, mux
-from lutllm.lowering.engine import EngineConfig
-from lutllm.lowering.hw_to_arc import hw_to_arc
-from lutllm.lowering.memory import buffered, ram
+from lutllm.lowering.export.hw_to_arc import hw_to_arc
+from lutllm.lowering.hardware.control.records import task_record
+from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, Wire, any_of, const, credit, mux
+from lutllm.lowering.hardware.lib.memory import buffered, ram
+from lutllm.lowering.hardware.vector.embed import embed
+from lutllm.lowering.hardware.vector.feed import feed
+from lutllm.lowering.hardware.vector.load import load
+from lutllm.lowering.hardware.vector.norm import norm
+from lutllm.lowering.hardware.vector.pick import pick
+from lutllm.lowering.hardware.vector.residual import residual
+from lutllm.lowering.hardware.vector.save import save
+from lutllm.lowering.hardware.vector.store import store
+from lutllm.lowering.hardware.vector.swiglu import swiglu
+from lutllm.lowering.machine.accelerator import LEFT, AcceleratorConfig
+from lutllm.lowering.machine.engine import EngineConfig
 from lutllm.numerics import rescale, saturate
 from lutllm.simulate import ArcSimulator, RunResult, TestBench
 

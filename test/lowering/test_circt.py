@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from lutllm.lowering.circt import (
+from lutllm.lowering.export.hw_to_arc import hw_to_arc
+from lutllm.lowering.hardware.lib.circt import (
     Design,
     Fields,
     Module,
@@ -22,7 +23,6 @@ from lutllm.lowering.circt import (
     pack,
     select,
 )
-from lutllm.lowering.hw_to_arc import hw_to_arc
 from lutllm.simulate import ArcSimulator
 
 Body = Callable[[Module], dict[str, Signal]]

@@ -5,9 +5,9 @@ from collections import deque
 
 import pytest
 
-from lutllm.lowering.circt import Design
-from lutllm.lowering.hw_to_arc import hw_to_arc
-from lutllm.lowering.memory import fifo, ram
+from lutllm.lowering.export.hw_to_arc import hw_to_arc
+from lutllm.lowering.hardware.lib.circt import Design
+from lutllm.lowering.hardware.lib.memory import fifo, ram
 from lutllm.simulate import ArcSimulator
 
 

@@ -11,13 +11,13 @@ import pytest
 
 from lutllm import dialect
 from lutllm.bindings import capture_diagnostics, ir
-from lutllm.dialect import placement_builders
-from lutllm.dialect.machine_limits import ENGINE_RANGES, MACHINE_RANGES
+from lutllm.dialect.machines import builders as placement_builders
+from lutllm.dialect.machines.limits import ENGINE_RANGES, MACHINE_RANGES
 from lutllm.errors import CapacityError
-from lutllm.lowering.accelerator import AcceleratorConfig
-from lutllm.lowering.accelerator_to_hw import ACCELERATOR_TOP, accelerator_to_hw
-from lutllm.lowering.engine import EngineConfig
-from lutllm.lowering.targets import TARGETS
+from lutllm.lowering.hardware.accelerator_to_hw import ACCELERATOR_TOP, accelerator_to_hw
+from lutllm.lowering.machine.accelerator import AcceleratorConfig
+from lutllm.lowering.machine.engine import EngineConfig
+from lutllm.lowering.machine.targets import TARGETS
 
 TINY = TARGETS["tiny"].engine
 PORTS = TINY.port_bits
@@ -82,7 +82,7 @@ def test_engines_that_cannot_be_built(changes: dict[str, Any], message: str) -> 
          "expected engines among linear, feed, .*, in this order, got feed, linear, .*; change them", "machine"),
         (dict(engines=("linear", "feed", "load", "save", "fft")), "expected engines among .*; change them", "machine"),
         (dict(engines=("linear", "feed", "load", "save", "save")), "expected engines among .*; change them", "machine"),
-        (dict(head_words=3), "expected head_words to be a multiple of 2, a beat, got 3; change it", "linear_engine"),
+        (dict(head_words=3), "expected head_words to be a multiple of 2, a beat of head_lanes, got.*", "linear_engine"),
     ],
 )  # fmt: skip
 def test_machines_that_cannot_be_built(changes: dict[str, Any], message: str, op: str) -> None:

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from lutllm.interpreter import centroid_search
-from lutllm.lowering.circt import Design
-from lutllm.lowering.engine import EngineConfig
-from lutllm.lowering.engine_hw.search import bpcsu, search_latency
-from lutllm.lowering.hw_to_arc import hw_to_arc
+from lutllm.lowering.export.hw_to_arc import hw_to_arc
+from lutllm.lowering.hardware.lib.circt import Design
+from lutllm.lowering.hardware.linear.search import bpcsu, search_latency
+from lutllm.lowering.machine.engine import EngineConfig
 from lutllm.simulate import ArcSimulator
 
 Group = tuple[np.ndarray, np.ndarray]  # codebook [S, centroids, 2], pairs [tokens, 2]

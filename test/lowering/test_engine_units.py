@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from lutllm.interpreter import requantize
-from lutllm.lowering.circt import Design, Fields
-from lutllm.lowering.engine import EngineConfig
-from lutllm.lowering.engine_hw.accumulate import accumulator
-from lutllm.lowering.engine_hw.psum import accumulator_fields, psum_lane, row_builder
-from lutllm.lowering.engine_hw.requantize import requantizer_lane
-from lutllm.lowering.engine_hw.words import beats_to_words
-from lutllm.lowering.hw_to_arc import hw_to_arc
+from lutllm.lowering.export.hw_to_arc import hw_to_arc
+from lutllm.lowering.hardware.lib.circt import Design, Fields
+from lutllm.lowering.hardware.linear.accumulate import accumulator
+from lutllm.lowering.hardware.linear.psum import accumulator_fields, psum_lane, row_builder
+from lutllm.lowering.hardware.linear.requantize import requantizer_lane
+from lutllm.lowering.hardware.linear.words import beats_to_words
+from lutllm.lowering.machine.engine import EngineConfig
 from lutllm.numerics import round_shift
 from lutllm.simulate import ArcSimulator, run_streams
 

@@ -5,9 +5,9 @@ import itertools
 import pytest
 
 from lutllm.errors import IRError
-from lutllm.lowering.circt import Design, Module, Signal
-from lutllm.lowering.hw_to_arc import hw_to_arc
-from lutllm.lowering.memory import fifo, ram
+from lutllm.lowering.export.hw_to_arc import hw_to_arc
+from lutllm.lowering.hardware.lib.circt import Design, Module, Signal
+from lutllm.lowering.hardware.lib.memory import fifo, ram
 from lutllm.simulate import ArcSimulator
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from lutllm.errors import IRError
-from lutllm.lowering.axi import axi_read_stream, axi_write_stream
-from lutllm.lowering.circt import Design, Module, Signal
-from lutllm.lowering.hw_to_sv import hw_ports, hw_to_sv
-from lutllm.lowering.memory import ram
+from lutllm.lowering.export.hw_to_sv import hw_ports, hw_to_sv
+from lutllm.lowering.hardware.lib.axi import axi_read_stream, axi_write_stream
+from lutllm.lowering.hardware.lib.circt import Design, Module, Signal
+from lutllm.lowering.hardware.lib.memory import ram
 
 
 def masters() -> Design:
@@ -72,7 +72,7 @@ def test_a_failed_export_leaves_what_was_there(tmp_path: Path, monkeypatch: pyte
         Path(directory, "top.sv").write_text("half")
         raise OSError("no space left")
 
-    monkeypatch.setattr("lutllm.lowering.hw_to_sv.export_split_verilog", stop)
+    monkeypatch.setattr("lutllm.lowering.export.hw_to_sv.export_split_verilog", stop)
     with pytest.raises(OSError, match="no space"):
         hw_to_sv(masters(), "top", tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

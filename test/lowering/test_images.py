@@ -9,15 +9,15 @@ import pytest
 
 from lutllm import dialect
 from lutllm.bindings import ir
-from lutllm.dialect import placement_builders as build
+from lutllm.dialect.machines import builders as build
 from lutllm.errors import InputError, NumericsError
-from lutllm.lowering.engine import EngineConfig
-from lutllm.lowering.image.linear import pack_bits, static_image
+from lutllm.lowering.export.image.linear import pack_bits, static_image
+from lutllm.lowering.machine.engine import EngineConfig
+from lutllm.lowering.machine.targets import TARGETS
 from lutllm.lowering.place.clusters import Linear
 from lutllm.lowering.place.layouts import Layout, relaid
 from lutllm.lowering.place.rounds import Round, round_of, stream_bytes
-from lutllm.lowering.targets import TARGETS
-from lutllm.quantize.random import random_linear
+from lutllm.quantize.random.linear import random_linear
 from lutllm.scheme import EXACT, QuantizedLinear, Scheme
 
 TINY = replace(TARGETS["tiny"].engine, port_bits={"w": 64, "c": 128, "q": 64})

@@ -20,9 +20,9 @@ from lutllm.lowering.quantize import forms
 from lutllm.lowering.quantize.graph import FloatGraph
 from lutllm.numerics import quantize
 from lutllm.passes import run_pipeline
-from lutllm.pretrained import FLOAT, QuantizedModel, save_pretrained
-from lutllm.quantize.float_models import LayerShape, float_decoder, float_linear_norm_linear, float_mlp
-from lutllm.quantize.random_model import random_model
+from lutllm.quantize.random.float_models import LayerShape, float_decoder, float_linear_norm_linear, float_mlp
+from lutllm.quantize.random.model import random_model
+from lutllm.quantized.pretrained import FLOAT, QuantizedModel, save_pretrained
 from lutllm.scheme import ADDITIVE, EXACT, PAPER
 
 CONTEXT = 12

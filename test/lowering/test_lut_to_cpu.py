@@ -9,9 +9,9 @@ from lutllm import dialect, interpreter
 from lutllm.bindings import func, ir
 from lutllm.cpu.features import available_levels
 from lutllm.cpu.program import CpuProgram
-from lutllm.dialect import decoder_builders as build
+from lutllm.dialect.decoders import builders as build
 from lutllm.errors import IRError, NumericsError
-from lutllm.lowering.lut_to_cpu import lower
+from lutllm.lowering.cpu.lut_to_cpu import lower
 
 TOKENS = 9
 ROWS = 600  # of a cache: more than one block of keys

@@ -11,11 +11,11 @@ from lutllm.cpu.features import available_levels
 from lutllm.cpu.program import CpuProgram
 from lutllm.errors import IRError, NumericsError
 from lutllm.lowering.cpu.layout import LEVELS, LinearShape
-from lutllm.lowering.lut_to_cpu import lower
+from lutllm.lowering.cpu.lut_to_cpu import lower
 from lutllm.lowering.quantize.functions import declare_parameters
 from lutllm.lowering.quantize.rules import linear_op
 from lutllm.quantization import constants_of
-from lutllm.quantize.random import random_linear
+from lutllm.quantize.random.linear import random_linear
 from lutllm.scheme import ADDITIVE, EXACT, PAPER, QuantizedLinear, Scheme
 
 TOKENS = 11

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from lutllm import dialect
+from lutllm.accelerator.hardware import PASSES, copy_of
 from lutllm.bindings import ir
 from lutllm.errors import LutllmError
-from lutllm.hardware import PASSES, copy_of
 from lutllm.lowering import pipelines
-from lutllm.lowering.accelerator import SINKS
+from lutllm.lowering.machine.accelerator import SINKS
 from lutllm.lowering.schedule.check import problems
 from lutllm.lowering.schedule.data import Plan, Task
 from lutllm.lowering.schedule.read import read_plan
@@ -22,8 +22,8 @@ from lutllm.lowering.schedule.waits import Hazards
 from lutllm.passes import run_pipeline
 from lutllm.passes.lut_outline_head import HEAD
 from lutllm.passes.walk import ops_in
-from lutllm.quantize.float_models import float_decoder
-from lutllm.quantize.random_model import random_model
+from lutllm.quantize.random.float_models import float_decoder
+from lutllm.quantize.random.model import random_model
 from lutllm.scheme import EXACT, Scheme
 
 ONE = EXACT.with_(R=1)

@@ -1,8 +1,8 @@
 """The page of the register map: every register, error and engine of one accelerator."""
 
-from lutllm.lowering.accelerator import ERROR_MEANINGS, AcceleratorConfig
-from lutllm.lowering.accelerator_hw.register_map import REGISTERS, register_table, window
-from lutllm.lowering.accelerator_hw.register_page import register_page
+from lutllm.lowering.hardware.control.register_map import REGISTERS, register_table, window
+from lutllm.lowering.hardware.control.register_page import register_page
+from lutllm.lowering.machine.accelerator import ERROR_MEANINGS, AcceleratorConfig
 
 
 def test_it_names_every_register_error_and_engine() -> None:

@@ -11,15 +11,15 @@ import pytest
 
 from lutllm import dialect
 from lutllm.bindings import ir
-from lutllm.dialect import placement_builders as build
+from lutllm.dialect.machines import builders as build
 from lutllm.errors import CapacityError, InputError
-from lutllm.lowering.engine import MODES, EngineConfig
-from lutllm.lowering.place.choice import engine_for
+from lutllm.lowering.machine.choice import engine_for
+from lutllm.lowering.machine.engine import MODES, EngineConfig
+from lutllm.lowering.machine.targets import TARGETS, find_target
 from lutllm.lowering.place.clusters import Linear
 from lutllm.lowering.place.layouts import Layout
 from lutllm.lowering.place.rounds import Round, check_linear, cut, round_of, stream_bytes
 from lutllm.lowering.place.space import ALIGNMENT, AddressSpace
-from lutllm.lowering.targets import TARGETS, find_target
 from lutllm.scheme import ADDITIVE, EXACT, PAPER, Scheme
 
 TINY = TARGETS["tiny"].engine

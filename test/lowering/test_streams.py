@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 
 from lutllm import dialect
 from lutllm.bindings import ir
-from lutllm.dialect.machine import MEMORIES
+from lutllm.dialect.machines.machine import MEMORIES
 from lutllm.errors import CapacityError
-from lutllm.lowering.accelerator import DECODER_ENGINES, ENGINES, SIZED_STREAMS, AcceleratorConfig
-from lutllm.lowering.accelerator_to_hw import ACCELERATOR_TOP, accelerator_to_hw
-from lutllm.lowering.engine import EngineConfig
-from lutllm.lowering.hw_to_arc import hw_to_arc
-from lutllm.lowering.place.machine import Machine, machine_op, read_machine, write_machine
-from lutllm.lowering.stream_depths import choose_depths, verify_depths, with_depths
-from lutllm.lowering.streams import Fifo, fifos
-from lutllm.lowering.targets import TARGETS
+from lutllm.lowering.export.hw_to_arc import hw_to_arc
+from lutllm.lowering.hardware.accelerator_to_hw import ACCELERATOR_TOP, accelerator_to_hw
+from lutllm.lowering.hardware.streams.depths import choose_depths, verify_depths, with_depths
+from lutllm.lowering.hardware.streams.fifos import Fifo, fifos
+from lutllm.lowering.machine.accelerator import DECODER_ENGINES, ENGINES, SIZED_STREAMS, AcceleratorConfig
+from lutllm.lowering.machine.engine import EngineConfig
+from lutllm.lowering.machine.form import Machine, machine_op, read_machine, write_machine
+from lutllm.lowering.machine.targets import TARGETS
 
 TINY = AcceleratorConfig(engine=TARGETS["tiny"].engine, head_lanes=8, context=64)
 SIZED = with_depths(TINY)

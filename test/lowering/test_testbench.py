@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from lutllm.errors import IRError
-from lutllm.lowering.accelerator import ERRORS, AcceleratorConfig
-from lutllm.lowering.accelerator_hw.register_map import OFFSETS, window
-from lutllm.lowering.hw_to_arc import Port
-from lutllm.lowering.testbench import design_header, masters, write_testbench
+from lutllm.lowering.export.hw_to_arc import Port
+from lutllm.lowering.export.testbench import design_header, masters, write_testbench
+from lutllm.lowering.hardware.control.register_map import OFFSETS, window
+from lutllm.lowering.machine.accelerator import ERRORS, AcceleratorConfig
 
 CONFIG = AcceleratorConfig(context=1500, watchdog=777)
 PORTS = [

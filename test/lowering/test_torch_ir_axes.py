@@ -2,7 +2,7 @@
 
 import pytest
 
-from lutllm.lowering.torch_ir.axes import Axes, Axis, axis, broadcast, fits_in, flat, reshaped, size_of
+from lutllm.lowering.raising.axes import Axes, Axis, axis, broadcast, fits_in, flat, reshaped, size_of
 
 ROWS: Axes = ((), axis("tokens", 6), axis("channel", 24))
 TOKENS = axis("tokens", 6)

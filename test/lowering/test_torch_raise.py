@@ -14,8 +14,8 @@ from lutllm.bindings import ir  # noqa: E402
 from lutllm.importer import ImportedModule, import_module  # noqa: E402
 from lutllm.importer.agreement import FloatModel, import_float, raise_to_float  # noqa: E402
 from lutllm.lowering.levels import check_level  # noqa: E402
-from lutllm.lowering.torch_ir.reader import DOWNSTREAM  # noqa: E402
-from lutllm.lowering.torch_raise import read_model  # noqa: E402
+from lutllm.lowering.raising.reader import DOWNSTREAM  # noqa: E402
+from lutllm.lowering.raising.torch_raise import read_model  # noqa: E402
 from lutllm.models.hf import empty_module, make_config  # noqa: E402
 from lutllm.models.random_weights import _fill  # noqa: E402
 from lutllm.models.wrappers import whole_model  # noqa: E402

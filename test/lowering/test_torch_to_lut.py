@@ -12,13 +12,13 @@ from lutllm.errors import IRError  # noqa: E402
 from lutllm.importer import import_module  # noqa: E402
 from lutllm.lowering import PASSES  # noqa: E402
 from lutllm.lowering.pipelines import to_linears  # noqa: E402
-from lutllm.lowering.torch_ir.linears import linears_in, module_path  # noqa: E402
-from lutllm.lowering.torch_to_lut import convert_linears  # noqa: E402
+from lutllm.lowering.quantize.torch_to_lut import convert_linears  # noqa: E402
+from lutllm.lowering.raising.linears import linears_in, module_path  # noqa: E402
 from lutllm.models.wrappers import decoder_layer, whole_model  # noqa: E402
 from lutllm.passes import PASSES as LUT_PASSES  # noqa: E402
 from lutllm.passes import run_pipeline  # noqa: E402
 from lutllm.quantization import LinearConstants, constants_of, read_quantization  # noqa: E402
-from lutllm.quantize.random import random_linear  # noqa: E402
+from lutllm.quantize.random.linear import random_linear  # noqa: E402
 from lutllm.scheme import ADDITIVE, EXACT  # noqa: E402
 
 READERS = {"k_proj": "q_proj", "v_proj": "q_proj", "up_proj": "gate_proj"}

@@ -10,12 +10,22 @@ import numpy as np
 import pytest
 
 from lutllm import dialect
+from lutllm.accelerator.hardware import Hardware, copy_of
 from lutllm.dialect import fixed_of
 from lutllm.errors import CapacityError, InputError, IRError, NumericsError
 from lutllm.functions import reciprocal
-from lutllm.hardware import Hardware, copy_of
 from lutllm.interpreter import decoder as golden
-from lutllm.lowering.accelerator import (
+from lutllm.lowering.export.image.linear import static_image
+from lutllm.lowering.export.image.whole import (
+    IMAGE,
+    MANIFEST,
+    manifest,
+    model_id,
+    physical_linear,
+    whole_image,
+    write_image,
+)
+from lutllm.lowering.machine.accelerator import (
     DYNAMIC_BITS,
     ENGINES,
     HEADER_BITS,
@@ -26,17 +36,15 @@ from lutllm.lowering.accelerator import (
     TASK_BITS,
     TASK_MAGIC,
 )
-from lutllm.lowering.image.linear import static_image
-from lutllm.lowering.image.whole import IMAGE, MANIFEST, manifest, model_id, physical_linear, whole_image, write_image
 from lutllm.lowering.place.clusters import Cluster, clusters_of
 from lutllm.lowering.place.layouts import PAD, Layout
 from lutllm.lowering.schedule.data import Plan, Task
 from lutllm.lowering.schedule.read import Reader
 from lutllm.numerics import round_shift, saturate
-from lutllm.pretrained import QuantizedModel
 from lutllm.quantization import NORM_BITS
-from lutllm.quantize.float_models import float_decoder
-from lutllm.quantize.random_model import random_model
+from lutllm.quantize.random.float_models import float_decoder
+from lutllm.quantize.random.model import random_model
+from lutllm.quantized.pretrained import QuantizedModel
 from lutllm.scheme import EXACT
 
 SCHEME = EXACT.with_(R=1, G=20)  # the residual stream has padding

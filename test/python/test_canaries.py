@@ -1,6 +1,6 @@
 """What lutllm relies on in its pinned wheels, one small test each: when a pin moves, these say what changed.
 
-torch-mlir is a dated snapshot of MLIR and pycde bundles CIRCT; neither promises a stable Python API.
+torch-mlir is a dated snapshot of MLIR, pycde and circt carry CIRCT; none promises a stable Python API.
 """
 
 import ctypes
@@ -12,11 +12,12 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
-from lutllm import bindings
+from lutllm import bindings, doctor
 from lutllm.bindings import capture_diagnostics, execution_engine, ext, ir, passmanager, torch_mlir_opt
-from lutllm.lowering import circt
-from lutllm.lowering.hw_to_arc import TO_ALLOCATED_STATE, TO_LLVM, TO_ONE_MODULE
+from lutllm.lowering.export.hw_to_arc import TO_ALLOCATED_STATE, TO_LLVM, TO_ONE_MODULE
+from lutllm.lowering.hardware.lib import circt_bindings
 
 PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 TORCH = importlib.util.find_spec("torch") is not None
@@ -59,10 +60,11 @@ def ctx() -> ir.Context:
 
 
 def pinned() -> list[tuple[str, str]]:
-    """Every exact pin of pyproject.toml."""
+    """Every exact pin of pyproject.toml that holds for this Python."""
     project = tomllib.loads(PYPROJECT.read_text())["project"]
     every = [*project["dependencies"], *(d for extra in project["optional-dependencies"].values() for d in extra)]
-    return [(name, version) for d in every for name, _, version in [d.partition("==")] if version]
+    found = [r for r in map(Requirement, every) if not r.marker or r.marker.evaluate()]
+    return [(r.name, s.version) for r in found for s in r.specifier if s.operator == "=="]
 
 
 @pytest.mark.parametrize(("name", "version"), pinned())
@@ -75,7 +77,16 @@ def test_pins_are_installed(name: str, version: str) -> None:
 
 
 def test_the_bindings_are_pinned_exactly() -> None:
-    assert {"torch-mlir", "pycde", "torch"} <= {name for name, _ in pinned()}
+    assert {"torch-mlir", doctor.CIRCT, "torch"} <= {name for name, _ in pinned()}
+
+
+def test_every_python_has_one_circt() -> None:
+    """Two of them in one process crash, and lutllm takes pycde's where it finds both."""
+    dependencies = map(Requirement, tomllib.loads(PYPROJECT.read_text())["project"]["dependencies"])
+    carriers = [r for r in dependencies if r.name in ("pycde", "circt")]
+    for version, name in (("3.11", "pycde"), ("3.12", "pycde"), ("3.13", "circt")):
+        assert [r.name for r in carriers if r.marker and r.marker.evaluate({"python_version": version})] == [name]
+    assert circt_bindings.circt.__name__ == {"pycde": "pycde.circt", "circt": "circt"}[doctor.CIRCT]
 
 
 def test_ext_attribute_as_tensor_encoding(ctx: ir.Context) -> None:
@@ -179,14 +190,13 @@ def test_fx_importer_hooks() -> None:
 
 @pytest.mark.parametrize("passes", [p for p, _ in (*TO_ONE_MODULE, *TO_ALLOCATED_STATE, *TO_LLVM)])
 def test_the_passes_of_arc_exist(passes: str) -> None:
-    with circt.ir.Context() as context:
-        circt.circt.register_dialects(context)
-        circt.PassManager.parse(f"builtin.module({passes})")
+    with circt_bindings.context():
+        circt_bindings.PassManager.parse(f"builtin.module({passes})")
 
 
 def test_circt_exports() -> None:
     for name in ("export_split_verilog", "export_verilog", "export_llvm_ir", "register_dialects"):
-        assert callable(getattr(circt.circt, name))
+        assert callable(getattr(circt_bindings.circt, name))
 
 
 def test_the_engine_calls_a_function_with_an_array_of_addresses() -> None:

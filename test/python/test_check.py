@@ -9,7 +9,7 @@ from torch import nn  # noqa: E402
 
 from lutllm.check import check, check_module  # noqa: E402
 from lutllm.errors import InputError  # noqa: E402
-from lutllm.lowering.torch_ir.reader import DOWNSTREAM, NO_PATTERN, NO_TORCH_OP  # noqa: E402
+from lutllm.lowering.raising.reader import DOWNSTREAM, NO_PATTERN, NO_TORCH_OP  # noqa: E402
 
 
 class Mixed(nn.Module):

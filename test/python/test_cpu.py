@@ -10,7 +10,7 @@ from lutllm.bindings import func, ir
 from lutllm.cpu.features import available_levels, choose_level, cores, processor_flags
 from lutllm.cpu.jit import Jit
 from lutllm.cpu.program import CpuProgram
-from lutllm.dialect import decoder_builders as build
+from lutllm.dialect.decoders import builders as build
 from lutllm.errors import InputError, IRError
 from lutllm.lowering.cpu.step import barrier
 

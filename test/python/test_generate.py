@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lutllm.errors import InputError
-from lutllm.generate import Generation, Sampling, TextStream, generate, prompt_ids, respond, stop_ids
+from lutllm.run.generate import Generation, Sampling, TextStream, generate, prompt_ids, respond, stop_ids
 
 VOCABULARY = 300
 

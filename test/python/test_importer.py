@@ -11,7 +11,7 @@ from torch import nn  # noqa: E402
 from lutllm import dialect  # noqa: E402
 from lutllm.bindings import ir  # noqa: E402
 from lutllm.importer import import_module  # noqa: E402
-from lutllm.lowering.torch_ir.linears import linear_name, linears_in, weight_symbol  # noqa: E402
+from lutllm.lowering.raising.linears import linear_name, linears_in, weight_symbol  # noqa: E402
 
 HERE = Path(__file__).name
 

@@ -12,7 +12,7 @@ from lutllm.errors import LutllmError  # noqa: E402
 from lutllm.importer.agreement import Disagreement, import_float  # noqa: E402
 from lutllm.importer.torch_run import run_torch  # noqa: E402
 from lutllm.interpreter import floats  # noqa: E402
-from lutllm.lowering.torch_ir import patterns  # noqa: E402
+from lutllm.lowering.raising import patterns  # noqa: E402
 from lutllm.models.wrappers import whole_model  # noqa: E402
 
 

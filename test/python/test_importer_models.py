@@ -8,7 +8,7 @@ pytest.importorskip("transformers")
 from lutllm import models  # noqa: E402
 from lutllm.errors import InputError  # noqa: E402
 from lutllm.importer import import_module  # noqa: E402
-from lutllm.lowering.torch_ir.linears import linear_name, linears_in, weight_symbol  # noqa: E402
+from lutllm.lowering.raising.linears import linear_name, linears_in, weight_symbol  # noqa: E402
 from lutllm.models.wrappers import causal_mask, decoder_layer, whole_model  # noqa: E402
 
 LAYER = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj"]

@@ -72,7 +72,7 @@ def _store(module: ir.Module) -> Arrays:
 
 
 def test_every_decoder_op_has_a_case() -> None:
-    modules = ("lutllm.dialect.decoder_ops", "lutllm.dialect.attention_ops")
+    modules = ("lutllm.dialect.decoders.ops", "lutllm.dialect.decoders.attention")
     assert set(CASES) == {op for op in dialect.Lut.operations if op.__module__ in modules}
 
 

@@ -66,7 +66,7 @@ def parameters_of(module: ir.Module) -> Arrays:
 
 
 def test_every_float_op_has_a_case() -> None:
-    assert set(CASES) == {op for op in dialect.Lut.operations if op.__module__ == "lutllm.dialect.float_ops"}
+    assert set(CASES) == {op for op in dialect.Lut.operations if op.__module__ == "lutllm.dialect.floats.ops"}
 
 
 @pytest.mark.parametrize("op", CASES, ids=lambda op: op.OPERATION_NAME)
@@ -95,7 +95,7 @@ def test_attention_in_groups_of_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_activation_of_the_dialect_runs() -> None:
-    from lutllm.dialect.float_ops import ACTIVATIONS
+    from lutllm.dialect.floats.ops import ACTIVATIONS
 
     assert tuple(floats.ACTIVATIONS) == ACTIVATIONS
 

@@ -15,7 +15,6 @@ from lutllm.errors import InputError  # noqa: E402
 from lutllm.lowering.quantize.graph import FloatGraph, name_of  # noqa: E402
 from lutllm.models import load  # noqa: E402
 from lutllm.models.text import default_text, windows  # noqa: E402
-from lutllm.pretrained import QuantizedModel  # noqa: E402
 from lutllm.quantization import NORM_BITS, RESIDUAL_BITS, AddConstants, NormConstants  # noqa: E402
 from lutllm.quantize import quantize  # noqa: E402
 from lutllm.quantize.constants import (  # noqa: E402
@@ -26,11 +25,12 @@ from lutllm.quantize.constants import (  # noqa: E402
     quantize_norm,
     rope_tables,
 )
-from lutllm.quantize.peaks import Peaks, Source, sources  # noqa: E402
-from lutllm.quantize.simulated import simulated  # noqa: E402
+from lutllm.quantize.record.peaks import Peaks, Source, sources  # noqa: E402
+from lutllm.quantize.record.simulated import simulated  # noqa: E402
 from lutllm.quantize.whole import structure_of  # noqa: E402
+from lutllm.quantized.pretrained import QuantizedModel  # noqa: E402
+from lutllm.run.session import GoldenSession  # noqa: E402
 from lutllm.scheme import EXACT  # noqa: E402
-from lutllm.session import GoldenSession  # noqa: E402
 
 
 def olmo2():

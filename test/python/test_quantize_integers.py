@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from lutllm import interpreter
 from lutllm.errors import InputError, LutllmError, NumericsError
 from lutllm.quantize import assemble, random_linear, validate
-from lutllm.quantize.activations import IntegerInput
-from lutllm.quantize.assembly import input_exponents, row_scale
-from lutllm.quantize.ranges import accumulator_range, row_range
+from lutllm.quantize.linear.activations import IntegerInput
+from lutllm.quantize.linear.assembly import input_exponents, row_scale
+from lutllm.quantize.linear.ranges import accumulator_range, row_range
 from lutllm.scheme import ADDITIVE, EXACT, PAPER, Scheme
 
 SCHEMES = {

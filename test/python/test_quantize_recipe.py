@@ -13,7 +13,7 @@ from lutllm.models import load  # noqa: E402
 from lutllm.models.text import default_text  # noqa: E402
 from lutllm.quantize import VectorQuantizer, quantize, recipe  # noqa: E402
 from lutllm.quantize.recipe import Assignment, Rule, check_shared_inputs, load_recipe, quantizer_of, with_exact_head  # noqa: E402
-from lutllm.quantize.recording import linears  # noqa: E402
+from lutllm.quantize.record.recording import linears  # noqa: E402
 from lutllm.scheme import ADDITIVE, EXACT, PAPER, Scheme  # noqa: E402
 
 KINDS = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj")
@@ -153,7 +153,7 @@ def registered(monkeypatch):
     """Entry points `spy`, `broken` (does not load) and `no` (no quantizer), besides `vq`."""
     group = recipe.ENTRY_POINTS
     made = {
-        "vq": "lutllm.quantize.vector:VectorQuantizer",
+        "vq": "lutllm.quantize.linear.vector:VectorQuantizer",
         "spy": "spy:Spy",
         "broken": "no_such_module:X",
         "no": "json:dumps",

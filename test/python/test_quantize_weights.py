@@ -5,10 +5,10 @@ import pytest
 
 from lutllm.errors import InputError
 from lutllm.quantize import FloatLinear, VectorQuantizer, output_error, validate
-from lutllm.quantize.activations import START_EVERY, fit_input
-from lutllm.quantize.clustering import EXACT_FLOAT, METRIC, coded, nearest
-from lutllm.quantize.statistics import WINDOW, InputStatistics, second_moment
-from lutllm.quantize.weights import FittedWeights, damped, fit_weights
+from lutllm.quantize.linear.activations import START_EVERY, fit_input
+from lutllm.quantize.linear.clustering import EXACT_FLOAT, METRIC, coded, nearest
+from lutllm.quantize.linear.statistics import WINDOW, InputStatistics, second_moment
+from lutllm.quantize.linear.weights import FittedWeights, damped, fit_weights
 from lutllm.scheme import ADDITIVE, EXACT, PAPER
 
 G = 32

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lutllm import yosys
-from lutllm.resources import (
+from lutllm.cost import yosys
+from lutllm.cost.resources import (
     AVAILABLE,
     KINDS,
     Resources,

@@ -7,20 +7,20 @@ from dataclasses import replace
 
 import pytest
 
+from lutllm.accelerator.hardware import PASSES
+from lutllm.cost.predicted import predicted, run_cycles
 from lutllm.errors import InputError, SimulationError
-from lutllm.gantt import colors_of, gantt
-from lutllm.hardware import PASSES
 from lutllm.lowering.pipelines import to_scheduled
 from lutllm.lowering.schedule.data import Plan
 from lutllm.lowering.schedule.read import read_plan
 from lutllm.passes import run_pipeline
-from lutllm.quantize.float_models import float_decoder
-from lutllm.quantize.random_model import random_model
-from lutllm.schedule_page import busy_cycles, layer_of, schedule_json, schedule_page
+from lutllm.quantize.random.float_models import float_decoder
+from lutllm.quantize.random.model import random_model
+from lutllm.report.gantt import colors_of, gantt
+from lutllm.report.schedule_page import busy_cycles, layer_of, schedule_json, schedule_page
 from lutllm.scheme import EXACT
-from lutllm.transactions.passes import Pass, run_passes
-from lutllm.transactions.predicted import predicted, run_cycles
-from lutllm.transactions.records import TaskRecord, named_records
+from lutllm.simulate.transactions.passes import Pass, run_passes
+from lutllm.simulate.transactions.records import TaskRecord, named_records
 
 CONTEXT = 20
 RECORDS = [

@@ -9,11 +9,11 @@ from lutllm import dialect
 from lutllm.bindings import ir
 from lutllm.cpu.features import available_levels
 from lutllm.errors import InputError, IRError
-from lutllm.pretrained import QuantizedModel
-from lutllm.quantize.float_models import LayerShape, float_decoder
-from lutllm.quantize.random_model import random_model
+from lutllm.quantize.random.float_models import LayerShape, float_decoder
+from lutllm.quantize.random.model import random_model
+from lutllm.quantized.pretrained import QuantizedModel
+from lutllm.run.session import CpuSession, GoldenSession, Session, open_session
 from lutllm.scheme import ADDITIVE, EXACT, PAPER, Scheme
-from lutllm.session import CpuSession, GoldenSession, Session, open_session
 
 CONTEXT = 80
 UNLIKE = [LayerShape(head_dim=16), LayerShape(intermediate=40, heads=3, kv_heads=1, head_dim=8, qk_norm=True)]

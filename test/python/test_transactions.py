@@ -7,17 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lutllm.accelerator.hardware import Hardware
 from lutllm.errors import SimulationError
-from lutllm.hardware import Hardware
 from lutllm.lowering.place.layouts import Layout
 from lutllm.lowering.schedule.data import Plan, Task
-from lutllm.pretrained import QuantizedModel
-from lutllm.quantize.float_models import LayerShape, float_decoder
-from lutllm.quantize.random_model import random_model
+from lutllm.quantize.random.float_models import LayerShape, float_decoder
+from lutllm.quantize.random.model import random_model
+from lutllm.quantized.pretrained import QuantizedModel
+from lutllm.run.session import GoldenSession
 from lutllm.scheme import ADDITIVE, EXACT, PAPER, Scheme
-from lutllm.session import GoldenSession
-from lutllm.transactions.passes import run_passes
-from lutllm.transactions.simulator import TaskResult, TransactionSimulator, physical_linears
+from lutllm.simulate.transactions.passes import run_passes
+from lutllm.simulate.transactions.simulator import TaskResult, TransactionSimulator, physical_linears
 
 CONTEXT = 20
 SMALL: dict[str, int] = dict(hidden=24, vocabulary=60)

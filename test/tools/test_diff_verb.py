@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from lutllm import hardware
+from lutllm.accelerator import hardware
 from lutllm.compiler import Options, compile
 from lutllm.diff import saved
-from lutllm.lowering.accelerator import AcceleratorConfig
-from lutllm.lowering.image.whole import IMAGE, MANIFEST
-from lutllm.pretrained import save_pretrained
-from lutllm.quantize.float_models import float_decoder
-from lutllm.quantize.random_model import random_model
+from lutllm.lowering.export.image.whole import IMAGE, MANIFEST
+from lutllm.lowering.machine.accelerator import AcceleratorConfig
+from lutllm.quantize.random.float_models import float_decoder
+from lutllm.quantize.random.model import random_model
+from lutllm.quantized.pretrained import save_pretrained
 from lutllm.scheme import EXACT
 from lutllm.simulate import Simulator
 from lutllm.tools.lutllm import main

@@ -54,14 +54,15 @@ def test_doctor_wants_the_pinned_version(monkeypatch):
     from lutllm import doctor
 
     real = doctor.importlib.metadata.version
-    monkeypatch.setattr(doctor.importlib.metadata, "version", lambda n: "1.0" if n == "pycde" else real(n))
+    monkeypatch.setattr(doctor.importlib.metadata, "version", lambda n: "1.0" if n == doctor.CIRCT else real(n))
     found = doctor.diagnose()
     assert not found.healthy
-    assert "pycde==0.12.1" in next(f.how for f in found.findings if f.name == "pycde")
+    how = next(f.how for f in found.findings if f.name == doctor.CIRCT)
+    assert f"pip install {doctor.CIRCT}=={real(doctor.CIRCT)} " in how
 
 
 def test_bench_measures_and_checks(tmp_path, capsys, monkeypatch):
-    from lutllm import linear_bench
+    from lutllm.accelerator import linear_bench
 
     monkeypatch.setattr(linear_bench, "SHAPES", (("q_proj", 24, 40), ("k_proj", 24, 17)))
     report = tmp_path / "bench.json"
@@ -99,7 +100,7 @@ def test_a_directory_that_cannot_be_written_is_one_line(capsys, tmp_path):
 
 
 def test_starts_without_torch_or_circt():
-    program = "import sys, lutllm.tools.lutllm; print(sorted({'torch', 'pycde', 'numba'} & set(sys.modules)))"
+    program = "import sys, lutllm.tools.lutllm; print(sorted({'torch', 'pycde', 'circt', 'numba'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -15,10 +15,10 @@ import pytest
 from lutllm.bindings import Diagnostic, ir
 from lutllm.passes import Pass
 from lutllm.tools import lutllm_opt
-from lutllm.tools.crash_guard import run_guarded
-from lutllm.tools.opt_diagnostics import format_diagnostic
-from lutllm.tools.opt_input import MAX_NESTING, SPLIT_MARKER, Source, read_source, split, too_deep
-from lutllm.tools.opt_reproducer import reproduced
+from lutllm.tools.opt.crash_guard import run_guarded
+from lutllm.tools.opt.diagnostics import format_diagnostic
+from lutllm.tools.opt.input import MAX_NESTING, SPLIT_MARKER, Source, read_source, split, too_deep
+from lutllm.tools.opt.reproducer import reproduced
 
 OPT = Path(sys.executable).with_name("lutllm-opt")
 SOURCE = Source("a.mlir", None, b"func.func @f()\n\tfunc.func @g()\n")
@@ -119,7 +119,8 @@ def test_streams_that_do_not_work(redirect: str, message: bytes) -> None:
 
 def test_a_crash_is_an_error() -> None:
     code = (
-        "import os; from lutllm.tools.crash_guard import run_guarded; raise SystemExit(run_guarded(os.abort, 'tool'))"
+        "import os; from lutllm.tools.opt.crash_guard import run_guarded; "
+        "raise SystemExit(run_guarded(os.abort, 'tool'))"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode == 1
@@ -202,4 +203,4 @@ def test_ctrl_c() -> None:
 def test_nothing_heavy_is_imported() -> None:
     code = "import sys, lutllm.tools.lutllm_opt; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert not {"torch", "transformers", "pycde", "llvmlite", "numba", "scipy"} & set(loaded)
+    assert not {"torch", "transformers", "pycde", "circt", "llvmlite", "numba", "scipy"} & set(loaded)

@@ -3,8 +3,8 @@
 import pytest
 
 from lutllm.bindings import Diagnostic
-from lutllm.tools.opt_expected import compare, expected_in
-from lutllm.tools.opt_input import Source
+from lutllm.tools.opt.expected import compare, expected_in
+from lutllm.tools.opt.input import Source
 
 SOURCE = Source("a.mlir", None, b"")
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from lutllm.errors import InputError
-from lutllm.quantize.float_models import float_decoder
-from lutllm.quantize.random_model import random_model
+from lutllm.quantize.random.float_models import float_decoder
+from lutllm.quantize.random.model import random_model
 from lutllm.scheme import EXACT
 from lutllm.tools.lutllm import main
 
@@ -29,7 +29,7 @@ def tiny_model():
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory):
-    from lutllm.pretrained import save_pretrained
+    from lutllm.quantized.pretrained import save_pretrained
 
     return save_pretrained(tiny_model(), tmp_path_factory.mktemp("tiny") / "q")
 
@@ -57,7 +57,7 @@ def test_backends_give_the_same_tokens(directory, how, capsys, tmp_path):
 
 def test_greedy_is_the_programs_own_token(directory, capsys, tmp_path):
     from lutllm import interpreter
-    from lutllm.pretrained import from_pretrained
+    from lutllm.quantized.pretrained import from_pretrained
 
     report, _ = answer(capsys, tmp_path, directory, "abc", "--tokens", 1, "--backend", "golden")
     model = from_pretrained(directory)
@@ -119,9 +119,9 @@ def test_what_is_no_model_is_told(capsys, tmp_path):
 def test_a_float_model_is_quantized_once(tmp_path, monkeypatch, capsys):
     from types import SimpleNamespace
 
-    from lutllm.pretrained import save_pretrained
     from lutllm.quantize import whole
-    from lutllm.resolve import quantized_model
+    from lutllm.quantized.pretrained import save_pretrained
+    from lutllm.quantized.resolve import quantized_model
 
     calls = []
 
@@ -143,7 +143,7 @@ def test_a_float_model_is_quantized_once(tmp_path, monkeypatch, capsys):
 
 
 def test_an_unfinished_directory_is_told(tmp_path):
-    from lutllm.resolve import quantized_model
+    from lutllm.quantized.resolve import quantized_model
 
     (tmp_path / "run.json").write_text("{}")
     with pytest.raises(InputError, match="not finished: run the same lutllm quantize again"):

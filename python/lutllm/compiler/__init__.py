@@ -37,7 +37,7 @@ def pipeline(spec: str | Path, options: Options, directory: str | Path | None = 
     from lutllm.compiler.options import CONTEXT, LAYER_SCHEMES
     from lutllm.errors import InputError
     from lutllm.lowering import pipelines
-    from lutllm.pretrained import from_pretrained
+    from lutllm.quantized.pretrained import from_pretrained
     from lutllm.scheme import parse_schemes
 
     options = options.checked()

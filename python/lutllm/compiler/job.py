@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from lutllm import __version__, store
+from lutllm.accelerator.hardware import build
 from lutllm.compiler.options import Options
-from lutllm.hardware import build
-from lutllm.lowering.accelerator import AcceleratorConfig
-from lutllm.lowering.accelerator_to_hw import ACCELERATOR_TOP, accelerator_to_hw
-from lutllm.lowering.hw_to_sv import hw_to_sv
+from lutllm.lowering.export.hw_to_sv import hw_to_sv
+from lutllm.lowering.hardware.accelerator_to_hw import ACCELERATOR_TOP, accelerator_to_hw
+from lutllm.lowering.machine.accelerator import AcceleratorConfig
 from lutllm.progress import note
 from lutllm.simulate.simulator import Simulator
 

@@ -14,21 +14,21 @@ from typing import Any
 import numpy as np
 
 from lutllm import dialect, interpreter, store
-from lutllm.activations import Activations, Computed
+from lutllm.accelerator.activations import Activations, Computed
 from lutllm.bindings import ir
 from lutllm.compiler.job import Job
 from lutllm.compiler.levels import PASSES, Levels, copy_of, parsed
 from lutllm.compiler.options import LAYER_CALIBRATION, LAYER_SCHEMES, LAYER_TOKENS, Options, Result
-from lutllm.dialect.schemes import after
+from lutllm.dialect.linears.schemes import after
 from lutllm.errors import InputError
 from lutllm.lowering import pipelines
-from lutllm.lowering.image.whole import whole_image
+from lutllm.lowering.export.image.whole import whole_image
 from lutllm.lowering.levels import check_level
-from lutllm.lowering.place.choice import engine_for
-from lutllm.lowering.place.machine import Machine, read_machine, write_machine
-from lutllm.lowering.targets import find_target
-from lutllm.page import page
+from lutllm.lowering.machine.choice import engine_for
+from lutllm.lowering.machine.form import Machine, read_machine, write_machine
+from lutllm.lowering.machine.targets import find_target
 from lutllm.passes import run_pipeline
+from lutllm.report.page import page
 from lutllm.scheme import QuantizedLinear, parse_schemes
 
 

@@ -9,26 +9,27 @@ from typing import Any
 
 import numpy as np
 
-from lutllm import resolve, store
+from lutllm import store
+from lutllm.accelerator.hardware import Hardware, check_prompt, greedy
 from lutllm.bindings import ir
 from lutllm.compiler.job import Job
 from lutllm.compiler.levels import Levels
 from lutllm.compiler.options import CONTEXT, PROMPT, SCHEMES, TOKENS, Options, Result
-from lutllm.hardware import Hardware, check_prompt, greedy
+from lutllm.cost.predicted import predicted, run_cycles
 from lutllm.lowering import pipelines
-from lutllm.lowering.accelerator_hw.register_page import register_page
-from lutllm.lowering.accelerator_to_hw import ACCELERATOR_TOP
-from lutllm.lowering.hw_to_sv import hw_ports
-from lutllm.lowering.image.whole import IMAGE, MANIFEST, manifest, whole_image
+from lutllm.lowering.export.hw_to_sv import hw_ports
+from lutllm.lowering.export.image.whole import IMAGE, MANIFEST, manifest, whole_image
+from lutllm.lowering.export.testbench import write_testbench
+from lutllm.lowering.hardware.accelerator_to_hw import ACCELERATOR_TOP
+from lutllm.lowering.hardware.control.register_page import register_page
 from lutllm.lowering.schedule.data import Plan
-from lutllm.lowering.testbench import write_testbench
-from lutllm.pretrained import QuantizedModel
-from lutllm.schedule_page import schedule_json, schedule_page
+from lutllm.quantized import resolve
+from lutllm.quantized.pretrained import QuantizedModel
+from lutllm.report.schedule_page import schedule_json, schedule_page
 from lutllm.scheme import parse_schemes
 from lutllm.simulate.occupancy import occupancies, registers
-from lutllm.transactions.passes import run_passes
-from lutllm.transactions.predicted import predicted, run_cycles
-from lutllm.transactions.records import TaskRecord, named_records
+from lutllm.simulate.transactions.passes import run_passes
+from lutllm.simulate.transactions.records import TaskRecord, named_records
 
 STEM = "model"
 
@@ -50,8 +51,9 @@ class ModelJob(Job):
         with self.stage("golden model", f"{self.tokens} tokens after a prompt of {len(prompt)}"):
             golden = greedy(hardware.program, hardware.tensors, prompt, self.tokens)
         files = write_testbench(
-            hardware.plan.config, self.ports, self.out / "tb", prompt, golden, hardware.model, f"../mem/{IMAGE}"
-        )
+            hardware.plan.config, self.ports, self.out / "tb", prompt, golden, hardware.model, f"../mem/{IMAGE}",
+            latency=hardware.plan.latency,
+        )  # fmt: skip
         self.note_files(files)
         if self.options.simulator is not None:
             self.simulate(hardware, prompt)
@@ -122,7 +124,7 @@ class ModelJob(Job):
         data = schedule_json(records, how=how, streams=streams)
         self.write("reports/schedule.json", json.dumps(data, indent=1) + "\n")
         if self.options.resources:
-            from lutllm.resources import write_resources
+            from lutllm.cost.resources import write_resources
 
             with self.stage("resources", "Yosys, an estimate"):
                 self.note_files(
@@ -142,6 +144,6 @@ def prompt_ids(model: QuantizedModel, prompt: str, seed: int) -> list[int]:
     if model.tokenizer is None:
         vocabulary = next(len(array) for name, array in model.tensors.items() if name.endswith(".rows"))
         return [int(i) for i in np.random.default_rng(seed).integers(0, vocabulary, len(prompt.split()) or 1)]
-    from lutllm import generate
+    from lutllm.run import generate
 
     return generate.prompt_ids(model.tokenizer, prompt, raw=True)

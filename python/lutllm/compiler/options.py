@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lutllm.errors import InputError
-from lutllm.lowering.targets import find_target
+from lutllm.lowering.machine.targets import find_target
 from lutllm.scheme import parse_schemes
 
 if TYPE_CHECKING:
-    from lutllm.activations import Mismatch
-    from lutllm.hardware import Answer
+    from lutllm.accelerator.activations import Mismatch
+    from lutllm.accelerator.hardware import Answer
 
 SIMULATORS = ("arc", "verilator")
 PROMPT = "The capital of France is"

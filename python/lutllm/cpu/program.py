@@ -18,8 +18,8 @@ from lutllm.cpu.features import choose_level, cores
 from lutllm.cpu.jit import Jit
 from lutllm.cpu.ranges import array_of, check_linears
 from lutllm.errors import InputError, IRError, NumericsError
+from lutllm.lowering.cpu.lut_to_cpu import CpuFunction, Packed, Tensor, lower
 from lutllm.lowering.cpu.step import ALIGN, BASES, encode
-from lutllm.lowering.lut_to_cpu import CpuFunction, Packed, Tensor, lower
 from lutllm.numerics import check_fits
 
 _SYNC_BYTES = 2 * ALIGN

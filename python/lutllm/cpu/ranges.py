@@ -10,7 +10,7 @@ import numpy as np
 from lutllm.bindings import ir
 from lutllm.dialect import LinearOp, fixed_of, lut_ops, scheme_of
 from lutllm.errors import IRError
-from lutllm.quantize.ranges import validate
+from lutllm.quantize.linear.ranges import validate
 from lutllm.scheme import QuantizedLinear
 
 

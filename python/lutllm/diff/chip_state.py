@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from lutllm.errors import SimulationError
-from lutllm.lowering.accelerator import WRITERS, X_BITS, AcceleratorConfig
-from lutllm.lowering.hw_to_arc import State
+from lutllm.lowering.export.hw_to_arc import State
+from lutllm.lowering.machine.accelerator import WRITERS, X_BITS, AcceleratorConfig
 from lutllm.quantization import RESIDUAL_BITS
 from lutllm.simulate.accelerator import Accelerator
-from lutllm.transactions.chip import Written
+from lutllm.simulate.transactions.chip import Written
 
-# Names of memories and registers in hardware (lowering.accelerator_hw).
+# Names of memories and registers in hardware (lowering.hardware).
 _SQUARES, _TOKEN = "residual/sums/mem", "sequencer/last_q"
 _RESULTS = "linear/requantizer/results"  # the queue that all words of stream y go through
 # What tasks write to external memory, and its channels.

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from lutllm.diff.difference import Difference
-from lutllm.lowering.accelerator import SINKS
+from lutllm.lowering.machine.accelerator import SINKS
 from lutllm.lowering.place.layouts import PAD
 from lutllm.lowering.schedule.data import Plan, Task
 from lutllm.passes.lut_outline_head import HEAD
-from lutllm.transactions.chip import Written
-from lutllm.transactions.passes import Pass
-from lutllm.transactions.simulator import TaskResult
+from lutllm.simulate.transactions.chip import Written
+from lutllm.simulate.transactions.passes import Pass
+from lutllm.simulate.transactions.simulator import TaskResult
 
 Part = tuple[Written, np.ndarray, np.ndarray]  # words of a task, what they should be, what they are
 _LAST_STEP, LINEAR = "lut.requantize", "lut.linear"

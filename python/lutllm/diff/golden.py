@@ -15,15 +15,15 @@ from lutllm.dialect import ClusterOp
 from lutllm.diff.difference import Comparison
 from lutllm.diff.elements import Part, difference_in, elements_of, first_token
 from lutllm.diff.recording import Recording
-from lutllm.lowering.accelerator import X_BITS
+from lutllm.lowering.machine.accelerator import X_BITS
 from lutllm.lowering.place.clusters import Cluster, consumers
 from lutllm.lowering.place.layouts import PAD
 from lutllm.lowering.schedule.read import Reader
 from lutllm.passes.lut_outline_head import HEAD
 from lutllm.progress import note
-from lutllm.transactions.chip import rows_of
-from lutllm.transactions.passes import Pass
-from lutllm.transactions.simulator import TaskResult
+from lutllm.simulate.transactions.chip import rows_of
+from lutllm.simulate.transactions.passes import Pass
+from lutllm.simulate.transactions.simulator import TaskResult
 
 Values = tuple[np.ndarray | None, np.ndarray]  # of a linear and of the cluster around it, [tokens, channels]
 

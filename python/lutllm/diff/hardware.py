@@ -20,8 +20,8 @@ from lutllm.progress import note
 from lutllm.simulate.accelerator import CYCLES, Accelerator, spans_of
 from lutllm.simulate.simulator import Simulator
 from lutllm.simulate.testbench import DONE, RunResult
-from lutllm.transactions.chip import Written
-from lutllm.transactions.simulator import TaskResult
+from lutllm.simulate.transactions.chip import Written
+from lutllm.simulate.transactions.simulator import TaskResult
 
 
 def compare_hardware(

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lutllm.bindings import ir
-from lutllm.lowering.image.whole import whole_image
+from lutllm.lowering.export.image.whole import whole_image
 from lutllm.lowering.schedule.data import Plan
 from lutllm.simulate.accelerator import Accelerator
-from lutllm.transactions.passes import Pass
-from lutllm.transactions.simulator import TaskResult, TransactionSimulator
+from lutllm.simulate.transactions.passes import Pass
+from lutllm.simulate.transactions.simulator import TaskResult, TransactionSimulator
 
 
 @dataclass(eq=False, repr=False)

@@ -14,8 +14,8 @@ from lutllm.diff.recording import Recording
 from lutllm.lowering.schedule.data import Task
 from lutllm.simulate.accelerator import Accelerator, Span, spans_of
 from lutllm.simulate.simulator import Simulator
+from lutllm.simulate.transactions.simulator import TaskResult
 from lutllm.simulate.waveform import Trace
-from lutllm.transactions.simulator import TaskResult
 
 BEFORE, AFTER = 200, 50  # cycles of a waveform around the word
 _COMPUTING_SINKS = ("residual", "swiglu", "pick")

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from lutllm import dialect, hardware, store
+from lutllm import dialect, store
+from lutllm.accelerator import hardware
 from lutllm.bindings import ir
 from lutllm.compiler.model import prompt_ids
 from lutllm.compiler.options import PROMPT, TOKENS
@@ -19,11 +20,11 @@ from lutllm.diff.difference import DiffResult
 from lutllm.diff.levels import DEFAULT, check_levels, compare_levels
 from lutllm.diff.recording import record
 from lutllm.errors import InputError
-from lutllm.lowering.image.whole import IMAGE
+from lutllm.lowering.export.image.whole import IMAGE
 from lutllm.lowering.schedule.data import Plan
 from lutllm.lowering.schedule.read import read_plan
-from lutllm.pretrained import QuantizedModel, from_pretrained
 from lutllm.progress import note
+from lutllm.quantized.pretrained import QuantizedModel, from_pretrained
 
 SCHEDULED, ABOUT = "ir/model.scheduled.mlir", "manifest.json"
 

@@ -18,8 +18,8 @@ from lutllm.errors import IRError
 from lutllm.importer import ImportedModule, import_module
 from lutllm.importer.torch_run import Calls, Parameters, run_torch
 from lutllm.lowering.pipelines import to_float
-from lutllm.lowering.torch_ir.linears import module_path
-from lutllm.lowering.torch_ir.reader import argument_kind
+from lutllm.lowering.raising.linears import module_path
+from lutllm.lowering.raising.reader import argument_kind
 from lutllm.models.hf import require
 
 TOLERANCE = 1e-4  # of the largest value; sums of float32 in another order stay far below

@@ -11,7 +11,7 @@ import numpy as np
 
 from lutllm.bindings import func, ir, source_position
 from lutllm.dialect import ClusterOp, LutOp, TaskOp, fixed_of, scheme_of
-from lutllm.dialect.attention_ops import score_problem
+from lutllm.dialect.decoders.attention import score_problem
 from lutllm.dialect.symbols import op_parameters
 from lutllm.errors import IRError, LutllmError, NumericsError
 from lutllm.interpreter import decoder, floats, integers

@@ -26,8 +26,7 @@ _QUIET = {
 
 def require(name: str) -> ModuleType:
     """Import one of the packages of the `models` extra, or say how to install it."""
-    for key, value in _environment().items():
-        os.environ.setdefault(key, value)
+    set_environment()
     try:
         return importlib.import_module(name)
     except ImportError as error:
@@ -39,13 +38,15 @@ def require(name: str) -> ModuleType:
 
 
 @functools.cache
-def _environment() -> dict[str, str]:
-    """Also PyTorch's kernels for AVX2 on whatever has it: those for AVX-512 sum in another order."""
+def set_environment() -> None:
+    """Variables that torch and transformers read when first used. Kernels for AVX2 on every processor that has them:
+    those for AVX-512 add in another order."""
     from llvmlite import binding
 
     features = binding.get_host_cpu_features()
-    avx2 = features.get("avx2") and features.get("fma")
-    return {**_QUIET, "ATEN_CPU_CAPABILITY": "avx2"} if avx2 else _QUIET
+    kernels = {"ATEN_CPU_CAPABILITY": "avx2"} if features.get("avx2") and features.get("fma") else {}
+    for key, value in {**_QUIET, **kernels}.items():
+        os.environ.setdefault(key, value)
 
 
 @contextmanager

@@ -9,13 +9,13 @@ _HOME = {
     "FloatLinear": "lutllm.quantize.protocol",
     "Quantizer": "lutllm.quantize.protocol",
     "QuantizationResult": "lutllm.quantize.driver",
-    "VectorQuantizer": "lutllm.quantize.vector",
-    "assemble": "lutllm.quantize.assembly",
+    "VectorQuantizer": "lutllm.quantize.linear.vector",
+    "assemble": "lutllm.quantize.linear.assembly",
     "output_error": "lutllm.quantize.evaluate",
     "quantize": "lutllm.quantize.driver",
-    "random_linear": "lutllm.quantize.random",
-    "record": "lutllm.quantize.recording",
-    "validate": "lutllm.quantize.ranges",
+    "random_linear": "lutllm.quantize.random.linear",
+    "record": "lutllm.quantize.record.recording",
+    "validate": "lutllm.quantize.linear.ranges",
 }
 __all__ = sorted(_HOME)
 

@@ -1,9 +1,9 @@
 """Mixed precision: what each linear's error would cost under each scheme, and a budget of effective bits in; a scheme
 for each linear out.
 
-The cost is measured: the linear is fitted under the scheme, and its error d on calibration text costs about
-sum_o curvature[o] * E[d_o**2] / 2 of loss a token (see `lutllm.quantize.sensitivity`). Costs add up, so the best choice
-within the budget is a multiple-choice knapsack, solved by HiGHS (scipy.optimize.milp).
+The cost is measured: the linear is fitted under the scheme, and its error d on calibration text costs about sum_o
+curvature[o] * E[d_o**2] / 2 of loss a token (see `lutllm.quantize.record.sensitivity`). Costs add up, so the best
+choice within the budget is a multiple-choice knapsack, solved by HiGHS (scipy.optimize.milp).
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,12 +14,12 @@ import numpy as np
 
 from lutllm.errors import InputError
 from lutllm.progress import progress
-from lutllm.quantize.assembly import row_scale
+from lutllm.quantize.linear.assembly import row_scale
+from lutllm.quantize.linear.statistics import add_second_moment
+from lutllm.quantize.linear.weights import damped, fit_weights
 from lutllm.quantize.products import multiply
 from lutllm.quantize.protocol import FloatLinear
-from lutllm.quantize.recording import LayerStream, float_linear
-from lutllm.quantize.statistics import add_second_moment
-from lutllm.quantize.weights import damped, fit_weights
+from lutllm.quantize.record.recording import LayerStream, float_linear
 from lutllm.scheme import ACC_BITS, MULTIPLIER_BITS, Scheme
 
 THREADS = 2

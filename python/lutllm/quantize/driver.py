@@ -17,10 +17,10 @@ import numpy as np
 from lutllm.errors import InputError
 from lutllm.progress import note
 from lutllm.quantize.evaluate import integer_input, output_error
+from lutllm.quantize.linear.vector import VectorQuantizer
 from lutllm.quantize.protocol import Quantizer, QuantizerFactory
-from lutllm.quantize.recording import LayerStream, Recorded, float_linear, linears
+from lutllm.quantize.record.recording import LayerStream, Recorded, float_linear, linears
 from lutllm.quantize.resume import RunDirectory
-from lutllm.quantize.vector import VectorQuantizer
 from lutllm.scheme import NAMED_SCHEMES, QuantizedLinear, Scheme
 
 if TYPE_CHECKING:

@@ -205,7 +205,7 @@ def find_quantizer(name: str) -> QuantizerFactory:
     """The quantizer registered under `name` in the entry point group `lutllm.quantizers`."""
     found = {point.name: point for point in importlib.metadata.entry_points(group=ENTRY_POINTS)}
     if name == DEFAULT_QUANTIZER and name not in found:  # an installation older than the group
-        from lutllm.quantize.vector import VectorQuantizer
+        from lutllm.quantize.linear.vector import VectorQuantizer
 
         return VectorQuantizer
     if name not in found:

@@ -1,8 +1,9 @@
-"""PyTorch whose bits depend on nothing but its inputs: `with reproducible():` around float models in quantization.
+"""PyTorch whose bits depend on its inputs alone: `with reproducible():` around the float models of quantization.
 
-Products of matrices are `products.multiply`'s; sums are PyTorch's own on one thread, which adds in one order as long as
-its kernels are those of one processor (`lutllm.models.hf` asks for those of AVX2); and functions that PyTorch leaves to
-a vendor's library are rounded from double precision. Only for CPU tensors of the calling thread.
+Products of matrices are `products.multiply`'s. Sums are PyTorch's own, on one thread: their order is that of one set of
+kernels, and `lutllm.models.hf` asks for those of AVX2. Functions that PyTorch leaves to a vendor's library are worked
+out in double precision, where libraries agree but for the last bits, and rounded. Only CPU tensors, and only the
+calling thread.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,59 +17,44 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from lutllm.quantize.products import multiply
 
-_VENDOR = (
-    "acos",
-    "asin",
-    "atan",
-    "cos",
-    "erf",
-    "erfc",
-    "exp",
-    "expm1",
-    "log",
-    "log10",
-    "log1p",
-    "log2",
-    "sin",
-    "tan",
-    "tanh",
-)
+_VENDOR = "acos asin atan cos erf erfc exp expm1 log log10 log1p log2 sin tan tanh"
 
 
 @contextmanager
 def reproducible() -> Iterator[None]:
-    """The same bits on any number of threads, and on any x86-64 processor with AVX2 and FMA."""
+    """The same bits on any number of threads, and on any processor where `arithmetic` is the same."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with sdpa_kernel(SDPBackend.MATH), _Products():
+        with sdpa_kernel(SDPBackend.MATH), _Ours():
             yield
     finally:
         torch.set_num_threads(before)
 
 
 def arithmetic() -> str:
-    """Which of PyTorch's kernels are in use: bits are the same where this is."""
+    """Which set of PyTorch's kernels this process uses. Part of what a run depends on."""
     return torch.backends.cpu.get_cpu_capability()
 
 
-class _Products(TorchDispatchMode):
+class _Ours(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        kwargs = kwargs or {}
-        ours = _OURS.get(func)
-        return func(*args, **kwargs) if ours is None else ours(func, *args, **kwargs)
+        ours = _OPS.get(func)
+        if ours is None or not args[0].is_floating_point() or args[0].device.type != "cpu":
+            return func(*args, **(kwargs or {}))
+        return ours(func, *args, **(kwargs or {}))
 
 
 def _mm(_func: Any, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    return _tensor(multiply(_array(a), _array(b)), a)
+    return torch.from_numpy(multiply(_array(a), _array(b))).to(a.dtype)
 
 
 def _bmm(_func: Any, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    pairs = zip(_array(a), _array(b), strict=True)
-    return _tensor(np.stack([multiply(x, y) for x, y in pairs]), a)
+    products = [multiply(x, y) for x, y in zip(_array(a), _array(b), strict=True)]
+    return torch.from_numpy(np.stack(products)).to(a.dtype)
 
 
-def _plus(product: Callable) -> Callable:
+def _added(product: Callable) -> Callable:
     """addmm of mm, baddbmm of bmm."""
 
     def add(_func: Any, c: torch.Tensor, a: torch.Tensor, b: torch.Tensor, *, beta: float = 1, alpha: float = 1) -> Any:
@@ -78,23 +64,19 @@ def _plus(product: Callable) -> Callable:
 
 
 def _rounded(func: Any, x: torch.Tensor) -> torch.Tensor:
-    return func(x.double()).to(x.dtype) if x.is_floating_point() else func(x)
+    return func(x.double()).to(x.dtype)
 
 
 def _array(x: torch.Tensor) -> np.ndarray:
-    x = x.detach()
-    return (x if x.dtype in (torch.float32, torch.float64) else x.float()).numpy()
+    wide = x.detach() if x.dtype in (torch.float32, torch.float64) else x.detach().float()
+    return wide.numpy()
 
 
-def _tensor(x: np.ndarray, like: torch.Tensor) -> torch.Tensor:
-    return torch.from_numpy(x).to(like.dtype)
-
-
-def _ours() -> dict[Any, Callable]:
-    aten = torch.ops.aten
-    found = {aten.mm.default: _mm, aten.bmm.default: _bmm}
-    found |= {aten.addmm.default: _plus(_mm), aten.baddbmm.default: _plus(_bmm)}
-    return found | {getattr(aten, name).default: _rounded for name in _VENDOR}
-
-
-_OURS = _ours()
+_aten = torch.ops.aten
+_OPS: dict[Any, Callable] = {
+    _aten.mm.default: _mm,
+    _aten.bmm.default: _bmm,
+    _aten.addmm.default: _added(_mm),
+    _aten.baddbmm.default: _added(_bmm),
+    **{getattr(_aten, name).default: _rounded for name in _VENDOR.split()},
+}

@@ -1,4 +1,4 @@
-"""A whole model: what `models.load` names and a recipe in, a directory as `lutllm.pretrained` reads it out.
+"""A whole model: what `models.load` names and a recipe in, a directory as `lutllm.quantized.pretrained` reads it out.
 
     float level (refuses what has no integer form) -> gradients -> with a budget: sensitivities, and a scheme for each
     linear -> linears, layer by layer -> distillation -> constants of all other ops -> directory
@@ -24,11 +24,11 @@ from lutllm.errors import InputError
 from lutllm.lowering.quantize.forms import require_integer_form
 from lutllm.lowering.quantize.graph import FloatGraph, name_of
 from lutllm.models.text import Text, text_file, windows
-from lutllm.pretrained import CONFIG, GENERATION, QuantizedModel, from_pretrained, save_pretrained
 from lutllm.progress import note, progress
 from lutllm.quantize import driver
 from lutllm.quantize.recipe import Assignment, Recipe, check_shared_inputs, even_block, quantizer_of
 from lutllm.quantize.resume import RUN, RunDirectory
+from lutllm.quantized.pretrained import CONFIG, GENERATION, QuantizedModel, from_pretrained, save_pretrained
 from lutllm.scheme import QuantizedLinear, Scheme
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ class _Run:
 
     def quantized(self, parts: Path, about: dict[str, Any]) -> QuantizedModel:
         from lutllm.quantize.constants import FromPeaks, check_parameters
-        from lutllm.quantize.peaks import Peaks
+        from lutllm.quantize.record.peaks import Peaks
 
         importance = self._importance(parts)
         linears = self._distilled(parts, self._linears(parts, self._assignments(parts, importance), importance))
@@ -233,7 +233,7 @@ class _Run:
     def _importance(self, parts: Path) -> dict[str, np.ndarray] | None:
         """How much the loss minds an error of each output of each linear; worked out once and kept in `parts`. None
         for a large model, whose gradients would take hours, where no budget needs them."""
-        from lutllm.quantize.sensitivity import curvatures
+        from lutllm.quantize.record.sensitivity import curvatures
 
         if isinstance(self.recipe, Recipe) and _weights(self.model.module, self.graph) > SMALL_MODEL:
             return None
@@ -286,7 +286,7 @@ class _Run:
 
     def _distilled(self, parts: Path, linears: dict[str, QuantizedLinear]) -> dict[str, QuantizedLinear]:
         """After distillation on other windows than those of calibration; a large model's linears stay as they are."""
-        from lutllm.quantize.distillation import distill
+        from lutllm.quantize.record.distillation import distill
 
         count = self.tokens // self.window if self.distillation is None else self.distillation
         if count < 1 or _weights(self.model.module, self.graph) > SMALL_MODEL:
@@ -300,7 +300,7 @@ class _Run:
         return distill(self.model.module, linears, chosen, checkpoint=parts / DISTILLED, progress=not self.quiet)
 
     def _simulated(self, linears: Mapping[str, QuantizedLinear]) -> Any:
-        from lutllm.quantize.simulated import simulated
+        from lutllm.quantize.record.simulated import simulated
 
         module = self.model.module
         return module if _weights(module, self.graph) > SMALL_MODEL else simulated(module, linears)

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 
 from lutllm.errors import InputError, SimulationError
-from lutllm.lowering.accelerator import ERRORS, IMAGE_HEADER, AcceleratorConfig
-from lutllm.lowering.accelerator_hw.register_map import (
+from lutllm.lowering.hardware.control.register_map import (
     START,
     STATUS_ERROR_MASK,
     STATUS_ERROR_SHIFT,
@@ -23,6 +22,7 @@ from lutllm.lowering.accelerator_hw.register_map import (
     WORD_BYTES,
     window,
 )
+from lutllm.lowering.machine.accelerator import ERRORS, IMAGE_HEADER, AcceleratorConfig
 from lutllm.simulate.axi_port import AxiTiming
 from lutllm.simulate.host import Host
 from lutllm.simulate.simulator import Simulator

@@ -14,8 +14,8 @@ from fractions import Fraction
 import numpy as np
 
 from lutllm.errors import SimulationError
-from lutllm.lowering.hw_to_arc import Layout
-from lutllm.lowering.targets import MEMORY_LATENCY
+from lutllm.lowering.export.hw_to_arc import Layout
+from lutllm.lowering.machine.targets import MEMORY_LATENCY
 from lutllm.simulate import native as n
 
 

@@ -6,8 +6,8 @@ In: a `TestBench` of a design with the slave s_axi_control. The register map is 
 from __future__ import annotations
 
 from lutllm.errors import SimulationError
-from lutllm.lowering.accelerator_hw.register_map import OFFSETS
-from lutllm.lowering.accelerator_hw.registers import PREFIX
+from lutllm.lowering.hardware.control.register_map import OFFSETS
+from lutllm.lowering.hardware.control.registers import PREFIX
 from lutllm.simulate.testbench import TestBench
 
 _PATIENCE = 1000  # cycles until an access must be answered

@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from lutllm.errors import SimulationError
-from lutllm.lowering.accelerator import AcceleratorConfig
-from lutllm.lowering.stream_depths import choose_depths
-from lutllm.lowering.streams import fifos
-from lutllm.lowering.targets import MEMORY_LATENCY
+from lutllm.lowering.hardware.streams.depths import choose_depths
+from lutllm.lowering.hardware.streams.fifos import fifos
+from lutllm.lowering.machine.accelerator import AcceleratorConfig
+from lutllm.lowering.machine.targets import MEMORY_LATENCY
 
 _COLUMNS = ("stream", "from", "to", "bits", "words/cycle", "bound", "depth", "peak", "")
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from lutllm import dialect, store
-from lutllm.activations import Activations
+from lutllm.accelerator.activations import Activations
+from lutllm.accelerator.hardware import build
 from lutllm.bindings import ir
 from lutllm.errors import InputError
-from lutllm.hardware import build
 from lutllm.lowering.levels import check_level
 from lutllm.simulate.axi_port import AxiTiming
 from lutllm.simulate.simulator import Simulator
@@ -24,7 +24,7 @@ def simulate_saved(
     program: str | None = None,
     *,
     simulator: str = "arc",
-    latency: int = 64,
+    latency: int | None = None,
     stalls: int = 0,
     seed: int = 0,
     trace: tuple[int, int] | None = None,
@@ -32,10 +32,10 @@ def simulate_saved(
 ) -> list[dict[str, Any]]:
     """Run `program` (or all) of a compiled `directory` and compare with the golden results saved beside it.
 
-    `latency` in cycles, `stalls` a chance in 256, both for every port. With `trace` (first cycle, cycles) the last
-    program's waveform goes to `wave`. Raises `InputError` for a missing program or an image that does not fit.
+    `latency` in cycles (without one, that of the machine), `stalls` a chance in 256, both for every port. With `trace`
+    (first cycle, cycles) the last program's waveform goes to `wave`. Raises `InputError` for a missing program or an
+    image that does not fit.
     """
-    timing = AxiTiming(latency=latency, stall_address=stalls, stall_data=stalls, stall_response=stalls)
     machines: dict[int, Simulator] = {}
     reports = []
     for name in _programs(directory, program):
@@ -48,6 +48,8 @@ def simulate_saved(
             machines[config.identity] = build(config, simulator, directory / "rtl")
         tokens = len(next(iter(golden.values())))
         options: dict[str, Any] = {"trace": trace} if trace else {}
+        answers = saved.plan.latency if latency is None else latency
+        timing = AxiTiming(latency=answers, stall_address=stalls, stall_data=stalls, stall_response=stalls)
         found = saved.run_image(
             machines[config.identity], image, tokens, golden, timing=timing, seed=seed + 1, **options
         )

@@ -13,7 +13,7 @@ import llvmlite.binding as llvm
 import numpy as np
 
 from lutllm.errors import SimulationError
-from lutllm.lowering.hw_to_arc import ArcModel, Layout, Port, State
+from lutllm.lowering.export.hw_to_arc import ArcModel, Layout, Port, State
 
 _ALIGNMENT = 64  # generated code may load wide values with aligned vector moves
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lutllm.errors import SimulationError
-from lutllm.lowering.hw_to_arc import Layout, Port
+from lutllm.lowering.export.hw_to_arc import Layout, Port
 from lutllm.simulate import native as n
 
 Words = np.ndarray | Mapping[str, np.ndarray]

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lutllm.errors import MissingDependencyError, SimulationError
-from lutllm.lowering.hw_to_arc import Layout, Port
+from lutllm.lowering.export.hw_to_arc import Layout, Port
 from lutllm.simulate.simulator import Simulator
 
 _HEADER = 8  # the state begins with a pointer to the C++ model

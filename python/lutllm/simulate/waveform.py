@@ -15,7 +15,7 @@ import numpy as np
 from vcd import VCDWriter
 
 from lutllm.errors import SimulationError
-from lutllm.lowering.hw_to_arc import Layout, Port, State
+from lutllm.lowering.export.hw_to_arc import Layout, Port, State
 
 
 class TraceWindow:

@@ -1,0 +1,195 @@
+"""Grouped-query attention over a KV cache: `lut.rope`, `lut.append`, `lut.attention`.
+
+One leading dimension T of tokens; a cache has M rows, one for each position. The first token is at `position`.
+"""
+
+import numpy as np
+
+from lutllm.bindings import ext, ir
+from lutllm.dialect.base import LutOp, expect, integer
+from lutllm.dialect.decoders.ops import MAX_SIZE, ceil_log2, exponents_of, per_pair
+from lutllm.dialect.linears import parameters
+from lutllm.dialect.linears.boundary import check_output_encoding
+from lutllm.dialect.linears.parameters import Parameter
+from lutllm.dialect.shapes import Tensor, divides, matrix, pairs, same, same_matrix
+from lutllm.scheme import MAX_SHIFT
+
+SCORE_BITS = 32
+MAX_ROWS = 1 << 20  # of a cache: weighted sums times a reciprocal then fit 58 bits
+
+
+class RopeOp(LutOp, name="rope", traits=[ext.Pure]):
+    """Rotary position embedding, the halves of each head of C channels rotated against each other.
+
+    The tables have 14 fraction bits. A position outside 0..positions-1 is an error.
+    """
+
+    x: ext.Operand[ir.RankedTensorType]
+    position: ext.Operand[ir.RankedTensorType]
+    heads: ir.IntegerAttr
+    positions: ir.IntegerAttr
+    cosines: ir.FlatSymbolRefAttr
+    sines: ir.FlatSymbolRefAttr
+    y: ext.Result[ir.RankedTensorType]
+
+    TYPES = {  # noqa: RUF012
+        "x": "tensor<TxKxi32, #lut.fixed<...>>",
+        "position": "tensor<1xi32>",
+        "y": "tensor<TxKxi32, #lut.fixed<...>>",
+    }
+    DEFINITION = """
+p = position + t; in each head, for i < C / 2:
+y[t, i]         = clamp(round_shift(x[t, i] * cosines[p, i] - x[t, i + C / 2] * sines[p, i], 14), bits)
+y[t, i + C / 2] = clamp(round_shift(x[t, i + C / 2] * cosines[p, i] + x[t, i] * sines[p, i], 14), bits)"""
+    EXAMPLE = """
+func.func @rope(%x: tensor<?x8xi32, #n>, %position: tensor<1xi32>) -> tensor<?x8xi32, #n> {
+  %0 = "lut.rope"(%x, %position) {heads = 2, positions = 16, cosines = @rope.cosines, sines = @rope.sines}
+      : (tensor<?x8xi32, #n>, tensor<1xi32>) -> tensor<?x8xi32, #n>
+  return %0 : tensor<?x8xi32, #n>
+}"""
+
+    def check(self) -> None:
+        x, y = matrix(self.x, "x", "TxK"), matrix(self.y, "y", "TxK")
+        matrix(self.position, "position", "1", encoded=False)
+        check_output_encoding("x", x.bits, x.exponent)
+        expect(self.x.type == self.y.type, f"y to have the type of x, {self.x.type}", self.y.type, "change the type")
+        heads = integer(self.heads, "heads", 1, MAX_SIZE)
+        channels = divides("heads", heads, x.trailing[0], "the channels of x")
+        expect(channels % 2 == 0, "an even number of channels in a head", channels, "change heads")
+        positions = integer(self.positions, "positions", 1, MAX_SIZE)
+        _fits_rows(y, positions, "positions")
+
+    def parameters(self) -> list[Parameter]:
+        channels = matrix(self.x, "x", "TxK").trailing[0] // int(self.heads.value)
+        spec = parameters.rotations(int(self.positions.value), channels // 2)
+        return [parameters.parameter(name, self.attributes[name], spec) for name in ("cosines", "sines")]
+
+
+class AppendOp(LutOp, name="append", traits=[ext.Pure]):
+    """The cache with the new rows at their positions. Rows beyond the cache are an error: it is full."""
+
+    cache: ext.Operand[ir.RankedTensorType]
+    new: ext.Operand[ir.RankedTensorType]
+    position: ext.Operand[ir.RankedTensorType]
+    y: ext.Result[ir.RankedTensorType]
+
+    TYPES = {  # noqa: RUF012
+        "cache": "tensor<MxKxi8/i16, #lut.fixed<...>>",
+        "new": "tensor<TxKxi8/i16, #lut.fixed<...>>",
+        "position": "tensor<1xi32>",
+        "y": "tensor<MxKxi8/i16, #lut.fixed<...>>",
+    }
+    DEFINITION = "y[j] = new[j - position] for position <= j < position + T, else cache[j]"
+    EXAMPLE = """
+func.func @append(%cache: tensor<16x4xi8, #k>, %new: tensor<?x4xi8, #k>, %position: tensor<1xi32>)
+    -> tensor<16x4xi8, #k> {
+  %0 = "lut.append"(%cache, %new, %position)
+      : (tensor<16x4xi8, #k>, tensor<?x4xi8, #k>, tensor<1xi32>) -> tensor<16x4xi8, #k>
+  return %0 : tensor<16x4xi8, #k>
+}"""
+
+    def check(self) -> None:
+        cache, new = per_pair(self.cache, "cache", "i8/i16", "MxK"), per_pair(self.new, "new", "i8/i16")
+        matrix(self.position, "position", "1", encoded=False)
+        matrix(self.y, "y", "MxK", "i8/i16")
+        wanted = self.cache.type
+        expect(wanted == self.y.type, f"y to have the type of cache, {wanted}", self.y.type, "change the type")
+        same("channels of new", cache.trailing[0], new.trailing[0], "change the type")
+        same("bits of new", cache.bits, new.bits, "change the type")
+        same("exponents of new", f"@{cache.exponent}", f"@{new.exponent}", "change the type")
+        _fits_rows(new, cache.leading[0], "rows of cache")
+
+
+class AttentionOp(LutOp, name="attention", traits=[ext.Pure]):
+    """Causal grouped-query attention: query head h of C channels reads head h * kv_heads / heads of keys and values.
+
+    The multiplier of a head and `shift` bring a difference of scores to 16 fraction bits in log2. For this the
+    exponents of query and keys must add up to one number over the channels of a head; the store check and the
+    interpreter see to it. exp2_negative and reciprocal are in docs/numerics.md.
+    """
+
+    query: ext.Operand[ir.RankedTensorType]
+    keys: ext.Operand[ir.RankedTensorType]
+    values: ext.Operand[ir.RankedTensorType]
+    position: ext.Operand[ir.RankedTensorType]
+    heads: ir.IntegerAttr
+    kv_heads: ir.IntegerAttr
+    multiplier: ir.FlatSymbolRefAttr
+    shift: ir.IntegerAttr
+    y: ext.Result[ir.RankedTensorType]
+
+    TYPES = {  # noqa: RUF012
+        "query": "tensor<TxKxi16, #lut.fixed<...>>",
+        "keys": "tensor<MxKxi8, #lut.fixed<...>>",
+        "values": "tensor<MxKxi8, #lut.fixed<...>>",
+        "position": "tensor<1xi32>",
+        "y": "tensor<TxKxi16, #lut.fixed<...>>",
+    }
+    DEFINITION = """
+for each token t and head, with q, k, v the head's channels and j = 0 .. position + t:
+s[j] = q[t] . k[j]                                                        (32 bits)
+p[j] = exp2_negative(round_shift((max s - s[j]) * multiplier[head], shift))
+(r, L) = reciprocal(sum_j p[j])
+y[t, c] = clamp(rescale((sum_j p[j] * v[j, c]) * r, exponent of v - exponents of y[c / 2] - 15 - L), bits)"""
+    EXAMPLE = """
+func.func @attention(%query: tensor<?x8xi16, #q>, %keys: tensor<16x4xi8, #k>, %values: tensor<16x4xi8, #v>,
+    %position: tensor<1xi32>) -> tensor<?x8xi16, #x> {
+  %0 = "lut.attention"(%query, %keys, %values, %position) {heads = 4, kv_heads = 2, multiplier = @a.multiplier,
+      shift = 20}
+      : (tensor<?x8xi16, #q>, tensor<16x4xi8, #k>, tensor<16x4xi8, #v>, tensor<1xi32>) -> tensor<?x8xi16, #x>
+  return %0 : tensor<?x8xi16, #x>
+}"""
+
+    def check(self) -> None:
+        query, y = per_pair(self.query, "query", "i16"), per_pair(self.y, "y", "i16")
+        keys, values = per_pair(self.keys, "keys", "i8", "MxK"), per_pair(self.values, "values", "i8", "MxK")
+        matrix(self.position, "position", "1", encoded=False)
+        same_matrix(query, y)
+        same_matrix(keys, values)
+        integer(self.shift, "shift", 0, MAX_SHIFT)
+        channels = self._check_heads(query, keys)
+        rows = keys.leading[0] or 0
+        expect(rows <= MAX_ROWS, f"at most {MAX_ROWS} rows of keys", rows, "compile with a shorter context")
+        _fits_rows(query, rows, "rows of keys")
+        width = query.bits + keys.bits - 1 + ceil_log2(channels)
+        expect(width <= SCORE_BITS, f"scores to fit {SCORE_BITS} bits", width, "give query or keys fewer bits")
+
+    def _check_heads(self, query: Tensor, keys: Tensor) -> int:
+        """The channels of a head."""
+        heads = integer(self.heads, "heads", 1, MAX_SIZE)
+        kv_heads = integer(self.kv_heads, "kv_heads", 1, MAX_SIZE)
+        divides("kv_heads", kv_heads, heads, "heads")
+        channels = divides("heads", heads, query.trailing[0], "the channels of query")
+        wanted = kv_heads * channels
+        same("channels of keys, in heads as wide as those of query,", wanted, keys.trailing[0], "change the type")
+        expect(channels % 2 == 0, "an even number of channels in a head", channels, "change heads")
+        return channels
+
+    def parameters(self) -> list[Parameter]:
+        query, keys = per_pair(self.query, "query", "i16"), per_pair(self.keys, "keys", "i8", "MxK")
+        values = per_pair(self.values, "values", "i8", "MxK")
+        p, kv = pairs(query.trailing[0]), pairs(keys.trailing[0])
+        return [
+            Parameter("query", str(query.exponent), *parameters.exponents(p)),
+            Parameter("keys", str(keys.exponent), *parameters.exponents(kv)),
+            Parameter("values", str(values.exponent), *parameters.exponents(kv)),
+            parameters.parameter("multiplier", self.multiplier, parameters.per_output(int(self.heads.value))),
+            exponents_of(per_pair(self.y, "y", "i16")),
+        ]
+
+
+def score_problem(query: np.ndarray, keys: np.ndarray, heads: int, kv_heads: int) -> str | None:
+    """What is wrong with the exponents of query and keys, None where each head's products have one exponent."""
+    of_keys = np.repeat(keys.astype(np.int64).reshape(kv_heads, -1), heads // kv_heads, axis=0)
+    sums = query.astype(np.int64).reshape(heads, -1) + of_keys
+    bad = np.flatnonzero((sums != sums[:, :1]).any(axis=1))
+    if not bad.size:
+        return None
+    got = f"{int(sums[bad[0]].min())}..{int(sums[bad[0]].max())}"
+    return f"expected exponents of query and keys to add up to one number in head {bad[0]}, got {got}; quantize again"
+
+
+def _fits_rows(tokens: Tensor, rows: int | None, what: str) -> None:
+    got = tokens.leading[0]
+    if got is not None and rows is not None:
+        expect(got <= rows, f"at most {rows} tokens ({what})", got, "change the type")

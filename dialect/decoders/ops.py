@@ -1,0 +1,254 @@
+"""What a decoder does between its linears: embedding, norms, residuals, SwiGLU, the greedy pick.
+
+One leading dimension T of tokens. Attention and what lies around it are in lutllm.dialect.decoders.attention.
+"""
+
+from lutllm.bindings import ext, ir
+from lutllm.dialect.base import LutOp, expect, integer
+from lutllm.dialect.linears import parameters
+from lutllm.dialect.linears.boundary import check_output_encoding
+from lutllm.dialect.linears.parameters import Parameter
+from lutllm.dialect.shapes import Tensor, divides, matrix, pairs, same, same_matrix, same_tokens
+from lutllm.numerics import MAX_RESCALE
+from lutllm.scheme import MAX_SHIFT
+
+MAX_SIZE = (1 << 31) - 1  # what an i32 token id or position can count
+SIGMOID_FRACTION = 12
+
+
+class EmbeddingOp(LutOp, name="embedding", traits=[ext.Pure]):
+    """A row of the embedding for each token. An id outside 0..vocabulary-1 is an error."""
+
+    ids: ext.Operand[ir.RankedTensorType]
+    rows: ir.FlatSymbolRefAttr
+    multiplier: ir.FlatSymbolRefAttr
+    shift: ir.IntegerAttr
+    vocabulary: ir.IntegerAttr
+    y: ext.Result[ir.RankedTensorType]
+
+    TYPES = {"ids": "tensor<Txi32>", "y": "tensor<TxKxi32, #lut.fixed<...>>"}  # noqa: RUF012
+    DEFINITION = "y[t, k] = clamp(round_shift(rows[ids[t], k] * multiplier[ids[t]], shift), bits)"
+    EXAMPLE = """
+func.func @embedding(%ids: tensor<?xi32>) -> tensor<?x8xi32, #r> {
+  %0 = "lut.embedding"(%ids) {rows = @e.rows, multiplier = @e.multiplier, shift = 10, vocabulary = 32}
+      : (tensor<?xi32>) -> tensor<?x8xi32, #r>
+  return %0 : tensor<?x8xi32, #r>
+}"""
+
+    def check(self) -> None:
+        ids = matrix(self.ids, "ids", "T", encoded=False)
+        y = _single(self.y, "y")
+        same_tokens(ids, y)
+        integer(self.shift, "shift", 0, MAX_SHIFT)
+        integer(self.vocabulary, "vocabulary", 1, MAX_SIZE)
+
+    def parameters(self) -> list[Parameter]:
+        v, k = int(self.vocabulary.value), _single(self.y, "y").trailing[0]
+        return [
+            parameters.parameter("rows", self.rows, parameters.embedding_rows(v, k)),
+            parameters.parameter("multiplier", self.multiplier, parameters.per_output(v)),
+        ]
+
+
+class RmsNormOp(LutOp, name="rms_norm", traits=[ext.Pure]):
+    """Each token's channels, in `groups` equal groups of C, divided by their root mean square, times a gain.
+
+    The gain carries the weight, sqrt(C) and the step from 22 fraction bits to the exponent of y; epsilon is in units of
+    the sum of squares, C * eps * 2**(-2 * exponent of x). rsqrt is defined in docs/numerics.md.
+    """
+
+    x: ext.Operand[ir.RankedTensorType]
+    gain: ir.FlatSymbolRefAttr
+    groups: ir.IntegerAttr
+    epsilon: ir.IntegerAttr
+    shift: ir.IntegerAttr
+    y: ext.Result[ir.RankedTensorType]
+
+    TYPES = {"x": "tensor<TxKxi32, #lut.fixed<...>>", "y": "tensor<TxKxi32, #lut.fixed<...>>"}  # noqa: RUF012
+    DEFINITION = """
+A = max(1, epsilon + sum of x[t, c]**2 over the channels c of a group)
+(r, h) = rsqrt(A)
+z[t, k] = rescale(x[t, k] * r, -(9 + h))                 (22 fraction bits, |z| < 1 + 2**-14)
+y[t, k] = clamp(round_shift(z[t, k] * gain[k % C], shift), bits)"""
+    EXAMPLE = """
+func.func @norm(%x: tensor<?x8xi32, #r>) -> tensor<?x8xi32, #n> {
+  %0 = "lut.rms_norm"(%x) {gain = @n.gain, groups = 1, epsilon = 40, shift = 12}
+      : (tensor<?x8xi32, #r>) -> tensor<?x8xi32, #n>
+  return %0 : tensor<?x8xi32, #n>
+}"""
+
+    def check(self) -> None:
+        x, y = _single(self.x, "x"), _single(self.y, "y")
+        same_matrix(x, y)
+        groups = integer(self.groups, "groups", 1, MAX_SIZE)
+        channels = divides("groups", groups, x.trailing[0], "the channels of x")
+        integer(self.epsilon, "epsilon", 0, (1 << 62) - 1)
+        integer(self.shift, "shift", 0, MAX_SHIFT)
+        width = 2 * (x.bits - 1) + ceil_log2(channels)
+        expect(width <= 62, f"a sum of {channels} squares of x to fit 62 bits", width, "give x fewer bits")
+
+    def parameters(self) -> list[Parameter]:
+        channels = _single(self.x, "x").trailing[0] // int(self.groups.value)
+        return [parameters.parameter("gain", self.gain, parameters.per_output(channels))]
+
+
+class AddOp(LutOp, name="add", traits=[ext.Pure]):
+    """The sum of two tensors of any exponents, as for the residual stream."""
+
+    a: ext.Operand[ir.RankedTensorType]
+    b: ext.Operand[ir.RankedTensorType]
+    y: ext.Result[ir.RankedTensorType]
+
+    TYPES = {name: "tensor<TxKxi32, #lut.fixed<...>>" for name in ("a", "b", "y")}  # noqa: RUF012
+    DEFINITION = """
+y[t, k] = clamp(rescale(a[t, k], exponent of a - exponent of y)
+              + rescale(b[t, k], exponent of b - exponent of y), bits)"""
+    EXAMPLE = """
+func.func @add(%a: tensor<?x8xi32, #r>, %b: tensor<?x8xi32, #n>) -> tensor<?x8xi32, #r> {
+  %0 = "lut.add"(%a, %b) : (tensor<?x8xi32, #r>, tensor<?x8xi32, #n>) -> tensor<?x8xi32, #r>
+  return %0 : tensor<?x8xi32, #r>
+}"""
+
+    def check(self) -> None:
+        y = _single(self.y, "y")
+        for value, name in ((self.a, "a"), (self.b, "b")):
+            term = _single(value, name)
+            same_matrix(term, y)
+            _check_rescale(term, int(term.exponent) - int(y.exponent), "y")
+
+
+class RescaleOp(LutOp, name="rescale", traits=[ext.Pure]):
+    """From one exponent to one for each pair of channels: what a linear or attention reads."""
+
+    x: ext.Operand[ir.RankedTensorType]
+    y: ext.Result[ir.RankedTensorType]
+
+    TYPES = {"x": "tensor<TxKxi32, #lut.fixed<...>>", "y": "tensor<TxKxi8/i16, #lut.fixed<...>>"}  # noqa: RUF012
+    DEFINITION = "y[t, k] = clamp(rescale(x[t, k], exponent of x - exponents of y[k / 2]), bits)"
+    EXAMPLE = """
+func.func @rescale(%x: tensor<?x8xi32, #n>) -> tensor<?x8xi16, #x> {
+  %0 = "lut.rescale"(%x) : (tensor<?x8xi32, #n>) -> tensor<?x8xi16, #x>
+  return %0 : tensor<?x8xi16, #x>
+}"""
+
+    def check(self) -> None:
+        x, y = _single(self.x, "x"), per_pair(self.y, "y", "i8/i16")
+        same_matrix(x, y)
+
+    def parameters(self) -> list[Parameter]:
+        return [exponents_of(per_pair(self.y, "y", "i8/i16"))]
+
+
+class SwigluOp(LutOp, name="swiglu", traits=[ext.Pure]):
+    """gate * sigmoid(gate) * up, at the exponents of the linear that reads it. sigmoid is in docs/numerics.md."""
+
+    gate: ext.Operand[ir.RankedTensorType]
+    up: ext.Operand[ir.RankedTensorType]
+    y: ext.Result[ir.RankedTensorType]
+
+    TYPES = {  # noqa: RUF012
+        "gate": "tensor<TxKxi32, #lut.fixed<...>>",
+        "up": "tensor<TxKxi32, #lut.fixed<...>>",
+        "y": "tensor<TxKxi16, #lut.fixed<...>>",
+    }
+    DEFINITION = """
+s = sigmoid(min(65535, rescale(|gate[t, k]|, exponent of gate + 12))), or 2**15 - that for gate[t, k] < 0
+silu = round_shift(gate[t, k] * s, 15)
+y[t, k] = clamp(rescale(silu * up[t, k], exponent of gate + exponent of up - exponents of y[k / 2]), bits)"""
+    EXAMPLE = """
+func.func @swiglu(%gate: tensor<?x8xi32, #n>, %up: tensor<?x8xi32, #n>) -> tensor<?x8xi16, #x> {
+  %0 = "lut.swiglu"(%gate, %up)
+      : (tensor<?x8xi32, #n>, tensor<?x8xi32, #n>) -> tensor<?x8xi16, #x>
+  return %0 : tensor<?x8xi16, #x>
+}"""
+
+    def check(self) -> None:
+        gate, up = _single(self.gate, "gate"), _single(self.up, "up")
+        y = per_pair(self.y, "y", "i16")
+        same_matrix(gate, up)
+        same_matrix(gate, y)
+        _check_rescale(gate, int(gate.exponent) + SIGMOID_FRACTION, "the sigmoid")
+        width = gate.bits + up.bits
+        expect(width <= 62, "gate and up of at most 62 bits together", width, "give them fewer bits")
+
+    def parameters(self) -> list[Parameter]:
+        return [exponents_of(per_pair(self.y, "y", "i16"))]
+
+
+class LastTokenOp(LutOp, name="last_token", traits=[ext.Pure]):
+    """The row of the last token: all that the next token needs."""
+
+    x: ext.Operand[ir.RankedTensorType]
+    y: ext.Result[ir.RankedTensorType]
+
+    TYPES = {"x": "tensor<TxKxi32, #lut.fixed<...>>", "y": "tensor<1xKxi32, #lut.fixed<...>>"}  # noqa: RUF012
+    DEFINITION = "y[0, k] = x[T - 1, k]"
+    EXAMPLE = """
+func.func @last(%x: tensor<?x8xi32, #r>) -> tensor<1x8xi32, #r> {
+  %0 = "lut.last_token"(%x) : (tensor<?x8xi32, #r>) -> tensor<1x8xi32, #r>
+  return %0 : tensor<1x8xi32, #r>
+}"""
+
+    def check(self) -> None:
+        x, y = _single(self.x, "x"), _single(self.y, "y", "1xK")
+        same("channels of y", x.trailing[0], y.trailing[0], "change the type")
+        same("bits of y", x.bits, y.bits, "change the type")
+        same("exponent of y", x.exponent, y.exponent, "change the type")
+
+
+class ArgmaxOp(LutOp, name="argmax", traits=[ext.Pure]):
+    """The greedy pick: the index of the largest logit of each token, the lowest among equals."""
+
+    x: ext.Operand[ir.RankedTensorType]
+    y: ext.Result[ir.RankedTensorType]
+
+    TYPES = {"x": "tensor<TxNxi32, #lut.fixed<...>>", "y": "tensor<Txi32>"}  # noqa: RUF012
+    DEFINITION = "y[t] = argmax_n x[t, n]"
+    EXAMPLE = """
+func.func @pick(%logits: tensor<1x6xi32, #y>) -> tensor<1xi32> {
+  %0 = "lut.argmax"(%logits) : (tensor<1x6xi32, #y>) -> tensor<1xi32>
+  return %0 : tensor<1xi32>
+}"""
+
+    def check(self) -> None:
+        x = _single(self.x, "x", "TxN")
+        same_tokens(x, matrix(self.y, "y", "T", encoded=False))
+
+
+def ceil_log2(n: int) -> int:
+    return (n - 1).bit_length()
+
+
+def _single(value: ir.Value, name: str, form: str = "TxK") -> Tensor:
+    """A tensor of i32 with one exponent."""
+    found = matrix(value, name, form)
+    check_output_encoding(name, found.bits, found.exponent)
+    return found
+
+
+def per_pair(value: ir.Value, name: str, elements: str, form: str = "TxK") -> Tensor:
+    """A tensor of i8 or i16 with one exponent for each pair of channels; of the two, the narrowest that fits."""
+    found = matrix(value, name, form, elements)
+    got = str(value.type.element_type)
+    most = 8 if got == "i8" else 16
+    least = 9 if got == "i16" and "i8" in elements.split("/") else 2
+    expect(least <= found.bits <= most, f"bits of {name} in {least}..{most} for {got}", found.bits, "change the type")
+    pairs(found.trailing[0])
+    symbols = isinstance(found.exponent, str)
+    expect(symbols, f"exponents of {name} to be a symbol, one for each pair", found.exponent, "change the encoding")
+    return found
+
+
+def exponents_of(y: Tensor) -> Parameter:
+    """The array that the encoding of a result with an exponent for each pair names."""
+    return Parameter("exponents", str(y.exponent), *parameters.exponents(pairs(y.trailing[0])))
+
+
+def _check_rescale(x: Tensor, shift: int, to: str) -> None:
+    most = MAX_RESCALE - x.bits
+    expect(
+        -MAX_RESCALE <= shift <= most,
+        f"a shift in {-MAX_RESCALE}..{most} from {x.name} to {to}",
+        shift,
+        "choose exponents that lie closer together",
+    )

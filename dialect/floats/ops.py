@@ -1,0 +1,264 @@
+"""The parts of a model on floats, as PyTorch computes them: what raising makes, and what quantization replaces.
+
+One leading dimension T of tokens. Every op carries its `name`, a PyTorch module path that no other op of the function
+has: quantization finds the constants of an op by it. Parameters are PyTorch's, under their own names.
+"""
+
+import math
+
+from lutllm.bindings import ext, ir
+from lutllm.dialect.base import LutOp, describe_kind, expect, integer
+from lutllm.dialect.decoders.ops import MAX_SIZE
+from lutllm.dialect.linears import parameters
+from lutllm.dialect.linears.parameters import Parameter
+from lutllm.dialect.shapes import Tensor, divides, matrix, same, same_matrix, same_tokens
+
+NORM_KINDS = ("rms",)
+ACTIVATIONS = ("silu",)
+
+describe_kind(ir.FloatAttr, "an f64 number")
+
+
+class FloatOp(LutOp):
+    """Base of the ops on floats."""
+
+    NOTES = {"name": "module path, of this op alone"}  # noqa: RUF012
+
+    def check(self) -> None:
+        expect(bool(self.attributes["name"].value), "a name, the module path of the op", '""', "give it one")
+        self.check_values()
+
+    def check_values(self) -> None:
+        raise NotImplementedError
+
+
+class FloatEmbeddingOp(FloatOp, name="float_embedding", traits=[ext.Pure]):
+    """A row of the embedding for each token. An id outside the rows of the weight is an error."""
+
+    ids: ext.Operand[ir.RankedTensorType]
+    name: ir.StringAttr
+    weight: ir.FlatSymbolRefAttr
+    y: ext.Result[ir.RankedTensorType]
+
+    TYPES = {"ids": "tensor<Txi32>", "y": "tensor<TxKxf32>"}  # noqa: RUF012
+    DEFINITION = "y[t, k] = weight[ids[t], k]"
+    EXAMPLE = """
+func.func @embedding(%ids: tensor<?xi32>) -> tensor<?x8xf32> {
+  %0 = "lut.float_embedding"(%ids) {name = "embed_tokens", weight = @embed_tokens.weight}
+      : (tensor<?xi32>) -> tensor<?x8xf32>
+  return %0 : tensor<?x8xf32>
+}"""
+
+    def check_values(self) -> None:
+        same_tokens(matrix(self.ids, "ids", "T", encoded=False), floats(self.y, "y"))
+
+    def parameters(self) -> list[Parameter]:
+        return [_parameter("weight", self.weight, parameters.ANY, floats(self.y, "y").trailing[0])]
+
+
+class FloatNormOp(FloatOp, name="float_norm", traits=[ext.Pure]):
+    """Each token's channels, in `groups` equal groups of C, divided by their root mean square, times a gain.
+
+    More than one group is a norm of the heads of queries or keys. `kind` is "rms".
+    """
+
+    x: ext.Operand[ir.RankedTensorType]
+    name: ir.StringAttr
+    gain: ir.FlatSymbolRefAttr
+    kind: ir.StringAttr
+    epsilon: ir.FloatAttr
+    groups: ir.IntegerAttr
+    y: ext.Result[ir.RankedTensorType]
+
+    TYPES = {"x": "tensor<TxKxf32>", "y": "tensor<TxKxf32>"}  # noqa: RUF012
+    DEFINITION = "y[t, k] = x[t, k] / sqrt(epsilon + mean of x[t, c]**2 over the channels c of a group) * gain[k % C]"
+    EXAMPLE = """
+func.func @norm(%x: tensor<?x8xf32>) -> tensor<?x8xf32> {
+  %0 = "lut.float_norm"(%x) {name = "norm", gain = @norm.weight, kind = "rms", epsilon = 1.0e-05, groups = 1}
+      : (tensor<?x8xf32>) -> tensor<?x8xf32>
+  return %0 : tensor<?x8xf32>
+}"""
+
+    def check_values(self) -> None:
+        x = floats(self.x, "x")
+        same_matrix(x, floats(self.y, "y"))
+        _one_of("kind", self.attributes["kind"].value, NORM_KINDS)
+        epsilon = _number("epsilon", self.epsilon)
+        expect(epsilon >= 0, "epsilon >= 0", epsilon, "change it")
+        divides("groups", integer(self.groups, "groups", 1, MAX_SIZE), x.trailing[0], "the channels of x")
+
+    def parameters(self) -> list[Parameter]:
+        return [_parameter("gain", self.gain, floats(self.x, "x").trailing[0] // int(self.groups.value))]
+
+
+class FloatLinearOp(FloatOp, name="float_linear", traits=[ext.Pure]):
+    """A linear layer."""
+
+    x: ext.Operand[ir.RankedTensorType]
+    name: ir.StringAttr
+    weight: ir.FlatSymbolRefAttr
+    y: ext.Result[ir.RankedTensorType]
+
+    TYPES = {"x": "tensor<TxKxf32>", "y": "tensor<TxNxf32>"}  # noqa: RUF012
+    OPTIONAL = {"bias": ir.FlatSymbolRefAttr}  # noqa: RUF012
+    DEFINITION = "y[t, n] = sum_k x[t, k] * weight[n, k] + bias[n]"
+    EXAMPLE = """
+func.func @linear(%x: tensor<?x8xf32>) -> tensor<?x6xf32> {
+  %0 = "lut.float_linear"(%x) {name = "proj", weight = @proj.weight, bias = @proj.bias}
+      : (tensor<?x8xf32>) -> tensor<?x6xf32>
+  return %0 : tensor<?x6xf32>
+}"""
+
+    def check_values(self) -> None:
+        same_tokens(floats(self.x, "x"), floats(self.y, "y", "TxN"))
+
+    def parameters(self) -> list[Parameter]:
+        n = floats(self.y, "y", "TxN").trailing[0]
+        found = [_parameter("weight", self.weight, n, floats(self.x, "x").trailing[0])]
+        bias = self.optional("bias")
+        return found if bias is None else [*found, _parameter("bias", bias, n)]
+
+
+class FloatRopeOp(FloatOp, name="float_rope", traits=[ext.Pure]):
+    """Rotary position embedding, the halves of each head of C channels rotated against each other.
+
+    `scale` multiplies cosines and sines; `position` is that of the first token.
+    """
+
+    x: ext.Operand[ir.RankedTensorType]
+    position: ext.Operand[ir.RankedTensorType]
+    name: ir.StringAttr
+    frequencies: ir.FlatSymbolRefAttr
+    heads: ir.IntegerAttr
+    scale: ir.FloatAttr
+    y: ext.Result[ir.RankedTensorType]
+
+    TYPES = {"x": "tensor<TxKxf32>", "position": "tensor<1xi32>", "y": "tensor<TxKxf32>"}  # noqa: RUF012
+    DEFINITION = """
+a = (position + t) * frequencies[i]; in each head, for i < C / 2:
+y[t, i]         = scale * (x[t, i] * cos(a) - x[t, i + C / 2] * sin(a))
+y[t, i + C / 2] = scale * (x[t, i + C / 2] * cos(a) + x[t, i] * sin(a))"""
+    EXAMPLE = """
+func.func @rope(%x: tensor<?x8xf32>, %position: tensor<1xi32>) -> tensor<?x8xf32> {
+  %0 = "lut.float_rope"(%x, %position) {name = "q_proj.rope", frequencies = @rotary_emb.inv_freq, heads = 2,
+      scale = 1.0} : (tensor<?x8xf32>, tensor<1xi32>) -> tensor<?x8xf32>
+  return %0 : tensor<?x8xf32>
+}"""
+
+    def check_values(self) -> None:
+        x = floats(self.x, "x")
+        matrix(self.position, "position", "1", encoded=False)
+        same_matrix(x, floats(self.y, "y"))
+        channels = divides("heads", integer(self.heads, "heads", 1, MAX_SIZE), x.trailing[0], "the channels of x")
+        expect(channels % 2 == 0, "an even number of channels in a head", channels, "change heads")
+        _positive("scale", self.scale)
+
+    def parameters(self) -> list[Parameter]:
+        channels = floats(self.x, "x").trailing[0] // int(self.heads.value)
+        return [_parameter("frequencies", self.frequencies, channels // 2)]
+
+
+class FloatAttentionOp(FloatOp, name="float_attention", traits=[ext.Pure]):
+    """Causal grouped-query attention: query head h of C channels reads head h * kv_heads / heads of keys and values."""
+
+    query: ext.Operand[ir.RankedTensorType]
+    keys: ext.Operand[ir.RankedTensorType]
+    values: ext.Operand[ir.RankedTensorType]
+    name: ir.StringAttr
+    heads: ir.IntegerAttr
+    kv_heads: ir.IntegerAttr
+    scale: ir.FloatAttr
+    y: ext.Result[ir.RankedTensorType]
+
+    TYPES = {name: "tensor<TxKxf32>" for name in ("query", "keys", "values", "y")}  # noqa: RUF012
+    DEFINITION = """
+for each token t and head, with q, k, v the head's channels and j = 0 .. t:
+p = softmax_j(scale * q[t] . k[j])
+y[t, c] = sum_j p[j] * v[j, c]"""
+    EXAMPLE = """
+func.func @attention(%q: tensor<?x8xf32>, %k: tensor<?x4xf32>, %v: tensor<?x4xf32>) -> tensor<?x8xf32> {
+  %0 = "lut.float_attention"(%q, %k, %v) {name = "self_attn", heads = 4, kv_heads = 2, scale = 0.5}
+      : (tensor<?x8xf32>, tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x8xf32>
+  return %0 : tensor<?x8xf32>
+}"""
+
+    def check_values(self) -> None:
+        query, keys, values = (floats(getattr(self, name), name) for name in ("query", "keys", "values"))
+        same_matrix(query, floats(self.y, "y"))
+        same_tokens(query, keys)
+        same_matrix(keys, values)
+        heads, kv_heads = (integer(self.attributes[name], name, 1, MAX_SIZE) for name in ("heads", "kv_heads"))
+        divides("kv_heads", kv_heads, heads, "heads")
+        wanted = kv_heads * divides("heads", heads, query.trailing[0], "the channels of query")
+        same("channels of keys, in heads as wide as those of query,", wanted, keys.trailing[0], "change the type")
+        _positive("scale", self.scale)
+
+
+class FloatGatedOp(FloatOp, name="float_gated", traits=[ext.Pure]):
+    """The activation of a gate, times what it lets through. `activation` is "silu": x / (1 + exp(-x))."""
+
+    gate: ext.Operand[ir.RankedTensorType]
+    up: ext.Operand[ir.RankedTensorType]
+    name: ir.StringAttr
+    activation: ir.StringAttr
+    y: ext.Result[ir.RankedTensorType]
+
+    TYPES = {name: "tensor<TxKxf32>" for name in ("gate", "up", "y")}  # noqa: RUF012
+    DEFINITION = "y[t, k] = activation(gate[t, k]) * up[t, k]"
+    EXAMPLE = """
+func.func @gated(%gate: tensor<?x8xf32>, %up: tensor<?x8xf32>) -> tensor<?x8xf32> {
+  %0 = "lut.float_gated"(%gate, %up) {name = "mlp.gated", activation = "silu"}
+      : (tensor<?x8xf32>, tensor<?x8xf32>) -> tensor<?x8xf32>
+  return %0 : tensor<?x8xf32>
+}"""
+
+    def check_values(self) -> None:
+        gate = floats(self.gate, "gate")
+        same_matrix(gate, floats(self.up, "up"))
+        same_matrix(gate, floats(self.y, "y"))
+        _one_of("activation", self.activation.value, ACTIVATIONS)
+
+
+class FloatAddOp(FloatOp, name="float_add", traits=[ext.Pure]):
+    """The sum of two tensors, as for the residual stream."""
+
+    a: ext.Operand[ir.RankedTensorType]
+    b: ext.Operand[ir.RankedTensorType]
+    name: ir.StringAttr
+    y: ext.Result[ir.RankedTensorType]
+
+    TYPES = {name: "tensor<TxKxf32>" for name in ("a", "b", "y")}  # noqa: RUF012
+    DEFINITION = "y[t, k] = a[t, k] + b[t, k]"
+    EXAMPLE = """
+func.func @add(%a: tensor<?x8xf32>, %b: tensor<?x8xf32>) -> tensor<?x8xf32> {
+  %0 = "lut.float_add"(%a, %b) {name = "layer.mlp"} : (tensor<?x8xf32>, tensor<?x8xf32>) -> tensor<?x8xf32>
+  return %0 : tensor<?x8xf32>
+}"""
+
+    def check_values(self) -> None:
+        a = floats(self.a, "a")
+        same_matrix(a, floats(self.b, "b"))
+        same_matrix(a, floats(self.y, "y"))
+
+
+def floats(value: ir.Value, name: str, form: str = "TxK") -> Tensor:
+    return matrix(value, name, form, "f32", encoded=False)
+
+
+def _parameter(attribute: str, symbol: ir.Attribute, *sizes: int) -> Parameter:
+    return Parameter(attribute, ir.FlatSymbolRefAttr(symbol).value, sizes, parameters.FLOAT)
+
+
+def _one_of(what: str, got: str, known: tuple[str, ...]) -> None:
+    expect(got in known, f"{what} to be one of {', '.join(known)}", f"'{got}'", "change it")
+
+
+def _number(name: str, attribute: ir.Attribute) -> float:
+    value = ir.FloatAttr(attribute).value
+    expect(math.isfinite(value), f"a finite {name}", value, "change it")
+    return value
+
+
+def _positive(name: str, attribute: ir.Attribute) -> None:
+    value = _number(name, attribute)
+    expect(value > 0, f"{name} > 0", value, "change it")

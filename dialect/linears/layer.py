@@ -1,0 +1,82 @@
+"""`lut.linear`: one whole linear layer, before a pass splits it into search, rows, lookup, sum and requantizer."""
+
+from lutllm.bindings import ext, ir
+from lutllm.dialect.base import LutOp, expect, integer
+from lutllm.dialect.linears import parameters
+from lutllm.dialect.linears.boundary import check_output_encoding
+from lutllm.dialect.linears.lookup import check_row_source
+from lutllm.dialect.linears.parameters import Parameter
+from lutllm.dialect.linears.schemes import checked_scheme
+from lutllm.dialect.linears.search import check_activations
+from lutllm.dialect.shapes import pairs, same, same_tokens, tensor
+from lutllm.scheme import MAX_SHIFT, Scheme
+
+
+class LinearOp(LutOp, name="linear", traits=[ext.Pure]):
+    """A linear layer by table lookup. `weights` begins the symbols of its arrays: `q` has `q.codes`,
+    `q.weight_codebook`, `q.shifts`, `q.multiplier`, `q.bias`, and `q.tables` where `tables` stands, which only the row
+    source 'stored_table' needs.
+
+    Kind 'vq' needs `codebook`, kind 'exact' has none. `row_source` may be left for the schedule to choose.
+    """
+
+    x: ext.Operand[ir.RankedTensorType]
+    scheme: ir.FlatSymbolRefAttr
+    weights: ir.FlatSymbolRefAttr
+    shift: ir.IntegerAttr
+    y: ext.Result[ir.RankedTensorType]
+
+    TYPES = {"x": "tensor<...xKxi16, #lut.fixed<...>>", "y": "tensor<...xNxi32, #lut.fixed<...>>"}  # noqa: RUF012
+
+    OPTIONAL = {"codebook": ir.FlatSymbolRefAttr, "tables": ir.UnitAttr, "row_source": ir.StringAttr}  # noqa: RUF012
+    DEFINITION = "y = requantize(prefix_sum(table_lookup(rows(centroid_search(x))))), or with rows(x) for kind 'exact'"
+    EXAMPLE = """
+func.func @linear(%x: tensor<?x8xi16, #x>) -> tensor<?x6xi32, #y> {
+  %0 = "lut.linear"(%x) {scheme = @vq, weights = @q, shift = 20, codebook = @q.input.codebook, row_source = "built_row"}
+      : (tensor<?x8xi16, #x>) -> tensor<?x6xi32, #y>
+  return %0 : tensor<?x6xi32, #y>
+}"""
+
+    def check(self) -> None:
+        scheme = checked_scheme(self)
+        x = check_activations(self.x, scheme)
+        y = tensor(self.y, "y", "N", "i32", encoded=True)
+        same_tokens(x, y)
+        same("bits of y", scheme.out_bits, y.bits)
+        check_output_encoding("y", y.bits, y.exponent)
+        integer(self.shift, "shift", 0, MAX_SHIFT)
+        self._check_row_source(scheme)
+
+    def _check_row_source(self, scheme: Scheme) -> None:
+        searched = "codebook" in self.attributes
+        if scheme.kind == "vq":
+            expect(searched, "attribute 'codebook' (a symbol @name) for kind 'vq'", "none", "add it")
+        else:
+            expect(not searched, "no attribute 'codebook' for kind 'exact'", self.optional("codebook"), "remove it")
+        source = self.optional("row_source")
+        if source is None:
+            return
+        check_row_source(source.value, scheme.row_sources, scheme.kind)
+        if source.value == "stored_table":
+            stored = "tables" in self.attributes
+            expect(stored, "attribute 'tables' for row_source 'stored_table'", "none", "add it")
+
+    def parameters(self) -> list[Parameter]:
+        scheme = checked_scheme(self)
+        p = pairs(tensor(self.x, "x", "K", "i16", encoded=True).trailing[0])
+        n = tensor(self.y, "y", "N", "i32", encoded=True).trailing[0]
+        blocks = scheme.blocks(n)
+        parts = {
+            "codes": parameters.codes(scheme, p, n),
+            "weight_codebook": parameters.weight_codebook(scheme, p, blocks),
+            "shifts": parameters.shifts(p),
+            "multiplier": parameters.per_output(n),
+            "bias": parameters.per_output(n),
+        }
+        if "tables" in self.attributes:
+            parts["tables"] = parameters.tables(scheme, p, blocks)
+        found = [parameters.weight(self.weights, part, spec) for part, spec in parts.items()]
+        if "codebook" in self.attributes:
+            book = parameters.codebook(scheme, p)
+            found.append(parameters.parameter("codebook", self.attributes["codebook"], book))
+        return found

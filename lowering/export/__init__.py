@@ -1,0 +1,1 @@
+"""Out of the compiler: SystemVerilog, the arc JIT, images of memory, a testbench."""

@@ -1,0 +1,1 @@
+"""Bytes that hardware reads: a scheduled module and its arrays in, an image with its manifest out."""

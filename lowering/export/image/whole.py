@@ -1,0 +1,163 @@
+"""The memory image: a scheduled module and the arrays it names in, the bytes that hardware reads from address 0 out.
+
+Every region follows from the ops that name it. Linears are relaid and written one after the other, so that a large
+model costs little more than its image.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lutllm import dialect
+from lutllm.bindings import ir
+from lutllm.errors import InputError, IRError
+from lutllm.lowering.export.image.linear import quantized_linear, static_image
+from lutllm.lowering.export.image.vector_parameters import VectorParameters, embedding_image
+from lutllm.lowering.machine.accelerator import IMAGE_HEADER, IMAGE_MAGIC, PROGRAMS
+from lutllm.lowering.place.clusters import Cluster, Linear, clusters_of
+from lutllm.lowering.place.layouts import Layout, relaid
+from lutllm.lowering.place.lut_allocate import HEADER
+from lutllm.lowering.schedule.data import Plan
+from lutllm.lowering.schedule.descriptors import descriptor, list_region
+from lutllm.lowering.schedule.fields import Places
+from lutllm.lowering.schedule.read import Reader, read_plan
+from lutllm.scheme import QuantizedLinear
+
+IMAGE, MANIFEST = "image.bin", "image.json"
+Tensors = Mapping[str, np.ndarray]
+
+
+def whole_image(module: ir.Module, tensors: Tensors) -> np.ndarray:
+    """The image as bytes. The hash of the store that the module names identifies the model; without one that of its
+    arrays does."""
+    plan = read_plan(module)
+    memory = np.zeros(plan.memory_bytes, np.uint8)
+    for name, image in _images(Reader(module.operation), plan, tensors, dialect.store_of(module)):
+        region = plan.regions.get(name)
+        if region is None or region.size != image.size:
+            got = "none" if region is None else f"one of {region.size}"
+            raise IRError(
+                f"expected a region {name} of {image.size} bytes in the module, got {got}; run lut-serialize and "
+                "lut-verify-schedule"
+            )
+        memory[region.address : region.address + region.size] = image
+    return memory
+
+
+def _images(reader: Reader, plan: Plan, tensors: Tensors, sha256: str | None) -> Iterator[tuple[str, np.ndarray]]:
+    """Every region's name and bytes, but those that start as zeros."""
+    yield HEADER, _words(header(plan, model_id(tensors, sha256)))
+    for program in plan.programs:
+        words = [word for task in plan.program(program) for word in descriptor(plan, task)]
+        yield list_region(program), _words(words or [0])
+    done: set[str] = set()
+    for function in reader.functions.values():
+        places = reader.places(function)
+        for cluster in clusters_of(function):
+            for name, image in _of_cluster(reader, places, cluster, tensors, done):
+                done.add(name)
+                yield name, image
+
+
+def _of_cluster(
+    reader: Reader, places: Places, cluster: Cluster, tensors: Tensors, done: set[str]
+) -> Iterator[tuple[str, np.ndarray]]:
+    vectors = VectorParameters(places, tensors)
+    parameters, embedding = cluster.symbol("parameters"), cluster.find("lut.embedding")
+    if parameters is not None and parameters not in done:
+        yield parameters, vectors.image(cluster)
+    if embedding is not None and (region := cluster.symbol("region")) not in done and region is not None:
+        rows, multipliers = tensors[embedding.rows.value], tensors[embedding.multiplier.value]
+        yield region, embedding_image(rows, multipliers, region, places.layout(cluster), places.config.lanes)
+    if cluster.find("lut.rope") is not None and (table := cluster.named("region", places.regions)).name not in done:
+        row = places.layout(cluster).unit_size // places.config.lanes * places.config.p_bits // 8
+        yield table.name, vectors.rotations(cluster, table.size // row)
+    rounds = [name for name in cluster.rounds if reader.round_ops[name].q.value not in done]
+    if rounds:
+        linear = physical_linear(reader, cluster, tensors)
+        for name in rounds:
+            yield from static_image(places.config.engine, reader.round(cluster, name), linear).items()
+
+
+def layouts_of(reader: Reader, cluster: Cluster) -> tuple[Layout, Layout]:
+    """(of what a linear reads, of what it puts out)."""
+    linear = cluster.linear
+    assert linear is not None
+    x = Cluster(linear.x.owner.opview)
+    return x.named("layout", reader.layouts), cluster.named("layout", reader.layouts)
+
+
+def physical_linear(reader: Reader, cluster: Cluster, tensors: Tensors) -> QuantizedLinear:
+    """The linear of a cluster as hardware has it."""
+    linear: Linear | None = cluster.linear
+    assert linear is not None
+    return relaid(quantized_linear(linear, tensors), *layouts_of(reader, cluster))
+
+
+def header(plan: Plan, model: int) -> list[int]:
+    """The 64-bit words at the image's base. Without a list for single tokens, that for many serves them."""
+    values = {
+        "magic": IMAGE_MAGIC,
+        "model": model,
+        "config": plan.config.identity,
+        "context": plan.context,
+        "vocabulary": plan.vocabulary,
+    }
+    for program in PROGRAMS:
+        own = "prefill" if program == "decode" and program not in plan.programs else program
+        region = plan.regions.get(list_region(own)) if own in plan.programs else None
+        values[f"{program}_address"] = 0 if region is None else region.address
+        values[f"{program}_words"] = 0 if region is None else region.size // 8
+    return [values[name] for name in IMAGE_HEADER]
+
+
+def model_id(tensors: Tensors, sha256: str | None = None) -> int:
+    """The first 64 bits of the store's hash, or else of the arrays' in order of their names."""
+    if sha256 is None:
+        digest = hashlib.sha256()
+        for name, tensor in sorted(tensors.items()):
+            digest.update(f"{name} {tensor.dtype.str} {tensor.shape}\n".encode())
+            digest.update(np.ascontiguousarray(tensor).data)
+        sha256 = digest.hexdigest()
+    return int.from_bytes(bytes.fromhex(sha256)[:8], "little")
+
+
+def _words(words: list[int]) -> np.ndarray:
+    return np.array(words, dtype="<u8").view(np.uint8)
+
+
+def manifest(plan: Plan, image: np.ndarray) -> dict[str, Any]:
+    """What an image holds: its regions with hashes, and which accelerator it is for."""
+    return {
+        "bytes": image.size,
+        "sha256": hashlib.sha256(image.data).hexdigest(),
+        "model": f"{int.from_bytes(image[8:16].tobytes(), 'little'):016x}",
+        "config": f"{plan.config.identity:016x}",
+        "context": plan.context,
+        "vocabulary": plan.vocabulary,
+        "regions": [
+            {
+                "name": region.name,
+                "kind": region.kind,
+                "address": region.address,
+                "bytes": region.size,
+                "sha256": hashlib.sha256(image[region.address : region.address + region.size].data).hexdigest(),
+            }
+            for region in plan.regions.values()
+        ],
+    }
+
+
+def write_image(folder: Path, plan: Plan, image: np.ndarray) -> None:
+    """Write the image and its manifest."""
+    if image.size != plan.memory_bytes:
+        raise InputError(f"expected an image of {plan.memory_bytes} bytes, got {image.size}; make it again")
+    folder.mkdir(parents=True, exist_ok=True)
+    image.tofile(folder / IMAGE)
+    (folder / MANIFEST).write_text(json.dumps(manifest(plan, image), indent=1) + "\n")

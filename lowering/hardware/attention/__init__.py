@@ -1,0 +1,1 @@
+"""The attention engine: scores, weights, sums over the KV cache."""

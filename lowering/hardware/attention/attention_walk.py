@@ -1,0 +1,118 @@
+"""The order in which attention walks over an item, and what every stage needs to know of a task.
+
+An item is `reps` query heads of one kv head: reps * tokens * beats sums, at most `config.item_words`. Scores and
+weighted sums both take its rows in turn, of each row the pairs (query head, token) that see it, and of each pair its
+beats: causal work that is not there costs no cycle.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lutllm.lowering.hardware.lib.circt import Fields, Module, Signal, all_of, const, mux
+from lutllm.lowering.machine.accelerator import AcceleratorConfig
+from lutllm.numerics import bits_for
+
+
+def job_fields(config: AcceleratorConfig) -> Fields:
+    """What each stage needs of a task: `items` in all, and `rows`, the position after the pass."""
+    return Fields(
+        items=16,
+        reps=8,
+        beats=bits_for(config.head_beats + 1),
+        tokens=bits_for(config.tokens + 1),
+        position=config.position_bits,
+        rows=config.position_bits,
+    )
+
+
+@dataclass
+class Walk:
+    """A step: `word` = pair * beats + `beat`, `pair` = `rep` * tokens + token; the flags name the step's place."""
+
+    word: Signal
+    pair: Signal
+    rep: Signal
+    beat: Signal
+    first_row: Signal
+    last_beat: Signal
+    row_end: Signal
+    item_start: Signal
+    item_end: Signal
+
+
+def causal_walk(m: Module, step: Signal, job: dict[str, Signal], config: AcceleratorConfig) -> Walk:
+    """Walk over items without end, moving one beat at each `step`."""
+    word_bits = bits_for(config.item_words)
+    row, rep = m.state(job["rows"].width, "row", reset=0), m.state(8, "rep", reset=0)
+    token, beat = m.state(job["tokens"].width, "token", reset=0), m.state(job["beats"].width, "beat", reset=0)
+    word, pair = m.state(word_bits, "word", reset=0), m.state(word_bits, "pair", reset=0)
+    # Tokens first .. tokens - 1 see the row; skip = first * beats.
+    first, skip = m.state(token.signal.width, "first_token", reset=0), m.state(word_bits, "skip", reset=0)
+    last = {
+        name: state.signal.eq(job[count] - 1).named(f"last_{name}")
+        for name, state, count in (
+            ("beat", beat, "beats"),
+            ("token", token, "tokens"),
+            ("rep", rep, "reps"),
+            ("row", row, "rows"),
+        )
+    }
+    rep_end = (last["beat"] & last["token"]).named("rep_end")
+    row_end = (rep_end & last["rep"]).named("row_end")
+    item_end = (row_end & last["row"]).named("item_end")
+    row_step = step & row_end
+    fewer = (~row.signal.ult(job["position"]) & ~last["row"]).named("fewer")  # the next row is seen by one token less
+    next_first = mux(fewer, first.signal + 1, const(0, first.signal.width)).named("next_first")
+    next_skip = mux(fewer, skip.signal + resized(job["beats"], word_bits), const(0, word_bits)).named("next_skip")
+
+    beat.set(_next(beat.signal, last["beat"]), step)
+    after_token = mux(last["token"], mux(last["rep"], next_first, first.signal), token.signal + 1)
+    token.set(after_token, step & last["beat"])
+    rep.set(_next(rep.signal, last["rep"]), step & rep_end)
+    row.set(_next(row.signal, last["row"]), row_step)
+    first.set(next_first, row_step)
+    skip.set(next_skip, row_step)
+    word.set(_jump(word.signal, rep_end, skip.signal, row_end, next_skip), step)
+    pair.set(_jump(pair.signal, rep_end, first.signal, row_end, next_first), step & last["beat"])
+    first_row = row.signal.eq(0)
+    return Walk(
+        word=word.signal,
+        pair=pair.signal,
+        rep=rep.signal,
+        beat=beat.signal[0 : bits_for(config.head_beats)],
+        first_row=first_row,
+        last_beat=last["beat"],
+        row_end=row_end,
+        item_start=all_of([first_row, word.signal.eq(0)]).named("item_start"),
+        item_end=item_end,
+    )
+
+
+def resized(count: Signal, width: int) -> Signal:
+    """An unsigned signal at another width; what is cut off is zero, because counts keep to their capacities."""
+    return count.zext(width) if count.width <= width else count[0:width]
+
+
+def _next(count: Signal, last: Signal) -> Signal:
+    return mux(last, const(0, count.width), count + 1)
+
+
+def _jump(count: Signal, rep_end: Signal, skip: Signal, row_end: Signal, restart: Signal) -> Signal:
+    """The next address: one on, over `skip` after a query head, or where the next row starts."""
+    on = count + resized(mux(rep_end, skip, const(0, skip.width)), count.width) + 1
+    return mux(row_end, resized(restart, count.width), on)
+
+
+def running(m: Module, start: Signal, item_end: Signal, items: Signal) -> tuple[Signal, Signal, Signal]:
+    """A stage at work on `items` items from `start` on: (active, the bank of its item, this is the last item).
+
+    `item_end`: the step that ends an item. Items take banks in turn, over tasks.
+    """
+    active, bank = m.state(1, "active", reset=0), m.state(1, "bank", reset=0)
+    item = m.state(items.width, "item", reset=0)
+    last = item.signal.eq(items - 1).named("last_item")
+    item.set(_next(item.signal, last), item_end)
+    bank.set(~bank.signal, item_end)
+    active.set(start | (active.signal & ~(item_end & last)))
+    return active.signal, bank.signal, last

@@ -1,0 +1,1 @@
+"""Registers, the sequencer that reads descriptors, and what watches over progress."""

@@ -1,0 +1,85 @@
+"""The host's view of the accelerator as data: one source for the slave in hardware, the driver and the documentation.
+
+Nothing here is hardware: a driver imports this without the bindings of CIRCT. Registers are 32 bits wide; numbers of
+64 bits are two of them, the low half first. Token i of the sequence is at `window(config)` + 4 * i, where an engine
+uses tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from lutllm.lowering.machine.accelerator import AcceleratorConfig
+
+WORD_BITS, WORD_BYTES = 32, 4
+VERSION = 1  # of this map
+
+START = 1  # in CONTROL
+STATUS_BUSY, STATUS_DONE, STATUS_WATCHDOG, STATUS_ERROR_SHIFT, STATUS_ERROR_MASK = 1, 2, 4, 8, 0xFF
+STOP_ENABLE = 1 << 31  # in STOP
+
+MIN_WINDOW = 0x1000  # registers lie below
+
+
+@dataclass(frozen=True)
+class Register:
+    """One word at byte `offset`, its low `bits` in use. `access`: "rw", "r", or "w" (reads as 0)."""
+
+    name: str
+    offset: int
+    access: str
+    bits: int
+    description: str
+
+
+REGISTERS = (
+    Register("CONTROL", 0x00, "w", 1, "bit 0: start a run; ignored during a run"),
+    Register(
+        "STATUS", 0x04, "r", 16,
+        "bit 0: busy; bit 1: done, from the end of a run to the next start; bit 2: watchdog; bits 15:8: error code",
+    ),
+    Register("POSITION", 0x08, "rw", 32, "where the sequence goes on; 0: afresh"),
+    Register("LENGTH", 0x0C, "rw", 32, "tokens of the sequence so far, prompt included"),
+    Register("TOKENS", 0x10, "rw", 32, "tokens to make; 0: read the sequence, then end"),
+    Register("STOP", 0x14, "rw", 32, "bits 30:0: the token that ends a run; bit 31: there is one"),
+    Register("IMAGE_LOW", 0x18, "rw", 32, "byte address of the memory image, bits 31:0"),
+    Register("IMAGE_HIGH", 0x1C, "rw", 32, "byte address of the memory image, bits 63:32"),
+    Register("MODEL_LOW", 0x20, "rw", 32, "model that the image must be of, bits 31:0"),
+    Register("MODEL_HIGH", 0x24, "rw", 32, "model that the image must be of, bits 63:32"),
+    Register("MADE", 0x28, "r", 32, "tokens made in this run"),
+    Register("LAST", 0x2C, "r", 32, "the last token made"),
+    Register("CYCLES_LOW", 0x30, "r", 32, "cycles of this run, bits 31:0; reading it holds CYCLES_HIGH"),
+    Register("CYCLES_HIGH", 0x34, "r", 32, "cycles of this run, bits 63:32, when CYCLES_LOW was last read"),
+    Register("STALLED", 0x38, "r", 16, "bit i: engine i of this accelerator was busy when the watchdog fired"),
+    Register("VERSION", 0x3C, "r", 32, "version of this map"),
+    Register("CONTEXT", 0x40, "r", 32, "tokens of a sequence at most"),
+    Register("PASS_TOKENS", 0x44, "r", 32, "tokens of a pass at most"),
+)  # fmt: skip
+OFFSETS = {register.name: register.offset for register in REGISTERS}
+
+
+def window(config: AcceleratorConfig) -> int:
+    """Where the sequence begins, and how many bytes are set aside for it: a power of two."""
+    return max(MIN_WINDOW, 1 << (WORD_BYTES * config.context - 1).bit_length())
+
+
+def address_bits(config: AcceleratorConfig) -> int:
+    """Bits of an AXI4-Lite address: the window is its upper half."""
+    return window(config).bit_length()
+
+
+def register_table(config: AcceleratorConfig | None = None) -> str:
+    """The map as a Markdown table; the window's address depends on `config`."""
+    place = "the window" if config is None else f"`{window(config):#x}`"
+    rows = [(f"`{r.offset:#04x}`", f"`{r.name}`", r.access, r.bits, r.description) for r in REGISTERS]
+    if config is None or config.has_sequence:
+        meaning = "token i of the sequence; written only between runs"
+        rows.append((f"{place} + 4 * i", "token i", "rw", WORD_BITS, meaning))
+    return markdown_table(("offset", "register", "access", "bits", "meaning"), rows)
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table in Markdown, one line a row."""
+    lines = (head, ["---"] * len(head), *rows)
+    return "".join("| " + " | ".join(map(str, line)) + " |\n" for line in lines)

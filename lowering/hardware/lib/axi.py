@@ -1,0 +1,214 @@
+"""AXI4 masters for streams: commands in, bursts on the bus, data as a stream.
+
+In: a `Design` and a port width. Out: the names of two modules, a reader and a writer. Both take commands (`address`,
+aligned to the port width, and `beats`), cut them into INCR bursts at multiples of `burst_beats` (so no burst
+crosses 4 KB), and work on the next command while earlier ones are under way. Ids are not used: answers come in order.
+Every output depends on registers only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lutllm.errors import CapacityError
+from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, Wire, all_of, const, mux, pack
+from lutllm.lowering.hardware.lib.memory import fifo
+from lutllm.numerics import bits_for
+
+BEATS_BITS = 32
+# Cycles, besides memory's own: from the request for a burst until its first beat may be taken (address queue and data
+# queue); from a burst's last word in the writer until its first is on the bus; from memory's answer to `done`.
+READ, WRITE, ANSWERED = 2, 3, 1
+_PAGE = 4096
+
+
+@dataclass(frozen=True)
+class AxiMaster:
+    """Signals of one AXI4 master without its name prefix; `None` is the data width, `-8` an eighth of it."""
+
+    input_widths: tuple[tuple[str, int | None], ...]
+    output_widths: tuple[tuple[str, int | None], ...]
+
+    def inputs(self, bits: int) -> dict[str, int]:
+        return _widths(self.input_widths, bits)
+
+    def outputs(self, bits: int) -> dict[str, int]:
+        return _widths(self.output_widths, bits)
+
+
+def _widths(signals: tuple[tuple[str, int | None], ...], bits: int) -> dict[str, int]:
+    return {name: bits if width is None else bits // 8 if width == -8 else width for name, width in signals}
+
+
+READ_MASTER = AxiMaster(
+    (("arready", 1), ("rvalid", 1), ("rdata", None), ("rresp", 2), ("rlast", 1)),
+    (("arvalid", 1), ("araddr", 64), ("arlen", 8), ("arsize", 3), ("arburst", 2), ("rready", 1)),
+)
+WRITE_MASTER = AxiMaster(
+    (("awready", 1), ("wready", 1), ("bvalid", 1), ("bresp", 2)),
+    (("awvalid", 1), ("awaddr", 64), ("awlen", 8), ("awsize", 3), ("awburst", 2),
+     ("wvalid", 1), ("wdata", None), ("wstrb", -8), ("wlast", 1), ("bready", 1)),
+)  # fmt: skip
+
+
+def axi_read_stream(
+    design: Design, bits: int, *, burst_beats: int = 16, outstanding: int = 4, depth: int | None = None
+) -> str:
+    """A reader: stream `command` (address 64, beats 32) in, stream `data` of `bits` out, AXI4 read master.
+
+    It keeps room for `outstanding` full bursts, or for `depth` beats, and asks for a burst only when a full one will
+    fit, so `rready` is always 1. `error` goes high with the first bad response and stays until reset. `idle`: no
+    command, burst or data inside. A command of 0 beats is taken and gives nothing.
+    """
+    limit = burst_limit(bits, burst_beats)
+    depth = limit * outstanding if depth is None else depth
+    address_queue, data_queue = fifo(design, 72, 2), fifo(design, bits, depth)
+
+    def body(m: Module) -> dict[str, Signal]:
+        free = m.state(bits_for(max(depth, limit) + 1), "free", reset=depth)
+        width = free.signal.width
+        data = m.instance(data_queue, "data_queue", in_valid=m["rvalid"], in_data=m["rdata"], out_ready=m["data_ready"])
+        popped = data["out_valid"] & m["data_ready"]
+        burst, address = _bursts(m, address_queue, m["arready"], bits, limit, lambda beats: ~free.signal.ult(limit))
+        taken = mux(burst.issue, burst.beats.zext(width), const(0, width))
+        free.set(free.signal - taken + popped.zext(width))
+        return dict(
+            command_ready=burst.command_ready,
+            data_valid=data["out_valid"],
+            data_data=data["out_data"],
+            error=_sticky(m, m["rvalid"] & m["rresp"].ne(0)),
+            idle=~burst.active & free.signal.eq(depth),
+            **{f"ar{name}": signal for name, signal in address.items()},
+            rready=const(1, 1),
+        )
+
+    inputs = _COMMAND | {"data_ready": 1} | READ_MASTER.inputs(bits)
+    outputs = {"command_ready": 1, "data_valid": 1, "data_data": bits, "error": 1, "idle": 1}
+    return design.module(f"axi_read_{bits}x{limit}_{depth}", inputs, outputs | READ_MASTER.outputs(bits), body)
+
+
+def axi_write_stream(
+    design: Design, bits: int, *, burst_beats: int = 16, outstanding: int = 4, depth: int | None = None
+) -> str:
+    """A writer: streams `command` (address 64, beats 32, at least 1) and `data` of `bits` in, AXI4 write master.
+
+    A burst's address goes out when all its data is among the `depth` words (two bursts, where it is not given) that are
+    kept here, so the bus never waits for the design. At most
+    `outstanding` bursts await their response. `done` is 1 for a cycle when the last response of a command has come;
+    `idle`: no command or burst inside. `error` goes high with the first bad response and stays until reset.
+    """
+    limit = burst_limit(bits, burst_beats)
+    depth = 2 * limit if depth is None else depth
+    address_queue, data_queue = fifo(design, 72, 2), fifo(design, bits, depth)
+    length_queue, response_queue = fifo(design, bits_for(limit + 1), outstanding), fifo(design, 1, outstanding)
+
+    def body(m: Module) -> dict[str, Signal]:
+        stored = m.state(bits_for(max(depth, limit) + 1), "stored", reset=0)
+        width, length_ready, response_ready, sent = stored.signal.width, Wire(1), Wire(1), Wire(1)
+        data = m.instance(
+            data_queue, "data_queue", in_valid=m["data_valid"], in_data=m["data_data"], out_ready=sent.signal
+        )
+        room = length_ready.signal & response_ready.signal
+        burst, address = _bursts(
+            m,
+            address_queue,
+            m["awready"],
+            bits,
+            limit,
+            lambda beats: room & ~stored.signal.ult(beats.zext(width).named("needed")),
+        )
+        arrived = (m["data_valid"] & data["in_ready"]).zext(width)
+        taken = mux(burst.issue, burst.beats.zext(width), const(0, width))
+        stored.set(stored.signal + arrived - taken)
+        left = m.state(burst.beats.width, "beats_left", reset=0)
+        active, last = left.signal.ne(0), left.signal.eq(1)
+        beat = (active & m["wready"]).named("beat")
+        sent.assign(beat)
+        load = (~active | (beat & last)).named("load")
+        lengths = m.instance(length_queue, "length_queue", in_valid=burst.issue, in_data=burst.beats, out_ready=load)
+        length_ready.assign(lengths["in_ready"])
+        following = mux(lengths["out_valid"], lengths["out_data"], const(0, left.signal.width))
+        left.set(mux(load, following, left.signal - 1), load | beat)
+        responses = m.instance(
+            response_queue, "response_queue", in_valid=burst.issue, in_data=burst.last, out_ready=m["bvalid"]
+        )
+        response_ready.assign(responses["in_ready"])
+        return dict(
+            command_ready=burst.command_ready,
+            data_ready=data["in_ready"],
+            done=m.reg(m["bvalid"] & responses["out_data"], "done_q", reset=0),
+            error=_sticky(m, m["bvalid"] & m["bresp"].ne(0)),
+            idle=~burst.active & responses["count"].eq(0),
+            **{f"aw{name}": signal for name, signal in address.items()},
+            wvalid=active,
+            wdata=data["out_data"],
+            wstrb=const(-1, bits // 8),
+            wlast=last,
+            bready=const(1, 1),
+        )
+
+    inputs = _COMMAND | {"data_valid": 1, "data_data": bits} | WRITE_MASTER.inputs(bits)
+    outputs = {"command_ready": 1, "data_ready": 1, "done": 1, "error": 1, "idle": 1}
+    name = f"axi_write_{bits}x{limit}x{outstanding}_{depth}"
+    return design.module(name, inputs, outputs | WRITE_MASTER.outputs(bits), body)
+
+
+_COMMAND = {"command_valid": 1, "command_address": 64, "command_beats": BEATS_BITS}
+
+
+@dataclass
+class _Burst:
+    """The burst at hand: `issue` when it goes out, `last` of its command. `active`: there is a command."""
+
+    issue: Signal
+    last: Signal
+    beats: Signal
+    command_ready: Signal
+    active: Signal
+
+
+def _bursts(
+    m: Module, queue: str, ready: Signal, bits: int, limit: int, may_issue: Callable[[Signal], Signal]
+) -> tuple[_Burst, dict[str, Signal]]:
+    """Cut commands into bursts that end at multiples of `limit` beats and queue their addresses.
+
+    Returns the burst and the signals of the address channel. `may_issue(beats)` is asked for each burst.
+    """
+    word, position_bits = (bits // 8).bit_length() - 1, limit.bit_length() - 1
+    active = m.state(1, "active", reset=0)
+    address, left = m.state(64, "address"), m.state(BEATS_BITS, "left")
+    room = const(limit, BEATS_BITS)
+    if position_bits:
+        room = room - address.signal[word : word + position_bits].zext(BEATS_BITS)
+    last = left.signal.compare("ule", room.named("beats_to_boundary")).named("last_burst")
+    beats = mux(last, left.signal, room).named("beats")
+    queued = Wire(1)
+    issue = all_of([active.signal, queued.signal, may_issue(beats[0 : bits_for(limit + 1)])]).named("issue")
+    finished = (issue & last).named("finished")
+    command_ready = ~active.signal | finished
+    accept = (m["command_valid"] & command_ready).named("accept")
+    active.set(mux(accept, m["command_beats"].ne(0), active.signal & ~finished))
+    step = pack([const(0, word), beats]).zext(64)
+    address.set(mux(accept, m["command_address"], address.signal + step), accept | issue)
+    left.set(mux(accept, m["command_beats"], left.signal - beats), accept | issue)
+    length = (beats - 1)[0:8]
+    out = m.instance(queue, "address_queue", in_valid=issue, in_data=pack([address.signal, length]), out_ready=ready)
+    queued.assign(out["in_ready"])
+    channel = dict(valid=out["out_valid"], addr=out["out_data"][0:64], len=out["out_data"][64:72])
+    channel |= dict(size=const(word, 3), burst=const(1, 2))
+    return _Burst(issue, last, beats[0 : bits_for(limit + 1)], command_ready, active.signal), channel
+
+
+def _sticky(m: Module, event: Signal) -> Signal:
+    seen = m.state(1, "error_q", reset=0)
+    return seen.set(seen.signal | event)
+
+
+def burst_limit(bits: int, burst_beats: int) -> int:
+    """Beats of the longest burst: a power of two, at most 256 and at most a page."""
+    if bits not in (8, 16, 32, 64, 128, 256, 512, 1024):
+        raise CapacityError(f"AXI port: expected a width of 8..1024 bits, a power of two, got {bits}")
+    if burst_beats < 1 or burst_beats > 256 or burst_beats & (burst_beats - 1):
+        raise CapacityError(f"AXI port: expected burst_beats to be a power of two in 1..256, got {burst_beats}")
+    return min(burst_beats, _PAGE // (bits // 8))

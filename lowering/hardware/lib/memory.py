@@ -1,0 +1,137 @@
+"""RAM and FIFO leaves: the only modules whose body differs between simulation and synthesis."""
+
+from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, Wire, const, mux
+from lutllm.numerics import bits_for
+
+ULTRA_BITS = 288 * 1024  # from here a RAM asks for ultra RAM (one URAM288 holds 4096 x 72)
+BLOCK_BITS = 4 * 1024  # from here a RAM asks for block RAM
+FIFO_LATENCY = 1  # cycles from a push until the word may be taken, from a pop until its room is there
+
+
+def ram(design: Design, depth: int, width: int, *, read_latency: int = 1) -> str:
+    """A RAM of `depth` words of `width` bits; ports we, wa, wd, (re,) ra -> rd. Returns the module's name."""
+    bits = depth * width
+    style = "distributed"
+    if read_latency:
+        style = "ultra" if bits >= ULTRA_BITS and depth >= 1024 else "block" if bits >= BLOCK_BITS else "distributed"
+    name = f"ram_{style}_{depth}x{width}" + ("" if read_latency else "_async")
+    if name not in design.modules:
+        _ram_body(design, depth, width, read_latency=read_latency, style=style, name=name)
+    return name
+
+
+def fifo(design: Design, width: int, depth: int) -> str:
+    """A stream FIFO of `depth` words: in_valid in_data out_ready -> in_ready out_valid out_data count.
+
+    Words fall through after one cycle; both ends move every cycle. No path leads from out_ready to in_ready.
+    """
+    address, count_bits = bits_for(depth), bits_for(depth + 1)
+
+    def body(m: Module) -> dict[str, Signal]:
+        count = m.state(count_bits, "count", reset=0)
+        in_ready = count.signal.ne(depth)
+        out_valid = count.signal.ne(0)
+        push, pop = m["in_valid"] & in_ready, out_valid & m["out_ready"]
+        step = mux(push, const(1, count_bits), const(-1, count_bits))
+        count.set(count.signal + step, push ^ pop)
+        data = m.reg(m["in_data"], "word", enable=push) if depth == 1 else _storage(m, push, pop)
+        return dict(in_ready=in_ready, out_valid=out_valid, out_data=data, count=count.signal)
+
+    def _storage(m: Module, push: Signal, pop: Signal) -> Signal:
+        head = _pointer(m, "write_pointer", push)
+        tail = _pointer(m, "read_pointer", pop)
+        store = ram(design, depth, width, read_latency=0)
+        return m.output_of(store, "store", we=push, wa=head, wd=m["in_data"], ra=tail)
+
+    def _pointer(m: Module, name: str, step: Signal) -> Signal:
+        pointer = m.state(address, name, reset=0)
+        return pointer.set(mux(pointer.signal.eq(depth - 1), const(0, address), pointer.signal + 1), step)
+
+    inputs = {"in_valid": 1, "in_data": width, "out_ready": 1}
+    outputs = {"in_ready": 1, "out_valid": 1, "out_data": width, "count": count_bits}
+    if depth > 1:
+        ram(design, depth, width, read_latency=0)
+    return design.module(f"fifo_{depth}x{width}", inputs, outputs, body)
+
+
+class Stream:
+    """One end of a stream inside a module under construction."""
+
+    def __init__(self, valid: Signal, data: Signal, ready: Wire) -> None:
+        self.valid, self.data, self.ready = valid, data, ready
+
+
+def buffered(m: Module, name: str, valid: Signal, data: Signal, depth: int) -> tuple[Stream, Signal]:
+    """Put a FIFO behind (valid, data); returns its output end (drive `.ready`) and the ready for the input end."""
+    ready = Wire(1)
+    made = fifo(m.design, data.width, depth)
+    out = m.instance(made, name, in_valid=valid, in_data=data, out_ready=ready.signal)
+    return Stream(out["out_valid"], out["out_data"], ready), out["in_ready"]
+
+
+def _ram_body(design: Design, depth: int, width: int, *, read_latency: int, style: str, name: str) -> None:
+    """Add a two-port RAM `name`: ports we, wa, wd, (re,) ra -> rd. One write and one read port.
+
+    `read_latency` 1 is a clocked read with enable (block or ultra RAM); 0 reads at once (distributed RAM). Reading
+    the word being written gives the old one. `style` goes to the `ram_style` attribute of the array.
+    """
+    address = bits_for(depth)
+    enable = ", in %re: i1" if read_latency else ""
+    ports = f"in %clk: !seq.clock, in %we: i1, in %wa: i{address}, in %wd: i{width}{enable}, "
+    ports += f"in %ra: i{address}, out rd: i{width}"
+    body = _ARC_RAM[read_latency] if design.target == "arc" else _SV_RAM[read_latency]
+    text = f"hw.module @{name}({ports}) {{{body}}}"
+    values = dict(MEM=f"{depth} x {width}", W=f"i{width}", A=f"i{address}", ARRAY=f"uarray<{depth}xi{width}>")
+    values["STYLE"] = f'#sv.attribute<"ram_style" = "\\"{style}\\"">'
+    for key, value in values.items():
+        text = text.replace(f"${key}$", value)
+    inputs = {"we": 1, "wa": address, "wd": width, **({"re": 1} if read_latency else {}), "ra": address}
+    design.add_text(name, text, inputs, {"rd": width})
+
+
+_ARC_RAM = {
+    1: """
+  %mem = seq.firmem 0, 1, undefined, undefined : <$MEM$>
+  %q = seq.firmem.read_port %mem[%ra], clock %clk : <$MEM$>
+  seq.firmem.write_port %mem[%wa] = %wd, clock %clk enable %we : <$MEM$>
+  %rd = seq.compreg.ce %q, %clk, %re : $W$
+  hw.output %rd : $W$
+""",
+    0: """
+  %mem = seq.firmem 0, 1, undefined, undefined : <$MEM$>
+  %rd = seq.firmem.read_port %mem[%ra], clock %clk : <$MEM$>
+  seq.firmem.write_port %mem[%wa] = %wd, clock %clk enable %we : <$MEM$>
+  hw.output %rd : $W$
+""",
+}
+_SV_RAM = {
+    1: """
+  %c = seq.from_clock %clk
+  %mem = sv.reg {sv.attributes=[$STYLE$]} : !hw.inout<$ARRAY$>
+  %q = sv.reg : !hw.inout<$W$>
+  %rp = sv.array_index_inout %mem[%ra] : !hw.inout<$ARRAY$>, $A$
+  %rv = sv.read_inout %rp : !hw.inout<$W$>
+  sv.always posedge %c {
+    sv.if %we {
+      %wp = sv.array_index_inout %mem[%wa] : !hw.inout<$ARRAY$>, $A$
+      sv.passign %wp, %wd : $W$
+    }
+    sv.if %re { sv.passign %q, %rv : $W$ }
+  }
+  %rd = sv.read_inout %q : !hw.inout<$W$>
+  hw.output %rd : $W$
+""",
+    0: """
+  %c = seq.from_clock %clk
+  %mem = sv.reg {sv.attributes=[$STYLE$]} : !hw.inout<$ARRAY$>
+  %rp = sv.array_index_inout %mem[%ra] : !hw.inout<$ARRAY$>, $A$
+  %rd = sv.read_inout %rp : !hw.inout<$W$>
+  sv.always posedge %c {
+    sv.if %we {
+      %wp = sv.array_index_inout %mem[%wa] : !hw.inout<$ARRAY$>, $A$
+      sv.passign %wp, %wd : $W$
+    }
+  }
+  hw.output %rd : $W$
+""",
+}

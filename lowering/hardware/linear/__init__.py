@@ -1,0 +1,1 @@
+"""Units of the LutLinear engine: search, lookups, sums, requantization."""

@@ -1,0 +1,1 @@
+"""FIFOs between units: what each may hold, and depths that keep every engine running."""

@@ -1,0 +1,435 @@
+"""The whole accelerator: registers, sequencer, LutLinear and the engines around it, on-chip memories, AXI masters.
+
+What an engine that the configuration does not have would use - memories, masters, streams - is not there either.
+
+Ports: `clk`, `rst_n`; the AXI4-Lite slave s_axi_control and its interrupt `irq` (`interrupt` is a word of C++ to
+Verilator); AXI4 read masters m_axi_d (tasks), _p (vector parameters), _c, _q, _w0.. (of LutLinear), _e (embedding), _k
+and _v (KV cache), _x (engine load), the write masters m_axi_kv and m_axi_y (engine save); `events`, a bit for each
+engine that takes a task and one for each that ends one, for simulation.
+"""
+
+from __future__ import annotations
+
+from lutllm.lowering.hardware.attention.attention import attention
+from lutllm.lowering.hardware.control.axi_lite import slave_inputs, slave_outputs
+from lutllm.lowering.hardware.control.records import task_record
+from lutllm.lowering.hardware.control.register_map import address_bits
+from lutllm.lowering.hardware.control.registers import PREFIX, registers
+from lutllm.lowering.hardware.control.sequencer import sequencer
+from lutllm.lowering.hardware.control.watch import watch
+from lutllm.lowering.hardware.lib.axi import burst_limit
+from lutllm.lowering.hardware.lib.circt import Design, Fields, Module, Signal, Wire, all_of, any_of, const, mux, pack
+from lutllm.lowering.hardware.lib.memory import Stream, buffered, ram
+from lutllm.lowering.hardware.lib.route import ORDERS, router, way_of
+from lutllm.lowering.hardware.linear.core import linear_core, weight_streams
+from lutllm.lowering.hardware.linear.ports import Masters, bus_ports
+from lutllm.lowering.hardware.linear.records import ROUND
+from lutllm.lowering.hardware.vector.embed import embed
+from lutllm.lowering.hardware.vector.feed import feed
+from lutllm.lowering.hardware.vector.heads import heads
+from lutllm.lowering.hardware.vector.load import load
+from lutllm.lowering.hardware.vector.norm import norm
+from lutllm.lowering.hardware.vector.pick import pick
+from lutllm.lowering.hardware.vector.residual import residual
+from lutllm.lowering.hardware.vector.save import save
+from lutllm.lowering.hardware.vector.store import store
+from lutllm.lowering.hardware.vector.swiglu import swiglu
+from lutllm.lowering.machine.accelerator import (
+    DYNAMIC_BITS,
+    PARAMETERIZED,
+    READERS,
+    SINKS,
+    TASK_BITS,
+    WRITERS,
+    AcceleratorConfig,
+)
+from lutllm.lowering.machine.engine import DESCRIPTOR_PORT_BITS, QUEUE
+
+TOP = "lut_accelerator"
+COMMANDS = 4  # transfers of stream p that may wait, where nothing else is asked for
+BUILDERS = {
+    "feed": feed, "norm": norm, "residual": residual, "store": store, "swiglu": swiglu,
+    "heads": heads, "attention": attention, "embed": embed, "pick": pick, "load": load, "save": save,
+}  # fmt: skip
+
+
+def read_ports(config: AcceleratorConfig) -> dict[str, int]:
+    """Data bits of every AXI read master by name."""
+    engine = config.engine
+    widths = {"d": DESCRIPTOR_PORT_BITS} | ({"p": config.p_bits} if config.having(PARAMETERIZED) else {})
+    widths |= {"c": engine.port_bits["c"], "q": engine.port_bits["q"]}
+    widths |= {name: engine.port_bits["w"] for name in weight_streams(engine)}
+    of_engines = {"embed": {"e": config.e_bits}, "attention": {"k": config.kv_bits, "v": config.kv_bits}}
+    of_engines["load"] = {"x": config.load_bits}
+    for name in config.having(tuple(of_engines)):
+        widths |= of_engines[name]
+    return widths
+
+
+def write_ports(config: AcceleratorConfig) -> dict[str, int]:
+    """Data bits of every AXI write master by name."""
+    of_engines = {"heads": ("kv", config.kv_bits), "save": ("y", config.save_bits)}
+    return dict(of_engines[name] for name in config.having(tuple(of_engines)))
+
+
+def fifo_depth(config: AcceleratorConfig, name: str) -> int:
+    """Words of a FIFO at a master, or of commands and orders: what the configuration says, or as usual."""
+    engine, (kind, _, port) = config.engine, name.partition("_")
+    usual = {"p_commands": COMMANDS, "p_orders": ORDERS, "y_orders": ORDERS}
+    usual |= {"responses": engine.outstanding, "y_responses": engine.outstanding}
+    if kind in ("read", "write"):
+        names = {"w": "w0"}
+        bits = (read_ports if kind == "read" else write_ports)(config)[names.get(port, port)]
+        bursts = engine.outstanding if kind == "read" else 2
+        usual[name] = bursts * burst_limit(bits, engine.burst_beats)
+    return config.depths.get(name, usual[name])
+
+
+def lut_accelerator(design: Design, config: AcceleratorConfig) -> str:
+    """Add the top module and everything under it; returns its name."""
+    inputs, outputs = bus_ports(read_ports(config), write_ports(config))
+    slave = {f"{PREFIX}{name}": bits for name, bits in slave_inputs(address_bits(config)).items()}
+    inputs = {"rst_n": 1} | slave | inputs
+    outputs = slave_outputs(PREFIX) | {"irq": 1, "events": 2 * len(config.engines)} | outputs
+    return design.module(TOP, inputs, outputs, lambda m: _Top(m, config).outputs, reset=False)
+
+
+class _Top:
+    """Builds the top module's body; methods are its sections, `outputs` its output ports.
+
+    Engines are instantiated one after the other while their inputs still are wires: `wires` holds them by engine and
+    port, and `_connect` drives each from what the others give.
+    """
+
+    def __init__(self, m: Module, config: AcceleratorConfig) -> None:
+        self.m, self.config = m, config
+        m.rst = ~m["rst_n"]
+        self.image = Wire(64)
+        engine = config.engine
+        self.masters = Masters(
+            m, burst_beats=engine.burst_beats, outstanding=engine.outstanding, base=self.image.signal
+        )
+        self.sequencer, self.sequencer_inputs = self._instance(sequencer(m.design, config), "sequencer")
+        self.fields = self.sequencer["fields"]
+        self.dispatch = dict(zip(config.engines, self.sequencer["dispatch"].chunks(1), strict=True))
+        self.ready: dict[str, Signal] = {}
+        self.done: dict[str, Signal] = {}
+        self.engines: dict[str, dict[str, Signal]] = {}
+        self.inputs: dict[str, dict[str, Wire]] = {}
+        self.write_errors: list[Signal] = []
+        for name in config.having(tuple(BUILDERS)):
+            self._engine(name, BUILDERS[name](m.design, config))
+        self._memories()
+        self._parameters()
+        self._linear()
+        if "heads" in self.engines:  # and attention, which alone reads what it makes
+            self._caches()
+        if "residual" in self.engines:
+            self._embedding()
+        self._transfers()
+        self._host()
+        self._events()
+
+    def _instance(self, module: str, name: str, **given: Signal) -> tuple[dict[str, Signal], dict[str, Wire]]:
+        """An instance whose inputs, but for those given, are wires to drive later."""
+        ports = self.m.design.modules[module].inputs
+        wires = {port: Wire(width) for port, width in ports.items() if port not in given}
+        signals = {port: wire.signal for port, wire in wires.items()}
+        return self.m.instance(module, name, **signals, **given), wires
+
+    def _engine(self, name: str, module: str) -> None:
+        """An engine with its queue of tasks."""
+        stream, room = buffered(self.m, f"{name}_tasks", self.dispatch[name], self._task(name), QUEUE)
+        out, wires = self._instance(module, name, task_valid=stream.valid, task_data=stream.data)
+        stream.ready.assign(out["task_ready"])
+        self.engines[name], self.inputs[name] = out, wires
+        self.ready[name], self.done[name] = room, out["done"]
+
+    def _task(self, name: str) -> Signal:
+        """The held descriptor as a task of `name`."""
+        bits = TASK_BITS[name]
+        found = Fields(**bits).unpack(self.fields[0 : sum(bits.values())])
+        dynamic = dict(tokens=self.sequencer["task_tokens"], position=self.sequencer["pass_position"])
+        record = task_record(name)
+        assert set(dynamic) == set(DYNAMIC_BITS)
+        values = found | dynamic
+        return record.pack(**{field: values[field] for field in record.widths})
+
+    def _memories(self) -> None:
+        """The on-chip memories, their ports shared by those who take turns."""
+        m, config = self.m, self.config
+        for memory in WRITERS:
+            writers, readers = config.having(WRITERS[memory]), config.having(READERS[memory])
+            if not writers:
+                continue
+            depth = {"r": config.r_words, "x": config.x_words, "y": config.y_words, "q": config.q_words}[memory]
+            made = ram(m.design, depth, config.word_bits(memory))
+            write, address, data = self._shared(memory, "write", writers)
+            read, read_address, _ = self._shared(memory, "read", readers)
+            found = m.output_of(made, f"memory_{memory}", we=write, wa=address, wd=data, re=read, ra=read_address)
+            for reader in readers:
+                self.inputs[reader].pop(f"{memory}_read_data").assign(found)
+        if "residual" in self.engines:
+            self._squares()
+
+    def _squares(self) -> None:
+        """Sums of squares, which residual keeps and norm reads."""
+        address = const(0, self.config.token_bits)
+        if "norm" in self.engines:
+            squares = self.engines["residual"]["squares_read_data"]
+            self.inputs["norm"].pop("squares_read_data").assign(squares)
+            address = self.engines["norm"]["squares_read_address"]
+        self.inputs["residual"].pop("squares_read_address").assign(address)
+
+    def _shared(self, memory: str, way: str, users: tuple[str, ...]) -> tuple[Signal, Signal, Signal]:
+        """(enable, address, data) of whoever uses this port."""
+        port = f"{memory}_{way}"
+        first = self.engines[users[0]]
+        enable, address = first[port], first[f"{port}_address"]
+        data = first.get(f"{port}_data", address)
+        for user in users[1:]:
+            out = self.engines[user]
+            address = mux(out[port], out[f"{port}_address"], address)
+            data = mux(out[port], out[f"{port}_data"], data) if way == "write" else data
+            enable = enable | out[port]
+        return enable, address, data
+
+    def _parameters(self) -> None:
+        """Stream p: one reader, its words to the engines in the order of their tasks."""
+        m, sequencer_ = self.m, self.sequencer
+        takers = self.config.having(PARAMETERIZED)
+        if not takers:  # what asks for parameters nevertheless stands still
+            self.sequencer_inputs.pop("parameters_ready").assign(const(0, 1))
+            return
+        command = pack([sequencer_["parameters_address"], sequencer_["parameters_beats"]])
+        config = self.config
+        queue, room = buffered(m, "p_commands", sequencer_["parameters"], command, fifo_depth(config, "p_commands"))
+        stream = self._reader("p", self.config.p_bits, queue)
+        made = router(m.design, "route_p", takers, fifo_depth(config, "p_orders"))
+        ready = {f"{name}_ready": self.engines[name]["p_ready"] for name in takers}
+        out = m.instance(
+            made,
+            "route_p",
+            push=sequencer_["parameters"],
+            way=way_of([self.dispatch[name] for name in takers]),
+            count=sequencer_["parameters_beats"],
+            in_valid=stream.valid,
+            **ready,
+        )
+        stream.ready.assign(out["in_ready"])
+        for name in takers:
+            self.inputs[name].pop("p_valid").assign(out[f"{name}_valid"])
+            self.inputs[name].pop("p_data").assign(stream.data)
+        self.sequencer_inputs.pop("parameters_ready").assign(room & out["room"])
+
+    def _linear(self) -> None:
+        """LutLinear between feed and the sinks of stream y."""
+        m, engine = self.m, self.config.engine
+        bits = TASK_BITS["linear"]
+        values = Fields(**bits).unpack(self.fields[0 : sum(bits.values())]) | {"tokens": self.sequencer["task_tokens"]}
+        round_ = ROUND.pack(**{name: values[name][0:width] for name, width in ROUND.widths.items()})
+        streams = {name: self._linear_stream(name) for name in ("c", "q", *weight_streams(engine))}
+        feed_ready = self.inputs["feed"].pop("out_ready")
+        streams["x"] = Stream(self.engines["feed"]["out_valid"], self.engines["feed"]["out_data"], feed_ready)
+        inputs = {f"{name}_valid": stream.valid for name, stream in streams.items()}
+        inputs |= {f"{name}_data": stream.data for name, stream in streams.items()}
+        y_ready = Wire(1)
+        core = m.instance(
+            linear_core(m.design, engine, self.config.depths),
+            "linear",
+            dispatch=self.dispatch["linear"],
+            round=round_,
+            flush=self.sequencer["flush"],
+            y_ready=y_ready.signal,
+            **inputs,
+        )
+        for name, stream in streams.items():
+            stream.ready.assign(core[f"{name}_ready"])
+        rooms = [core["round_ready"], *self.linear_rooms]
+        self.ready["linear"] = all_of(rooms)
+        self._sinks(core, y_ready)
+
+    linear_rooms: tuple[Signal, ...] = ()
+
+    def _linear_stream(self, name: str) -> Stream:
+        """Stream c, q or w of LutLinear: its transfers come with the task."""
+        engine = self.config.engine
+        order = ["c", "q", *weight_streams(engine)]
+        words = self.fields.chunks(DESCRIPTOR_PORT_BITS)
+        place = -(-sum(TASK_BITS["linear"].values()) // DESCRIPTOR_PORT_BITS) + 2 * order.index(name)
+        command = pack([words[place], words[place + 1][0:32]])
+        queue, room = buffered(self.m, f"{name}_commands", self.dispatch["linear"], command, QUEUE)
+        self.linear_rooms = (*self.linear_rooms, room)
+        beats = self._reader(name, read_ports(self.config)[name], queue)
+        return self.masters.words(name, beats, engine.word_bits[name]) if name in ("c", "q") else beats
+
+    def _sinks(self, core: dict[str, Signal], y_ready: Wire) -> None:
+        """Stream y to the engine whose task is next."""
+        m, config = self.m, self.config
+        sinks = config.having(SINKS)
+        # The held descriptor stands still for some cycles before it goes out: the product may take one of them.
+        products = {name: self._words_of_pass(name) for name in sinks}
+        count = products[sinks[0]]
+        for name in sinks[1:]:
+            count = mux(self.dispatch[name], products[name], count)
+        pushes = [self.dispatch[name] for name in sinks if name != "residual"]
+        push = any_of(pushes) if pushes else const(0, 1)
+        if "residual" in sinks:
+            push = push | (self.dispatch["residual"] & ~self._field("residual", "load")[0])
+        out = m.instance(
+            router(m.design, "route_y", sinks, fifo_depth(config, "y_orders")),
+            "route_y",
+            push=push,
+            way=way_of([self.dispatch[name] for name in sinks]),
+            count=count,
+            in_valid=core["y_valid"],
+            **{f"{name}_ready": self.engines[name]["y_ready"] for name in sinks},
+        )
+        y_ready.assign(out["in_ready"])
+        for name in sinks:
+            self.inputs[name].pop("y_valid").assign(out[f"{name}_valid"])
+            self.inputs[name].pop("y_data").assign(core["y_data"])
+            self.ready[name] = self.ready[name] & out["room"]
+        self.done["linear"] = out["finished"]
+        self.sequencer_inputs.pop("y_idle").assign(out["idle"] & ~core["y_valid"])
+
+    def _field(self, engine: str, name: str) -> Signal:
+        bits = TASK_BITS[engine]
+        return Fields(**bits).unpack(self.fields[0 : sum(bits.values())])[name]
+
+    def _words_of_pass(self, engine: str) -> Signal:
+        words = self._field(engine, "words").zext(32) * self.sequencer["task_tokens"].zext(32)
+        return self.m.reg(words, f"{engine}_words_of_pass")
+
+    def _caches(self) -> None:
+        """The KV cache: attention reads it through two masters, heads writes it through one."""
+        for name in ("k", "v"):
+            self._read("attention", name, command=f"{name}_command", data=name)
+        self._write("heads", "kv", command="kv_command", data="kv", written="kv_written", responses="responses")
+
+    def _transfers(self) -> None:
+        """Rows from external memory and to it."""
+        if "load" in self.engines:
+            self._read("load", "x", command="command", data="in")
+        if "save" in self.engines:
+            self._write("save", "y", command="command", data="out", written="written", responses="y_responses")
+
+    def _read(self, engine: str, master: str, *, command: str, data: str) -> None:
+        """A read master whose commands an engine gives and whose beats it takes."""
+        out, wires = self.engines[engine], self.inputs[engine]
+        stream = self._reader(master, read_ports(self.config)[master], self._command(engine, command))
+        wires.pop(f"{data}_valid").assign(stream.valid)
+        wires.pop(f"{data}_data").assign(stream.data)
+        stream.ready.assign(out[f"{data}_ready"])
+
+    def _write(self, engine: str, master: str, *, command: str, data: str, written: str, responses: str) -> None:
+        """A write master of an engine's commands and words; `written` tells the engine of the end of each command."""
+        out, wires = self.engines[engine], self.inputs[engine]
+        words = Stream(out[f"{data}_valid"], out[f"{data}_data"], wires.pop(f"{data}_ready"))
+        sizes = dict(depth=fifo_depth(self.config, f"write_{master}"), responses=fifo_depth(self.config, responses))
+        bits = write_ports(self.config)[master]
+        there, error = self.masters.writer(master, bits, self._command(engine, command), words, **sizes)
+        self.write_errors.append(error)
+        wires.pop(written).assign(there)
+
+    def _reader(self, name: str, bits: int, command: Stream) -> Stream:
+        """A read master whose FIFO is as deep as the configuration says."""
+        return self.masters.reader(name, bits, command, fifo_depth(self.config, f"read_{name[0]}"))
+
+    def _command(self, engine: str, prefix: str) -> Stream:
+        """The transfers an engine asks for itself."""
+        out = self.engines[engine]
+        data = pack([out[f"{prefix}_address"], out[f"{prefix}_beats"]])
+        return Stream(out[f"{prefix}_valid"], data, self.inputs[engine].pop(f"{prefix}_ready"))
+
+    def _embedding(self) -> None:
+        """Rows of the embedding, and stream e from them."""
+        for port in ("e_valid", "e_data"):
+            self.inputs["residual"].pop(port).assign(self._embed()[port])
+        if "embed" in self.engines:
+            self._read("embed", "e", command="command", data="row")
+            self.inputs["embed"].pop("e_ready").assign(self.engines["residual"]["e_ready"])
+
+    def _host(self) -> None:
+        """Registers and sequencer; the descriptors' master; the watchdog."""
+        m, config, s = self.m, self.config, self.sequencer
+        data = pack([s["d_command_address"], s["d_command_beats"]])
+        command = Stream(s["d_command_valid"], data, self.sequencer_inputs.pop("d_command_ready"))
+        d = self._reader("d", DESCRIPTOR_PORT_BITS, command)
+        d.ready.assign(s["d_ready"])
+        busy = s["busy"]
+        watched = self._watched(busy)
+        finished = m.state(1, "finished", reset=0)
+        slave = {port: m[port] for port in m.inputs if port.startswith(PREFIX)}
+        host = m.instance(
+            registers(m.design, config),
+            "registers",
+            **slave,
+            busy=busy,
+            done=finished.signal,
+            error=s["error"],
+            made=s["made"],
+            last=s["last"],
+            cycles=s["cycles"],
+            watchdog=watched["watchdog"],
+            stalled=watched["stalled"],
+            **self._sequence(),
+        )
+        finished.set(~host["start"] & (finished.signal | s["finished"]))
+        self.start.assign(host["start"])
+        self.image.assign(host["image"])
+        if "embed" in self.engines:
+            self.inputs["embed"].pop("ids_read_data").assign(host["ids_read_data"])
+        picked = self.engines.get("pick") or dict(token_valid=const(0, 1), token=const(0, 32))
+        values = {name: host[name] for name in ("start", "position", "length", "tokens", "stop", "model")}
+        values |= dict(d_valid=d.valid, d_data=d.data, bad_token=self._embed()["bad_token"])
+        values |= dict(token_valid=picked["token_valid"], token=picked["token"])
+        write_error = any_of(self.write_errors) if self.write_errors else const(0, 1)
+        values |= dict(read_error=any_of(self.masters.errors), write_error=write_error)
+        values["ready"] = pack([self.ready[name] for name in config.engines])
+        values["done"] = pack([self.done[name] for name in config.engines])
+        for name, signal in values.items():
+            self.sequencer_inputs.pop(name).assign(signal)
+        self.outputs = {port: host[port] for port in slave_outputs(PREFIX)} | self.masters.outputs
+        self.outputs["irq"] = finished.signal
+
+    def _sequence(self) -> dict[str, Signal]:
+        """What reads and appends the sequence's token ids."""
+        s, position = self.sequencer, self.config.position_bits
+        if not self.config.has_sequence:
+            return {}
+        read = {port: self._embed()[port] for port in ("ids_read", "ids_read_address")}
+        return read | dict(
+            token_write=s["append"],
+            token_write_address=s["append_position"][0:position],
+            token_write_data=s["append_token"],
+        )
+
+    def _embed(self) -> dict[str, Signal]:
+        """What embed puts out, or nothing."""
+        nothing = dict(ids_read=const(0, 1), ids_read_address=const(0, self.config.position_bits))
+        nothing |= dict(bad_token=const(0, 1), e_valid=const(0, 1), e_data=const(0, self.config.word_bits("r")))
+        return self.engines.get("embed") or nothing
+
+    def _watched(self, busy: Signal) -> dict[str, Signal]:
+        """The watchdog: progress is a task given or done, or a word on any bus."""
+        m = self.m
+        self.start = Wire(1)
+        moved = [m[f"m_axi_{name}_rvalid"] for name in read_ports(self.config)]
+        moved += [m[f"m_axi_{name}_bvalid"] for name in write_ports(self.config)]
+        moved += [*self.dispatch.values(), *self.done.values()]
+        engines = self.sequencer["pending"].zext(16)
+        return m.instance(
+            watch(m.design, self.config),
+            "watch",
+            progress=any_of(moved),
+            busy=busy,
+            start=self.start.signal,
+            engines_busy=engines,
+        )
+
+    def _events(self) -> None:
+        events = [*self.dispatch.values(), *(self.done[name] for name in self.config.engines)]
+        self.outputs["events"] = self.m.reg(pack(events), "events_q", reset=0)
+        left = [f"{name}.{port}" for name, wires in self.inputs.items() for port in wires] + list(self.sequencer_inputs)
+        assert not left, f"inputs that nothing drives: {left}"

@@ -1,0 +1,1 @@
+"""Engines around LutLinear: norm, residual, store, swiglu, heads, embed, pick, load, save."""

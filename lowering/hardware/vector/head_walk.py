@@ -1,0 +1,49 @@
+"""The order in which engine heads goes through its words: head, token of the pass, word of the head."""
+
+from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, all_of, const, loop_nest, mux
+from lutllm.lowering.machine.accelerator import AcceleratorConfig
+from lutllm.numerics import bits_for
+
+WALK_BITS = {"heads": 16, "tokens": 16, "head_words": 8, "source": 16}
+
+
+def place_bits(config: AcceleratorConfig) -> int:
+    """Bits of a word's place among a head's words of all tokens of a pass."""
+    return bits_for(config.tokens * config.head_words)
+
+
+def head_walk(design: Design, config: AcceleratorConfig) -> str:
+    """One word further at each `step`; back at the first after the last. In, steady: the task's `heads`, `tokens`,
+    `head_words` and `source`. Out, of the word at hand: `address` in memory y, `word` of its row, `place` among the
+    head's words in this order, and where it stands: `first_token`, `first_word`, `last_word` of a row, `last` of all.
+    """
+    bits = config.address_bits("y")
+
+    def body(m: Module) -> dict[str, Signal]:
+        step = m["step"]
+        index, last = loop_nest(m, step, [("head", m["heads"]), ("token", m["tokens"]), ("word", m["head_words"])])
+        first_word, first_token = index["word"].eq(0), index["token"].eq(0)
+        first = all_of([first_word, first_token, index["head"].eq(0)]).named("first")
+        # Word w of token t lies at w * T + t, so the next row begins one after this row's beginning, and the next
+        # head one after this head's last word.
+        reached, row = m.state(bits, "reached"), m.state(bits, "row")
+        address = mux(first, m["source"][0:bits], reached.signal).named("address")
+        begin = mux(first_word, address, row.signal).named("begin")
+        row.set(begin, step)
+        one = const(1, bits)
+        beyond = mux(last["word"], one, m["tokens"].zext(max(bits, 16))[0:bits])
+        reached.set(mux(last["word"] & ~last["token"], begin, address) + beyond, step)
+        head_end = last["token"] & last["word"]
+        return dict(
+            address=address,
+            word=index["word"],
+            place=m.counter(place_bits(config), "place", step=step, last=head_end),
+            first_token=first_token,
+            first_word=first_word,
+            last_word=last["word"],
+            last=head_end & last["head"],
+        )
+
+    outputs = {"address": bits, "word": 8, "place": place_bits(config)}
+    outputs |= {"first_token": 1, "first_word": 1, "last_word": 1, "last": 1}
+    return design.module("head_walk", {"step": 1, **WALK_BITS}, outputs, body)

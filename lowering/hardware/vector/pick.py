@@ -1,0 +1,64 @@
+"""Engine pick: the index of the largest logit of stream y, so that logits never leave the chip."""
+
+from lutllm.lowering.hardware.control.task import Timing, stepped_task, task_inputs, words_then_tokens
+from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, all_of, const, delay, mux, pack
+from lutllm.lowering.machine.accelerator import AcceleratorConfig
+
+TOKEN_BITS = 32
+
+
+def timing(config: AcceleratorConfig) -> Timing:
+    """After the last step: the register of the word, the tree over its lanes, the register of the best."""
+    return Timing(first=0, last=_levels(config) + 2)
+
+
+def _levels(config: AcceleratorConfig) -> int:
+    """Of the tree over a word, a register each."""
+    return config.lanes.bit_length() - 1
+
+
+def pick(design: Design, config: AcceleratorConfig) -> str:
+    """Streams in: `task`, `y`. Out: `token` with a pulse `token_valid` when a task with `last` is done.
+
+    The largest so far stays from a task to the next one, unless that has `first`. Of equals the lowest index wins.
+    """
+    levels = _levels(config)
+
+    def body(m: Module) -> dict[str, Signal]:
+        task = stepped_task(m, "pick", words_then_tokens(config), m["y_valid"], latency=timing(config).last)
+        f = task.fields
+        logits = m.reg(m["y_data"], "word_q").chunks(config.y_bits)
+        value, lane = _largest(m, [(logit, []) for logit in logits])
+        valid = delay(m, task.fire, levels + 1, "valid", reset=0)
+        word = m.state(TOKEN_BITS - levels, "word_out", reset=0)
+        word.set(mux(task.busy, word.signal + 1, const(0, word.signal.width)), valid | ~task.busy)
+        best, index = m.state(config.y_bits, "best"), m.state(TOKEN_BITS, "best_index")
+        anew = word.signal.eq(0) & f["first"].ne(0)
+        better = all_of([valid, anew | best.signal.slt(value)])
+        best.set(value, better)
+        index.set(f["offset"] + pack([*lane, word.signal]), better)
+        return dict(
+            task_ready=task.ready,
+            y_ready=task.going,
+            token_valid=task.done & f["last"].ne(0),
+            token=index.signal,
+            done=task.done,
+        )
+
+    inputs = task_inputs("pick") | {"y_valid": 1, "y_data": config.word_bits("y")}
+    outputs = {"task_ready": 1, "y_ready": 1, "token_valid": 1, "token": TOKEN_BITS, "done": 1}
+    return design.module("pick", inputs, outputs, body)
+
+
+def _largest(m: Module, entries: list[tuple[Signal, list[Signal]]], level: int = 0) -> tuple[Signal, list[Signal]]:
+    """The largest of (value, bits of its index so far, lowest first), the first of equals; a cycle a level."""
+    if len(entries) == 1:
+        return entries[0]
+    winners = []
+    for i, (low, high) in enumerate(zip(entries[::2], entries[1::2], strict=True)):
+        higher = low[0].slt(high[0])
+        index = [mux(higher, b, a) for a, b in zip(low[1], high[1], strict=True)] + [higher]
+        chosen = m.reg(pack([mux(higher, high[0], low[0]), *index]), f"larger_{level}_{i}")
+        width = low[0].width
+        winners.append((chosen[0:width], [chosen[width + j] for j in range(level + 1)]))
+    return _largest(m, winners, level + 1)

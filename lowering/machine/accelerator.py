@@ -1,0 +1,245 @@
+"""The whole accelerator's parameters, and the tasks its engines take: data that hardware, schedule and images share.
+
+A task is one run of one engine. Its descriptor in memory is a header, an address of vector parameters, and the fields
+listed here; the sequencer adds how many tokens this pass has and at which position they start. Nothing here depends on
+a model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+
+from lutllm.dialect.machines.limits import ENGINES, MOST_WORDS, head_problems, machine_problems
+from lutllm.dialect.machines.machine import MEMORIES
+from lutllm.errors import CapacityError
+from lutllm.lowering.machine.engine import ROUND_BITS, EngineConfig
+from lutllm.numerics import bits_for
+from lutllm.quantization import CACHE_BITS, RESIDUAL_BITS
+
+X_BITS = 16  # of a channel in memory x and q
+PARAMETER_BITS = 32  # of a lane of stream p: a value of 24 bits, then a right shift of 8
+VALUE_BITS, RIGHT_BITS = 24, 8
+SAVE_BITS = 32  # of a channel that engine save writes
+
+# A rescale by s with one rounding is round_shift(v << LEFT, LEFT - s): what is named `right` holds LEFT - s. Where the
+# result is then saturated to at most 16 bits, more than LEFT to the left changes nothing.
+LEFT = 16
+
+DECODER_ENGINES = ENGINES[:10]  # what a decoder from token ids to token ids asks for
+SINKS = ("residual", "store", "swiglu", "pick", "save")  # what takes stream y, in the order of their tasks
+PARAMETERIZED = ("norm", "swiglu", "heads", "attention")  # what takes stream p
+# Who writes and who reads each on-chip memory. Several never do at once: the schedule sees to that.
+WRITERS = {"r": ("residual",), "x": ("norm", "swiglu", "attention", "load"), "y": ("store",), "q": ("heads",)}
+READERS = {"r": ("residual", "norm"), "x": ("feed",), "y": ("swiglu", "heads"), "q": ("attention",)}
+
+HEADER_BITS = {"check": 16, "engine": 6, "single": 1, "per_token": 1, "words": 8, "waits": 32}
+WAIT_SLOTS = 4
+WAIT_BITS = {"engine": 4, "pending": 4}  # dispatch once `engine` has at most `pending` unfinished tasks; 15: no wait
+NO_WAIT = 15
+TASK_MAGIC = 0x5455  # "UT": what the 16-bit parts of a whole descriptor add up to, which `check` sees to
+# After the header: address of stream p (64), then beats (32) and bytes added for each position (32).
+PARAMETER_WORDS = 2
+
+# The image's first words of 64 bits. Addresses are relative to the image, lists are (address, words).
+IMAGE_MAGIC = 0x31304D4C4C54554C  # "LUTLLM01"
+PROGRAMS = ("prefill", "decode", "head")
+IMAGE_HEADER = (
+    "magic", "model", "config", "context", "vocabulary",
+    "prefill_address", "prefill_words", "decode_address", "decode_words", "head_address", "head_words",
+)  # fmt: skip
+
+# Codes of the STATUS register, in order. After an error the accelerator waits for a reset.
+ERROR_MEANINGS = {
+    "none": "",
+    "prompt": "LENGTH is 0, not beyond POSITION, or more than the context",
+    "context": "the context is full before all tokens are made; those made are right",
+    "image": "no image, or one of another format",
+    "model": "an image of another model than MODEL says",
+    "config": "an image for another accelerator, or of a longer context",
+    "task": "a descriptor that is damaged, or of an engine that is not there",
+    "token": "a token id outside the vocabulary",
+    "memory_read": "memory answered a read with an error",
+    "memory_write": "memory answered a write with an error",
+}
+ERRORS = tuple(ERROR_MEANINGS)
+
+HEAD_MODES = ("query", "key", "value", "rotations")  # of engine heads; rotations loads its table of this pass
+
+# FIFOs that a configuration may give a depth, in words; `lowering.hardware.streams.fifos` says what they are and need.
+# Where it does not, a FIFO has the depth that its file names. The reader of port n is `read_n`, w stands for all weight
+# ports.
+SIZED_STREAMS = (
+    "read_d", "read_p", "read_c", "read_q", "read_w", "read_e", "read_k", "read_v", "read_x", "write_kv", "responses",
+    "write_y", "y_responses", "p_commands", "p_orders", "y_orders", "x", "codebooks", "results", "roots", "kv", "rows",
+    "e",
+)  # fmt: skip
+
+# Fields of each task, bits each, lowest first. Counts of words are of one token; bases are addresses of memory words,
+# which do not depend on the tokens of a pass; `start` is the first word of the row that a round's outputs go to.
+TASK_BITS: dict[str, dict[str, int]] = {
+    "linear": ROUND_BITS,  # then address and beats (64 bits each) of c, q and each w port
+    "feed": {"base": 16, "groups": 16},
+    "norm": {"base": 16, "words": 16, "shift": 8, "bits": 8, "last": 8, "reserved": 8, "epsilon": 64},
+    "residual": {"start": 16, "words": 16, "residual_right": 8, "y_right": 8, "load": 8},
+    "store": {"base": 16, "start": 16, "words": 16},
+    "swiglu": {"gate": 16, "base": 16, "start": 16, "words": 16, "sigmoid_right": 8, "bits": 8},
+    "heads": {
+        "mode": 8, "norm": 8, "rotate": 8, "heads": 16, "head_words": 8, "shift": 8, "wide": 8,
+        "epsilon": 64, "source": 16, "base": 16, "head_stride": 32, "address": 64,
+    },
+    "attention": {
+        "kv_heads": 16, "items": 8, "reps": 8, "beats": 8, "shift": 8, "bits": 8, "reserved": 8,
+        "q": 16, "base": 16, "head_stride": 32, "keys": 64, "values": 64,
+    },
+    "embed": {"words": 16, "shift": 8, "reserved": 8, "vocabulary": 32, "address": 64},
+    "pick": {"words": 16, "first": 8, "last": 8, "offset": 32},
+    # From address + (words of the tokens before the pass) on, as they will lie in memory x.
+    "load": {"base": 16, "words": 16, "reserved": 32, "address": 64},
+    # To address + (row_words for each token before the pass, start for each of it) words of 32 bits a channel.
+    "save": {"start": 16, "words": 16, "row_words": 16, "reserved": 16, "address": 64},
+}  # fmt: skip
+# What the sequencer adds to each task's fields: tokens of the pass (1 where the header says single), first position.
+DYNAMIC_BITS = {"tokens": 16, "position": 32}
+
+
+@dataclass(frozen=True)
+class AcceleratorConfig:
+    """The whole accelerator: a LutLinear engine and what stands around it, `engines`.
+
+    Vector engines work on `lanes` = `engine.requant_lanes` channels a cycle, attention on `head_lanes`: that many
+    multipliers each for QK^T and AV, and bytes of the ports k, v and kv. A pass has at most `engine.tokens` tokens, a
+    sequence `context`. Capacities are in words: `r_words` of the residual stream, `x_words` of inputs of linears,
+    `y_words` of outputs (all of `lanes` channels), `q_words` of queries (of `head_lanes` channels), `score_words`
+    scores and `item_words` sums (of `head_lanes` channels) of an item of attention in each of two banks, `head_words`
+    vector words of a head at most. `depths`: words of the FIFOs that do not have their usual depth.
+    """
+
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    engines: tuple[str, ...] = DECODER_ENGINES
+    head_lanes: int = 64
+    context: int = 2048
+    r_words: int = 1024
+    x_words: int = 4096
+    y_words: int = 4096
+    q_words: int = 1024
+    score_words: int = 32768
+    item_words: int = 256
+    head_words: int = 16
+    watchdog: int = 1 << 20  # cycles without progress before the flag is raised
+    depths: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for problem in self._problems():
+            raise CapacityError(f"accelerator: {problem}")
+
+    def _problems(self) -> Iterator[str]:
+        yield from machine_problems(vars(self))
+        yield from head_problems(vars(self), self.lanes)
+        yield from self._engine_problems()
+        for memory in MEMORIES:
+            words = getattr(self, f"{memory}_words")
+            if not 1 <= words <= MOST_WORDS:
+                yield f"expected {memory}_words in 1..{MOST_WORDS}, got {words}"
+        for name, depth in self.depths.items():
+            if name not in SIZED_STREAMS:
+                yield f"expected depths of {', '.join(SIZED_STREAMS)}, got one of {name}"
+            elif not 1 <= depth <= MOST_WORDS:
+                yield f"expected depth {name} in 1..{MOST_WORDS}, got {depth}"
+
+    def _engine_problems(self) -> Iterator[str]:
+        """Engines without one at the other end of what they use."""
+        needs = [("LutLinear", ("linear",)), ("stream x", ("feed",)), ("stream y", SINKS)]
+        if "embed" in self.engines:
+            needs.append(("stream e", ("residual",)))
+        for memory in READERS:
+            if self.having(WRITERS[memory] + READERS[memory]):
+                needs += [(f"writes of memory {memory}", WRITERS[memory])]
+                needs += [(f"reads of memory {memory}", READERS[memory])]
+        for what, some in needs:
+            if not self.having(some):
+                yield f"expected an engine for {what} ({', '.join(some)}), got {', '.join(self.engines)}; add one"
+
+    @property
+    def has_sequence(self) -> bool:
+        """Whether there are token ids: read to embed them, or picked."""
+        return bool(self.having(("embed", "pick")))
+
+    def having(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Those of the engines `names` that this accelerator has."""
+        return tuple(name for name in names if name in self.engines)
+
+    @property
+    def lanes(self) -> int:
+        """Channels of a vector word."""
+        return self.engine.requant_lanes
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of a pass at most."""
+        return self.engine.tokens
+
+    @property
+    def y_bits(self) -> int:
+        """Bits of a channel of stream and memory y."""
+        return self.engine.out_bits
+
+    @property
+    def p_bits(self) -> int:
+        """Width of stream p: a vector word's parameters a beat."""
+        return self.lanes * PARAMETER_BITS
+
+    @property
+    def kv_bits(self) -> int:
+        """Width of ports k, v (reads) and kv (writes)."""
+        return self.head_lanes * CACHE_BITS
+
+    @property
+    def e_bits(self) -> int:
+        """Width of port e: `lanes` channels of an embedding row."""
+        return self.lanes * 8
+
+    @property
+    def load_bits(self) -> int:
+        """Width of port x (reads): a word of memory x."""
+        return self.lanes * X_BITS
+
+    @property
+    def save_bits(self) -> int:
+        """Width of port y (writes): a word of stream y, 32 bits a channel."""
+        return self.lanes * SAVE_BITS
+
+    @property
+    def token_bits(self) -> int:
+        """Bits of a token's number in a pass."""
+        return bits_for(self.tokens)
+
+    @property
+    def position_bits(self) -> int:
+        """Bits that hold 0 .. context."""
+        return bits_for(self.context + 1)
+
+    @property
+    def head_beats(self) -> int:
+        """Words of `head_lanes` channels of a head at most."""
+        return self.head_words * self.lanes // self.head_lanes
+
+    def address_bits(self, memory: str) -> int:
+        """Bits of a word address of memory r, x, y or q."""
+        return bits_for(getattr(self, f"{memory}_words"))
+
+    def word_bits(self, memory: str) -> int:
+        """Bits of a word of memory r, x, y or q."""
+        channel = {"r": RESIDUAL_BITS, "x": X_BITS, "y": self.y_bits, "q": X_BITS}[memory]
+        return channel * (self.head_lanes if memory == "q" else self.lanes)
+
+    def to_dict(self) -> dict:
+        return asdict(self)
+
+    @property
+    def identity(self) -> int:
+        """64 bits of the hash of everything above: what an image says it was made for."""
+        text = json.dumps(self.to_dict(), sort_keys=True)
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")

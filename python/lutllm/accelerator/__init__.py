@@ -1,0 +1,1 @@
+"""Compiled programs in memory: hardware with its image, linears alone, activations."""

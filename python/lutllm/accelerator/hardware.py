@@ -1,0 +1,217 @@
+"""A lut program on its accelerator in simulation: tokens out of hardware beside the golden model's.
+
+In: a program and the arrays it names, a target, a prompt. Out: an `Answer` with both lists of tokens and the cycles of
+each.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm  # type: ignore[import-untyped]
+
+from lutllm import dialect
+from lutllm.bindings import ir
+from lutllm.cost.predicted import predicted, run_cycles
+from lutllm.errors import InputError
+from lutllm.lowering import PASSES as LOWERING_PASSES
+from lutllm.lowering import pipelines
+from lutllm.lowering.export.hw_to_arc import hw_to_arc
+from lutllm.lowering.export.hw_to_sv import hw_ports, hw_to_sv
+from lutllm.lowering.export.image.whole import whole_image
+from lutllm.lowering.hardware.accelerator_to_hw import ACCELERATOR_TOP, accelerator_to_hw
+from lutllm.lowering.machine.accelerator import IMAGE_HEADER, AcceleratorConfig
+from lutllm.lowering.schedule.read import read_plan
+from lutllm.models.cache import cache_directory
+from lutllm.passes import PASSES as LUT_PASSES
+from lutllm.passes import run_pipeline
+from lutllm.progress import note
+from lutllm.run.session import CpuSession
+from lutllm.simulate import ArcSimulator, AxiTiming, Simulator, VerilatorSimulator
+from lutllm.simulate.accelerator import Accelerator, AcceleratorRun
+from lutllm.simulate.transactions.passes import run_passes
+
+PASSES = (*LUT_PASSES, *LOWERING_PASSES)
+SIMULATORS = ("arc", "verilator")
+
+
+@dataclass
+class Answer:
+    """What hardware made of a prompt: `tokens` and, from the CPU path, `golden`; `cycles` of the whole run and until
+    each token was there; `seconds` the simulator ran."""
+
+    prompt: list[int]
+    tokens: list[int]
+    golden: list[int]
+    error: str
+    cycles: int
+    token_cycles: list[int]
+    seconds: float
+    simulator: str
+    run: AcceleratorRun = field(repr=False)
+
+    @property
+    def equal(self) -> bool:
+        return self.error in ("none", "context") and bool(self.tokens) and self.tokens == self.golden
+
+    @property
+    def first_difference(self) -> int | None:
+        """The first token that differs."""
+        pairs = enumerate(zip(self.tokens, self.golden, strict=False))
+        return next((i for i, (got, wanted) in pairs if got != wanted), None)
+
+    @property
+    def cycles_per_second(self) -> float:
+        return self.cycles / max(self.seconds, 1e-9)
+
+    def to_dict(self) -> dict[str, Any]:
+        steps = np.diff(self.token_cycles)
+        return {
+            "prompt_ids": self.prompt,
+            "token_ids": self.tokens,
+            "golden_ids": self.golden,
+            "equal": self.equal,
+            "error": self.error,
+            "cycles": self.cycles,
+            "token_cycles": self.token_cycles,
+            "first_token_cycles": self.token_cycles[0] if self.token_cycles else None,
+            "cycles_per_token": float(steps.mean()) if steps.size else None,
+            "simulator": self.simulator,
+        }
+
+
+class Hardware:
+    """A scheduled module and its memory image, ready to be run on any simulator of the module's machine.
+
+    `program` is the lut program that it was made of, whose tokens are the right ones; `tensors` are the arrays it
+    names.
+    """
+
+    def __init__(
+        self, program: ir.Module, module: ir.Module, tensors: Mapping[str, np.ndarray], image: np.ndarray
+    ) -> None:
+        self.program, self.module, self.tensors, self.image = program, module, tensors, image
+        self.plan = read_plan(module)
+
+    @classmethod
+    def of(cls, program: ir.Module, tensors: Mapping[str, np.ndarray], *, target: str = "small") -> Hardware:
+        """An accelerator of `target` made for a lut program, which stays as it is."""
+        module = copy_of(program)
+        run_pipeline(module, pipelines.to_scheduled(target), passes=PASSES)
+        return cls(program, module, tensors, whole_image(module, tensors))
+
+    @property
+    def model(self) -> int:
+        """What the image says which model it is of."""
+        return int(self.image[: 8 * len(IMAGE_HEADER)].view("<u8")[IMAGE_HEADER.index("model")])
+
+    def answer(
+        self,
+        simulator: Simulator,
+        prompt: Sequence[int],
+        tokens: int,
+        *,
+        stop: int | None = None,
+        listener: Callable[[list[int]], None] | None = None,
+        quiet: bool = True,
+        **options: Any,
+    ) -> Answer:
+        """Greedy tokens of hardware, and the golden model's beside them; `listener` gets all tokens so far when there
+        are more. `options` as of `TestBench`; memory answers as the machine says, if no timing is among them."""
+        options = {"timing": AxiTiming(latency=self.plan.latency)} | options
+        accelerator = Accelerator(self.plan.config, simulator, self.image, **options)
+        before = accelerator.bench.seconds
+        passes = run_passes(len(prompt), tokens, self.plan.config.tokens)
+        with _Bar(run_cycles(predicted(self.plan, passes)), quiet) as bar:
+
+            def progress(cycle: int, made: list[int]) -> None:
+                bar.show(cycle, len(made))
+                if listener is not None:
+                    listener(made)
+
+            run = accelerator.generate(prompt, tokens, stop=stop, progress=progress)
+        seconds = accelerator.bench.seconds - before
+        golden = greedy(self.program, self.tensors, prompt, tokens, stop)
+        kind = "arc" if isinstance(simulator, ArcSimulator) else "verilator"
+        return Answer(
+            list(map(int, prompt)), run.tokens, golden, run.error, run.cycles, run.token_cycles, seconds, kind, run
+        )
+
+
+class _Bar:
+    """Cycles simulated of those predicted, on a terminal; a plain line a tenth elsewhere."""
+
+    def __init__(self, total: int, quiet: bool) -> None:
+        self.total, self.tenth, self.bar = total, 0, None
+        self.lines = not quiet and not sys.stderr.isatty()
+        if not quiet and sys.stderr.isatty():
+            self.bar = tqdm(
+                desc="cycles", total=total, file=sys.stderr, dynamic_ncols=True, leave=False, unit_scale=True
+            )
+
+    def show(self, cycle: int, made: int) -> None:
+        if self.bar is not None:
+            self.bar.set_postfix_str(f"{made} tokens", refresh=False)
+            self.bar.update(min(cycle, self.total) - self.bar.n)
+        tenth = 10 * cycle // self.total
+        if self.lines and tenth > self.tenth:
+            note(f"simulate: cycle {cycle:,} of about {self.total:,}, {made} tokens")
+            self.tenth = tenth
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+
+def build(config: AcceleratorConfig, kind: str, rtl: Path | None = None) -> Simulator:
+    """A simulator of the whole accelerator: `arc`, compiled here, or `verilator`, of the SystemVerilog in `rtl` (by
+    default written to the cache, where the compiled model is found again)."""
+    if kind not in SIMULATORS:
+        raise InputError(f"expected a simulator among {', '.join(SIMULATORS)}, got '{kind}'")
+    if kind == "arc":
+        # As fast as code that LLVM optimizes for twice as long.
+        return ArcSimulator(hw_to_arc(accelerator_to_hw(config, "arc"), ACCELERATOR_TOP), optimize=1)
+    design = accelerator_to_hw(config, "sv")
+    directory = rtl or cache_directory() / "rtl" / f"{config.identity:016x}"
+    if rtl is None:
+        hw_to_sv(design, ACCELERATOR_TOP, directory)
+    return VerilatorSimulator(
+        directory, ACCELERATOR_TOP, hw_ports(design, ACCELERATOR_TOP), build_directory=cache_directory() / "verilator"
+    )
+
+
+def check_prompt(prompt: Sequence[int], context: int) -> None:
+    """InputError for a prompt that the accelerator would answer with error `prompt`."""
+    if not 1 <= len(prompt) <= context:
+        raise InputError(
+            f"expected a prompt of 1..{context} tokens, the context, got {len(prompt)}; shorten it or give a longer "
+            "--context"
+        )
+
+
+def greedy(
+    program: ir.Module, tensors: Mapping[str, np.ndarray], prompt: Sequence[int], tokens: int, stop: int | None = None
+) -> list[int]:
+    """The golden model's tokens, by the CPU path, whose integers are the reference interpreter's."""
+    session = CpuSession(program, tensors)
+    made: list[int] = []
+    logits = session.forward(list(prompt))
+    while True:
+        made.append(int(np.argmax(logits[-1])))
+        if len(made) == tokens or made[-1] == stop or session.position == session.context:
+            return made
+        logits = session.forward(made[-1:])
+
+
+def copy_of(module: ir.Module) -> ir.Module:
+    """The same module in a context of its own."""
+    with dialect.context(), ir.Location.unknown():
+        return ir.Module.parse(dialect.module_text(module))

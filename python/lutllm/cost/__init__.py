@@ -1,0 +1,1 @@
+"""Predicted cycles and resources, without a simulator of hardware."""

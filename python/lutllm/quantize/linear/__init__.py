@@ -1,0 +1,1 @@
+"""One linear: recorded inputs and float weights in, integer codebooks, codes and multipliers out."""

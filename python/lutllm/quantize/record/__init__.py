@@ -1,0 +1,1 @@
+"""What runs a float model on windows of tokens: inputs of linears, peaks, sensitivities, distillation."""

@@ -1,0 +1,1 @@
+"""Quantized models that exist: found by name, packaged, checked."""

@@ -1,0 +1,225 @@
+"""A quantized model as a directory like Hugging Face's: `save_pretrained` writes it, `from_pretrained` reads it.
+
+config.json                  the model's configuration, with `quantization_config` (quant_method: lutllm); written last
+generation_config.json       where the model has one
+tokenizer.json, ...          the tokenizer's files, chat template included
+model.torch.mlir             what PyTorch gave, where the model comes from there; nothing reads it but compilers
+model.float.mlir             what the model computes, in the float level: `lut-quantize` makes integers of it
+parameters.safetensors       all integers
+quantization.json            what is no array, by op; holds the hashes of both, and config.json holds its own
+
+Every file is written whole or not at all. Nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lutllm import dialect, store
+from lutllm.bindings import ir
+from lutllm.errors import InputError
+from lutllm.lowering.quantize.lut_quantize import lut_module
+from lutllm.models.hf import QUANTIZATION, QUANTIZATION_METHOD
+from lutllm.models.tokenizer import load_tokenizer
+from lutllm.quantization import Constants, Quantization, constants_of, read_ops, sections
+from lutllm.quantize.resume import RUN
+from lutllm.quantized.model_check import check_model
+from lutllm.scheme import MULTIPLIER_BITS, QuantizedLinear
+
+CONFIG, GENERATION, TOKENIZER_CONFIG = "config.json", "generation_config.json", "tokenizer_config.json"
+_HOW_IT_WAS_READ = ("is_local", "local_files_only")  # transformers notes this of a tokenizer from a directory
+FLOAT, TORCH = "model.float.mlir", "model.torch.mlir"
+FLOAT_HASH = "float_sha256"
+VERSION = 2
+
+
+@dataclass
+class QuantizedModel:
+    """A quantized model in memory: `module` says what it computes, in the float level; `constants` and `linears` how,
+    by the names of its ops; `arrays` are those of all other ops, by symbol.
+
+    `tokenizer` or None, and the configurations as in their files. `about` says where it comes from: `model` (name,
+    source, fingerprint), `calibration`. `directory` is where it was read from.
+    """
+
+    module: ir.Module
+    constants: dict[str, Constants]
+    linears: dict[str, QuantizedLinear]
+    arrays: dict[str, np.ndarray]
+    tokenizer: Any | None = None
+    config: dict[str, Any] = field(default_factory=dict)
+    generation: dict[str, Any] | None = None
+    about: dict[str, Any] = field(default_factory=dict)
+    directory: Path | None = None
+    torch: str = ""  # text of the torch level it comes from, where it comes from PyTorch
+    sha256: str | None = None  # of the store it was read from
+
+    def lut(self, context: int = 0) -> ir.Module:
+        """Its integer program, with caches of `context` tokens (0: as many as RoPE has positions)."""
+        return lut_module(self.module, self.quantization, context)
+
+    @property
+    def quantization(self) -> Quantization:
+        return Quantization(self.constants, constants_of(self.linears), self.sha256)
+
+    @property
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Everything in the store, by symbol."""
+        found = dict(self.arrays)
+        for linear in self.linears.values():
+            found |= linear.tensors()
+        return found
+
+    @property
+    def positions(self) -> int:
+        """How many tokens its RoPE tables reach; 0 without any."""
+        return self.quantization.positions or 0
+
+    @property
+    def chat_template(self) -> str | None:
+        return None if self.tokenizer is None else getattr(self.tokenizer, "chat_template", None)
+
+    @property
+    def bits(self) -> dict[str, float]:
+        """Bits per weight: `code` and `effective` over all linears, the head's too, codes alone and with everything the
+        linears need; `embedding` over the embedding's."""
+        weights = code = effective = 0.0
+        for linear in self.linears.values():
+            size = 2 * linear.pairs * linear.outputs
+            bits = linear.bits_per_weight()
+            weights, code, effective = weights + size, code + size * bits[0], effective + size * bits[1]
+        rows = [array for name, array in self.arrays.items() if name.endswith(".rows")]
+        embedding = sum(8 * array.size + MULTIPLIER_BITS * len(array) for array in rows)
+        return {
+            "code": round(code / weights, 4),
+            "effective": round(effective / weights, 4),
+            "embedding": round(embedding / max(1, sum(array.size for array in rows)), 4),
+        }
+
+
+def save_pretrained(model: QuantizedModel, directory: Path | str) -> Path:
+    """Write `model`; the same model gives the same bytes. `config.json` comes last: with it the directory is whole."""
+    directory = Path(directory)
+    (directory / CONFIG).unlink(missing_ok=True)
+    check_model(model.lut(model.positions or 1), model.arrays, model.linears)
+    text = (model.module.operation.get_asm(enable_debug_info=True) + "\n").encode()
+    store.write_atomic(directory / FLOAT, text)
+    if model.torch:
+        store.write_atomic(directory / TORCH, model.torch.encode())
+    known = {FLOAT_HASH: store.sha256(directory / FLOAT), "about": model.about, **sections(model.constants)}
+    store.save_parameters(directory, model.linears, model.tensors, **known)
+    for name, content in _tokenizer_files(model.tokenizer).items():
+        store.write_atomic(directory / name, content)
+    if model.generation is not None:
+        store.write_json(directory / GENERATION, model.generation)
+    schemes = Counter(linear.scheme for linear in model.linears.values())
+    quantization = {
+        "quant_method": QUANTIZATION_METHOD,
+        "version": VERSION,
+        "schemes": [{"linears": count, **scheme.to_dict()} for scheme, count in schemes.items()],
+        "bits": model.bits,
+        **model.about,
+        "sha256": store.sha256(directory / store.SIDECAR),
+    }
+    config = {key: value for key, value in model.config.items() if key != QUANTIZATION}
+    store.write_json(directory / CONFIG, {**config, QUANTIZATION: quantization})
+    return directory
+
+
+def _tokenizer_files(tokenizer: Any | None) -> dict[str, bytes]:
+    if tokenizer is None:
+        return {}
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer.save_pretrained(folder)
+        files = {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir()) if path.is_file()}
+    values = json.loads(files[TOKENIZER_CONFIG])
+    kept = {key: value for key, value in values.items() if key not in _HOW_IT_WAS_READ}
+    return {**files, TOKENIZER_CONFIG: (json.dumps(kept, indent=2, ensure_ascii=False) + "\n").encode()}
+
+
+def from_pretrained(directory: Path | str) -> QuantizedModel:
+    """Read what `save_pretrained` wrote. Raises `InputError` for a directory that is missing, not whole, changed, of
+    another version or of a float model."""
+    directory = Path(directory).expanduser()
+    quantization, config = _configuration(directory)
+    sidecar = directory / store.SIDECAR
+    digest = store.sha256(sidecar)
+    if digest != quantization.get("sha256"):
+        raise InputError(
+            f"'{sidecar}': expected SHA-256 {quantization.get('sha256')}, as {CONFIG} says, got {digest}; "
+            "the file was changed or is of another run: quantize again"
+        )
+    generation = directory / GENERATION
+    return QuantizedModel(
+        **_load(directory),
+        tokenizer=load_tokenizer(directory),
+        config=config,
+        generation=store.read_json(generation) if generation.is_file() else None,
+        about={key: quantization[key] for key in ("model", "calibration") if key in quantization},
+        directory=directory,
+        torch=(directory / TORCH).read_text() if (directory / TORCH).is_file() else "",
+    )
+
+
+def _load(directory: Path) -> dict[str, Any]:
+    """What the float level, `quantization.json` and the store say, checked."""
+    path = directory / store.SIDECAR
+    sidecar, arrays = store.load_parameters(directory)
+    text = directory / FLOAT
+    if (digest := store.sha256(text)) != sidecar.get(FLOAT_HASH):
+        raise InputError(
+            f"'{text}': expected SHA-256 {sidecar.get(FLOAT_HASH)}, got {digest}; "
+            f"the file was changed or is not of the same run as {store.SIDECAR}: quantize again"
+        )
+    module = _parsed(text)
+    constants = read_ops(sidecar, path)
+    linears = {name: store.linear_from(name, entry, arrays) for name, entry in sidecar["linears"].items()}
+    of_linears = {symbol for linear in linears.values() for symbol in linear.tensors()}
+    others = {symbol: arrays[symbol] for symbol in arrays if symbol not in of_linears}
+    digest = sidecar["sha256"]
+    known = Quantization(constants, constants_of(linears), digest)
+    check_model(lut_module(module, known, known.positions or 1), others, linears)
+    return {"module": module, "constants": constants, "linears": linears, "arrays": others, "sha256": digest}
+
+
+def _parsed(path: Path) -> ir.Module:
+    with dialect.context() as context, ir.Location.unknown():
+        try:
+            return ir.Module.parseFile(str(path), context)
+        except ir.MLIRError as error:
+            raise InputError(f"'{path}': expected IR of the float level, got {error}; quantize again") from None
+
+
+def _configuration(directory: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(quantization_config, config) of a directory that `save_pretrained` finished."""
+    if not directory.is_dir():
+        raise InputError(
+            f"'{directory}': expected a directory made by lutllm quantize, got none; "
+            f"run `lutllm quantize MODEL -o {directory}`"
+        )
+    path = directory / CONFIG
+    if not path.is_file():
+        state = "one that is not finished: run the same lutllm quantize again, it goes on where it was"
+        got = state if (directory / RUN).exists() else f"one without {CONFIG}; give another"
+        raise InputError(f"'{directory}': expected a directory made by lutllm quantize, got {got}")
+    config = store.read_json(path)
+    quantization = config.pop(QUANTIZATION, None)
+    if not isinstance(quantization, dict) or quantization.get("quant_method") != QUANTIZATION_METHOD:
+        method = quantization.get("quant_method") if isinstance(quantization, dict) else None
+        raise InputError(
+            f"'{path}': expected {QUANTIZATION} of quant_method '{QUANTIZATION_METHOD}', got "
+            f"{repr(method) if method else 'a float model'}; run `lutllm quantize {directory} -o DIR` and give DIR"
+        )
+    if quantization.get("version") != VERSION:
+        raise InputError(
+            f"'{path}': expected version {VERSION} of the directory, got {quantization.get('version')!r}; "
+            "quantize again with this lutllm, or use the one that wrote it"
+        )
+    return quantization, config

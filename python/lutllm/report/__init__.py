@@ -1,0 +1,1 @@
+"""What people read: tables of text, pages of HTML, schedules as charts."""

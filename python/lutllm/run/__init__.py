@@ -1,0 +1,1 @@
+"""Tokens and texts through any engine: sessions, generation, perplexity, speed."""

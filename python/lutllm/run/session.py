@@ -1,0 +1,171 @@
+"""A model that reads text: token ids in, integer logits out, the KV cache kept in between.
+
+`GoldenSession` runs the functions @prefill, @decode and @score of a `lut` module on the reference interpreter,
+`CpuSession` on machine code made of them. Both give the same integers.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from lutllm import interpreter
+from lutllm.bindings import func, ir
+from lutllm.cpu.program import CpuProgram
+from lutllm.dialect import fixed_of
+from lutllm.errors import InputError, IRError
+from lutllm.quantized.pretrained import QuantizedModel
+
+BACKENDS = ("cpu", "golden")
+CHUNK = 64  # tokens of a prompt that are run at once; never changes a result
+
+
+class Session(ABC):
+    """One sequence of tokens. `context` is what the KV cache holds, `position` what it has seen; a logit is
+    `integer * 2**logit_exponent`, `vocabulary` of them for a token."""
+
+    def __init__(self, module: ir.Module, store: Mapping[str, np.ndarray]) -> None:
+        found = _Signature.of(module)
+        self.context, self.vocabulary, self.logit_exponent = found.context, found.vocabulary, found.logit_exponent
+        self._caches = found.caches
+        self.position = 0
+
+    @classmethod
+    def of(cls, model: QuantizedModel, context: int = 0, **options: Any) -> Self:
+        """A session on a quantized model; `context` tokens, 0: as many as there are RoPE positions. `options` are
+        those of the class."""
+        return cls(model.lut(context), model.tensors, **options)
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self.position = 0
+
+    def forward(self, ids: Sequence[int] | np.ndarray, all_logits: bool = False) -> np.ndarray:
+        """Read `ids` [T], T >= 1: the logits after the last, [1, V], or after each, [T, V].
+
+        InputError, and nothing read, where the context is full or an id is not in the vocabulary.
+        """
+        tokens = self._checked(ids)
+        parts = []
+        for start in range(0, len(tokens), CHUNK):
+            chunk = tokens[start : start + CHUNK]
+            function = "score" if all_logits else "decode" if len(chunk) == 1 else "prefill"
+            parts.append(self._step(function, chunk))
+            self.position += len(chunk)
+        return np.concatenate(parts) if all_logits else parts[-1]
+
+    def _checked(self, ids: Sequence[int] | np.ndarray) -> np.ndarray:
+        tokens = np.asarray(ids)
+        if tokens.ndim != 1 or not tokens.size or tokens.dtype.kind not in "iu":
+            raise InputError(f"expected a list of token ids, got {tokens.dtype} {list(tokens.shape)}; tokenize a text")
+        if not 0 <= int(tokens.min()) <= int(tokens.max()) < self.vocabulary:
+            raise InputError(
+                f"expected token ids in 0..{self.vocabulary - 1}, got {int(tokens.min())}..{int(tokens.max())}; "
+                "use the tokenizer of this model"
+            )
+        if self.position + tokens.size > self.context:
+            raise InputError(
+                f"context full: expected at most {self.context - self.position} more of {self.context} tokens, "
+                f"got {tokens.size}; shorten the text or open the model with a longer context"
+            )
+        return tokens.astype(np.int32)
+
+    @abstractmethod
+    def _step(self, function: str, ids: np.ndarray) -> np.ndarray:
+        """Run a function on int32 ids [T] at `position`: its logits; the caches take in the tokens."""
+
+
+class GoldenSession(Session):
+    """On the reference interpreter: what every other backend is compared with."""
+
+    def __init__(
+        self, module: ir.Module, store: Mapping[str, np.ndarray], *, trace: Callable[[Any, Any], None] | None = None
+    ) -> None:
+        """`trace` is told of every op and its value, as that of `interpreter.run`."""
+        super().__init__(module, store)
+        self._module, self._store, self._trace = module, store, trace
+        self.reset()
+
+    def reset(self) -> None:
+        super().reset()
+        self._state = [np.zeros(cache.shape, cache.dtype) for cache in self._caches]
+
+    def _step(self, function: str, ids: np.ndarray) -> np.ndarray:
+        inputs = [ids, np.array([self.position], np.int32), *self._state]
+        results = interpreter.run(self._module, inputs, self._store, function=function, trace=self._trace)
+        self._state = results[-len(self._state) :]
+        return results[-len(self._state) - 1]
+
+
+class CpuSession(Session):
+    """On this processor: `threads` (default: one for each core), code of a feature `level` (default: the best)."""
+
+    def __init__(
+        self,
+        module: ir.Module,
+        store: Mapping[str, np.ndarray],
+        *,
+        threads: int | None = None,
+        level: str | None = None,
+    ) -> None:
+        super().__init__(module, store)
+        self.program = CpuProgram(module, store, tokens=CHUNK, threads=threads, level=level)
+        self._state = [np.zeros(cache.shape, cache.dtype) for cache in self._caches]
+
+    def _step(self, function: str, ids: np.ndarray) -> np.ndarray:
+        position = np.array([self.position], np.int32)
+        return self.program.run(function, [ids, position, *self._state])[-len(self._state) - 1]
+
+
+def open_session(
+    model: QuantizedModel, context: int = 0, *, backend: str = "cpu", threads: int | None = None
+) -> Session:
+    """The program of a model with room for `context` tokens (0: as many as it has positions), on a backend;
+    `threads` matter to `cpu` only."""
+    if backend not in BACKENDS:
+        raise InputError(f"expected a backend among {', '.join(BACKENDS)}, got '{backend}'")
+    if backend == "golden":
+        return GoldenSession.of(model, context)
+    return CpuSession.of(model, context, threads=threads)
+
+
+@dataclass(frozen=True)
+class _Cache:
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+
+@dataclass(frozen=True)
+class _Signature:
+    """What the type of @prefill says."""
+
+    context: int
+    vocabulary: int
+    logit_exponent: int
+    caches: tuple[_Cache, ...]
+
+    @classmethod
+    def of(cls, module: ir.Module) -> _Signature:
+        functions = {op.name.value: op for op in module.body.operations if isinstance(op, func.FuncOp)}
+        missing = [name for name in ("prefill", "decode", "score") if name not in functions]
+        if missing:
+            raise IRError(
+                f"expected functions @prefill, @decode and @score, got no {', '.join('@' + name for name in missing)}; "
+                "quantize a whole model that reads tokens"
+            )
+        type_ = functions["prefill"].type
+        caches, results = type_.inputs[2:], type_.results
+        if not caches or len(results) != len(caches) + 2:
+            raise IRError("expected @prefill(ids, position, caches) -> (token, logits, caches), got other arguments")
+        logits = ir.RankedTensorType(results[1])
+        _, exponent = fixed_of(logits) or (0, 0)
+        return cls(
+            context=ir.RankedTensorType(caches[0]).shape[0],
+            vocabulary=logits.shape[1],
+            logit_exponent=int(exponent),
+            caches=tuple(_Cache(tuple(t.shape), np.dtype(f"int{t.element_type.width}")) for t in caches),
+        )

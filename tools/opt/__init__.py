@@ -1,0 +1,1 @@
+"""The parts of lutllm-opt: options, input, expected diagnostics, printing, reports."""

@@ -1,0 +1,86 @@
+"""`lutllm bench`: speed of a quantized model on this processor, or without one of the hardware engine in simulation."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from lutllm.errors import InputError
+from lutllm.tools.verbs import arguments
+
+DESCRIPTION = (
+    "With MODEL or --random: token/s of the decoder on this processor, as llama-bench prints them. "
+    "Without: lookups per cycle and simulation speed of the hardware engine on random weights, every run checked."
+)
+
+
+def bench_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = DESCRIPTION
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        nargs="?",
+        help="output directory of lutllm quantize; or a float model, quantized first",
+    )
+    model = parser.add_argument_group("a model on this processor")
+    model.add_argument(
+        "--random", metavar="SHAPE", help="random integers in the shape of smollm2-135m, qwen3-1.7b, tiny"
+    )
+    model.add_argument("--scheme", help=f"of --random or a float model: {arguments.SCHEME_HELP} (default exact:2)")
+    model.add_argument("-p", "--prompt", type=arguments.count, metavar="N", help="tokens read (default 128; 0: none)")
+    model.add_argument("-n", "--generate", type=arguments.count, metavar="N", help="tokens made (default 32; 0: none)")
+    model.add_argument("-r", "--repetitions", type=arguments.positive, metavar="N", help="default 5")
+    model.add_argument("--threads", type=arguments.numbers, metavar="LIST", help="as 1,2 (default: all cores)")
+    engine = parser.add_argument_group("the hardware engine in simulation")
+    engine.add_argument("--target", help="small (default) or tiny")
+    engine.add_argument("--tokens", type=arguments.numbers, metavar="LIST", help="tokens a round (default 16,1)")
+    engine.add_argument("--blocks", type=arguments.numbers, metavar="LIST", help="block sizes (default 512,320)")
+
+
+def bench(options: argparse.Namespace) -> tuple[int, Any]:
+    of_model = _given(options, "scheme", "prompt", "generate", "repetitions", "threads")
+    of_engine = _given(options, "target", "tokens", "blocks")
+    if options.model and options.random:
+        raise InputError("expected a MODEL or --random SHAPE, got both; leave one out")
+    if options.model or options.random:
+        if of_engine:
+            raise InputError(f"--{next(iter(of_engine))} is of the hardware engine: expected no model, got one")
+        return _bench_model(options, of_model)
+    if of_model:
+        raise InputError(f"--{next(iter(of_model))} needs a MODEL or --random SHAPE, got none; give one")
+    return _bench_engine(options, of_engine)
+
+
+def _given(options: argparse.Namespace, *names: str) -> dict[str, Any]:
+    return {name: value for name in names if (value := getattr(options, name)) is not None}
+
+
+def _bench_model(options: argparse.Namespace, given: dict[str, Any]) -> tuple[int, Any]:
+    from lutllm.cpu.features import cores
+    from lutllm.quantized.resolve import quantized_model
+    from lutllm.run import decoder_bench
+    from lutllm.scheme import parse_schemes
+
+    (scheme,) = parse_schemes([given.pop("scheme", "exact")]).values()
+    settings = {"tokens" if name == "generate" else name: value for name, value in given.items()}
+    settings.setdefault("threads", [cores()])
+    if options.random:
+        longest = max(settings.get("prompt", 0), settings.get("tokens", 0), 128)
+        model = decoder_bench.random_like(options.random, scheme, positions=longest, seed=options.seed)
+        name = f"random {options.random}"
+    else:
+        model = quantized_model(options.model, scheme=scheme)
+        name = Path(options.model).name
+    found = decoder_bench.bench(model, name, seed=options.seed, **settings)
+    print(found)
+    return 0, found.to_dict()
+
+
+def _bench_engine(options: argparse.Namespace, given: dict[str, Any]) -> tuple[int, Any]:
+    from lutllm.accelerator.linear_bench import bench
+
+    found = bench(seed=options.seed, **given)
+    print(found)
+    return (0 if all(m.equal for m in found.measurements) else 1), json.loads(json.dumps(found.to_dict()))
