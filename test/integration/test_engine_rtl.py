@@ -17,8 +17,6 @@ import pytest
 from lutllm.lowering.export.hw_to_sv import hw_ports, hw_to_sv
 from lutllm.lowering.export.testbench import write_testbench
 from lutllm.lowering.hardware.accelerator_to_hw import ACCELERATOR_TOP, accelerator_to_hw
-from lutllm.lowering.hardware.lib.circt import Design, Module, Signal
-from lutllm.lowering.hardware.lib.memory import ram
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
 from lutllm.lowering.machine.engine import MODES, EngineConfig
 from lutllm.lowering.machine.targets import TARGETS
@@ -159,40 +157,3 @@ def test_what_nobody_uses_is_not_built(made: Any, arc: Arc, rtl: Rtl) -> None:
     }  # fmt: skip
     memories = {s.name.split("/")[0] for s in layout.states if s.depth and s.name.startswith(("memory_", "registers/"))}
     assert memories == {"memory_x"}
-
-
-# (depth, width, clocked read, cell, how many): RAMs an engine asks for
-RAMS = [
-    (512, 32, True, "RAMB18E2", 1),  # a lane of the accumulator, small engine
-    (128, 128, True, "RAMB36E2", 2),  # a table of row entries
-    (4096, 72, True, "URAM288", 1),
-    (64, 38, True, "RAM64M8", 6),  # operands
-    (16, 64, False, "RAM32M16", 5),  # a FIFO
-]
-
-
-@needs("yosys")
-def test_ram_leaves_infer_the_memory_they_ask_for(tmp_path: Path) -> None:
-    """All in one run of Yosys, each a module of its own under one top."""
-    design = Design("sv")
-    names = [ram(design, depth, width, read_latency=int(clocked)) for depth, width, clocked, _, _ in RAMS]
-    ports = {f"{name}_{port}": bits for name in names for port, bits in design.modules[name].inputs.items()}
-
-    def body(m: Module) -> dict[str, Signal]:
-        inputs = {name: {port: m[f"{name}_{port}"] for port in design.modules[name].inputs} for name in names}
-        return {f"{name}_rd": m.output_of(name, f"the_{name}", **inputs[name]) for name in names}
-
-    design.module("rams", ports, {f"{name}_rd": design.modules[name].outputs["rd"] for name in names}, body)
-    files = hw_to_sv(design, "rams", tmp_path)
-    read = f"read_verilog -sv {' '.join(f.name for f in files)}"
-    done = subprocess.run(
-        ["yosys", "-p", f"{read}; synth_xilinx -family xcup -noiopad -top rams; stat"],
-        cwd=tmp_path, capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    sections = dict(re.findall(r"^=== (\w+) ===\n(.*?)(?=^===|\Z)", done.stdout, re.M | re.S))
-    for name, (_, width, _, cell, count) in zip(names, RAMS, strict=True):
-        cells = {found: int(number) for found, number in re.findall(r"^\s+(\w+)\s+(\d+)$", sections[name], re.M)}
-        assert cells.get(cell) == count, (name, cells)
-        registers = sum(number for found, number in cells.items() if found.startswith("FD"))
-        assert registers <= width, (name, cells)  # the array itself is not made of registers

@@ -126,19 +126,42 @@ def test_yosys_reads_it(tmp_path: Path) -> None:
     assert "Found and reported 0 problems." in done.stdout
 
 
+# (depth, width, clocked read, cell, how many): RAMs that hardware asks for
+RAMS = [
+    (512, 32, True, "RAMB18E2", 1),  # a lane of the accumulator, small engine
+    (8192, 144, True, "URAM288", 4),
+    (128, 128, True, "RAMB36E2", 2),  # a table of row entries
+    (4096, 72, True, "URAM288", 1),
+    (64, 38, True, "RAM64M8", 6),  # operands
+    (16, 64, False, "RAM32M16", 5),  # a FIFO
+]
+
+
 @needs("yosys")
-@pytest.mark.parametrize(
-    ("depth", "width", "cell", "count"), [(1024, 72, "RAMB36E2", 2), (8192, 144, "URAM288", 4), (64, 32, "RAM64M8", 5)]
-)
-def test_ram_infers_the_memory_it_asks_for(tmp_path: Path, depth: int, width: int, cell: str, count: int) -> None:
+def test_ram_leaves_infer_the_memory_they_ask_for(tmp_path: Path) -> None:
+    """All in one run of Yosys, each a module of its own under one top."""
     design = Design("sv")
-    name = ram(design, depth, width, read_latency=1 if depth > 64 else 0)
-    files = hw_to_sv(design, name, tmp_path)
-    script = f"read_verilog -sv {files[0].name}; synth_xilinx -family xcup -noiopad -top {name}; stat"
-    done = subprocess.run(["yosys", "-p", script], cwd=tmp_path, capture_output=True, text=True)
+    names = [ram(design, depth, width, read_latency=int(clocked)) for depth, width, clocked, _, _ in RAMS]
+    ports = {f"{name}_{port}": bits for name in names for port, bits in design.modules[name].inputs.items()}
+
+    def body(m: Module) -> dict[str, Signal]:
+        inputs = {name: {port: m[f"{name}_{port}"] for port in design.modules[name].inputs} for name in names}
+        return {f"{name}_rd": m.output_of(name, f"the_{name}", **inputs[name]) for name in names}
+
+    design.module("rams", ports, {f"{name}_rd": design.modules[name].outputs["rd"] for name in names}, body)
+    files = hw_to_sv(design, "rams", tmp_path)
+    read = f"read_verilog -sv {' '.join(f.name for f in files)}"
+    done = subprocess.run(
+        ["yosys", "-p", f"{read}; synth_xilinx -family xcup -noiopad -top rams; stat"],
+        cwd=tmp_path, capture_output=True, text=True,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    found = re.findall(rf"^\s+{cell}\s+(\d+)", done.stdout, re.M)
-    assert found and int(found[-1]) == count, done.stdout[-2000:]
+    sections = dict(re.findall(r"^=== (\w+) ===\n(.*?)(?=^===|\Z)", done.stdout, re.M | re.S))
+    for name, (_, width, _, cell, count) in zip(names, RAMS, strict=True):
+        cells = {found: int(number) for found, number in re.findall(r"^\s+(\w+)\s+(\d+)$", sections[name], re.M)}
+        assert cells.get(cell) == count, (name, cells)
+        registers = sum(number for found, number in cells.items() if found.startswith("FD"))
+        assert registers <= width, (name, cells)  # the array itself is not made of registers
 
 
 def test_a_design_for_the_other_target_is_refused(tmp_path: Path) -> None:
