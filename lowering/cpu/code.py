@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 
 PTR = "!llvm.ptr"
 I64 = "i64"
-Number = "Value | int"
 _VECTOR = re.compile(r"vector<(\d+)x(i\d+)>")
 
 

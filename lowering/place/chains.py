@@ -51,11 +51,6 @@ PARTS: dict[tuple[str, ...], tuple[Part, ...]] = {
     ("feed", "linear", "pick"): (*_LINEAR, _part("argmax")),
     ("feed", "linear", "save"): _LINEAR,
 }  # fmt: skip
-# What the clusters of a chain name once they have their places (lut-allocate), besides their layout.
-NEEDS = {
-    "norm": {"parameters"}, "heads": {"parameters"}, "attention": {"parameters", "reps"}, "swiglu": {"parameters"},
-    "load": {"region"}, "save": {"region"},
-}  # fmt: skip
 
 
 def problems(cluster: Cluster) -> Iterator[tuple[ir.OpView, str]]:
