@@ -182,7 +182,7 @@
 // -----
 
 "lut.machine"() ({
-  // expected-error@+1 {{'lut.linear_engine' op expected head_words to be a multiple of 2, a beat, got 3; change it}}
+  // expected-error@+1 {{'lut.linear_engine' op expected head_words to be a multiple of 2, a beat of head_lanes, got 3; change it}}
   "lut.linear_engine"() {pairs = 2, lanes = 4, centroids = 16, chains = 1, act_stages = 1, metric = "chebyshev",
       row_entries = 16, operand_bits = 16, weight_bits = 8, table_bits = 8, term_bits = 24, acc_bits = 32,
       out_bits = 24, requant_lanes = 4, tokens = 4, acc_words = 64, codes_depth = 64, row_sources = ["built_row"],
