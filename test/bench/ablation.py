@@ -30,11 +30,11 @@ from lutllm.models.corpus import default_corpus
 from lutllm.models.text import evaluation_windows, windows
 from lutllm.quantize import VectorQuantizer, quantize
 from lutllm.quantize.allocation import allocate, effective_bits, measure_costs
+from lutllm.quantize.observe.distillation import distill
+from lutllm.quantize.observe.recording import linears
+from lutllm.quantize.observe.sensitivity import curvatures
+from lutllm.quantize.observe.simulated import perplexity, simulated
 from lutllm.quantize.recipe import HEAD, even_block
-from lutllm.quantize.record.distillation import distill
-from lutllm.quantize.record.recording import linears
-from lutllm.quantize.record.sensitivity import curvatures
-from lutllm.quantize.record.simulated import perplexity, simulated
 from lutllm.quantize.whole import CHOICES
 from lutllm.scheme import ADDITIVE, EXACT, PAPER, QuantizedLinear, Scheme
 

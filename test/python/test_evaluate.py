@@ -9,7 +9,6 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import lutllm  # noqa: E402
-from lutllm import report  # noqa: E402
 from lutllm.errors import InputError  # noqa: E402
 from lutllm.models import load  # noqa: E402
 from lutllm.models import text as texts  # noqa: E402
@@ -17,6 +16,7 @@ from lutllm.models.corpus import joined  # noqa: E402
 from lutllm.models.text import Text, default_text, evaluation_windows  # noqa: E402
 from lutllm.quantize.recipe import load_recipe  # noqa: E402
 from lutllm.quantize.whole import quantize_model  # noqa: E402
+from lutllm.report import text as report  # noqa: E402
 from lutllm.run import evaluate as module  # noqa: E402
 from lutllm.run.evaluate import evaluate, integer_perplexity  # noqa: E402
 from lutllm.run.session import open_session  # noqa: E402

@@ -25,8 +25,8 @@ from lutllm.quantize.constants import (  # noqa: E402
     quantize_norm,
     rope_tables,
 )
-from lutllm.quantize.record.peaks import Peaks, Source, sources  # noqa: E402
-from lutllm.quantize.record.simulated import simulated  # noqa: E402
+from lutllm.quantize.observe.peaks import Peaks, Source, sources  # noqa: E402
+from lutllm.quantize.observe.simulated import simulated  # noqa: E402
 from lutllm.quantize.whole import structure_of  # noqa: E402
 from lutllm.quantized.pretrained import QuantizedModel  # noqa: E402
 from lutllm.run.session import GoldenSession  # noqa: E402

@@ -7,9 +7,9 @@ torch = pytest.importorskip("torch")
 
 from lutllm.models import load  # noqa: E402
 from lutllm.quantize import quantize, validate  # noqa: E402
-from lutllm.quantize.record.distillation import Distillation, distill, divergence  # noqa: E402
-from lutllm.quantize.record.recording import linears  # noqa: E402
-from lutllm.quantize.record.simulated import simulated  # noqa: E402
+from lutllm.quantize.observe.distillation import Distillation, distill, divergence  # noqa: E402
+from lutllm.quantize.observe.recording import linears  # noqa: E402
+from lutllm.quantize.observe.simulated import simulated  # noqa: E402
 from lutllm.scheme import ADDITIVE, EXACT  # noqa: E402
 
 SMALL = {"tokens": 512, "window": 64, "progress": False, "seed": 7}
@@ -64,7 +64,7 @@ def test_without_a_step_nothing_changes(model, quantized, windows):
 
 
 def test_an_interrupted_run_goes_on(model, quantized, windows, tmp_path, monkeypatch):
-    monkeypatch.setattr("lutllm.quantize.record.distillation.REPORT", 3)
+    monkeypatch.setattr("lutllm.quantize.observe.distillation.REPORT", 3)
     whole = distill(model.module, quantized, windows[:7], progress=False)
     checkpoint = tmp_path / "state.safetensors"
     real, left = Distillation.step, [4]

@@ -12,8 +12,8 @@ from lutllm.errors import InputError  # noqa: E402
 from lutllm.models import load  # noqa: E402
 from lutllm.models.text import default_text  # noqa: E402
 from lutllm.quantize import VectorQuantizer, quantize, recipe  # noqa: E402
+from lutllm.quantize.observe.recording import linears  # noqa: E402
 from lutllm.quantize.recipe import Assignment, Rule, check_shared_inputs, load_recipe, quantizer_of, with_exact_head  # noqa: E402
-from lutllm.quantize.record.recording import linears  # noqa: E402
 from lutllm.scheme import ADDITIVE, EXACT, PAPER, Scheme  # noqa: E402
 
 KINDS = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj")

@@ -19,8 +19,8 @@ from lutllm.models import load  # noqa: E402
 from lutllm.models.text import Text, windows  # noqa: E402
 from lutllm.quantize import FloatLinear, VectorQuantizer, quantize, record, validate  # noqa: E402
 from lutllm.quantize.driver import _windows  # noqa: E402
-from lutllm.quantize.record.recording import LayerStream, linears  # noqa: E402
-from lutllm.quantize.record.simulated import simulated  # noqa: E402
+from lutllm.quantize.observe.recording import LayerStream, linears  # noqa: E402
+from lutllm.quantize.observe.simulated import simulated  # noqa: E402
 from lutllm.scheme import ADDITIVE, EXACT, PAPER  # noqa: E402
 
 SMALL = {"tokens": 256, "window": 64, "progress": False, "seed": 7}

@@ -9,9 +9,9 @@ from lutllm import interpreter, numerics  # noqa: E402
 from lutllm.models import load  # noqa: E402
 from lutllm.quantize import quantize  # noqa: E402
 from lutllm.quantize.evaluate import integer_input  # noqa: E402
+from lutllm.quantize.observe.sensitivity import curvatures  # noqa: E402
+from lutllm.quantize.observe.simulated import SimulatedInput, SimulatedLinear, perplexity, simulated  # noqa: E402
 from lutllm.quantize.random.linear import random_linear  # noqa: E402
-from lutllm.quantize.record.sensitivity import curvatures  # noqa: E402
-from lutllm.quantize.record.simulated import SimulatedInput, SimulatedLinear, perplexity, simulated  # noqa: E402
 from lutllm.scheme import ADDITIVE, EXACT, PAPER  # noqa: E402
 
 SMALL = {"tokens": 256, "window": 64, "progress": False, "seed": 7}

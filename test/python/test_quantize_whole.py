@@ -203,7 +203,7 @@ def test_a_budget_is_shared_out_once(model, known, tmp_path, monkeypatch):
         quantize_model(model, tmp_path / "q", budget, **arguments)
     with monkeypatch.context() as patch:
         patch.setattr("lutllm.quantize.allocation.measure_costs", None)
-        patch.setattr("lutllm.quantize.record.sensitivity.curvatures", None)
+        patch.setattr("lutllm.quantize.observe.sensitivity.curvatures", None)
         found = quantize_model(model, tmp_path / "q", budget, **arguments).model
     stages = {q.scheme.R for q in found.linears.values()}
     assert len(stages) > 1 and stages <= {1, 2, 3} and 7.5 < found.bits["effective"] <= 9.5

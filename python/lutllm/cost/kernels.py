@@ -1,11 +1,10 @@
 """When words move, compiled: memory ports, LutLinear's rounds, head norms and attention, step by step.
 
-In: constants of the hardware (`timing` fills them from what the units declare) and the cycles at which what comes from
-outside may begin. Out: cycles. A step happens a cycle after the one before it at the earliest, and not before what it
-needs is there and what it fills has room; so each follows from earlier steps, and no cycle is walked through. State
-stays in arrays: the times of the last steps, as far back as a FIFO is deep.
+In: constants of the hardware (from `timing`), and when what comes from outside may begin. Out: cycles. A step happens a
+cycle after the one before it at the earliest, and not before what it needs is there and what it fills has room; so each
+follows from earlier steps, whose times stay in arrays as far back as a FIFO is deep.
 
-Everything compiled lives in this file: numba's cache does not see changes in other files.
+All that is compiled lives in this file: numba's cache does not see changes in other files.
 """
 
 from __future__ import annotations
@@ -96,8 +95,7 @@ def take(port, earliest):  # type: ignore[no-untyped-def]
     s = port.state
     at = max(arrival(port), earliest, s[POPPED_AT] + 1)
     port.pops[s[POPPED] % port.pops.shape[0]] = at
-    s[POPPED] += 1
-    s[POPPED_AT] = at
+    s[POPPED], s[POPPED_AT] = s[POPPED] + 1, at
     return at
 
 
@@ -295,16 +293,13 @@ def look_up(e, s, r, c, w, loader, distributor, head, builder, feed, bank):  # t
     c_at, w_at, issued, built, step = loader - 1, distributor - 1, head - 1, builder - 1, feed - 1
     for group in range(r.groups):
         c_at, step = _operands(e, s, r, c, c_at, step)
-        begin = s.at[X_AT] + e.operands_there
-        if group == 0:
-            begin = max(begin, bank)
+        begin = max(s.at[X_AT] + e.operands_there, bank if group == 0 else NEVER)
         for part in range(r.stages * r.blocks):
             w_at = _rows(e, s, r, w, w_at)
             rows, book, table = w_at + e.weights_there, s.at[CODEBOOKS] % e.codebooks, s.at[TABLES] % e.tables
             if r.source == BUILT_TABLE:
-                built = max(built + 1, rows, s.tables[table] + e.table_reused)
-                if part == 0:
-                    built = max(built, c_at + e.centroids_there)
+                there = c_at + e.centroids_there if part == 0 else NEVER
+                built = max(built + 1, rows, s.tables[table] + e.table_reused, there)
                 s.codebooks[book] = built
                 built += e.centroids - 1
                 rows = built + e.table_built
@@ -314,9 +309,7 @@ def look_up(e, s, r, c, w, loader, distributor, head, builder, feed, bank):  # t
                 w_at = take(w, max(w_at + 1, s.codes[place] + e.codes_room))
                 issued = max(issued + 1, w_at + e.weights_there)
                 if chunk == 0:
-                    issued = max(issued, rows)
-                    if part == 0:
-                        issued = max(issued, begin)
+                    issued = max(issued, rows, begin if part == 0 else NEVER)
                     if r.source < BUILT_TABLE:
                         s.codebooks[book] = issued
                 s.codes[place] = issued
@@ -375,9 +368,8 @@ def embed(e, start, residual, tokens, words, asked, there, rows, depth):  # type
     fire, beat, out, n = start - 1, start - 1, residual - 1, 0
     taken = np.full(depth, NEVER)
     for token in range(tokens):
-        fire += 1
-        if token >= rows:
-            fire = max(fire, e.commands[(e.state[COMMANDS] - rows) % RING, ACCEPTED] + 1)
+        room = e.commands[(e.state[COMMANDS] - rows) % RING, ACCEPTED] + 1 if token >= rows else NEVER
+        fire = max(fire + 1, room)
         command(e, fire + asked, words + 1, 0)
         beat = take(e, beat + 1)
         for _ in range(words):
@@ -389,9 +381,8 @@ def embed(e, start, residual, tokens, words, asked, there, rows, depth):  # type
 
 
 class Heads(NamedTuple):
-    """Engine heads. `root`: cycles from a row's last square to its root, of which `roots` may be under way. A beat of
-    `ratio` words takes one of `beats` places until it goes to the writer, `leave` cycles after its last word at the
-    earliest. `command`: cycles from holding a task to its first transfer."""
+    """Engine heads. `root`: cycles from a row's last square to its root, `roots` under way at most. A beat of `ratio` words
+    holds one of `beats` places until it is written, at least `leave` cycles after its last word. `command`: to a transfer."""
 
     root: int
     roots: int

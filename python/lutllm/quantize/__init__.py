@@ -14,7 +14,7 @@ _HOME = {
     "output_error": "lutllm.quantize.evaluate",
     "quantize": "lutllm.quantize.driver",
     "random_linear": "lutllm.quantize.random.linear",
-    "record": "lutllm.quantize.record.recording",
+    "record": "lutllm.quantize.observe.recording",
     "validate": "lutllm.quantize.linear.ranges",
 }
 __all__ = sorted(_HOME)

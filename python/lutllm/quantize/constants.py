@@ -35,7 +35,7 @@ from lutllm.quantize.protocol import require_finite
 from lutllm.scheme import MAX_SHIFT, QuantizedLinear
 
 if TYPE_CHECKING:
-    from lutllm.quantize.record.peaks import Peaks
+    from lutllm.quantize.observe.peaks import Peaks
 
 STREAM_HEADROOM = 2.0  # of the residual stream and norms, which have bits to spare
 QUERY_HEADROOM = 2.0

@@ -18,8 +18,8 @@ from lutllm.errors import InputError
 from lutllm.progress import note
 from lutllm.quantize.evaluate import integer_input, output_error
 from lutllm.quantize.linear.vector import VectorQuantizer
+from lutllm.quantize.observe.recording import LayerStream, Recorded, float_linear, linears
 from lutllm.quantize.protocol import Quantizer, QuantizerFactory
-from lutllm.quantize.record.recording import LayerStream, Recorded, float_linear, linears
 from lutllm.quantize.resume import RunDirectory
 from lutllm.scheme import NAMED_SCHEMES, QuantizedLinear, Scheme
 

@@ -207,7 +207,7 @@ class _Run:
 
     def quantized(self, parts: Path, about: dict[str, Any]) -> QuantizedModel:
         from lutllm.quantize.constants import FromPeaks, check_parameters
-        from lutllm.quantize.record.peaks import Peaks
+        from lutllm.quantize.observe.peaks import Peaks
 
         importance = self._importance(parts)
         linears = self._distilled(parts, self._linears(parts, self._assignments(parts, importance), importance))
@@ -233,7 +233,7 @@ class _Run:
     def _importance(self, parts: Path) -> dict[str, np.ndarray] | None:
         """How much the loss minds an error of each output of each linear; worked out once and kept in `parts`. None
         for a large model, whose gradients would take hours, where no budget needs them."""
-        from lutllm.quantize.record.sensitivity import curvatures
+        from lutllm.quantize.observe.sensitivity import curvatures
 
         if isinstance(self.recipe, Recipe) and _weights(self.model.module, self.graph) > SMALL_MODEL:
             return None
@@ -286,7 +286,7 @@ class _Run:
 
     def _distilled(self, parts: Path, linears: dict[str, QuantizedLinear]) -> dict[str, QuantizedLinear]:
         """After distillation on other windows than those of calibration; a large model's linears stay as they are."""
-        from lutllm.quantize.record.distillation import distill
+        from lutllm.quantize.observe.distillation import distill
 
         count = self.tokens // self.window if self.distillation is None else self.distillation
         if count < 1 or _weights(self.model.module, self.graph) > SMALL_MODEL:
@@ -300,7 +300,7 @@ class _Run:
         return distill(self.model.module, linears, chosen, checkpoint=parts / DISTILLED, progress=not self.quiet)
 
     def _simulated(self, linears: Mapping[str, QuantizedLinear]) -> Any:
-        from lutllm.quantize.record.simulated import simulated
+        from lutllm.quantize.observe.simulated import simulated
 
         module = self.model.module
         return module if _weights(module, self.graph) > SMALL_MODEL else simulated(module, linears)

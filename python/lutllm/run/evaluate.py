@@ -157,7 +157,7 @@ def _measure(
     chosen: np.ndarray,
     quiet: bool,
 ) -> Perplexities:
-    from lutllm.quantize.record.simulated import perplexity, simulated
+    from lutllm.quantize.observe.simulated import perplexity, simulated
 
     note(f"{text.source}: {len(chosen)} windows of {chosen.shape[1]} tokens", quiet=quiet)
 

@@ -16,7 +16,7 @@ from lutllm.bindings import ir, source_position
 from lutllm.dialect import FloatAddOp, FloatAttentionOp, FloatEmbeddingOp, FloatLinearOp, FloatNormOp, FloatRopeOp
 from lutllm.errors import InputError
 from lutllm.lowering.quantize.graph import FloatGraph, maker, name_of
-from lutllm.quantize.record.recording import Stop, run_window
+from lutllm.quantize.observe.recording import Stop, run_window
 
 _MODULES = (FloatEmbeddingOp, FloatNormOp, FloatLinearOp)
 

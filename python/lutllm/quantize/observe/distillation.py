@@ -20,7 +20,7 @@ from lutllm import store
 from lutllm.models.text import token_ids
 from lutllm.progress import note
 from lutllm.quantize.linear.assembly import assemble, encoded_scale
-from lutllm.quantize.record.simulated import (
+from lutllm.quantize.observe.simulated import (
     SimulatedInput,
     SimulatedLinear,
     build_columns,

@@ -124,7 +124,7 @@ class LayerStream:
         """Let the windows leave the layer of `linears` as it is with these instead of its own."""
         if self.blocks is None or self._index(next(iter(linears))) == len(self.blocks):
             return
-        from lutllm.quantize.record.simulated import simulated
+        from lutllm.quantize.observe.simulated import simulated
 
         self._advance(self._index(next(iter(linears))))
         prefix = f"{self.list}.{self._at}."
