@@ -62,9 +62,7 @@ def test_every_task_has_its_time(plan: Plan) -> None:
         ends = [r.end for r in records if r.turn == turn - 1]
         assert min(r.start for r in records if r.turn == turn) > max(ends)
     for engine in ("norm", "feed", "store", "residual", "heads", "attention", "swiglu", "pick"):
-        mine = [
-            r for r in records if r.engine == engine
-        ]  # one begins while the last words of the one before are under way
+        mine = [r for r in records if r.engine == engine]  # each begins with the last words of the one before
         assert [b for a, b in itertools.pairwise(mine) if b.start <= a.start or b.end <= a.end] == [], engine
 
 

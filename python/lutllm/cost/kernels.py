@@ -381,8 +381,8 @@ def embed(e, start, residual, tokens, words, asked, there, rows, depth):  # type
 
 
 class Heads(NamedTuple):
-    """Engine heads. `root`: cycles from a row's last square to its root, `roots` under way at most. A beat of `ratio` words
-    holds one of `beats` places until it is written, at least `leave` cycles after its last word. `command`: to a transfer."""
+    """Engine heads. `root`: cycles from a row's last square to its root, at most `roots` at a time. A beat of `ratio`
+    words has one of `beats` places until written, `leave` cycles after its last word. `command`: to its transfer."""
 
     root: int
     roots: int
