@@ -130,7 +130,7 @@ def _show(found: dict[str, Any], answer: Answer) -> None:
     print(f"\n{found['kind']}, built in {found['built_seconds']:.0f} s")
     print(f"tokens  {answer.tokens}\ngolden  {answer.golden}")
     print(report.answer(answer))
-    print(f"predicted {found['predicted_cycles']:,} cycles, {100 * found['prediction_error']:+.1f} % (an estimate)")
+    print(f"predicted {found['predicted_cycles']:,} cycles, {100 * found['prediction_error']:+.1f} %")
     rows = [("engine", "tasks", "busy cycles", "of the run")]
     for engine, values in found["engines"].items():
         share = f"{100 * values['busy'] / answer.cycles:.1f} %"

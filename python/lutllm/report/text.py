@@ -89,7 +89,7 @@ def model_verdict(result: Any) -> str:
     lines = [f"written to {result.directory}: rtl/ tb/ mem/ ir/ reports/ manifest.json"]
     if result.answer is None:
         return "\n".join(
-            [f"nothing simulated; about {result.predicted_cycles:,} cycles predicted (an estimate)", *lines]
+            [f"nothing simulated; about {result.predicted_cycles:,} cycles predicted", *lines]
         )
     if not result.answer.equal:
         lines.insert(0, f"error: {answer_difference(result.answer)}")
