@@ -88,9 +88,7 @@ def model_verdict(result: Any) -> str:
     """The last lines of the main job on a whole model."""
     lines = [f"written to {result.directory}: rtl/ tb/ mem/ ir/ reports/ manifest.json"]
     if result.answer is None:
-        return "\n".join(
-            [f"nothing simulated; about {result.predicted_cycles:,} cycles predicted", *lines]
-        )
+        return "\n".join([f"nothing simulated; about {result.predicted_cycles:,} cycles predicted", *lines])
     if not result.answer.equal:
         lines.insert(0, f"error: {answer_difference(result.answer)}")
     tokens = f"tokens {', '.join(map(str, result.answer.tokens))}"
