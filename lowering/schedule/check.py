@@ -121,6 +121,15 @@ def _stream_problems(tasks: Sequence[Task]) -> Iterator[Problem]:
                 "its linears",
             )
         starts[task.cluster] = start
+    summed = ""  # whose squares engine residual adds up
+    for task in (t for t in tasks if t.engine == "residual"):
+        if task.fields.get("start", 0) and summed != task.cluster:
+            yield (
+                task,
+                f"task {task.name}: expected it right after the round before it, got it after {summed}; order its "
+                "linears",
+            )
+        summed = task.cluster
     embeds, loads = (
         [t.cluster for t in tasks if t.engine == engine and (engine == "embed" or t.fields["load"])]
         for engine in ("embed", "residual")

@@ -15,6 +15,7 @@ from lutllm.bindings import ir
 from lutllm.errors import LutllmError
 from lutllm.lowering import pipelines
 from lutllm.lowering.machine.accelerator import SINKS
+from lutllm.lowering.schedule import check
 from lutllm.lowering.schedule.check import problems
 from lutllm.lowering.schedule.data import Plan, Task
 from lutllm.lowering.schedule.read import read_plan
@@ -288,3 +289,21 @@ def test_tables_of_rope_may_be_shorter_than_caches() -> None:
         LutllmError, match=r"expected parameters within 1984 bytes of rope\.p, got 2048; allocate again"
     ):
         run_pipeline(module, rest, passes=PASSES)
+
+
+def test_rounds_of_a_sum_follow_each_other() -> None:
+    """Engine residual adds up the squares of one cluster at a time."""
+
+    def computed(cluster: str, start: int) -> list[Task]:
+        name = f"{cluster}.{start}"
+        fields = {"linear": {}, "feed": {}, "residual": {"start": start, "words": 2, "load": 0}}
+        return [Task(f"{name}.{e}", "prefill", e, cluster, "", fields[e], round=name) for e in fields]
+
+    whole = [*computed("a", 0), *computed("a", 2), *computed("b", 0), *computed("b", 2)]
+    assert not list(check._stream_problems(whole))
+    mixed = [*computed("a", 0), *computed("b", 0), *computed("a", 2), *computed("b", 2)]
+    ((task, message), _) = check._stream_problems(mixed)
+    assert (task, message) == (
+        mixed[8],
+        "task a.2.residual: expected it right after the round before it, got it after b; order its linears",
+    )
