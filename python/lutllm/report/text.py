@@ -125,16 +125,16 @@ def simulated_table(runs: Sequence[Mapping[str, Any]]) -> str:
 
 def perplexities(evaluation: Any) -> str:
     """The table of `lutllm eval`: a line for each text."""
-    found = {"": evaluation.corpus} | ({"out of domain": evaluation.out_of_domain} if evaluation.out_of_domain else {})
-    names = {label: f"{label}: {p.corpus['source']}".removeprefix(": ") for label, p in found.items()}
     head = ("perplexity of", "float", "lut float", "lut integer")
-    lines = [(*head, *evaluation.corpus.ratios)]
-    for label, p in found.items():
-        values = (p.reference, p.tables, p.integers)
-        lines.append((names[label], *(f"{v:.3f}" for v in values), *(f"{r:.4f}" for r in p.ratios.values())))
+    lines = [(*head, *evaluation.corpus.ratios, "kl", "top1")]
+    for label, p in {"": evaluation.corpus, **evaluation.sources}.items():
+        name = f"{label}: {p.corpus['source']}".removeprefix(": ")
+        values = [f"{v:.3f}" for v in (p.reference, p.tables, p.integers)]
+        lines.append((name, *values, *(f"{r:.4f}" for r in p.ratios.values()), f"{p.kl:.4f}", f"{p.top1:.4f}"))
     p, bits = evaluation.corpus, evaluation.bits
+    mean = f"out of domain, mean of lut_integer/float: {evaluation.out_of_domain:.4f}\n" if evaluation.sources else ""
     return (
-        f"{align(lines)}\n{p.windows} windows of {p.context} tokens each ({p.tokens} tokens, {p.predicted} predicted, "
-        f"empty context at each start); integers on {evaluation.backend}\n"
+        f"{align(lines)}\n{mean}{p.windows} windows of {p.context} tokens each ({p.tokens} tokens, "
+        f"{p.predicted} predicted, empty context at each start); integers on {evaluation.backend}\n"
         f"{bits['effective']:.3f} effective bits per weight in the linears, {bits['embedding']:.2f} in the embedding"
     )

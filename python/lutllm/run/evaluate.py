@@ -6,8 +6,7 @@ the same windows: `float` is the model the directory was made from, `lut_float` 
 what the tables compute in floats, `lut_integer` the integer program, whose logits alone become floats.
 """
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,19 +18,21 @@ from lutllm.errors import InputError
 from lutllm.models.text import Text, text_file, windows
 from lutllm.progress import note, progress
 from lutllm.quantized.pretrained import QuantizedModel, from_pretrained
+from lutllm.run.compare import compare
 
 if TYPE_CHECKING:
     from lutllm.models import LoadedModel
     from lutllm.run.session import Session
 
 TOKENS, WINDOW = 20480, 512
-_ROWS = 64  # of logits that are floats at a time
+SOURCE_TOKENS = 8192  # of each text out of domain
+CHAT, CHAT_SEED = "chat", 1_000_003  # turns that the float model writes itself; no seed of calibration
 
 
 @dataclass
 class Perplexities:
     """Of one text: the float model's, with tables in floats, in integers. `tokens` are those in the windows,
-    `predicted` those the mean is taken over."""
+    `predicted` those the mean is taken over; `kl` and `top1`: see `lutllm.run.compare.Comparison`."""
 
     reference: float
     tables: float
@@ -41,6 +42,8 @@ class Perplexities:
     context: int
     tokens: int
     predicted: int
+    kl: float
+    top1: float
 
     @property
     def ratios(self) -> dict[str, float]:
@@ -59,18 +62,27 @@ class Perplexities:
 
 @dataclass
 class Evaluation:
-    """Perplexities of the corpus, and of a text of another kind where one was asked for."""
+    """Perplexities of the corpus, and of `sources`: texts of other kinds by name, where they were asked for."""
 
     corpus: Perplexities
     bits: dict[str, float]
     backend: str
     about: dict[str, Any] = field(default_factory=dict)
-    out_of_domain: Perplexities | None = None
+    sources: dict[str, Perplexities] = field(default_factory=dict)
+
+    @property
+    def out_of_domain(self) -> float | None:
+        """The mean of integers / float over `sources`; None without any."""
+        ratios = [p.integers / p.reference for p in self.sources.values()]
+        return sum(ratios) / len(ratios) if ratios else None
 
     def to_dict(self) -> dict[str, Any]:
         """`float`, `lut_float`, `lut_integer` and `bits_effective`, with everything they depend on."""
         bits = {f"bits_{name}": value for name, value in self.bits.items()}
-        other = {"out_of_domain": self.out_of_domain.to_dict()} if self.out_of_domain else {}
+        sources = {name: p.to_dict() for name, p in self.sources.items()}
+        first = next(iter(sources.values()), {})
+        mean = {} if self.out_of_domain is None else {"mean_ratio": round(self.out_of_domain, 5)}
+        other = {"out_of_domain": {**first, **mean}, "sources": sources} if sources else {}
         return {**self.corpus.to_dict(), **bits, "backend": self.backend, **self.about, **other}
 
 
@@ -82,13 +94,15 @@ def evaluate(
     window: int = WINDOW,
     source: "LoadedModel | str | None" = None,
     out_of_domain: bool | None = None,
+    source_tokens: int = SOURCE_TOKENS,
     backend: str = "cpu",
     seed: int = 0,
     quiet: bool = False,
 ) -> Evaluation:
     """Perplexities of a directory of `lutllm quantize`, over `tokens` tokens in windows of `window`.
 
-    `text`: a text, or a file (default: what `default_corpus` holds apart, then also `out_of_domain_text`). A text that
+    `text`: a text, or a file (default: what `default_corpus` holds apart). `out_of_domain` (default: without `text`):
+    about `source_tokens` of each of `out_of_domain_texts` too, and of chats that the float model writes. A text that
     was calibrated on is measured on what is held apart. `source`: the float model, where the one the directory names
     is not there.
     """
@@ -102,26 +116,39 @@ def evaluate(
     from lutllm.run.session import open_session
 
     session = open_session(found, window, backend=backend)
-    corpora = _corpora(found, text, out_of_domain)
-    count = tokens // window
-    chosen = [windows(found.tokenizer, each, window, count, seed, shuffled=True) for each in corpora]
-    reference = _source(found, source)
-    results = [_measure(found, reference, session, t, w, quiet) for t, w in zip(corpora, chosen, strict=True)]
-    about = {**found.about, "seed": seed}
-    return Evaluation(results[0], found.bits, backend, about, *results[1:])
-
-
-def _corpora(model: QuantizedModel, text: Text | Path | str | None, out_of_domain: bool | None) -> list[Text]:
-    """What to measure: of a text that was calibrated on, and of the default, the documents held apart."""
-    from lutllm.models.corpus import default_corpus, out_of_domain_text
-
-    first = default_corpus() if text is None else text if isinstance(text, Text) else text_file(text)
-    other = out_of_domain_text()
+    corpus = _corpus(found, text)
+    chosen = windows(found.tokenizer, corpus, window, tokens // window, seed, shuffled=True)
     wanted = text is None if out_of_domain is None else out_of_domain
-    texts = [first, other] if wanted and not _calibrated_on(model, other) else [first]
-    if text is None or _calibrated_on(model, first):
-        texts[0] = first.held_apart
-    return texts
+    others = _others(found, window, max(1, source_tokens // window), seed) if wanted else {}
+    reference = _source(found, source)
+    if wanted and found.chat_template:
+        from lutllm.quantize.observe.sampling import own_windows
+
+        count = max(1, source_tokens // window)
+        asked = own_windows(reference, count, window, seed=seed + CHAT_SEED, chat=True, quiet=quiet)
+        others[CHAT] = {"source": f"chats that {reference.name} writes"}, asked
+    first = _measure(found, reference, session, corpus.info, chosen, quiet)
+    sources = {name: _measure(found, reference, session, *other, quiet) for name, other in others.items()}
+    return Evaluation(first, found.bits, backend, {**found.about, "seed": seed}, sources)
+
+
+def _corpus(model: QuantizedModel, text: Text | Path | str | None) -> Text:
+    """What to measure first: of a text that was calibrated on, and of the default, the documents held apart."""
+    from lutllm.models.corpus import default_corpus
+
+    found = default_corpus() if text is None else text if isinstance(text, Text) else text_file(text)
+    return found.held_apart if text is None or _calibrated_on(model, found) else found
+
+
+def _others(model: QuantizedModel, window: int, count: int, seed: int) -> dict[str, tuple[dict[str, Any], np.ndarray]]:
+    """Texts out of domain by name, what they are and their windows; none that was calibrated on."""
+    from lutllm.models.corpus import out_of_domain_texts
+
+    return {
+        name: (text.info, windows(model.tokenizer, text, window, count, seed, shuffled=True))
+        for name, text in out_of_domain_texts().items()
+        if not _calibrated_on(model, text)
+    }
 
 
 def _calibrated_on(model: QuantizedModel, text: Text) -> bool:
@@ -153,40 +180,24 @@ def _measure(
     model: QuantizedModel,
     source: "LoadedModel",
     session: "Session",
-    text: Text,
+    text: dict[str, Any],
     chosen: np.ndarray,
     quiet: bool,
 ) -> Perplexities:
     from lutllm.quantize.observe.simulated import perplexity, simulated
 
-    note(f"{text.source}: {len(chosen)} windows of {chosen.shape[1]} tokens", quiet=quiet)
+    note(f"{text['source']}: {len(chosen)} windows of {chosen.shape[1]} tokens", quiet=quiet)
 
     def shown(label: str) -> Iterable[np.ndarray]:
         return progress(chosen, label, total=len(chosen), quiet=quiet)
 
+    found = compare(source.module, session, shown("float, lut integers"))
     return Perplexities(
-        reference=perplexity(source.module, shown("float")),
         tables=perplexity(simulated(source.module, model.linears), shown("lut, float tables")),
-        integers=integer_perplexity(session, shown("lut, integers")),
-        corpus=text.info,
+        **vars(found),
+        corpus=text,
         windows=len(chosen),
         context=chosen.shape[1],
         tokens=int(chosen.size),
         predicted=len(chosen) * (chosen.shape[1] - 1),
     )
-
-
-def integer_perplexity(session: "Session", chosen: Iterable[Sequence[int] | np.ndarray]) -> float:
-    """exp of the mean cross entropy of each window's tokens after its first, in float64 from integer logits."""
-    total, count = 0.0, 0
-    for window in chosen:
-        ids = np.asarray(window)
-        session.reset()
-        logits = session.forward(ids[:-1], all_logits=True)
-        for at in range(0, len(logits), _ROWS):
-            part = logits[at : at + _ROWS].astype(np.float64) * 2.0**session.logit_exponent
-            wanted = part[np.arange(len(part)), ids[1 + at : 1 + at + len(part)]]
-            top = part.max(axis=1)
-            total += float((top + np.log(np.exp(part - top[:, None]).sum(axis=1)) - wanted).sum())
-        count += len(logits)
-    return math.exp(total / count)
