@@ -126,7 +126,8 @@ def quantize_model(
     `source` is what `models.load` was given, for `lutllm eval`. `text`: calibration text (default: `default_corpus`),
     of which `tokens` are used. `own`: the share of all windows that `model` writes itself, 0 where its weights are
     random. `distillation`: its steps of `batch` windows each (None: as many as windows of calibration), in which
-    `codes` move or not, on `device`, `cpu` or `cuda`: on the latter in bfloat16, other bits every time. `listener`: see `quantize.quantize`.
+    `codes` move or not, on `device`, `cpu` or `cuda`: on the latter in bfloat16, with other bits every time.
+    `listener`: see `quantize.quantize`.
     """
     from lutllm.quantize.reproducible import reproducible
 
@@ -137,8 +138,7 @@ def quantize_model(
     note("float level: every op of the model", quiet=not progress)
     structure = structure_of(model)
     own = 0.0 if model.origin.get("weights") == "random" else own
-    count = -(-tokens // window)
-    amounts = _Amounts(tokens, window, count, count if distillation is None else distillation, batch, codes, own)
+    amounts = _Amounts(tokens, window, distillation, batch, codes, own)
     run = _Run(model, structure, recipe, _text(text), amounts, seed, not progress, listener, device)
     run_directory = RunDirectory(directory, run.identity)
     with run_directory.opened():
@@ -172,20 +172,23 @@ def structure_of(model: "LoadedModel") -> "FloatModel":
 
 @dataclass(frozen=True)
 class _Amounts:
-    """Tokens and windows of calibration; steps of distillation, windows of each, whether codes move; the share of all
-    windows that the model writes itself."""
+    """Tokens of calibration and of a window; steps of distillation, windows of each, whether codes move; the share of
+    all windows that the model writes itself."""
 
     tokens: int
     window: int
-    calibration: int
-    distillation: int
+    distillation: int | None
     batch: int
     codes: bool
     own: float
 
     @property
+    def calibration(self) -> int:
+        return -(-self.tokens // self.window)
+
+    @property
     def distilled(self) -> int:
-        return self.distillation * self.batch
+        return self.batch * (self.calibration if self.distillation is None else self.distillation)
 
     @property
     def own_calibration(self) -> int:

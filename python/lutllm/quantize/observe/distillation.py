@@ -48,7 +48,7 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 
 class TrainedLinear:
     """A simulated linear whose entries and scales move, and codes where the float `weight` is given. Arrays of entries
-    and points are [2, ...], a row for each channel of a pair, in units of the root mean square of the pair's entries."""
+    and points are [2, ...], a row for each channel of a pair, in units of the pair's root mean square entry."""
 
     def __init__(self, linear: QuantizedLinear, part: SimulatedLinear, weight: torch.Tensor | None = None) -> None:
         device = part.columns.device
@@ -197,9 +197,9 @@ def divergence(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
 
 
 class Distillation:
-    """The training of a quantized model by windows of tokens: `step` for each batch, then `linears`. `codes` move or not.
+    """The training of a quantized model by windows of tokens: `step` for each batch, then `linears`.
 
-    `module` is the float model, on the device and in the type that training is to run in.
+    `module` is the float model, on the device and in the type that training is to run in; `codes` move or not.
     """
 
     def __init__(
