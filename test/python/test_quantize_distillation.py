@@ -90,6 +90,7 @@ def test_a_batch_is_the_mean_of_its_windows(model, quantized, windows):
 @pytest.mark.parametrize("codes", [False, True])
 def test_an_interrupted_run_goes_on(model, quantized, windows, tmp_path, monkeypatch, codes):
     monkeypatch.setattr("lutllm.quantize.observe.distillation.REPORT", 3)
+    monkeypatch.setattr("lutllm.quantize.observe.distillation.KEEP", 0.0)
     whole = distill(model.module, quantized, windows[:7], codes=codes, progress=False)
     checkpoint = tmp_path / "state.safetensors"
     real, left = Distillation.step, [4]

@@ -43,7 +43,7 @@ SOME_TOKENS = 8192  # of calibration, enough for exponents and sensitivities
 CHOICES = ((1, 16), (2, 8), (2, 16), (3, 16))  # stages and entries: codes of 2, 3, 4 and 6 bits a weight
 OWN = 0.5  # of all windows: what the model writes itself
 MOST_OWN = 8192  # windows, which come again after that
-SMALL_MODEL = 1 << 30  # weights: of larger models there are no gradients, and exponents are those of the float model
+SMALL_MODEL = 1 << 30  # weights: larger models write no text, have no gradients, and exponents of the float model
 
 
 @dataclass(frozen=True)
@@ -124,9 +124,9 @@ def quantize_model(
     """Quantize every linear of `model` as `recipe` says or allows, then everything else, and write `directory`.
 
     `source` is what `models.load` was given, for `lutllm eval`. `text`: calibration text (default: `default_corpus`),
-    of which `tokens` are used. `own`: the share of all windows that `model` writes itself, 0 where its weights are
-    random. `distillation`: its steps of `batch` windows each (None: as many as windows of calibration), in which
-    `codes` move or not, on `device`, `cpu` or `cuda`: on the latter in bfloat16, with other bits every time.
+    of which `tokens` are used. `own`: the share of all windows that `model` writes itself, 0 where it is large or its
+    weights are random. `distillation`: its steps of `batch` windows each (None: as many as windows of calibration), in
+    which `codes` move or not, on `device`, `cpu` or `cuda`: on the latter in bfloat16, with other bits every time.
     `listener`: see `quantize.quantize`.
     """
     from lutllm.quantize.reproducible import reproducible
@@ -137,7 +137,8 @@ def quantize_model(
     _check_device(device)
     note("float level: every op of the model", quiet=not progress)
     structure = structure_of(model)
-    own = 0.0 if model.origin.get("weights") == "random" else own
+    if model.origin.get("weights") == "random" or model.module.num_parameters() > SMALL_MODEL:
+        own = 0.0
     amounts = _Amounts(tokens, window, distillation, batch, codes, own)
     run = _Run(model, structure, recipe, _text(text), amounts, seed, not progress, listener, device)
     run_directory = RunDirectory(directory, run.identity)
@@ -350,8 +351,8 @@ class _Run:
         count = a.own_calibration + a.own_distilled
         if not count:
             return np.empty((0, a.window), np.int64)
-        few = min(count, MOST_OWN)
-        few = own_windows(self.model, few, a.window, seed=self.seed, device=self.device, quiet=self.quiet)
+        most = min(count, MOST_OWN)
+        few = own_windows(self.model, most, a.window, seed=self.seed, device=self.device, quiet=self.quiet)
         return few[np.arange(count) % len(few)]
 
     def _windows(self, count: int, seed: int) -> np.ndarray:

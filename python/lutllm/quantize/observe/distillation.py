@@ -42,7 +42,8 @@ BETAS = (0.9, 0.98)
 EPSILON = 1e-15  # far below any gradient of a mean over tokens
 ASSIGN = 4  # steps between two choices of codes
 AT_ONCE = 1 << 25  # distances worked on together
-REPORT = 16  # steps between two lines, and between two checkpoints
+REPORT = 16  # steps between two lines, and at least between two checkpoints
+KEEP = 60.0  # seconds, at least, between two checkpoints
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
@@ -231,8 +232,8 @@ class Distillation:
             *(([p.points], POINT_RATE * p.apart) for p in parts if p.points is not None),
         ]
         self.rates = [each for _, each in groups]
-        options = {"betas": BETAS, "eps": EPSILON, "fused": True}
-        self.optimizer = torch.optim.Adam([{"params": params, "lr": lr} for params, lr in groups], **options)
+        moving = [{"params": params, "lr": lr} for params, lr in groups]
+        self.optimizer = torch.optim.Adam(moving, betas=BETAS, eps=EPSILON, fused=True)
 
     def step(self, windows: np.ndarray) -> float:
         """One step on token ids [T] or [windows, T]; the divergence before it."""
@@ -242,8 +243,8 @@ class Distillation:
         loss = divergence(self.student(ids, use_cache=False).logits, teacher)
         loss.backward()
         self.count += 1
-        for part in self._moving():
-            part.take_gradient()
+        for moving in self._moving():
+            moving.take_gradient()
         share = min(1.0, self.count / (WARM_UP * self.steps))
         share *= 0.5 * (1 + math.cos(math.pi * self.count / (self.steps + 1)))
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
@@ -253,8 +254,8 @@ class Distillation:
             for part in self.parts.values():
                 if part.points is not None:
                     part.assign(part.points.detach())
-        for part in self._moving():
-            part.rebuild()
+        for moving in self._moving():
+            moving.rebuild()
         return float(loss.detach())
 
     def linears(self) -> dict[str, QuantizedLinear]:
@@ -287,8 +288,8 @@ class Distillation:
                     kept = {key: torch.from_numpy(state[f"{name}.{key}"]).to(value.device) for key in MOMENTS}
                     step = torch.tensor(float(self.count), device=value.device)
                     self.optimizer.state[value] = {"step": step, **kept}
-        for part in self._moving():
-            part.rebuild()
+        for moving in self._moving():
+            moving.rebuild()
 
     def _moving(self) -> list[TrainedLinear | TrainedInput]:
         return [*self.parts.values(), *self.inputs.values()]
@@ -321,6 +322,7 @@ def distill(
         kept = store.load(checkpoint)
         training.restore({name: kept[name] for name in kept})
     start, first, losses = time.monotonic(), training.count, []
+    kept_at = start
     for at in range(first * batch, len(windows), batch):
         losses.append(training.step(np.asarray(windows[at : at + batch])))
         done = training.count
@@ -328,6 +330,7 @@ def distill(
             left = (time.monotonic() - start) / (done - first) * (steps - done)
             loss = float(np.mean(losses[-REPORT:]))
             note(f"distillation [{done}/{steps}] divergence {loss:.4f}, about {left:.0f} s left", quiet=not progress)
-            if checkpoint is not None:
+            if checkpoint is not None and (done == steps or time.monotonic() - kept_at >= KEEP):
                 store.save(checkpoint, training.state())
+                kept_at = time.monotonic()
     return training.linears()

@@ -101,10 +101,10 @@ class SimulatedInput:
             seen, indices = search_tokens(values, self.books, self.metric)
             return (seen * self.step[:, None]).reshape(tokens.shape), indices
         values = numerics.quantize(tokens.numpy(), self.exponents, self.bits)
-        seen = np.empty(tokens.shape, np.float32)
-        indices = np.empty((self.books.shape[1], len(tokens), len(self.books)), np.int16)
-        nearest_tokens(values, self.books.numpy(), self.metric, self.step.numpy(), seen, indices)
-        return torch.from_numpy(seen), torch.from_numpy(indices)
+        found = np.empty(tokens.shape, np.float32)
+        chosen = np.empty((self.books.shape[1], len(tokens), len(self.books)), np.int16)
+        nearest_tokens(values, self.books.numpy(), self.metric, self.step.numpy(), found, chosen)
+        return torch.from_numpy(found), torch.from_numpy(chosen)
 
     def receive(self, gradient: torch.Tensor, indices: torch.Tensor) -> None:
         if self.gradient is None:
