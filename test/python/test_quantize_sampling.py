@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch")
 
 from lutllm.errors import InputError  # noqa: E402
 from lutllm.models import load  # noqa: E402
+from lutllm.models.tokenizer import text_ends  # noqa: E402
 from lutllm.quantize.observe import sampling  # noqa: E402
 from lutllm.quantize.observe.sampling import Openings, chat_opening, own_windows, sample  # noqa: E402
 
@@ -54,7 +55,7 @@ class Scripted(torch.nn.Module):
 def test_tokens_come_from_the_models_distribution(model):
     found = own_windows(model, 300, 44, seed=3)  # longer than any opening
     assert found.shape == (300, 44) and found.dtype == np.int64
-    free = found[~np.isin(found, list(sampling.ends(model.tokenizer))).any(axis=1)]  # no second opening
+    free = found[~np.isin(found, list(text_ends(model.tokenizer))).any(axis=1)]  # no second opening
     with torch.no_grad():
         log_p = torch.log_softmax(model.module(torch.from_numpy(free)).logits[:, 36:-1].double(), -1)
     surprise = -log_p.gather(2, torch.from_numpy(free)[:, 37:, None]).mean()

@@ -20,6 +20,7 @@ from lutllm.errors import InputError
 from lutllm.models.cache import cached
 from lutllm.models.hf import on_device
 from lutllm.models.text import token_ids
+from lutllm.models.tokenizer import text_ends
 from lutllm.progress import note, progress
 from lutllm.quantize.reproducible import arithmetic, reproducible
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 ROWS = {"cpu": 64, "cuda": 1024}  # windows made at a time, at most
 VERSION = 1  # of what the same arguments give
 TOKENS = "tokens.safetensors"
-END_OF_TURN = ("<|im_end|>", "<|eot_id|>")  # some models end a turn with these without declaring it
 OPENINGS = (  # of kinds of text
     *("The city council voted on Tuesday to", "LONDON - The government said", "The home team won its third game"),
     *("Chapter 1\n\n", "Once upon a time", "Dear Sir,\n\n", "\u201cWhat do you mean?\u201d she asked"),
@@ -53,15 +53,8 @@ def chat_opening(tokenizer: Any) -> tuple[list[int], list[int]] | None:
     if not mark:
         return None
     ids = _ids(tokenizer, after)
-    at = next((i + 1 for i, token in enumerate(ids) if token in ends(tokenizer)), 0)
+    at = next((i + 1 for i, token in enumerate(ids) if token in text_ends(tokenizer)), 0)
     return _ids(tokenizer, before), ids[at:]
-
-
-def ends(tokenizer: Any) -> set[int]:
-    """The tokens that end a text or a turn."""
-    known = tokenizer.get_vocab()
-    found = {known[name] for name in END_OF_TURN if name in known}
-    return found | ({int(tokenizer.eos_token_id)} if tokenizer.eos_token_id is not None else set())
 
 
 def _ids(tokenizer: Any, text: str) -> list[int]:
@@ -72,7 +65,7 @@ class Openings:
     """Where windows start; every draw moves the generator. `chat`: turns of chats alone, where there is a template."""
 
     def __init__(self, tokenizer: Any, generator: np.random.Generator, chat: bool) -> None:
-        self.generator, self.ends = generator, ends(tokenizer)
+        self.generator, self.ends = generator, text_ends(tokenizer)
         self.chat = chat_opening(tokenizer)
         special = set(tokenizer.all_special_ids)
         self.ordinary = [i for i in range(len(tokenizer)) if i not in special]
