@@ -180,7 +180,7 @@ def _untagged(body: str) -> str:
     lines = [" ".join(word.rpartition("/")[0] for word in line.split()) for line in body.splitlines()]
     text = "\n".join(line for line in lines if line)
     text = re.sub(r"`` ?", '"', text).replace(" ''", '"').replace("''", '"')
-    return re.sub(r" ([.,;:?!)]+)(?=\s|\")", r"\1", text).replace("( ", "(")
+    return re.sub(r" ([.,;:?!)]+)(?=\s|\"|$)", r"\1", text).replace("( ", "(")
 
 
 def main() -> int:
