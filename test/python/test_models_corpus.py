@@ -144,5 +144,5 @@ def test_the_first_evaluation_windows_do_not_depend_on_how_many_there_are():
 
 
 def test_tagged_words_become_sentences():
-    tagged = "\n\tThe/at cat/nn said/vbd :/: ``/`` No/at one/nn ''/'' (/( 1/cd //in 2/cd )/) ,/, ``/`` so/rb ?/. ''/''\n"
-    assert corpus._untagged(tagged + "\tYes/rb ./.\n") == 'The cat said: "No one" (1 / 2), "so?"\nYes.'
+    tagged = "\n\tThe/at cat/nn is/vbd :/: ``/`` No/at one/nn ''/'' (/( 1/cd //in 2/cd )/) ,/, ``/`` so/rb ?/. ''/''\n"
+    assert corpus._untagged(tagged + "\tYes/rb ./.\n") == 'The cat is: "No one" (1 / 2), "so?"\nYes.'
