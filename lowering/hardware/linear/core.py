@@ -27,7 +27,7 @@ from lutllm.lowering.hardware.linear.psum import (
     psum_engine,
 )
 from lutllm.lowering.hardware.linear.records import ROUND
-from lutllm.lowering.hardware.linear.search import search_latency
+from lutllm.lowering.hardware.linear.search import search_latency, swap_latency
 from lutllm.lowering.machine.engine import QUEUE, EngineConfig
 
 _BANK_FREE = 1  # cycles from a beat at the accumulator until its bank of operands is given back
@@ -76,7 +76,7 @@ def linear_timing(config: EngineConfig) -> LinearTiming:
         table_built=head_unit.BUILD_LATENCY,
         bank_room=late + _BANK_FREE + CREDIT,
         centroids_there=front_unit.CENTROIDS_READY + CREDIT,
-        centroids_used=search + 1,
+        centroids_used=swap_latency(config) if config.searches else 0,
         operands_there=search + front_unit.GROUP_READY + CREDIT,
         summed=late + ROUND_DONE + CREDIT,
         bank_drained=drain_unit.ACC_FREE + CREDIT,
