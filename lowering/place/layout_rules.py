@@ -58,6 +58,9 @@ def _linear_problems(cluster: Cluster, layout: Layout, of: LayoutOf, config: Acc
             "blocks of an "
             "even number of outputs, or change the layout of what it reads"
         )
+    group = 2 * config.engine.pairs
+    if config.lanes < group and of(linear.x).size % group:
+        yield f"expected inputs of whole groups of {group} places, got {of(linear.x).size}; change the pad of their layout"
     block = min(linear.scheme.G, linear.outputs)
     if layout.block != block:
         yield f"expected blocks of {block} channels, as its codebooks have, got {layout.block}; change the layout"

@@ -50,6 +50,7 @@ def linear(config: AcceleratorConfig) -> kernels.Engine:
         c_beats=engine.word_beats("c"),
         q_beats=engine.word_beats("q"),
         joined=feed.joined_words(config),
+        parts=feed.parts_of_word(config),
         codes=engine.codes_depth,
         codebooks=codebook_depth(depths),
         tables=TABLE_BANKS,
@@ -58,6 +59,7 @@ def linear(config: AcceleratorConfig) -> kernels.Engine:
         x=feed.x_depth(config),
         results=results_depth(depths),
         fed=feed.LATENCY,
+        written=feed.WRITTEN,
         **asdict(linear_timing(engine)),
     )
 
