@@ -81,8 +81,15 @@ def round_of(op: dialect.RoundOp, linear: Linear, inputs: Layout, outputs: Layou
     )
 
 
-def cut(linear: Linear, outputs: Layout, tokens: int, engine: EngineConfig) -> Iterator[tuple[int, int]]:
-    """(first, outputs) of each round: as many blocks as the accumulator holds for `tokens` tokens."""
+def cut(
+    linear: Linear, outputs: Layout, tokens: int, engine: EngineConfig, *, awaited: bool = False
+) -> Iterator[tuple[int, int]]:
+    """(first, outputs) of each round: as many blocks as the accumulator holds for `tokens` tokens.
+
+    Where all of the result is `awaited` before anything else goes on, the last block is a round of its own: no more
+    than its sums are then requantized while the engine stands still. Centroids would be searched once more for that, so
+    only exact rows are cut like this.
+    """
     each = outputs.block_size
     chunks = each // engine.lanes
     if tokens * chunks > engine.acc_words:
@@ -93,8 +100,12 @@ def cut(linear: Linear, outputs: Layout, tokens: int, engine: EngineConfig) -> I
             "accumulator"
         )
     step = max(1, engine.acc_words // tokens // chunks) * each
-    for first in range(0, outputs.size, step):
-        yield first, min(step, outputs.size - first)
+    end = outputs.size
+    last = (end - 1) // each * each if awaited and linear.row_source == "exact_row" else end
+    for first in range(0, last, step):
+        yield first, min(step, last - first)
+    if last < end:
+        yield last, end - last
 
 
 def stream_bytes(round_: Round, engine: EngineConfig) -> dict[str, int]:

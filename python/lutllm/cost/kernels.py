@@ -33,21 +33,13 @@ RING = 256  # commands that are remembered
 
 
 class Port(NamedTuple):
-    """A read master: `state`, its last `commands`, when each of the last beats was taken (`pops`) and arrived."""
+    """A read master: `state`, its last `commands`, when each of the last beats was taken (`pops`) and arrived. It has
+    room for `DEPTH` beats; `LATENCY`: cycles from asking for a burst until its first beat is there."""
 
     state: np.ndarray
     commands: np.ndarray
     pops: np.ndarray
     arrivals: np.ndarray
-
-
-def make_port(depth: int, burst: int, latency: int) -> Port:
-    """A reader with room for `depth` beats, `latency` cycles from asking for a burst until its first beat is there."""
-    state = np.zeros(PORT_FIELDS, np.int64)
-    state[[DEPTH, BURST, LATENCY]] = depth, burst, latency
-    state[[ASKED_AT, ARRIVED_AT, POPPED_AT]] = NEVER
-    beats = np.zeros(depth + burst, np.int64)
-    return Port(state, np.zeros((RING, COMMAND_FIELDS), np.int64), beats, beats.copy())
 
 
 @_compiled
@@ -122,21 +114,12 @@ def word(port, beats):  # type: ignore[no-untyped-def]
 
 class Writer(NamedTuple):
     """A write master: `state`, when each of the last words was on the bus, and when each of the last bursts was begun
-    there (`lengths`) and answered."""
+    there (`lengths`) and answered. A burst's first word is on the bus `W_FIRST` cycles after its last one came."""
 
     state: np.ndarray
     words: np.ndarray
     lengths: np.ndarray
     answers: np.ndarray
-
-
-def make_writer(depth: int, burst: int, outstanding: int, first: int, latency: int) -> Writer:
-    """A writer of `depth` words and `outstanding` bursts without an answer: a burst's first word is on the bus `first`
-    cycles after its last one came, its answer comes `latency` after its last one was there."""
-    state = np.zeros(WRITER_FIELDS, np.int64)
-    state[[W_BURST, W_LATENCY, W_FIRST]] = burst, latency, first
-    state[[W_ACCEPTED, W_ISSUED_AT, W_BUS, W_ANSWER]] = NEVER
-    return Writer(state, *(np.full(size, NEVER) for size in (depth, outstanding, outstanding)))
 
 
 @_compiled
@@ -247,13 +230,6 @@ class Linear(NamedTuple):
     jobs: np.ndarray
     words: np.ndarray
     results: np.ndarray
-
-
-def make_linear(e: Engine) -> Linear:
-    at = np.zeros(LINEAR_FIELDS, np.int64)
-    at[[X_AT, Y_AT, SHADOW]] = NEVER
-    sizes = (e.codes, e.codebooks, e.tables, e.banks, e.jobs, e.x, e.results)
-    return Linear(at, *(np.full(size, NEVER) for size in sizes))
 
 
 @_compiled

@@ -60,7 +60,7 @@ class _Chip:
         self.config = config
         self.ports, self.writers = timing.ports(config, latency), timing.writers(config, latency)
         self.engine, self.heads, self.attention = timing.linear(config), timing.heads(config), timing.attention(config)
-        self.linear = kernels.make_linear(self.engine)
+        self.linear = timing.linear_state(self.engine)
         self.vector = timing.vector_timings(config)
         self.free: dict[str, int] = defaultdict(int)  # when an engine, or a unit of LutLinear, may hold its next task
         self.banks = deque([0, 0])  # when a bank of LutLinear's sums is free
