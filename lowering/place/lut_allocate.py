@@ -162,7 +162,9 @@ class _Allocation:
         if stem not in self.rounds:
             self.rounds[stem] = [
                 self._round(cluster, inputs, layout, stem, first, outputs)
-                for first, outputs in cut(linear, layout, self.most[linear.name], engine, awaited=cluster.last in AWAITED)
+                for first, outputs in cut(
+                    linear, layout, self.most[linear.name], engine, awaited=cluster.last in AWAITED
+                )
             ]
         cluster.op.attributes["rounds"] = ir.ArrayAttr.get([dialect.symbol(name) for name in self.rounds[stem]])
 

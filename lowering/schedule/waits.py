@@ -107,7 +107,7 @@ class Follower:
 
     def follows(self, task: Task) -> str:
         """The cluster whose words `task` follows, or "". To be asked of every task once, in order of dispatch."""
-        if task.engine in WRITERS["x"] and task.cluster not in self.written:
+        if task.engine in WRITERS["x"] and task.cluster not in {*self.written, *self.taken}:
             self.written.append(task.cluster)
         if task.engine != "feed":
             return ""

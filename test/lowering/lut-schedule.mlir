@@ -1,5 +1,5 @@
 // A linear alone, in two rounds: the linear of a round is dispatched before the feed of the one before it, so that its
-// weights come in time; feeds wait for what they read, once. Tasks that stand there are written anew.
+// weights come in time; feeds follow who writes what they read. Tasks that stand there are written anew.
 // RUN: lutllm-opt %s --lut-schedule | FileCheck %s
 // RUN: lutllm-opt %s --lut-schedule --lut-schedule | FileCheck %s
 
@@ -8,9 +8,9 @@
 // CHECK: [[A:%.*]] = "lut.cluster"
 // CHECK: }) {{{.*}}label = "a"
 // CHECK-NEXT: "lut.task"([[A]]) {engine = "linear", round = 0 : i64} :
-// CHECK-NEXT: [[L:%.*]] = "lut.task"([[X]]) {engine = "load"} :
+// CHECK-NEXT: "lut.task"([[X]]) {engine = "load"} :
 // CHECK-NEXT: "lut.task"([[A]]) {engine = "linear", round = 1 : i64} :
-// CHECK-NEXT: "lut.task"([[A]], [[L]]) {engine = "feed", round = 0 : i64} :
+// CHECK-NEXT: "lut.task"([[A]]) {engine = "feed", round = 0 : i64} :
 // CHECK-NEXT: "lut.task"([[A]]) {engine = "save", round = 0 : i64} :
 // CHECK-NEXT: "lut.task"([[A]]) {engine = "feed", round = 1 : i64} :
 // CHECK-NEXT: "lut.task"([[A]]) {engine = "save", round = 1 : i64} :

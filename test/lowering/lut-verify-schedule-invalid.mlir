@@ -45,10 +45,10 @@ func.func @prefill(%x: tensor<?x8xi16, #x>) -> tensor<?x16xi32, #y> {
     "lut.yield"(%l) : (tensor<?x16xi32, #y>) -> ()
   }) {label = "a", engines = ["feed", "linear", "save"], layout = @c16_b8, region = @a.y, rounds = [@a.0, @a.8]} : () -> tensor<?x16xi32, #y>
   %2 = "lut.task"(%1) {engine = "linear", round = 0} : (tensor<?x16xi32, #y>) -> !lut.token
-  %3 = "lut.task"(%0) {engine = "load"} : (tensor<?x8xi16, #x>) -> !lut.token
   %4 = "lut.task"(%1) {engine = "linear", round = 1} : (tensor<?x16xi32, #y>) -> !lut.token
-  // expected-error@+1 {{'lut.task' op task prefill.a.0.feed: expected to wait for prefill.x, because of x0, got no wait; add its token}}
   %5 = "lut.task"(%1) {engine = "feed", round = 0} : (tensor<?x16xi32, #y>) -> !lut.token
+  // expected-error@+1 {{'lut.task' op task prefill.x: expected to wait for prefill.a.0.feed, because of x0, got no wait; add its token}}
+  %3 = "lut.task"(%0) {engine = "load"} : (tensor<?x8xi16, #x>) -> !lut.token
   %6 = "lut.task"(%1) {engine = "save", round = 0} : (tensor<?x16xi32, #y>) -> !lut.token
   %7 = "lut.task"(%1) {engine = "feed", round = 1} : (tensor<?x16xi32, #y>) -> !lut.token
   %8 = "lut.task"(%1) {engine = "save", round = 1} : (tensor<?x16xi32, #y>) -> !lut.token

@@ -266,7 +266,8 @@ EDITS: dict[str, tuple[Edit, str, str]] = {
         f'"{MLP}.gate_proj.32"',
     ),
     "rounds that leave some out": (
-        named("lm_head.128", "outputs = 32", "outputs = 16"),
+        both(*(without("lm_head", engine, 2, of="head") for engine in ("linear", "feed", "pick")),
+             cluster("lm_head", "@lm_head.128, @lm_head.144]", "@lm_head.128]", of="head")),
         "'lut.cluster' op expected rounds of all 160 places, got them up to 144; allocate again",
         CLUSTER,
     ),
@@ -276,15 +277,15 @@ EDITS: dict[str, tuple[Edit, str, str]] = {
         CLUSTER,
     ),
     "rounds in another order": (
-        cluster("lm_head", "[@lm_head.0, @lm_head.128]", "[@lm_head.128, @lm_head.0]", of="head"),
+        cluster("lm_head", "[@lm_head.0, @lm_head.128,", "[@lm_head.128, @lm_head.0,", of="head"),
         "'lut.cluster' op expected round lm_head.128 to begin at place 0, where the one before ends, got 128",
         CLUSTER,
     ),
     "a round too large": (
-        both(named("lm_head.0", "outputs = 128", "outputs = 160"),
-             *(without("lm_head", engine, 1, of="head") for engine in ("linear", "feed", "pick")),
-             cluster("lm_head", "[@lm_head.0, @lm_head.128]", "[@lm_head.0]", of="head")),
-        "expected a region @lm_head.0.q of 1280 bytes of kind q, got 1024 of kind q; allocate again",
+        both(named("lm_head.0", "outputs = 128", "outputs = 144"),
+             *(without("lm_head", engine, 2, of="head") for engine in ("linear", "feed", "pick")),
+             cluster("lm_head", "[@lm_head.0, @lm_head.128,", "[@lm_head.0,", of="head")),
+        "expected a region @lm_head.0.q of 1152 bytes of kind q, got 1024 of kind q; allocate again",
         CLUSTER,
     ),
     "weights of two ports": (
