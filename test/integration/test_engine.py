@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from lutllm.lowering.machine.engine import MODES, EngineConfig
-from lutllm.lowering.machine.targets import TARGETS
+from lutllm.lowering.machine.targets import find_target
 from lutllm.simulate import AxiTiming
 from lutllm.simulate.transactions.simulator import TransactionSimulator
 
-TINY = TARGETS["tiny"].engine
+TINY = find_target("tiny").engine
 STALLING = AxiTiming(latency=9, stall_address=90, stall_data=90, stall_response=90, outstanding=3)
 TIMINGS = [
     AxiTiming(latency=1),

@@ -22,6 +22,7 @@ from lutllm.lowering.export.image.whole import IMAGE, MANIFEST, manifest, whole_
 from lutllm.lowering.export.testbench import write_testbench
 from lutllm.lowering.hardware.accelerator_to_hw import ACCELERATOR_TOP
 from lutllm.lowering.hardware.control.register_page import register_page
+from lutllm.lowering.machine.targets import find_target
 from lutllm.lowering.schedule.data import Plan
 from lutllm.quantized import resolve
 from lutllm.quantized.pretrained import QuantizedModel
@@ -126,9 +127,10 @@ class ModelJob(Job):
         if self.options.resources:
             from lutllm.cost.resources import write_resources
 
+            device = find_target(self.options.target).device
             with self.stage("resources", "Yosys, an estimate"):
                 self.note_files(
-                    write_resources(self.out / "rtl", ACCELERATOR_TOP, self.out / "reports", quiet=self.quiet)
+                    write_resources(self.out / "rtl", ACCELERATOR_TOP, device, self.out / "reports", quiet=self.quiet)
                 )
 
 
