@@ -16,6 +16,7 @@ from lutllm.errors import InputError, LutllmError
 from lutllm.tools.verbs import bench as bench_verb
 from lutllm.tools.verbs import compile as compile_verb
 from lutllm.tools.verbs import diff as diff_verb
+from lutllm.tools.verbs import estimate as estimate_verb
 from lutllm.tools.verbs import quantize as quantize_verb
 from lutllm.tools.verbs import run as run_verb
 from lutllm.tools.verbs.arguments import MODEL_HELP, positive
@@ -77,6 +78,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     bench_verb.bench_arguments(
         _verb(verbs, "bench", bench_verb.bench, "measure a model's speed here, or the hardware engine's in simulation")
+    )
+    estimate_verb.estimate_arguments(
+        _verb(verbs, "estimate", estimate_verb.estimate, "cycles and memory traffic of a model on a target, predicted")
     )
     _verb(verbs, "doctor", _doctor, "say what is installed, what is missing and how to get it")
     return parser

@@ -34,7 +34,7 @@ def bench_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument("-r", "--repetitions", type=arguments.positive, metavar="N", help="default 5")
     model.add_argument("--threads", type=arguments.numbers, metavar="LIST", help="as 1,2 (default: all cores)")
     engine = parser.add_argument_group("the hardware engine in simulation")
-    engine.add_argument("--target", help=arguments.TARGET_HELP)
+    engine.add_argument("--target", help=f"{arguments.TARGET_HELP} (default small)")
     engine.add_argument("--tokens", type=arguments.numbers, metavar="LIST", help="tokens a round (default 16,1)")
     engine.add_argument("--blocks", type=arguments.numbers, metavar="LIST", help="block sizes (default 512,320)")
 

@@ -25,7 +25,7 @@ def compile_arguments(parser: argparse.ArgumentParser) -> None:
         help="print the passes, as lutllm-opt --pass-pipeline takes them, and stop",
     )
     parser.add_argument("--layers", type=arguments.layers, metavar="LIST", help="decoder layers, as 12 or 0,3-5")
-    parser.add_argument("--target", default="small", help=f"accelerator: {arguments.TARGET_HELP}")
+    parser.add_argument("--target", default="small", help=f"accelerator: {arguments.TARGET_HELP} (default small)")
     parser.add_argument("--simulator", choices=("arc", "verilator", "none"), default="arc")
     parser.add_argument(
         "--tokens", type=arguments.positive, metavar="N", help="to make (default 4); of each linear (default 16)"

@@ -41,7 +41,7 @@ def run_arguments(parser: argparse.ArgumentParser) -> None:
         "token compared with the golden model's",
     )
     where.add_argument("--threads", type=arguments.positive, metavar="N", help="of cpu (default: all cores)")
-    where.add_argument("--target", default="small", help=f"accelerator of rtl: {arguments.TARGET_HELP}")
+    where.add_argument("--target", default="small", help=f"accelerator of rtl: {arguments.TARGET_HELP} (default small)")
     where.add_argument(
         "--simulator", choices=("arc", "verilator"), default="arc", help="of rtl; verilator runs the SystemVerilog"
     )
