@@ -71,9 +71,7 @@ def estimate(plan: Plan, name: str, target: Target, bits: float, *, kv: int = 25
         raise InputError("expected a whole model, got no program that makes a token; estimate a decoder")
     longest = max(kv + 2, prefill + 1)
     if longest > plan.context:
-        raise InputError(
-            f"expected a context of at least {longest} tokens, got {plan.context}; shorten --kv, --prefill"
-        )
+        raise InputError(f"expected a context of at least {longest} tokens, got {plan.context}; take fewer")
     decode, head = Pass("decode", 1, kv), Pass(HEAD, 1, kv + 1)
     records = predicted(plan, [Pass("decode", 1, kv - 1), Pass(HEAD, 1, kv), decode, head])
     begin, cycles = _end(records, 1), _end(records, 3) - _end(records, 1)
