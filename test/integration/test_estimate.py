@@ -58,9 +58,8 @@ def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fast, slow = found
     assert (fast["target"], slow["target"]) == ("tiny", "slow")
     assert fast["decode_cycles"] == slow["decode_cycles"] and slow["decode_ms"] == 2 * fast["decode_ms"]
-    assert (
-        fast["decode_ms"] == fast["decode_cycles"] / 250e3 and fast["prefill_cycles"] > 10 * fast["decode_cycles"] / 4
-    )
+    assert fast["decode_ms"] == pytest.approx(fast["decode_cycles"] / 250e3)
+    assert fast["prefill_cycles"] > 2 * fast["decode_cycles"]
     assert fast["hbm_busy"] == pytest.approx(2 * slow["hbm_busy"])
 
 
