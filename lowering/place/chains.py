@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from lutllm import dialect
 from lutllm.bindings import ir
 from lutllm.lowering.machine.accelerator import CACHE_BITS, RESIDUAL_BITS, X_BITS
-from lutllm.lowering.place.clusters import ARGUMENT, CACHE, Cluster, head_count, home
+from lutllm.lowering.place.clusters import ARGUMENT, CACHE, Cluster, head_count, home, memory_of
+from lutllm.lowering.place.contents import region_kinds
 from lutllm.lowering.place.patterns import ROWS
 from lutllm.quantization import NORM_BITS
 
@@ -55,6 +56,9 @@ PARTS: dict[tuple[str, ...], tuple[Part, ...]] = {
 
 def problems(cluster: Cluster) -> Iterator[tuple[ir.OpView, str]]:
     """What the cluster's engines cannot do, each with the op it is about."""
+    for attribute in ("buffer", "parameters", "region", "rounds", "reps"):
+        if cluster.op.optional(attribute) is not None and attribute not in _attributes(cluster):
+            yield cluster.op, f"expected no {attribute} on engines {', '.join(cluster.engines)}, got one; remove it"
     broken = _order_problem(cluster)
     if broken is not None:
         yield broken
@@ -64,6 +68,12 @@ def problems(cluster: Cluster) -> Iterator[tuple[ir.OpView, str]]:
         yield from ((op, problem) for problem in _operand_problems(cluster, op))
         yield from ((op, problem) for problem in _width_problems(cluster, op))
     yield from _agreement_problems(cluster)
+
+
+def _attributes(cluster: Cluster) -> set[str]:
+    """What says where a cluster is placed."""
+    other = {"buffer": memory_of(cluster), "rounds": "linear" in cluster.engines, "reps": cluster.last == "attention"}
+    return {*region_kinds(cluster), *(name for name, used in other.items() if used)}
 
 
 def _agreement_problems(cluster: Cluster) -> Iterator[tuple[ir.OpView, str]]:

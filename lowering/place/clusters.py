@@ -91,6 +91,12 @@ class Cluster:
             raise self.missing(attribute)
         return table[name]
 
+    @property
+    def fed(self) -> Cluster:
+        """The one whose result its linear reads."""
+        assert self.linear is not None
+        return Cluster(self.linear.x.owner.opview)
+
     def missing(self, attribute: str) -> IRError:
         """The error of a cluster that does not have its place yet."""
         run = "lut-layout" if attribute == "layout" else "lut-allocate"

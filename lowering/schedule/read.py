@@ -83,11 +83,11 @@ class Reader:
         """What a round of a cluster is. `IRError` where it is not in the module, or not a range of blocks."""
         linear = cluster.linear
         assert linear is not None
-        layouts = [c.named("layout", self.layouts) for c in (Cluster(linear.x.owner.opview), cluster)]
+        layouts = cluster.fed.named("layout", self.layouts), cluster.named("layout", self.layouts)
         if name not in self.round_ops:
             raise cluster.missing("round")
         try:
-            return round_of(self.round_ops[name], linear, layouts[0], layouts[1], self.config.engine)
+            return round_of(self.round_ops[name], linear, *layouts, self.config.engine)
         except CapacityError as problem:
             where = source_position(self.round_ops[name].location)
             raise IRError(f"'lut.round' op {problem.message}", location=where) from None
@@ -163,7 +163,7 @@ class Reader:
         single, source = program == HEAD, cluster.linear.name
         name = f"{program}.{round_.name}.{_SUFFIX[run.engine]}"
         reads, writes = self._touched(places, cluster)
-        fed, parameters = Cluster(cluster.linear.x.owner.opview).symbol("buffer") or "", None
+        fed, parameters = cluster.fed.symbol("buffer") or "", None
         if run.engine == "linear":
             values = fields_of.linear(round_)
             reads, writes = {}, ()
