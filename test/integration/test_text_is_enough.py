@@ -42,7 +42,7 @@ def steps_from(level: str, quantized: Path) -> str:
     rest = [pipelines.to_steps(), pipelines.to_placed("tiny"), pipelines.to_schedule()]
     after = {
         "torch": [pipelines.to_program(str(quantized), CONTEXT), *rest],
-        "float": [pipelines.to_integers(str(quantized), CONTEXT), *rest],
+        "float": [pipelines.to_program(str(quantized), CONTEXT).replace("torch-raise,", ""), *rest],
         "lut": rest,
         "steps": rest[1:],
         "placed": rest[2:],

@@ -179,7 +179,7 @@ def write(w, at, last):  # type: ignore[no-untyped-def]
 class Engine(NamedTuple):
     """LutLinear. Units of port w for a codebook, a chunk's codes, a table; centroids that a table is built from; words
     of stream c that a search takes; beats of a word of c and of q; words of memory x of one of stream x. What each FIFO
-    holds. Then the cycles of `LinearTiming`, and `fed`: from a read of memory x to its word of stream x."""
+    holds. Then the cycles of `linear_timing`, and `fed`: from a read of memory x to its word of stream x."""
 
     codebook_units: int
     codes_units: int
@@ -432,7 +432,7 @@ def heads(h, p, start, count, tokens, words, normed, writer, rows, place, stride
 
 
 class Attention(NamedTuple):
-    """Attention: `parts` vector words of a beat; the rest as in `AttentionTiming`."""
+    """Attention: `parts` vector words of a beat; the rest as in `attention_timing`."""
 
     parts: int
     k_rows: int

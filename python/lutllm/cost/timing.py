@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 
 from lutllm.cost import kernels
 from lutllm.lowering.hardware.attention.attention import attention_timing
@@ -58,7 +57,7 @@ def linear(config: AcceleratorConfig) -> kernels.Engine:
         x=feed.x_depth(config),
         results=results_depth(depths),
         fed=feed.LATENCY,
-        **asdict(linear_timing(engine)),
+        **linear_timing(engine),
     )
 
 
@@ -69,7 +68,7 @@ def heads(config: AcceleratorConfig) -> kernels.Heads:
 
 
 def attention(config: AcceleratorConfig) -> kernels.Attention:
-    return kernels.Attention(config.head_lanes // config.lanes, **asdict(attention_timing(config)))
+    return kernels.Attention(config.head_lanes // config.lanes, **attention_timing(config))
 
 
 def ports(config: AcceleratorConfig, latency: int) -> dict[str, kernels.Port]:
