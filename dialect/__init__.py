@@ -6,6 +6,9 @@ Text or builder calls in, verified MLIR out. README.md, generated from the defin
 from lutllm.dialect.attributes import (
     FixedAttr,
     StoreAttr,
+    bits_of,
+    exponent_of,
+    exponents_of,
     fixed,
     fixed_of,
     i64,

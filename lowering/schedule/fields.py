@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from lutllm import dialect
 from lutllm.bindings import ir, source_position
+from lutllm.dialect import bits_of, exponent_of
 from lutllm.errors import CapacityError, IRError
 from lutllm.lowering.machine.accelerator import CACHE_BITS, HEAD_MODES, LEFT, AcceleratorConfig
 from lutllm.lowering.machine.engine import MODES
@@ -29,26 +29,6 @@ NOTHING = LEFT - EXACT_SHIFTS[0]  # shifts a term of the residual stream away
 def right_of(shift: int) -> int:
     """What hardware holds of a rescale by `shift` whose result then saturates."""
     return min(max(LEFT - shift, 0), MOST_RIGHT)
-
-
-def exponent_of(value: ir.Value) -> int:
-    """Of a tensor with one exponent."""
-    meaning = dialect.fixed_of(value.type)
-    assert meaning is not None
-    return int(meaning[1])
-
-
-def exponents_of(value: ir.Value) -> str:
-    """The symbol of the exponents of a tensor that has one for each pair."""
-    meaning = dialect.fixed_of(value.type)
-    assert meaning is not None
-    return str(meaning[1])
-
-
-def bits_of(value: ir.Value) -> int:
-    meaning = dialect.fixed_of(value.type)
-    assert meaning is not None
-    return int(meaning[0])
 
 
 @dataclass(frozen=True)
