@@ -109,7 +109,7 @@ def op_parameters(op: LutOp) -> Iterator[Parameter]:
     """What an op needs of the store: the arrays its attributes name, and the exponents in encodings of its tensors."""
     yield from op.parameters() if hasattr(op, "parameters") else ()
     for name, text in op.TYPES.items():
-        value = getattr(op, name) if text.startswith("tensor") else None
+        value: Any = getattr(op, name) if text.startswith("tensor") else None
         meaning = None if value is None else fixed_of(value.type)
         if meaning is not None and isinstance(meaning[1], str):
             yield Parameter(f"{name}.exponents", meaning[1], *parameters.exponents(value.type.shape[-1] // 2))

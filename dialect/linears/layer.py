@@ -1,6 +1,7 @@
 """`lut.linear`: one whole linear layer, before a pass splits it into search, rows, lookup, sum and requantizer."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -85,7 +86,9 @@ func.func @linear(%x: tensor<?x8xi16, #x>) -> tensor<?x6xi32, #y> {
 
 def linear_of(op: LinearOp, arrays: Mapping[str, np.ndarray]) -> QuantizedLinear:
     """The linear of an op, of its arrays by `Parameter.attribute`."""
-    parts = ("weight_codebook", "codes", "shifts", "multiplier", "bias")
+    parts: dict[str, Any] = {
+        part: arrays[part] for part in ("weight_codebook", "codes", "shifts", "multiplier", "bias")
+    }
     return QuantizedLinear(
         name=op.weights.value,
         input_name="",
@@ -95,5 +98,5 @@ def linear_of(op: LinearOp, arrays: Mapping[str, np.ndarray]) -> QuantizedLinear
         tables=arrays.get("tables"),
         shift=int(op.shift.value),
         out_exponent=exponent_of(op.y),
-        **{part: arrays[part] for part in parts},
+        **parts,
     )

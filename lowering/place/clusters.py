@@ -10,14 +10,13 @@ from typing import Any, TypeVar
 from lutllm import dialect
 from lutllm.bindings import ir, module_path, source_position
 from lutllm.errors import IRError
-from lutllm.lowering.place.patterns import ROWS
+from lutllm.lowering.place.patterns import ARGUMENT, CACHE, OUTSIDE, ROWS
 from lutllm.passes.lut_outline_head import HEAD
 from lutllm.scheme import Scheme
 
 T = TypeVar("T")
 # Where the engine that ends a cluster leaves its result.
 HOMES = {"norm": "x", "attention": "x", "swiglu": "x", "load": "x", "store": "y", "residual": "r", "heads": "q"}
-ARGUMENT, CACHE, OUTSIDE = "among the arguments", "in a KV cache", "outside the chip"
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from lutllm.lowering.machine.accelerator import ENGINES, HEAD_MODES, NO_WAIT, SINKS, TASK_BITS, WAIT_SLOTS
-from lutllm.lowering.place.clusters import OUTSIDE
+from lutllm.lowering.place.patterns import OUTSIDE
 from lutllm.lowering.schedule.data import Plan, Task
 from lutllm.lowering.schedule.endless import endless
 from lutllm.lowering.schedule.waits import Hazards, Progress

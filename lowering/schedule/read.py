@@ -16,9 +16,10 @@ from lutllm.errors import CapacityError, IRError
 from lutllm.lowering.machine.accelerator import PARAMETERIZED
 from lutllm.lowering.machine.form import read_machine
 from lutllm.lowering.place.buffers import Buffer
-from lutllm.lowering.place.clusters import OUTSIDE, Cluster, clusters_of, home, memory_of
+from lutllm.lowering.place.clusters import Cluster, clusters_of, home, memory_of
 from lutllm.lowering.place.form import placed_functions
 from lutllm.lowering.place.layouts import Layout
+from lutllm.lowering.place.patterns import OUTSIDE
 from lutllm.lowering.place.rounds import Round, round_of
 from lutllm.lowering.place.space import Region
 from lutllm.lowering.schedule import fields as fields_of

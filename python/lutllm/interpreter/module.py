@@ -186,10 +186,9 @@ def _built_table(op: Any, arrays: Arrays, indices: np.ndarray) -> np.ndarray:
     return integers.table_rows(indices, tables, arrays["shifts"], s.term_bits)
 
 
-def _row(op: Any, arrays: Arrays, *values: np.ndarray) -> np.ndarray:
-    """Of a built or an exact row: `values` are what `integers` takes before the weight codebook."""
-    s, make = scheme_of(op), {"lut.built_row": integers.built_row, "lut.exact_row": integers.exact_row}
-    return make[op.operation.name](*values, arrays["weight_codebook"], arrays["shifts"], s.table_bits, s.term_bits)
+def _row(make: Callable[..., np.ndarray], op: Any, arrays: Arrays, *values: np.ndarray) -> np.ndarray:
+    s = scheme_of(op)
+    return make(*values, arrays["weight_codebook"], arrays["shifts"], s.table_bits, s.term_bits)
 
 
 def _attention(op: Any, arrays: Arrays, *operands: np.ndarray) -> np.ndarray:
@@ -222,8 +221,8 @@ _OPS: dict[str, Callable[..., Value]] = {
     "centroid_search": lambda op, a, x: integers.centroid_search(x, a["codebook"], scheme_of(op).metric),
     "stored_table": _stored_table,
     "built_table": _built_table,
-    "built_row": lambda op, a, indices: _row(op, a, indices, a["codebook"]),
-    "exact_row": _row,
+    "built_row": lambda op, a, indices: _row(integers.built_row, op, a, indices, a["codebook"]),
+    "exact_row": lambda op, a, x: _row(integers.exact_row, op, a, x),
     "table_lookup": lambda op, a, rows: integers.table_lookup(rows, a["codes"], scheme_of(op).G),
     "prefix_sum": lambda op, _, *terms: integers.prefix_sum(*terms),
     "requantize": lambda op, a, acc: integers.requantize(
@@ -233,7 +232,7 @@ _OPS: dict[str, Callable[..., Value]] = {
         ids, a["rows"], a["multiplier"], int(op.shift.value), bits_of(op.y)
     ),
     "rms_norm": lambda op, a, x: decoder.rms_norm(
-        x, a["gain"], *(int(each.value) for each in (op.groups, op.epsilon, op.shift)), bits_of(op.y)
+        x, a["gain"], int(op.groups.value), int(op.epsilon.value), int(op.shift.value), bits_of(op.y)
     ),
     "add": _add,
     "rescale": lambda op, a, x: decoder.rescale_channels(x, exponent_of(op.x), a["y.exponents"], bits_of(op.y)),
@@ -253,8 +252,8 @@ _OPS: dict[str, Callable[..., Value]] = {
     "float_rope": lambda op, a, x, position: floats.rope(
         x, position, a["frequencies"], int(op.heads.value), op.scale.value
     ),
-    "float_attention": lambda op, _, *operands: floats.attention(
-        *operands, int(op.heads.value), int(op.kv_heads.value), op.scale.value
+    "float_attention": lambda op, _, query, keys, values: floats.attention(
+        query, keys, values, int(op.heads.value), int(op.kv_heads.value), op.scale.value
     ),
     "float_gated": lambda op, _, gate, up: floats.gated(gate, up, op.activation.value),
     "float_add": lambda op, _, a, b: floats.add(a, b),
