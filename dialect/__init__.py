@@ -15,7 +15,7 @@ from lutllm.dialect.attributes import (
     store_attr,
     symbol,
 )
-from lutllm.dialect.base import Lut, LutOp
+from lutllm.dialect.base import Lut, LutOp, fault
 from lutllm.dialect.decoders.attention import AppendOp, AttentionOp, RopeOp
 from lutllm.dialect.decoders.builders import (
     add,

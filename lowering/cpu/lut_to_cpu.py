@@ -12,8 +12,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from lutllm.bindings import func, ir, source_position
-from lutllm.dialect import bits_of, exponent_of, exponents_of, fixed_of, scheme_of
+from lutllm.bindings import func, ir
+from lutllm.dialect import bits_of, exponent_of, exponents_of, fault, fixed_of, scheme_of
 from lutllm.errors import IRError
 from lutllm.lowering.cpu import attention, elementwise, linear
 from lutllm.lowering.cpu.layout import LEVELS, LinearShape, Packed, codebook
@@ -337,7 +337,7 @@ _OPS: dict[str, Callable[..., None]] = {
 
 
 def _fail(op: Any, message: str) -> NoReturn:
-    raise IRError(f"'{op.operation.name}' op {message}", location=source_position(op.location))
+    raise fault(op, message)
 
 
 def _tensor(value: ir.Value, op: Any) -> Tensor:

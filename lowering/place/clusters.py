@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from lutllm import dialect
-from lutllm.bindings import ir, module_path, source_position
+from lutllm.bindings import ir, module_path
 from lutllm.errors import IRError
 from lutllm.lowering.place.patterns import ARGUMENT, CACHE, OUTSIDE, ROWS
 from lutllm.passes.lut_outline_head import HEAD
@@ -99,8 +99,7 @@ class Cluster:
     def missing(self, attribute: str) -> IRError:
         """The error of a cluster that does not have its place yet."""
         run = "lut-layout" if attribute == "layout" else "lut-allocate"
-        message = f"'lut.cluster' op expected a {attribute} of it in the module, got none; run {run}"
-        return IRError(message, location=source_position(self.op.location))
+        return dialect.fault(self.op, f"expected a {attribute} of it in the module, got none; run {run}")
 
     @cached_property
     def rounds(self) -> tuple[str, ...]:

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from lutllm.bindings import ir, source_position
-from lutllm.errors import IRError
+from lutllm.bindings import ir
+from lutllm.dialect import fault
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
 from lutllm.lowering.place.clusters import Cluster, head_count
 from lutllm.lowering.place.layouts import PAD, Layout
@@ -33,10 +33,10 @@ def layouts_of(functions: Mapping[str, Any], layouts: Mapping[str, Layout]) -> L
         found = [of(operands[number]) for operands in results if number < len(operands)]
         if len(found) < len(left) or len(set(found)) != 1:
             got = ", ".join(layout.name for layout in found) or "none"
-            raise IRError(
-                f"'func.func' op expected result {number} of every other function, laid out alike, for argument "
+            raise fault(
+                functions[HEAD],
+                f"expected result {number} of every other function, laid out alike, for argument "
                 f"{number} of @{HEAD}, got {got}; change what they return",
-                location=source_position(functions[HEAD].location),
             )
         return found[0]
 

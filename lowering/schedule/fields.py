@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from lutllm.bindings import ir, source_position
-from lutllm.dialect import bits_of, exponent_of
-from lutllm.errors import CapacityError, IRError
+from lutllm.bindings import ir
+from lutllm.dialect import bits_of, exponent_of, fault
+from lutllm.errors import CapacityError
 from lutllm.lowering.machine.accelerator import CACHE_BITS, HEAD_MODES, LEFT, AcceleratorConfig
 from lutllm.lowering.machine.engine import MODES
 from lutllm.lowering.place.buffers import Buffer
@@ -59,11 +59,8 @@ class Places:
         """The region of the KV cache that a cluster appends to."""
         number = ir.BlockArgument(cluster.cache).arg_number
         if number not in self.region_of:
-            raise IRError(
-                f"'lut.cluster' op expected a lut.region at argument {number}, its KV cache, got none; run "
-                "lut-allocate",
-                location=source_position(cluster.op.location),
-            )
+            message = f"expected a lut.region at argument {number}, its KV cache, got none; run lut-allocate"
+            raise fault(cluster.op, message)
         return self.region_of[number]
 
     def cache_of(self, value: ir.Value) -> str:

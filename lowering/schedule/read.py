@@ -90,8 +90,7 @@ class Reader:
         try:
             return round_of(self.round_ops[name], linear, *layouts, self.config.engine)
         except CapacityError as problem:
-            where = source_position(self.round_ops[name].location)
-            raise IRError(f"'lut.round' op {problem.message}", location=where) from None
+            raise dialect.fault(self.round_ops[name], problem.message) from None
 
     def task(self, program: str, places: Places, run: Run) -> Task:
         """What a run of an engine does; it waits for nothing yet."""
@@ -244,7 +243,7 @@ class Reader:
             try:
                 task = self.task(program, places, run)
             except CapacityError as problem:
-                raise IRError(f"'lut.task' op {problem.message}", location=source_position(op.location)) from None
+                raise dialect.fault(op, problem.message) from None
             waits: dict[str, int] = {}
             for token in list(op.operation.operands)[1:]:
                 engine, number = numbers[token]
@@ -257,7 +256,7 @@ class Reader:
 
 
 def _wrong(op: Any, expected: object, got: object, do: str) -> IRError:
-    return IRError(f"'lut.task' op expected {expected}, got {got}; {do}", location=source_position(op.location))
+    return dialect.fault(op, f"expected {expected}, got {got}; {do}")
 
 
 def read_plan(module: ir.Module | ir.Operation) -> Plan:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lutllm.bindings import func, ir, source_position
-from lutllm.dialect import ClusterOp, LutOp, TaskOp, bits_of, exponent_of, fixed_of, scheme_of
+from lutllm.dialect import ClusterOp, LutOp, TaskOp, bits_of, exponent_of, fault, fixed_of, scheme_of
 from lutllm.dialect.decoders.attention import score_problem
 from lutllm.dialect.linears.layer import linear_of
 from lutllm.dialect.symbols import op_parameters
@@ -81,11 +81,10 @@ class _Run:
 
     def value(self, op: Any, value: ir.Value) -> Value:
         if value not in self.values:
-            raise IRError(
-                f"'{op.operation.name}' op expected its operands computed before it, got one whose tasks come later; "
-                "change the order of tasks",
-                location=source_position(op.location),
+            message = (
+                "expected its operands computed before it, got one whose tasks come later; change the order of tasks"
             )
+            raise fault(op, message)
         return self.values[value]
 
     def op(self, op: Any) -> None:
