@@ -18,7 +18,7 @@ from lutllm.lowering.machine.accelerator import LEFT, RIGHT_BITS, VALUE_BITS
 from lutllm.lowering.place.clusters import Cluster, head_count
 from lutllm.lowering.place.layouts import PAD, Layout, placed
 from lutllm.lowering.schedule.fields import MOST_RIGHT, Places, items_of
-from lutllm.numerics import fits
+from lutllm.numerics import check_range, fits
 
 LENGTH_LIMIT = 37  # of attention's sum of weights: at most 2**15 for each of 2**20 positions
 
@@ -98,8 +98,7 @@ class VectorParameters:
 
 def embedding_image(rows: np.ndarray, multiplier: np.ndarray, name: str, layout: Layout, lanes: int) -> np.ndarray:
     """For each token a word with its multiplier in the low 16 bits, then its row of int8 channels."""
-    if multiplier.size and not 0 <= int(multiplier.min()) <= int(multiplier.max()) < 1 << 15:
-        raise NumericsError(f"{name}: expected multipliers in 0..32767, got {multiplier.min()}..{multiplier.max()}")
+    check_range(multiplier, 0, (1 << 15) - 1, f"multipliers of {name}")
     image = np.zeros((len(rows), lanes + layout.size), np.uint8)
     image[:, :2] = multiplier.astype("<u2").view(np.uint8).reshape(-1, 2)
     image[:, lanes:] = layout.place(rows).view(np.uint8)
