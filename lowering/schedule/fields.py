@@ -12,7 +12,7 @@ from typing import Any
 from lutllm.bindings import ir
 from lutllm.dialect import bits_of, exponent_of, fault
 from lutllm.errors import CapacityError
-from lutllm.lowering.machine.accelerator import CACHE_BITS, HEAD_MODES, LEFT, AcceleratorConfig
+from lutllm.lowering.machine.accelerator import CACHE_BITS, HEAD_MODES, LEFT, TASK_BITS, AcceleratorConfig
 from lutllm.lowering.machine.engine import MODES
 from lutllm.lowering.place.buffers import Buffer
 from lutllm.lowering.place.clusters import Cluster, cache_kind, head_count
@@ -174,24 +174,9 @@ def load(places: Places, cluster: Cluster) -> Fields:
     return {"base": places.base(cluster.result), "words": places.words(cluster), "address": address}
 
 
-_HEADS = (
-    "norm",
-    "rotate",
-    "heads",
-    "head_words",
-    "shift",
-    "wide",
-    "epsilon",
-    "source",
-    "base",
-    "head_stride",
-    "address",
-)
-
-
 def rotations(places: Places, words: int) -> Fields:
     """Of engine heads, when it loads RoPE's rows of this pass."""
-    return {"mode": HEAD_MODES.index("rotations"), **dict.fromkeys(_HEADS, 0), "head_words": words}
+    return dict.fromkeys(TASK_BITS["heads"], 0) | {"mode": HEAD_MODES.index("rotations"), "head_words": words}
 
 
 def heads(places: Places, cluster: Cluster) -> Fields:
