@@ -107,14 +107,12 @@ def lut_ops(module: ir.Module) -> list[Any]:
 
 def op_parameters(op: LutOp) -> Iterator[Parameter]:
     """What an op needs of the store: the arrays its attributes name, and the exponents in encodings of its tensors."""
-    own = op.parameters() if hasattr(op, "parameters") else []
-    yield from own
-    named = {p.symbol for p in own}
-    for value in (*op.operation.operands, *op.operation.results):
-        meaning = fixed_of(value.type)
-        if meaning is not None and isinstance(meaning[1], str) and meaning[1] not in named:
-            channels = value.type.shape[-1]
-            yield Parameter("exponent", meaning[1], *parameters.exponents(channels // 2))
+    yield from op.parameters() if hasattr(op, "parameters") else ()
+    for name, text in op.TYPES.items():
+        value: Any = getattr(op, name) if text.startswith("tensor") else None
+        meaning = None if value is None else fixed_of(value.type)
+        if meaning is not None and isinstance(meaning[1], str):
+            yield Parameter(f"{name}.exponents", meaning[1], *parameters.exponents(value.type.shape[-1] // 2))
 
 
 def _check_parameters(op: LutOp, table: Table) -> None:

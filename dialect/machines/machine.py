@@ -9,7 +9,14 @@ from typing import Any
 
 from lutllm.bindings import ext, ir
 from lutllm.dialect.base import Invalid, LutOp, elements, entries, expect, integer, read
-from lutllm.dialect.machines.limits import MACHINE_RANGES, MOST_WORDS, engine_problems, head_problems, machine_problems
+from lutllm.dialect.machines.limits import (
+    ENGINE_RANGES,
+    MACHINE_RANGES,
+    MOST_WORDS,
+    engine_problems,
+    head_problems,
+    machine_problems,
+)
 
 MEMORIES = ("r", "x", "y", "q")  # on chip
 
@@ -30,15 +37,8 @@ class MachineOp(LutOp, name="machine", traits=[ir.NoTerminatorTrait]):
 
     sym_name: ir.StringAttr
     engines: ir.ArrayAttr
-    head_lanes: ir.IntegerAttr
-    context: ir.IntegerAttr
-    score_words: ir.IntegerAttr
-    item_words: ir.IntegerAttr
-    head_words: ir.IntegerAttr
-    watchdog: ir.IntegerAttr
-    latency: ir.IntegerAttr
-    memory_bytes: ir.IntegerAttr
     body: ext.Region
+    __annotations__ |= dict.fromkeys(MACHINE_RANGES, ir.IntegerAttr)
 
     NOTES = {  # noqa: RUF012
         "engines": "which engines there are, one of each",
@@ -115,28 +115,10 @@ class FifoOp(LutOp, name="fifo"):
 class LinearEngineOp(LutOp, name="linear_engine"):
     """A LutLinear engine: `pairs` x `lanes` lookups a cycle, and how much of everything it can hold."""
 
-    pairs: ir.IntegerAttr
-    lanes: ir.IntegerAttr
-    centroids: ir.IntegerAttr
-    chains: ir.IntegerAttr
-    act_stages: ir.IntegerAttr
     metric: ir.StringAttr
-    row_entries: ir.IntegerAttr
-    operand_bits: ir.IntegerAttr
-    weight_bits: ir.IntegerAttr
-    table_bits: ir.IntegerAttr
-    term_bits: ir.IntegerAttr
-    acc_bits: ir.IntegerAttr
-    out_bits: ir.IntegerAttr
-    requant_lanes: ir.IntegerAttr
-    tokens: ir.IntegerAttr
-    acc_words: ir.IntegerAttr
-    codes_depth: ir.IntegerAttr
     row_sources: ir.ArrayAttr
-    weight_ports: ir.IntegerAttr
     port_bits: ir.DictAttr
-    burst_beats: ir.IntegerAttr
-    outstanding: ir.IntegerAttr
+    __annotations__ |= dict.fromkeys(ENGINE_RANGES, ir.IntegerAttr)
 
     NOTES = {  # noqa: RUF012
         "pairs": "pairs of channels a step, each with a centroid search and a chain of lookups",

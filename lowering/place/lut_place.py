@@ -16,7 +16,7 @@ from lutllm.lowering.machine.form import Machine, machine_op, read_machine, writ
 from lutllm.lowering.machine.targets import find_target
 from lutllm.lowering.place.clusters import is_fixed
 from lutllm.lowering.place.form import check_program, placed_functions
-from lutllm.lowering.place.patterns import Match, linear_ops, matches, users
+from lutllm.lowering.place.patterns import LINEAR, Match, matches, ops_of, users
 from lutllm.passes import Pass
 from lutllm.passes.walk import ops_in
 
@@ -92,7 +92,7 @@ class LutPlace(Pass):
 
 def _block_words(end: dialect.RequantizeOp, lanes: int, tokens: int) -> int:
     """Words of sums of one codebook block of a linear, for all tokens of a pass; of an LM head for one token."""
-    ops = linear_ops(end.operation)
+    ops = ops_of(end.operation, LINEAR)
     assert ops is not None
     outputs = int(end.y.type.shape[-1])
     block = min(dialect.scheme_of(ops[-3].opview).G, outputs)

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from lutllm import dialect
-from lutllm.bindings import ir, source_position
-from lutllm.errors import CapacityError, IRError
-from lutllm.lowering.machine.accelerator import CACHE_BITS, HEAD_MODES, LEFT, AcceleratorConfig
+from lutllm.bindings import ir
+from lutllm.dialect import bits_of, exponent_of, fault
+from lutllm.errors import CapacityError
+from lutllm.lowering.machine.accelerator import CACHE_BITS, HEAD_MODES, LEFT, TASK_BITS, AcceleratorConfig
 from lutllm.lowering.machine.engine import MODES
 from lutllm.lowering.place.buffers import Buffer
 from lutllm.lowering.place.clusters import Cluster, cache_kind, consumers, head_count
@@ -29,26 +29,6 @@ NOTHING = LEFT - EXACT_SHIFTS[0]  # shifts a term of the residual stream away
 def right_of(shift: int) -> int:
     """What hardware holds of a rescale by `shift` whose result then saturates."""
     return min(max(LEFT - shift, 0), MOST_RIGHT)
-
-
-def exponent_of(value: ir.Value) -> int:
-    """Of a tensor with one exponent."""
-    meaning = dialect.fixed_of(value.type)
-    assert meaning is not None
-    return int(meaning[1])
-
-
-def exponents_of(value: ir.Value) -> str:
-    """The symbol of the exponents of a tensor that has one for each pair."""
-    meaning = dialect.fixed_of(value.type)
-    assert meaning is not None
-    return str(meaning[1])
-
-
-def bits_of(value: ir.Value) -> int:
-    meaning = dialect.fixed_of(value.type)
-    assert meaning is not None
-    return int(meaning[0])
 
 
 @dataclass(frozen=True)
@@ -79,11 +59,8 @@ class Places:
         """The region of the KV cache that a cluster appends to."""
         number = ir.BlockArgument(cluster.cache).arg_number
         if number not in self.region_of:
-            raise IRError(
-                f"'lut.cluster' op expected a lut.region at argument {number}, its KV cache, got none; run "
-                "lut-allocate",
-                location=source_position(cluster.op.location),
-            )
+            message = f"expected a lut.region at argument {number}, its KV cache, got none; run lut-allocate"
+            raise fault(cluster.op, message)
         return self.region_of[number]
 
     def cache_of(self, value: ir.Value) -> str:
@@ -201,24 +178,9 @@ def load(places: Places, cluster: Cluster) -> Fields:
     return {"base": places.base(cluster.result), "words": places.words(cluster), "address": address}
 
 
-_HEADS = (
-    "norm",
-    "rotate",
-    "heads",
-    "head_words",
-    "shift",
-    "wide",
-    "epsilon",
-    "source",
-    "base",
-    "head_stride",
-    "address",
-)
-
-
 def rotations(places: Places, words: int) -> Fields:
     """Of engine heads, when it loads RoPE's rows of this pass."""
-    return {"mode": HEAD_MODES.index("rotations"), **dict.fromkeys(_HEADS, 0), "head_words": words}
+    return dict.fromkeys(TASK_BITS["heads"], 0) | {"mode": HEAD_MODES.index("rotations"), "head_words": words}
 
 
 def heads(places: Places, cluster: Cluster) -> Fields:

@@ -17,21 +17,6 @@ import torch_mlir
 from torch_mlir import ir, passmanager, rewrite
 from torch_mlir.dialects import ext, func, ml_program
 
-__all__ = [
-    "Diagnostic",
-    "capture_diagnostics",
-    "ext",
-    "func",
-    "ir",
-    "load_torch_dialects",
-    "ml_program",
-    "module_path",
-    "passmanager",
-    "rewrite",
-    "source_position",
-    "torch_mlir_opt",
-]
-
 # The bindings look for a module of a dialect at every cast to one of its classes; where there is none, they search the
 # disk again and again.
 sys.modules.setdefault("torch_mlir.dialects.lut", ModuleType("torch_mlir.dialects.lut"))

@@ -49,7 +49,7 @@
 
 // -----
 
-// expected-error@+1 {{expected a lut.machine in the module, got none; run lut-place}}
+// expected-error@+1 {{'builtin.module' op expected a lut.machine in it, got none; run lut-place}}
 module {}
 
 // -----
@@ -61,7 +61,7 @@ module {}
     weight_ports = 1, port_bits = {w = 64, c = 32, q = 64}, burst_beats = 16, outstanding = 8} : () -> ()
 }) {sym_name = "machine", engines = ["linear", "feed", "load", "save"],
   head_lanes = 8, context = 128, score_words = 512, item_words = 4, head_words = 2, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
-// expected-error@+1 {{expected one lut.machine in the module, got another; remove one}}
+// expected-error@+1 {{'lut.machine' op expected one of it in the module, got another; remove one}}
 "lut.machine"() ({
   "lut.linear_engine"() {pairs = 2, lanes = 8, centroids = 2, chains = 2, act_stages = 1, metric = "chebyshev", row_entries = 16,
     operand_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, acc_bits = 32, out_bits = 24,

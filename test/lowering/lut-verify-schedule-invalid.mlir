@@ -326,7 +326,7 @@ func.func @prefill(%x: tensor<?x8xi16, #x>) -> tensor<?x16xi32, #y> {
   %2 = "lut.task"(%1) {engine = "linear", round = 0} : (tensor<?x16xi32, #y>) -> !lut.token
   %3 = "lut.task"(%0) {engine = "load"} : (tensor<?x8xi16, #x>) -> !lut.token
   %4 = "lut.task"(%1) {engine = "linear", round = 1} : (tensor<?x16xi32, #y>) -> !lut.token
-  // expected-error@+1 {{'lut.task' op feeds: expected number 0 to be of a, round a.0, got a, round a.8; order them like their linears}}
+  // expected-error@+1 {{'lut.task' op task prefill.a.8.feed: feeds: expected number 0 to be of a, round a.0, got a, round a.8; order them like their linears}}
   %5 = "lut.task"(%1, %3) {engine = "feed", round = 1} : (tensor<?x16xi32, #y>, !lut.token) -> !lut.token
   %6 = "lut.task"(%1) {engine = "save", round = 0} : (tensor<?x16xi32, #y>) -> !lut.token
   %7 = "lut.task"(%1) {engine = "feed", round = 0} : (tensor<?x16xi32, #y>) -> !lut.token

@@ -7,7 +7,6 @@ stream y leaves.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
 from lutllm.lowering.hardware.lib.circt import CREDIT, Design, Fields, Module, Signal, Wire, all_of, const, delay, pack
@@ -33,8 +32,7 @@ from lutllm.lowering.machine.engine import QUEUE, EngineConfig
 _BANK_FREE = 1  # cycles from a beat at the accumulator until its bank of operands is given back
 
 
-@dataclass(frozen=True)
-class LinearTiming:
+def linear_timing(config: EngineConfig) -> dict[str, int]:
     """Cycles from a step of one unit until another may make the step that it allows.
 
     From the last unit of a codebook, a table or a chunk's codes to the first lookup with them (`weights_there`), from a
@@ -45,28 +43,10 @@ class LinearTiming:
     of x to the centroids of the next group (`centroids_used`), from the last one to its first lookup
     (`operands_there`). From a round's last lookup to the first sum read (`summed`), from the last sum read to a round
     in its bank (`bank_drained`), from a sum read to its result in stream y (`drained`)."""
-
-    weights_there: int
-    codes_room: int
-    codebook_room: int
-    build_room: int
-    table_room: int
-    table_reused: int
-    table_built: int
-    bank_room: int
-    centroids_there: int
-    centroids_used: int
-    operands_there: int
-    summed: int
-    bank_drained: int
-    drained: int
-
-
-def linear_timing(config: EngineConfig) -> LinearTiming:
     last = head_unit.ISSUE + config.pairs - 1  # until a beat is at the last engine of the chain
     late = last + 1 + ROW_STAGE - 1  # until it is at the accumulator
     search = search_latency(config)
-    return LinearTiming(
+    return dict(
         weights_there=CREDIT,
         codes_room=last + CODES_STAGE + FIFO_LATENCY,
         codebook_room=last + FIFO_LATENCY,

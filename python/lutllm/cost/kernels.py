@@ -162,8 +162,8 @@ def write(w, at, last):  # type: ignore[no-untyped-def]
 class Engine(NamedTuple):
     """LutLinear. Units of port w for a codebook, a chunk's codes, a table; centroids that a table is built from; words
     of stream c that a search takes; beats of a word of c and of q; words of memory x of one of stream x, or `parts` of
-    stream x of one of memory x. What each FIFO holds. Then the cycles of `LinearTiming`; `fed`: from a read of memory x
-    to its word of stream x; `written`: from the write of a group's last word to its first read."""
+    stream x of one of memory x. What each FIFO holds. Then the cycles of `linear_timing`; `fed`: from a read of memory
+    x to its word of stream x; `written`: from the write of a group's last word to its first read."""
 
     codebook_units: int
     codes_units: int
@@ -426,7 +426,7 @@ def heads(h, p, start, count, tokens, words, normed, writer, rows, place, stride
 
 
 class Attention(NamedTuple):
-    """Attention: `parts` vector words of a beat; the rest as in `AttentionTiming`."""
+    """Attention: `parts` vector words of a beat; the rest as in `attention_timing`."""
 
     parts: int
     k_rows: int

@@ -4,7 +4,6 @@ and states in which nothing has moved."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 
 import numpy as np
 
@@ -63,7 +62,7 @@ def linear(config: AcceleratorConfig) -> k.Engine:
         results=results_depth(depths),
         fed=feed.LATENCY,
         written=feed.WRITTEN,
-        **asdict(linear_timing(engine)),
+        **linear_timing(engine),
     )
 
 
@@ -74,7 +73,7 @@ def heads(config: AcceleratorConfig) -> k.Heads:
 
 
 def attention(config: AcceleratorConfig) -> k.Attention:
-    return k.Attention(config.head_lanes // config.lanes, **asdict(attention_timing(config)))
+    return k.Attention(config.head_lanes // config.lanes, **attention_timing(config))
 
 
 def linear_state(e: k.Engine) -> k.Linear:

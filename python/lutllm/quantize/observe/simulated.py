@@ -80,9 +80,6 @@ class SimulatedInput:
             self._last = x, Rounded.apply(x, self)
         return self._last[1]
 
-    def forget(self) -> None:
-        self._last = None
-
     def look_up(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(tokens float32 [T, K] as the linear sees them, indices uint16 [T, P, S])."""
         values = numerics.quantize(tokens, self.exponents, self.bits)
