@@ -60,7 +60,8 @@ class LutPlace(Pass):
         target = find_target(self.target)
         schemes = dict.fromkeys(dialect.scheme_of(lookup) for lookup in ops_in(op, dialect.TableLookupOp))
         used = {engine.value for cluster in ops_in(op, dialect.ClusterOp) for engine in cluster.engines}
-        engine = engine_for(list(schemes), target.engine)
+        biased = any("unbiased" not in end.attributes for end in ops_in(op, dialect.RequantizeOp))
+        engine = engine_for(list(schemes), target.engine, biased=biased)
         attentions = ops_in(op, dialect.AttentionOp)
         context = min((int(a.keys.type.shape[0]) for a in attentions), default=target.accelerator.context)
         groups = [int(a.heads.value) // int(a.kv_heads.value) for a in attentions]

@@ -11,6 +11,7 @@ from lutllm.errors import CapacityError
 from lutllm.lowering.machine.engine import EngineConfig
 from lutllm.lowering.place.clusters import Linear
 from lutllm.lowering.place.layouts import Layout
+from lutllm.scheme import ACC_BITS
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,7 @@ def check_linear(linear: Linear, inputs: Layout, engine: EngineConfig) -> None:
         ("bits of an input", s.x_bits, engine.operand_bits),
         ("bits of a weight centroid", s.weight_bits, engine.weight_bits),
         ("bits of a row entry", s.term_bits, engine.term_bits),
+        ("bits of a bias", ACC_BITS * linear.biased, engine.bias_bits),
         ("groups of pairs", -(-len(inputs.pairs) // engine.pairs), (1 << 16) - 1),
     ]
     if linear.row_source in ("stored_table", "built_table"):

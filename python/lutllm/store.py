@@ -169,6 +169,7 @@ def describe(linear: QuantizedLinear) -> dict:
         "scheme": linear.scheme.to_dict(),
         "shift": int(linear.shift),
         "out_exponent": int(linear.out_exponent),
+        "has_bias": bool(linear.bias.any()),
         "shapes": {name: list(array.shape) for name, array in sorted(linear.tensors().items())},
         "metadata": dict(sorted(linear.metadata.items())),
     }

@@ -32,7 +32,7 @@ def example(
     """5 pairs on 2 at a time, 20 outputs in blocks of 12 on 8 lanes: a round, its linear, and that relaid."""
     linear = random_linear(10, 20, scheme, 1, name="q", tables=source == "stored_table")
     x: Any = None
-    read = Linear("q", scheme, source, 5, 20, linear.shift, scheme.out_bits, -9, "x.exponents", x, None)
+    read = Linear("q", scheme, source, 5, 20, linear.shift, scheme.out_bits, -9, "x.exponents", x, None, True)
     with dialect.context(), ir.Location.unknown():
         module = ir.Module.create()
         with ir.InsertionPoint(module.body):

@@ -28,7 +28,7 @@ X: Any = None  # the value a linear reads: rounds do not look at it
 
 
 def linear(pairs: int = 5, outputs: int = 20, scheme: Scheme = SCHEME, row_source: str = "built_row") -> Linear:
-    return Linear("q", scheme, row_source, pairs, outputs, 20, scheme.out_bits, -9, "x.exponents", X, None)
+    return Linear("q", scheme, row_source, pairs, outputs, 20, scheme.out_bits, -9, "x.exponents", X, None, True)
 
 
 def inputs(pairs: int) -> Layout:

@@ -95,11 +95,9 @@ def feed(design: Design, config: AcceleratorConfig) -> str:
 
 def _written(m: Module, config: AcceleratorConfig, task: Steps, begins: Signal) -> Signal:
     """Whether the words of a group, of all tokens, are written and not taken yet; its first step takes them."""
-    bits = bits_for(config.x_words + 1)
-    tokens = token_count(config, task.fields)
-    shift = joined_words(config).bit_length() - 1
-    group = pack([const(0, shift), tokens]) if shift else tokens
-    count, group = m.state(bits, "written_words", reset=0), group.zext(max(bits, group.width))[0:bits]
+    bits, tokens = bits_for(config.x_words + 1), token_count(config, task.fields)
+    tokens = tokens[0 : min(tokens.width, bits)].zext(bits)
+    count, group = m.state(bits, "written_words", reset=0), tokens * const(joined_words(config), bits)
     taken = mux(task.fire & begins, group, const(0, bits))
     count.set(count.signal + m["written"].zext(bits) - taken)
     return ~count.signal.ult(group)
