@@ -13,9 +13,14 @@ from typing import Any
 
 from lutllm.errors import InputError, MissingDependencyError
 
-ARCHITECTURES = {"llama": ("LlamaConfig", "LlamaForCausalLM"), "qwen3": ("Qwen3Config", "Qwen3ForCausalLM")}
+ARCHITECTURES = {
+    "llama": ("LlamaConfig", "LlamaForCausalLM"),
+    "qwen3": ("Qwen3Config", "Qwen3ForCausalLM"),
+    "qwen2": ("Qwen2Config", "Qwen2ForCausalLM"),
+}
 QUANTIZATION = "quantization_config"  # the key transformers looks for
 QUANTIZATION_METHOD = "lutllm"
+GENERATION = "generation_config.json"
 _QUIET = {
     "HF_HUB_OFFLINE": "1",  # never the network: a model is a path or a built-in name
     "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",

@@ -10,7 +10,7 @@ from typing import Any
 
 from lutllm.errors import InputError
 from lutllm.models import checkpoint, random_weights, smollm2
-from lutllm.models.gguf_file import check_gguf, checkpoint_from_gguf, converted_sha256
+from lutllm.models.gguf_file import checkpoint_from_gguf, converted_sha256, open_gguf
 from lutllm.models.hf import empty_module, make_config, require
 from lutllm.models.tokenizer import byte_tokenizer, load_tokenizer
 
@@ -82,7 +82,7 @@ def _found(spec: str | Path) -> tuple[Path, str, str | None]:
     if path.suffix.lower() == ".safetensors":
         raise InputError(f"{path}: expected a directory with config.json, got one file; give {path.parent} instead")
     require("torch")
-    check_gguf(path)
+    open_gguf(path)
     converted = checkpoint_from_gguf(checkpoint.sha256_of([path]), lambda: path)
     return converted, path.stem, converted_sha256(converted)
 

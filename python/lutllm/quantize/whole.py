@@ -23,12 +23,13 @@ from lutllm.bindings import source_position
 from lutllm.errors import InputError
 from lutllm.lowering.quantize.forms import require_integer_form
 from lutllm.lowering.quantize.graph import FloatGraph, name_of
+from lutllm.models.hf import GENERATION
 from lutllm.models.text import Text, text_file, windows
 from lutllm.progress import note, progress
 from lutllm.quantize import driver
 from lutllm.quantize.recipe import Assignment, Recipe, check_shared_inputs, even_block, quantizer_of
 from lutllm.quantize.resume import RUN, RunDirectory
-from lutllm.quantized.pretrained import CONFIG, GENERATION, QuantizedModel, from_pretrained, save_pretrained
+from lutllm.quantized.pretrained import CONFIG, QuantizedModel, from_pretrained, save_pretrained
 from lutllm.scheme import QuantizedLinear, Scheme
 
 if TYPE_CHECKING:

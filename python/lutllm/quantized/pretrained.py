@@ -26,14 +26,14 @@ from lutllm import dialect, store
 from lutllm.bindings import ir
 from lutllm.errors import InputError
 from lutllm.lowering.quantize.lut_quantize import lut_module
-from lutllm.models.hf import QUANTIZATION, QUANTIZATION_METHOD
+from lutllm.models.hf import GENERATION, QUANTIZATION, QUANTIZATION_METHOD
 from lutllm.models.tokenizer import load_tokenizer
 from lutllm.quantization import Constants, Quantization, constants_of, read_ops, sections
 from lutllm.quantize.resume import RUN
 from lutllm.quantized.model_check import check_model
 from lutllm.scheme import MULTIPLIER_BITS, QuantizedLinear
 
-CONFIG, GENERATION, TOKENIZER_CONFIG = "config.json", "generation_config.json", "tokenizer_config.json"
+CONFIG, TOKENIZER_CONFIG = "config.json", "tokenizer_config.json"
 _HOW_IT_WAS_READ = ("is_local", "local_files_only")  # transformers notes this of a tokenizer from a directory
 FLOAT, TORCH = "model.float.mlir", "model.torch.mlir"
 FLOAT_HASH = "float_sha256"
