@@ -113,18 +113,6 @@ CASES: dict[str, tuple[str, dict[str, Any], Callable[[], dict[str, Any]], int]] 
         lambda: weights(12),
         12,
     ),
-    "llama, yarn betas": (
-        "llama",
-        {
-            "rope.scaling.type": "yarn",
-            "rope.scaling.factor": 4.0,
-            "rope.scaling.yarn_beta_fast": 8.0,
-            "rope.scaling.yarn_beta_slow": 2.0,
-            "rope.scaling.original_context_length": 128,
-        },
-        lambda: weights(12),
-        12,
-    ),
     "qwen2": ("qwen2", {}, lambda: weights(12, biases=QKV), 12),
     "qwen3": ("qwen3", {}, lambda: weights(16, norms=True), 16),
 }

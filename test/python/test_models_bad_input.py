@@ -72,7 +72,97 @@ def test_safetensors_file_instead_of_directory(directory):
 
 def test_directory_without_weights(directory):
     (directory / "model.safetensors").unlink()
-    refused(directory, "expected *.safetensors files with the weights, found none")
+    refused(
+        directory, "expected model.safetensors or model.safetensors.index.json with its shards, found none; download"
+    )
+
+
+def sharded(directory: Path, **others: str) -> dict[str, str]:
+    """Two files and their index, but for `others` which it gives to another file; the map."""
+    tensors = safetensors_torch.load_file(directory / "model.safetensors")
+    (directory / "model.safetensors").unlink()
+    names = sorted(tensors)
+    files = {"a.safetensors": names[:9], "b.safetensors": names[9:]}
+    for file, own in files.items():
+        safetensors_torch.save_file({name: tensors[name] for name in own}, directory / file)
+    weight_map = {name: file for file, own in files.items() for name in own} | others
+    (directory / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    return weight_map
+
+
+def test_shards_are_one_model(directory):
+    before = models.load(directory).module.state_dict()
+    sharded(directory)
+    loaded = models.load(directory)
+    assert [file.name for file in loaded.files] == ["a.safetensors", "b.safetensors"]
+    assert all(torch.equal(tensor, before[name]) for name, tensor in loaded.module.state_dict().items())
+
+
+def test_a_tensor_in_another_shard_than_the_index_says(directory):
+    sharded(directory, **{"model.norm.weight": "a.safetensors"})
+    refused(directory, "a.safetensors: expected tensor 'model.norm.weight', as the index says, got no tensor")
+
+
+def test_a_tensor_that_the_index_does_not_know(directory):
+    sharded(directory)
+    tensors = safetensors_torch.load_file(directory / "b.safetensors")
+    first = next(iter(safetensors_torch.load_file(directory / "a.safetensors").items()))
+    safetensors_torch.save_file({**tensors, first[0]: torch.zeros_like(first[1])}, directory / "b.safetensors")
+    refused(directory, f"b.safetensors: expected no tensor '{first[0]}', as the index says, got tensor")
+
+
+def test_a_missing_shard(directory):
+    sharded(directory)
+    (directory / "b.safetensors").unlink()
+    refused(directory, "index.json: expected the file b.safetensors beside it, found none")
+
+
+def test_an_index_that_leaves_its_directory(directory):
+    sharded(directory, **{"model.norm.weight": "../b.safetensors"})
+    refused(directory, "index.json: expected the file ../b.safetensors beside it, found none")
+
+
+def test_a_stray_file_is_not_read(directory):
+    """As transformers does: `model.safetensors` is the model, whatever lies beside it."""
+    before = models.load(directory).module.state_dict()
+    tensors = safetensors_torch.load_file(directory / "model.safetensors")
+    safetensors_torch.save_file({name: t * 0 for name, t in tensors.items()}, directory / "z.safetensors")
+    loaded = models.load(directory)
+    assert loaded.origin["files"] == ["model.safetensors"]
+    assert all(torch.equal(tensor, before[name]) for name, tensor in loaded.module.state_dict().items())
+
+
+def test_weights_under_another_name(directory):
+    (directory / "model.safetensors").rename(directory / "weights.safetensors")
+    refused(directory, "with its shards, found weights.safetensors; rename the file with the weights")
+
+
+def test_an_adapter_beside_the_weights(directory):
+    (directory / "adapter_config.json").write_text("{}")
+    refused(directory, "adapter_config.json: expected a model, got an adapter")
+
+
+def test_a_tied_head_with_a_weight_of_its_own(directory):
+    embedding = safetensors_torch.load_file(directory / "model.safetensors")["model.embed_tokens.weight"]
+    change_tensors(directory, lm_head__weight=embedding.clone())
+    models.load(directory)
+    change_tensors(directory, lm_head__weight=embedding + 1)
+    refused(
+        directory, "expected one weight for 'model.embed_tokens.weight' and 'lm_head.weight', which config.json ties"
+    )
+    change_config(directory, tie_word_embeddings=False)
+    assert torch.equal(models.load(directory).module.lm_head.weight, embedding + 1)
+
+
+def test_a_tied_weight_under_the_name_of_the_head(directory):
+    before = models.load(directory).module.lm_head.weight
+    change_tensors(directory, lm_head__weight=before.clone(), model__embed_tokens__weight=None)
+    assert torch.equal(models.load(directory).module.model.embed_tokens.weight, before)
+
+
+def test_more_layers_than_the_configuration_says(directory):
+    change_config(directory, num_hidden_layers=1)
+    refused(directory, "got the unknown tensor 'model.layers.1.input_layernorm.weight'")
 
 
 @pytest.mark.parametrize("keep", [0, 4, 100, -1])

@@ -34,13 +34,8 @@ _FIELDS = {
     "vocab_size": "vocab_size",
 }
 _SCALING = "rope.scaling."
-_YARN = {
-    f"{_SCALING}original_context_length": "original_max_position_embeddings",
-    f"{_SCALING}yarn_beta_fast": "beta_fast",
-    f"{_SCALING}yarn_beta_slow": "beta_slow",
-}
-# Keys that `GgufModel.rope` reads.
-_ROPE = (f"{_SCALING}type", f"{_SCALING}factor", "rope.scale_linear")
+# Keys that `GgufModel.rope` reads, the last for yarn alone.
+_ROPE = (f"{_SCALING}type", f"{_SCALING}factor", "rope.scale_linear", f"{_SCALING}original_context_length")
 # Keys that no field holds: the values with which they change nothing.
 _WITHOUT_EFFECT: dict[str, Callable[[Any, dict[str, Any]], bool]] = {
     "attention.value_length": lambda value, config: value == config["head_dim"],
@@ -55,6 +50,8 @@ _WITHOUT_EFFECT: dict[str, Callable[[Any, dict[str, Any]], bool]] = {
         [_SCALING + name for name in ("attn_factor", "yarn_attn_factor", "yarn_ext_factor")],
         lambda value, _: value == 1,
     ),
+    f"{_SCALING}yarn_beta_fast": lambda value, _: value == 32,  # llama.cpp computes with these whatever a file says
+    f"{_SCALING}yarn_beta_slow": lambda value, _: value == 1,
     f"{_SCALING}finetuned": lambda *_: True,  # whether the factor was trained with: the factor applies either way
 }
 # Namespaces besides the architecture's that bear on the numbers; those of others are notes of who made the file.
@@ -132,9 +129,7 @@ class GgufModel:
         factor = float(factor or self.key("rope.scale_linear", 0.0) or 1.0)
         read, found = set(_ROPE), {"rope_type": kind, "rope_theta": theta, "factor": factor}
         if kind == "yarn":
-            read |= set(_YARN)
-            found["original_max_position_embeddings"] = config["max_position_embeddings"]
-            found |= {field: self.key(key) for key, field in _YARN.items() if self.key(key) is not None}
+            found["original_max_position_embeddings"] = self.key(_ROPE[-1], config["max_position_embeddings"])
         elif kind == "none":
             read |= {key for key in self._own() if key.startswith(_SCALING)}
             factor = 1.0

@@ -115,11 +115,11 @@ def _from_directory(directory: Path, name: str, layers: int | None, weights: str
         config.layer_types = config.layer_types[: config.num_hidden_layers]
     small = sum(f.stat().st_size for f in files) <= _FLOAT32_BYTES
     module = empty_module(config, str(source), torch.float32 if small else torch.bfloat16)
-    checkpoint.fill(module, files, str(directory))
+    checkpoint.fill(module, files, str(directory), some_layers=layers is not None)
     weights = weights or checkpoint.sha256_of(files)
     fingerprint = _fingerprint({**values, "weights": weights, "layers": config.num_hidden_layers})
     origin = {"weights": weights, "files": [f.name for f in files]}
-    return LoadedModel(name, module, load_tokenizer(directory), config, fingerprint, files, origin)
+    return LoadedModel(name, module, load_tokenizer(directory), config, fingerprint, list(files), origin)
 
 
 def _check_layers(name: str, layers: int | None, have: int) -> None:
