@@ -1,6 +1,7 @@
 """Text out of a session: the loop, sampling, streaming. The session is a fake; real ones run in test_run_verb.py."""
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,6 +11,20 @@ from lutllm.errors import InputError
 from lutllm.run.generate import Generation, Sampling, TextStream, generate, prompt_ids, respond, stop_ids
 
 VOCABULARY = 300
+
+
+def tiny_tokenizer(kind):
+    """A tokenizer with byte tokens 3 to 258, or with the byte alphabet, of the vocabulary of `gguf_tokens.json`."""
+    from lutllm.models.gguf_tokenizer import tokenizer_from_gguf
+
+    known = json.loads((Path(__file__).parent / "Inputs" / "gguf_tokens.json").read_text())
+    if kind == "smollm":
+        keys = {"model": "gpt2", "pre": kind, "tokens": known["vocabulary"], "merges": known["merges"]}
+    else:
+        types = [2, 3, 3, *[6] * 256, *[1] * (len(known["pieces"]) - 259)]
+        keys = {"model": "llama", "tokens": known["pieces"], "token_type": types, "scores": range(0, -len(types), -1)}
+        keys["add_space_prefix"] = "no prefix" not in kind
+    return tokenizer_from_gguf({f"tokenizer.ggml.{key}": value for key, value in keys.items()}, kind)
 
 
 class FakeSession:
@@ -176,6 +191,26 @@ def test_broken_bytes_come_out_when_they_are_certain():
     stream = TextStream(ByteTokenizer())
     assert [stream.push(byte) for byte in b"a\xf0\x9fb"] == ["a", "", "", "\ufffdb"]
     assert stream.push(0xE2) == "" and stream.finish() == "\ufffd"
+
+
+@pytest.mark.parametrize("kind", ["sentencepiece", "sentencepiece, no prefix", "smollm"])
+def test_what_was_shown_is_never_taken_back(kind):
+    """Every prefix of the stream is one of the whole text, with runs of byte tokens that are characters or not."""
+    tokenizer, generator = tiny_tokenizer(kind), np.random.default_rng(0)
+    count = len(tokenizer)
+    for _ in range(40):
+        ids: list[int] = []
+        while len(ids) < 120:
+            if generator.random() < 0.4:  # a character as bytes, or some of them
+                part = [3 + byte for byte in "é你😀"[generator.integers(3)].encode()] * int(generator.integers(1, 14))
+                ids += part[: generator.integers(1, len(part) + 1)]
+            ids += generator.integers(0, count, generator.integers(0, 20)).tolist()
+        stream, shown = TextStream(tokenizer), ""
+        whole = tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        for token in ids:
+            shown += stream.push(token)
+            assert whole.startswith(shown)
+        assert shown + stream.finish() == whole
 
 
 def test_prompts_are_a_turn_of_a_chat_where_there_is_a_template():

@@ -90,14 +90,6 @@ def sharded(directory: Path, **others: str) -> dict[str, str]:
     return weight_map
 
 
-def test_shards_are_one_model(directory):
-    before = models.load(directory).module.state_dict()
-    sharded(directory)
-    loaded = models.load(directory)
-    assert [file.name for file in loaded.files] == ["a.safetensors", "b.safetensors"]
-    assert all(torch.equal(tensor, before[name]) for name, tensor in loaded.module.state_dict().items())
-
-
 def test_a_tensor_in_another_shard_than_the_index_says(directory):
     sharded(directory, **{"model.norm.weight": "a.safetensors"})
     refused(directory, "a.safetensors: expected tensor 'model.norm.weight', as the index says, got no tensor")
@@ -109,12 +101,6 @@ def test_a_tensor_that_the_index_does_not_know(directory):
     first = next(iter(safetensors_torch.load_file(directory / "a.safetensors").items()))
     safetensors_torch.save_file({**tensors, first[0]: torch.zeros_like(first[1])}, directory / "b.safetensors")
     refused(directory, f"b.safetensors: expected no tensor '{first[0]}', as the index says, got tensor")
-
-
-def test_a_missing_shard(directory):
-    sharded(directory)
-    (directory / "b.safetensors").unlink()
-    refused(directory, "index.json: expected the file b.safetensors beside it, found none")
 
 
 def test_an_index_that_leaves_its_directory(directory):
@@ -220,7 +206,7 @@ def test_corrupt_config(directory, text):
 @pytest.mark.parametrize("kind", ["mamba", None, "gpt2"])
 def test_unsupported_architecture(directory, kind):
     change_config(directory, model_type=kind)
-    refused(directory, f"expected a model_type of llama, qwen3, got {kind!r}")
+    refused(directory, f"expected a model_type of llama, qwen2, qwen3, got {kind!r}")
 
 
 def test_quantized_checkpoint(directory):

@@ -103,13 +103,12 @@ def _run_hardware(options: argparse.Namespace, model: QuantizedModel, prompt: st
     def show(tokens: list[int]) -> None:
         nonlocal shown, text
         for token in tokens[shown:]:
-            piece = "" if token in stops else stream.push(token)
+            piece = stream.push(token)
             text += piece
             _show(piece)
         shown = len(tokens)
 
-    stop = None if not stops else getattr(model.tokenizer, "eos_token_id", None) or min(stops)
-    found = hardware.answer(simulator, ids, options.tokens, stop=stop, listener=show, quiet=options.quiet)
+    found = hardware.answer(simulator, ids, options.tokens, stops=stops, listener=show, quiet=options.quiet)
     show(found.tokens)
     rest = stream.finish()
     _show(rest + "\n")

@@ -49,7 +49,7 @@ class ModelJob(Job):
         check_prompt(prompt, context)
         hardware = self.hardware(model, context)
         with self.stage("golden model", f"{self.tokens} tokens after a prompt of {len(prompt)}"):
-            golden = greedy(hardware.program, hardware.tensors, prompt, self.tokens)
+            golden = greedy(hardware.program, hardware.tensors, prompt, self.tokens).tokens
         files = write_testbench(
             hardware.plan.config, self.ports, self.out / "tb", prompt, golden, hardware.model, f"../mem/{IMAGE}",
             latency=hardware.plan.latency,

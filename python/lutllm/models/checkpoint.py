@@ -28,8 +28,8 @@ def refuse_pickle(path: Path) -> None:
 
 
 def weight_files(directory: Path) -> dict[Path, set[str] | None]:
-    """The safetensors files of a checkpoint directory, as transformers chooses them - `model.safetensors`, else the shards
-    of its index - with the tensors the index says each holds. Other files are not read; an adapter beside is refused."""
+    """The safetensors files of a checkpoint directory, as transformers chooses them - `model.safetensors`, else the
+    shards of its index - with the tensors each holds by the index. No other is read; an adapter beside is refused."""
     one, index = directory / "model.safetensors", directory / "model.safetensors.index.json"
     if (directory / "adapter_config.json").is_file():
         raise InputError(
@@ -86,8 +86,8 @@ def sha256_of(files: Iterable[Path]) -> str:
 
 
 def fill(module: Any, files: Mapping[Path, set[str] | None], source: str, *, some_layers: bool = False) -> None:
-    """Load every parameter of `module` from `files`, each with the tensors it is to hold, in the module's dtype, and tie
-    the LM head if declared. With `some_layers` the files may hold more decoder layers than the module."""
+    """Load every parameter of `module` from `files`, each with the tensors it is to hold, in the module's dtype, and
+    tie the LM head if declared. With `some_layers` the files may hold more decoder layers than the module."""
     torch = require("torch")
     wanted = dict(module.named_parameters(remove_duplicate=False))
     found: dict[str, Any] = {}
@@ -102,7 +102,7 @@ def fill(module: Any, files: Mapping[Path, set[str] | None], source: str, *, som
         own = found.pop(tied, None)
         if own is not None and not torch.equal(found.setdefault(first, own), own):
             raise InputError(
-                f"{source}: expected one weight for '{first}' and '{tied}', which config.json ties, got two that differ; "
+                f"{source}: expected one weight for '{first}' and '{tied}', which config.json ties, got two unlike; "
                 "set tie_word_embeddings to false where the second is meant, or remove it"
             )
     wanted = dict(module.named_parameters())

@@ -7,6 +7,7 @@ Sampling turns integer logits into float64 probabilities, so the same seed gives
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from lutllm.run.session import Session
 
 END_OF_TURN = ("<|im_end|>", "<|eot_id|>")  # some models end a turn with these without declaring it
+_BYTE = re.compile("<0x[0-9A-F]{2}>")
 _REPLACEMENT = "\ufffd"  # what tokenizers put for bytes that are no whole character
 
 
@@ -66,18 +68,28 @@ class Sampling:
 
 
 class TextStream:
-    """Tokens in, text out as soon as it is certain: never half a character, and the pieces add up to the whole."""
+    """Tokens in, text out as soon as it is certain: never half a character, and the pieces add up to the whole.
+
+    A run of byte tokens is certain when another token follows: one bad byte makes U+FFFD of all of them.
+    """
 
     _WINDOW = 32  # tokens decoded at once; some stay in front, since a token's text may depend on those before it
 
     def __init__(self, tokenizer: Any) -> None:
         self._decode = lambda ids: tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        self._bytes = {number for token, number in tokenizer.get_vocab().items() if _BYTE.fullmatch(token)}
+        added = getattr(tokenizer, "added_tokens_decoder", {})
+        self._skipped = {number for number, token in added.items() if token.special}  # not in the text: no end of a run
+        self._in_bytes = False
         self._ids: list[int] = []
         self._shown = 0  # characters of this window that are out
 
     def push(self, token: int) -> str:
         """The text that `token` makes certain, perhaps none."""
         self._ids.append(token)
+        self._in_bytes = token in self._bytes or (self._in_bytes and token in self._skipped)
+        if self._in_bytes:
+            return ""
         text = self._decode(self._ids)
         piece = self._piece(text.rstrip(_REPLACEMENT))
         if len(self._ids) > self._WINDOW and not text.endswith(_REPLACEMENT):
