@@ -80,6 +80,24 @@ def sha256(path: Path | str) -> str:
         raise InputError(f"'{path}': expected a readable file, got {error.strerror or error}") from error
 
 
+def seal(path: Path) -> None:
+    """Write the SHA-256 of an intermediate file beside it, once it is there."""
+    write_atomic(_seal(path), sha256(path).encode())
+
+
+def sealed(path: Path) -> bool:
+    """Whether an intermediate file is there as it was sealed; what is left of another is deleted."""
+    if path.is_file() and _seal(path).is_file() and _seal(path).read_bytes() == sha256(path).encode():
+        return True
+    for leftover in (path, _seal(path)):
+        leftover.unlink(missing_ok=True)
+    return False
+
+
+def _seal(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
+
+
 def to_bytes(tensors: Mapping[str, np.ndarray], note: str | None = None) -> bytes:
     """The arrays in the safetensors format, the same bytes for the same arrays."""
     return b"".join(_parts(tensors, note))

@@ -165,20 +165,21 @@ def test_gguf_gives_the_weights_back_and_converts_once(tmp_path, cache, monkeypa
     assert not list(cache.glob(".building-*"))
 
 
-def test_damaged_cache_entry_is_made_again(file, cache):
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_damaged_cache_entry_is_made_again(file, cache, name):
     before = models.load(file).fingerprint
-    weights = next(cache.glob("gguf-*/model.safetensors"))
-    data = bytearray(weights.read_bytes())
-    data[-3] ^= 1
-    weights.write_bytes(data)
+    damaged = next(cache.glob(f"gguf-*/{name}"))
+    data = damaged.read_bytes()
+    damaged.write_bytes(data[:-3] + bytes([data[-3] ^ 1]) + data[-2:])
     assert models.load(file).fingerprint == before
+    assert damaged.read_bytes() == data
 
 
 def test_interrupted_conversion_leaves_no_entry(file, cache, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(gguf_file, "_write", stop)
+    monkeypatch.setattr(gguf_file, "sha256_of", stop)
     with pytest.raises(KeyboardInterrupt):
         models.load(file)
     assert list(cache.iterdir()) == []
@@ -188,7 +189,7 @@ def test_full_disk_is_one_error(file, cache, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(gguf_file, "_write", full)
+    monkeypatch.setattr(gguf_file, "sha256_of", full)
     with pytest.raises(InputError, match="No space left on device; free some space or set LUTLLM_CACHE"):
         models.load(file)
     assert list(cache.iterdir()) == []
@@ -310,7 +311,7 @@ def test_abandoned_work_is_removed(file, cache):
     for path in (old, new):
         path.mkdir()
     os.utime(old, (0, 0))
-    (next(cache.glob("gguf-*")) / "source.json").unlink()
+    (next(cache.glob("gguf-*")) / "sha256.json").unlink()
     models.load(file)
     assert not old.exists()
     assert new.exists()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from lutllm.errors import InputError
 from lutllm.models.cache import cached
@@ -19,6 +18,7 @@ from lutllm.models.hf import GENERATION, empty_module, make_config, one_line, re
 from lutllm.progress import note
 
 _ADVICE = "download it again"
+RECORD, _WEIGHTS = "sha256.json", "model.safetensors"
 VERSION = 2  # of the directory: raised whenever the same file would give another
 
 
@@ -27,22 +27,21 @@ def checkpoint_from_gguf(sha256: str, source: Callable[[], Path]) -> Path:
 
     `source` gives the file and is only called when the cache does not have it.
     """
-    return cached(f"gguf-{VERSION}-{sha256}", _is_whole, lambda work: _convert(source(), sha256, work))
+    return cached(f"gguf-{VERSION}-{sha256}", _is_whole, lambda work: _convert(source(), work))
 
 
 def _is_whole(entry: Path) -> bool:
-    """Whether a cache entry still is what was written: sizes first, then the hash of the weights."""
+    """Whether every file of a cache entry still is what was written."""
     try:
-        record = json.loads((entry / "source.json").read_text())
-        weights = entry / "model.safetensors"
-        return weights.stat().st_size == record["weights_bytes"] and sha256_of([weights]) == record["weights_sha256"]
-    except (OSError, ValueError, KeyError):
+        files = json.loads((entry / RECORD).read_text())
+        return _WEIGHTS in files and all(sha256_of([entry / name]) == digest for name, digest in files.items())
+    except (OSError, ValueError, AttributeError):
         return False
 
 
 def converted_sha256(entry: Path) -> str:
     """The hash of a cache entry's weights, checked when the entry was looked up."""
-    return json.loads((entry / "source.json").read_text())["weights_sha256"]
+    return json.loads((entry / RECORD).read_text())[_WEIGHTS]
 
 
 def open_gguf(path: Path) -> GgufModel:
@@ -72,7 +71,7 @@ def open_gguf(path: Path) -> GgufModel:
     return GgufModel(fields, {tensor.name: tensor for tensor in reader.tensors}, str(path))
 
 
-def _convert(path: Path, sha256: str, work: Path) -> None:
+def _convert(path: Path, work: Path) -> None:
     """Write the checkpoint directory `work` from the GGUF file `path`."""
     file = open_gguf(path)
     note(f"converting {path.name} to float32 safetensors (once)")
@@ -84,22 +83,12 @@ def _convert(path: Path, sha256: str, work: Path) -> None:
     tensors = file.weights(shapes, {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads})
     for name, tensor in tensors.items():
         check_finite(name, require("torch").from_numpy(tensor), str(path))
-    _write(work, values, tensors, sha256)
+    require("safetensors.numpy").save_file(tensors, work / _WEIGHTS, metadata={"format": "pt"})
+    (work / "config.json").write_text(json.dumps(values, indent=2, sort_keys=True) + "\n")
     tokenizer = tokenizer_from_gguf(file.keys, str(path))
     if tokenizer is not None:
         tokenizer.save_pretrained(work)
     ends = {file.keys.get(f"tokenizer.ggml.{name}_token_id") for name in ("eos", "eot", "eom")} - {None}
-    if len(ends) > 1:
+    if len(ends) > 1:  # a configuration has one
         (work / GENERATION).write_text(json.dumps({"eos_token_id": sorted(ends)}) + "\n")
-
-
-def _write(work: Path, values: dict[str, Any], tensors: dict[str, Any], sha256: str) -> None:
-    weights = work / "model.safetensors"
-    require("safetensors.numpy").save_file(tensors, weights, metadata={"format": "pt"})
-    (work / "config.json").write_text(json.dumps(values, indent=2, sort_keys=True) + "\n")
-    record = {
-        "source_sha256": sha256,
-        "weights_bytes": weights.stat().st_size,
-        "weights_sha256": sha256_of([weights]),
-    }
-    (work / "source.json").write_text(json.dumps(record, indent=2) + "\n")
+    (work / RECORD).write_text(json.dumps({path.name: sha256_of([path]) for path in sorted(work.iterdir())}) + "\n")

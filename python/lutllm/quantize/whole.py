@@ -239,9 +239,10 @@ class _Run:
         if isinstance(self.recipe, Recipe) and _weights(self.model.module, self.graph) > SMALL_MODEL:
             return None
         kept = parts / IMPORTANCE
-        if not kept.exists():
+        if not store.sealed(kept):
             shown = progress(self._some_windows(), "gradients", quiet=self.quiet)
             store.save(kept, curvatures(self.model.module, self.graph.linears, shown))
+            store.seal(kept)
         return dict(store.load(kept))
 
     def _assignments(self, parts: Path, importance: Mapping[str, np.ndarray] | None) -> dict[str, Assignment]:
@@ -250,11 +251,12 @@ class _Run:
         if isinstance(self.recipe, Recipe):
             return self._assigned()
         kept = parts / ALLOCATION
-        if not kept.exists():
+        if not store.sealed(kept):
             windows = self._some_windows()
             assert importance is not None
             chosen = self.recipe.share_out(self.model.module, names, windows, importance, quiet=self.quiet)
             store.write_json(kept, {name: chosen[name].to_dict() for name in names})
+            store.seal(kept)
         schemes = store.read_json(kept)
         return self._checked({name: Assignment(Scheme.from_dict(schemes[name])) for name in names})
 
