@@ -75,7 +75,8 @@ def fit_weights(
     columns = (2 * order[:, None] + np.arange(2)).reshape(-1)
     w = np.ascontiguousarray(weight.T[columns], dtype=np.float64)
     h = np.ascontiguousarray(hessian[np.ix_(columns, columns)], dtype=np.float64)
-    g = np.ones(outputs) if row_weights is None else row_weights / row_weights.mean()
+    weighted = row_weights is not None and row_weights.any()  # without any, no gradient reached this linear
+    g = row_weights / row_weights.mean() if weighted else np.ones(outputs)
     g = np.clip(g, 1e-3, 1e3).astype(np.float32)
     fit = _Fit(
         scheme,
