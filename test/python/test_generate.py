@@ -171,10 +171,20 @@ def test_top_k_and_top_p(top_k, top_p, left):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"temperature": -1.0}, {"temperature": float("nan")}, {"top_k": -1}, {"top_p": 0.0}, {"top_p": 1.1}]
+    "wrong",
+    [
+        {"temperature": -1.0},
+        {"temperature": float("nan")},
+        {"top_k": -1},
+        {"top_p": 0.0},
+        {"top_p": 1.1},
+        {"temperature": 1.0, "seed": -1},
+        {"top_k": 5},  # without a temperature it would change nothing
+        {"top_p": 0.5},
+    ],
 )
 def test_wrong_sampling_is_refused(wrong):
-    with pytest.raises(InputError, match=r"expected a? ?t"):
+    with pytest.raises(InputError, match=r"expected (a temperature|top-k|top-p|a seed)"):
         Sampling(**wrong)
 
 
@@ -230,6 +240,27 @@ def test_a_template_that_fails_is_an_error():
 
     with pytest.raises(InputError, match="got no user turn; give --raw"):
         prompt_ids(Broken(), "hi")
+
+
+def test_a_template_that_has_no_end_is_an_error():
+    from lutllm.models.tokenizer import byte_tokenizer
+
+    tokenizer = byte_tokenizer()
+    tokenizer.chat_template = "{% for i in range(9999) %}{% for j in range(9999) %}{% endfor %}{% endfor %}x"
+    with pytest.raises(InputError, match=r"got one that goes on after 1,000,000 lines of its program; give --raw"):
+        prompt_ids(tokenizer, "hi")
+    tokenizer.chat_template = "{% for turn in messages %}{{ turn.content }}{% endfor %}!"
+    assert prompt_ids(tokenizer, "hi") == list(b"hi!")
+
+
+def test_tokens_that_the_model_has_no_embedding_for():
+    from lutllm.models.tokenizer import byte_tokenizer
+
+    tokenizer = byte_tokenizer()
+    tokenizer.embedded = 120
+    assert prompt_ids(tokenizer, "hi") == list(b"hi")
+    with pytest.raises(InputError, match=r"expected token ids below 120, the rows of the model's embedding, got 122"):
+        prompt_ids(tokenizer, "hizy")
 
 
 def test_stop_tokens_of_every_file():

@@ -10,6 +10,8 @@ safetensors_torch = pytest.importorskip("safetensors.torch")
 
 from lutllm import models  # noqa: E402
 from lutllm.errors import InputError  # noqa: E402
+from lutllm.models.text import windows  # noqa: E402
+from lutllm.models.tokenizer import byte_tokenizer  # noqa: E402
 
 
 @pytest.fixture
@@ -222,6 +224,9 @@ def test_quantized_checkpoint(directory):
         {"num_key_value_heads": 3},
         {"hidden_act": "no-such-activation"},
         {"vocab_size": -1},
+        {"max_position_embeddings": 0},
+        {"num_hidden_layers": 0},
+        {"intermediate_size": 2.5},
     ],
 )
 def test_unusable_configuration(directory, values):
@@ -232,6 +237,17 @@ def test_unusable_configuration(directory, values):
 def test_configuration_of_another_size(directory):
     change_config(directory, intermediate_size=96)
     refused(directory, "of shape [48, 96], got [48, 80]", "check config.json")
+
+
+def test_a_tokenizer_of_another_model(directory):
+    """Its ids beyond the embedding are refused where a text has them."""
+    tokenizer = byte_tokenizer()
+    tokenizer.add_tokens(["<new>", *(f"<{i}>" for i in range(80))])
+    tokenizer.save_pretrained(directory)
+    loaded = models.load(directory)
+    assert windows(loaded.tokenizer, "plain text", 4, 2).shape == (2, 4)
+    with pytest.raises(InputError, match=r"expected token ids below 320, .*got 337 \('<79>'\); the tokenizer is of"):
+        windows(loaded.tokenizer, "plain <79> text", 4, 2)
 
 
 def test_corrupt_tokenizer(directory):

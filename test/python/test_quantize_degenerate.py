@@ -7,12 +7,12 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from lutllm.models import load
-from lutllm.models.text import default_text, token_ids
-from lutllm.quantize.constants import quantize_attention
-from lutllm.quantize.recipe import Recipe, Rule
-from lutllm.quantize.whole import quantize_model
-from lutllm.run.session import GoldenSession
+from lutllm.models import load  # noqa: E402
+from lutllm.models.text import default_text, token_ids  # noqa: E402
+from lutllm.quantize.constants import quantize_attention  # noqa: E402
+from lutllm.quantize.recipe import Recipe, Rule  # noqa: E402
+from lutllm.quantize.whole import quantize_model  # noqa: E402
+from lutllm.run.session import GoldenSession  # noqa: E402
 
 PARTS = {
     "a layer": ("layers.0.", "exact"),

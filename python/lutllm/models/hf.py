@@ -18,6 +18,8 @@ ARCHITECTURES = {
     "qwen2": ("Qwen2Config", "Qwen2ForCausalLM"),
     "qwen3": ("Qwen3Config", "Qwen3ForCausalLM"),
 }
+_POSITIVE = ("vocab_size", "hidden_size", "num_hidden_layers", "max_position_embeddings")
+_POSITIVE += ("num_attention_heads", "num_key_value_heads", "intermediate_size")
 QUANTIZATION = "quantization_config"  # the key transformers looks for
 QUANTIZATION_METHOD = "lutllm"
 GENERATION = "generation_config.json"
@@ -96,6 +98,9 @@ def make_config(values: dict[str, Any], source: str) -> Any:
     try:
         with silent():
             config = getattr(require("transformers"), ARCHITECTURES[kind][0])(**known)
+        for name in _POSITIVE:
+            if not isinstance(size := getattr(config, name), int) or size < 1:
+                raise ValueError(f"{name} is {size!r}, not a whole number above 0")
         if config.num_attention_heads % config.num_key_value_heads:
             raise ValueError("num_attention_heads is not a multiple of num_key_value_heads")
     except MissingDependencyError:

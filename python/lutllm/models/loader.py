@@ -119,7 +119,9 @@ def _from_directory(directory: Path, name: str, layers: int | None, weights: str
     weights = weights or checkpoint.sha256_of(files)
     fingerprint = _fingerprint({**values, "weights": weights, "layers": config.num_hidden_layers})
     origin = {"weights": weights, "files": [f.name for f in files]}
-    return LoadedModel(name, module, load_tokenizer(directory), config, fingerprint, list(files), origin)
+    return LoadedModel(
+        name, module, load_tokenizer(directory, config.vocab_size), config, fingerprint, list(files), origin
+    )
 
 
 def _check_layers(name: str, layers: int | None, have: int) -> None:

@@ -159,7 +159,7 @@ def from_pretrained(directory: Path | str) -> QuantizedModel:
     generation = directory / GENERATION
     return QuantizedModel(
         **_load(directory),
-        tokenizer=load_tokenizer(directory),
+        tokenizer=load_tokenizer(directory, config.get("vocab_size")),
         config=config,
         generation=store.read_json(generation) if generation.is_file() else None,
         about={key: quantization[key] for key in ("model", "calibration") if key in quantization},
