@@ -299,7 +299,12 @@ def load_linear(path: Path | str) -> QuantizedLinear:
 
 def write_json(path: Path | str, value: object) -> None:
     """Write JSON atomically, the same bytes for the same value."""
-    write_atomic(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
+    write_atomic(path, json_bytes(value))
+
+
+def json_bytes(value: object) -> bytes:
+    """JSON that is no number beyond its own, the same bytes for the same value."""
+    return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()
 
 
 def read_json(path: Path | str) -> dict:
@@ -313,6 +318,20 @@ def read_json(path: Path | str) -> dict:
     if not isinstance(value, dict):
         raise InputError(f"'{path}': expected a JSON object, got {type(value).__name__}")
     return value
+
+
+def what_is(directory: Path) -> str:
+    """What a directory holds and what to do with it, for the error of a verb that wants another."""
+    if not directory.is_dir():
+        return "no such directory"
+    if (directory / "ir" / "model.scheduled.mlir").is_file():
+        return f"a compiled model: `lutllm diff` compares its levels, {directory / 'model'} is the model in integers"
+    if any((directory / "mem").glob("*.expected.safetensors")):
+        return "compiled linears: `lutllm simulate` runs them"
+    if not (directory / "config.json").is_file():
+        return "neither a model nor an output of lutllm"
+    quantized = "quantization_config" in read_json(directory / "config.json")
+    return "a quantized model: `lutllm compile` takes it" if quantized else "a float model: `lutllm quantize` takes it"
 
 
 def check_linear(linear: QuantizedLinear) -> QuantizedLinear:

@@ -17,7 +17,6 @@ def diff_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("directory", metavar="DIR", help="output directory of lutllm compile, without --layers")
     parser.add_argument("--levels", type=arguments.names, default=None, help="default lut,transaction,hw")
-    parser.add_argument("--model", metavar="DIR", help="the quantized model, if it lies elsewhere than it did")
     parser.add_argument("--prompt", metavar="TEXT", help="default: the one it was compiled with")
     parser.add_argument("--tokens", type=arguments.positive, metavar="N", help="to make (default: as compiled)")
     parser.add_argument("--wave", metavar="FILE", help="write a VCD of the cycles around a difference in hw")
@@ -31,7 +30,6 @@ def diff(options: argparse.Namespace) -> tuple[int, Any]:
     found = diff_saved(
         options.directory,
         levels=DEFAULT if options.levels is None else options.levels,
-        model=options.model,
         prompt=options.prompt,
         tokens=options.tokens,
         wave=Path(options.wave) if options.wave else None,

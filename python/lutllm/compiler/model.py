@@ -31,7 +31,7 @@ from lutllm.simulate.occupancy import occupancies, registers
 from lutllm.simulate.transactions.passes import run_passes
 from lutllm.simulate.transactions.records import TaskRecord, named_records
 
-STEM = "model"
+STEM = MODEL = "model"  # of files; the folder with the quantized model
 
 
 class ModelJob(Job):
@@ -44,6 +44,8 @@ class ModelJob(Job):
 
     def run(self) -> Result:
         model = self.model()
+        assert model.directory is not None
+        self.keep(model.directory, MODEL)
         context = min(self.options.context or CONTEXT, model.positions)
         prompt = prompt_ids(model, self.options.prompt or PROMPT, self.options.seed)
         check_prompt(prompt, context)
@@ -59,7 +61,7 @@ class ModelJob(Job):
             self.simulate(hardware, prompt)
         self.reports(hardware, len(prompt), len(golden))
         options = asdict(self.options) | {"scheme": self.scheme.to_dict()}
-        self.manifest(model={"name": self.spec, "store": str(model.directory), **model.about}, options=options)
+        self.manifest(model={"name": self.spec, "sha256": model.sha256, **model.about}, options=options)
         return self.result
 
     def model(self) -> QuantizedModel:

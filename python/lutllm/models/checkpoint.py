@@ -13,6 +13,7 @@ from typing import Any
 
 from lutllm.errors import InputError
 from lutllm.models.hf import one_line, require
+from lutllm.store import what_is
 
 PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 _FLOATS = ("F32", "F16", "BF16", "F64")
@@ -67,7 +68,9 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError(f"{path}: expected this file, found none; give a directory with config.json") from None
+        raise InputError(
+            f"{path}: expected this file, found none; {path.parent} holds {what_is(path.parent)}"
+        ) from None
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise InputError(f"{path}: expected a readable JSON file, got {one_line(error)}; download it again") from None
     if not isinstance(values, dict):
