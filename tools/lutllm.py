@@ -113,7 +113,7 @@ def _simulate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--latency", type=arguments.positive, help="memory latency in cycles (default: the target's)")
     parser.add_argument("--stalls", type=int, default=0, metavar="N", help="chance in 256 that a channel pauses")
     parser.add_argument("--wave", metavar="FILE", help="write a VCD of the ports and registers (arc)")
-    parser.add_argument("--wave-cycles", type=_window, default=(0, 2000), metavar="FIRST:COUNT", help="default 0:2000")
+    parser.add_argument("--wave-cycles", type=_window, metavar="FIRST:COUNT", help="default 0:2000")
 
 
 def _window(text: str) -> tuple[int, int]:
@@ -129,7 +129,11 @@ def _simulate(options: argparse.Namespace) -> tuple[int, Any]:
 
     if not 0 <= options.stalls < 256:
         raise InputError(f"expected --stalls in 0..255, got {options.stalls}")
-    window = options.wave_cycles if options.wave else None
+    if options.wave_cycles and not options.wave:
+        raise InputError("--wave-cycles says which cycles --wave FILE has: expected both, got the first alone")
+    if options.wave and options.simulator != "arc":
+        raise InputError(f"expected --wave with simulator arc, got {options.simulator}; leave one out")
+    window = (options.wave_cycles or (0, 2000)) if options.wave else None
     runs = simulate_saved(
         Path(options.directory),
         options.program,

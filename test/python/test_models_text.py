@@ -56,7 +56,7 @@ def test_text_too_short_says_how_many_tokens(text, tokens):
 
 
 def test_windows_of_no_tokenizer_and_of_no_seed_are_refused():
-    with pytest.raises(InputError, match="expected a model with a tokenizer, got none; add tokenizer.json"):
+    with pytest.raises(InputError, match=r"expected a model with a tokenizer, got none; add tokenizer\.json"):
         windows(None, "text", 2, 2)
     with pytest.raises(InputError, match="expected a seed of 0 or more, got -1"):
         windows(Bytes(), "some text", 2, 2, -1)

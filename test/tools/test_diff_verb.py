@@ -116,6 +116,7 @@ def test_a_difference(compiled: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     [
         (["--levels", "lut,gates"], "expected levels to compare among lut, transaction, hw, rtl, got gates"),
         (["--levels", "transaction"], "expected levels to compare among lut, transaction, hw, rtl, got transaction"),
+        (["--levels", "lut", "--wave", "w.vcd"], "--wave is of the level hw: expected it among --levels"),
         (["--prompt", "x" * 40], "expected a prompt of 1..32 tokens, the context, got 40"),
     ],
 )

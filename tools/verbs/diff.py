@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from lutllm.errors import InputError
 from lutllm.tools.verbs import arguments
 
 
@@ -27,6 +28,8 @@ def diff(options: argparse.Namespace) -> tuple[int, Any]:
     from lutllm.diff.levels import DEFAULT
     from lutllm.diff.saved import diff_saved
 
+    if options.wave and "hw" not in (DEFAULT if options.levels is None else options.levels):
+        raise InputError("--wave is of the level hw: expected it among --levels, got others; add it")
     found = diff_saved(
         options.directory,
         levels=DEFAULT if options.levels is None else options.levels,

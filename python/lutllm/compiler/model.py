@@ -14,7 +14,7 @@ from lutllm.accelerator.hardware import Hardware, check_prompt, greedy
 from lutllm.bindings import ir
 from lutllm.compiler.job import Job
 from lutllm.compiler.levels import Levels
-from lutllm.compiler.options import CONTEXT, PROMPT, SCHEMES, TOKENS, Options, Result
+from lutllm.compiler.options import CONTEXT, PROMPT, TOKENS, Options, Result
 from lutllm.cost.predicted import predicted, run_cycles
 from lutllm.lowering import pipelines
 from lutllm.lowering.export.hw_to_sv import hw_ports
@@ -38,7 +38,7 @@ class ModelJob(Job):
     def __init__(self, spec: str, directory: Path, options: Options) -> None:
         super().__init__(directory, quiet=options.quiet)
         self.spec, self.options = spec, options.checked()
-        (self.scheme,) = parse_schemes(options.schemes or SCHEMES).values()
+        self.scheme = next(iter(parse_schemes(options.schemes).values()), None)
         self.tokens = options.tokens or TOKENS
         self.result = Result(directory, seconds=self.seconds)
 
@@ -60,7 +60,7 @@ class ModelJob(Job):
         if self.options.simulator is not None:
             self.simulate(hardware, prompt)
         self.reports(hardware, len(prompt), len(golden))
-        options = asdict(self.options) | {"scheme": self.scheme.to_dict()}
+        options = asdict(self.options) | {"scheme": self.scheme and self.scheme.to_dict()}
         self.manifest(model={"name": self.spec, "sha256": model.sha256, **model.about}, options=options)
         return self.result
 

@@ -61,8 +61,9 @@ def fingerprint(spec: str | Path, seed: int = 0) -> str:
     directory, _, weights = _found(spec)
     source = directory / "config.json"
     values = checkpoint.read_json(source)
+    layers = make_config(values, str(source)).num_hidden_layers
     weights = weights or checkpoint.sha256_of(checkpoint.weight_files(directory))
-    return _fingerprint({**values, "weights": weights, "layers": make_config(values, str(source)).num_hidden_layers})
+    return _fingerprint({**values, "weights": weights, "layers": layers})
 
 
 def _found(spec: str | Path) -> tuple[Path, str, str | None]:
@@ -107,8 +108,8 @@ def _from_directory(directory: Path, name: str, layers: int | None, weights: str
     torch = require("torch")
     source = directory / "config.json"
     values = checkpoint.read_json(source)
-    files = checkpoint.weight_files(directory)
     config = make_config(values, str(source))
+    files = checkpoint.weight_files(directory)
     _check_layers(name, layers, config.num_hidden_layers)
     config.num_hidden_layers = layers or config.num_hidden_layers
     if getattr(config, "layer_types", None):
