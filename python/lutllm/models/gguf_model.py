@@ -144,14 +144,14 @@ class GgufModel:
     def _llama3(self, head_dim: int, theta: float) -> dict[str, Any]:
         """Factors of frequencies as Llama 3.1 has them; others are refused."""
         factors = self.dequantized(_ROPE_FACTORS).astype(np.float64)
-        found = {"rope_type": "llama3", "rope_theta": theta, "factor": float(factors.max(initial=1.0)), **_LLAMA3}
+        largest = float(factors.max(initial=1.0))
         waves = 2 * np.pi * theta ** (np.arange(0, head_dim, 2) / head_dim)
         low, high, context = _LLAMA3.values()
         smooth = np.clip((context / waves - low) / (high - low), 0, 1)
-        wanted = 1 / ((1 - smooth) / found["factor"] + smooth)
+        wanted = 1 / ((1 - smooth) / largest + smooth)
         if factors.shape != wanted.shape or not np.allclose(factors, wanted, rtol=1e-5):
             raise self.wrong(f"the factors of Llama 3 in '{_ROPE_FACTORS}'", f"{[round(float(f), 4) for f in factors]}")
-        return found
+        return {"rope_type": "llama3", "rope_theta": theta, "factor": largest, **_LLAMA3}
 
     def _own(self) -> list[str]:
         """Keys of the architecture, without its name."""

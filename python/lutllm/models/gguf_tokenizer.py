@@ -44,10 +44,10 @@ PRE_TOKENIZERS = {
 _NORMAL, _UNKNOWN, _CONTROL, _USER, _BYTE = 1, 2, 3, 4, 6  # token types
 _IDS = ("bos", "eos", "unknown", "padding")
 # Read here, by `GgufModel` or by nobody because they mean nothing for a decoder's text.
-_READ = ("model", "pre", "tokens", "token_type", "scores", "merges", "add_bos_token", "add_eos_token")
-_READ += ("add_space_prefix", *(f"{name}_token_id" for name in (*_IDS, "eot", "eom")))
-_MEANINGLESS = ("seperator_token_id", "cls_token_id", "mask_token_id", "prefix_token_id", "suffix_token_id")
-_MEANINGLESS += ("middle_token_id", "token_type_count", "eog_token_ids")
+_READ = {"model", "pre", "tokens", "token_type", "scores", "merges", "add_bos_token", "add_eos_token"}
+_READ |= {"add_space_prefix", *(f"{name}_token_id" for name in (*_IDS, "eot", "eom"))}
+_MEANINGLESS = {"seperator_token_id", "cls_token_id", "mask_token_id", "prefix_token_id", "suffix_token_id"}
+_MEANINGLESS |= {"middle_token_id", "token_type_count"}
 _PREFIX = "tokenizer.ggml."
 TEMPLATE = "tokenizer.chat_template"
 

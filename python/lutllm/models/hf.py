@@ -18,8 +18,10 @@ ARCHITECTURES = {
     "qwen2": ("Qwen2Config", "Qwen2ForCausalLM"),
     "qwen3": ("Qwen3Config", "Qwen3ForCausalLM"),
 }
-_POSITIVE = ("vocab_size", "hidden_size", "num_hidden_layers", "max_position_embeddings")
-_POSITIVE += ("num_attention_heads", "num_key_value_heads", "intermediate_size")
+_POSITIVE = (
+    *("vocab_size", "hidden_size", "num_hidden_layers", "max_position_embeddings"),
+    *("num_attention_heads", "num_key_value_heads", "intermediate_size"),
+)
 QUANTIZATION = "quantization_config"  # the key transformers looks for
 QUANTIZATION_METHOD = "lutllm"
 GENERATION = "generation_config.json"

@@ -131,7 +131,8 @@ def evaluate(
     about = {**found.about, "seed": seed}
     original = models.load(against) if isinstance(against, str) else against
     beside = None if original is None else _against(original, found.tokenizer, reference, session, chosen[0], quiet)
-    return Evaluation(results[0], found.bits, backend, about, *(results[1:] or [None]), beside)
+    other = results[1] if len(results) > 1 else None
+    return Evaluation(results[0], found.bits, backend, about, out_of_domain=other, against=beside)
 
 
 def _corpora(model: QuantizedModel, text: Text | Path | str | None, out_of_domain: bool | None) -> list[Text]:
