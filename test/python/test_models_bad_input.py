@@ -205,10 +205,17 @@ def test_corrupt_config(directory, text):
     refused(directory, "config.json: expected a", "download it again")
 
 
-@pytest.mark.parametrize("kind", ["mamba", None, "gpt2"])
+@pytest.mark.parametrize("kind", ["clip", None, "no-such", ["llama"]])
 def test_unsupported_architecture(directory, kind):
     change_config(directory, model_type=kind)
-    refused(directory, f"expected a model_type of llama, qwen2, qwen3, got {kind!r}")
+    refused(directory, f"expected the model_type of a decoder that transformers knows, got {kind!r}")
+
+
+@pytest.mark.parametrize("kind", ["dynamic", "longrope"])
+def test_frequencies_that_change_with_the_length(directory, kind):
+    rope = {"rope_type": kind, "rope_theta": 1e4, "factor": 2.0, "original_max_position_embeddings": 128}
+    change_config(directory, rope_parameters={**rope, "short_factor": [1.0] * 6, "long_factor": [2.0] * 6})
+    refused(directory, "config.json: expected frequencies of RoPE that do not change with", f"got rope_type '{kind}'")
 
 
 def test_quantized_checkpoint(directory):
