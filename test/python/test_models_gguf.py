@@ -241,6 +241,7 @@ def test_biases_that_a_file_has_not_are_zero(tmp_path, cache):
     ("keys", "got"),
     [
         ({"llama.attention.sliding_window": 64}, "without 'llama.attention.sliding_window', got 64; it is not applied"),
+        ({"llama.context_length": 0}, "max_position_embeddings is 0, not a whole number above 0; fix odd.gguf"),
         ({"llama.expert_count": 8}, "without 'llama.expert_count', got 8"),
         ({"llama.rope.dimension_count": 6}, "without 'llama.rope.dimension_count', got 6"),
         ({"llama.attention.value_length": 6}, "without 'llama.attention.value_length', got 6"),

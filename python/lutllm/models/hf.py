@@ -8,6 +8,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -108,7 +109,7 @@ def make_config(values: dict[str, Any], source: str) -> Any:
         raise
     except Exception as error:
         raise InputError(
-            f"{source}: expected a usable {kind} configuration, got {one_line(error)}; fix config.json"
+            f"{source}: expected a usable {kind} configuration, got {one_line(error)}; fix {Path(source).name}"
         ) from None
     rope = getattr(config, "rope_parameters", None) or {}
     for part in (rope, *(part for part in rope.values() if isinstance(part, dict))):  # one for each kind of layer
@@ -139,7 +140,7 @@ def empty_module(config: Any, source: str, dtype: Any = None) -> Any:
     except Exception as error:
         raise InputError(
             f"{source}: expected a configuration a {config.model_type} model can be built from, got {one_line(error)}; "
-            "fix config.json"
+            f"fix {Path(source).name}"
         ) from None
     finally:
         torch.set_default_dtype(before)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from lutllm.models import LoadedModel
 
 IMPORTANCE, ALLOCATION, DISTILLED = "importance.safetensors", "allocation.json", "distillation.safetensors"
-VERSION = 3  # of the other integers and of the files: raised whenever the same input would give others
+VERSION = 4  # of the other integers and of the files: raised whenever the same input would give others
 CALIBRATION_TOKENS = 32768
 SOME_TOKENS = 8192  # of calibration, enough for exponents and sensitivities
 CHOICES = ((1, 16), (2, 8), (2, 16), (3, 16))  # stages and entries: codes of 2, 3, 4 and 6 bits a weight
