@@ -47,7 +47,8 @@ def compile(options: argparse.Namespace) -> tuple[int, Any]:
     from lutllm.scheme import parse_schemes
 
     linears = options.layers is not None
-    schemes = list(parse_schemes(options.scheme or (LINEARS if linears else ["exact"]), options.stages))
+    default = LINEARS if linears else ["exact"] if options.stages else []  # a quantized model has a scheme
+    schemes = list(parse_schemes(options.scheme or default, options.stages))
     wanted = compiler.Options(
         layers=options.layers,
         schemes=schemes,
