@@ -10,7 +10,6 @@ import pytest
 
 from lutllm.lowering.hardware.control.register_map import START, STATUS_BUSY, STATUS_DONE
 from lutllm.lowering.machine.targets import TARGETS
-from lutllm.lowering.schedule.descriptors import list_words
 from lutllm.simulate import AxiTiming, SimulationError
 
 TINY = TARGETS["tiny"].engine
@@ -30,7 +29,7 @@ def damaged(made: Case, index: int, word: int, bit: int) -> np.ndarray:
     """The image with a bit of a word of a task's descriptor flipped."""
     image, plan = made.image, made.activations.plan
     tasks = plan.program("prefill")
-    words = sum(list_words(task, plan.config) for task in tasks[: index % len(tasks)]) + word
+    words = sum(plan.config.task_words(task.engine) for task in tasks[: index % len(tasks)]) + word
     image[plan.regions["prefill.d"].address + 8 * words + bit // 8] ^= 1 << bit % 8
     return image
 

@@ -7,7 +7,6 @@ import pytest
 from lutllm.errors import CapacityError
 from lutllm.lowering.hardware.control.register_map import register_table
 from lutllm.lowering.hardware.control.register_page import register_page
-from lutllm.lowering.hardware.top import read_ports, write_ports
 from lutllm.lowering.machine.accelerator import DECODER_ENGINES, ENGINES, AcceleratorConfig
 
 LINEARS = ("linear", "feed", "load", "save")
@@ -33,11 +32,11 @@ def test_engines_that_do_not_fit_together(engines: tuple[str, ...], message: str
 
 def test_masters_are_those_of_the_engines() -> None:
     linears, whole = AcceleratorConfig(engines=LINEARS), AcceleratorConfig(engines=ENGINES)
-    assert read_ports(linears) == {"d": 64, "c": 512, "q": 512, "w0": 512, "x": 16 * 16}
-    assert write_ports(linears) == {"y": 16 * 32}
-    assert set(read_ports(whole)) - set(read_ports(linears)) == {"p", "e", "k", "v"}
-    assert set(write_ports(whole)) == {"kv", "y"}
-    assert AcceleratorConfig().engines == DECODER_ENGINES and not {"x", "y"} & set(read_ports(AcceleratorConfig()))
+    assert linears.read_ports == {"d": 64, "c": 512, "q": 512, "w0": 512, "x": 16 * 16}
+    assert linears.write_ports == {"y": 16 * 32}
+    assert set(whole.read_ports) - set(linears.read_ports) == {"p", "e", "k", "v"}
+    assert set(whole.write_ports) == {"kv", "y"}
+    assert AcceleratorConfig().engines == DECODER_ENGINES and not {"x", "y"} & set(AcceleratorConfig().read_ports)
 
 
 def test_engines_are_part_of_what_an_image_is_made_for() -> None:

@@ -9,7 +9,7 @@ from functools import cache
 import pytest
 
 from lutllm.lowering.export.hw_to_arc import hw_to_arc
-from lutllm.lowering.hardware.control.sequencer import sequencer, task_words
+from lutllm.lowering.hardware.control.sequencer import sequencer
 from lutllm.lowering.hardware.lib.circt import Design
 from lutllm.lowering.machine.accelerator import (
     ENGINES,
@@ -49,7 +49,7 @@ def descriptor(
     **fields: int,
 ) -> list[int]:
     """The 64-bit words of a task; parameters are address, beats, stride."""
-    size = task_words(CONFIG, engine)
+    size = CONFIG.task_words(engine)
     slots = [*((ENGINES.index(name), pending) for name, pending in waits), *[(0, NO_WAIT)] * WAIT_SLOTS][:WAIT_SLOTS]
     packed = sum((name | pending << 4) << 8 * i for i, (name, pending) in enumerate(slots))
     values = dict(check=0, engine=ENGINES.index(engine), single=single, per_token=per_token, words=size, waits=packed)

@@ -20,8 +20,8 @@ from lutllm.lowering.machine.targets import MEMORY_LATENCY
 
 _TEMPLATES = Path(__file__).parent
 _FIXED = ("main.cpp", "axi_memory.h", "README.txt")
-_CONSTANTS = ("START", "STATUS_WATCHDOG", "STATUS_ERROR_SHIFT", "STATUS_ERROR_MASK", "STOP_ENABLE")
-_NEEDED = ("clk", "rst_n", "irq", "events", "s_axi_control_awaddr")
+_CONSTANTS = ("START", "ENDED", "STATUS_WATCHDOG", "STATUS_ERROR_SHIFT", "STATUS_ERROR_MASK", "STOP_ENABLE")
+_NEEDED = ("ap_clk", "ap_rst_n", "irq", "events", "s_axi_control_awaddr")
 
 
 def write_testbench(

@@ -53,22 +53,22 @@ class Bench {
   ~Bench() { top.final(); }
 
   void reset() {
-    top.rst_n = 0;
+    top.ap_rst_n = 0;
     for (int i = 0; i < 4; ++i) cycle();
-    top.rst_n = 1;
+    top.ap_rst_n = 1;
   }
   void settle() {
     for (auto &port : ports_) port->offer(cycles);
-    top.clk = 0;
+    top.ap_clk = 0;
     top.eval();
   }
   void edge() {
     bool moved = top.events != 0;
-    if (top.rst_n)
+    if (top.ap_rst_n)
       for (auto &port : ports_) moved |= port->take(cycles);
-    if (top.rst_n && uint64_t{top.events} >> design::PICK_DONE & 1) picks.push_back(cycles);
+    if (top.ap_rst_n && uint64_t{top.events} >> design::PICK_DONE & 1) picks.push_back(cycles);
     idle = moved ? 0 : idle + 1;
-    top.clk = 1;
+    top.ap_clk = 1;
     top.eval();
     ++cycles;
   }
@@ -236,6 +236,8 @@ static void start(Host &host, const Expected &expected) {
   host.write(design::IMAGE_HIGH, 0);
   host.write(design::MODEL_LOW, expected.model);
   host.write(design::MODEL_HIGH, expected.model >> 32);
+  host.write(design::GIE, 1);
+  host.write(design::IER, design::ENDED);
   host.write(design::CONTROL, design::START);
 }
 

@@ -13,16 +13,20 @@ from typing import Any
 import numpy as np
 
 from lutllm.errors import InputError, SimulationError
+from lutllm.lowering.export.image.whole import model_of
 from lutllm.lowering.hardware.control.register_map import (
+    ENDED,
     START,
     STATUS_ERROR_MASK,
     STATUS_ERROR_SHIFT,
     STATUS_WATCHDOG,
     STOP_ENABLE,
+    STUCK,
+    VERIFY,
     WORD_BYTES,
     window,
 )
-from lutllm.lowering.machine.accelerator import ERRORS, IMAGE_HEADER, AcceleratorConfig
+from lutllm.lowering.machine.accelerator import ERRORS, AcceleratorConfig
 from lutllm.simulate.axi_port import AxiTiming
 from lutllm.simulate.host import Host
 from lutllm.simulate.simulator import Simulator
@@ -81,7 +85,7 @@ class Accelerator:
         self.memory = Memory(image.copy(), base)
         self.bench = TestBench(simulator, memory=self.memory, timing=timing, until="irq", events="events", **options)
         self.host = Host(self.bench)
-        self.model = int(image[:128].view("<u8")[IMAGE_HEADER.index("model")])
+        self.model = model_of(image)
         self.reset()
 
     def reset(self) -> None:
@@ -133,12 +137,28 @@ class Accelerator:
         self.begin(length, tokens, stop=stop, position=position, model=model)
         return self.finished(self._watched(length, progress, max_cycles), length)
 
+    def verify(self) -> AcceleratorRun:
+        """Have every region of the image checked, whose bytes the accelerator does not change; error `checksum` where
+        one is damaged."""
+        self.begin(0, 0, verify=True)
+        return self.finished(self.bench.run(CYCLES), 0)
+
     def begin(
-        self, length: int, tokens: int, *, stop: int | None = None, position: int = 0, model: int | None = None
+        self,
+        length: int,
+        tokens: int,
+        *,
+        stop: int | None = None,
+        position: int = 0,
+        model: int | None = None,
+        verify: bool = False,
     ) -> None:
         """Start a run and let it go; `finished` reads what came of it, once the bench has run."""
         model = self.model if model is None else model
         values = {
+            "GIE": 1,
+            "IER": ENDED | STUCK,
+            "ISR": ENDED | STUCK,
             "POSITION": position,
             "LENGTH": length,
             "TOKENS": tokens,
@@ -150,7 +170,7 @@ class Accelerator:
         }
         for name, value in values.items():
             self.host.write(name, value)
-        self.host.write("CONTROL", START)
+        self.host.write("CONTROL", VERIFY if verify else START)
 
     def _watched(self, length: int, progress: Callable[[int, list[int]], None] | None, max_cycles: int) -> RunResult:
         """Run to the end; with `progress`, look at the registers as a host does that wants tokens as they come."""

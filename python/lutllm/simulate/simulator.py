@@ -68,16 +68,20 @@ class Simulator:
         self.state[place.offset : place.offset + place.bytes] = data
 
     @property
+    def clock_port(self) -> str:
+        return "ap_clk" if self.layout.has_port("ap_clk") else "clk"
+
+    @property
     def reset_port(self) -> tuple[str, int]:
         """(name, active value) of the reset."""
-        return ("rst_n", 0) if self.layout.has_port("rst_n") else ("rst", 1)
+        return ("ap_rst_n", 0) if self.layout.has_port("ap_rst_n") else ("rst", 1)
 
     def cycle(self, cycles: int = 1) -> None:
         """Let outputs settle with the inputs as they are, then clock once; `cycles` times."""
         for _ in range(cycles):
-            self.poke("clk", 0)
+            self.poke(self.clock_port, 0)
             self.evaluate()
-            self.poke("clk", 1)
+            self.poke(self.clock_port, 1)
             self.evaluate()
 
     def reset(self, cycles: int = 4) -> None:
@@ -85,12 +89,12 @@ class Simulator:
         for port in self.layout.ports:
             if port.direction == "in":
                 self._store(port, 0)
-        if any(port.name == "clk" for port in self.layout.ports):
+        if self.layout.has_port(self.clock_port):
             name, active = self.reset_port
             self.poke(name, active)
             self.cycle(cycles)
             self.poke(name, 1 - active)
-            self.poke("clk", 0)
+            self.poke(self.clock_port, 0)
         self.evaluate()
 
     def trace_to(self, path: str | None) -> None:
@@ -107,9 +111,10 @@ class ArcSimulator(Simulator):
         super().__init__(model.layout, self._engine.get_function_address(model.layout.function))
 
     def randomize(self, seed: int) -> None:
-        """Put random values into every register and memory, as at power-up; `reset` must then be enough."""
+        """Put random values into every register and memory, as at power-up; `reset` must then be enough. Not where the
+        device's configuration says what a register holds."""
         rng = np.random.default_rng(seed)
-        for state in self.layout.states:
+        for state in (state for state in self.layout.states if not state.name.endswith("power_on")):
             cells = rng.integers(0, 256, (max(state.depth, 1), state.bytes), np.uint8)
             cells[:, -1] &= 0xFF >> (-state.bits % 8)
             for index, cell in enumerate(cells):

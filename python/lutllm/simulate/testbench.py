@@ -159,7 +159,7 @@ class TestBench:
         control = np.zeros(n.CONTROL_FIELDS, np.int64)
         control[n.BASE], control[n.SIZE] = self.memory.base, self.memory.data.size
         control[n.WATCHDOG], control[n.GRANULE] = self._watchdog, granule
-        control[n.CLK] = self.layout.port("clk").offset
+        control[n.CLK] = self.layout.port(self.simulator.clock_port).offset
         control[n.DONE] = self.layout.port(self._until).offset if self._until else -1
         control[n.DRAIN] = 16 if self._streaming else -1
         control[n.FAULT_LOW], control[n.FAULT_HIGH] = self._fault
