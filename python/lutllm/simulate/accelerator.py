@@ -17,6 +17,7 @@ from lutllm.lowering.export.image.whole import model_of
 from lutllm.lowering.hardware.control.register_map import (
     ENDED,
     START,
+    STATUS_BUSY,
     STATUS_ERROR_MASK,
     STATUS_ERROR_SHIFT,
     STATUS_WATCHDOG,
@@ -89,8 +90,11 @@ class Accelerator:
         self.reset()
 
     def reset(self) -> None:
-        """Reset the hardware; memory keeps its contents, so caches do too."""
+        """Reset the hardware, and let it find out that memory owes it nothing. Memory keeps its contents, so caches do
+        too."""
         self.bench.reset()
+        while self.host.read("STATUS") & STATUS_BUSY:
+            self.bench.step(64)
         self.sequence: list[int] = []
 
     def generate(
