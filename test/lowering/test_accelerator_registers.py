@@ -113,7 +113,17 @@ def host(compiled: ArcSimulator, request: pytest.FixtureRequest) -> Host:
 def test_every_register_reads_and_writes_as_the_map_says(host: Host) -> None:
     offsets = rm.OFFSETS
     constant = {"VERSION": rm.VERSION, "CONTEXT": CONTEXT, "PASS_TOKENS": CONFIG.tokens, "CONTROL": 0}
-    constant |= {"GIE": 1, "IER": 2, "ISR": 0, "STATUS": 0x5A00, "MADE": 7, "LAST": 1234, "CYCLES_LOW": 11, "CYCLES_HIGH": 9, "STALLED": 0x8001}
+    constant |= {
+        "GIE": 1,
+        "IER": 2,
+        "ISR": 0,
+        "STATUS": 0x5A00,
+        "MADE": 7,
+        "LAST": 1234,
+        "CYCLES_LOW": 11,
+        "CYCLES_HIGH": 9,
+        "STALLED": 0x8001,
+    }
     for i, register in enumerate(rm.REGISTERS):
         value = 0xF1234500 + i
         if register.access != "w":

@@ -206,7 +206,16 @@ class _Sequencer:
         linear = choose[engines.index("linear")]
         flush, same_mode = self._mode(linear, good & waits, fields, counts["linear"])
         asks, p_outputs = self._parameters(head)
-        go = all_of([good, any_of([*room, verify & m["verify_ready"]]), waits, same_mode, ~asks | m["parameters_ready"], self.error.signal.eq(0)])
+        go = all_of(
+            [
+                good,
+                any_of([*room, verify & m["verify_ready"]]),
+                waits,
+                same_mode,
+                ~asks | m["parameters_ready"],
+                self.error.signal.eq(0),
+            ]
+        )
         go = go.named("dispatching")
         held.set((self.complete & self.at("run")) | (held.signal & ~go))
         dispatch = [go & is_it for is_it in choose]

@@ -47,8 +47,17 @@ def _widths(signals: tuple[tuple[str, int | None], ...], bits: int) -> dict[str,
 
 READ_MASTER = AxiMaster(
     (("arready", 1), ("rvalid", 1), ("rid", 1), ("rdata", None), ("rresp", 2), ("rlast", 1)),
-    (("arvalid", 1), ("arid", 1), ("araddr", 64), ("arlen", 8), ("arsize", 3), ("arburst", 2), ("arcache", 4),
-     ("arprot", 3), ("rready", 1)),
+    (
+        ("arvalid", 1),
+        ("arid", 1),
+        ("araddr", 64),
+        ("arlen", 8),
+        ("arsize", 3),
+        ("arburst", 2),
+        ("arcache", 4),
+        ("arprot", 3),
+        ("rready", 1),
+    ),
 )
 WRITE_MASTER = AxiMaster(
     (("awready", 1), ("wready", 1), ("bvalid", 1), ("bid", 1), ("bresp", 2)),

@@ -25,7 +25,9 @@ def power_on(design: Design) -> str:
     """A leaf whose output `reset` is 1 until the first clock after the device was configured, and never again."""
     if "power_on" not in design.modules:
         body = _ARC_POWER_ON if design.target == "arc" else _SV_POWER_ON
-        design.add_text("power_on", f"hw.module @$NAME$(in %clk: !seq.clock, out reset: i1) {{{body}}}", {}, {"reset": 1})
+        design.add_text(
+            "power_on", f"hw.module @$NAME$(in %clk: !seq.clock, out reset: i1) {{{body}}}", {}, {"reset": 1}
+        )
     return "power_on"
 
 

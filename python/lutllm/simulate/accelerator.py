@@ -89,10 +89,10 @@ class Accelerator:
         self.model = model_of(image)
         self.reset()
 
-    def reset(self) -> None:
-        """Reset the hardware, and let it find out that memory owes it nothing. Memory keeps its contents, so caches do
-        too."""
-        self.bench.reset()
+    def reset(self, cycles: int = 4, *, memory: bool = True) -> None:
+        """Reset the hardware, and let it find out what `memory` owes it, which was reset too or goes on answering.
+        Memory keeps its contents, so caches do too."""
+        self.bench.reset(cycles, memory=memory)
         while self.host.read("STATUS") & STATUS_BUSY:
             self.bench.step(64)
         self.sequence: list[int] = []
