@@ -30,7 +30,7 @@ def signature(data: np.ndarray, port_bits: int) -> int:
     return int(njit(_signature)(words))
 
 
-def _signature(words: np.ndarray) -> int:
+def _signature(words: np.ndarray) -> np.uint64:
     state = np.uint64(0)
     for word in words:
         high = state >> np.uint64(SIGNATURE_BITS - STEP)

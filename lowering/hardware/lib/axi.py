@@ -88,7 +88,7 @@ def axi_read_stream(
         data = m.instance(data_queue, "data_queue", in_valid=beat, in_data=m["rdata"], out_ready=m["data_ready"])
         popped = data["out_valid"] & m["data_ready"]
         burst, address = _bursts(m, address_queue, m["arready"], bits, limit, lambda beats: ~free.signal.ult(limit))
-        taken = mux(burst.issue, burst.beats.zext(width), const(0, width))
+        taken = mux(burst.issue, burst.beats.zext(width), const(0, width)).named("taken")
         free.set(free.signal - taken + popped.zext(width))
         owed.set(owed.signal + taken - beat.zext(width))
         return dict(
@@ -126,9 +126,9 @@ def axi_write_stream(
         stored = m.state(bits_for(max(depth, limit) + 1), "stored", reset=0)
         width, length_ready, response_ready, sent = stored.signal.width, Wire(1), Wire(1), Wire(1)
         # With a reset, what no burst was asked for leaves only after what one was: the data of those still goes out.
-        all_sent, offered = Wire(1), m["data_valid"] & ~m.rst
+        all_sent, offered = Wire(1), (m["data_valid"] & ~m.rst).named("offered")
         data = m.instance(
-            data_queue, "data_queue", rst=m["clear"] | (m.rst & all_sent.signal),
+            data_queue, "data_queue", rst=(m["clear"] | (m.rst & all_sent.signal)).named("drop"),
             in_valid=offered, in_data=m["data_data"], out_ready=sent.signal,
         )  # fmt: skip
         room = length_ready.signal & response_ready.signal
@@ -145,13 +145,14 @@ def axi_write_stream(
         stored.set(stored.signal + arrived - taken)
         left = m.state(burst.beats.width, "beats_left", reset=0, by=m["clear"])
         active, last = left.signal.ne(0), left.signal.eq(1)
+        between = (~active).named("between_bursts")
         beat = (active & m["wready"]).named("beat")
         sent.assign(beat)
-        load = (~active | (beat & last)).named("load")
+        load = (between | (beat & last)).named("load")
         lengths = m.instance(
             length_queue, "length_queue", rst=m["clear"], in_valid=burst.issue, in_data=burst.beats, out_ready=load
         )
-        all_sent.assign(~active & ~lengths["out_valid"])
+        all_sent.assign(between & (~lengths["out_valid"]).named("no_burst"))
         length_ready.assign(lengths["in_ready"])
         following = mux(lengths["out_valid"], lengths["out_data"], const(0, left.signal.width))
         left.set(mux(load, following, left.signal - 1), load | beat)
