@@ -8,7 +8,7 @@ import pytest
 
 from lutllm.lowering.export.hw_to_sv import hw_to_sv
 from lutllm.lowering.hardware.lib.axi import READ_MASTER, axi_read_stream
-from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, const
+from lutllm.lowering.hardware.lib.circt import Design, Module, Signal
 
 pytest.importorskip("cocotb", reason="cocotb is not installed (pip install lutllm[test])")
 pytest.importorskip("cocotbext.axi", reason="cocotbext-axi is not installed (pip install cocotbext-axi)")

@@ -10,6 +10,7 @@ With an error, or where the host aborts it, a run ends when the bus is quiet (`h
 
 from __future__ import annotations
 
+from lutllm.lowering.hardware.lib.checks import crc
 from lutllm.lowering.hardware.lib.circt import (
     Design,
     Fields,
@@ -23,7 +24,6 @@ from lutllm.lowering.hardware.lib.circt import (
     pack,
     select,
 )
-from lutllm.lowering.hardware.lib.checks import crc
 from lutllm.lowering.machine.accelerator import (
     ENGINE_NUMBERS,
     ENGINES,
