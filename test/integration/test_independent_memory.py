@@ -1,4 +1,4 @@
-"""A whole accelerator in four states, with a memory, a host and a simulator that are not ours: Icarus, cocotbext-axi."""
+"""A whole accelerator in four states: memory, host and simulator are not ours, but cocotbext-axi's and Icarus."""
 
 from __future__ import annotations
 
@@ -27,9 +27,8 @@ if shutil.which("iverilog") is None:
 def test_tokens_with_a_memory_and_a_host_that_are_not_ours(tmp_path: Path) -> None:
     from cocotb_tools.runner import get_results, get_runner
 
-    model = random_model(
-        float_decoder(hidden=16, intermediate=16, layers=1, vocabulary=40), EXACT.with_(R=1), positions=16
-    )
+    decoder = float_decoder(hidden=16, intermediate=16, layers=1, vocabulary=40)
+    model = random_model(decoder, EXACT.with_(R=1), positions=16)
     hardware = Hardware.of(model.lut(), model.tensors, target="tiny")
     config, prompt = hardware.plan.config, [5, 17, 39]
     files = hw_to_sv(accelerator_to_hw(config, "sv"), ACCELERATOR_TOP, tmp_path / "rtl")

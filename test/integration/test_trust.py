@@ -238,6 +238,14 @@ def test_every_flipped_bit_is_found(part: str) -> None:
     assert one.generate(PROMPT, TOKENS).check().tokens == whole().tokens
 
 
+def test_signals_that_an_interconnect_wants_are_constant() -> None:
+    one = accelerator()
+    for port in hardware().plan.config.read_ports:
+        assert [one.bench.simulator.peek(f"m_axi_{port}_ar{name}") for name in ("id", "cache", "prot")] == [0, 3, 0]
+    for port in hardware().plan.config.write_ports:
+        assert [one.bench.simulator.peek(f"m_axi_{port}_aw{name}") for name in ("id", "cache", "prot")] == [0, 3, 0]
+
+
 def test_verifying_goes_at_the_speed_of_memory() -> None:
     """Every port reads its regions one after the other, a word a cycle, all ports at a time."""
     one, plan = accelerator(), hardware().plan

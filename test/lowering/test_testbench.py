@@ -17,7 +17,8 @@ CONFIG = AcceleratorConfig(context=1500, watchdog=777)
 PORTS = [
     Port(name, 0, bits, direction)
     for name, bits, direction in (
-        ("ap_clk", 1, "in"), ("ap_rst_n", 1, "in"), ("s_axi_control_awaddr", 14, "in"), ("s_axi_control_awvalid", 1, "in"),
+        ("ap_clk", 1, "in"), ("ap_rst_n", 1, "in"),
+        ("s_axi_control_awaddr", 14, "in"), ("s_axi_control_awvalid", 1, "in"),
         ("irq", 1, "out"), ("events", 20, "out"), ("m_axi_d_arvalid", 1, "out"), ("m_axi_w0_arvalid", 1, "out"),
         ("m_axi_kv_awvalid", 1, "out"),
     )

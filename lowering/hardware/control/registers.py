@@ -3,8 +3,8 @@
 In: `register_map.REGISTERS`. Out: a module with the slave's port `s_axi_control`, what the sequencer needs to know, and
 the ports through which tokens are read (to embed) and appended. What a host must not do - unknown or unaligned
 addresses, writes to what is read-only, writes of part of a word, writes during a run - is answered with SLVERR and
-changes nothing; a start during a run is ignored. Interrupts are as in the control protocol ap_ctrl_hs, but that a bit of
-ISR is cleared, not toggled, by writing a 1.
+changes nothing; a start during a run is ignored. Interrupts are those of the control protocol ap_ctrl_hs, but that
+writing a 1 clears a bit of ISR, where it toggles it there.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _NARROW, _WIDE = ("POSITION", "LENGTH", "TOKENS", "STOP"), ("IMAGE", "MODEL")  #
 
 def registers(design: Design, config: AcceleratorConfig) -> str:
     """To the sequencer: `start` (a pulse, never while `busy` or not `quiet`), then steady during a run `verifies`,
-    `position`, `length`, `tokens`, `stop`, `image` and `model`; `abort`, a pulse. From it: `busy` (at the latest a cycle
-    after `start`), `done` (a pulse), `error`, `made`, `last` and `cycles`; from the watchdog `watchdog` and `stalled`.
-    `quiet`: the bus owes nothing.
+    `position`, `length`, `tokens`, `stop`, `image` and `model`; `abort`, a pulse. From it: `busy` (at the latest a
+    cycle after `start`), `done` (a pulse), `error`, `made`, `last` and `cycles`; from the watchdog `watchdog` and
+    `stalled`. `quiet`: the bus owes nothing.
 
     Where there are tokens, `ids_read` of token `ids_read_address` brings `ids_read_data` a cycle later; `token_write`
     appends. The host's accesses wait for both.

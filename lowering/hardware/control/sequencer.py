@@ -2,8 +2,8 @@
 
 A run reads the image's header, then passes of up to `tokens` tokens until the prompt is read, then for each token to
 make the head's list and a pass of one token. Tasks go out in order: each when its waits hold and its engine has room.
-Between lists everything drains; only then is the token that the head picked looked at. A run that verifies has one list,
-of tasks that check regions of memory.
+Between lists everything drains; only then is the token that the head picked looked at. A run that verifies has one
+list, of tasks that check regions of memory.
 
 With an error, or where the host aborts it, a run ends when the bus is quiet (`halt`); the next one begins afresh.
 """
@@ -227,8 +227,8 @@ class _Sequencer:
         self.idle = all_of(through).named("all_idle")
         task_tokens = mux(head["single"], const(1, 16), self.pass_tokens.signal)
         self.outputs |= dict(
-            dispatch=pack(dispatch), fields=fields, flush=flush, task_tokens=task_tokens,
-            parameters=go & asks, verify=go & verify, pending=pack([count.signal.ne(0) for count in pending]), **p_outputs,
+            dispatch=pack(dispatch), fields=fields, flush=flush, task_tokens=task_tokens, parameters=go & asks,
+            verify=go & verify, pending=pack([count.signal.ne(0) for count in pending]), **p_outputs,
         )  # fmt: skip
 
     def _waited(self, slot: Signal, pending: list[Signal]) -> Signal:

@@ -112,10 +112,9 @@ def axi_write_stream(
     """A writer: streams `command` (address 64, beats 32, at least 1) and `data` of `bits` in, AXI4 write master.
 
     A burst's address goes out when all its data is among the `depth` words (two bursts, where it is not given) that are
-    kept here, so the bus never waits for the design. At most
-    `outstanding` bursts await their response. `done` is 1 for a cycle when the last response of a command has come;
-    `idle`: no command, and no response owed. `error` goes high with the first bad response, or one that is not owed, and
-    stays until reset.
+    kept here, so the bus never waits for the design. At most `outstanding` bursts await their response. `done` is 1 for
+    a cycle when the last response of a command has come; `idle`: no command, and no response owed. `error` goes high
+    with the first bad response, or one that is not owed, and stays until reset.
     """
     limit = burst_limit(bits, burst_beats)
     depth = 2 * limit if depth is None else depth
