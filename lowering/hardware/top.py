@@ -395,7 +395,7 @@ class _Top:
         if "embed" in self.engines:
             self.inputs["embed"].pop("ids_read_data").assign(host["ids_read_data"])
         picked = self.engines.get("pick") or dict(token_valid=const(0, 1), token=const(0, 32))
-        told = ("start", "verifies", "position", "length", "tokens", "stop", "model", "abort")
+        told = ("start", "verifies", "position", "length", "tokens", "stops", "model", "abort")
         values = {name: host[name] for name in told}
         values |= dict(d_valid=d.valid, d_data=d.data, in_page=host["image"][0:PAGE_BITS])
         values |= dict(token_valid=picked["token_valid"], token=picked["token"])

@@ -51,7 +51,7 @@ class Board:
     async def start(self, control: int) -> None:
         for i, token in enumerate(GIVEN["prompt"]):
             await self.host.write_dword(GIVEN["window"] + 4 * i, token)
-        values = dict(GIE=1, IER=3, ISR=3, POSITION=0, LENGTH=len(GIVEN["prompt"]), TOKENS=len(GIVEN["tokens"]), STOP=0)
+        values = dict(GIE=1, IER=3, ISR=3, POSITION=0, LENGTH=len(GIVEN["prompt"]), TOKENS=len(GIVEN["tokens"]))
         model = divmod(GIVEN["model"], 1 << 32)
         values |= dict(IMAGE_LOW=BASE, IMAGE_HIGH=0, MODEL_LOW=model[1], MODEL_HIGH=model[0])
         for name, value in values.items():

@@ -188,7 +188,7 @@ def test_a_stop_token_ends_a_run() -> None:
     made = case()
     want = made.golden(prompt_of(7), 6)
     stop = want[2]
-    run = made.accelerator().generate(prompt_of(7), 6, stop=stop).check()
+    run = made.accelerator().generate(prompt_of(7), 6, stops={VOCABULARY, stop, VOCABULARY + 1}).check()
     assert run.tokens == want[: want.index(stop) + 1]
 
 

@@ -134,7 +134,8 @@ def test_every_register_reads_and_writes_as_the_map_says(host: Host) -> None:
         assert host.read(register.offset) == (OKAY, value), register.name
     low = offsets["IMAGE_LOW"] // 4
     assert host.top.peek("image") == 0xF1234500 * ((1 << 32) + 1) + (low + 1 << 32) + low
-    assert host.top.peek("stop") == 0xF1234500 + offsets["STOP"] // 4
+    first = offsets["STOP0"] // 4
+    assert host.top.peek("stops") == sum((0xF1234500 + first + i) << 32 * i for i in range(rm.STOPS))
     assert host.starts == 0
 
 

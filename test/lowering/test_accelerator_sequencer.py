@@ -122,7 +122,7 @@ class Machine:
     ) -> str:
         """One run; returns the error's name."""
         top, engines = self.top, self.config.engines
-        asked = dict(position=position, length=length, tokens=tokens, stop=stop, model=MODEL, verifies=0) | given
+        asked = dict(position=position, length=length, tokens=tokens, stops=stop, model=MODEL, verifies=0) | given
         for name, value in asked.items():
             top.poke(name, value)
         for name, value in dict(start=1, ready=(1 << len(engines)) - 1, parameters_ready=1, y_idle=1).items():
@@ -228,8 +228,12 @@ def test_a_run_goes_on_where_the_host_says() -> None:
 
 def test_the_stop_token_ends_a_run() -> None:
     machine = Machine(lists())
-    assert machine.run(length=2, tokens=9, stop=1 << 31 | 102) == "none"
-    assert machine.top.peek("made") == 2
+    for i in range(8):  # in any of the registers, others beside it; not where the register does not say so
+        stops = sum((1 << 31 | 500 + j) << 32 * j for j in range(8) if j != i) | (1 << 31 | 102) << 32 * i
+        assert machine.run(length=2, tokens=9, stop=stops) == "none"
+        assert (machine.top.peek("made"), machine.top.peek("last")) == (2, 102)
+        machine.log = []
+    assert machine.run(length=2, tokens=3, stop=102) == "none" and machine.top.peek("made") == 3
 
 
 def test_waits_hold_a_task_until_few_enough_are_pending() -> None:

@@ -18,7 +18,8 @@ VERSION = 2  # of this map
 START, ABORT, VERIFY = 1, 2, 4  # in CONTROL
 ENDED, STUCK = 1, 2  # in IER and ISR
 STATUS_BUSY, STATUS_DONE, STATUS_WATCHDOG, STATUS_ERROR_SHIFT, STATUS_ERROR_MASK = 1, 2, 4, 8, 0xFF
-STOP_ENABLE = 1 << 31  # in STOP
+STOPS = 8  # tokens that end a run, at most
+STOP_ENABLE = 1 << 31  # in STOP0 ..
 
 MIN_WINDOW = 0x1000  # registers lie below
 
@@ -57,19 +58,22 @@ REGISTERS = (
     Register("POSITION", 0x14, "rw", 32, "where the sequence goes on; 0: afresh"),
     Register("LENGTH", 0x18, "rw", 32, "tokens of the sequence so far, prompt included"),
     Register("TOKENS", 0x1C, "rw", 32, "tokens to make; 0: read the sequence, then end"),
-    Register("STOP", 0x20, "rw", 32, "bits 30:0: the token that ends a run; bit 31: there is one"),
-    Register("IMAGE_LOW", 0x24, "rw", 32, "byte address of the memory image, a multiple of 4096, bits 31:0"),
-    Register("IMAGE_HIGH", 0x28, "rw", 32, "byte address of the memory image, bits 63:32"),
-    Register("MODEL_LOW", 0x2C, "rw", 32, "model that the image must be of, bits 31:0"),
-    Register("MODEL_HIGH", 0x30, "rw", 32, "model that the image must be of, bits 63:32"),
-    Register("MADE", 0x34, "r", 32, "tokens made in this run"),
-    Register("LAST", 0x38, "r", 32, "the last token made"),
-    Register("CYCLES_LOW", 0x3C, "r", 32, "cycles of this run, bits 31:0; reading it holds CYCLES_HIGH"),
-    Register("CYCLES_HIGH", 0x40, "r", 32, "cycles of this run, bits 63:32, when CYCLES_LOW was last read"),
-    Register("STALLED", 0x44, "r", 16, "bit i: engine i of this accelerator was busy when the watchdog fired"),
-    Register("VERSION", 0x48, "r", 32, "version of this map"),
-    Register("CONTEXT", 0x4C, "r", 32, "tokens of a sequence at most"),
-    Register("PASS_TOKENS", 0x50, "r", 32, "tokens of a pass at most"),
+    Register("IMAGE_LOW", 0x20, "rw", 32, "byte address of the memory image, a multiple of 4096, bits 31:0"),
+    Register("IMAGE_HIGH", 0x24, "rw", 32, "byte address of the memory image, bits 63:32"),
+    Register("MODEL_LOW", 0x28, "rw", 32, "model that the image must be of, bits 31:0"),
+    Register("MODEL_HIGH", 0x2C, "rw", 32, "model that the image must be of, bits 63:32"),
+    Register("MADE", 0x30, "r", 32, "tokens made in this run"),
+    Register("LAST", 0x34, "r", 32, "the last token made"),
+    Register("CYCLES_LOW", 0x38, "r", 32, "cycles of this run, bits 31:0; reading it holds CYCLES_HIGH"),
+    Register("CYCLES_HIGH", 0x3C, "r", 32, "cycles of this run, bits 63:32, when CYCLES_LOW was last read"),
+    Register("STALLED", 0x40, "r", 16, "bit i: engine i of this accelerator was busy when the watchdog fired"),
+    Register("VERSION", 0x44, "r", 32, "version of this map"),
+    Register("CONTEXT", 0x48, "r", 32, "tokens of a sequence at most"),
+    Register("PASS_TOKENS", 0x4C, "r", 32, "tokens of a pass at most"),
+    *(
+        Register(f"STOP{i}", 0x50 + 4 * i, "rw", 32, "bits 30:0: a token that ends a run; bit 31: there is one")
+        for i in range(STOPS)
+    ),
 )  # fmt: skip
 OFFSETS = {register.name: register.offset for register in REGISTERS}
 

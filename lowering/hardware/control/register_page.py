@@ -16,7 +16,7 @@ unaligned addresses, writes to what is read-only and writes during a run are ans
 
 1. {prompt} With POSITION 0 the
    sequence begins; with more, the tokens before it are those of an earlier run, whose caches are still there.
-2. Write POSITION, LENGTH, TOKENS, STOP, IMAGE and MODEL, then 1 to CONTROL.
+2. Write POSITION, LENGTH, TOKENS, STOP0 to STOP7, IMAGE and MODEL, then 1 to CONTROL.
 3. Wait for bit 0 of ISR: for `irq`, where GIE is 1 and IER has the bit. STATUS says how it ended; write ISR to clear it.
 4. {results}
 

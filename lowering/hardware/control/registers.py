@@ -12,7 +12,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lutllm.lowering.hardware.control.axi_lite import WORD_BITS, axi_lite_slave, slave_inputs, slave_outputs
-from lutllm.lowering.hardware.control.register_map import ABORT, REGISTERS, START, VERIFY, VERSION, address_bits
+from lutllm.lowering.hardware.control.register_map import (
+    ABORT,
+    REGISTERS,
+    START,
+    STOPS,
+    VERIFY,
+    VERSION,
+    address_bits,
+)
 from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, Wire, all_of, any_of, const, mux, pack, select
 from lutllm.lowering.hardware.lib.memory import ram
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
@@ -22,12 +30,15 @@ PREFIX = "s_axi_control_"
 ENGINES_BITS = 16  # of the mask of stalled engines
 _HELD = tuple(register.name for register in REGISTERS if register.access == "rw" and register.name != "ISR")
 _ALWAYS = tuple(register.name for register in REGISTERS if register.always)
-_NARROW, _WIDE = ("POSITION", "LENGTH", "TOKENS", "STOP"), ("IMAGE", "MODEL")  # what the sequencer is told
+# What the sequencer is told, and the registers that say it, the lowest bits first.
+_TOLD = {name.lower(): (name,) for name in ("POSITION", "LENGTH", "TOKENS")}
+_TOLD |= {name.lower(): (f"{name}_LOW", f"{name}_HIGH") for name in ("IMAGE", "MODEL")}
+_TOLD["stops"] = tuple(f"STOP{i}" for i in range(STOPS))
 
 
 def registers(design: Design, config: AcceleratorConfig) -> str:
     """To the sequencer: `start` (a pulse, never while `busy` or not `quiet`), then steady during a run `verifies`,
-    `position`, `length`, `tokens`, `stop`, `image` and `model`; `abort`, a pulse. From it: `busy` (at the latest a
+    `position`, `length`, `tokens`, `stops`, `image` and `model`; `abort`, a pulse. From it: `busy` (at the latest a
     cycle after `start`), `done` (a pulse), `error`, `made`, `last` and `cycles`; from the watchdog `watchdog` and
     `stalled`. `quiet`: the bus owes nothing.
 
@@ -74,8 +85,7 @@ def registers(design: Design, config: AcceleratorConfig) -> str:
         answers["read_data"].assign(data)
         answers["read_ok"].assign(known)
 
-        told = {name.lower(): held[name] for name in _NARROW}
-        told |= {name.lower(): pack([held[f"{name}_LOW"], held[f"{name}_HIGH"]]) for name in _WIDE}
+        told = {name: pack([held[register] for register in parts]) for name, parts in _TOLD.items()}
         outputs = {f"{PREFIX}{name}": axi[name] for name in slave_outputs()}
         told |= dict(start=start.signal & m["quiet"], verifies=verifies, abort=command & axi["write_data"][1])
         assert ABORT == 1 << 1
@@ -84,7 +94,7 @@ def registers(design: Design, config: AcceleratorConfig) -> str:
 
     outputs = slave_outputs(PREFIX) | ({"ids_read_data": WORD_BITS} if config.has_sequence else {})
     outputs |= dict.fromkeys(("start", "verifies", "abort", "irq"), 1)
-    outputs |= {name.lower(): 32 for name in _NARROW} | {name.lower(): 64 for name in _WIDE}
+    outputs |= {name: WORD_BITS * len(parts) for name, parts in _TOLD.items()}
     return design.module("registers", _inputs(config), outputs, body)
 
 

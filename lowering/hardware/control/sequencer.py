@@ -10,6 +10,7 @@ With an error, or where the host aborts it, a run ends when the bus is quiet (`h
 
 from __future__ import annotations
 
+from lutllm.lowering.hardware.control.register_map import STOPS
 from lutllm.lowering.hardware.lib.checks import crc
 from lutllm.lowering.hardware.lib.circt import (
     Design,
@@ -74,8 +75,8 @@ def sequencer(design: Design, config: AcceleratorConfig) -> str:
     stands until `over`."""
     most = max(config.task_words(engine) for engine in (*config.engines, VERIFY))
     count = len(config.engines)
-    inputs = {"hard": 1, "start": 1, "verifies": 1, "position": 32, "length": 32, "tokens": 32, "stop": 32}
-    inputs |= {"model": 64, "in_page": PAGE_BITS, "abort": 1, "over": 1}
+    inputs = {"hard": 1, "start": 1, "verifies": 1, "position": 32, "length": 32, "tokens": 32}
+    inputs |= {"stops": 32 * STOPS, "model": 64, "in_page": PAGE_BITS, "abort": 1, "over": 1}
     inputs |= {"d_command_ready": 1, "d_valid": 1, "d_data": WORD, "ready": count, "done": count}
     inputs |= {"parameters_ready": 1, "token_valid": 1, "token": 32, "y_idle": 1, "verify_ready": 1, "checking": 1}
     inputs |= {f"{name}_error": 1 for name in PROBLEMS}
@@ -121,7 +122,7 @@ class _Sequencer:
         self.program = m.state(bits_for(len(LISTS)), "program", reset=0)
         self.verifies = m.reg(m["verifies"], "verifies_q", enable=self.start)
         self.wanted = m.reg(m["tokens"], "wanted", enable=self.start)
-        self.stop = m.reg(m["stop"], "stop_q", enable=self.start)
+        self.stops = m.reg(m["stops"], "stops_q", enable=self.start)
         self.model = m.reg(m["model"], "model_q", enable=self.start)
         left = (self.length.signal - self.position.signal).named("left")
         whole = const(self.config.tokens, 32)
@@ -283,7 +284,8 @@ class _Sequencer:
         made_all = ~self.made.signal.ult(self.wanted)
         token = m.reg(m["token"], "last_q", enable=m["token_valid"], reset=0, by=self.hard)
         made = self.made.signal + 1
-        stopped = (self.stop[31] & token.eq(pack([self.stop[0:31], const(0, 1)]))).named("stopped")
+        wanted = pack([token[0:31], const(1, 1)])  # as a register says it
+        stopped = any_of([stop.eq(wanted) for stop in self.stops.chunks(32)]).named("stopped")
         head_end = head_done & (~made.ult(self.wanted) | stopped)
         full = self.length.signal.eq(self.context)
         self.problems.append((head_done & ~head_end & full, "context"))

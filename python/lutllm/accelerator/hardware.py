@@ -134,7 +134,8 @@ class Hardware:
                 if listener is not None:
                     listener(made)
 
-            run = accelerator.generate(prompt, tokens, stop=stop, progress=progress)
+            stops = () if stop is None else (stop,)
+            run = accelerator.generate(prompt, tokens, stops=stops, progress=progress)
         seconds = accelerator.bench.seconds - before
         golden = greedy(self.program, self.tensors, prompt, tokens, stop)
         kind = "arc" if isinstance(simulator, ArcSimulator) else "verilator"

@@ -97,6 +97,9 @@ class Simulator:
             self.poke(self.clock_port, 0)
         self.evaluate()
 
+    def configure(self) -> None:
+        """As when the device is configured: what keeps its state through a reset forgets it with the next."""
+
     def trace_to(self, path: str | None) -> None:
         """Begin (or, with None, end) a waveform written by the simulator itself, where it can."""
         raise SimulationError("this simulator writes no waveform of its own; ask the test bench for one")
@@ -111,15 +114,20 @@ class ArcSimulator(Simulator):
         super().__init__(model.layout, self._engine.get_function_address(model.layout.function))
 
     def randomize(self, seed: int) -> None:
-        """Put random values into every register and memory, as at power-up; `reset` must then be enough. Not where the
-        device's configuration says what a register holds."""
+        """Put random values into every register and memory, as at power-up; `reset` must then be enough."""
         rng = np.random.default_rng(seed)
-        for state in (state for state in self.layout.states if not state.name.endswith("power_on")):
+        for state in self.layout.states:
             cells = rng.integers(0, 256, (max(state.depth, 1), state.bytes), np.uint8)
             cells[:, -1] &= 0xFF >> (-state.bits % 8)
             for index, cell in enumerate(cells):
                 start = state.offset + index * state.stride
                 self.state[start : start + state.bytes] = cell
+        self.configure()
+
+    def configure(self) -> None:
+        for state in self.layout.states:
+            if state.name.endswith("power_on"):
+                self.state[state.offset] = 0
 
 
 _lock = threading.Lock()
