@@ -21,8 +21,8 @@ unaligned addresses, writes to what is read-only and writes during a run are ans
 4. {results}
 
 After an error, write what was wrong and start again. A run that does not move raises bit 1 of ISR, and ends with an
-error once the bus is quiet; so does one that is aborted by bit 1 of CONTROL. STATUS is busy until then. After loading an
-image, start with bit 2 of CONTROL: that run reads all of the image, and ends with error `checksum` if it is damaged.
+error once the bus is quiet; so does one that is aborted by bit 1 of CONTROL. STATUS is busy until then. After loading
+an image, start with bit 2 of CONTROL: that run reads all of it, and ends with error `checksum` if it is damaged.
 
 ## Error codes of STATUS
 
