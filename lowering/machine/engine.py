@@ -90,6 +90,10 @@ class EngineConfig:
             yield f"expected tables and codes of fewer than 65536 units of port w, got {self.table_units}; widen port w"
 
     @property
+    def weight_streams(self) -> list[str]:
+        return [f"w{i}" for i in range(self.weight_ports)]
+
+    @property
     def searches(self) -> bool:
         """Whether any row source needs the centroid search."""
         return set(self.row_sources) != {"exact_row"}

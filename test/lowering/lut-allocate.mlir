@@ -7,7 +7,7 @@
 // CHECK: "lut.round"() {c = @a.c, first = 0 : i64, outputs = 8 : i64, q = @a.0.q, sym_name = "a.0", w = [@a.0.w0]}
 // CHECK-NEXT: "lut.round"() {c = @a.c, first = 8 : i64, outputs = 8 : i64, q = @a.8.q, sym_name = "a.8", w = [@a.8.w0]}
 // CHECK-NEXT: "lut.buffer"() {base = 0 : i64, memory = "x", size = 8 : i64, sym_name = "x0_2", words = 2 : i64}
-// CHECK-NEXT: "lut.region"() {address = 0 : i64, bytes = 88 : i64, kind = "h", sym_name = "header"}
+// CHECK-NEXT: "lut.region"() {address = 0 : i64, bytes = 80 : i64, kind = "h", sym_name = "header"}
 // CHECK-NEXT: "lut.region"() {address = 4096 : i64, bytes = 2048 : i64, kind = "x", sym_name = "x.x"}
 // CHECK-NEXT: "lut.region"() {address = 8192 : i64, bytes = 8192 : i64, kind = "y", sym_name = "a.y"}
 // CHECK-NEXT: "lut.region"() {address = 16384 : i64, bytes = 8 : i64, kind = "c", sym_name = "a.c"}

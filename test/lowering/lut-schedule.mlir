@@ -39,7 +39,7 @@ ml_program.global private @a.bias(#ml_program.extern : tensor<16xi32>) : tensor<
 "lut.round"() {sym_name = "a.0", first = 0, outputs = 8, c = @a.c, q = @a.0.q, w = [@a.0.w0]} : () -> ()
 "lut.round"() {sym_name = "a.8", first = 8, outputs = 8, c = @a.c, q = @a.8.q, w = [@a.8.w0]} : () -> ()
 "lut.buffer"() {sym_name = "x0", memory = "x", base = 0, words = 2, size = 8} : () -> ()
-"lut.region"() {sym_name = "header", kind = "h", address = 0, bytes = 88} : () -> ()
+"lut.region"() {sym_name = "header", kind = "h", address = 0, bytes = 80} : () -> ()
 "lut.region"() {sym_name = "x.x", kind = "x", address = 4096, bytes = 2048} : () -> ()
 "lut.region"() {sym_name = "a.y", kind = "y", address = 8192, bytes = 8192} : () -> ()
 "lut.region"() {sym_name = "a.c", kind = "c", address = 16384, bytes = 8} : () -> ()

@@ -64,17 +64,13 @@ def linear_timing(config: EngineConfig) -> dict[str, int]:
     )
 
 
-def weight_streams(config: EngineConfig) -> list[str]:
-    return [f"w{i}" for i in range(config.weight_ports)]
-
-
 def linear_core(design: Design, config: EngineConfig, depths: Mapping[str, int] = MappingProxyType({})) -> str:
     """In: `dispatch` of `round`, taken when `round_ready`; `flush`, which resets the datapath between row sources; the
     streams x, c, q and w0... Out: stream y (words of `requant_lanes` results). `depths` of FIFOs `codebooks` and
     `results`, where they are not the usual ones."""
     inputs = {"dispatch": 1, "round": ROUND.width, "flush": 1, "y_ready": 1}
     outputs = {"round_ready": 1, "y_valid": 1, "y_data": config.word_bits["y"]}
-    for name in ("x", "c", "q", *weight_streams(config)):
+    for name in ("x", "c", "q", *config.weight_streams):
         inputs |= {f"{name}_valid": 1, f"{name}_data": config.word_bits[name[0]]}
         outputs[f"{name}_ready"] = 1
     return design.module("linear_core", inputs, outputs, lambda m: _Core(m, config, depths).outputs)
@@ -190,7 +186,7 @@ class _Core:
         control, build = head["control"], head.get("build")
         sums = const(0, config.lanes * config.psum_bits)
         engines, units, ready_wires = [], [], []
-        for port, name in enumerate(weight_streams(config)):
+        for port, name in enumerate(config.weight_streams):
             all_ready, stream = Wire(1), self._stream(name)
             feed = self._unit(
                 weight_unit.weight_distributor(m.design, config),

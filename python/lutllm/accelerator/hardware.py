@@ -23,9 +23,9 @@ from lutllm.lowering import PASSES as LOWERING_PASSES
 from lutllm.lowering import pipelines
 from lutllm.lowering.export.hw_to_arc import hw_to_arc
 from lutllm.lowering.export.hw_to_sv import hw_ports, hw_to_sv
-from lutllm.lowering.export.image.whole import whole_image
+from lutllm.lowering.export.image.whole import model_of, whole_image
 from lutllm.lowering.hardware.accelerator_to_hw import ACCELERATOR_TOP, accelerator_to_hw
-from lutllm.lowering.machine.accelerator import IMAGE_HEADER, AcceleratorConfig
+from lutllm.lowering.machine.accelerator import AcceleratorConfig
 from lutllm.lowering.schedule.read import read_plan
 from lutllm.models.cache import cache_directory
 from lutllm.passes import PASSES as LUT_PASSES
@@ -118,7 +118,7 @@ class Hardware:
     @property
     def model(self) -> int:
         """What the image says which model it is of."""
-        return int(self.image[: 8 * len(IMAGE_HEADER)].view("<u8")[IMAGE_HEADER.index("model")])
+        return model_of(self.image)
 
     def answer(
         self,
@@ -145,7 +145,7 @@ class Hardware:
                 if listener is not None:
                     listener(before_stop(made, stops))
 
-            run = accelerator.generate(prompt, tokens, stop=min(stops, default=None), progress=progress)
+            run = accelerator.generate(prompt, tokens, stops=stops, progress=progress)
         seconds = accelerator.bench.seconds - before
         golden, made = greedy(self.program, self.tensors, prompt, tokens, stops), before_stop(run.tokens, stops)
         ended = (len(made) < len(run.tokens), golden.stop == "end")

@@ -25,7 +25,6 @@ from lutllm.lowering.hardware.vector.heads import BEAT_LATENCY, QUERIES_DONE, RO
 from lutllm.lowering.machine.accelerator import HEAD_MODES, IMAGE_HEADER, SINKS, WRITERS, AcceleratorConfig
 from lutllm.lowering.machine.engine import QUEUE
 from lutllm.lowering.schedule.data import Plan, Task
-from lutllm.lowering.schedule.descriptors import list_words
 from lutllm.simulate.transactions.passes import Pass
 from lutllm.simulate.transactions.records import TaskRecord
 
@@ -86,7 +85,7 @@ class _List:
 
     def __init__(self, chip: _Chip, tasks: Sequence[Task], each: Pass, turn: int, cycle: int) -> None:
         self.chip, self.config, self.tasks, self.each, self.turn = chip, chip.config, tasks, each, turn
-        kernels.command(chip.ports["d"], cycle, sum(list_words(task, self.config) for task in tasks), 0)
+        kernels.command(chip.ports["d"], cycle, sum(self.config.task_words(task.engine) for task in tasks), 0)
         self.cycle = self.last = cycle
         self.given: dict[str, int] = defaultdict(int)  # tasks of an engine, orders of a stream
         self.held: dict[str, list[int]] = defaultdict(list)  # when an engine holds each of its tasks
@@ -141,7 +140,7 @@ class _List:
             self.given[stream] += 1
             return known(f"stream {stream}", self.done[stream], index) + 1
 
-        ready = [kernels.take_all(self.chip.ports["d"], list_words(task, config), self.cycle + 1) + DISPATCH]
+        ready = [kernels.take_all(self.chip.ports["d"], config.task_words(task.engine), self.cycle + 1) + DISPATCH]
         for engine, pending in task.waits:
             ready.append(known(f"engine {engine}", self.done[engine], self.given[engine] - pending - 1) + 1)
         if task.engine == "linear":

@@ -16,7 +16,7 @@ from lutllm.lowering.hardware.linear.core import linear_timing
 from lutllm.lowering.hardware.linear.front import JOBS
 from lutllm.lowering.hardware.linear.psum import codebook_depth
 from lutllm.lowering.hardware.linear.requantize import results_depth
-from lutllm.lowering.hardware.top import fifo_depth, read_ports, write_ports
+from lutllm.lowering.hardware.top import fifo_depth
 from lutllm.lowering.hardware.vector import feed, head_rows, load, norm, pick, residual, save, store, swiglu
 from lutllm.lowering.hardware.vector.head_roots import root_latency, roots_depth
 from lutllm.lowering.hardware.vector.heads import BEAT_LATENCY, kv_depth
@@ -85,7 +85,7 @@ def linear_state(e: k.Engine) -> k.Linear:
 
 def ports(config: AcceleratorConfig, latency: int) -> dict[str, k.Port]:
     """Read masters; one stands for all weight ports, which move together. A port that is not there is never used."""
-    found = {name[0]: bits for name, bits in read_ports(config).items()}
+    found = {name[0]: bits for name, bits in config.read_ports.items()}
     made = {name: _port(1, 1, 1) for name in "dpcqwekvx"}
     for name, bits in found.items():
         burst = burst_limit(bits, config.engine.burst_beats)
@@ -105,7 +105,7 @@ def _port(depth: int, burst: int, latency: int) -> k.Port:
 def writers(config: AcceleratorConfig, latency: int) -> dict[str, k.Writer]:
     """Write masters. One that is not there is never used."""
     made = {name: _writer(1, 1, 1, 1) for name in ("kv", "y")}
-    for name, bits in write_ports(config).items():
+    for name, bits in config.write_ports.items():
         burst = burst_limit(bits, config.engine.burst_beats)
         outstanding = fifo_depth(config, {"kv": "responses", "y": "y_responses"}[name])
         made[name] = _writer(fifo_depth(config, f"write_{name}"), burst, outstanding, latency)

@@ -7,7 +7,6 @@ from collections import Counter
 from lutllm.lowering.machine.accelerator import HEAD_MODES
 from lutllm.lowering.place.rounds import stream_bytes
 from lutllm.lowering.schedule.data import Plan, Task
-from lutllm.lowering.schedule.descriptors import list_words
 from lutllm.simulate.transactions.passes import Pass
 
 
@@ -22,7 +21,7 @@ def traffic(plan: Plan, each: Pass) -> dict[str, int]:
 def _of_task(plan: Plan, task: Task, each: Pass) -> dict[str, int]:
     config, f = plan.config, task.fields
     tokens = 1 if task.single else each.tokens
-    found = {"d": 8 * list_words(task, config)}
+    found = {"d": 8 * config.task_words(task.engine)}
     if task.parameters is not None:
         found["p"] = task.parameters.beats * (each.tokens if task.per_token else 1) * config.p_bits // 8
     if task.engine == "linear":

@@ -6,7 +6,7 @@ weights come as `QuantizedLinear`s, laid out as the module has them. `predicted`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -77,10 +77,10 @@ class TransactionSimulator:
         return cls(read_plan(module), image, physical_linears(module, tensors), listener=listener, late=late)
 
     def generate(
-        self, prompt: Sequence[int], tokens: int, *, stop: int | None = None, position: int = 0
+        self, prompt: Sequence[int], tokens: int, *, stops: Collection[int] = (), position: int = 0
     ) -> TransactionRun:
-        """Read `prompt` from `position` of the sequence on and make up to `tokens` tokens, greedily; ends after token
-        `stop`. Errors are those of the hardware, but memory's; the run ends with them."""
+        """Read `prompt` from `position` of the sequence on and make up to `tokens` tokens, greedily; ends after any
+        of `stops`. Errors are those of the hardware, but memory's; the run ends with them."""
         self.sequence[position:] = map(int, prompt)
         run, length = TransactionRun([]), len(self.sequence)
         if not position < length <= self.plan.context or position + len(prompt) != length:
@@ -95,7 +95,7 @@ class TransactionSimulator:
             token = self.chip.token
             run.tokens.append(token)
             self.sequence.append(token)
-            if len(run.tokens) == tokens or token == stop:
+            if len(run.tokens) == tokens or token in stops:
                 break
             if length == self.plan.context:
                 run.error = "context"
