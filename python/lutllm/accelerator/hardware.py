@@ -131,8 +131,7 @@ class Hardware:
         quiet: bool = True,
         **options: Any,
     ) -> Answer:
-        """Greedy tokens of hardware, and the golden model's beside them, up to the first of `stops`: hardware ends at
-        one of them, and what it makes after another is cut off. `listener` gets all tokens so far when there are more.
+        """Greedy tokens of hardware, and the golden model's beside them, up to the first of `stops`. `listener` gets all tokens so far when there are more.
         `options` as of `TestBench`; memory answers as the machine says, if no timing is among them."""
         options = {"timing": AxiTiming(latency=self.plan.latency)} | options
         accelerator = Accelerator(self.plan.config, simulator, self.image, **options)
