@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
-from lutllm.bindings import ir
+from lutllm.bindings import ir, ops_below
 from lutllm.dialect.attributes import StoreAttr, fixed_of
 from lutllm.dialect.base import Invalid, LutOp, elements, expect, read, report
 from lutllm.dialect.floats.ops import FloatOp
@@ -93,16 +93,7 @@ def symbol_table(module: ir.Module) -> Table:
 
 def lut_ops(module: ir.Module) -> list[Any]:
     """Every lut op of the module, in order."""
-    found: list[Any] = []
-
-    def visit(op: ir.Operation) -> ir.WalkResult:
-        view = op.opview
-        if isinstance(view, LutOp):
-            found.append(view)
-        return ir.WalkResult.ADVANCE
-
-    module.operation.walk(visit, ir.WalkOrder.PRE_ORDER)
-    return found
+    return [view for op in ops_below(module.operation) if isinstance(view := op.opview, LutOp)]
 
 
 def op_parameters(op: LutOp) -> Iterator[Parameter]:

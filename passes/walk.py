@@ -3,22 +3,14 @@
 from typing import TypeVar
 
 from lutllm import dialect
-from lutllm.bindings import ext, ir
+from lutllm.bindings import ext, ir, ops_below
 
 OpT = TypeVar("OpT", bound=dialect.LutOp)
 
 
 def ops_in(root: ir.Operation, kind: type[OpT]) -> list[OpT]:
     """Every op of the class `kind` in `root`, in order; collected first, so that the caller may erase them."""
-    found: list[OpT] = []
-
-    def visit(op: ir.Operation) -> ir.WalkResult:
-        if isinstance(op.opview, kind):
-            found.append(op.opview)
-        return ir.WalkResult.ADVANCE
-
-    root.walk(visit, ir.WalkOrder.PRE_ORDER)
-    return found
+    return [view for op in ops_below(root) if isinstance(view := op.opview, kind)]
 
 
 def erase_dead(root: ir.Operation) -> None:
