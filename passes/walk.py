@@ -16,12 +16,8 @@ def ops_in(root: ir.Operation, kind: type[OpT]) -> list[OpT]:
 def erase_dead(root: ir.Operation) -> None:
     """Erase the pure lut ops that nobody uses, last first, so that a dead chain goes as a whole."""
     for op in reversed(ops_in(root, dialect.LutOp)):
-        if ext.Pure in op._traits and not any(_is_used(result) for result in op.operation.results):
+        if ext.Pure in op._traits and not any(list(result.uses) for result in op.operation.results):
             op.operation.erase()
-
-
-def _is_used(value: ir.Value) -> bool:
-    return next(iter(value.uses), None) is not None
 
 
 def attributes_text(op: ir.Operation) -> dict[str, str]:

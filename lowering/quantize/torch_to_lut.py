@@ -97,7 +97,8 @@ class _Rewriter:
     def __init__(self, root: ir.Operation) -> None:
         self.module: Any = root.opview  # a ModuleOp: it has a body, which an Operation lacks
         self._declared: set[str] = set()
-        self._before = {op.attributes["sym_name"].value: op.operation for op in self.module.body if _is_global(op)}
+        globals_ = [op.operation for op in self.module.body if op.operation.name == "ml_program.global"]
+        self._before = {op.attributes["sym_name"].value: op for op in globals_}
         self._schemes: dict[Scheme, str] = {}
         self._quantized: dict[tuple[ir.Value, str, int], ir.Value] = {}
 
@@ -158,10 +159,6 @@ class _Rewriter:
                 value = _cast(builtin, element, "f32")
                 self._quantized[key] = dialect.quantize(value, exponents=key[1], bits=key[2])
         return self._quantized[key]
-
-
-def _is_global(op: ir.OpView) -> bool:
-    return op.operation.name == "ml_program.global"
 
 
 def _loads_of(root: ir.Operation, symbol: str) -> list[ir.Operation]:

@@ -34,8 +34,9 @@ def descriptor(plan: Plan, task: Task) -> list[int]:
     p, address = task.parameters, 0
     if p is not None:
         address = plan.regions[p.region].address + p.offset
-    fields = _record(task.name, TASK_BITS[task.engine], {"reserved": 0, **task.fields})
-    words = [address, 0 if p is None else _fit(task.name, p.beats) | _fit(task.name, p.stride) << 32, *_cut(fields)]
+    fields, bits = _record(task.name, TASK_BITS[task.engine], {"reserved": 0, **task.fields})
+    words = [address, 0 if p is None else _fit(task.name, p.beats) | _fit(task.name, p.stride) << 32]
+    words += [fields >> low & (1 << 64) - 1 for low in range(0, bits, 64)]
     if task.engine == "linear":
         round_ = plan.rounds[task.round]
         for region in (plan.regions[name] for name in (round_.c, round_.q, *round_.w)):
@@ -73,11 +74,6 @@ def _record(name: str, bits: dict[str, int], values: dict[str, int]) -> tuple[in
         record |= values[field] << low
         low += width
     return record, low
-
-
-def _cut(record: tuple[int, int]) -> list[int]:
-    value, bits = record
-    return [value >> low & (1 << 64) - 1 for low in range(0, bits, 64)]
 
 
 def _fit(name: str, value: int) -> int:

@@ -184,12 +184,5 @@ def _tables(resources: Resources) -> list[_Table]:
 
 
 def _figures(counts: Mapping[str, Any], times: int = 1) -> list[str]:
-    return [*_numbers(counts), *_shares(counts, times)]
-
-
-def _numbers(counts: Mapping[str, Any]) -> list[str]:
-    return [f"{counts[kind]:,g}" if counts[kind] < 1e5 else f"{counts[kind]:,.0f}" for kind in KINDS]
-
-
-def _shares(counts: Mapping[str, Any], times: int) -> list[str]:
-    return [f"{100 * times * counts[kind] / count:.2f}" for kind, count in AVAILABLE.items()]
+    numbers = [f"{counts[kind]:,g}" if counts[kind] < 1e5 else f"{counts[kind]:,.0f}" for kind in KINDS]
+    return numbers + [f"{100 * times * counts[kind] / count:.2f}" for kind, count in AVAILABLE.items()]
