@@ -63,10 +63,6 @@ class Places:
             raise fault(cluster.op, message)
         return self.region_of[number]
 
-    def cache_of(self, value: ir.Value) -> str:
-        """Of a cache as attention reads it."""
-        return self.cache(Cluster(value.owner.opview))
-
 
 Fields = dict[str, int]
 
@@ -185,11 +181,11 @@ def rotations(places: Places, words: int) -> Fields:
 
 def heads(places: Places, cluster: Cluster) -> Fields:
     norm_, rope, rescale = (cluster.find(f"lut.{name}") for name in ("rms_norm", "rope", "rescale"))
-    first = cluster.ops[0]
-    source = first.operation.operands[0]
+    source = cluster.ops[0].operation.operands[0]
+    mode = "query" if cluster.cache is None else {"k": "key", "v": "value"}[cache_kind(cluster)]
     words = places.layout(cluster).unit_size // places.config.lanes
     fields = {
-        "mode": HEAD_MODES.index(mode_of(places, cluster)),
+        "mode": HEAD_MODES.index(mode),
         "norm": int(norm_ is not None),
         "rotate": int(rope is not None),
         "heads": head_count(cluster),
@@ -208,13 +204,6 @@ def heads(places: Places, cluster: Cluster) -> Fields:
                      "address": places.regions[places.cache(cluster)].address}  # fmt: skip
 
 
-def mode_of(places: Places, cluster: Cluster) -> str:
-    """What engine heads calls its result."""
-    if cluster.cache is None:
-        return "query"
-    return {"k": "key", "v": "value"}[cache_kind(cluster)]
-
-
 def head_stride(places: Places, cache: ir.Value, words: int) -> int:
     """Bytes of the cache of one key or value head."""
     return int(ir.RankedTensorType(cache.type).shape[0]) * words * places.config.lanes
@@ -228,7 +217,7 @@ def attention(places: Places, cluster: Cluster) -> Fields:
         )
     items, reps = items_of(cluster)
     layout = places.layout(cluster)
-    keys, values = (places.cache_of(value) for value in (op.keys, op.values))
+    keys, values = (places.cache(Cluster(value.owner.opview)) for value in (op.keys, op.values))
     return {
         "kv_heads": int(op.kv_heads.value),
         "items": items,

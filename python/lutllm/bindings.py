@@ -70,6 +70,18 @@ def _position(location: ir.Location) -> tuple[str | None, int | None, int | None
     return next((position for position in found if position[0] is not None), (None, None, None))
 
 
+def ops_below(root: ir.Operation | ir.OpView) -> list[ir.Operation]:
+    """An operation and all within it, in order; collected first, so that the caller may change them."""
+    found: list[ir.Operation] = []
+
+    def visit(op: ir.Operation) -> ir.WalkResult:
+        found.append(op)
+        return ir.WalkResult.ADVANCE
+
+    root.operation.walk(visit, ir.WalkOrder.PRE_ORDER)
+    return found
+
+
 def source_position(location: ir.Location) -> str | None:
     """A location as `file:line:column`, or None where it names no file."""
     file, line, column = _position(location)

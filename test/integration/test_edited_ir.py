@@ -3,6 +3,7 @@ are those the interpreter makes of it. What cannot be is said where it stands; t
 test_verify_time.py have more of that.
 """
 
+import random
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -199,10 +200,7 @@ def test_a_row_source_that_the_scheme_does_not_have(text_of: Any) -> None:
 
 def test_the_width_of_a_scheme(text_of: Any) -> None:
     """Wider tables make a wider engine, and a longer stream of them."""
-    first, edit = (
-        "lut-place{target=tiny}",
-        (change('"lut.scheme"', 'kind = "vq"', old="table_bits = 8", new="table_bits = 12")),
-    )
+    first, edit = PLACING[2], change('"lut.scheme"', 'kind = "vq"', old="table_bits = 8", new="table_bits = 12")
     made = edited(text_of, first, edit)
     assert (unedited().plan.config.engine.table_bits, made.plan.config.engine.table_bits) == (8, 12)
     assert interpreted(made.module) == interpreted(unedited().module)
@@ -211,10 +209,7 @@ def test_the_width_of_a_scheme(text_of: Any) -> None:
 
 def test_a_width_that_does_not_hold_the_numbers(text_of: Any) -> None:
     """The interpreter refuses what the schedule cannot see."""
-    first, edit = (
-        "lut-place{target=tiny}",
-        (change('"lut.scheme"', 'kind = "exact"', old="table_bits = 16", new="table_bits = 3")),
-    )
+    first, edit = PLACING[2], change('"lut.scheme"', 'kind = "exact"', old="table_bits = 16", new="table_bits = 3")
     text = edit(text_of(before(first)))
     with pytest.raises(LutllmError, match="unshifted row entry"):
         interpreted(made_of(text, first).module)
@@ -474,3 +469,31 @@ def test_a_region_too_small(text_of: Any) -> None:
 def test_any_text_goes_on_to_the_same(name: str, text_of: Any) -> None:
     """Names follow from locations, which the text does not have; bytes do not."""
     assert np.array_equal(made_of(text_of(before(name)), name).image, unedited().image)
+
+
+def mutated(text: Any, rng: random.Random) -> Any:
+    """With another integer, another symbol of its kind, or a task that waits for less."""
+    i = rng.randrange(text.find('"lut.machine"'), len(text.lines))
+    found = list(re.finditer(r"(?<= = )\d+(?=[,}])|@[\w.#]+", text.lines[i]))
+    if '"lut.task"' in text.lines[i] and rng.random() < 0.5:
+        return text.waits(i, *text.tokens(i)[1:])
+    if not found:
+        return mutated(text, rng)
+    old = rng.choice(found)
+    names = [name for name in re.findall(r"@[\w.#]+", str(text)) if name.split(".")[-1] == old[0].split(".")[-1]]
+    new = rng.choice(names or [str(abs(int(old[0]) + by)) for by in (-8, -4, -1, 1, 4, 8)])
+    text.lines[i] = text.lines[i][: old.start()] + new + text.lines[i][old.end() :]
+    return text
+
+
+def test_an_edit_is_refused_where_it_stands_or_makes_the_same_tokens(text_of: Any) -> None:
+    rng, right = random.Random(2), 0
+    for _ in range(50):
+        try:
+            made = made_of(mutated(text_of(before(PLACING[-1])), rng), PLACING[-1])
+        except LutllmError as problem:
+            assert problem.location and "defect" not in problem.message
+            continue
+        check(made)
+        right += 1
+    assert right

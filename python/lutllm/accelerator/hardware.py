@@ -131,8 +131,10 @@ class Hardware:
         quiet: bool = True,
         **options: Any,
     ) -> Answer:
-        """Greedy tokens of hardware, and the golden model's beside them, up to the first of `stops`. `listener` gets all tokens so far when there are more.
-        `options` as of `TestBench`; memory answers as the machine says, if no timing is among them."""
+        """Greedy tokens of hardware, and the golden model's beside them, up to the first of `stops`.
+
+        `listener` gets all tokens so far when there are more. `options` as of `TestBench`; memory answers as the
+        machine says, if no timing is among them."""
         options = {"timing": AxiTiming(latency=self.plan.latency)} | options
         accelerator = Accelerator(self.plan.config, simulator, self.image, **options)
         before = accelerator.bench.seconds

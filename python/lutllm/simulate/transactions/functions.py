@@ -234,15 +234,5 @@ def save(chip: Chip, job: Job) -> None:
 
 
 FUNCTIONS: dict[str, Callable[[Chip, Job], None]] = {
-    "feed": feed,
-    "norm": norm,
-    "residual": residual,
-    "store": store,
-    "swiglu": swiglu,
-    "heads": heads,
-    "attention": attention,
-    "embed": embed,
-    "pick": pick,
-    "load": load,
-    "save": save,
+    each.__name__: each for each in (feed, norm, residual, store, swiglu, heads, attention, embed, pick, load, save)
 }
