@@ -269,7 +269,7 @@ EDITS = LAYOUTS | {
     ),
     "no header": (
         everywhere('"header"', '"cover"'),
-        "expected a region @header at address 0 of 88 bytes of kind h beside it, got none; allocate again",
+        "expected a region @header at address 0 of 80 bytes of kind h beside it, got none; allocate again",
         "func.func @prefill",
     ),
     # Of rounds.
@@ -299,7 +299,7 @@ EDITS = LAYOUTS | {
         both(named("lm_head.0", "outputs = 128", "outputs = 144"),
              *(without("lm_head", engine, 2, of="head") for engine in ("linear", "feed", "pick")),
              cluster("lm_head", "[@lm_head.0, @lm_head.128,", "[@lm_head.0,", of="head")),
-        "expected a region @lm_head.0.q of 1152 bytes of kind q, got 1024 of kind q; allocate again",
+        "expected a region @lm_head.0.q of 288 bytes of kind q, got 256 of kind q; allocate again",
         CLUSTER,
     ),
     "weights of two ports": (
