@@ -3,7 +3,6 @@
 import copy
 import dataclasses
 import math
-import types
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import lutllm  # noqa: E402
+from lutllm import store  # noqa: E402
 from lutllm.errors import InputError  # noqa: E402
 from lutllm.models import load  # noqa: E402
 from lutllm.models import text as texts  # noqa: E402
@@ -20,8 +20,8 @@ from lutllm.quantize.recipe import load_recipe  # noqa: E402
 from lutllm.quantize.whole import quantize_model  # noqa: E402
 from lutllm.report import text as report  # noqa: E402
 from lutllm.run import evaluate as module  # noqa: E402
-from lutllm.run.compare import compare  # noqa: E402
-from lutllm.run.evaluate import evaluate  # noqa: E402
+from lutllm.run.compare import compare, of_session  # noqa: E402
+from lutllm.run.evaluate import Perplexities, evaluate  # noqa: E402
 from lutllm.run.session import open_session  # noqa: E402
 
 SMALL = {"tokens": 96, "window": 24, "backend": "golden", "quiet": True}
@@ -96,19 +96,47 @@ class Uniform:
 
 def test_perplexity_is_that_of_the_logits():
     uneven = 7 + math.e
-
-    class Flat(torch.nn.Module):
-        device = "cpu"
-
-        def forward(self, ids, use_cache):
-            return types.SimpleNamespace(logits=torch.full((*ids.shape, 8), 3.0))
-
-    found = compare(Flat(), Uniform(), [[0, 1, 2]])
-    assert (found.reference, found.integers) == (pytest.approx(8), pytest.approx(uneven))
+    reference, (found,) = beside_flat(Uniform(), [[0, 1, 2]])
+    assert (reference, found.perplexity) == (pytest.approx(8), pytest.approx(uneven))
     assert found.kl == pytest.approx(math.log(uneven / 8) - 1 / 8) and found.top1 == 0.0
-    assert compare(Flat(), Uniform(), [[0, 3, 3]]).integers == pytest.approx(uneven / math.e)
+    assert beside_flat(Uniform(), [[0, 3, 3]])[1][0].perplexity == pytest.approx(uneven / math.e)
     windows = [[3, 3, 3], [0, 1, 2, 3, 3]]
-    assert compare(Flat(), Uniform(), windows).integers == pytest.approx(uneven / math.e ** (4 / 6))
+    assert beside_flat(Uniform(), windows)[1][0].perplexity == pytest.approx(uneven / math.e ** (4 / 6))
+
+
+def beside_flat(session, windows):
+    """(the perplexity of a program that finds 8 tokens equally likely, what a session is beside it)."""
+    reference, found = compare(lambda ids: np.full((len(ids), 8), 3.0), {"it": of_session(session)}, windows)
+    return reference, list(found.values())
+
+
+def test_a_perplexity_that_no_number_holds_is_infinity(model, source, tmp_path):
+    class Certain(Uniform):
+        logit_exponent = 0
+
+    assert beside_flat(Certain(), [[0, 1, 2]])[1][0].perplexity == math.inf
+    found = Perplexities(2.0, 3.0, math.inf, {}, 1, 3, 3, 2, kl=9.0, top1=0.0)
+    assert found.ratios == {"lut_float/float": 1.5, "lut_integer/lut_float": math.inf, "lut_integer/float": math.inf}
+    store.write_json(tmp_path / "e.json", found.to_dict())
+    assert store.read_json(tmp_path / "e.json")["lut_integer"] == "inf"
+
+
+def test_an_original_checkpoint_shows_a_wrong_import(model, source):
+    """Beside itself nothing differs; beside another model everything does."""
+    found = evaluate(model, text=CALIBRATED, source=source, against=source, **SMALL)
+    same = found.against
+    assert same.model == source.name and same.same_tokens
+    assert same.perplexity == pytest.approx(found.corpus.reference, rel=1e-5)
+    assert same.divergence["float"] < 1e-9 and same.top1_agreement["float"] == 1.0
+    assert 1e-6 < same.divergence["lut_integer"] < 0.1 and 0.5 < same.top1_agreement["lut_integer"] <= 1.0
+    assert "against tiny-qwen3, of perplexity" in report.perplexities(found)
+    other = evaluate(model, text=CALIBRATED, source=source, against=load("tiny-qwen3", seed=2, layers=1), **SMALL)
+    assert other.against.divergence["float"] > 0.5 and other.against.top1_agreement["float"] < 0.5
+    assert other.to_dict()["against"]["divergence"] == other.against.divergence
+    wide = load("tiny-qwen3", layers=1)
+    wide.config.vocab_size = 999
+    with pytest.raises(InputError, match="expected a vocabulary of 320 tokens, got one of 999"):
+        evaluate(model, text=CALIBRATED, source=source, against=wide, **SMALL)
 
 
 def test_text_that_was_calibrated_on_is_measured_on_what_is_held_apart(model, source, windows_asked_for):

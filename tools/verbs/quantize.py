@@ -164,6 +164,9 @@ def eval_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--window", type=arguments.positive, default=512, metavar="N", help="default 512")
     parser.add_argument("--model", metavar="MODEL", help="the float model (default: the one DIR names)")
     parser.add_argument(
+        "--against", metavar="MODEL", help="the original checkpoint, to compare the float model and the integers with"
+    )
+    parser.add_argument(
         "--out-of-domain",
         action=argparse.BooleanOptionalAction,
         help="measure texts of other kinds too (default: with the default corpus)",
@@ -185,6 +188,7 @@ def evaluate(options: argparse.Namespace) -> tuple[int, Any]:
         tokens=options.tokens,
         window=options.window,
         source=options.model,
+        against=options.against,
         out_of_domain=options.out_of_domain,
         source_tokens=options.source_tokens,
         backend=options.backend,

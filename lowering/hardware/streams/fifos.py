@@ -16,12 +16,12 @@ from lutllm.lowering.hardware.control.records import task_record
 from lutllm.lowering.hardware.lib.axi import READ, WRITE, burst_limit
 from lutllm.lowering.hardware.lib.memory import FIFO_LATENCY
 from lutllm.lowering.hardware.lib.route import COUNT_BITS
-from lutllm.lowering.hardware.linear.core import linear_timing, weight_streams
+from lutllm.lowering.hardware.linear.core import linear_timing
 from lutllm.lowering.hardware.linear.front import JOBS, job_fields
 from lutllm.lowering.hardware.linear.psum import CODEBOOK_DEPTH, codebook_depth
 from lutllm.lowering.hardware.linear.records import ROUND
 from lutllm.lowering.hardware.linear.requantize import results_depth
-from lutllm.lowering.hardware.top import fifo_depth, read_ports
+from lutllm.lowering.hardware.top import fifo_depth
 from lutllm.lowering.hardware.vector import embed, feed
 from lutllm.lowering.hardware.vector.head_roots import ROOT, root_latency, roots_depth
 from lutllm.lowering.hardware.vector.heads import BEAT_LATENCY, kv_depth
@@ -92,8 +92,8 @@ def fifos(config: AcceleratorConfig, latency: int) -> list[Fifo]:
 
 def _readers(config: AcceleratorConfig, latency: int) -> Iterator[Fifo]:
     """Ports of memory: a burst is asked for when a whole one fits, and its slots are held from then on."""
-    engine, ports = config.engine, read_ports(config)
-    weights = weight_streams(engine)
+    engine, ports = config.engine, config.read_ports
+    weights = engine.weight_streams
     consumers = {
         "d": ("sequencer",), "p": config.having(PARAMETERIZED), "c": ("search",), "q": ("drain",),
         "w": ("weights",), "e": ("embed",), "k": ("scores",), "v": ("weighted",), "x": ("load",),
@@ -155,7 +155,7 @@ def _linear(config: AcceleratorConfig) -> Iterator[Fifo]:
     yield Fifo(
         "codes", "weights", ("lookup",), engine.lanes * engine.code_bits, engine.codes_depth,
         tuple(f"linear/psum_{i}/codes_fifo/count" for i in pairs),
-        rate=Fraction(1, engine.codes_units), latency=timing.weights_there, hold=timing.codes_room, atomic=2,
+        rate=Fraction(1, engine.codes_units), latency=timing["weights_there"], hold=timing["codes_room"], atomic=2,
         ahead=engine.codes_depth, copies=engine.pairs,
     )  # fmt: skip
     if engine.builds_rows:
@@ -163,13 +163,13 @@ def _linear(config: AcceleratorConfig) -> Iterator[Fifo]:
             "codebooks", "weights", ("lookup",), engine.row_entries * 2 * engine.weight_bits,
             codebook_depth(depths),
             tuple(f"linear/psum_{i}/codebook_fifo/count" for i in pairs),
-            rate=Fraction(1, engine.codebook_units + engine.codes_units), latency=timing.weights_there,
-            hold=engine.codes_units + timing.codebook_room, slack=1,
+            rate=Fraction(1, engine.codebook_units + engine.codes_units), latency=timing["weights_there"],
+            hold=engine.codes_units + timing["codebook_room"], slack=1,
             ahead=CODEBOOK_DEPTH, copies=engine.pairs,
         )  # fmt: skip
     yield Fifo(
         "results", "drain", config.having(SINKS), engine.word_bits["y"], results_depth(depths),
-        ("linear/requantizer/results/count",), rate=Fraction(1), latency=timing.drained,
+        ("linear/requantizer/results/count",), rate=Fraction(1), latency=timing["drained"],
     )  # fmt: skip
 
 
@@ -232,7 +232,7 @@ def _given(config: AcceleratorConfig) -> Iterator[Fifo]:
     master there is no row: memory that refuses them for long limits the rate, not they.
     """
     engine = config.engine
-    ports = weight_streams(engine)
+    ports = engine.weight_streams
     for name in config.engines[1:]:
         registers: tuple[str, ...] = (f"{name}_tasks/count",)
         bits = task_record(name).width
@@ -260,14 +260,14 @@ def _attention(config: AcceleratorConfig) -> Iterator[Fifo]:
     query heads of a kv head; less than two items' costs cycles in attention's division only."""
     beats, timing = config.head_beats, attention_timing(config)
     for name, user, path, depth, ahead in (
-        ("k", "scores", "attention/score_stage/keys", timing.k_rows, 0),
-        ("v", "weighted", "attention/weighted_stage/values", timing.v_rows, timing.v_freed + 1),
+        ("k", "scores", "attention/score_stage/keys", timing["k_rows"], 0),
+        ("v", "weighted", "attention/weighted_stage/values", timing["v_rows"], timing["v_freed"] + 1),
     ):
         yield Fifo(
             f"{name}_rows", f"row {name}", (user,), config.kv_bits, depth, (f"{path}/used",),
             rate=Fraction(1), latency=ahead, slack=2 * beats, atomic=beats, sized=False,
         )  # fmt: skip
     yield Fifo(
-        "rights", "attention", ("attention",), RIGHT_BITS * config.lanes, timing.rights,
+        "rights", "attention", ("attention",), RIGHT_BITS * config.lanes, timing["rights"],
         ("attention/parameter_stage/right_queue/used",), sized=False,
     )  # fmt: skip

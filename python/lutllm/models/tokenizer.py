@@ -12,8 +12,8 @@ END_OF_TURN = ("<|im_end|>", "<|eot_id|>")  # some models end a turn with these 
 _FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
 
-def load_tokenizer(directory: Path) -> Any | None:
-    """The tokenizer saved in `directory`, or None if there is none."""
+def load_tokenizer(directory: Path, embedded: int | None = None) -> Any | None:
+    """The tokenizer saved in `directory`, or None; `embedded` is for how many tokens the model has an embedding."""
     if not any((directory / name).is_file() for name in _FILES):
         return None
     transformers = require("transformers")
@@ -27,6 +27,7 @@ def load_tokenizer(directory: Path) -> Any | None:
             f"{directory}: expected a tokenizer that transformers can read, got {one_line(error)}; download it again"
         ) from None
     tokenizer.model_max_length = int(1e30)  # text is cut into windows later; a length warning would be noise
+    tokenizer.embedded = embedded
     return tokenizer
 
 

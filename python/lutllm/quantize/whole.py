@@ -23,13 +23,13 @@ from lutllm.bindings import source_position
 from lutllm.errors import InputError
 from lutllm.lowering.quantize.forms import require_integer_form
 from lutllm.lowering.quantize.graph import FloatGraph, name_of
-from lutllm.models.hf import on_device
+from lutllm.models.hf import GENERATION, on_device
 from lutllm.models.text import Text, text_file, windows
 from lutllm.progress import note, progress
 from lutllm.quantize import driver
 from lutllm.quantize.recipe import Assignment, Recipe, check_shared_inputs, even_block, quantizer_of
 from lutllm.quantize.resume import RUN, RunDirectory
-from lutllm.quantized.pretrained import CONFIG, GENERATION, QuantizedModel, from_pretrained, save_pretrained
+from lutllm.quantized.pretrained import CONFIG, QuantizedModel, from_pretrained, save_pretrained
 from lutllm.scheme import QuantizedLinear, Scheme
 
 if TYPE_CHECKING:
@@ -277,9 +277,10 @@ class _Run:
         if isinstance(self.recipe, Recipe) and _weights(self.model.module, self.graph) > SMALL_MODEL:
             return None
         kept = parts / IMPORTANCE
-        if not kept.exists():
+        if not store.sealed(kept):
             shown = progress(self._some_windows(), "gradients", quiet=self.quiet)
             store.save(kept, curvatures(self.model.module, self.graph.linears, shown))
+            store.seal(kept)
         return dict(store.load(kept))
 
     def _assignments(self, parts: Path, importance: Mapping[str, np.ndarray] | None) -> dict[str, Assignment]:
@@ -288,11 +289,12 @@ class _Run:
         if isinstance(self.recipe, Recipe):
             return self._assigned()
         kept = parts / ALLOCATION
-        if not kept.exists():
+        if not store.sealed(kept):
             windows = self._some_windows()
             assert importance is not None
             chosen = self.recipe.share_out(self.model.module, names, windows, importance, quiet=self.quiet)
             store.write_json(kept, {name: chosen[name].to_dict() for name in names})
+            store.seal(kept)
         schemes = store.read_json(kept)
         return self._checked({name: Assignment(Scheme.from_dict(schemes[name])) for name in names})
 

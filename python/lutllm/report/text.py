@@ -131,10 +131,18 @@ def perplexities(evaluation: Any) -> str:
         name = f"{label}: {p.corpus['source']}".removeprefix(": ")
         values = [f"{v:.3f}" for v in (p.reference, p.tables, p.integers)]
         lines.append((name, *values, *(f"{r:.4f}" for r in p.ratios.values()), f"{p.kl:.4f}", f"{p.top1:.4f}"))
-    p, bits = evaluation.corpus, evaluation.bits
-    mean = f"out of domain, mean of lut_integer/float: {evaluation.out_of_domain:.4f}\n" if evaluation.sources else ""
+    p, bits, beside = evaluation.corpus, evaluation.bits, ""
+    if evaluation.sources:
+        beside = f"\nout of domain, mean of lut_integer/float: {evaluation.out_of_domain:.4f}"
+    if a := evaluation.against:
+        beside += f"\nagainst {a.model}, of perplexity {a.perplexity:.3f}: " + "; ".join(
+            f"{name.replace('_', ' ')} divergence {value:.2e}, top-1 agreement {a.top1_agreement[name]:.2%}"
+            for name, value in a.divergence.items()
+        )
+        beside += "" if a.same_tokens else "\nits tokenizer gives other tokens of the same text"
     return (
-        f"{align(lines)}\n{mean}{p.windows} windows of {p.context} tokens each ({p.tokens} tokens, "
-        f"{p.predicted} predicted, empty context at each start); integers on {evaluation.backend}\n"
+        f"{align(lines)}{beside}\n"
+        f"{p.windows} windows of {p.context} tokens each ({p.tokens} tokens, {p.predicted} predicted, "
+        f"empty context at each start); integers on {evaluation.backend}\n"
         f"{bits['effective']:.3f} effective bits per weight in the linears, {bits['embedding']:.2f} in the embedding"
     )

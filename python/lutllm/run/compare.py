@@ -1,48 +1,64 @@
-"""Beside the float model: its module, a session of integers and windows of tokens in; perplexities, divergence out."""
+"""Programs beside a reference: functions from tokens to logits and windows in; perplexities and divergences out."""
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lutllm.models.text import token_ids
+from lutllm.models.text import perplexity_of, token_ids
 
 if TYPE_CHECKING:
     from lutllm.run.session import Session
 
-_ROWS = 64  # of logits that are floats at a time
+Program = Callable[[np.ndarray], np.ndarray]  # token ids [T] from an empty context to logits [T, V]
+_ROWS = 64  # of logits that are worked on at a time
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """`reference` and `integers` are perplexities, `kl` the mean KL(float || integers) of a token in nats, `top1` the
-    share of tokens after which both find the same token likeliest."""
+    """`perplexity` of one program; `kl`, its mean KL(reference || program) of a token in nats; `top1`, the share of
+    tokens after which both find the same token likeliest."""
 
-    reference: float
-    integers: float
+    perplexity: float
     kl: float
     top1: float
 
 
-def compare(module: Any, session: "Session", windows: Iterable[Sequence[int] | np.ndarray]) -> Comparison:
-    """Over each window's tokens after its first, every window from an empty context; sums in float64."""
-    sums, count = np.zeros(4), 0
+def of_module(module: Any) -> Program:
+    """A float CausalLM."""
+    return lambda ids: module(token_ids(ids, module.device), use_cache=False).logits[0].float().cpu().numpy()
+
+
+def of_session(session: "Session") -> Program:
+    """An integer program."""
+
+    def run(ids: np.ndarray) -> np.ndarray:
+        session.reset()
+        return session.forward(ids, all_logits=True) * 2.0**session.logit_exponent
+
+    return run
+
+
+def compare(
+    reference: Program, programs: Mapping[str, Program], windows: Iterable[Sequence[int] | np.ndarray]
+) -> tuple[float, dict[str, Comparison]]:
+    """(perplexity of `reference`, each of `programs` beside it), over the tokens of each window after its first. Every
+    window starts from an empty context; sums are float64."""
+    sums, count = np.zeros((len(programs) + 1, 3)), 0
     for window in windows:
         ids = np.asarray(window)
-        session.reset()
-        integers = session.forward(ids[:-1], all_logits=True)
-        floats = module(token_ids(ids[:-1], module.device), use_cache=False).logits[0].float().cpu().numpy()
-        for at in range(0, len(floats), _ROWS):
-            p = _log_softmax(floats[at : at + _ROWS])
-            q = _log_softmax(integers[at : at + _ROWS] * 2.0**session.logit_exponent)
-            wanted = np.arange(len(p)), ids[1 + at : 1 + at + len(p)]
-            same = p.argmax(axis=1) == q.argmax(axis=1)
-            sums += -p[wanted].sum(), -q[wanted].sum(), (np.exp(p) * (p - q)).sum(), same.sum()
-        count += len(floats)
-    reference, integers, kl, top1 = sums / count
-    return Comparison(math.exp(reference), math.exp(integers), float(kl), float(top1))
+        wanted, found = reference(ids[:-1]), [program(ids[:-1]) for program in programs.values()]
+        for at in range(0, len(wanted), _ROWS):
+            rows, tokens = slice(at, at + _ROWS), ids[1:][at : at + _ROWS]
+            p = _log_softmax(wanted[rows])
+            for total, logits in zip(sums, (wanted, *found), strict=True):
+                q = _log_softmax(logits[rows])
+                same = q.argmax(axis=1) == p.argmax(axis=1)
+                total += -q[np.arange(len(q)), tokens].sum(), (np.exp(p) * (p - q)).sum(), same.sum()
+        count += len(wanted)
+    own, *others = [(perplexity_of(loss, count), float(kl / count), float(top1 / count)) for loss, kl, top1 in sums]
+    return own[0], {name: Comparison(*values) for name, values in zip(programs, others, strict=True)}
 
 
 def _log_softmax(logits: np.ndarray) -> np.ndarray:

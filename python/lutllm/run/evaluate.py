@@ -6,7 +6,7 @@ the same windows: `float` is the model the directory was made from, `lut_float` 
 what the tables compute in floats, `lut_integer` the integer program, whose logits alone become floats.
 """
 
-from collections.abc import Iterable
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from lutllm.errors import InputError
 from lutllm.models.text import Text, text_file, windows
 from lutllm.progress import note, progress
 from lutllm.quantized.pretrained import QuantizedModel, from_pretrained
-from lutllm.run.compare import compare
+from lutllm.run.compare import compare, of_module, of_session
 
 if TYPE_CHECKING:
     from lutllm.models import LoadedModel
@@ -48,16 +48,32 @@ class Perplexities:
     @property
     def ratios(self) -> dict[str, float]:
         """Quantization's cost, the integers' cost, and both."""
-        return {
-            "lut_float/float": round(self.tables / self.reference, 5),
-            "lut_integer/lut_float": round(self.integers / self.tables, 5),
-            "lut_integer/float": round(self.integers / self.reference, 5),
+        pairs = {
+            "lut_float/float": (self.tables, self.reference),
+            "lut_integer/lut_float": (self.integers, self.tables),
+            "lut_integer/float": (self.integers, self.reference),
         }
+        return {name: round(a / b, 5) if math.isfinite(b) else math.nan for name, (a, b) in pairs.items()}
 
     def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data: infinity and what is divided by it as the words `inf` and `nan`."""
         values = asdict(self)
         named = {"float": "reference", "lut_float": "tables", "lut_integer": "integers"}
-        return {**{key: values.pop(name) for key, name in named.items()}, "ratios": self.ratios, **values}
+        ratios = {name: _word(value) for name, value in self.ratios.items()}
+        return {**{key: _word(values.pop(name)) for key, name in named.items()}, "ratios": ratios, **values}
+
+
+@dataclass
+class Against:
+    """Beside an original checkpoint, on the windows of the corpus: its `perplexity`, and for the float model (`float`)
+    and the integers (`lut_integer`) the mean Kullback-Leibler divergence from its predictions, in nats, and the share
+    of tokens on which the likeliest next one is the same. `same_tokens`: its tokenizer cuts the windows' text alike."""
+
+    model: str
+    perplexity: float
+    same_tokens: bool
+    divergence: dict[str, float]
+    top1_agreement: dict[str, float]
 
 
 @dataclass
@@ -69,6 +85,7 @@ class Evaluation:
     backend: str
     about: dict[str, Any] = field(default_factory=dict)
     sources: dict[str, Perplexities] = field(default_factory=dict)
+    against: Against | None = None
 
     @property
     def out_of_domain(self) -> float | None:
@@ -81,8 +98,11 @@ class Evaluation:
         bits = {f"bits_{name}": value for name, value in self.bits.items()}
         sources = {name: p.to_dict() for name, p in self.sources.items()}
         first = next(iter(sources.values()), {})
-        mean = {} if self.out_of_domain is None else {"mean_ratio": round(self.out_of_domain, 5)}
-        other = {"out_of_domain": {**first, **mean}, "sources": sources} if sources else {}
+        mean = {} if self.out_of_domain is None else {"mean_ratio": _word(round(self.out_of_domain, 5))}
+        other: dict[str, Any] = {"out_of_domain": {**first, **mean}, "sources": sources} if sources else {}
+        if self.against:
+            values = asdict(self.against)
+            other["against"] = {**values, "perplexity": _word(self.against.perplexity)}
         return {**self.corpus.to_dict(), **bits, "backend": self.backend, **self.about, **other}
 
 
@@ -93,6 +113,7 @@ def evaluate(
     tokens: int = TOKENS,
     window: int = WINDOW,
     source: "LoadedModel | str | None" = None,
+    against: "LoadedModel | str | None" = None,
     out_of_domain: bool | None = None,
     source_tokens: int = SOURCE_TOKENS,
     backend: str = "cpu",
@@ -104,7 +125,7 @@ def evaluate(
     `text`: a text, or a file (default: what `default_corpus` holds apart). `out_of_domain` (default: without `text`):
     about `source_tokens` of each of `out_of_domain_texts` too, and of chats that the float model writes. A text that
     was calibrated on is measured on what is held apart. `source`: the float model, where the one the directory names
-    is not there.
+    is not there. `against`: the original checkpoint, to compare both with.
     """
     if window < 2 or tokens < window:
         raise InputError(f"expected a window of at least 2 tokens and tokens for one, got {window} and {tokens}")
@@ -129,7 +150,9 @@ def evaluate(
         others[CHAT] = {"source": f"chats that {reference.name} writes"}, asked
     first = _measure(found, reference, session, corpus.info, chosen, quiet)
     sources = {name: _measure(found, reference, session, *other, quiet) for name, other in others.items()}
-    return Evaluation(first, found.bits, backend, {**found.about, "seed": seed}, sources)
+    original = models.load(against) if isinstance(against, str) else against
+    beside = None if original is None else _against(original, found.tokenizer, reference, session, chosen, quiet)
+    return Evaluation(first, found.bits, backend, {**found.about, "seed": seed}, sources, beside)
 
 
 def _corpus(model: QuantizedModel, text: Text | Path | str | None) -> Text:
@@ -184,20 +207,48 @@ def _measure(
     chosen: np.ndarray,
     quiet: bool,
 ) -> Perplexities:
-    from lutllm.quantize.observe.simulated import perplexity, simulated
+    from lutllm.quantize.observe.simulated import simulated
 
     note(f"{text['source']}: {len(chosen)} windows of {chosen.shape[1]} tokens", quiet=quiet)
-
-    def shown(label: str) -> Iterable[np.ndarray]:
-        return progress(chosen, label, total=len(chosen), quiet=quiet)
-
-    found = compare(source.module, session, shown("float, lut integers"))
+    tables = of_module(simulated(source.module, model.linears))
+    shown = progress(chosen, "float, lut float, lut integer", total=len(chosen), quiet=quiet)
+    reference, found = compare(
+        of_module(source.module), {"lut_float": tables, "lut_integer": of_session(session)}, shown
+    )
     return Perplexities(
-        tables=perplexity(simulated(source.module, model.linears), shown("lut, float tables")),
-        **vars(found),
+        reference=reference,
+        tables=found["lut_float"].perplexity,
+        integers=found["lut_integer"].perplexity,
         corpus=text,
         windows=len(chosen),
         context=chosen.shape[1],
         tokens=int(chosen.size),
         predicted=len(chosen) * (chosen.shape[1] - 1),
+        kl=found["lut_integer"].kl,
+        top1=found["lut_integer"].top1,
     )
+
+
+def _against(
+    original: "LoadedModel", tokenizer: Any, source: "LoadedModel", session: "Session", chosen: np.ndarray, quiet: bool
+) -> Against:
+    if original.config.vocab_size != session.vocabulary:
+        raise InputError(
+            f"'{original.name}': expected a vocabulary of {session.vocabulary} tokens, got one of "
+            f"{original.config.vocab_size}; give the checkpoint that the model was made from"
+        )
+    programs = {"float": of_module(source.module), "lut_integer": of_session(session)}
+    shown = progress(chosen, f"against {original.name}", total=len(chosen), quiet=quiet)
+    own, found = compare(of_module(original.module), programs, shown)
+    same = original.tokenizer is not None and all(
+        original.tokenizer(text, add_special_tokens=False)["input_ids"]
+        == tokenizer(text, add_special_tokens=False)["input_ids"]
+        for text in map(tokenizer.decode, chosen)
+    )
+    kl, top1 = ({name: getattr(each, key) for name, each in found.items()} for key in ("kl", "top1"))
+    return Against(original.name, own, same, kl, top1)
+
+
+def _word(value: float) -> float | str:
+    """JSON has no infinity."""
+    return value if math.isfinite(value) else str(value)

@@ -318,7 +318,7 @@ def distill(
     `checkpoint` is a file that an interrupted run goes on from."""
     steps = -(-len(windows) // batch)
     training = Distillation(module, linears, steps, codes=codes)
-    if checkpoint is not None and checkpoint.exists():
+    if checkpoint is not None and store.sealed(checkpoint):
         kept = store.load(checkpoint)
         training.restore({name: kept[name] for name in kept})
     start, first, losses = time.monotonic(), training.count, []
@@ -332,5 +332,6 @@ def distill(
             note(f"distillation [{done}/{steps}] divergence {loss:.4f}, about {left:.0f} s left", quiet=not progress)
             if checkpoint is not None and (done == steps or time.monotonic() - kept_at >= KEEP):
                 store.save(checkpoint, training.state())
+                store.seal(checkpoint)
                 kept_at = time.monotonic()
     return training.linears()

@@ -127,8 +127,9 @@ def own_windows(
                 openings = Openings(model.tokenizer, np.random.default_rng([seed, batch]), chat)
                 made = sample(on_device(model.module, device), openings, rows, length, quiet=quiet)
             store.save(entry / TOKENS, {"tokens": made})
+            store.seal(entry / TOKENS)
 
-        entry = cached(name, lambda entry: (entry / TOKENS).is_file(), build)
+        entry = cached(name, lambda entry: store.sealed(entry / TOKENS), build)
         found.append(store.load(entry / TOKENS).require("tokens"))
     return np.concatenate(found)[:count].astype(np.int64)
 
