@@ -187,7 +187,6 @@ class TrainedInput:
 
     def rebuild(self) -> None:
         self.source.set_books(self.rounded)
-        self.source.forget()
 
 
 def divergence(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:

@@ -96,10 +96,10 @@ class SimulatedInput:
             values = (tokens.reshape(len(tokens), -1, 2) / self.step[:, None] + 0.5).floor().clamp(-limit, limit - 1)
             seen, indices = search_tokens(values, self.books, self.metric)
             return (seen * self.step[:, None]).reshape(tokens.shape), indices
-        values = numerics.quantize(tokens.numpy(), self.exponents, self.bits)
+        integers = numerics.quantize(tokens.numpy(), self.exponents, self.bits)
         found = np.empty(tokens.shape, np.float32)
         chosen = np.empty((self.books.shape[1], len(tokens), len(self.books)), np.int16)
-        nearest_tokens(values, self.books.numpy(), self.metric, self.step.numpy(), found, chosen)
+        nearest_tokens(integers, self.books.numpy(), self.metric, self.step.numpy(), found, chosen)
         return torch.from_numpy(found), torch.from_numpy(chosen)
 
     def receive(self, gradient: torch.Tensor, indices: torch.Tensor) -> None:
