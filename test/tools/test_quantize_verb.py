@@ -53,7 +53,7 @@ def test_progress_is_a_line_a_linear_and_the_end_says_what_it_cost(made, text, t
     assert "15 linears, " in out and " effective bits per weight" in out and " MB" in out
     assert main([*arguments, "--tokens", "512", "--quiet"]) == 0, "a finished run is read back"
     assert main([*arguments, "--tokens", "1024"]) == 1
-    assert "expected a run with tokens = [512, 512], got [1024, 512]; use another" in capsys.readouterr().err
+    assert "expected a run with tokens = 512, got 1024; use another" in capsys.readouterr().err
 
 
 def test_bits_are_shared_out(text, tmp_path, capsys):
@@ -94,7 +94,15 @@ def test_eval_prints_three_numbers_and_writes_them(made, text, tmp_path, capsys)
         (["quantize", "tiny-llama", "-o", "q", "--recipe", "none.yaml"], "none.yaml: expected a recipe, got No such"),
         (
             ["quantize", "tiny-llama", "-o", "q", "--layers", "0", "--recipe", "r"],
-            "expected --recipe, --bits and --distill for a whole model",
+            "expected --recipe for a whole model, got --layers too; leave one out",
+        ),
+        (
+            ["quantize", "tiny-llama", "-o", "q", "--layers", "0", "--move-codes"],
+            "expected --move-codes for a whole model, got --layers too",
+        ),
+        (
+            ["quantize", "tiny-llama", "-o", "q", "--distill", "0", "--batch", "2"],
+            "expected steps of distillation with --batch and --move-codes, got --distill 0",
         ),
         (["quantize", "tiny-llama", "-o", "q", "--text", "none.txt"], "none.txt: expected a text file, got No such"),
         (
@@ -113,6 +121,7 @@ def test_eval_prints_three_numbers_and_writes_them(made, text, tmp_path, capsys)
             ["quantize", "tiny-llama", "-o", "q", "--bits", "3", "--scheme", "paper"],
             "bits: expected the scheme exact, got",
         ),
+        (["eval", "none", "--text", "t", "--source-tokens", "9"], "give --out-of-domain too"),
         (["eval", "none"], "'none': expected a directory made by lutllm quantize, got none; run `lutllm quantize"),
     ],
 )

@@ -91,6 +91,8 @@ def _quantize_model(options: argparse.Namespace) -> tuple[int, Any]:
     from lutllm.quantize.whole import CALIBRATION_TOKENS, quantize_model
 
     recipe = _recipe(options)
+    if options.distill == 0 and (options.batch or options.move_codes):
+        raise InputError("expected steps of distillation with --batch and --move-codes, got --distill 0; leave one out")
     how = {"own": options.own, "batch": options.batch, "device": options.device, "codes": options.move_codes}
     model = models.load(options.model, options.seed)
     source = str(Path(options.model).resolve()) if Path(options.model).exists() else options.model
@@ -171,17 +173,18 @@ def eval_arguments(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         help="measure texts of other kinds too (default: with the default corpus)",
     )
-    parser.add_argument(
-        "--source-tokens", type=arguments.positive, default=8192, metavar="N", help="of each of those, default 8192"
-    )
+    parser.add_argument("--source-tokens", type=arguments.positive, metavar="N", help="of each of those, default 8192")
     parser.add_argument("--backend", choices=("cpu", "golden"), default="cpu", help="what runs the integers")
     parser.add_argument("--quiet", action="store_true", help="no progress")
 
 
 def evaluate(options: argparse.Namespace) -> tuple[int, Any]:
     from lutllm.report import text as report
-    from lutllm.run.evaluate import evaluate
+    from lutllm.run.evaluate import SOURCE_TOKENS, evaluate
 
+    apart = options.text is None if options.out_of_domain is None else options.out_of_domain
+    if options.source_tokens and not apart:
+        raise InputError("expected --source-tokens where texts of other kinds are measured; give --out-of-domain too")
     found = evaluate(
         options.directory,
         text=options.text,
@@ -190,7 +193,7 @@ def evaluate(options: argparse.Namespace) -> tuple[int, Any]:
         source=options.model,
         against=options.against,
         out_of_domain=options.out_of_domain,
-        source_tokens=options.source_tokens,
+        source_tokens=options.source_tokens or SOURCE_TOKENS,
         backend=options.backend,
         seed=options.seed,
         quiet=options.quiet,
