@@ -110,7 +110,9 @@ class Unit:
                 path.write_text(path.read_text().replace(old, new, 1))
             with_properties(path, USER + self.properties)
         read = "; ".join(f"read_verilog -sv -formal {path.name}" for path in files)
-        script = f"{read}; prep -top {top} -flatten; memory_map; opt_clean; async2sync; dffunmap; opt_clean; "
+        asked = subprocess.run(["yosys", "-p", "help chformal"], capture_output=True, text=True).stdout
+        lower = "chformal -lower; " if "-lower" in asked else ""  # later Yosys keeps assertions in another cell
+        script = f"{read}; prep -top {top} -flatten; {lower}memory_map; opt_clean; async2sync; dffunmap; opt_clean; "
         script += "sat -tempinduct -prove-asserts -set-assumes -set-init-zero -seq 1 -maxsteps 12 -timeout 300"
         done = subprocess.run(["yosys", "-p", script], cwd=folder, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr + done.stdout[-2000:]
