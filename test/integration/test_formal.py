@@ -57,7 +57,7 @@ WRITE = """
     assert (f_reset ? stored == 0 && f_count >= f_due : f_count == stored + f_due);
     if (f_reset && f_idle) assert (f_count == 0);
     if (f_due != 0) assert (_response_queue_out_valid);
-    assume (!bvalid || f_due == 0);
+    assume (!hard && (!bvalid || f_due == 0));
     if (wvalid) assert (f_count != 0);
     if (_length_queue_out_valid) assert (_length_queue_out_data != 0 && _length_queue_out_data <= 4);
     assert (beats_left <= 4);
@@ -143,7 +143,7 @@ FAULTS = {
     "a burst of one beat more": (READER, "32'h4 - {30'h0, address[3:2]}", "32'h5 - {30'h0, address[3:2]}"),
     "a burst without room": (READER, "(|(free[3:2]))", "(|(free[3:1]))"),
     "an address that a reset takes back": (READER, "    .rst       (clear)", "    .rst       (clear | rst)"),
-    "data that a reset takes back": (WRITER, "clear | rst & ~wvalid_value & no_burst", "clear | rst"),
+    "data that a reset takes back": (WRITER, "drop | rst & ~wvalid_value & no_burst", "drop | rst"),
     "a burst before its data": (WRITER, "& stored >= {1'h0, beats[2:0]}", ""),
 }
 
