@@ -305,5 +305,5 @@ def test_rounds_of_a_sum_follow_each_other() -> None:
     ((task, message), _) = check._stream_problems(mixed)
     assert (task, message) == (
         mixed[8],
-        "task a.2.residual: expected it right after the round before it, got it after b; order its linears",
+        "expected it right after the round before it, got it after b; order its linears",
     )
