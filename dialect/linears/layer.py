@@ -19,7 +19,7 @@ from lutllm.scheme import MAX_SHIFT, QuantizedLinear, Scheme
 class LinearOp(LutOp, name="linear", traits=[ext.Pure]):
     """A linear layer by table lookup. `weights` begins the symbols of its arrays: `q` has `q.codes`,
     `q.weight_codebook`, `q.shifts`, `q.multiplier`, `q.bias`, and `q.tables` where `tables` stands, which only the row
-    source 'stored_table' needs.
+    source 'stored_table' needs. `unbiased` promises that `q.bias` is 0 throughout.
 
     Kind 'vq' needs `codebook`, kind 'exact' has none. `row_source` may be left for the schedule to choose.
     """
@@ -32,7 +32,12 @@ class LinearOp(LutOp, name="linear", traits=[ext.Pure]):
 
     TYPES = {"x": "tensor<...xKxi16, #lut.fixed<...>>", "y": "tensor<...xNxi32, #lut.fixed<...>>"}  # noqa: RUF012
 
-    OPTIONAL = {"codebook": ir.FlatSymbolRefAttr, "tables": ir.UnitAttr, "row_source": ir.StringAttr}  # noqa: RUF012
+    OPTIONAL = {  # noqa: RUF012
+        "codebook": ir.FlatSymbolRefAttr,
+        "tables": ir.UnitAttr,
+        "row_source": ir.StringAttr,
+        "unbiased": ir.UnitAttr,
+    }
     DEFINITION = "y = requantize(prefix_sum(table_lookup(rows(centroid_search(x))))), or with rows(x) for kind 'exact'"
     EXAMPLE = """
 func.func @linear(%x: tensor<?x8xi16, #x>) -> tensor<?x6xi32, #y> {

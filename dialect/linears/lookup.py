@@ -87,7 +87,9 @@ PrefixSumOp.partial = property(_partial)  # type: ignore[assignment]
 
 
 class RequantizeOp(LutOp, name="requantize", traits=[ext.Pure]):
-    """The accumulator brought to the output's exponent: bias, integer multiplier, rounding shift, saturation."""
+    """The accumulator brought to the output's exponent: bias, integer multiplier, rounding shift, saturation.
+
+    `unbiased` promises that the bias is 0 throughout."""
 
     acc: ext.Operand[ir.RankedTensorType]
     weights: ir.FlatSymbolRefAttr
@@ -96,6 +98,7 @@ class RequantizeOp(LutOp, name="requantize", traits=[ext.Pure]):
 
     TYPES = {"acc": "tensor<...xNxi32>", "y": "tensor<...xNxi32, #lut.fixed<...>>"}  # noqa: RUF012
 
+    OPTIONAL = {"unbiased": ir.UnitAttr}  # noqa: RUF012
     DEFINITION = "y[t, o] = clamp(round_shift((acc[t, o] + bias[o]) * multiplier[o], shift), bits)"
     EXAMPLE = """
 func.func @requantize(%acc: tensor<?x6xi32>) -> tensor<?x6xi32, #y> {

@@ -15,7 +15,7 @@ __all__ = ["ACCELERATOR_TOP", "accelerator_to_hw"]
 
 def accelerator_to_hw(config: AcceleratorConfig, target: str) -> Design:
     """The hw-level design of an accelerator for `arc` (simulation) or `sv` (SystemVerilog), top `ACCELERATOR_TOP`."""
-    design = Design(target)
+    design = Design(target, prefix=f"lut_{config.identity >> 32:08x}_")
     lut_accelerator(design, config)
     design.verify()
     return design

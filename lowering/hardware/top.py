@@ -2,7 +2,7 @@
 
 What an engine that the configuration does not have would use - memories, masters, streams - is not there either.
 
-Ports: `clk`, `rst_n`; the AXI4-Lite slave s_axi_control and its interrupt `irq` (`interrupt` is a word of C++ to
+Ports: `ap_clk`, `ap_rst_n`; the AXI4-Lite slave s_axi_control and its interrupt `irq` (`interrupt` is a word of C++ to
 Verilator); AXI4 read masters m_axi_d (tasks), _p (vector parameters), _c, _q, _w0.. (of LutLinear), _e (embedding), _k
 and _v (KV cache), _x (engine load), the write masters m_axi_kv and m_axi_y (engine save); `events`, a bit for each
 engine that takes a task and one for each that ends one, for simulation.
@@ -12,16 +12,18 @@ from __future__ import annotations
 
 from lutllm.lowering.hardware.attention.attention import attention
 from lutllm.lowering.hardware.control.axi_lite import slave_inputs, slave_outputs
+from lutllm.lowering.hardware.control.halt import halt
 from lutllm.lowering.hardware.control.records import task_record
 from lutllm.lowering.hardware.control.register_map import address_bits
 from lutllm.lowering.hardware.control.registers import PREFIX, registers
-from lutllm.lowering.hardware.control.sequencer import sequencer
+from lutllm.lowering.hardware.control.sequencer import PAGE_BITS, sequencer
 from lutllm.lowering.hardware.control.watch import watch
 from lutllm.lowering.hardware.lib.axi import burst_limit
+from lutllm.lowering.hardware.lib.checks import region_check
 from lutllm.lowering.hardware.lib.circt import Design, Fields, Module, Signal, Wire, all_of, any_of, const, mux, pack
 from lutllm.lowering.hardware.lib.memory import Stream, buffered, ram
 from lutllm.lowering.hardware.lib.route import ORDERS, router, way_of
-from lutllm.lowering.hardware.linear.core import linear_core, weight_streams
+from lutllm.lowering.hardware.linear.core import linear_core
 from lutllm.lowering.hardware.linear.ports import Masters, bus_ports
 from lutllm.lowering.hardware.linear.records import ROUND
 from lutllm.lowering.hardware.vector.embed import embed
@@ -40,6 +42,7 @@ from lutllm.lowering.machine.accelerator import (
     READERS,
     SINKS,
     TASK_BITS,
+    VERIFY,
     WRITERS,
     AcceleratorConfig,
 )
@@ -53,25 +56,6 @@ BUILDERS = {
 }  # fmt: skip
 
 
-def read_ports(config: AcceleratorConfig) -> dict[str, int]:
-    """Data bits of every AXI read master by name."""
-    engine = config.engine
-    widths = {"d": DESCRIPTOR_PORT_BITS} | ({"p": config.p_bits} if config.having(PARAMETERIZED) else {})
-    widths |= {"c": engine.port_bits["c"], "q": engine.port_bits["q"]}
-    widths |= {name: engine.port_bits["w"] for name in weight_streams(engine)}
-    of_engines = {"embed": {"e": config.e_bits}, "attention": {"k": config.kv_bits, "v": config.kv_bits}}
-    of_engines["load"] = {"x": config.load_bits}
-    for name in config.having(tuple(of_engines)):
-        widths |= of_engines[name]
-    return widths
-
-
-def write_ports(config: AcceleratorConfig) -> dict[str, int]:
-    """Data bits of every AXI write master by name."""
-    of_engines = {"heads": ("kv", config.kv_bits), "save": ("y", config.save_bits)}
-    return dict(of_engines[name] for name in config.having(tuple(of_engines)))
-
-
 def fifo_depth(config: AcceleratorConfig, name: str) -> int:
     """Words of a FIFO at a master, or of commands and orders: what the configuration says, or as usual."""
     engine, (kind, _, port) = config.engine, name.partition("_")
@@ -79,7 +63,7 @@ def fifo_depth(config: AcceleratorConfig, name: str) -> int:
     usual |= {"responses": engine.outstanding, "y_responses": engine.outstanding}
     if kind in ("read", "write"):
         names = {"w": "w0"}
-        bits = (read_ports if kind == "read" else write_ports)(config)[names.get(port, port)]
+        bits = (config.read_ports if kind == "read" else config.write_ports)[names.get(port, port)]
         bursts = engine.outstanding if kind == "read" else 2
         usual[name] = bursts * burst_limit(bits, engine.burst_beats)
     return config.depths.get(name, usual[name])
@@ -87,11 +71,11 @@ def fifo_depth(config: AcceleratorConfig, name: str) -> int:
 
 def lut_accelerator(design: Design, config: AcceleratorConfig) -> str:
     """Add the top module and everything under it; returns its name."""
-    inputs, outputs = bus_ports(read_ports(config), write_ports(config))
+    inputs, outputs = bus_ports(config.read_ports, config.write_ports)
     slave = {f"{PREFIX}{name}": bits for name, bits in slave_inputs(address_bits(config)).items()}
-    inputs = {"rst_n": 1} | slave | inputs
+    inputs = {"ap_rst_n": 1} | slave | inputs
     outputs = slave_outputs(PREFIX) | {"irq": 1, "events": 2 * len(config.engines)} | outputs
-    return design.module(TOP, inputs, outputs, lambda m: _Top(m, config).outputs, reset=False)
+    return design.module(TOP, inputs, outputs, lambda m: _Top(m, config).outputs, reset=False, top=True)
 
 
 class _Top:
@@ -103,13 +87,21 @@ class _Top:
 
     def __init__(self, m: Module, config: AcceleratorConfig) -> None:
         self.m, self.config = m, config
-        m.rst = ~m["rst_n"]
-        self.image = Wire(64)
+        self.hard = ~m["ap_rst_n"]
+        self.halt, self.halt_inputs = self._instance(halt(m.design), "halting", hard=self.hard)
+        m.rst = self.halt["reset"]
+        self.image, limit = Wire(64), Wire(64)
         engine = config.engine
         self.masters = Masters(
-            m, burst_beats=engine.burst_beats, outstanding=engine.outstanding, base=self.image.signal
+            m, burst_beats=engine.burst_beats, outstanding=engine.outstanding, base=self.image.signal,
+            limit=limit.signal, hard=self.hard, clear=self.halt["clear"],
+        )  # fmt: skip
+        self.sequencer, self.sequencer_inputs = self._instance(
+            sequencer(m.design, config), "sequencer", hard=self.hard, over=self.halt["over"]
         )
-        self.sequencer, self.sequencer_inputs = self._instance(sequencer(m.design, config), "sequencer")
+        limit.assign(self.sequencer["limit"])
+        self.verifies = Wire(1)
+        self.checks: list[dict[str, Signal]] = []
         self.fields = self.sequencer["fields"]
         self.dispatch = dict(zip(config.engines, self.sequencer["dispatch"].chunks(1), strict=True))
         self.ready: dict[str, Signal] = {}
@@ -165,6 +157,8 @@ class _Top:
             depth = {"r": config.r_words, "x": config.x_words, "y": config.y_words, "q": config.q_words}[memory]
             made = ram(m.design, depth, config.word_bits(memory))
             write, address, data = self._shared(memory, "write", writers)
+            if memory == "x":
+                self.inputs["feed"].pop("written").assign(write)
             read, read_address, _ = self._shared(memory, "read", readers)
             found = m.output_of(made, f"memory_{memory}", we=write, wa=address, wd=data, re=read, ra=read_address)
             for reader in readers:
@@ -228,7 +222,7 @@ class _Top:
         bits = TASK_BITS["linear"]
         values = Fields(**bits).unpack(self.fields[0 : sum(bits.values())]) | {"tokens": self.sequencer["task_tokens"]}
         round_ = ROUND.pack(**{name: values[name][0:width] for name, width in ROUND.widths.items()})
-        streams = {name: self._linear_stream(name) for name in ("c", "q", *weight_streams(engine))}
+        streams = {name: self._linear_stream(name) for name in ("c", "q", *engine.weight_streams)}
         feed_ready = self.inputs["feed"].pop("out_ready")
         streams["x"] = Stream(self.engines["feed"]["out_valid"], self.engines["feed"]["out_data"], feed_ready)
         inputs = {f"{name}_valid": stream.valid for name, stream in streams.items()}
@@ -254,13 +248,13 @@ class _Top:
     def _linear_stream(self, name: str) -> Stream:
         """Stream c, q or w of LutLinear: its transfers come with the task."""
         engine = self.config.engine
-        order = ["c", "q", *weight_streams(engine)]
+        order = ["c", "q", *engine.weight_streams]
         words = self.fields.chunks(DESCRIPTOR_PORT_BITS)
         place = -(-sum(TASK_BITS["linear"].values()) // DESCRIPTOR_PORT_BITS) + 2 * order.index(name)
         command = pack([words[place], words[place + 1][0:32]])
         queue, room = buffered(self.m, f"{name}_commands", self.dispatch["linear"], command, QUEUE)
         self.linear_rooms = (*self.linear_rooms, room)
-        beats = self._reader(name, read_ports(self.config)[name], queue)
+        beats = self._reader(name, self.config.read_ports[name], queue)
         return self.masters.words(name, beats, engine.word_bits[name]) if name in ("c", "q") else beats
 
     def _sinks(self, core: dict[str, Signal], y_ready: Wire) -> None:
@@ -317,7 +311,7 @@ class _Top:
     def _read(self, engine: str, master: str, *, command: str, data: str) -> None:
         """A read master whose commands an engine gives and whose beats it takes."""
         out, wires = self.engines[engine], self.inputs[engine]
-        stream = self._reader(master, read_ports(self.config)[master], self._command(engine, command))
+        stream = self._reader(master, self.config.read_ports[master], self._command(engine, command))
         wires.pop(f"{data}_valid").assign(stream.valid)
         wires.pop(f"{data}_data").assign(stream.data)
         stream.ready.assign(out[f"{data}_ready"])
@@ -327,14 +321,33 @@ class _Top:
         out, wires = self.engines[engine], self.inputs[engine]
         words = Stream(out[f"{data}_valid"], out[f"{data}_data"], wires.pop(f"{data}_ready"))
         sizes = dict(depth=fifo_depth(self.config, f"write_{master}"), responses=fifo_depth(self.config, responses))
-        bits = write_ports(self.config)[master]
+        bits = self.config.write_ports[master]
         there, error = self.masters.writer(master, bits, self._command(engine, command), words, **sizes)
         self.write_errors.append(error)
         wires.pop(written).assign(there)
 
     def _reader(self, name: str, bits: int, command: Stream) -> Stream:
-        """A read master whose FIFO is as deep as the configuration says."""
-        return self.masters.reader(name, bits, command, fifo_depth(self.config, f"read_{name[0]}"))
+        """A read master whose FIFO is as deep as the configuration says. In a run that verifies, what it reads is
+        checked and goes no further; the lists come through port d even then."""
+        depth = fifo_depth(self.config, f"read_{name[0]}")
+        if name == "d":
+            return self.masters.reader(name, bits, command, depth)
+        verifies, ready = self.verifies.signal, Wire(1)
+        task = {field: self._field(VERIFY, field) for field in ("port", "beats", "address", "signature")}
+        mine = task["port"].eq(list(self.config.read_ports).index(name)).named(f"verify_by_{name}")
+        start = self.sequencer["verify"] & mine
+        region = pack([task["address"], task["beats"]])
+        asked = Stream(command.valid | start, mux(verifies, region, command.data), ready)
+        beats = self.masters.reader(name, bits, asked, depth)
+        command.ready.assign(ready.signal)
+        check = self.m.instance(
+            region_check(self.m.design, bits), f"check_{name}", start=start, beats=task["beats"],
+            signature=task["signature"], moved=beats.valid & verifies, data=beats.data,
+        )  # fmt: skip
+        self.checks.append(check | dict(ready=all_of([mine, ready.signal, ~check["checking"]])))
+        taken = Wire(1)
+        beats.ready.assign(taken.signal | verifies)
+        return Stream(beats.valid & ~verifies, beats.data, taken)
 
     def _command(self, engine: str, prefix: str) -> Stream:
         """The transfers an engine asks for itself."""
@@ -357,16 +370,17 @@ class _Top:
         command = Stream(s["d_command_valid"], data, self.sequencer_inputs.pop("d_command_ready"))
         d = self._reader("d", DESCRIPTOR_PORT_BITS, command)
         d.ready.assign(s["d_ready"])
-        busy = s["busy"]
+        busy, idle = s["busy"], all_of(self.masters.idle).named("bus_idle")
         watched = self._watched(busy)
-        finished = m.state(1, "finished", reset=0)
         slave = {port: m[port] for port in m.inputs if port.startswith(PREFIX)}
         host = m.instance(
             registers(m.design, config),
             "registers",
             **slave,
+            rst=self.hard,
             busy=busy,
-            done=finished.signal,
+            quiet=idle & ~self.halt["draining"],
+            done=s["finished"],
             error=s["error"],
             made=s["made"],
             last=s["last"],
@@ -375,23 +389,31 @@ class _Top:
             stalled=watched["stalled"],
             **self._sequence(),
         )
-        finished.set(~host["start"] & (finished.signal | s["finished"]))
         self.start.assign(host["start"])
         self.image.assign(host["image"])
+        self.verifies.assign(host["verifies"])
+        for name, signal in dict(halt=s["halt"], idle=idle, moved=self.answered).items():
+            self.halt_inputs.pop(name).assign(signal)
         if "embed" in self.engines:
             self.inputs["embed"].pop("ids_read_data").assign(host["ids_read_data"])
         picked = self.engines.get("pick") or dict(token_valid=const(0, 1), token=const(0, 32))
-        values = {name: host[name] for name in ("start", "position", "length", "tokens", "stop", "model")}
-        values |= dict(d_valid=d.valid, d_data=d.data, bad_token=self._embed()["bad_token"])
+        told = ("start", "verifies", "position", "length", "tokens", "stops", "model", "abort")
+        values = {name: host[name] for name in told}
+        values |= dict(d_valid=d.valid, d_data=d.data, in_page=host["image"][0:PAGE_BITS])
         values |= dict(token_valid=picked["token_valid"], token=picked["token"])
         write_error = any_of(self.write_errors) if self.write_errors else const(0, 1)
-        values |= dict(read_error=any_of(self.masters.errors), write_error=write_error)
+        errors = dict(memory_read=any_of(self.masters.errors), memory_write=write_error)
+        errors |= dict(bounds=any_of(self.masters.outside), token=self._embed()["bad_token"])
+        errors |= dict(watchdog=watched["watchdog"], checksum=any_of([check["bad"] for check in self.checks]))
+        values |= {f"{name}_error": signal for name, signal in errors.items()}
+        values["checking"] = any_of([check["checking"] for check in self.checks])
+        values["verify_ready"] = any_of([check["ready"] for check in self.checks])
         values["ready"] = pack([self.ready[name] for name in config.engines])
         values["done"] = pack([self.done[name] for name in config.engines])
         for name, signal in values.items():
             self.sequencer_inputs.pop(name).assign(signal)
         self.outputs = {port: host[port] for port in slave_outputs(PREFIX)} | self.masters.outputs
-        self.outputs["irq"] = finished.signal
+        self.outputs["irq"] = host["irq"]
 
     def _sequence(self) -> dict[str, Signal]:
         """What reads and appends the sequence's token ids."""
@@ -415,13 +437,15 @@ class _Top:
         """The watchdog: progress is a task given or done, or a word on any bus."""
         m = self.m
         self.start = Wire(1)
-        moved = [m[f"m_axi_{name}_rvalid"] for name in read_ports(self.config)]
-        moved += [m[f"m_axi_{name}_bvalid"] for name in write_ports(self.config)]
-        moved += [*self.dispatch.values(), *self.done.values()]
+        answers = [m[f"m_axi_{name}_rvalid"] for name in self.config.read_ports]
+        answers += [m[f"m_axi_{name}_bvalid"] for name in self.config.write_ports]
+        self.answered = any_of(answers).named("answered")
+        moved = [self.answered, *self.dispatch.values(), *self.done.values()]
         engines = self.sequencer["pending"].zext(16)
         return m.instance(
             watch(m.design, self.config),
             "watch",
+            rst=self.hard,
             progress=any_of(moved),
             busy=busy,
             start=self.start.signal,
@@ -431,5 +455,6 @@ class _Top:
     def _events(self) -> None:
         events = [*self.dispatch.values(), *(self.done[name] for name in self.config.engines)]
         self.outputs["events"] = self.m.reg(pack(events), "events_q", reset=0)
-        left = [f"{name}.{port}" for name, wires in self.inputs.items() for port in wires] + list(self.sequencer_inputs)
+        left = [f"{name}.{port}" for name, wires in self.inputs.items() for port in wires]
+        left += [*self.sequencer_inputs, *self.halt_inputs]
         assert not left, f"inputs that nothing drives: {left}"

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from lutllm.dialect.machines.limits import ENGINES, MOST_WORDS, head_problems, machine_problems
 from lutllm.dialect.machines.machine import MEMORIES
 from lutllm.errors import CapacityError
-from lutllm.lowering.machine.engine import ROUND_BITS, EngineConfig
+from lutllm.lowering.machine.engine import DESCRIPTOR_PORT_BITS, ROUND_BITS, EngineConfig
 from lutllm.numerics import bits_for
 from lutllm.quantization import CACHE_BITS, RESIDUAL_BITS
 
@@ -39,30 +39,40 @@ HEADER_BITS = {"check": 16, "engine": 6, "single": 1, "per_token": 1, "words": 8
 WAIT_SLOTS = 4
 WAIT_BITS = {"engine": 4, "pending": 4}  # dispatch once `engine` has at most `pending` unfinished tasks; 15: no wait
 NO_WAIT = 15
-TASK_MAGIC = 0x5455  # "UT": what the 16-bit parts of a whole descriptor add up to, which `check` sees to
+# `check`: the CRC (lowering.machine.checks) of the list up to the end of this descriptor, with 0 for its own `check`. A
+# list begins where the header's ended.
 # After the header: address of stream p (64), then beats (32) and bytes added for each position (32).
 PARAMETER_WORDS = 2
 
-# The image's first words of 64 bits. Addresses are relative to the image, lists are (address, words).
-IMAGE_MAGIC = 0x31304D4C4C54554C  # "LUTLLM01"
+# The image's first words of 64 bits. Addresses are relative to the image, whose own is a multiple of IMAGE_ALIGNMENT;
+# `bytes`: its size, which nothing reaches beyond; `sizes` and lists are two fields each. With `check`, whose first two
+# bytes are the CRC of all before them, the CRC of all words is 0.
+IMAGE_MAGIC = 0x32304D4C4C54554C  # "LUTLLM02"
+IMAGE_ALIGNMENT = 4096
 PROGRAMS = ("prefill", "decode", "head")
-IMAGE_HEADER = (
-    "magic", "model", "config", "context", "vocabulary",
-    "prefill_address", "prefill_words", "decode_address", "decode_words", "head_address", "head_words",
-)  # fmt: skip
+VERIFY = "verify"  # the list of a task for each region that does not change, and the engine that runs them
+LISTS = (*PROGRAMS, VERIFY)
+IMAGE_HEADER = ("magic", "model", "config", "sizes", "bytes", *LISTS, "check")
+SIZES_BITS = {"context": 32, "vocabulary": 32}
+LIST_BITS = {"address": 40, "words": 24}
 
-# Codes of the STATUS register, in order. After an error the accelerator waits for a reset.
+# Codes of the STATUS register, in order.
 ERROR_MEANINGS = {
     "none": "",
     "prompt": "LENGTH is 0, not beyond POSITION, or more than the context",
     "context": "the context is full before all tokens are made; those made are right",
-    "image": "no image, or one of another format",
+    "image": "no image, one of another format, or a damaged header",
     "model": "an image of another model than MODEL says",
     "config": "an image for another accelerator, or of a longer context",
     "task": "a descriptor that is damaged, or of an engine that is not there",
     "token": "a token id outside the vocabulary",
     "memory_read": "memory answered a read with an error",
     "memory_write": "memory answered a write with an error",
+    "alignment": "IMAGE is not a multiple of 4096",
+    "bounds": "a transfer beyond the image, or not aligned to its port",
+    "checksum": "a region is not what it was when the image was made",
+    "watchdog": "nothing moved for as many cycles as the watchdog waits",
+    "abort": "the host ended the run",
 }
 ERRORS = tuple(ERROR_MEANINGS)
 
@@ -81,7 +91,7 @@ SIZED_STREAMS = (
 # which do not depend on the tokens of a pass; `start` is the first word of the row that a round's outputs go to.
 TASK_BITS: dict[str, dict[str, int]] = {
     "linear": ROUND_BITS,  # then address and beats (64 bits each) of c, q and each w port
-    "feed": {"base": 16, "groups": 16},
+    "feed": {"base": 16, "groups": 16, "takes": 8},  # takes: follows who writes its words
     "norm": {"base": 16, "words": 16, "shift": 8, "bits": 8, "last": 8, "reserved": 8, "epsilon": 64},
     "residual": {"start": 16, "words": 16, "residual_right": 8, "y_right": 8, "load": 8},
     "store": {"base": 16, "start": 16, "words": 16},
@@ -100,7 +110,10 @@ TASK_BITS: dict[str, dict[str, int]] = {
     "load": {"base": 16, "words": 16, "reserved": 32, "address": 64},
     # To address + (row_words for each token before the pass, start for each of it) words of 32 bits a channel.
     "save": {"start": 16, "words": 16, "row_words": 16, "reserved": 16, "address": 64},
+    # Of a region, read through a port by its number among the read ports.
+    VERIFY: {"port": 8, "reserved": 24, "beats": 32, "address": 64, "signature": 64},
 }  # fmt: skip
+ENGINE_NUMBERS = {name: i for i, name in enumerate(ENGINES)} | {VERIFY: (1 << HEADER_BITS["engine"]) - 1}
 # What the sequencer adds to each task's fields: tokens of the pass (1 where the header says single), first position.
 DYNAMIC_BITS = {"tokens": 16, "position": 32}
 
@@ -210,6 +223,35 @@ class AcceleratorConfig:
     def save_bits(self) -> int:
         """Width of port y (writes): a word of stream y, 32 bits a channel."""
         return self.lanes * SAVE_BITS
+
+    @property
+    def input_pad(self) -> int:
+        """Places that inputs of linears are padded to: whole words of memory x, and whole groups of pairs."""
+        return max(self.lanes, 2 * self.engine.pairs)
+
+    @property
+    def read_ports(self) -> dict[str, int]:
+        """Data bits of every AXI read master by name, in the order of their numbers."""
+        engine = self.engine
+        widths = {"d": DESCRIPTOR_PORT_BITS} | ({"p": self.p_bits} if self.having(PARAMETERIZED) else {})
+        widths |= {"c": engine.port_bits["c"], "q": engine.port_bits["q"]}
+        widths |= {name: engine.port_bits["w"] for name in engine.weight_streams}
+        of_engines = {"embed": {"e": self.e_bits}, "attention": {"k": self.kv_bits, "v": self.kv_bits}}
+        of_engines["load"] = {"x": self.load_bits}
+        for name in self.having(tuple(of_engines)):
+            widths |= of_engines[name]
+        return widths
+
+    @property
+    def write_ports(self) -> dict[str, int]:
+        """Data bits of every AXI write master by name."""
+        of_engines = {"heads": ("kv", self.kv_bits), "save": ("y", self.save_bits)}
+        return dict(of_engines[name] for name in self.having(tuple(of_engines)))
+
+    def task_words(self, engine: str) -> int:
+        """64-bit words of a descriptor."""
+        words = 1 + PARAMETER_WORDS + -(-sum(TASK_BITS[engine].values()) // DESCRIPTOR_PORT_BITS)
+        return words + (2 * (2 + self.engine.weight_ports) if engine == "linear" else 0)
 
     @property
     def token_bits(self) -> int:

@@ -34,6 +34,7 @@ class Linear:
     exponents: str
     x: ir.Value
     codebook: str | None
+    biased: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,6 +129,7 @@ class Cluster:
             exponents=str(meaning[1]),
             x=x,
             codebook=None if search is None else search.codebook.value,
+            biased="unbiased" not in end.attributes,
         )
 
     @property

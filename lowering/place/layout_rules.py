@@ -77,13 +77,17 @@ def _linear_problems(cluster: Cluster, layout: Layout, of: LayoutOf, config: Acc
     linear, lanes = cluster.linear, config.engine.lanes
     if linear is None:
         return
-    torn = of(linear.x).torn
+    inputs = of(linear.x)
+    torn = inputs.torn
     if torn is not None:
         yield (
             f"expected input channels in pairs, got {torn} without {torn ^ 1}; quantize the linear before it with "
             "blocks of an "
             "even number of outputs, or change the layout of what it reads"
         )
+    pad = config.input_pad
+    if inputs.size % pad:
+        yield f"expected inputs of whole groups of {pad} places, got {inputs.size}; change the pad of their layout"
     block = min(linear.scheme.G, linear.outputs)
     if layout.block != block:
         yield f"expected blocks of {block} channels, as its codebooks have, got {layout.block}; change the layout"

@@ -23,6 +23,7 @@ from lutllm.lowering.place.rounds import check_linear, cut, round_of, stream_byt
 from lutllm.lowering.place.space import AddressSpace
 from lutllm.passes import Pass
 
+AWAITED = ("residual", "pick", "save")  # sinks whose last word the next engine, or the host, waits for
 HEADER = "header"
 _PLACES = (dialect.BufferOp, dialect.RegionOp, dialect.RoundOp)
 
@@ -169,7 +170,9 @@ class _Allocation:
         if stem not in self.rounds:
             self.rounds[stem] = [
                 self._round(cluster, inputs, layout, stem, first, outputs)
-                for first, outputs in cut(linear, layout, self.most[linear.name], engine)
+                for first, outputs in cut(
+                    linear, layout, self.most[linear.name], engine, awaited=cluster.last in AWAITED
+                )
             ]
         cluster.op.attributes["rounds"] = ir.ArrayAttr.get([dialect.symbol(name) for name in self.rounds[stem]])
 

@@ -113,6 +113,7 @@ def linear_op(x: ir.Value, name: str, constants: LinearConstants, scheme: str) -
         out_exponent=constants.out_exponent,
         codebook=f"{constants.input_name}.codebook" if searched else None,
         tables=constants.has_tables,
+        unbiased=not constants.has_bias,
         outputs=constants.outputs,
     )
 

@@ -12,11 +12,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from lutllm.lowering.machine.accelerator import ENGINES, HEAD_MODES, NO_WAIT, SINKS, TASK_BITS, WAIT_SLOTS
+from lutllm.lowering.machine.accelerator import ENGINES, HEAD_MODES, NO_WAIT, SINKS, TASK_BITS, WAIT_SLOTS, WRITERS
 from lutllm.lowering.place.patterns import OUTSIDE
 from lutllm.lowering.schedule.data import Plan, Task
 from lutllm.lowering.schedule.endless import endless
-from lutllm.lowering.schedule.waits import Hazards, Progress
+from lutllm.lowering.schedule.waits import Follower, Hazards, Progress
 from lutllm.passes.lut_outline_head import HEAD
 
 Problem = tuple[Task | None, str]
@@ -131,20 +131,26 @@ def _stream_problems(tasks: Sequence[Task]) -> Iterator[Problem]:
         [t.cluster for t in tasks if t.engine == engine and (engine == "embed" or t.fields["load"])]
         for engine in ("embed", "residual")
     )
+    written = {t.cluster: t for t in tasks if t.engine in WRITERS["x"]}
+    taken = {label for t in tasks if t.engine == "feed" and t.fields["takes"] for label in t.values.values()}
+    for label, task in written.items():
+        if label not in taken:
+            yield task, "expected a linear that takes its result, got none; remove its cluster"
     if embeds != loads:
         yield None, "expected a residual task that loads for each embed task, in one order, got others; schedule again"
 
 
 def _hazards(plan: Plan, tasks: Sequence[Task]) -> Iterator[Problem]:
     """What is not waited for."""
-    hazards, progress = Hazards(plan.buffers), Progress()
+    hazards, progress, follower = Hazards(plan.buffers), Progress(), Follower()
     for task in tasks:
         for engine, pending in task.waits:
             assert engine in ENGINES and 0 <= pending < NO_WAIT
             progress.wait(engine, pending)
+        followed = follower.follows(task)
         for _, earlier in progress.open:
             reason = hazards.between(earlier, task)
-            if reason:
+            if reason and earlier.cluster != followed:
                 yield task, f"expected to wait for {earlier.name}, because of {reason}, got no wait; add its token"
         progress.dispatch(task)
 

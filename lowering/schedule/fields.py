@@ -15,7 +15,7 @@ from lutllm.errors import CapacityError
 from lutllm.lowering.machine.accelerator import CACHE_BITS, HEAD_MODES, LEFT, TASK_BITS, AcceleratorConfig
 from lutllm.lowering.machine.engine import MODES
 from lutllm.lowering.place.buffers import Buffer
-from lutllm.lowering.place.clusters import Cluster, cache_kind, head_count
+from lutllm.lowering.place.clusters import Cluster, cache_kind, consumers, head_count
 from lutllm.lowering.place.layouts import Layout
 from lutllm.lowering.place.rounds import Round
 from lutllm.lowering.place.space import Region
@@ -80,8 +80,12 @@ def linear(round_: Round) -> Fields:
 
 
 def feed(places: Places, cluster: Cluster, round_: Round) -> Fields:
+    """The first round that takes a value takes its words as they are written."""
     assert cluster.linear is not None
-    return {"base": places.base(cluster.linear.x), "groups": round_.groups}
+    x = cluster.linear.x
+    later = [other for other in consumers(x) if other.op.operation != cluster.op.operation]
+    takes = round_.first == 0 and all(cluster.op.operation.is_before_in_block(other.op.operation) for other in later)
+    return {"base": places.base(x), "groups": round_.groups, "takes": int(takes)}
 
 
 def part(places: Places, round_: Round) -> Fields:

@@ -13,7 +13,7 @@ from lutllm.lowering.machine.form import machine_op, read_machine
 from lutllm.lowering.place.clusters import clusters_of
 from lutllm.lowering.schedule import check_places
 from lutllm.lowering.schedule.check import problems
-from lutllm.lowering.schedule.descriptors import list_region, list_words
+from lutllm.lowering.schedule.descriptors import list_region
 from lutllm.lowering.schedule.lut_schedule import runs_of_cluster
 from lutllm.lowering.schedule.read import Reader, read_plan
 from lutllm.passes import Pass
@@ -43,7 +43,7 @@ class LutVerifySchedule(Pass):
             self.fail(op if at is None else ops[at.name], message)
         for program in plan.programs:
             region = plan.regions.get(list_region(program))
-            size = 8 * max(1, sum(list_words(task, plan.config) for task in plan.program(program)))
+            size = 8 * max(1, sum(plan.config.task_words(task.engine) for task in plan.program(program)))
             if region is not None and region.size != size:
                 self.fail(
                     reader.functions[program],

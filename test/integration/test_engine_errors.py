@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 
 from lutllm.lowering.hardware.control.register_map import START, STATUS_BUSY, STATUS_DONE
-from lutllm.lowering.machine.targets import TARGETS
-from lutllm.lowering.schedule.descriptors import list_words
+from lutllm.lowering.machine.targets import find_target
 from lutllm.simulate import AxiTiming, SimulationError
 
-TINY = TARGETS["tiny"].engine
+TINY = find_target("tiny").engine
 Case = Any  # of conftest.py
 MakeCase = Callable[..., Case]
 Arc = Callable[..., Any]
@@ -30,32 +29,30 @@ def damaged(made: Case, index: int, word: int, bit: int) -> np.ndarray:
     """The image with a bit of a word of a task's descriptor flipped."""
     image, plan = made.image, made.activations.plan
     tasks = plan.program("prefill")
-    words = sum(list_words(task, plan.config) for task in tasks[: index % len(tasks)]) + word
+    words = sum(plan.config.task_words(task.engine) for task in tasks[: index % len(tasks)]) + word
     image[plan.regions["prefill.d"].address + 8 * words + bit // 8] ^= 1 << bit % 8
     return image
 
 
 @pytest.mark.parametrize("index", [0, 5, -1])
-def test_a_damaged_descriptor_stands_until_reset(index: int, made: Case, arc: Arc) -> None:
+def test_a_run_after_a_damaged_descriptor_is_like_the_first(index: int, made: Case, arc: Arc) -> None:
     """In the first, a middle and the last task; its check, engine, size, waits, an address, a field. What was read
-    ahead is still inside, so another start ends at once, with the same error, though memory is whole again."""
+    ahead is dropped, so once memory is whole again, all is as after a reset, in as many cycles."""
+    cycles = made.run(arc(made)).run.cycles
     for word, bit in ((0, 0), (0, 17), (0, 24), (0, 26), (0, 40), (1, 63), (3, 5)):
         accelerator = made.accelerator(arc(made), damaged(made, index, word, bit), watchdog=2000)
-        with pytest.raises(SimulationError, match="the accelerator reports error 'task'"):
-            accelerator.start(made.tokens, 0).check()
+        for _ in range(2):
+            with pytest.raises(SimulationError, match="the accelerator reports error 'task'"):
+                accelerator.start(made.tokens, 0).check()
         accelerator.memory.write(0, made.image)
-        again = accelerator.start(made.tokens, 0)
-        assert again.error == "task" and again.cycles == accelerator.start(made.tokens, 0).cycles
-    accelerator.reset()
-    accelerator.start(made.tokens, 0).check()
-    assert made.equal(accelerator)
+        assert accelerator.start(made.tokens, 0).check().cycles == cycles and made.equal(accelerator)
 
 
 @pytest.mark.parametrize("kind", ["h", "d", "x", "c", "q", "w", "y"])
-def test_bad_answers_from_memory_stand_until_reset(kind: str, made: Case, arc: Arc) -> None:
+def test_bad_answers_from_memory(kind: str, made: Case, arc: Arc) -> None:
     """SLVERR for one address of a stream, in the first and in the last linear, in the first and in the last pass."""
     plan = made.activations.plan
-    regions = list(plan.regions_of(kind))
+    regions = [region for region in plan.regions_of(kind) if region.name != "verify.d"]
     tokens = made.tokens if kind in "xy" else plan.config.context
     for region, part in ((regions[0], 0), (regions[-1], 1)):
         place = region.address + part * (region.size * tokens // plan.config.context - 1)

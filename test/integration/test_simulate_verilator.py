@@ -39,11 +39,11 @@ def adder(target: str) -> Design:
     def body(m: Module) -> dict[str, Signal]:
         take, ready = Wire(1), Wire(1)
         command = {"command_valid": take.signal, "command_beats": m["command_beats"]}
-        inputs = {name: m[f"r_{name}"] for name in READ_MASTER.inputs(BITS)}
+        inputs = {name: m[f"r_{name}"] for name in READ_MASTER.inputs(BITS)} | {"clear": m.rst}
         read = m.instance(
             reader, "reader", data_ready=ready.signal, command_address=m["command_address"], **command, **inputs
         )
-        inputs = {name: m[f"w_{name}"] for name in WRITE_MASTER.inputs(BITS)}
+        inputs = {name: m[f"w_{name}"] for name in WRITE_MASTER.inputs(BITS)} | {"clear": m.rst}
         data = {"data_valid": read["data_valid"], "data_data": read["data_data"] + 1}
         target = m["command_address"] + 65536
         write = m.instance(writer, "writer", command_address=target, **command, **data, **inputs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -99,7 +100,7 @@ def test_yosys_reads_it(output: Output) -> None:
 def test_the_bench_passes_under_any_memory(output: Output) -> None:
     """Registers and memories start at random values, of another seed each time."""
     cycles = []
-    for options in ((), ("--latency", "1"), ("--latency", "17", "--stalls", "70", "--seed", "5")):
+    for options in (("--verify", "1"), ("--latency", "1"), ("--latency", "17", "--stalls", "70", "--seed", "5")):
         done = output.run(*options)
         assert (done.returncode, done.stderr) == (0, ""), done.stdout
         assert done.stdout.splitlines()[-1] == "PASS: 4 of 4 tokens as expected"
@@ -137,11 +138,22 @@ def short_image(output: Output) -> list[str | Path]:
     return ["--image", path]
 
 
+def damaged_image(output: Output) -> list[str | Path]:
+    """A bit of a weight."""
+    path, mem = output.folder / "damaged.bin", output.folder / "mem"
+    data = bytearray((mem / "image.bin").read_bytes())
+    regions = json.loads((mem / "image.json").read_text())["regions"]
+    data[next(region["address"] for region in regions if region["kind"] == "w") + 5] ^= 8
+    path.write_bytes(data)
+    return ["--image", path, "--verify", "1"]
+
+
 CASES: dict[str, tuple[Callable[[Output], list[str | Path]], list[str]]] = {
     "wrong-token": (wrong_token, ["WRONG", "FAIL: 3 of 4 tokens as expected"]),
     "other-model": (other_model, ["the accelerator reports error 'model'", "FAIL: 0 of 4 tokens"]),
     "long-prompt": (long_prompt, ["FAIL: write of register", "was refused"]),
     "short-image": (short_image, ["FAIL: m_axi_d has a burst outside the memory, address 0x"]),
+    "damaged-image": (damaged_image, ["the accelerator reports error 'checksum'", "FAIL: 0 of 4 tokens as expected"]),
     "no-image": (lambda _: ["--image", "/nowhere"], ["FAIL: cannot read the memory image '/nowhere'"]),
     "option": (lambda _: ["--stalls", "300"], ["FAIL: expected a number up to 255, got '300'"]),
     "slow-memory": (

@@ -7,7 +7,7 @@
 // CHECK: "lut.round"() {c = @a.c, first = 0 : i64, outputs = 8 : i64, q = @a.0.q, sym_name = "a.0", w = [@a.0.w0]}
 // CHECK-NEXT: "lut.round"() {c = @a.c, first = 8 : i64, outputs = 8 : i64, q = @a.8.q, sym_name = "a.8", w = [@a.8.w0]}
 // CHECK-NEXT: "lut.buffer"() {base = 0 : i64, memory = "x", size = 8 : i64, sym_name = "x0_2", words = 2 : i64}
-// CHECK-NEXT: "lut.region"() {address = 0 : i64, bytes = 88 : i64, kind = "h", sym_name = "header"}
+// CHECK-NEXT: "lut.region"() {address = 0 : i64, bytes = 80 : i64, kind = "h", sym_name = "header"}
 // CHECK-NEXT: "lut.region"() {address = 4096 : i64, bytes = 2048 : i64, kind = "x", sym_name = "x.x"}
 // CHECK-NEXT: "lut.region"() {address = 8192 : i64, bytes = 8192 : i64, kind = "y", sym_name = "a.y"}
 // CHECK-NEXT: "lut.region"() {address = 16384 : i64, bytes = 8 : i64, kind = "c", sym_name = "a.c"}
@@ -22,7 +22,7 @@
 #y = #lut.fixed<24, -20>
 "lut.machine"() ({
   "lut.linear_engine"() {pairs = 2, lanes = 8, centroids = 2, chains = 2, act_stages = 1, metric = "chebyshev", row_entries = 16,
-    operand_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, acc_bits = 32, out_bits = 24,
+    operand_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, acc_bits = 32, bias_bits = 32, out_bits = 24,
     requant_lanes = 4, tokens = 4, acc_words = 4, codes_depth = 4, row_sources = ["exact_row"], weight_ports
     = 1, port_bits = {w = 64, c = 32, q = 64}, burst_beats = 16, outstanding = 8} : () -> ()
 }) {sym_name = "machine", engines = ["linear", "feed", "load", "save"],

@@ -5,7 +5,7 @@
 #y = #lut.fixed<24, -20>
 "lut.machine"() ({
   "lut.linear_engine"() {pairs = 2, lanes = 8, centroids = 2, chains = 2, act_stages = 1, metric = "chebyshev", row_entries = 16,
-    operand_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, acc_bits = 32, out_bits = 24,
+    operand_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, acc_bits = 32, bias_bits = 32, out_bits = 24,
     requant_lanes = 4, tokens = 4, acc_words = 4, codes_depth = 4, row_sources = ["exact_row"], weight_ports
     = 1, port_bits = {w = 64, c = 32, q = 64}, burst_beats = 16, outstanding = 8} : () -> ()
   "lut.memory"() {sym_name = "x", words = 8} : () -> ()
@@ -24,7 +24,7 @@ ml_program.global private @a.bias(#ml_program.extern : tensor<16xi32>) : tensor<
 "lut.round"() {sym_name = "a.0", first = 0, outputs = 8, c = @a.c, q = @a.0.q, w = [@a.0.w0]} : () -> ()
 "lut.round"() {sym_name = "a.8", first = 8, outputs = 8, c = @a.c, q = @a.8.q, w = [@a.8.w0]} : () -> ()
 "lut.buffer"() {sym_name = "x0", memory = "x", base = 0, words = 2, size = 8} : () -> ()
-"lut.region"() {sym_name = "header", kind = "h", address = 0, bytes = 88} : () -> ()
+"lut.region"() {sym_name = "header", kind = "h", address = 0, bytes = 80} : () -> ()
 "lut.region"() {sym_name = "x.x", kind = "x", address = 4096, bytes = 2048} : () -> ()
 "lut.region"() {sym_name = "a.y", kind = "y", address = 8192, bytes = 8192} : () -> ()
 "lut.region"() {sym_name = "a.c", kind = "c", address = 16384, bytes = 8} : () -> ()
@@ -45,10 +45,10 @@ func.func @prefill(%x: tensor<?x8xi16, #x>) -> tensor<?x16xi32, #y> {
     "lut.yield"(%l) : (tensor<?x16xi32, #y>) -> ()
   }) {label = "a", engines = ["feed", "linear", "save"], layout = @c16_b8, region = @a.y, rounds = [@a.0, @a.8]} : () -> tensor<?x16xi32, #y>
   %2 = "lut.task"(%1) {engine = "linear", round = 0} : (tensor<?x16xi32, #y>) -> !lut.token
-  %3 = "lut.task"(%0) {engine = "load"} : (tensor<?x8xi16, #x>) -> !lut.token
   %4 = "lut.task"(%1) {engine = "linear", round = 1} : (tensor<?x16xi32, #y>) -> !lut.token
-  // expected-error@+1 {{'lut.task' op task prefill.a.0.feed: expected to wait for prefill.x, because of x0, got no wait; add its token}}
   %5 = "lut.task"(%1) {engine = "feed", round = 0} : (tensor<?x16xi32, #y>) -> !lut.token
+  // expected-error@+1 {{'lut.task' op task prefill.x: expected to wait for prefill.a.0.feed, because of x0, got no wait; add its token}}
+  %3 = "lut.task"(%0) {engine = "load"} : (tensor<?x8xi16, #x>) -> !lut.token
   %6 = "lut.task"(%1) {engine = "save", round = 0} : (tensor<?x16xi32, #y>) -> !lut.token
   %7 = "lut.task"(%1) {engine = "feed", round = 1} : (tensor<?x16xi32, #y>) -> !lut.token
   %8 = "lut.task"(%1) {engine = "save", round = 1} : (tensor<?x16xi32, #y>) -> !lut.token
@@ -61,7 +61,7 @@ func.func @prefill(%x: tensor<?x8xi16, #x>) -> tensor<?x16xi32, #y> {
 #y = #lut.fixed<24, -20>
 "lut.machine"() ({
   "lut.linear_engine"() {pairs = 2, lanes = 8, centroids = 2, chains = 2, act_stages = 1, metric = "chebyshev", row_entries = 16,
-    operand_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, acc_bits = 32, out_bits = 24,
+    operand_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, acc_bits = 32, bias_bits = 32, out_bits = 24,
     requant_lanes = 4, tokens = 4, acc_words = 4, codes_depth = 4, row_sources = ["exact_row"], weight_ports
     = 1, port_bits = {w = 64, c = 32, q = 64}, burst_beats = 16, outstanding = 8} : () -> ()
   "lut.memory"() {sym_name = "x", words = 8} : () -> ()
@@ -80,7 +80,7 @@ ml_program.global private @a.bias(#ml_program.extern : tensor<16xi32>) : tensor<
 "lut.round"() {sym_name = "a.0", first = 0, outputs = 8, c = @a.c, q = @a.0.q, w = [@a.0.w0]} : () -> ()
 "lut.round"() {sym_name = "a.8", first = 8, outputs = 8, c = @a.c, q = @a.8.q, w = [@a.8.w0]} : () -> ()
 "lut.buffer"() {sym_name = "x0", memory = "x", base = 0, words = 2, size = 8} : () -> ()
-"lut.region"() {sym_name = "header", kind = "h", address = 0, bytes = 88} : () -> ()
+"lut.region"() {sym_name = "header", kind = "h", address = 0, bytes = 80} : () -> ()
 "lut.region"() {sym_name = "x.x", kind = "x", address = 4096, bytes = 2048} : () -> ()
 "lut.region"() {sym_name = "a.y", kind = "y", address = 8192, bytes = 8192} : () -> ()
 "lut.region"() {sym_name = "a.c", kind = "c", address = 16384, bytes = 8} : () -> ()
@@ -117,7 +117,7 @@ func.func @prefill(%x: tensor<?x8xi16, #x>) -> tensor<?x16xi32, #y> {
 #y = #lut.fixed<24, -20>
 "lut.machine"() ({
   "lut.linear_engine"() {pairs = 2, lanes = 8, centroids = 2, chains = 2, act_stages = 1, metric = "chebyshev", row_entries = 16,
-    operand_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, acc_bits = 32, out_bits = 24,
+    operand_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, acc_bits = 32, bias_bits = 32, out_bits = 24,
     requant_lanes = 4, tokens = 4, acc_words = 4, codes_depth = 4, row_sources = ["exact_row"], weight_ports
     = 1, port_bits = {w = 64, c = 32, q = 64}, burst_beats = 16, outstanding = 8} : () -> ()
   "lut.memory"() {sym_name = "x", words = 8} : () -> ()
@@ -136,7 +136,7 @@ ml_program.global private @a.bias(#ml_program.extern : tensor<16xi32>) : tensor<
 "lut.round"() {sym_name = "a.0", first = 0, outputs = 8, c = @a.c, q = @a.0.q, w = [@a.0.w0]} : () -> ()
 "lut.round"() {sym_name = "a.8", first = 8, outputs = 8, c = @a.c, q = @a.8.q, w = [@a.8.w0]} : () -> ()
 "lut.buffer"() {sym_name = "x0", memory = "x", base = 0, words = 2, size = 8} : () -> ()
-"lut.region"() {sym_name = "header", kind = "h", address = 0, bytes = 88} : () -> ()
+"lut.region"() {sym_name = "header", kind = "h", address = 0, bytes = 80} : () -> ()
 "lut.region"() {sym_name = "x.x", kind = "x", address = 4096, bytes = 2048} : () -> ()
 "lut.region"() {sym_name = "a.y", kind = "y", address = 8192, bytes = 8192} : () -> ()
 "lut.region"() {sym_name = "a.c", kind = "c", address = 16384, bytes = 8} : () -> ()
@@ -173,7 +173,7 @@ func.func @prefill(%x: tensor<?x8xi16, #x>) -> tensor<?x16xi32, #y> {
 #y = #lut.fixed<24, -20>
 "lut.machine"() ({
   "lut.linear_engine"() {pairs = 2, lanes = 8, centroids = 2, chains = 2, act_stages = 1, metric = "chebyshev", row_entries = 16,
-    operand_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, acc_bits = 32, out_bits = 24,
+    operand_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, acc_bits = 32, bias_bits = 32, out_bits = 24,
     requant_lanes = 4, tokens = 4, acc_words = 4, codes_depth = 4, row_sources = ["exact_row"], weight_ports
     = 1, port_bits = {w = 64, c = 32, q = 64}, burst_beats = 16, outstanding = 8} : () -> ()
   "lut.memory"() {sym_name = "x", words = 8} : () -> ()
@@ -192,7 +192,7 @@ ml_program.global private @a.bias(#ml_program.extern : tensor<16xi32>) : tensor<
 "lut.round"() {sym_name = "a.0", first = 0, outputs = 8, c = @a.c, q = @a.0.q, w = [@a.0.w0]} : () -> ()
 "lut.round"() {sym_name = "a.8", first = 8, outputs = 8, c = @a.c, q = @a.8.q, w = [@a.8.w0]} : () -> ()
 "lut.buffer"() {sym_name = "x0", memory = "x", base = 0, words = 2, size = 8} : () -> ()
-"lut.region"() {sym_name = "header", kind = "h", address = 0, bytes = 88} : () -> ()
+"lut.region"() {sym_name = "header", kind = "h", address = 0, bytes = 80} : () -> ()
 "lut.region"() {sym_name = "x.x", kind = "x", address = 4096, bytes = 2048} : () -> ()
 "lut.region"() {sym_name = "a.y", kind = "y", address = 8192, bytes = 8192} : () -> ()
 "lut.region"() {sym_name = "a.c", kind = "c", address = 16384, bytes = 8} : () -> ()
@@ -229,7 +229,7 @@ func.func @prefill(%x: tensor<?x8xi16, #x>) -> tensor<?x16xi32, #y> {
 #y = #lut.fixed<24, -20>
 "lut.machine"() ({
   "lut.linear_engine"() {pairs = 2, lanes = 8, centroids = 2, chains = 2, act_stages = 1, metric = "chebyshev", row_entries = 16,
-    operand_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, acc_bits = 32, out_bits = 24,
+    operand_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, acc_bits = 32, bias_bits = 32, out_bits = 24,
     requant_lanes = 4, tokens = 4, acc_words = 4, codes_depth = 4, row_sources = ["exact_row"], weight_ports
     = 1, port_bits = {w = 64, c = 32, q = 64}, burst_beats = 16, outstanding = 8} : () -> ()
   "lut.memory"() {sym_name = "x", words = 8} : () -> ()
@@ -248,7 +248,7 @@ ml_program.global private @a.bias(#ml_program.extern : tensor<16xi32>) : tensor<
 "lut.round"() {sym_name = "a.0", first = 0, outputs = 8, c = @a.c, q = @a.0.q, w = [@a.0.w0]} : () -> ()
 "lut.round"() {sym_name = "a.8", first = 8, outputs = 8, c = @a.c, q = @a.8.q, w = [@a.8.w0]} : () -> ()
 "lut.buffer"() {sym_name = "x0", memory = "x", base = 0, words = 2, size = 8} : () -> ()
-"lut.region"() {sym_name = "header", kind = "h", address = 0, bytes = 88} : () -> ()
+"lut.region"() {sym_name = "header", kind = "h", address = 0, bytes = 80} : () -> ()
 "lut.region"() {sym_name = "x.x", kind = "x", address = 4096, bytes = 2048} : () -> ()
 "lut.region"() {sym_name = "a.y", kind = "y", address = 8192, bytes = 8192} : () -> ()
 "lut.region"() {sym_name = "a.c", kind = "c", address = 16384, bytes = 8} : () -> ()
@@ -284,7 +284,7 @@ func.func @prefill(%x: tensor<?x8xi16, #x>) -> tensor<?x16xi32, #y> {
 #y = #lut.fixed<24, -20>
 "lut.machine"() ({
   "lut.linear_engine"() {pairs = 2, lanes = 8, centroids = 2, chains = 2, act_stages = 1, metric = "chebyshev", row_entries = 16,
-    operand_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, acc_bits = 32, out_bits = 24,
+    operand_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, acc_bits = 32, bias_bits = 32, out_bits = 24,
     requant_lanes = 4, tokens = 4, acc_words = 4, codes_depth = 4, row_sources = ["exact_row"], weight_ports
     = 1, port_bits = {w = 64, c = 32, q = 64}, burst_beats = 16, outstanding = 8} : () -> ()
   "lut.memory"() {sym_name = "x", words = 8} : () -> ()
@@ -303,7 +303,7 @@ ml_program.global private @a.bias(#ml_program.extern : tensor<16xi32>) : tensor<
 "lut.round"() {sym_name = "a.0", first = 0, outputs = 8, c = @a.c, q = @a.0.q, w = [@a.0.w0]} : () -> ()
 "lut.round"() {sym_name = "a.8", first = 8, outputs = 8, c = @a.c, q = @a.8.q, w = [@a.8.w0]} : () -> ()
 "lut.buffer"() {sym_name = "x0", memory = "x", base = 0, words = 2, size = 8} : () -> ()
-"lut.region"() {sym_name = "header", kind = "h", address = 0, bytes = 88} : () -> ()
+"lut.region"() {sym_name = "header", kind = "h", address = 0, bytes = 80} : () -> ()
 "lut.region"() {sym_name = "x.x", kind = "x", address = 4096, bytes = 2048} : () -> ()
 "lut.region"() {sym_name = "a.y", kind = "y", address = 8192, bytes = 8192} : () -> ()
 "lut.region"() {sym_name = "a.c", kind = "c", address = 16384, bytes = 8} : () -> ()
@@ -340,7 +340,7 @@ func.func @prefill(%x: tensor<?x8xi16, #x>) -> tensor<?x16xi32, #y> {
 #y = #lut.fixed<24, -20>
 "lut.machine"() ({
   "lut.linear_engine"() {pairs = 2, lanes = 8, centroids = 2, chains = 2, act_stages = 1, metric = "chebyshev", row_entries = 16,
-    operand_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, acc_bits = 32, out_bits = 24,
+    operand_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, acc_bits = 32, bias_bits = 32, out_bits = 24,
     requant_lanes = 4, tokens = 4, acc_words = 4, codes_depth = 4, row_sources = ["exact_row"], weight_ports
     = 1, port_bits = {w = 64, c = 32, q = 64}, burst_beats = 16, outstanding = 8} : () -> ()
   "lut.memory"() {sym_name = "x", words = 8} : () -> ()
@@ -359,7 +359,7 @@ ml_program.global private @a.bias(#ml_program.extern : tensor<16xi32>) : tensor<
 "lut.round"() {sym_name = "a.0", first = 0, outputs = 8, c = @a.c, q = @a.0.q, w = [@a.0.w0]} : () -> ()
 "lut.round"() {sym_name = "a.8", first = 8, outputs = 8, c = @a.c, q = @a.8.q, w = [@a.8.w0]} : () -> ()
 "lut.buffer"() {sym_name = "x0", memory = "x", base = 0, words = 2, size = 8} : () -> ()
-"lut.region"() {sym_name = "header", kind = "h", address = 0, bytes = 88} : () -> ()
+"lut.region"() {sym_name = "header", kind = "h", address = 0, bytes = 80} : () -> ()
 "lut.region"() {sym_name = "x.x", kind = "x", address = 4096, bytes = 2048} : () -> ()
 "lut.region"() {sym_name = "a.y", kind = "y", address = 8192, bytes = 8192} : () -> ()
 "lut.region"() {sym_name = "a.c", kind = "c", address = 16384, bytes = 8} : () -> ()
@@ -396,7 +396,7 @@ func.func @prefill(%x: tensor<?x8xi16, #x>) -> tensor<?x16xi32, #y> {
 #y = #lut.fixed<24, -20>
 "lut.machine"() ({
   "lut.linear_engine"() {pairs = 2, lanes = 8, centroids = 2, chains = 2, act_stages = 1, metric = "chebyshev", row_entries = 16,
-    operand_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, acc_bits = 32, out_bits = 24,
+    operand_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, acc_bits = 32, bias_bits = 32, out_bits = 24,
     requant_lanes = 4, tokens = 4, acc_words = 4, codes_depth = 4, row_sources = ["exact_row"], weight_ports
     = 1, port_bits = {w = 64, c = 32, q = 64}, burst_beats = 16, outstanding = 8} : () -> ()
   "lut.memory"() {sym_name = "x", words = 8} : () -> ()
@@ -415,7 +415,7 @@ ml_program.global private @a.bias(#ml_program.extern : tensor<16xi32>) : tensor<
 "lut.round"() {sym_name = "a.0", first = 0, outputs = 8, c = @a.c, q = @a.0.q, w = [@a.0.w0]} : () -> ()
 "lut.round"() {sym_name = "a.8", first = 8, outputs = 8, c = @a.c, q = @a.8.q, w = [@a.8.w0]} : () -> ()
 "lut.buffer"() {sym_name = "x0", memory = "x", base = 0, words = 2, size = 8} : () -> ()
-"lut.region"() {sym_name = "header", kind = "h", address = 0, bytes = 88} : () -> ()
+"lut.region"() {sym_name = "header", kind = "h", address = 0, bytes = 80} : () -> ()
 "lut.region"() {sym_name = "x.x", kind = "x", address = 4096, bytes = 2048} : () -> ()
 "lut.region"() {sym_name = "a.y", kind = "y", address = 8192, bytes = 8192} : () -> ()
 "lut.region"() {sym_name = "a.c", kind = "c", address = 16384, bytes = 8} : () -> ()

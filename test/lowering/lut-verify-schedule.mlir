@@ -8,7 +8,7 @@
 #y = #lut.fixed<24, -20>
 "lut.machine"() ({
   "lut.linear_engine"() {pairs = 2, lanes = 8, centroids = 2, chains = 2, act_stages = 1, metric = "chebyshev", row_entries = 16,
-    operand_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, acc_bits = 32, out_bits = 24,
+    operand_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, acc_bits = 32, bias_bits = 32, out_bits = 24,
     requant_lanes = 4, tokens = 4, acc_words = 4, codes_depth = 4, row_sources = ["exact_row"], weight_ports
     = 1, port_bits = {w = 64, c = 32, q = 64}, burst_beats = 16, outstanding = 8} : () -> ()
   "lut.memory"() {sym_name = "x", words = 8} : () -> ()
@@ -27,7 +27,7 @@ ml_program.global private @a.bias(#ml_program.extern : tensor<16xi32>) : tensor<
 "lut.round"() {sym_name = "a.0", first = 0, outputs = 8, c = @a.c, q = @a.0.q, w = [@a.0.w0]} : () -> ()
 "lut.round"() {sym_name = "a.8", first = 8, outputs = 8, c = @a.c, q = @a.8.q, w = [@a.8.w0]} : () -> ()
 "lut.buffer"() {sym_name = "x0", memory = "x", base = 0, words = 2, size = 8} : () -> ()
-"lut.region"() {sym_name = "header", kind = "h", address = 0, bytes = 88} : () -> ()
+"lut.region"() {sym_name = "header", kind = "h", address = 0, bytes = 80} : () -> ()
 "lut.region"() {sym_name = "x.x", kind = "x", address = 4096, bytes = 2048} : () -> ()
 "lut.region"() {sym_name = "a.y", kind = "y", address = 8192, bytes = 8192} : () -> ()
 "lut.region"() {sym_name = "a.c", kind = "c", address = 16384, bytes = 8} : () -> ()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from lutllm.errors import CapacityError
+from lutllm.lowering.hardware.accelerator_to_hw import ACCELERATOR_TOP, accelerator_to_hw
 from lutllm.lowering.hardware.control.register_map import register_table
 from lutllm.lowering.hardware.control.register_page import register_page
-from lutllm.lowering.hardware.top import read_ports, write_ports
 from lutllm.lowering.machine.accelerator import DECODER_ENGINES, ENGINES, AcceleratorConfig
+from lutllm.lowering.machine.targets import find_target
 
 LINEARS = ("linear", "feed", "load", "save")
 
@@ -33,11 +36,11 @@ def test_engines_that_do_not_fit_together(engines: tuple[str, ...], message: str
 
 def test_masters_are_those_of_the_engines() -> None:
     linears, whole = AcceleratorConfig(engines=LINEARS), AcceleratorConfig(engines=ENGINES)
-    assert read_ports(linears) == {"d": 64, "c": 512, "q": 512, "w0": 512, "x": 16 * 16}
-    assert write_ports(linears) == {"y": 16 * 32}
-    assert set(read_ports(whole)) - set(read_ports(linears)) == {"p", "e", "k", "v"}
-    assert set(write_ports(whole)) == {"kv", "y"}
-    assert AcceleratorConfig().engines == DECODER_ENGINES and not {"x", "y"} & set(read_ports(AcceleratorConfig()))
+    assert linears.read_ports == {"d": 64, "c": 512, "q": 512, "w0": 512, "x": 16 * 16}
+    assert linears.write_ports == {"y": 16 * 32}
+    assert set(whole.read_ports) - set(linears.read_ports) == {"p", "e", "k", "v"}
+    assert set(whole.write_ports) == {"kv", "y"}
+    assert AcceleratorConfig().engines == DECODER_ENGINES and not {"x", "y"} & set(AcceleratorConfig().read_ports)
 
 
 def test_engines_are_part_of_what_an_image_is_made_for() -> None:
@@ -49,3 +52,11 @@ def test_without_tokens_there_is_no_window_for_them() -> None:
     assert "token i" in register_table(whole) and "token i" not in register_table(linears)
     page = register_page(linears)
     assert "| 3 | save |" in page and "TOKENS is 0" in page and "Read MADE" not in page
+
+
+def test_accelerators_of_two_configurations_share_no_name_but_the_top() -> None:
+    """So that both may be in one design, the top of one under another name."""
+    engine = find_target("tiny").engine
+    configs = [AcceleratorConfig(engine, head_lanes=8, context=context) for context in (64, 65)]
+    names = [set(re.findall(r"hw\.module @(\w+)", accelerator_to_hw(config, "sv").text())) for config in configs]
+    assert names[0] & names[1] == {ACCELERATOR_TOP} and len(names[0]) == len(names[1]) > 50

@@ -17,7 +17,7 @@ from lutllm.simulate import ArcSimulator
 CONTEXT = 1500  # no power of two, and a window larger than the least
 CONFIG = AcceleratorConfig(context=CONTEXT, watchdog=20)
 WINDOW = rm.window(CONFIG)
-INPUTS = {"error": 0x5A, "made": 7, "last": 1234, "cycles": (9 << 32) + 11, "stalled": 0x8001}
+INPUTS = {"quiet": 1, "error": 0x5A, "made": 7, "last": 1234, "cycles": (9 << 32) + 11, "stalled": 0x8001}
 
 
 class Host:
@@ -111,8 +111,19 @@ def host(compiled: ArcSimulator, request: pytest.FixtureRequest) -> Host:
 
 
 def test_every_register_reads_and_writes_as_the_map_says(host: Host) -> None:
+    offsets = rm.OFFSETS
     constant = {"VERSION": rm.VERSION, "CONTEXT": CONTEXT, "PASS_TOKENS": CONFIG.tokens, "CONTROL": 0}
-    constant |= {"STATUS": 0x5A00, "MADE": 7, "LAST": 1234, "CYCLES_LOW": 11, "CYCLES_HIGH": 9, "STALLED": 0x8001}
+    constant |= {
+        "GIE": 1,
+        "IER": 2,
+        "ISR": 0,
+        "STATUS": 0x5A00,
+        "MADE": 7,
+        "LAST": 1234,
+        "CYCLES_LOW": 11,
+        "CYCLES_HIGH": 9,
+        "STALLED": 0x8001,
+    }
     for i, register in enumerate(rm.REGISTERS):
         value = 0xF1234500 + i
         if register.access != "w":
@@ -121,9 +132,10 @@ def test_every_register_reads_and_writes_as_the_map_says(host: Host) -> None:
     for i, register in enumerate(rm.REGISTERS):
         value = constant.get(register.name, 0xF1234500 + i)
         assert host.read(register.offset) == (OKAY, value), register.name
-    offsets = rm.OFFSETS
-    assert host.top.peek("image") == 0xF1234500 * ((1 << 32) + 1) + (7 << 32) + 6
-    assert host.top.peek("stop") == 0xF1234500 + offsets["STOP"] // 4
+    low = offsets["IMAGE_LOW"] // 4
+    assert host.top.peek("image") == 0xF1234500 * ((1 << 32) + 1) + (low + 1 << 32) + low
+    first = offsets["STOP0"] // 4
+    assert host.top.peek("stops") == sum((0xF1234500 + first + i) << 32 * i for i in range(rm.STOPS))
     assert host.starts == 0
 
 
@@ -174,6 +186,7 @@ def test_a_run(host: Host) -> None:
     assert host.write(control, rm.START) == OKAY and host.starts == 1
     assert host.write(rm.OFFSETS["TOKENS"], 4) == host.write(WINDOW + 8, 4) == SLAVE_ERROR
     assert host.read(status) == (OKAY, rm.STATUS_BUSY)
+    assert host.read(rm.OFFSETS["ISR"]) == (OKAY, 0)
     top.poke("done", 1)
     top.cycle()
     for name, value in (("busy", 0), ("done", 0), ("error", 17), ("watchdog", 1)):
@@ -184,6 +197,78 @@ def test_a_run(host: Host) -> None:
     top.poke("error", 0)
     top.poke("watchdog", 0)
     assert host.read(status) == (OKAY, 0)
+
+
+@pytest.mark.parametrize("event", ["done", "watchdog"])
+def test_an_interrupt_is_masked_raised_and_acknowledged(event: str, host: Host) -> None:
+    """Also during a run. An event that lasts is one event; one that comes as another is cleared is not lost."""
+    top, bit, offsets = host.top, {"done": rm.ENDED, "watchdog": rm.STUCK}[event], rm.OFFSETS
+    top.poke("busy", 1)
+
+    def happen(cycles: int = 1) -> None:
+        top.poke(event, 1)
+        top.cycle(cycles)
+        top.poke(event, 0)
+        top.cycle()
+
+    for gie, ier, irq in ((0, 3, 0), (1, 3 - bit, 0), (1, 0, 0), (1, bit, 1), (1, 3, 1)):
+        assert host.write(offsets["GIE"], gie) == host.write(offsets["IER"], ier) == OKAY
+        happen()
+        assert host.read(offsets["ISR"]) == (OKAY, bit) and top.peek("irq") == irq
+        assert host.write(offsets["ISR"], 3 - bit) == OKAY  # another bit
+        assert host.read(offsets["ISR"]) == (OKAY, bit) and top.peek("irq") == irq
+        assert host.write(offsets["ISR"], bit) == OKAY
+        assert host.read(offsets["ISR"]) == (OKAY, 0) and top.peek("irq") == 0
+    if event == "watchdog":
+        top.poke(event, 1)
+        top.cycle(2)
+        assert host.write(offsets["ISR"], bit) == OKAY
+        assert host.read(offsets["ISR"]) == (OKAY, 0)
+    seen = 0
+    for offset in range(12):  # in every cycle around the write that clears
+        happen()
+        writing = [host.send("aw", awaddr=offsets["ISR"]), host.send("w", wdata=bit, wstrb=0xF), host.receive("b")]
+        for cycle in range(40):
+            writing = [each for each in writing if next(each, host) is None]
+            top.poke(event, cycle == offset)
+            host.cycle()
+        assert not writing
+        seen += host.read(offsets["ISR"])[1] == bit
+        assert host.write(offsets["ISR"], bit) == OKAY
+    assert seen > 3
+
+
+def test_a_start_waits_until_the_bus_is_quiet(host: Host) -> None:
+    top, control, status = host.top, rm.OFFSETS["CONTROL"], rm.OFFSETS["STATUS"]
+    top.poke("error", 0)
+    top.poke("quiet", 0)
+    assert host.read(status) == (OKAY, rm.STATUS_BUSY)
+    assert host.write(rm.OFFSETS["TOKENS"], 3) == OKAY  # there is no run yet
+    assert host.write(control, rm.VERIFY) == OKAY and host.starts == 0
+    assert host.write(control, rm.START) == OKAY and host.write(rm.OFFSETS["TOKENS"], 3) == SLAVE_ERROR
+    top.cycle(50)
+    top.poke("quiet", 1)
+    top.evaluate()
+    assert top.peek("start") == 1 and top.peek("verifies") == 1
+    top.cycle()
+    assert top.peek("start") == 0
+    assert host.read(status) == (OKAY, 0)
+
+
+def test_the_host_aborts(host: Host) -> None:
+    top, control, aborts = host.top, rm.OFFSETS["CONTROL"], 0
+    cycle = host.cycle
+
+    def count() -> None:
+        nonlocal aborts
+        cycle()
+        top.evaluate()
+        aborts += top.peek("abort")
+
+    host.cycle = count  # type: ignore[method-assign]
+    top.poke("busy", 1)
+    for value, wanted in ((rm.START, 0), (rm.ABORT, 1), (rm.START | rm.ABORT | rm.VERIFY, 2), (0, 2)):
+        assert host.write(control, value) == OKAY and (aborts, host.starts) == (wanted, 0)
 
 
 def test_cycles_are_read_in_one_piece(host: Host) -> None:
@@ -241,6 +326,12 @@ def test_reset_between_the_halves_of_a_write(compiled: ArcSimulator) -> None:
     compiled.reset()
     host.all(host.send("w", wdata=1, wstrb=0xF))
     host.all(host.send("ar", araddr=0))
+    compiled.poke("rst", 1)
+    for _ in range(3):  # from the first cycle on
+        for ready in ("awready", "wready", "arready", "bvalid", "rvalid"):
+            compiled.evaluate()
+            assert not host.peek(ready), ready
+        compiled.cycle()
     compiled.reset()
     assert not host.peek("bvalid") and not host.peek("rvalid")
     assert host.write(rm.OFFSETS["LENGTH"], 9) == OKAY

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from binascii import crc_hqx
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -9,17 +10,18 @@ from functools import cache
 import pytest
 
 from lutllm.lowering.export.hw_to_arc import hw_to_arc
-from lutllm.lowering.hardware.control.sequencer import sequencer, task_words
+from lutllm.lowering.hardware.control.sequencer import PROBLEMS, sequencer
 from lutllm.lowering.hardware.lib.circt import Design
 from lutllm.lowering.machine.accelerator import (
+    ENGINE_NUMBERS,
     ENGINES,
     ERRORS,
     HEADER_BITS,
     IMAGE_HEADER,
     IMAGE_MAGIC,
+    LISTS,
     NO_WAIT,
     TASK_BITS,
-    TASK_MAGIC,
     WAIT_SLOTS,
     AcceleratorConfig,
 )
@@ -30,6 +32,7 @@ MODEL = 0x1234567890ABCDEF
 CONFIG = AcceleratorConfig(engine=find_target("tiny").engine, head_lanes=4, context=16, head_words=4)
 
 
+PLACES = ((0, 8), (32, 32), (64, 64), (128, 64))  # of the fields of a task that verifies
 LINEARS = replace(CONFIG, engines=("linear", "feed", "load", "save"))
 
 
@@ -49,15 +52,27 @@ def descriptor(
     **fields: int,
 ) -> list[int]:
     """The 64-bit words of a task; parameters are address, beats, stride."""
-    size = task_words(CONFIG, engine)
+    size = CONFIG.task_words(engine)
     slots = [*((ENGINES.index(name), pending) for name, pending in waits), *[(0, NO_WAIT)] * WAIT_SLOTS][:WAIT_SLOTS]
     packed = sum((name | pending << 4) << 8 * i for i, (name, pending) in enumerate(slots))
-    values = dict(check=0, engine=ENGINES.index(engine), single=single, per_token=per_token, words=size, waits=packed)
+    values = dict(check=0, engine=ENGINE_NUMBERS[engine], single=single, per_token=per_token, words=size, waits=packed)
     words = [_pack(HEADER_BITS, values), parameters[0], parameters[1] | parameters[2] << 32]
     payload = _pack(TASK_BITS[engine], fields)
     words += [payload >> 64 * i & (1 << 64) - 1 for i in range(size - 3)]
-    total = sum(word >> 16 * i & 0xFFFF for word in words for i in range(4))
-    words[0] |= (TASK_MAGIC - total) & 0xFFFF
+    return words
+
+
+def crc(words: list[int], start: int = 0) -> int:
+    return crc_hqx(b"".join(word.to_bytes(8, "little") for word in words), start)
+
+
+def checked(words: list[int], start: int) -> list[int]:
+    """A list with its checks: each field `check`, the lowest 16 bits of a descriptor, is that of all up to its end."""
+    words, first = list(words), 0
+    while first < len(words) and (size := words[first] >> 24 & 0xFF):
+        start = crc(words[first : first + size], start)
+        words[first] |= start
+        first += size
     return words
 
 
@@ -80,29 +95,45 @@ class Machine:
     log: list[tuple] = field(default_factory=list)
     appended: dict[int, int] = field(default_factory=dict)
     config: AcceleratorConfig = CONFIG
+    # Inputs that are 1 in a cycle; `checking` until then.
+    signals: dict[str, int] = field(default_factory=dict)
+    verified: list[tuple[int, ...]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.words: dict[int, int] = {}
-        values = dict(magic=IMAGE_MAGIC, model=MODEL, config=self.config.identity, context=CONFIG.context, vocabulary=9)
-        for i, name in enumerate(("prefill", "decode", "head")):
-            address = 0x1000 * (i + 1)
-            values |= {f"{name}_address": address, f"{name}_words": len(self.lists[name])}
-            self.words |= {address + 8 * j: word for j, word in enumerate(self.lists[name])}
+        values = dict(magic=IMAGE_MAGIC, model=MODEL, config=self.config.identity, sizes=CONFIG.context, bytes=1 << 20)
+        for i, name in enumerate(LISTS):
+            values[name] = 0x1000 * (i + 1) | len(self.lists.get(name, ())) << 40
         values |= self.header
-        self.words |= {8 * i: values[name] for i, name in enumerate(IMAGE_HEADER)}
+        header = [values[name] for name in IMAGE_HEADER[:-1]]
+        seal = int.from_bytes(crc(header).to_bytes(2, "big"), "little")
+        self.words |= {8 * i: word for i, word in enumerate([*header, seal])}
+        for i, name in enumerate(LISTS):
+            words = checked(self.lists.get(name, []), crc(header))
+            self.words |= {0x1000 * (i + 1) + 8 * j: word for j, word in enumerate(words)}
         self.top = simulator(self.config.engines)
         self.top.reset()
+        self.top.poke("hard", 1)
+        self.top.cycle()
+        self.top.poke("hard", 0)
 
-    def run(self, position: int = 0, length: int = 1, tokens: int = 1, stop: int = 0, cycles: int = 5000) -> str:
+    def run(
+        self, position: int = 0, length: int = 1, tokens: int = 1, stop: int = 0, cycles: int = 5000, **given: int
+    ) -> str:
         """One run; returns the error's name."""
         top, engines = self.top, self.config.engines
-        for name, value in dict(position=position, length=length, tokens=tokens, stop=stop, model=MODEL).items():
+        asked = dict(position=position, length=length, tokens=tokens, stops=stop, model=MODEL, verifies=0) | given
+        for name, value in asked.items():
             top.poke(name, value)
         for name, value in dict(start=1, ready=(1 << len(engines)) - 1, parameters_ready=1, y_idle=1).items():
             top.poke(name, value)
         stream: list[int] = []
         ends: list[tuple[int, int]] = []
         for cycle in range(cycles):
+            for name in ("rst", "over"):
+                top.poke(name, top.peek("halt"))
+            for name, when in self.signals.items():
+                top.poke(name, cycle < when if name == "checking" else cycle == when)
             top.poke("d_command_ready", cycle % 3 == 0)
             top.poke("d_valid", bool(stream) and cycle % 2 == 0)
             top.poke("d_data", stream[0] if stream else 0)
@@ -120,6 +151,9 @@ class Machine:
             if top.peek("d_ready") and stream and cycle % 2 == 0:
                 stream.pop(0)
             self._note(cycle, ends)
+            if top.peek("verify"):
+                fields = top.peek("fields")
+                self.verified.append(tuple(fields >> low & (1 << bits) - 1 for low, bits in PLACES))
             if top.peek("append"):
                 self.appended[top.peek("append_position")] = top.peek("append_token")
             top.poke("clk", 1)
@@ -165,9 +199,8 @@ def test_a_pass_of_one_token_is_a_decode() -> None:
 
 
 def test_without_tokens_to_make_the_head_is_not_run_and_one_list_serves_both() -> None:
-    machine = Machine(lists() | {"decode": [], "head": []})
-    machine.words[8 * IMAGE_HEADER.index("decode_address")] = 0x1000
-    machine.words[8 * IMAGE_HEADER.index("decode_words")] = len(machine.lists["prefill"])
+    made = lists()
+    machine = Machine(made | {"decode": [], "head": []}, header={"decode": 0x1000 | len(made["prefill"]) << 40})
     assert machine.run(length=9, tokens=0) == "none"
     assert [task[:3] for task in machine.tasks()] == [("norm", 4, 0), ("norm", 4, 4), ("norm", 1, 8)]
     assert machine.top.peek("made") == 0 and machine.appended == {}
@@ -195,8 +228,12 @@ def test_a_run_goes_on_where_the_host_says() -> None:
 
 def test_the_stop_token_ends_a_run() -> None:
     machine = Machine(lists())
-    assert machine.run(length=2, tokens=9, stop=1 << 31 | 102) == "none"
-    assert machine.top.peek("made") == 2
+    for i in range(8):  # in any of the registers, others beside it; not where the register does not say so
+        stops = sum((1 << 31 | 500 + j) << 32 * j for j in range(8) if j != i) | (1 << 31 | 102) << 32 * i
+        assert machine.run(length=2, tokens=9, stop=stops) == "none"
+        assert (machine.top.peek("made"), machine.top.peek("last")) == (2, 102)
+        machine.log = []
+    assert machine.run(length=2, tokens=3, stop=102) == "none" and machine.top.peek("made") == 3
 
 
 def test_waits_hold_a_task_until_few_enough_are_pending() -> None:
@@ -228,18 +265,20 @@ def test_the_head_works_on_one_token_and_parameters_follow_the_position() -> Non
         (dict(length=17), "prompt"),
         (dict(position=3, length=3), "prompt"),
         (dict(length=15, tokens=9), "context"),
+        (dict(length=2, in_page=8), "alignment"),
     ],
 )
 def test_what_the_host_asks_is_checked(asked: dict[str, int], error: str) -> None:
     machine = Machine(lists())
     assert machine.run(**asked) == error
+    machine.top.poke("in_page", 0)
     assert machine.top.peek("made") == (2 if error == "context" else 0)
-    assert machine.run(length=2, tokens=1) == error  # until reset
+    assert machine.run(length=2, tokens=1) == "none" and machine.top.peek("made") == 1
 
 
 @pytest.mark.parametrize(
     ("changed", "error"),
-    [({"magic": 1}, "image"), ({"model": MODEL ^ 1}, "model"), ({"config": 7}, "config"), ({"context": 17}, "config")],
+    [({"magic": 1}, "image"), ({"model": MODEL ^ 1}, "model"), ({"config": 7}, "config"), ({"sizes": 17}, "config")],
 )
 def test_an_image_of_something_else_is_refused(changed: dict[str, int], error: str) -> None:
     machine = Machine(lists(), header=changed)
@@ -248,20 +287,75 @@ def test_an_image_of_something_else_is_refused(changed: dict[str, int], error: s
 
 
 def test_the_context_is_that_of_the_image() -> None:
-    assert Machine(lists(), header={"context": 8}).run(length=9) == "prompt"
-    machine = Machine(lists(), header={"context": 8})
+    assert Machine(lists(), header={"sizes": 8}).run(length=9) == "prompt"
+    machine = Machine(lists(), header={"sizes": 8})
     assert (machine.run(length=8), machine.top.peek("made")) == ("none", 1)
-    assert Machine(lists(), header={"context": 8}).run(length=8, tokens=2) == "context"
+    assert Machine(lists(), header={"sizes": 8}).run(length=8, tokens=2) == "context"
 
 
 def test_every_flipped_bit_of_a_descriptor_is_an_error() -> None:
-    good = descriptor("norm", base=3, words=5, epsilon=77)
-    for bit in range(0, 64 * len(good), 7):
-        bad = list(good)
-        bad[bit // 64] ^= 1 << bit % 64
-        machine = Machine(lists() | {"prefill": bad})
-        assert machine.run(length=4, cycles=500) == "task", bit
+    machine = Machine(lists() | {"prefill": descriptor("norm", base=3, words=5, epsilon=77)})
+    for bit in range(0, 64 * len(machine.lists["prefill"]), 7):
+        machine.words[0x1000 + bit // 64 * 8] ^= 1 << bit % 64
+        assert machine.run(length=4, tokens=0, cycles=500) == "task", bit
         assert machine.log == []
+        machine.words[0x1000 + bit // 64 * 8] ^= 1 << bit % 64
+    assert machine.run(length=4, tokens=0) == "none"
+
+
+def test_every_flipped_bit_of_the_header_is_an_error() -> None:
+    machine = Machine(lists())
+    for bit in range(64 * len(IMAGE_HEADER)):
+        machine.words[bit // 64 * 8] ^= 1 << bit % 64
+        assert machine.run(length=4, tokens=0) == "image", bit
+        machine.words[bit // 64 * 8] ^= 1 << bit % 64
+
+
+def test_what_changed_places_is_an_error() -> None:
+    """Words of a descriptor, 16-bit parts of a word, whole tasks, and lists that are each right."""
+    norm, store = descriptor("norm", base=3, words=5, epsilon=77), descriptor("store", base=9, start=1, words=2)
+    made = lists() | {"prefill": [*norm, *store], "decode": [*store, *norm]}
+    good = Machine(made)
+    assert good.run(length=4, tokens=0) == "none"
+
+    def prefill(change: Callable[[list[int]], list[int]]) -> str:
+        machine = Machine(made)
+        words = [machine.words[0x1000 + 8 * i] for i in range(len(made["prefill"]))]
+        machine.words |= {0x1000 + 8 * i: word for i, word in enumerate(change(words))}
+        return machine.run(length=4, tokens=0)
+
+    decode = [good.words[0x2000 + 8 * i] for i in range(len(made["decode"]))]
+    swapped = {
+        "nothing": (lambda w: w, "none"),
+        "words": (lambda w: [*w[:3], w[4], w[3], *w[5:]], "task"),
+        "parts": (lambda w: [*w[:3], w[3] & ~0xFFFFFFFF | w[3] >> 16 & 0xFFFF | (w[3] & 0xFFFF) << 16, *w[4:]], "task"),
+        "tasks": (lambda w: w[len(norm) :] + w[: len(norm)], "task"),
+        "one task twice": (lambda w: [*w[: len(norm)], *w[: len(norm)]][: len(w)], "task"),
+    }
+    assert {name: prefill(change) for name, (change, _) in swapped.items()} == {n: e for n, (_, e) in swapped.items()}
+    other = Machine(made, header={"sizes": 15})  # a list of another image
+    other.words |= {0x1000 + 8 * i: word for i, word in enumerate(decode)}
+    assert other.run(length=4, tokens=0) == "task" and other.log == []
+
+
+@pytest.mark.parametrize("when", [1, 60, 140])
+@pytest.mark.parametrize("cause", ["abort", *(f"{name}_error" for name in PROBLEMS)])
+def test_a_run_ended_from_outside_leaves_nothing_behind(cause: str, when: int) -> None:
+    tasks = descriptor("store") + descriptor("norm", (("store", 0),)) + descriptor("heads")
+    machine = Machine(lists() | {"prefill": tasks}, latency={"store": 60}, signals={cause: when})
+    assert machine.run(length=4, tokens=1) == cause.removesuffix("_error")
+    machine.signals, machine.log = {}, []
+    assert machine.run(length=4, tokens=1) == "none"
+    assert [name for _, name, *_ in machine.log] == ["store", "norm", "heads", "pick"]
+
+
+def test_a_run_that_verifies_gives_its_tasks_to_ports_and_waits_for_them() -> None:
+    tasks = [descriptor("verify", port=port, beats=5, address=64, signature=9) for port in (1, 2)]
+    machine = Machine({"verify": tasks[0] + tasks[1]} | lists())
+    machine.signals = {"checking": 300}
+    assert machine.run(length=0, tokens=7, verifies=1, verify_ready=1) == "none"
+    assert machine.verified == [(1, 5, 64, 9), (2, 5, 64, 9)] and machine.log == []
+    assert machine.top.peek("cycles") > 300 and machine.top.peek("made") == 0
 
 
 @pytest.mark.parametrize("cut", [1, 2, 4])

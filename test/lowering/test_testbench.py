@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,14 +18,15 @@ CONFIG = AcceleratorConfig(context=1500, watchdog=777)
 PORTS = [
     Port(name, 0, bits, direction)
     for name, bits, direction in (
-        ("clk", 1, "in"), ("rst_n", 1, "in"), ("s_axi_control_awaddr", 14, "in"), ("s_axi_control_awvalid", 1, "in"),
+        ("ap_clk", 1, "in"), ("ap_rst_n", 1, "in"),
+        ("s_axi_control_awaddr", 14, "in"), ("s_axi_control_awvalid", 1, "in"),
         ("irq", 1, "out"), ("events", 20, "out"), ("m_axi_d_arvalid", 1, "out"), ("m_axi_w0_arvalid", 1, "out"),
         ("m_axi_kv_awvalid", 1, "out"),
     )
 ]  # fmt: skip
 
 
-def write(folder: Path, **options: int) -> dict[str, str]:
+def write(folder: Path, **options: Any) -> dict[str, str]:
     files = write_testbench(CONFIG, PORTS, folder, [7, 8, 9], [4, 5], 0x1234, **options)
     return {path.name: path.read_text() for path in files}
 
@@ -46,8 +48,8 @@ def test_the_header_is_of_this_design() -> None:
 
 def test_the_run_is_in_a_file_of_its_own(tmp_path: Path) -> None:
     assert write(tmp_path)["expected.txt"] == "model 0x1234\nmemory 0\nprompt 7 8 9\nexpected 4 5\n"
-    text = write(tmp_path, stop=5, memory_bytes=99)["expected.txt"]
-    assert text == "model 0x1234\nmemory 99\nstop 5\nprompt 7 8 9\nexpected 4 5\n"
+    text = write(tmp_path, stops=(6, 5), memory_bytes=99)["expected.txt"]
+    assert text == "model 0x1234\nmemory 99\nstop 5 6\nprompt 7 8 9\nexpected 4 5\n"
 
 
 def test_the_same_bytes_twice(tmp_path: Path) -> None:

@@ -269,7 +269,7 @@ EDITS = LAYOUTS | {
     ),
     "no header": (
         everywhere('"header"', '"cover"'),
-        "expected a region @header at address 0 of 88 bytes of kind h beside it, got none; allocate again",
+        "expected a region @header at address 0 of 80 bytes of kind h beside it, got none; allocate again",
         "func.func @prefill",
     ),
     # Of rounds.
@@ -280,7 +280,8 @@ EDITS = LAYOUTS | {
         f'"{MLP}.gate_proj.32"',
     ),
     "rounds that leave some out": (
-        named("lm_head.128", "outputs = 32", "outputs = 16"),
+        both(*(without("lm_head", engine, 2, of="head") for engine in ("linear", "feed", "pick")),
+             cluster("lm_head", "@lm_head.128, @lm_head.144]", "@lm_head.128]", of="head")),
         "'lut.cluster' op expected rounds of all 160 places, got them up to 144; allocate again",
         CLUSTER,
     ),
@@ -290,15 +291,15 @@ EDITS = LAYOUTS | {
         CLUSTER,
     ),
     "rounds in another order": (
-        cluster("lm_head", "[@lm_head.0, @lm_head.128]", "[@lm_head.128, @lm_head.0]", of="head"),
+        cluster("lm_head", "[@lm_head.0, @lm_head.128,", "[@lm_head.128, @lm_head.0,", of="head"),
         "'lut.cluster' op expected round lm_head.128 to begin at place 0, where the one before ends, got 128",
         CLUSTER,
     ),
     "a round too large": (
-        both(named("lm_head.0", "outputs = 128", "outputs = 160"),
-             *(without("lm_head", engine, 1, of="head") for engine in ("linear", "feed", "pick")),
-             cluster("lm_head", "[@lm_head.0, @lm_head.128]", "[@lm_head.0]", of="head")),
-        "expected a region @lm_head.0.q of 1280 bytes of kind q, got 1024 of kind q; allocate again",
+        both(named("lm_head.0", "outputs = 128", "outputs = 144"),
+             *(without("lm_head", engine, 2, of="head") for engine in ("linear", "feed", "pick")),
+             cluster("lm_head", "[@lm_head.0, @lm_head.128,", "[@lm_head.0,", of="head")),
+        "expected a region @lm_head.0.q of 288 bytes of kind q, got 256 of kind q; allocate again",
         CLUSTER,
     ),
     "weights of two ports": (

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from binascii import crc_hqx
 from functools import cache
 from typing import Any
 
@@ -27,10 +28,10 @@ from lutllm.lowering.machine.accelerator import (
     HEADER_BITS,
     IMAGE_HEADER,
     LEFT,
+    LIST_BITS,
+    LISTS,
     NO_WAIT,
-    PROGRAMS,
     TASK_BITS,
-    TASK_MAGIC,
 )
 from lutllm.lowering.place.clusters import Cluster, clusters_of
 from lutllm.lowering.place.layouts import PAD, Layout
@@ -112,12 +113,14 @@ def cut(word: int, bits: dict[str, int]) -> dict[str, int]:
 def test_the_header_says_whose_image_it_is() -> None:
     q, plan, hardware = made()
     header = dict(zip(IMAGE_HEADER, hardware.image.view("<u8")[: len(IMAGE_HEADER)].tolist(), strict=True))
-    assert hardware.image[:8].tobytes() == b"LUTLLM01"
-    assert header["config"] == plan.config.identity and (header["context"], header["vocabulary"]) == (20, VOCABULARY)
+    assert hardware.image[:8].tobytes() == b"LUTLLM02"
+    assert header["config"] == plan.config.identity and header["sizes"] == VOCABULARY << 32 | 20
+    assert header["bytes"] == hardware.image.size
+    assert crc_hqx(hardware.image[: 8 * len(IMAGE_HEADER)].tobytes(), 0) == 0
     assert header["model"] == model_id(q.tensors) != model_id(q.tensors, "ff" * 32) == (1 << 64) - 1
-    for program in PROGRAMS:
-        own = plan.regions[f"{program}.d"]
-        assert (header[f"{program}_address"], 8 * header[f"{program}_words"]) == (own.address, own.size)
+    for program in LISTS:
+        own, found = plan.regions[f"{program}.d"], cut(header[program], LIST_BITS)
+        assert (found["address"], 8 * found["words"]) == (own.address, own.size)
 
 
 def test_the_store_that_the_module_names_is_the_model() -> None:
@@ -127,13 +130,19 @@ def test_the_store_that_the_module_names_is_the_model() -> None:
         module.operation.attributes["lut.store"] = dialect.store_attr("parameters.safetensors", "0f" * 32)
     image = whole_image(module, q.tensors)
     assert int(image[8:16].view("<u8")[0]) == 0x0F0F0F0F0F0F0F0F
-    assert np.array_equal(np.delete(image, range(8, 16)), np.delete(hardware.image, range(8, 16)))
+    # Of the rest, the checks of header and lists alone differ, and the signatures of both.
+    lists = [r for r in made()[1].regions.values() if r.kind in "hd"]
+    same = np.ones(image.size, bool)
+    for own in lists:
+        same[own.address : own.address + own.size] = False
+    assert np.array_equal(image[same], hardware.image[same])
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("program", LISTS[:3])
 def test_descriptors_say_what_the_tasks_say(program: str) -> None:
-    _, plan, _ = made()
+    _, plan, hardware = made()
     words = region(f"{program}.d").view("<u8").tolist()
+    check_crc(hardware, words)
     for task in plan.program(program):
         header = cut(words[0], HEADER_BITS)
         own, words = words[: header["words"]], words[header["words"] :]
@@ -141,8 +150,43 @@ def test_descriptors_say_what_the_tasks_say(program: str) -> None:
     assert not words
 
 
+def check_crc(hardware: Hardware, words: list[int]) -> None:
+    """Each descriptor has the CRC of all before it and of itself, from that of the header on."""
+    crc = crc_hqx(hardware.image[: 8 * len(IMAGE_HEADER) - 8].tobytes(), 0)
+    while words:
+        header = cut(words[0], HEADER_BITS)
+        own, words = [words[0] >> 16 << 16, *words[1 : header["words"]]], words[header["words"] :]
+        crc = crc_hqx(np.array(own, "<u8").tobytes(), crc)
+        assert header["check"] == crc
+
+
+def times_x29(value: int) -> int:
+    """In GF(2^64), a bit at a time."""
+    for _ in range(29):
+        value = value << 1 ^ (value >> 63) * (1 << 64 | 0b11011)
+    return value
+
+
+def test_the_last_list_has_the_signature_of_every_region_that_does_not_change() -> None:
+    _, plan, hardware = made()
+    words = region("verify.d").view("<u8").tolist()
+    check_crc(hardware, words)
+    seen, ports = set(), list(plan.config.read_ports)
+    for own in np.array(words, "<u8").reshape(-1, plan.config.task_words("verify")).tolist():
+        task = cut(sum(word << 64 * i for i, word in enumerate(own[3:])), TASK_BITS["verify"])
+        name = next(r.name for r in plan.regions.values() if r.address == task["address"])
+        bits = plan.config.read_ports[ports[task["port"]]]
+        end = task["address"] + task["beats"] * bits // 8
+        assert end - plan.regions[name].size - task["address"] in range(bits // 8)
+        value = 0
+        for word in hardware.image[task["address"] : end].view(f"<u{min(bits, 64) // 8}").tolist():
+            value = times_x29(value) ^ word
+        assert value == task["signature"]
+        seen.add(name)
+    assert {plan.regions[name].kind for name in set(plan.regions) - seen - {"verify.d"}} == {"k", "v"}
+
+
 def check_descriptor(plan: Plan, task: Task, header: dict[str, int], own: list[int]) -> None:
-    assert sum(word >> low & 0xFFFF for word in own for low in (0, 16, 32, 48)) & 0xFFFF == TASK_MAGIC
     assert ENGINES[header["engine"]] == task.engine
     assert (header["single"], header["per_token"]) == (task.single, task.per_token)
     slots = [(header["waits"] >> 8 * i & 15, header["waits"] >> 8 * i + 4 & 15) for i in range(4)]

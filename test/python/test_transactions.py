@@ -150,7 +150,7 @@ def test_stop_and_errors(llama: Planned) -> None:
     simulator = _simulator(llama[1])
     tokens = simulator.generate(_prompt(2), 5).tokens
     stop = tokens[2]
-    assert simulator.generate(_prompt(2), 5, stop=stop).tokens == tokens[: tokens.index(stop) + 1]
+    assert simulator.generate(_prompt(2), 5, stops={stop, 10**6}).tokens == tokens[: tokens.index(stop) + 1]
     assert simulator.generate([], 5).error == "prompt"
     assert simulator.generate(_prompt(CONTEXT + 1), 5).error == "prompt"
     assert simulator.generate([1, 2, 60], 5).error == "token"

@@ -7,7 +7,8 @@ model costs little more than its image.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,13 @@ from lutllm.bindings import ir
 from lutllm.errors import IRError
 from lutllm.lowering.export.image.linear import quantized_linear, static_image
 from lutllm.lowering.export.image.vector_parameters import VectorParameters, embedding_image
-from lutllm.lowering.machine.accelerator import IMAGE_HEADER, IMAGE_MAGIC, PROGRAMS
+from lutllm.lowering.machine.accelerator import IMAGE_HEADER, IMAGE_MAGIC, LIST_BITS, LISTS, SIZES_BITS, VERIFY
+from lutllm.lowering.machine.checks import crc, signature
 from lutllm.lowering.place.clusters import Cluster, Linear, clusters_of
 from lutllm.lowering.place.layouts import Layout, relaid
 from lutllm.lowering.place.lut_allocate import HEADER
-from lutllm.lowering.schedule.data import Plan
-from lutllm.lowering.schedule.descriptors import descriptor, list_region
+from lutllm.lowering.schedule.data import Plan, Task
+from lutllm.lowering.schedule.descriptors import checked, descriptor, list_region, packed, verified
 from lutllm.lowering.schedule.fields import Places
 from lutllm.lowering.schedule.read import Reader, read_plan
 from lutllm.scheme import QuantizedLinear
@@ -36,7 +38,14 @@ def whole_image(module: ir.Module, tensors: Tensors) -> np.ndarray:
     arrays does."""
     plan = read_plan(module)
     memory = np.zeros(plan.memory_bytes, np.uint8)
-    for name, image in _images(Reader(module.operation), plan, tensors, dialect.store_of(module)):
+    start = header(plan, model_id(tensors, dialect.store_of(module)))
+    lists = {program: plan.program(program) for program in plan.programs}
+    for name, image in chain(
+        [(HEADER, _words(start))],
+        ((list_region(program), _list(plan, tasks, start)) for program, tasks in lists.items()),
+        _images(Reader(module.operation), plan, tensors),
+        ((list_region(VERIFY), _list(plan, tasks, start)) for tasks in [_verifying(plan, memory)]),
+    ):
         region = plan.regions.get(name)
         if region is None or region.size != image.size:
             got = "none" if region is None else f"one of {region.size}"
@@ -48,12 +57,24 @@ def whole_image(module: ir.Module, tensors: Tensors) -> np.ndarray:
     return memory
 
 
-def _images(reader: Reader, plan: Plan, tensors: Tensors, sha256: str | None) -> Iterator[tuple[str, np.ndarray]]:
-    """Every region's name and bytes, but those that start as zeros."""
-    yield HEADER, _words(header(plan, model_id(tensors, sha256)))
-    for program in plan.programs:
-        words = [word for task in plan.program(program) for word in descriptor(plan, task)]
-        yield list_region(program), _words(words or [0])
+def _list(plan: Plan, tasks: Iterable[Task], start: list[int]) -> np.ndarray:
+    """The list of these tasks, after a header."""
+    return _words(checked((descriptor(plan, task) for task in tasks), crc(start[:-1])) or [0])
+
+
+def _verifying(plan: Plan, memory: np.ndarray) -> Iterator[Task]:
+    """The tasks that check every region of an otherwise finished image."""
+    ports = list(plan.config.read_ports)
+    for name, port in verified(plan).items():
+        region, bits = plan.regions[name], plan.config.read_ports[port]
+        beats = -(-region.size * 8 // bits)  # what follows in a last beat is zero: regions begin at pages
+        value = signature(memory[region.address : region.address + beats * bits // 8], bits)
+        fields = dict(port=ports.index(port), beats=beats, address=region.address, signature=value)
+        yield Task(f"{VERIFY}.{name}", VERIFY, VERIFY, "", "", fields)
+
+
+def _images(reader: Reader, plan: Plan, tensors: Tensors) -> Iterator[tuple[str, np.ndarray]]:
+    """Name and bytes of every region that clusters read, but those that start as zeros."""
     done: set[str] = set()
     for function in reader.functions.values():
         places = reader.places(function)
@@ -104,15 +125,16 @@ def header(plan: Plan, model: int) -> list[int]:
         "magic": IMAGE_MAGIC,
         "model": model,
         "config": plan.config.identity,
-        "context": plan.context,
-        "vocabulary": plan.vocabulary,
+        "sizes": packed("image", SIZES_BITS, dict(context=plan.context, vocabulary=plan.vocabulary)),
+        "bytes": plan.memory_bytes,
     }
-    for program in PROGRAMS:
+    for program in LISTS:
         own = "prefill" if program == "decode" and program not in plan.programs else program
-        region = plan.regions.get(list_region(own)) if own in plan.programs else None
-        values[f"{program}_address"] = 0 if region is None else region.address
-        values[f"{program}_words"] = 0 if region is None else region.size // 8
-    return [values[name] for name in IMAGE_HEADER]
+        region = plan.regions.get(list_region(own))
+        place = dict(address=0, words=0) if region is None else dict(address=region.address, words=region.size // 8)
+        values[program] = packed(list_region(own), LIST_BITS, place)
+    words = [values[name] for name in IMAGE_HEADER[:-1]]
+    return [*words, int.from_bytes(crc(words).to_bytes(2, "big"), "little")]
 
 
 def model_id(tensors: Tensors, sha256: str | None = None) -> int:
@@ -130,12 +152,17 @@ def _words(words: list[int]) -> np.ndarray:
     return np.array(words, dtype="<u8").view(np.uint8)
 
 
+def model_of(image: np.ndarray) -> int:
+    """Which model an image says it is of."""
+    return int(image[: 8 * len(IMAGE_HEADER)].view("<u8")[IMAGE_HEADER.index("model")])
+
+
 def manifest(plan: Plan, image: np.ndarray) -> dict[str, Any]:
     """What an image holds: its regions with hashes, and which accelerator it is for."""
     return {
         "bytes": image.size,
         "sha256": hashlib.sha256(image.data).hexdigest(),
-        "model": f"{int.from_bytes(image[8:16].tobytes(), 'little'):016x}",
+        "model": f"{model_of(image):016x}",
         "config": f"{plan.config.identity:016x}",
         "context": plan.context,
         "vocabulary": plan.vocabulary,

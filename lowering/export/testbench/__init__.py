@@ -7,7 +7,7 @@ for every design), design.h and expected.txt (generated), run.sh and README.txt;
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -20,8 +20,17 @@ from lutllm.lowering.machine.targets import MEMORY_LATENCY
 
 _TEMPLATES = Path(__file__).parent
 _FIXED = ("main.cpp", "axi_memory.h", "README.txt")
-_CONSTANTS = ("START", "STATUS_WATCHDOG", "STATUS_ERROR_SHIFT", "STATUS_ERROR_MASK", "STOP_ENABLE")
-_NEEDED = ("clk", "rst_n", "irq", "events", "s_axi_control_awaddr")
+_CONSTANTS = (
+    "START",
+    "VERIFY",
+    "ENDED",
+    "STATUS_WATCHDOG",
+    "STATUS_ERROR_SHIFT",
+    "STATUS_ERROR_MASK",
+    "STOP_ENABLE",
+    "STOPS",
+)
+_NEEDED = ("ap_clk", "ap_rst_n", "irq", "events", "s_axi_control_awaddr")
 
 
 def write_testbench(
@@ -36,7 +45,7 @@ def write_testbench(
     rtl: str = "../rtl",
     top: str = "lut_accelerator",
     memory_bytes: int = 0,
-    stop: int | None = None,
+    stops: Collection[int] = (),
     latency: int = MEMORY_LATENCY,
     length: int = 0,
     inputs: Mapping[int, bytes] = MappingProxyType({}),
@@ -45,7 +54,7 @@ def write_testbench(
     """Write the bench of the design with `ports` to `directory`, made if missing; returns its files.
 
     `image` and `rtl` are relative to `directory`. Memory is as large as the image, or `memory_bytes` if that is more.
-    `model`: the hash in the image's header. `stop`: the token that ends a run. `latency` of memory where
+    `model`: the hash in the image's header. `stops`: tokens that end a run. `latency` of memory where
     none is asked for. Of rows instead of tokens: `length` of
     them, `inputs` by address that are in memory before the run and `outputs` that are there after it.
     """
@@ -59,7 +68,7 @@ def write_testbench(
     texts |= {"design.h": design_header(config, ports, latency), "run.sh": script}
     binaries = {f"input_{address:x}.bin": data for address, data in inputs.items()}
     binaries |= {f"output_{address:x}.bin": data for address, data in outputs.items()}
-    run = _expected(prompt, expected, model, memory_bytes, stop) + (f"length {length}\n" if length else "")
+    run = _expected(prompt, expected, model, memory_bytes, stops) + (f"length {length}\n" if length else "")
     for kind, given in (("input", inputs), ("output", outputs)):
         run += "".join(f"{kind} {address:#x} {kind}_{address:x}.bin\n" for address in given)
     texts["expected.txt"] = run
@@ -106,8 +115,10 @@ def _quoted(words: Sequence[str]) -> str:
     return textwrap.fill(", ".join(f'"{word}"' for word in words), 116, initial_indent="    ", subsequent_indent="    ")
 
 
-def _expected(prompt: Sequence[int], tokens: Sequence[int], model: int, memory_bytes: int, stop: int | None) -> str:
+def _expected(
+    prompt: Sequence[int], tokens: Sequence[int], model: int, memory_bytes: int, stops: Collection[int]
+) -> str:
     lines = [f"model {model:#x}", f"memory {memory_bytes}"]
-    lines += [] if stop is None else [f"stop {stop}"]
+    lines += [" ".join(["stop", *map(str, sorted(stops))])] if stops else []
     lines += [" ".join(["prompt", *map(str, prompt)]), " ".join(["expected", *map(str, tokens)])]
     return "\n".join(lines) + "\n"

@@ -21,12 +21,13 @@ static const char USAGE[] =
     "  --latency   of the memory, in cycles, at least 1 (as design.h says)\n"
     "  --stalls    chance in 256 that an AXI channel pauses in a cycle (0)\n"
     "  --seed      of the stalls, and of what registers and memories hold before the reset (1)\n"
-    "  --watchdog  cycles without any movement after which the run fails\n";
+    "  --watchdog  cycles without any movement after which the run fails\n"
+    "  --verify    1: have the image checked before the run (0)\n";
 
 struct Options {
   std::string image = "../mem/image.bin", expected = "expected.txt";
   Timing timing{design::LATENCY};
-  uint64_t seed = 1, watchdog = design::WATCHDOG + 16;
+  uint64_t seed = 1, watchdog = design::WATCHDOG + 16, verify = 0;
 };
 
 // Bytes of a file at an address.
@@ -40,9 +41,7 @@ struct Region {
 struct Expected {
   uint64_t model = 0, memory = 0, length = 0;
   std::vector<Region> inputs, outputs;
-  bool stops = false;
-  uint32_t stop = 0;
-  std::vector<uint32_t> prompt, tokens;
+  std::vector<uint32_t> stops, prompt, tokens;
 };
 
 // The design, its clock and its memory.
@@ -53,22 +52,22 @@ class Bench {
   ~Bench() { top.final(); }
 
   void reset() {
-    top.rst_n = 0;
+    top.ap_rst_n = 0;
     for (int i = 0; i < 4; ++i) cycle();
-    top.rst_n = 1;
+    top.ap_rst_n = 1;
   }
   void settle() {
     for (auto &port : ports_) port->offer(cycles);
-    top.clk = 0;
+    top.ap_clk = 0;
     top.eval();
   }
   void edge() {
     bool moved = top.events != 0;
-    if (top.rst_n)
+    if (top.ap_rst_n)
       for (auto &port : ports_) moved |= port->take(cycles);
-    if (top.rst_n && uint64_t{top.events} >> design::PICK_DONE & 1) picks.push_back(cycles);
+    if (top.ap_rst_n && uint64_t{top.events} >> design::PICK_DONE & 1) picks.push_back(cycles);
     idle = moved ? 0 : idle + 1;
-    top.clk = 1;
+    top.ap_clk = 1;
     top.eval();
     ++cycles;
   }
@@ -169,6 +168,7 @@ static Options read_options(const std::vector<std::string> &arguments) {
     else if (name == "--stalls") options.timing.stalls = number(value, 255);
     else if (name == "--seed") options.seed = number(value, UINT32_MAX);
     else if (name == "--watchdog") options.watchdog = number(value, UINT64_MAX);
+    else if (name == "--verify") options.verify = number(value, 1);
     else fail("unknown option '" + name + "'\n" + USAGE);
   }
   return options;
@@ -213,7 +213,7 @@ static Expected read_expected(const std::string &path) {
       if (name == "model") expected.model = value;
       else if (name == "memory") expected.memory = value;
       else if (name == "length") expected.length = value;
-      else if (name == "stop") expected.stops = true, expected.stop = value;
+      else if (name == "stop") expected.stops.push_back(value);
       else if (name == "prompt") expected.prompt.push_back(value);
       else if (name == "expected") expected.tokens.push_back(value);
       else fail("'" + path + "': unknown line '" + name + "'");
@@ -222,7 +222,7 @@ static Expected read_expected(const std::string &path) {
   return expected;
 }
 
-static void start(Host &host, const Expected &expected) {
+static void start(Host &host, const Expected &expected, uint32_t control) {
   uint32_t place = design::WINDOW;
   for (uint32_t id : expected.prompt) {
     host.write(place, id);
@@ -231,12 +231,17 @@ static void start(Host &host, const Expected &expected) {
   host.write(design::POSITION, 0);
   host.write(design::LENGTH, expected.prompt.empty() ? expected.length : expected.prompt.size());
   host.write(design::TOKENS, expected.tokens.size());
-  host.write(design::STOP, expected.stops ? design::STOP_ENABLE | expected.stop : 0);
+  if (expected.stops.size() > design::STOPS) fail("more tokens that end a run than the accelerator takes");
+  for (size_t i = 0; i < design::STOPS; ++i)
+    host.write(design::STOP0 + 4 * i, i < expected.stops.size() ? design::STOP_ENABLE | expected.stops[i] : 0);
   host.write(design::IMAGE_LOW, 0);
   host.write(design::IMAGE_HIGH, 0);
   host.write(design::MODEL_LOW, expected.model);
   host.write(design::MODEL_HIGH, expected.model >> 32);
-  host.write(design::CONTROL, design::START);
+  host.write(design::GIE, 1);
+  host.write(design::IER, design::ENDED);
+  host.write(design::ISR, design::ENDED);
+  host.write(design::CONTROL, control);
 }
 
 static std::string engines(uint32_t mask) {
@@ -322,8 +327,12 @@ static int run(const std::vector<std::string> &arguments) {
   Bench bench(context, memory);
   Host host(bench);
   bench.reset();
-  start(host, expected);
-  wait(bench, host, options.watchdog);
+  for (const uint32_t control : {design::VERIFY, design::START}) {
+    if (control == design::VERIFY && !options.verify) continue;
+    start(host, expected, control);
+    wait(bench, host, options.watchdog);
+    if (host.read(design::STATUS) >> design::STATUS_ERROR_SHIFT) break;
+  }
   const uint64_t ended = bench.cycles, low = host.read(design::CYCLES_LOW);
   const uint64_t cycles = low | uint64_t{host.read(design::CYCLES_HIGH)} << 32;
   const unsigned error = host.read(design::STATUS) >> design::STATUS_ERROR_SHIFT & design::STATUS_ERROR_MASK;

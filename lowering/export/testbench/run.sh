@@ -11,6 +11,7 @@ usage: $0 [options]
   --stalls N         chance in 256 that an AXI channel pauses in a cycle (0)
   --seed N           of the stalls, and of what registers and memories hold before the reset (1)
   --watchdog CYCLES  without any movement until the run fails
+  --verify 1         have the accelerator check the image before the run (0)
 Files without a path given are those beside this script. Environment: BUILD, the build folder (build beside this
 script); OPT, what the C++ compiler gets (-O2); JOBS, of make (2).
 USAGE

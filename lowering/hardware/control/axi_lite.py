@@ -1,7 +1,7 @@
 """An AXI4-Lite slave's channels: the bus on one side, accesses of one word each on the other.
 
 In: the bus. Out: a write that has its address and data, a read that has its address, each held until it is taken. One
-access each way at a time (the next address may wait already); readies depend on registers only.
+access each way at a time (the next address may wait already); readies depend on registers only, and are 0 in reset.
 """
 
 from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, all_of, const, mux
@@ -47,9 +47,9 @@ def _write(m: Module) -> dict[str, Signal]:
     data.set(take_data | (data.signal & ~taken))
     answering.set(taken | (answering.signal & ~m["bready"]))
     return dict(
-        awready=~address.signal,
-        wready=~data.signal,
-        bvalid=answering.signal,
+        awready=~(address.signal | m.rst),
+        wready=~(data.signal | m.rst),
+        bvalid=answering.signal & ~m.rst,
         bresp=_response(m, m["write_ok"], "bresp_q", taken),
         write_valid=due,
         write_address=m.reg(m["awaddr"], "write_address_q", enable=take_address),
@@ -68,8 +68,8 @@ def _read(m: Module) -> dict[str, Signal]:
     fetching.set(taken)
     answering.set(fetching.signal | (answering.signal & ~m["rready"]))
     return dict(
-        arready=~address.signal,
-        rvalid=answering.signal,
+        arready=~(address.signal | m.rst),
+        rvalid=answering.signal & ~m.rst,
         rdata=m.reg(m["read_data"], "rdata_q", enable=fetching.signal),
         rresp=_response(m, m["read_ok"], "rresp_q", fetching.signal),
         read_valid=due,

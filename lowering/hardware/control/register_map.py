@@ -13,48 +13,67 @@ from dataclasses import dataclass
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
 
 WORD_BITS, WORD_BYTES = 32, 4
-VERSION = 1  # of this map
+VERSION = 2  # of this map
 
-START = 1  # in CONTROL
+START, ABORT, VERIFY = 1, 2, 4  # in CONTROL
+ENDED, STUCK = 1, 2  # in IER and ISR
 STATUS_BUSY, STATUS_DONE, STATUS_WATCHDOG, STATUS_ERROR_SHIFT, STATUS_ERROR_MASK = 1, 2, 4, 8, 0xFF
-STOP_ENABLE = 1 << 31  # in STOP
+STOPS = 8  # tokens that end a run, at most
+STOP_ENABLE = 1 << 31  # in STOP0 ..
 
 MIN_WINDOW = 0x1000  # registers lie below
 
 
 @dataclass(frozen=True)
 class Register:
-    """One word at byte `offset`, its low `bits` in use. `access`: "rw", "r", or "w" (reads as 0)."""
+    """One word at byte `offset`, its low `bits` in use. `access`: "rw", "r", or "w" (reads as 0). What is not `always`
+    writable is so between runs."""
 
     name: str
     offset: int
     access: str
     bits: int
     description: str
+    always: bool = False
 
 
+# The first four lie as in the control protocol ap_ctrl_hs.
 REGISTERS = (
-    Register("CONTROL", 0x00, "w", 1, "bit 0: start a run; ignored during a run"),
     Register(
-        "STATUS", 0x04, "r", 16,
-        "bit 0: busy; bit 1: done, from the end of a run to the next start; bit 2: watchdog; bits 15:8: error code",
+        "CONTROL", 0x00, "w", 3,
+        "bit 0: start a run; bit 1: abort it; bit 2: start a run that verifies the image; starts are ignored during a "
+        "run", always=True,
     ),
-    Register("POSITION", 0x08, "rw", 32, "where the sequence goes on; 0: afresh"),
-    Register("LENGTH", 0x0C, "rw", 32, "tokens of the sequence so far, prompt included"),
-    Register("TOKENS", 0x10, "rw", 32, "tokens to make; 0: read the sequence, then end"),
-    Register("STOP", 0x14, "rw", 32, "bits 30:0: the token that ends a run; bit 31: there is one"),
-    Register("IMAGE_LOW", 0x18, "rw", 32, "byte address of the memory image, bits 31:0"),
-    Register("IMAGE_HIGH", 0x1C, "rw", 32, "byte address of the memory image, bits 63:32"),
-    Register("MODEL_LOW", 0x20, "rw", 32, "model that the image must be of, bits 31:0"),
-    Register("MODEL_HIGH", 0x24, "rw", 32, "model that the image must be of, bits 63:32"),
-    Register("MADE", 0x28, "r", 32, "tokens made in this run"),
-    Register("LAST", 0x2C, "r", 32, "the last token made"),
-    Register("CYCLES_LOW", 0x30, "r", 32, "cycles of this run, bits 31:0; reading it holds CYCLES_HIGH"),
-    Register("CYCLES_HIGH", 0x34, "r", 32, "cycles of this run, bits 63:32, when CYCLES_LOW was last read"),
-    Register("STALLED", 0x38, "r", 16, "bit i: engine i of this accelerator was busy when the watchdog fired"),
-    Register("VERSION", 0x3C, "r", 32, "version of this map"),
-    Register("CONTEXT", 0x40, "r", 32, "tokens of a sequence at most"),
-    Register("PASS_TOKENS", 0x44, "r", 32, "tokens of a pass at most"),
+    Register("GIE", 0x04, "rw", 1, "bit 0: `irq` may be raised", always=True),
+    Register("IER", 0x08, "rw", 2, "bits of ISR that raise `irq`", always=True),
+    Register(
+        "ISR", 0x0C, "rw", 2,
+        "bit 0: a run has ended; bit 1: the watchdog has fired; writing a 1 clears a bit", always=True,
+    ),
+    Register(
+        "STATUS", 0x10, "r", 16,
+        "bit 0: busy, until the bus is quiet; bit 1: done, from the end of a run to the next start; bit 2: watchdog; "
+        "bits 15:8: error code",
+    ),
+    Register("POSITION", 0x14, "rw", 32, "where the sequence goes on; 0: afresh"),
+    Register("LENGTH", 0x18, "rw", 32, "tokens of the sequence so far, prompt included"),
+    Register("TOKENS", 0x1C, "rw", 32, "tokens to make; 0: read the sequence, then end"),
+    Register("IMAGE_LOW", 0x20, "rw", 32, "byte address of the memory image, a multiple of 4096, bits 31:0"),
+    Register("IMAGE_HIGH", 0x24, "rw", 32, "byte address of the memory image, bits 63:32"),
+    Register("MODEL_LOW", 0x28, "rw", 32, "model that the image must be of, bits 31:0"),
+    Register("MODEL_HIGH", 0x2C, "rw", 32, "model that the image must be of, bits 63:32"),
+    Register("MADE", 0x30, "r", 32, "tokens made in this run"),
+    Register("LAST", 0x34, "r", 32, "the last token made"),
+    Register("CYCLES_LOW", 0x38, "r", 32, "cycles of this run, bits 31:0; reading it holds CYCLES_HIGH"),
+    Register("CYCLES_HIGH", 0x3C, "r", 32, "cycles of this run, bits 63:32, when CYCLES_LOW was last read"),
+    Register("STALLED", 0x40, "r", 16, "bit i: engine i of this accelerator was busy when the watchdog fired"),
+    Register("VERSION", 0x44, "r", 32, "version of this map"),
+    Register("CONTEXT", 0x48, "r", 32, "tokens of a sequence at most"),
+    Register("PASS_TOKENS", 0x4C, "r", 32, "tokens of a pass at most"),
+    *(
+        Register(f"STOP{i}", 0x50 + 4 * i, "rw", 32, "bits 30:0: a token that ends a run; bit 31: there is one")
+        for i in range(STOPS)
+    ),
 )  # fmt: skip
 OFFSETS = {register.name: register.offset for register in REGISTERS}
 

@@ -16,11 +16,13 @@ unaligned addresses, writes to what is read-only and writes during a run are ans
 
 1. {prompt} With POSITION 0 the
    sequence begins; with more, the tokens before it are those of an earlier run, whose caches are still there.
-2. Write POSITION, LENGTH, TOKENS, STOP, IMAGE and MODEL, then 1 to CONTROL.
-3. Wait for `irq`: it is high from the end of a run to the next start. STATUS says how it ended.
+2. Write POSITION, LENGTH, TOKENS, STOP0 to STOP7, IMAGE and MODEL, then 1 to CONTROL.
+3. Wait for bit 0 of ISR, or for `irq` where GIE is 1 and IER has the bit. STATUS says how it ended; write ISR to clear.
 4. {results}
 
-After an error the accelerator waits for a reset.
+After an error, write what was wrong and start again. A run that does not move raises bit 1 of ISR, and ends with an
+error once the bus is quiet; so does one that is aborted by bit 1 of CONTROL. STATUS is busy until then. After loading
+an image, start with bit 2 of CONTROL: that run reads all of it, and ends with error `checksum` if it is damaged.
 
 ## Error codes of STATUS
 

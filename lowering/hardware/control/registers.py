@@ -3,7 +3,8 @@
 In: `register_map.REGISTERS`. Out: a module with the slave's port `s_axi_control`, what the sequencer needs to know, and
 the ports through which tokens are read (to embed) and appended. What a host must not do - unknown or unaligned
 addresses, writes to what is read-only, writes of part of a word, writes during a run - is answered with SLVERR and
-changes nothing; a start during a run is ignored.
+changes nothing; a start during a run is ignored. Interrupts are those of the control protocol ap_ctrl_hs, but that
+writing a 1 clears a bit of ISR, where it toggles it there.
 """
 
 from __future__ import annotations
@@ -11,7 +12,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lutllm.lowering.hardware.control.axi_lite import WORD_BITS, axi_lite_slave, slave_inputs, slave_outputs
-from lutllm.lowering.hardware.control.register_map import REGISTERS, VERSION, address_bits
+from lutllm.lowering.hardware.control.register_map import (
+    ABORT,
+    REGISTERS,
+    START,
+    STOPS,
+    VERIFY,
+    VERSION,
+    address_bits,
+)
 from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, Wire, all_of, any_of, const, mux, pack, select
 from lutllm.lowering.hardware.lib.memory import ram
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
@@ -19,14 +28,19 @@ from lutllm.numerics import bits_for
 
 PREFIX = "s_axi_control_"
 ENGINES_BITS = 16  # of the mask of stalled engines
-_WRITABLE = tuple(register.name for register in REGISTERS if register.access == "rw")
-_NARROW, _WIDE = ("POSITION", "LENGTH", "TOKENS", "STOP"), ("IMAGE", "MODEL")  # what the sequencer is told
+_HELD = tuple(register.name for register in REGISTERS if register.access == "rw" and register.name != "ISR")
+_ALWAYS = tuple(register.name for register in REGISTERS if register.always)
+# What the sequencer is told, and the registers that say it, the lowest bits first.
+_TOLD = {name.lower(): (name,) for name in ("POSITION", "LENGTH", "TOKENS")}
+_TOLD |= {name.lower(): (f"{name}_LOW", f"{name}_HIGH") for name in ("IMAGE", "MODEL")}
+_TOLD["stops"] = tuple(f"STOP{i}" for i in range(STOPS))
 
 
 def registers(design: Design, config: AcceleratorConfig) -> str:
-    """To the sequencer: `start` (a pulse, never while `busy`), then steady during a run `position`, `length`, `tokens`,
-    `stop`, `image` and `model`. From it: `busy` (at the latest a cycle after `start`), `done` (a pulse, or a level that
-    falls the cycle after `start`), `error`, `made`, `last` and `cycles`; from the watchdog `watchdog` and `stalled`.
+    """To the sequencer: `start` (a pulse, never while `busy` or not `quiet`), then steady during a run `verifies`,
+    `position`, `length`, `tokens`, `stops`, `image` and `model`; `abort`, a pulse. From it: `busy` (at the latest a
+    cycle after `start`), `done` (a pulse), `error`, `made`, `last` and `cycles`; from the watchdog `watchdog` and
+    `stalled`. `quiet`: the bus owes nothing.
 
     Where there are tokens, `ids_read` of token `ids_read_address` brings `ids_read_data` a cycle later; `token_write`
     appends. The host's accesses wait for both.
@@ -37,20 +51,28 @@ def registers(design: Design, config: AcceleratorConfig) -> str:
         answers = {name: Wire(bits) for name, bits in _ANSWERS.items()}
         bus = {name: m[f"{PREFIX}{name}"] for name in slave_inputs(0)}
         axi = m.instance(slave, "slave", **bus, **{name: wire.signal for name, wire in answers.items()})
-        start = m.state(1, "start_q", reset=0)
+        start = m.state(1, "start_q", reset=0)  # waits until the bus is quiet
         running = (m["busy"] | start.signal).named("running")
 
         write = _place(axi["write_address"], config)
         ready = ~(write.is_token & m["token_write"]) if config.has_sequence else const(1, 1)
-        settable = any_of([write.is_token, *(write.hits[name] for name in _WRITABLE)]) & ~running
-        ok = (axi["write_whole"] & (write.hits["CONTROL"] | settable)).named("write_ok")
+        settable = any_of([write.is_token, *(write.hits[name] for name in _HELD)]) & ~running
+        ok = axi["write_whole"] & any_of([settable, *(write.hits[name] for name in _ALWAYS)])
+        ok = ok.named("write_ok")
         done = all_of([axi["write_valid"], ready, ok])
         answers["write_ready"].assign(ready)
         answers["write_ok"].assign(ok)
-        start.set(all_of([done, write.hits["CONTROL"], axi["write_data"][0], ~running]))
+        command = (done & write.hits["CONTROL"]).named("command")
+        starts = all_of([command, (axi["write_data"][0:3] & (START | VERIFY)).ne(0), ~running])
+        start.set(starts | (start.signal & ~m["quiet"]))
+        verifies = m.reg((axi["write_data"][0:3] & VERIFY).ne(0), "verifies_q", enable=starts, reset=0)
+        bits = {register.name: register.bits for register in REGISTERS}
         held = {
-            name: m.reg(axi["write_data"], name.lower(), enable=done & write.hits[name], reset=0) for name in _WRITABLE
+            name: m.reg(axi["write_data"][0 : bits[name]], name.lower(), enable=done & write.hits[name], reset=0)
+            for name in _HELD
         }
+        cleared = mux(done & write.hits["ISR"], axi["write_data"][0:2], const(0, 2))
+        held["ISR"] = _events(m, cleared)
 
         read = _place(axi["read_address"], config)
         host = (done & write.is_token, write.token, axi["write_data"]), (axi["read_valid"], read.token)
@@ -58,18 +80,21 @@ def registers(design: Design, config: AcceleratorConfig) -> str:
         readable = ~(read.is_token & m["ids_read"]) if config.has_sequence else const(1, 1)
         taken = axi["read_valid"] & readable
         answers["read_ready"].assign(readable)
-        values = held | _status(m, running, start.signal, taken & read.hits["CYCLES_LOW"]) | _constants(config)
+        values = held | _status(m, running, starts, taken & read.hits["CYCLES_LOW"]) | _constants(config)
         data, known = _answer(m, taken, read, values, ids)
         answers["read_data"].assign(data)
         answers["read_ok"].assign(known)
 
-        told = {name.lower(): held[name] for name in _NARROW}
-        told |= {name.lower(): pack([held[f"{name}_LOW"], held[f"{name}_HIGH"]]) for name in _WIDE}
+        told = {name: pack([held[register] for register in parts]) for name, parts in _TOLD.items()}
         outputs = {f"{PREFIX}{name}": axi[name] for name in slave_outputs()}
-        return outputs | told | dict(start=start.signal) | (dict(ids_read_data=ids) if config.has_sequence else {})
+        told |= dict(start=start.signal & m["quiet"], verifies=verifies, abort=command & axi["write_data"][1])
+        assert ABORT == 1 << 1
+        told["irq"] = held["GIE"] & (held["IER"] & held["ISR"]).ne(0)
+        return outputs | told | (dict(ids_read_data=ids) if config.has_sequence else {})
 
-    outputs = slave_outputs(PREFIX) | {"start": 1} | ({"ids_read_data": WORD_BITS} if config.has_sequence else {})
-    outputs |= {name.lower(): 32 for name in _NARROW} | {name.lower(): 64 for name in _WIDE}
+    outputs = slave_outputs(PREFIX) | ({"ids_read_data": WORD_BITS} if config.has_sequence else {})
+    outputs |= dict.fromkeys(("start", "verifies", "abort", "irq"), 1)
+    outputs |= {name: WORD_BITS * len(parts) for name, parts in _TOLD.items()}
     return design.module("registers", _inputs(config), outputs, body)
 
 
@@ -78,7 +103,7 @@ _ANSWERS = {"write_ready": 1, "write_ok": 1, "read_ready": 1, "read_data": WORD_
 
 def _inputs(config: AcceleratorConfig) -> dict[str, int]:
     inputs = slave_inputs(address_bits(config), PREFIX) | {"busy": 1, "done": 1, "error": 8, "watchdog": 1}
-    inputs |= {"made": 32, "last": 32, "cycles": 64, "stalled": ENGINES_BITS}
+    inputs |= {"quiet": 1, "made": 32, "last": 32, "cycles": 64, "stalled": ENGINES_BITS}
     if not config.has_sequence:
         return inputs
     inputs |= {"ids_read": 1, "ids_read_address": config.position_bits}
@@ -118,19 +143,27 @@ def _ids(
         re=m["ids_read"] | read[0],
         ra=mux(m["ids_read"], m["ids_read_address"][0:bits], read[1]),
     )
-    return m.output_of(ram(m.design, config.context, WORD_BITS), "ids", **ports)
+    return m.output_of(ram(m.design, config.context, WORD_BITS, zeroed=True), "ids", **ports)
 
 
-def _status(m: Module, running: Signal, start: Signal, hold_cycles: Signal) -> dict[str, Signal]:
+def _events(m: Module, cleared: Signal) -> Signal:
+    """ISR: what has happened and was not `cleared` since."""
+    seen = m.state(2, "isr", reset=0)
+    fired = m["watchdog"] & ~m.reg(m["watchdog"], "watchdog_seen", reset=0)
+    return seen.set((seen.signal & ~cleared) | pack([m["done"], fired]))
+
+
+def _status(m: Module, running: Signal, starts: Signal, hold_cycles: Signal) -> dict[str, Signal]:
     """Registers that say how the run goes, by name."""
     done = m.state(1, "done_q", reset=0)
-    done.set(~start & (done.signal | m["done"]))
+    done.set(~starts & (done.signal | m["done"]))
+    busy = any_of([running, m["done"], ~m["quiet"]])
     return dict(
-        STATUS=pack([running, done.signal & ~running, m["watchdog"], const(0, 5), m["error"]]),
+        STATUS=pack([busy, done.signal & ~running, m["watchdog"], const(0, 5), m["error"]]),
         MADE=m["made"],
         LAST=m["last"],
         CYCLES_LOW=m["cycles"][0:32],
-        CYCLES_HIGH=m.reg(m["cycles"][32:], "cycles_high", enable=hold_cycles),
+        CYCLES_HIGH=m.reg(m["cycles"][32:], "cycles_high", enable=hold_cycles, reset=0),
         STALLED=m["stalled"],
     )
 

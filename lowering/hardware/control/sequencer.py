@@ -2,11 +2,16 @@
 
 A run reads the image's header, then passes of up to `tokens` tokens until the prompt is read, then for each token to
 make the head's list and a pass of one token. Tasks go out in order: each when its waits hold and its engine has room.
-Between lists everything drains; only then is the token that the head picked looked at.
+Between lists everything drains; only then is the token that the head picked looked at. A run that verifies has one
+list, of tasks that check regions of memory.
+
+With an error, or where the host aborts it, a run ends when the bus is quiet (`halt`); the next one begins afresh.
 """
 
 from __future__ import annotations
 
+from lutllm.lowering.hardware.control.register_map import STOPS
+from lutllm.lowering.hardware.lib.checks import crc
 from lutllm.lowering.hardware.lib.circt import (
     Design,
     Fields,
@@ -21,19 +26,24 @@ from lutllm.lowering.hardware.lib.circt import (
     select,
 )
 from lutllm.lowering.machine.accelerator import (
+    ENGINE_NUMBERS,
     ENGINES,
     ERRORS,
     HEADER_BITS,
+    IMAGE_ALIGNMENT,
     IMAGE_HEADER,
     IMAGE_MAGIC,
+    LIST_BITS,
+    LISTS,
     PARAMETER_WORDS,
-    PROGRAMS,
+    SIZES_BITS,
     TASK_BITS,
-    TASK_MAGIC,
+    VERIFY,
     WAIT_BITS,
     WAIT_SLOTS,
     AcceleratorConfig,
 )
+from lutllm.lowering.machine.checks import CRC_BITS
 from lutllm.lowering.machine.engine import DESCRIPTOR_PORT_BITS as WORD
 from lutllm.numerics import bits_for
 
@@ -41,36 +51,40 @@ HEADER = Fields(**HEADER_BITS)
 WAIT = Fields(**WAIT_BITS)
 PENDING_BITS = WAIT_BITS["pending"]
 MOST_PENDING = (1 << PENDING_BITS) - 2
-STATES = ("idle", "header", "plan", "fetch", "run", "drain", "next")
+STATES = ("idle", "header", "plan", "fetch", "run", "drain", "next", "halt")
 SETTLE = 3  # cycles a descriptor stands before it is judged: its sum and its products are then in registers
 DISPATCH = SETTLE + 1  # cycles from its last word until it goes out at the earliest
 # Cycles from the last `done` of a list until the next list, or the head's after it, is asked for; from there to its end
 # of a run; from the last word of the header to the first list.
 NEXT_LIST, HEAD_LIST, END, PLANNED = 4, 3, 3, 3
 FIRST = 1 + PARAMETER_WORDS  # word of a descriptor that a task's fields begin at
-
-
-def task_words(config: AcceleratorConfig, engine: str) -> int:
-    """64-bit words of a descriptor."""
-    words = FIRST + -(-sum(TASK_BITS[engine].values()) // WORD)
-    return words + (2 * (2 + config.engine.weight_ports) if engine == "linear" else 0)
+PAGE_BITS = IMAGE_ALIGNMENT.bit_length() - 1
+# Errors that others see and that end a run, the first first.
+PROBLEMS = ("memory_read", "memory_write", "bounds", "checksum", "token", "watchdog")
 
 
 def sequencer(design: Design, config: AcceleratorConfig) -> str:
     """Host side as `registers` has it. Streams: `d_command` out, `d` in. `ready` says which of the engines that are
     built have room, `done` which have finished a task (pulses). Out: `dispatch` (one bit an engine) with `fields` (the
     descriptor from its fields on), `task_tokens` and `pass_position`; `parameters` with address and beats; `append` of
-    a token to the sequence. `flush` resets LutLinear's datapath."""
-    most, count = max(task_words(config, engine) for engine in config.engines), len(config.engines)
-    inputs = {"start": 1, "position": 32, "length": 32, "tokens": 32, "stop": 32, "model": 64}
+    a token to the sequence. `flush` resets LutLinear's datapath; `verify` gives a task to the port that
+    `verify_ready` is about, and `checking` is 1 while any port has one. `limit` is the size of the image, `in_page` the
+    place of its beginning in a page.
+
+    The reset ends a run; only the `hard` one clears what the last run says of itself. It comes with `halt`, which
+    stands until `over`."""
+    most = max(config.task_words(engine) for engine in (*config.engines, VERIFY))
+    count = len(config.engines)
+    inputs = {"hard": 1, "start": 1, "verifies": 1, "position": 32, "length": 32, "tokens": 32}
+    inputs |= {"stops": 32 * STOPS, "model": 64, "in_page": PAGE_BITS, "abort": 1, "over": 1}
     inputs |= {"d_command_ready": 1, "d_valid": 1, "d_data": WORD, "ready": count, "done": count}
-    inputs |= {"parameters_ready": 1, "token_valid": 1, "token": 32, "y_idle": 1}
-    inputs |= {"bad_token": 1, "read_error": 1, "write_error": 1}
-    outputs = {"busy": 1, "finished": 1, "error": 8, "made": 32, "last": 32, "cycles": 64}
+    inputs |= {"parameters_ready": 1, "token_valid": 1, "token": 32, "y_idle": 1, "verify_ready": 1, "checking": 1}
+    inputs |= {f"{name}_error": 1 for name in PROBLEMS}
+    outputs = {"busy": 1, "finished": 1, "halt": 1, "error": 8, "made": 32, "last": 32, "cycles": 64}
     outputs |= {"d_command_valid": 1, "d_command_address": 64, "d_command_beats": 32, "d_ready": 1}
     outputs |= {"dispatch": count, "fields": (most - FIRST) * WORD, "pass_position": 32}
     outputs |= {"task_tokens": 16, "parameters": 1, "parameters_address": 64, "parameters_beats": 32, "flush": 1}
-    outputs |= {"append": 1, "append_position": 32, "append_token": 32, "pending": count}
+    outputs |= {"append": 1, "append_position": 32, "append_token": 32, "pending": count, "limit": 64, "verify": 1}
     return design.module("task_sequencer", inputs, outputs, lambda m: _Sequencer(m, config, most).outputs)
 
 
@@ -79,8 +93,9 @@ class _Sequencer:
 
     def __init__(self, m: Module, config: AcceleratorConfig, most: int) -> None:
         self.m, self.config, self.most = m, config, most
-        self.state = m.state(bits_for(len(STATES)), "state", reset=0)
-        self.error = m.state(8, "error_q", reset=0)
+        self.hard = m["hard"]
+        self.state = m.state(bits_for(len(STATES)), "state", reset=0, by=self.hard)
+        self.error = m.state(8, "error_q", reset=0, by=self.hard)
         self.problems: list[tuple[Signal, str]] = []
         self.take = Wire(1)
         self.outputs: dict[str, Signal] = {}
@@ -100,23 +115,24 @@ class _Sequencer:
     def _run_registers(self) -> None:
         """What the host asked for, and how far the run is."""
         m = self.m
-        self.start = m["start"] & self.at("idle") & self.error.signal.eq(0)
+        self.start = m["start"] & self.at("idle")
         self.position = m.state(32, "position_q", reset=0)
         self.length = m.state(32, "length_q", reset=0)
-        self.made = m.state(32, "made_q", reset=0)
-        self.program = m.state(bits_for(len(PROGRAMS)), "program", reset=0)
+        self.made = m.state(32, "made_q", reset=0, by=self.hard)
+        self.program = m.state(bits_for(len(LISTS)), "program", reset=0)
+        self.verifies = m.reg(m["verifies"], "verifies_q", enable=self.start)
         self.wanted = m.reg(m["tokens"], "wanted", enable=self.start)
-        self.stop = m.reg(m["stop"], "stop_q", enable=self.start)
+        self.stops = m.reg(m["stops"], "stops_q", enable=self.start)
         self.model = m.reg(m["model"], "model_q", enable=self.start)
         left = (self.length.signal - self.position.signal).named("left")
         whole = const(self.config.tokens, 32)
         self.next_tokens = mux(whole.ult(left), whole, left)[0:16].named("next_tokens")
         self.pass_tokens = m.state(16, "pass_tokens_q", reset=0)
-        bad = self.length.signal.eq(0) | ~self.position.signal.ult(self.length.signal)
-        self.problems.append((self.at("header") & bad, "prompt"))
+        empty = all_of([~m["position"].ult(m["length"]), ~m["verifies"]])
+        self.problems += [(self.start & m["in_page"].ne(0), "alignment"), (self.start & empty, "prompt")]
 
     def _collect(self) -> None:
-        """Words of the header or of a descriptor, each to its register; their sum along the way."""
+        """Words of the header or of a descriptor, each to its register; their CRC along the way."""
         m, take = self.m, self.take.signal
         size = max(self.most, len(IMAGE_HEADER))
         index_bits = bits_for(size + 1)
@@ -124,10 +140,10 @@ class _Sequencer:
         first = self.index.signal.eq(0)
         self.words = [m.reg(m["d_data"], f"word_{i}", enable=take & self.index.signal.eq(i)) for i in range(size)]
         self.size = m.reg(HEADER.unpack(m["d_data"])["words"], "task_size", enable=take & first)
-        parts = m["d_data"].chunks(16)
-        total = m.state(16, "sum", reset=0)
-        self.sum = total.signal
-        total.set(mux(first, const(0, 16), total.signal) + parts[0] + parts[1] + parts[2] + parts[3], take)
+        self.crc = m.state(CRC_BITS, "crc", reset=0)
+        check = first & self.at("run")
+        checked = pack([mux(check, const(0, CRC_BITS), m["d_data"][0:CRC_BITS]), m["d_data"][CRC_BITS:]])
+        self.next_crc = crc(self.crc.signal, checked)
         here = self.index.signal + 1
         small = first | const(self.most, 8).ult(self.size) | self.size.ult(FIRST)
         self.complete = (take & ~first & ~small & here.zext(8).eq(self.size)).named("complete")
@@ -141,21 +157,24 @@ class _Sequencer:
         self.header_done = (done & self.at("header")).named("header_done")
         checked = self.at("plan")  # the last word is in its register by then
         keep = m.reg(self.header_done, "header_in", reset=0)
-        self.lists = []
-        for program in PROGRAMS:
-            address = m.reg(words[f"{program}_address"], f"{program}_address", enable=keep)
-            count = m.reg(words[f"{program}_words"][0:32], f"{program}_words", enable=keep)
-            self.lists.append(pack([address, count]))
-        context = words["context"][0:32]
+        self.lists = [m.reg(words[name], f"{name}_list", enable=keep) for name in LISTS]
+        context = Fields(**SIZES_BITS).unpack(words["sizes"])["context"]
         self.context = m.reg(context, "context", enable=keep)
+        # Until it is known, the header alone may be read.
+        limit = m.state(64, "limit_q", reset=IMAGE_ALIGNMENT)
+        limit.set(mux(keep, words["bytes"], const(IMAGE_ALIGNMENT, 64)), keep | self.start)
+        self.outputs |= dict(limit=limit.signal)
+        # The CRC of all but the check, highest byte first: where lists begin.
+        self.first_crc = m.reg(pack(words["check"][0:CRC_BITS].chunks(8)[::-1]), "first_crc", enable=keep)
         fresh = keep & checked
         self.planning = checked & ~keep
-        longer = const(self.config.context, 32).ult(context) | words["context"][32:64].ne(0)
+        longer = const(self.config.context, 32).ult(context)
+        damaged = self.crc.signal.ne(0) | words["magic"].ne(const(IMAGE_MAGIC, WORD))
         self.problems += [
-            (fresh & words["magic"].ne(const(IMAGE_MAGIC, WORD)), "image"),
+            (fresh & damaged, "image"),
             (fresh & words["model"].ne(self.model), "model"),
             (fresh & (words["config"].ne(const(self.config.identity, WORD)) | longer), "config"),
-            (self.planning & self.context.ult(self.length.signal), "prompt"),
+            (all_of([self.planning, self.context.ult(self.length.signal), ~self.verifies]), "prompt"),
         ]
 
     def _tasks(self) -> None:
@@ -168,18 +187,19 @@ class _Sequencer:
             settled = m.reg(settled & held.signal, f"settled_{i}", reset=0)
         settled = (settled & held.signal).named("settled")
         head = HEADER.unpack(self.words[0])
-        fits = self.sum.eq(TASK_MAGIC)
+        fits = self.crc.signal.eq(head["check"])
         engines = self.config.engines
         number = head["engine"]
-        choose = [number.eq(ENGINES.index(name)).named(f"is_{name}") for name in engines]
-        sizes = [self.size.eq(task_words(self.config, name)) for name in engines]
-        right_size = any_of([is_it & size for is_it, size in zip(choose, sizes, strict=True)])
+        chosen = {name: number.eq(ENGINE_NUMBERS[name]).named(f"is_{name}") for name in (*engines, VERIFY)}
+        right_size = any_of([is_it & self.size.eq(self.config.task_words(name)) for name, is_it in chosen.items()])
+        verify = chosen.pop(VERIFY)
+        choose = list(chosen.values())
         bad = settled & ~(fits & right_size)
         self.problems.append((bad | self.overrun, "task"))
         good = settled & ~bad
 
         pending = [self.m.state(PENDING_BITS, f"pending_{name}", reset=0) for name in engines]
-        room = any_of([chosen & m["ready"][i] & pending[i].signal.ne(MOST_PENDING) for i, chosen in enumerate(choose)])
+        room = [is_it & m["ready"][i] & pending[i].signal.ne(MOST_PENDING) for i, is_it in enumerate(choose)]
         counts = {name: count.signal for name, count in zip(engines, pending, strict=True)}
         by_number = [counts.get(name, const(0, PENDING_BITS)) for name in ENGINES[: ENGINES.index(engines[-1]) + 1]]
         waits = all_of([self._waited(slot, by_number) for slot in head["waits"].chunks(WAIT.width)][:WAIT_SLOTS])
@@ -187,19 +207,29 @@ class _Sequencer:
         linear = choose[engines.index("linear")]
         flush, same_mode = self._mode(linear, good & waits, fields, counts["linear"])
         asks, p_outputs = self._parameters(head)
-        go = all_of([good, room, waits, same_mode, ~asks | m["parameters_ready"], self.error.signal.eq(0)])
+        go = all_of(
+            [
+                good,
+                any_of([*room, verify & m["verify_ready"]]),
+                waits,
+                same_mode,
+                ~asks | m["parameters_ready"],
+                self.error.signal.eq(0),
+            ]
+        )
         go = go.named("dispatching")
         held.set((self.complete & self.at("run")) | (held.signal & ~go))
-        dispatch = [go & chosen for chosen in choose]
+        dispatch = [go & is_it for is_it in choose]
         for i, count in enumerate(pending):
             given, taken = dispatch[i], m["done"][i]
             step = mux(given, const(1, PENDING_BITS), const(-1, PENDING_BITS))
             count.set(count.signal + step, given ^ taken)
-        self.idle = all_of([~held.signal, *(count.signal.eq(0) for count in pending)]).named("all_idle")
+        through = [~held.signal, *(count.signal.eq(0) for count in pending), ~m["checking"]]
+        self.idle = all_of(through).named("all_idle")
         task_tokens = mux(head["single"], const(1, 16), self.pass_tokens.signal)
         self.outputs |= dict(
-            dispatch=pack(dispatch), fields=fields, flush=flush, task_tokens=task_tokens,
-            parameters=go & asks, pending=pack([count.signal.ne(0) for count in pending]), **p_outputs,
+            dispatch=pack(dispatch), fields=fields, flush=flush, task_tokens=task_tokens, parameters=go & asks,
+            verify=go & verify, pending=pack([count.signal.ne(0) for count in pending]), **p_outputs,
         )  # fmt: skip
 
     def _waited(self, slot: Signal, pending: list[Signal]) -> Signal:
@@ -232,62 +262,65 @@ class _Sequencer:
         m, at = self.m, self.at
         command = (at("header") & ~self._asked()) | at("fetch")
         header = const(len(IMAGE_HEADER), 32)
-        chosen = select(self.lists, self.program.signal)
-        address = mux(at("fetch"), chosen[0:64], const(0, 64))
-        beats = mux(at("fetch"), chosen[64:96], header)
+        chosen = Fields(**LIST_BITS).unpack(select(self.lists, self.program.signal))
+        address = mux(at("fetch"), chosen["address"].zext(64), const(0, 64))
+        beats = mux(at("fetch"), chosen["words"].zext(32), header)
         sent = (command & m["d_command_ready"]).named("command_sent")
         take_ok = at("header") | (at("run") & ~self.held)
         self.take.assign(m["d_valid"] & take_ok)
         at_end = self.list_left.signal.eq(0)
         restart = any_of([self.header_done, self.complete & at("run"), sent])
         self.index.set(mux(restart, const(0, self.index.signal.width), self.index.signal + 1), self.take.signal | sent)
+        seed = mux(at("fetch"), self.first_crc, const(0, CRC_BITS))
+        self.crc.set(mux(sent, seed, self.next_crc), self.take.signal | sent)
         self.list_left.set(mux(sent, beats, self.list_left.signal - 1), sent | self.take.signal)
         truncated = all_of([at("run"), at_end, self.index.signal.ne(0)])
         self.problems.append((truncated | (at("fetch") & beats.eq(0)), "task"))
 
-        head_done = at("next") & self.program.signal.eq(PROGRAMS.index("head"))
-        pass_done = at("next") & ~self.program.signal.eq(PROGRAMS.index("head"))
+        head_done = at("next") & self._runs("head")
+        pass_done = all_of([at("next"), ~self._runs("head"), ~self._runs(VERIFY)])
         position = self.position.signal + self.pass_tokens.signal.zext(32)
         more = position.ult(self.length.signal)
         made_all = ~self.made.signal.ult(self.wanted)
-        token = m.reg(m["token"], "last_q", enable=m["token_valid"])
+        token = m.reg(m["token"], "last_q", enable=m["token_valid"], reset=0, by=self.hard)
         made = self.made.signal + 1
-        stopped = (self.stop[31] & token.eq(pack([self.stop[0:31], const(0, 1)]))).named("stopped")
+        wanted = pack([token[0:31], const(1, 1)])  # as a register says it
+        stopped = any_of([stop.eq(wanted) for stop in self.stops.chunks(32)]).named("stopped")
         head_end = head_done & (~made.ult(self.wanted) | stopped)
         full = self.length.signal.eq(self.context)
         self.problems.append((head_done & ~head_end & full, "context"))
-        finished = any_of([head_end, pass_done & ~more & made_all])
+        finished = any_of([head_end, pass_done & ~more & made_all, at("next") & self._runs(VERIFY)])
         self.position.set(mux(self.start, m["position"], position), self.start | pass_done)
         self.length.set(mux(self.start, m["length"], self.length.signal + 1), self.start | (head_done & ~full))
         self.made.set(mux(self.start, const(0, 32), made), self.start | head_done)
         to_head = pass_done & ~more
         single = self.next_tokens.eq(1)
-        list_of_pass = mux(single, const(PROGRAMS.index("decode"), 2), const(PROGRAMS.index("prefill"), 2))
-        self.program.set(mux(to_head, const(PROGRAMS.index("head"), 2), list_of_pass), to_head | self.planning)
+        number = {name: const(i, self.program.signal.width) for i, name in enumerate(LISTS)}
+        of_pass = mux(self.verifies, number[VERIFY], mux(single, number["decode"], number["prefill"]))
+        self.program.set(mux(to_head, number["head"], of_pass), to_head | self.planning)
         self.pass_tokens.set(self.next_tokens, self.planning)
 
-        code = const(0, 8)
-        for problem, name in reversed(self.problems):
+        code, busy = const(0, 8), ~at("idle")
+        given = [(m[f"{name}_error"] & busy, name) for name in PROBLEMS] + [(m["abort"] & busy, "abort")]
+        for problem, name in reversed(given + self.problems):
             code = mux(problem, self.code(name), code)
-        busy = ~at("idle")
-        for signal, name in ((m["bad_token"], "token"), (m["write_error"], "memory_write"),
-                             (m["read_error"], "memory_read")):  # fmt: skip
-            code = mux(signal & busy, self.code(name), code)
-        failed = (busy & code.ne(0) & self.error.signal.eq(0)).named("failed")
-        self.error.set(code, failed)
+        failed = (code.ne(0) & ~at("halt")).named("failed")
+        self.error.set(code, failed | self.start)
         following = self._following(sent, at_end, to_head, finished)
-        self.state.set(mux(failed, const(STATES.index("idle"), self.state.signal.width), following))
-        cycles = m.state(64, "cycles_q", reset=0)
+        self.state.set(mux(failed, const(STATES.index("halt"), self.state.signal.width), following))
+        cycles = m.state(64, "cycles_q", reset=0, by=self.hard)
         cycles.set(mux(self.start, const(0, 64), cycles.signal + 1), self.start | busy)
-        # An error before the start answers at once: the host must not wait for a run that cannot be.
-        refused = all_of([m["start"], at("idle"), self.error.signal.ne(0)])
+        ends = any_of([at("halt") & m["over"], all_of([at("next"), finished, ~failed])])
         self.outputs |= dict(
-            busy=busy, finished=m.reg(any_of([failed, at("next") & finished, refused]), "finished_q", reset=0),
+            busy=busy, finished=m.reg(ends, "finished_q", reset=0, by=self.hard), halt=at("halt"),
             error=self.error.signal, made=self.made.signal, last=token, cycles=cycles.signal,
             d_command_valid=command, d_command_address=address, d_command_beats=beats, d_ready=take_ok,
             pass_position=self.position.signal,
             append=head_done & ~full, append_position=self.length.signal, append_token=token,
         )  # fmt: skip
+
+    def _runs(self, program: str) -> Signal:
+        return self.program.signal.eq(LISTS.index(program))
 
     def _asked(self) -> Signal:
         asked = self.m.state(1, "header_asked", reset=0)
@@ -297,7 +330,7 @@ class _Sequencer:
 
     def _following(self, sent: Signal, at_end: Signal, to_head: Signal, finished: Signal) -> Signal:
         """The next state, where nothing failed."""
-        at, width = self.at, self.state.signal.width
+        at, width, m = self.at, self.state.signal.width, self.m
         through = all_of([at_end, ~self.held, self.index.signal.eq(0)])
         moves = [
             (self.start, "header"),
@@ -309,6 +342,7 @@ class _Sequencer:
             (at("next"), "plan"),
             (at("next") & to_head, "fetch"),
             (at("next") & finished, "idle"),
+            (at("halt") & m["over"], "idle"),
         ]
         following = self.state.signal
         for condition, name in moves:

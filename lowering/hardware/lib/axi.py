@@ -2,8 +2,12 @@
 
 In: a `Design` and a port width. Out: the names of two modules, a reader and a writer. Both take commands (`address`,
 aligned to the port width, and `beats`), cut them into INCR bursts at multiples of `burst_beats` (so no burst
-crosses 4 KB), and work on the next command while earlier ones are under way. Ids are not used: answers come in order.
+crosses 4 KB), and work on the next command while earlier ones are under way. One id is used: answers come in order.
 Every output depends on registers only.
+
+Their reset cuts no transfer off. It drops commands and data; bursts that were asked for run to their end, their answers
+are counted and dropped, and until then `idle` is 0. So hold it until then. What the bus still owes is forgotten with
+`clear` alone, when the device is configured.
 """
 
 from __future__ import annotations
@@ -42,13 +46,23 @@ def _widths(signals: tuple[tuple[str, int | None], ...], bits: int) -> dict[str,
 
 
 READ_MASTER = AxiMaster(
-    (("arready", 1), ("rvalid", 1), ("rdata", None), ("rresp", 2), ("rlast", 1)),
-    (("arvalid", 1), ("araddr", 64), ("arlen", 8), ("arsize", 3), ("arburst", 2), ("rready", 1)),
+    (("arready", 1), ("rvalid", 1), ("rid", 1), ("rdata", None), ("rresp", 2), ("rlast", 1)),
+    (
+        ("arvalid", 1),
+        ("arid", 1),
+        ("araddr", 64),
+        ("arlen", 8),
+        ("arsize", 3),
+        ("arburst", 2),
+        ("arcache", 4),
+        ("arprot", 3),
+        ("rready", 1),
+    ),
 )
 WRITE_MASTER = AxiMaster(
-    (("awready", 1), ("wready", 1), ("bvalid", 1), ("bresp", 2)),
-    (("awvalid", 1), ("awaddr", 64), ("awlen", 8), ("awsize", 3), ("awburst", 2),
-     ("wvalid", 1), ("wdata", None), ("wstrb", -8), ("wlast", 1), ("bready", 1)),
+    (("awready", 1), ("wready", 1), ("bvalid", 1), ("bid", 1), ("bresp", 2)),
+    (("awvalid", 1), ("awid", 1), ("awaddr", 64), ("awlen", 8), ("awsize", 3), ("awburst", 2), ("awcache", 4),
+     ("awprot", 3), ("wvalid", 1), ("wdata", None), ("wstrb", -8), ("wlast", 1), ("bready", 1)),
 )  # fmt: skip
 
 
@@ -58,8 +72,8 @@ def axi_read_stream(
     """A reader: stream `command` (address 64, beats 32) in, stream `data` of `bits` out, AXI4 read master.
 
     It keeps room for `outstanding` full bursts, or for `depth` beats, and asks for a burst only when a full one will
-    fit, so `rready` is always 1. `error` goes high with the first bad response and stays until reset. `idle`: no
-    command, burst or data inside. A command of 0 beats is taken and gives nothing.
+    fit, so `rready` is always 1. `error` goes high with the first bad response, or beat that is not owed, and stays
+    until reset. `idle`: no command, and no beat owed. A command of 0 beats is taken and gives nothing.
     """
     limit = burst_limit(bits, burst_beats)
     depth = limit * outstanding if depth is None else depth
@@ -68,17 +82,21 @@ def axi_read_stream(
     def body(m: Module) -> dict[str, Signal]:
         free = m.state(bits_for(max(depth, limit) + 1), "free", reset=depth)
         width = free.signal.width
-        data = m.instance(data_queue, "data_queue", in_valid=m["rvalid"], in_data=m["rdata"], out_ready=m["data_ready"])
+        owed = m.state(width, "owed", reset=0, by=m["clear"])
+        expected = owed.signal.ne(0).named("expected")
+        beat = (m["rvalid"] & expected).named("beat")
+        data = m.instance(data_queue, "data_queue", in_valid=beat, in_data=m["rdata"], out_ready=m["data_ready"])
         popped = data["out_valid"] & m["data_ready"]
         burst, address = _bursts(m, address_queue, m["arready"], bits, limit, lambda beats: ~free.signal.ult(limit))
-        taken = mux(burst.issue, burst.beats.zext(width), const(0, width))
+        taken = mux(burst.issue, burst.beats.zext(width), const(0, width)).named("taken")
         free.set(free.signal - taken + popped.zext(width))
+        owed.set(owed.signal + taken - beat.zext(width))
         return dict(
             command_ready=burst.command_ready,
             data_valid=data["out_valid"],
             data_data=data["out_data"],
-            error=_sticky(m, m["rvalid"] & m["rresp"].ne(0)),
-            idle=~burst.active & free.signal.eq(depth),
+            error=_sticky(m, m["rvalid"] & (m["rresp"].ne(0) | ~expected)),
+            idle=~burst.active & ~expected,
             **{f"ar{name}": signal for name, signal in address.items()},
             rready=const(1, 1),
         )
@@ -94,9 +112,9 @@ def axi_write_stream(
     """A writer: streams `command` (address 64, beats 32, at least 1) and `data` of `bits` in, AXI4 write master.
 
     A burst's address goes out when all its data is among the `depth` words (two bursts, where it is not given) that are
-    kept here, so the bus never waits for the design. At most
-    `outstanding` bursts await their response. `done` is 1 for a cycle when the last response of a command has come;
-    `idle`: no command or burst inside. `error` goes high with the first bad response and stays until reset.
+    kept here, so the bus never waits for the design. At most `outstanding` bursts await their response. `done` is 1 for
+    a cycle when the last response of a command has come; `idle`: no command, and no response owed. `error` goes high
+    with the first bad response, or one that is not owed, and stays until reset.
     """
     limit = burst_limit(bits, burst_beats)
     depth = 2 * limit if depth is None else depth
@@ -106,9 +124,12 @@ def axi_write_stream(
     def body(m: Module) -> dict[str, Signal]:
         stored = m.state(bits_for(max(depth, limit) + 1), "stored", reset=0)
         width, length_ready, response_ready, sent = stored.signal.width, Wire(1), Wire(1), Wire(1)
+        # With a reset, what no burst was asked for leaves only after what one was: the data of those still goes out.
+        all_sent, offered = Wire(1), (m["data_valid"] & ~m.rst).named("offered")
         data = m.instance(
-            data_queue, "data_queue", in_valid=m["data_valid"], in_data=m["data_data"], out_ready=sent.signal
-        )
+            data_queue, "data_queue", rst=(m["clear"] | (m.rst & all_sent.signal)).named("drop"),
+            in_valid=offered, in_data=m["data_data"], out_ready=sent.signal,
+        )  # fmt: skip
         room = length_ready.signal & response_ready.signal
         burst, address = _bursts(
             m,
@@ -118,28 +139,33 @@ def axi_write_stream(
             limit,
             lambda beats: room & ~stored.signal.ult(beats.zext(width).named("needed")),
         )
-        arrived = (m["data_valid"] & data["in_ready"]).zext(width)
+        arrived = (offered & data["in_ready"]).zext(width)
         taken = mux(burst.issue, burst.beats.zext(width), const(0, width))
         stored.set(stored.signal + arrived - taken)
-        left = m.state(burst.beats.width, "beats_left", reset=0)
+        left = m.state(burst.beats.width, "beats_left", reset=0, by=m["clear"])
         active, last = left.signal.ne(0), left.signal.eq(1)
+        between = (~active).named("between_bursts")
         beat = (active & m["wready"]).named("beat")
         sent.assign(beat)
-        load = (~active | (beat & last)).named("load")
-        lengths = m.instance(length_queue, "length_queue", in_valid=burst.issue, in_data=burst.beats, out_ready=load)
+        load = (between | (beat & last)).named("load")
+        lengths = m.instance(
+            length_queue, "length_queue", rst=m["clear"], in_valid=burst.issue, in_data=burst.beats, out_ready=load
+        )
+        all_sent.assign(between & (~lengths["out_valid"]).named("no_burst"))
         length_ready.assign(lengths["in_ready"])
         following = mux(lengths["out_valid"], lengths["out_data"], const(0, left.signal.width))
         left.set(mux(load, following, left.signal - 1), load | beat)
         responses = m.instance(
-            response_queue, "response_queue", in_valid=burst.issue, in_data=burst.last, out_ready=m["bvalid"]
-        )
+            response_queue, "response_queue", rst=m["clear"],
+            in_valid=burst.issue, in_data=burst.last, out_ready=m["bvalid"],
+        )  # fmt: skip
         response_ready.assign(responses["in_ready"])
         return dict(
             command_ready=burst.command_ready,
             data_ready=data["in_ready"],
-            done=m.reg(m["bvalid"] & responses["out_data"], "done_q", reset=0),
-            error=_sticky(m, m["bvalid"] & m["bresp"].ne(0)),
-            idle=~burst.active & responses["count"].eq(0),
+            done=m.reg(all_of([m["bvalid"], responses["out_valid"], responses["out_data"]]), "done_q", reset=0),
+            error=_sticky(m, m["bvalid"] & (m["bresp"].ne(0) | ~responses["out_valid"])),
+            idle=~burst.active & ~responses["out_valid"],
             **{f"aw{name}": signal for name, signal in address.items()},
             wvalid=active,
             wdata=data["out_data"],
@@ -154,7 +180,7 @@ def axi_write_stream(
     return design.module(name, inputs, outputs | WRITE_MASTER.outputs(bits), body)
 
 
-_COMMAND = {"command_valid": 1, "command_address": 64, "command_beats": BEATS_BITS}
+_COMMAND = {"clear": 1, "command_valid": 1, "command_address": 64, "command_beats": BEATS_BITS}
 
 
 @dataclass
@@ -184,7 +210,8 @@ def _bursts(
     last = left.signal.compare("ule", room.named("beats_to_boundary")).named("last_burst")
     beats = mux(last, left.signal, room).named("beats")
     queued = Wire(1)
-    issue = all_of([active.signal, queued.signal, may_issue(beats[0 : bits_for(limit + 1)])]).named("issue")
+    # Not in a reset, so that nothing is asked for once `idle` may be looked at.
+    issue = all_of([active.signal, queued.signal, may_issue(beats[0 : bits_for(limit + 1)]), ~m.rst]).named("issue")
     finished = (issue & last).named("finished")
     command_ready = ~active.signal | finished
     accept = (m["command_valid"] & command_ready).named("accept")
@@ -193,10 +220,12 @@ def _bursts(
     address.set(mux(accept, m["command_address"], address.signal + step), accept | issue)
     left.set(mux(accept, m["command_beats"], left.signal - beats), accept | issue)
     length = (beats - 1)[0:8]
-    out = m.instance(queue, "address_queue", in_valid=issue, in_data=pack([address.signal, length]), out_ready=ready)
+    entry = pack([address.signal, length])
+    out = m.instance(queue, "address_queue", rst=m["clear"], in_valid=issue, in_data=entry, out_ready=ready)
     queued.assign(out["in_ready"])
     channel = dict(valid=out["out_valid"], addr=out["out_data"][0:64], len=out["out_data"][64:72])
-    channel |= dict(size=const(word, 3), burst=const(1, 2))
+    # Bufferable and modifiable, as interconnects want that may widen or merge bursts; data, secure, unprivileged.
+    channel |= dict(size=const(word, 3), burst=const(1, 2), id=const(0, 1), cache=const(3, 4), prot=const(0, 3))
     return _Burst(issue, last, beats[0 : bits_for(limit + 1)], command_ready, active.signal), channel
 
 

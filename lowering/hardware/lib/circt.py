@@ -133,13 +133,13 @@ class Signal:
 class Register:
     """A register whose next value is given later by `set`; reading it before is what feedback needs."""
 
-    def __init__(self, module: Module, width: int, name: str, reset: int | None) -> None:
+    def __init__(self, module: Module, width: int, name: str, reset: int | None, by: Signal | None) -> None:
         self._next, self._enable = Wire(width), Wire(1)
-        kwargs = {}
+        kwargs, by = {}, module.rst if by is None else by
         if reset is not None:
-            if module.rst is None:
+            if by is None:
                 raise WidthError(f"register {name}: expected a module with reset")
-            kwargs = dict(reset=module.rst.value, reset_value=const(reset, width).value)
+            kwargs = dict(reset=by.value, reset_value=const(reset, width).value)
         value = seq.compreg_ce(self._next.signal.value, module.clk, self._enable.signal.value, name=name, **kwargs)
         self.signal = Signal(value)
 
@@ -169,20 +169,29 @@ class Module:
 
     def __init__(self, design: Design, arguments: dict[str, ir.Value]) -> None:
         self.design = design
-        self.clk = arguments.pop("clk")
+        self.clk = arguments.pop(next(iter(arguments)))
         self.rst: Any = Signal(arguments.pop("rst")) if "rst" in arguments else None
         self.inputs = {name: Signal(value) for name, value in arguments.items()}
 
     def __getitem__(self, name: str) -> Signal:
         return self.inputs[name]
 
-    def reg(self, value: Signal, name: str, *, enable: Signal | None = None, reset: int | None = None) -> Signal:
+    def reg(
+        self,
+        value: Signal,
+        name: str,
+        *,
+        enable: Signal | None = None,
+        reset: int | None = None,
+        by: Signal | None = None,
+    ) -> Signal:
         """A register loading `value` at each clock edge where `enable` is 1 (default: always)."""
-        return self.state(value.width, name, reset=reset).set(value, enable)
+        return self.state(value.width, name, reset=reset, by=by).set(value, enable)
 
-    def state(self, width: int, name: str, *, reset: int | None = None) -> Register:
-        """A register that feeds back: read `.signal`, then `.set(next, enable)` exactly once."""
-        return Register(self, width, name, reset)
+    def state(self, width: int, name: str, *, reset: int | None = None, by: Signal | None = None) -> Register:
+        """A register that feeds back: read `.signal`, then `.set(next, enable)` exactly once. It takes the value
+        `reset` with the module's reset, or where `by` is 1."""
+        return Register(self, width, name, reset, by)
 
     def counter(self, width: int, name: str, *, step: Signal, last: Signal, restart: Signal | None = None) -> Signal:
         """Counts 0.. at each `step`, back to 0 after `last` (and at `restart`)."""
@@ -220,12 +229,13 @@ class _Made:
 
 
 class Design:
-    """Modules for one target: `arc` (simulation) or `sv` (SystemVerilog); only RAM leaves differ between them."""
+    """Modules for one target: `arc` (simulation) or `sv` (SystemVerilog); only leaves differ between them. Names in the
+    text begin with `prefix`, so that designs may stand beside each other."""
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, prefix: str = "") -> None:
         if target not in TARGETS:
             raise ValueError(f"expected target to be one of {', '.join(TARGETS)}, got {target!r}")
-        self.target = target
+        self.target, self.prefix = target, prefix
         self.modules: dict[str, _Made] = {}
         self.context = context()
         with self.context, ir.Location.unknown():
@@ -240,19 +250,22 @@ class Design:
         body: Callable[[Module], dict[str, Signal]],
         *,
         reset: bool = True,
+        top: bool = False,
     ) -> str:
         """Add module `name` (once; a second call with the name returns it) and return the name.
 
-        Every module has a clock `clk` and, unless `reset` is False, a synchronous active-high reset `rst` before its
-        own ports. `inputs` and `outputs` give widths in bits; `body` returns every output.
+        Every module has a clock `clk` (the `top`: `ap_clk`, and its name without the prefix) and, unless `reset` is
+        False, a synchronous active-high reset `rst` before its own ports. `inputs` and `outputs` give widths in bits;
+        `body` returns every output.
         """
         if name in self.modules:
             return name
         with self.context, ir.Location.unknown(), ir.InsertionPoint(self.mlir.body):
-            ports = [("clk", ir.Type.parse("!seq.clock")), *([("rst", _int(1))] if reset else [])]
+            clock = ("ap_clk" if top else "clk", ir.Type.parse("!seq.clock"))
+            ports = [clock, *([("rst", _int(1))] if reset else [])]
             ports += [(port, _int(width)) for port, width in inputs.items()]
             op = hw.HWModuleOp(
-                name=name,
+                name=name if top else self.symbol(name),
                 input_ports=ports,
                 output_ports=[(port, _int(width)) for port, width in outputs.items()],
                 body_builder=lambda made: _build_body(self, made, ports, name, outputs, body),
@@ -260,10 +273,15 @@ class Design:
             self.modules[name] = _Made(op, inputs, outputs, reset)
         return name
 
+    def symbol(self, name: str) -> str:
+        """What module `name` is called in the text."""
+        return f"{self.prefix}{name}"
+
     def add_text(self, name: str, text: str, inputs: dict[str, int], outputs: dict[str, int]) -> str:
-        """Add a module written as hw-level text, without reset: for leaves that need ops this layer does not have."""
+        """Add a module written as hw-level text, without reset: for leaves that need ops this layer does not have. The
+        text calls it @$NAME$."""
         with self.context, ir.Location.unknown():
-            parsed = ir.Module.parse(text)
+            parsed = ir.Module.parse(text.replace("$NAME$", self.symbol(name)))
             op = parsed.body.operations[0].operation.clone(ir.InsertionPoint(self.mlir.body))
         self.modules[name] = _Made(op.opview, inputs, outputs, reset=False)
         return name
@@ -328,6 +346,11 @@ def any_of(signals: Sequence[Signal]) -> Signal:
 
 def all_of(signals: Sequence[Signal]) -> Signal:
     return signals[0] if len(signals) == 1 else Signal(comb.and_([s.value for s in signals]))
+
+
+def parity(signal: Signal) -> Signal:
+    """Whether an odd number of bits is 1."""
+    return Signal(comb.parity(signal.value))
 
 
 class Fields:

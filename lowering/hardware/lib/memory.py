@@ -1,4 +1,4 @@
-"""RAM and FIFO leaves: the only modules whose body differs between simulation and synthesis."""
+"""RAM, FIFO and power-on leaves: with ROMs the only modules whose body differs between simulation and synthesis."""
 
 from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, Wire, const, mux
 from lutllm.numerics import bits_for
@@ -8,16 +8,27 @@ BLOCK_BITS = 4 * 1024  # from here a RAM asks for block RAM
 FIFO_LATENCY = 1  # cycles from a push until the word may be taken, from a pop until its room is there
 
 
-def ram(design: Design, depth: int, width: int, *, read_latency: int = 1) -> str:
-    """A RAM of `depth` words of `width` bits; ports we, wa, wd, (re,) ra -> rd. Returns the module's name."""
+def ram(design: Design, depth: int, width: int, *, read_latency: int = 1, zeroed: bool = False) -> str:
+    """A RAM of `depth` words of `width` bits; ports we, wa, wd, (re,) ra -> rd. `zeroed`: it holds zeros once the
+    device is configured. Returns the module's name."""
     bits = depth * width
     style = "distributed"
     if read_latency:
         style = "ultra" if bits >= ULTRA_BITS and depth >= 1024 else "block" if bits >= BLOCK_BITS else "distributed"
-    name = f"ram_{style}_{depth}x{width}" + ("" if read_latency else "_async")
+    name = f"ram_{style}_{depth}x{width}" + ("" if read_latency else "_async") + ("_zeroed" if zeroed else "")
     if name not in design.modules:
-        _ram_body(design, depth, width, read_latency=read_latency, style=style, name=name)
+        _ram_body(design, depth, width, read_latency=read_latency, style=style, name=name, zeroed=zeroed)
     return name
+
+
+def power_on(design: Design) -> str:
+    """A leaf whose output `reset` is 1 until the first clock after the device was configured, and never again."""
+    if "power_on" not in design.modules:
+        body = _ARC_POWER_ON if design.target == "arc" else _SV_POWER_ON
+        design.add_text(
+            "power_on", f"hw.module @$NAME$(in %clk: !seq.clock, out reset: i1) {{{body}}}", {}, {"reset": 1}
+        )
+    return "power_on"
 
 
 def fifo(design: Design, width: int, depth: int) -> str:
@@ -69,7 +80,9 @@ def buffered(m: Module, name: str, valid: Signal, data: Signal, depth: int) -> t
     return Stream(out["out_valid"], out["out_data"], ready), out["in_ready"]
 
 
-def _ram_body(design: Design, depth: int, width: int, *, read_latency: int, style: str, name: str) -> None:
+def _ram_body(
+    design: Design, depth: int, width: int, *, read_latency: int, style: str, name: str, zeroed: bool
+) -> None:
     """Add a two-port RAM `name`: ports we, wa, wd, (re,) ra -> rd. One write and one read port.
 
     `read_latency` 1 is a clocked read with enable (block or ultra RAM); 0 reads at once (distributed RAM). Reading
@@ -80,8 +93,10 @@ def _ram_body(design: Design, depth: int, width: int, *, read_latency: int, styl
     ports = f"in %clk: !seq.clock, in %we: i1, in %wa: i{address}, in %wd: i{width}{enable}, "
     ports += f"in %ra: i{address}, out rd: i{width}"
     body = _ARC_RAM[read_latency] if design.target == "arc" else _SV_RAM[read_latency]
-    text = f"hw.module @{name}({ports}) {{{body}}}"
+    body = _SV_ZEROS + body if zeroed and design.target == "sv" else body
+    text = f"hw.module @$NAME$({ports}) {{{body}}}"
     values = dict(MEM=f"{depth} x {width}", W=f"i{width}", A=f"i{address}", ARRAY=f"uarray<{depth}xi{width}>")
+    values |= dict(DEPTH=str(depth), COUNT=f"i{address + 1}")
     values["STYLE"] = f'#sv.attribute<"ram_style" = "\\"{style}\\"">'
     for key, value in values.items():
         text = text.replace(f"${key}$", value)
@@ -89,6 +104,23 @@ def _ram_body(design: Design, depth: int, width: int, *, read_latency: int, styl
     design.add_text(name, text, inputs, {"rd": width})
 
 
+_ARC_POWER_ON = """
+  %one = hw.constant true
+  %on = seq.compreg name "power_on" %one, %clk : i1
+  %reset = comb.xor %on, %one : i1
+  hw.output %reset : i1
+"""
+_SV_POWER_ON = """
+  %c = seq.from_clock %clk
+  %zero = hw.constant false
+  %one = hw.constant true
+  %on = sv.reg : !hw.inout<i1>
+  sv.initial { sv.bpassign %on, %zero : i1 }
+  sv.always posedge %c { sv.passign %on, %one : i1 }
+  %now = sv.read_inout %on : !hw.inout<i1>
+  %reset = comb.xor %now, %one : i1
+  hw.output %reset : i1
+"""
 _ARC_RAM = {
     1: """
   %mem = seq.firmem 0, 1, undefined, undefined : <$MEM$>
@@ -135,3 +167,16 @@ _SV_RAM = {
   hw.output %rd : $W$
 """,
 }
+_SV_ZEROS = """
+  sv.initial {
+    %zero = hw.constant 0 : $W$
+    %first = hw.constant 0 : $COUNT$
+    %end = hw.constant $DEPTH$ : $COUNT$
+    %step = hw.constant 1 : $COUNT$
+    sv.for %i = %first to %end step %step : $COUNT$ {
+      %a = comb.extract %i from 0 : ($COUNT$) -> $A$
+      %zp = sv.array_index_inout %mem[%a] : !hw.inout<$ARRAY$>, $A$
+      sv.bpassign %zp, %zero : $W$
+    }
+  }
+"""

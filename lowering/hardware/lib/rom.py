@@ -19,7 +19,7 @@ def rom(design: Design, name: str, values: Sequence[int], width: int) -> str:
     if name not in design.modules:
         text = (_arc_rom if design.target == "arc" else _sv_rom)(values, width, address)
         ports = f"in %clk: !seq.clock, in %address: i{address}, out data: i{width}"
-        design.add_text(name, f"hw.module @{name}({ports}) {{{text}}}", {"address": address}, {"data": width})
+        design.add_text(name, f"hw.module @$NAME$({ports}) {{{text}}}", {"address": address}, {"data": width})
     return name
 
 

@@ -26,7 +26,7 @@ from lutllm.lowering.hardware.linear.psum import (
     psum_engine,
 )
 from lutllm.lowering.hardware.linear.records import ROUND
-from lutllm.lowering.hardware.linear.search import search_latency
+from lutllm.lowering.hardware.linear.search import search_latency, swap_latency
 from lutllm.lowering.machine.engine import QUEUE, EngineConfig
 
 _BANK_FREE = 1  # cycles from a beat at the accumulator until its bank of operands is given back
@@ -56,16 +56,12 @@ def linear_timing(config: EngineConfig) -> dict[str, int]:
         table_built=head_unit.BUILD_LATENCY,
         bank_room=late + _BANK_FREE + CREDIT,
         centroids_there=front_unit.CENTROIDS_READY + CREDIT,
-        centroids_used=search + 1,
+        centroids_used=swap_latency(config) if config.searches else 0,
         operands_there=search + front_unit.GROUP_READY + CREDIT,
         summed=late + ROUND_DONE + CREDIT,
         bank_drained=drain_unit.ACC_FREE + CREDIT,
         drained=drain_unit.LATENCY + FIFO_LATENCY,
     )
-
-
-def weight_streams(config: EngineConfig) -> list[str]:
-    return [f"w{i}" for i in range(config.weight_ports)]
 
 
 def linear_core(design: Design, config: EngineConfig, depths: Mapping[str, int] = MappingProxyType({})) -> str:
@@ -74,7 +70,7 @@ def linear_core(design: Design, config: EngineConfig, depths: Mapping[str, int] 
     `results`, where they are not the usual ones."""
     inputs = {"dispatch": 1, "round": ROUND.width, "flush": 1, "y_ready": 1}
     outputs = {"round_ready": 1, "y_valid": 1, "y_data": config.word_bits["y"]}
-    for name in ("x", "c", "q", *weight_streams(config)):
+    for name in ("x", "c", "q", *config.weight_streams):
         inputs |= {f"{name}_valid": 1, f"{name}_data": config.word_bits[name[0]]}
         outputs[f"{name}_ready"] = 1
     return design.module("linear_core", inputs, outputs, lambda m: _Core(m, config, depths).outputs)
@@ -190,7 +186,7 @@ class _Core:
         control, build = head["control"], head.get("build")
         sums = const(0, config.lanes * config.psum_bits)
         engines, units, ready_wires = [], [], []
-        for port, name in enumerate(weight_streams(config)):
+        for port, name in enumerate(config.weight_streams):
             all_ready, stream = Wire(1), self._stream(name)
             feed = self._unit(
                 weight_unit.weight_distributor(m.design, config),

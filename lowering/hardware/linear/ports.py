@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from lutllm.lowering.hardware.lib.axi import READ_MASTER, WRITE_MASTER, AxiMaster, axi_read_stream, axi_write_stream
-from lutllm.lowering.hardware.lib.circt import Module, Signal, Wire
+from lutllm.lowering.hardware.lib.axi import (
+    BEATS_BITS,
+    READ_MASTER,
+    WRITE_MASTER,
+    AxiMaster,
+    axi_read_stream,
+    axi_write_stream,
+)
+from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, Wire, const, mux, pack
 from lutllm.lowering.hardware.lib.memory import Stream
 from lutllm.lowering.hardware.linear.words import beats_to_words
 
@@ -23,15 +30,39 @@ def _port(name: str, signal: str) -> str:
     return f"m_axi_{name}_{signal}"
 
 
-class Masters:
-    """Instantiates masters in a top module `m`; `outputs` are their bus signals, `errors` those of the readers.
-    Addresses of commands are relative to `base` (64 bits)."""
+def bounds(design: Design, bits: int) -> str:
+    """Whether a command at a port of `bits` begins at one of its words and ends within `limit` bytes, seen when it is
+    taken: `beats` of one that does not become 0, and `outside` is 1 until reset."""
+    word = (bits // 8).bit_length() - 1
 
-    def __init__(self, m: Module, *, burst_beats: int, outstanding: int, base: Signal) -> None:
-        self.m, self.base = m, base
+    def body(m: Module) -> dict[str, Signal]:
+        end = m["address"].zext(65) + pack([const(0, word), m["beats"]]).zext(65)
+        wrong = (m["limit"].zext(65).ult(end) | m["address"][0:word].ne(0)).named("wrong")
+        outside = m.state(1, "outside_q", reset=0)
+        outside.set(outside.signal | (m["taken"] & wrong))
+        return dict(inside_beats=mux(wrong, const(0, BEATS_BITS), m["beats"]), outside=outside.signal)
+
+    inputs = {"taken": 1, "address": 64, "beats": BEATS_BITS, "limit": 64}
+    return design.module(f"bounds_{bits}", inputs, {"inside_beats": BEATS_BITS, "outside": 1}, body)
+
+
+class Masters:
+    """Instantiates masters in a top module `m`; `outputs` are their bus signals, `errors` those of the readers, `idle`
+    those of all, `outside` whether one was asked for what is beyond `limit`.
+
+    Addresses of commands are relative to `base`, and end at `limit` (64 bits each). With `hard` the bus stands still;
+    `clear` makes the masters forget what it owes.
+    """
+
+    def __init__(
+        self, m: Module, *, burst_beats: int, outstanding: int, base: Signal, limit: Signal, hard: Signal, clear: Signal
+    ) -> None:
+        self.m, self.base, self.limit, self.hard, self.clear = m, base, limit, hard, clear
         self.sizes = dict(burst_beats=burst_beats, outstanding=outstanding)
         self.outputs: dict[str, Signal] = {}
         self.errors: list[Signal] = []
+        self.idle: list[Signal] = []
+        self.outside: list[Signal] = []
 
     def reader(self, name: str, bits: int, command: Stream, depth: int | None = None) -> Stream:
         """A read master; `command` is a stream of address (64) and beats (32). Returns its data stream."""
@@ -62,11 +93,21 @@ class Masters:
     def _instance(
         self, module: str, instance: str, name: str, kind: AxiMaster, bits: int, command: Stream, **inputs: Signal
     ) -> dict[str, Signal]:
-        bus = {port: self.m[_port(name, port)] for port in kind.inputs(bits)}
-        parts = dict(command_address=command.data[0:64] + self.base, command_beats=command.data[64:96])
-        out = self.m.instance(module, instance, command_valid=command.valid, **parts, **bus, **inputs)
+        m, bus = self.m, {port: self.m[_port(name, port)] for port in kind.inputs(bits)}
+        bus |= {port: bus[port] & ~self.hard for port in ("arready", "awready", "wready") if port in bus}
+        address, taken = command.data[0:64], Wire(1)
+        given = dict(taken=taken.signal, address=address, beats=command.data[64:96], limit=self.limit)
+        checked = m.instance(bounds(m.design, bits), f"bounds_{name}", **given)
+        inputs |= dict(command_address=address + self.base, command_beats=checked["inside_beats"], clear=self.clear)
+        out = m.instance(module, instance, command_valid=command.valid, **inputs, **bus)
         command.ready.assign(out["command_ready"])
+        taken.assign(command.valid & out["command_ready"])
         self.outputs |= {_port(name, port): out[port] for port in kind.outputs(bits)}
+        for port in ("arvalid", "awvalid", "wvalid"):
+            if port in out:
+                self.outputs[_port(name, port)] = out[port] & ~self.hard
+        self.idle.append(out["idle"])
+        self.outside.append(checked["outside"])
         return out
 
     def words(self, name: str, beats: Stream, word_bits: int) -> Stream:

@@ -16,12 +16,12 @@ from lutllm.lowering.hardware.control.records import task_record
 from lutllm.lowering.hardware.lib.axi import READ, WRITE, burst_limit
 from lutllm.lowering.hardware.lib.memory import FIFO_LATENCY
 from lutllm.lowering.hardware.lib.route import COUNT_BITS
-from lutllm.lowering.hardware.linear.core import linear_timing, weight_streams
+from lutllm.lowering.hardware.linear.core import linear_timing
 from lutllm.lowering.hardware.linear.front import JOBS, job_fields
 from lutllm.lowering.hardware.linear.psum import CODEBOOK_DEPTH, codebook_depth
 from lutllm.lowering.hardware.linear.records import ROUND
 from lutllm.lowering.hardware.linear.requantize import results_depth
-from lutllm.lowering.hardware.top import fifo_depth, read_ports
+from lutllm.lowering.hardware.top import fifo_depth
 from lutllm.lowering.hardware.vector import embed, feed
 from lutllm.lowering.hardware.vector.head_roots import ROOT, root_latency, roots_depth
 from lutllm.lowering.hardware.vector.heads import BEAT_LATENCY, kv_depth
@@ -92,8 +92,8 @@ def fifos(config: AcceleratorConfig, latency: int) -> list[Fifo]:
 
 def _readers(config: AcceleratorConfig, latency: int) -> Iterator[Fifo]:
     """Ports of memory: a burst is asked for when a whole one fits, and its slots are held from then on."""
-    engine, ports = config.engine, read_ports(config)
-    weights = weight_streams(engine)
+    engine, ports = config.engine, config.read_ports
+    weights = engine.weight_streams
     consumers = {
         "d": ("sequencer",), "p": config.having(PARAMETERIZED), "c": ("search",), "q": ("drain",),
         "w": ("weights",), "e": ("embed",), "k": ("scores",), "v": ("weighted",), "x": ("load",),
@@ -232,7 +232,7 @@ def _given(config: AcceleratorConfig) -> Iterator[Fifo]:
     master there is no row: memory that refuses them for long limits the rate, not they.
     """
     engine = config.engine
-    ports = weight_streams(engine)
+    ports = engine.weight_streams
     for name in config.engines[1:]:
         registers: tuple[str, ...] = (f"{name}_tasks/count",)
         bits = task_record(name).width

@@ -6,29 +6,36 @@ tasks its engines took are logged beside it, for reports and for the search for 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from lutllm.errors import InputError, SimulationError
+from lutllm.lowering.export.image.whole import model_of
 from lutllm.lowering.hardware.control.register_map import (
+    ENDED,
     START,
+    STATUS_BUSY,
     STATUS_ERROR_MASK,
     STATUS_ERROR_SHIFT,
     STATUS_WATCHDOG,
     STOP_ENABLE,
+    STOPS,
+    STUCK,
+    VERIFY,
     WORD_BYTES,
     window,
 )
-from lutllm.lowering.machine.accelerator import ERRORS, IMAGE_HEADER, AcceleratorConfig
+from lutllm.lowering.machine.accelerator import ERRORS, AcceleratorConfig
 from lutllm.simulate.axi_port import AxiTiming
 from lutllm.simulate.host import Host
 from lutllm.simulate.simulator import Simulator
 from lutllm.simulate.testbench import CYCLE_LIMIT, DONE, WATCHDOG, Memory, RunResult, TestBench
 
 CYCLES = 1 << 40  # a run ends by itself or by the bench's watchdog
+QUIET = 1 << 20  # cycles from a reset until nothing may be under way
 POLL = 50_000  # cycles between two looks at the registers
 
 
@@ -78,15 +85,22 @@ class Accelerator:
         **options: Any,
     ) -> None:
         self.config, self.base = config, base
+        simulator.configure()
         self.memory = Memory(image.copy(), base)
         self.bench = TestBench(simulator, memory=self.memory, timing=timing, until="irq", events="events", **options)
         self.host = Host(self.bench)
-        self.model = int(image[:128].view("<u8")[IMAGE_HEADER.index("model")])
+        self.model = model_of(image)
         self.reset()
 
-    def reset(self) -> None:
-        """Reset the hardware; memory keeps its contents, so caches do too."""
-        self.bench.reset()
+    def reset(self, cycles: int = 4, *, memory: bool = True) -> None:
+        """Reset the hardware, and let it find out what `memory` owes it, which was reset too or goes on answering.
+        Memory keeps its contents, so caches do too."""
+        self.bench.reset(cycles, memory=memory)
+        end = self.bench.cycle + QUIET
+        while self.host.read("STATUS") & STATUS_BUSY:
+            if self.bench.cycle > end:
+                raise SimulationError(f"expected the bus to be quiet {QUIET} cycles after a reset, got STATUS busy")
+            self.bench.step(64)
         self.sequence: list[int] = []
 
     def generate(
@@ -94,12 +108,12 @@ class Accelerator:
         prompt: Sequence[int],
         tokens: int,
         *,
-        stop: int | None = None,
+        stops: Collection[int] = (),
         position: int = 0,
         progress: Callable[[int, list[int]], None] | None = None,
         max_cycles: int = CYCLES,
     ) -> AcceleratorRun:
-        """Read `prompt` from `position` on and make up to `tokens` tokens, greedily; ends after token `stop`.
+        """Read `prompt` from `position` on and make up to `tokens` tokens, greedily; ends after any of `stops`.
 
         `progress` is called now and then with the cycle and the tokens made so far.
         """
@@ -109,7 +123,7 @@ class Accelerator:
                 f"expected at most {self.config.context} tokens, the context, got {len(ids)}; shorten the prompt"
             )
         self.load(prompt, position)
-        return self.start(len(ids), tokens, stop=stop, position=position, progress=progress, max_cycles=max_cycles)
+        return self.start(len(ids), tokens, stops=stops, position=position, progress=progress, max_cycles=max_cycles)
 
     def load(self, ids: Sequence[int], position: int = 0) -> None:
         """Write token ids into the sequence from `position` on."""
@@ -123,34 +137,53 @@ class Accelerator:
         length: int,
         tokens: int,
         *,
-        stop: int | None = None,
+        stops: Collection[int] = (),
         position: int = 0,
         model: int | None = None,
         progress: Callable[[int, list[int]], None] | None = None,
         max_cycles: int = CYCLES,
     ) -> AcceleratorRun:
         """Start a run on the sequence of `length` tokens as the registers take it, and wait for its end."""
-        self.begin(length, tokens, stop=stop, position=position, model=model)
+        self.begin(length, tokens, stops=stops, position=position, model=model)
         return self.finished(self._watched(length, progress, max_cycles), length)
 
+    def verify(self) -> AcceleratorRun:
+        """Have every region of the image checked, whose bytes the accelerator does not change; error `checksum` where
+        one is damaged."""
+        self.begin(0, 0, verify=True)
+        return self.finished(self.bench.run(CYCLES), 0)
+
     def begin(
-        self, length: int, tokens: int, *, stop: int | None = None, position: int = 0, model: int | None = None
+        self,
+        length: int,
+        tokens: int,
+        *,
+        stops: Collection[int] = (),
+        position: int = 0,
+        model: int | None = None,
+        verify: bool = False,
     ) -> None:
         """Start a run and let it go; `finished` reads what came of it, once the bench has run."""
         model = self.model if model is None else model
         values = {
+            "GIE": 1,
+            "IER": ENDED | STUCK,
+            "ISR": ENDED | STUCK,
             "POSITION": position,
             "LENGTH": length,
             "TOKENS": tokens,
-            "STOP": 0 if stop is None else STOP_ENABLE | stop,
             "IMAGE_LOW": self.base & 0xFFFFFFFF,
             "IMAGE_HIGH": self.base >> 32,
             "MODEL_LOW": model & 0xFFFFFFFF,
             "MODEL_HIGH": model >> 32,
         }
+        if len(stops) > STOPS:
+            raise InputError(f"expected at most {STOPS} tokens that end a run, got {len(stops)}; leave some out")
+        places = [STOP_ENABLE | stop for stop in sorted(stops)] + [0] * (STOPS - len(stops))
+        values |= {f"STOP{i}": value for i, value in enumerate(places)}
         for name, value in values.items():
             self.host.write(name, value)
-        self.host.write("CONTROL", START)
+        self.host.write("CONTROL", VERIFY if verify else START)
 
     def _watched(self, length: int, progress: Callable[[int, list[int]], None] | None, max_cycles: int) -> RunResult:
         """Run to the end; with `progress`, look at the registers as a host does that wants tokens as they come."""

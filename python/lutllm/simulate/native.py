@@ -181,6 +181,8 @@ def _take_address(state, control, port, queue, index):  # type: ignore[no-untype
         return False
     beats = _load(state, port[A_LENGTH], port[A_LENGTH_BYTES]) + 1
     _check_burst(state, control, port, index, address, beats)
+    if control[CODE] != RUNNING:
+        return False  # nothing may read what is not there, however often the bench is asked to go on
     burst = queue[(port[HEAD] + port[COUNT]) % port[DEPTH]]
     end = address + beats * port[BYTES]
     burst[Q_ADDRESS] = address

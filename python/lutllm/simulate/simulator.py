@@ -68,16 +68,20 @@ class Simulator:
         self.state[place.offset : place.offset + place.bytes] = data
 
     @property
+    def clock_port(self) -> str:
+        return "ap_clk" if self.layout.has_port("ap_clk") else "clk"
+
+    @property
     def reset_port(self) -> tuple[str, int]:
         """(name, active value) of the reset."""
-        return ("rst_n", 0) if self.layout.has_port("rst_n") else ("rst", 1)
+        return ("ap_rst_n", 0) if self.layout.has_port("ap_rst_n") else ("rst", 1)
 
     def cycle(self, cycles: int = 1) -> None:
         """Let outputs settle with the inputs as they are, then clock once; `cycles` times."""
         for _ in range(cycles):
-            self.poke("clk", 0)
+            self.poke(self.clock_port, 0)
             self.evaluate()
-            self.poke("clk", 1)
+            self.poke(self.clock_port, 1)
             self.evaluate()
 
     def reset(self, cycles: int = 4) -> None:
@@ -85,13 +89,16 @@ class Simulator:
         for port in self.layout.ports:
             if port.direction == "in":
                 self._store(port, 0)
-        if any(port.name == "clk" for port in self.layout.ports):
+        if self.layout.has_port(self.clock_port):
             name, active = self.reset_port
             self.poke(name, active)
             self.cycle(cycles)
             self.poke(name, 1 - active)
-            self.poke("clk", 0)
+            self.poke(self.clock_port, 0)
         self.evaluate()
+
+    def configure(self) -> None:
+        """As when the device is configured: what keeps its state through a reset forgets it with the next."""
 
     def trace_to(self, path: str | None) -> None:
         """Begin (or, with None, end) a waveform written by the simulator itself, where it can."""
@@ -115,6 +122,12 @@ class ArcSimulator(Simulator):
             for index, cell in enumerate(cells):
                 start = state.offset + index * state.stride
                 self.state[start : start + state.bytes] = cell
+        self.configure()
+
+    def configure(self) -> None:
+        for state in self.layout.states:
+            if state.name.endswith("power_on"):
+                self.state[state.offset] = 0
 
 
 _lock = threading.Lock()

@@ -159,7 +159,7 @@ class TestBench:
         control = np.zeros(n.CONTROL_FIELDS, np.int64)
         control[n.BASE], control[n.SIZE] = self.memory.base, self.memory.data.size
         control[n.WATCHDOG], control[n.GRANULE] = self._watchdog, granule
-        control[n.CLK] = self.layout.port("clk").offset
+        control[n.CLK] = self.layout.port(self.simulator.clock_port).offset
         control[n.DONE] = self.layout.port(self._until).offset if self._until else -1
         control[n.DRAIN] = 16 if self._streaming else -1
         control[n.FAULT_LOW], control[n.FAULT_HIGH] = self._fault
@@ -171,8 +171,17 @@ class TestBench:
         self._events: list[np.ndarray] = []
         self._control = control
 
-    def reset(self, cycles: int = 4) -> None:
-        """Reset the design and everything the bench had in flight. Memory keeps its contents."""
+    def reset(self, cycles: int = 4, *, memory: bool = True) -> None:
+        """Reset the design and everything the bench had in flight. Memory keeps its contents; without `memory`, also
+        what it was asked for, and goes on answering."""
+        if not memory:
+            name, active = self.simulator.reset_port
+            self.simulator.poke(name, active)
+            self._ports[:, n.A_HELD] = 0  # a reset may take a request back
+            self._ports[self._ports[:, n.KIND] == n.WRITE, n.D_HELD] = 0
+            self.step(cycles)
+            self.simulator.poke(name, 1 - active)
+            return
         self._clear()
         for row in self._streams.table:
             row[[n.POSITION, n.S_HELD, n.S_BLOCKED]] = 0

@@ -102,10 +102,15 @@ class VerilatorSimulator(Simulator):
         self._library.lutllm_create.restype = ctypes.c_void_p
         address = ctypes.cast(self._library.lutllm_eval, ctypes.c_void_p).value
         super().__init__(layout, address or 0)
-        model = self._library.lutllm_create(random_start is not None, random_start or 0)
+        self._trace, self._random_start, self._model = trace, random_start, ctypes.c_void_p()
+        self.configure()
+
+    def configure(self) -> None:
+        if self._model:
+            self.close()
+        model = self._library.lutllm_create(self._random_start is not None, self._random_start or 0)
         self._model = ctypes.c_void_p(model)
         self.state[:_HEADER] = memoryview(ctypes.c_uint64(model)).cast("B")
-        self._trace = trace
 
     def trace_to(self, path: str | Path | None) -> None:
         """Begin a VCD file, or end it with None. Two time steps are a cycle."""

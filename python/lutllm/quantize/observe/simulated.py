@@ -5,7 +5,6 @@ Table entries and rows are not rounded: what that costs is the step from here to
 """
 
 import copy
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -14,7 +13,7 @@ import torch
 from numba import njit, prange
 
 from lutllm import numerics
-from lutllm.models.text import token_ids
+from lutllm.models.text import perplexity_of, token_ids
 from lutllm.quantize.linear.clustering import EXACT_FLOAT, METRIC, search
 from lutllm.scheme import QuantizedLinear
 
@@ -170,4 +169,4 @@ def perplexity(module: Any, windows: Iterable[np.ndarray]) -> float:
             logits = module(ids, use_cache=False).logits[0, :-1].float()
             total += float(torch.nn.functional.cross_entropy(logits, ids[0, 1:], reduction="sum"))
         count += ids.shape[1] - 1
-    return math.exp(total / count)
+    return perplexity_of(total, count)

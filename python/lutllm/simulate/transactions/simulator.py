@@ -6,7 +6,7 @@ weights come as `QuantizedLinear`s, laid out as the module has them. `predicted`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,7 +20,7 @@ from lutllm.lowering.schedule.read import Reader, read_plan
 from lutllm.passes.lut_outline_head import HEAD
 from lutllm.scheme import QuantizedLinear
 from lutllm.simulate.transactions.chip import Chip, Written
-from lutllm.simulate.transactions.functions import FUNCTIONS, Job, linear_round
+from lutllm.simulate.transactions.functions import FUNCTIONS, Job, linear_round, words_of_feed
 from lutllm.simulate.transactions.order import TaskOrder
 from lutllm.simulate.transactions.passes import Pass, prompt_passes
 
@@ -77,10 +77,10 @@ class TransactionSimulator:
         return cls(read_plan(module), image, physical_linears(module, tensors), listener=listener, late=late)
 
     def generate(
-        self, prompt: Sequence[int], tokens: int, *, stop: int | None = None, position: int = 0
+        self, prompt: Sequence[int], tokens: int, *, stops: Collection[int] = (), position: int = 0
     ) -> TransactionRun:
-        """Read `prompt` from `position` of the sequence on and make up to `tokens` tokens, greedily; ends after token
-        `stop`. Errors are those of the hardware, but memory's; the run ends with them."""
+        """Read `prompt` from `position` of the sequence on and make up to `tokens` tokens, greedily; ends after any
+        of `stops`. Errors are those of the hardware, but memory's; the run ends with them."""
         self.sequence[position:] = map(int, prompt)
         run, length = TransactionRun([]), len(self.sequence)
         if not position < length <= self.plan.context or position + len(prompt) != length:
@@ -95,7 +95,7 @@ class TransactionSimulator:
             token = self.chip.token
             run.tokens.append(token)
             self.sequence.append(token)
-            if len(run.tokens) == tokens or token == stop:
+            if len(run.tokens) == tokens or token in stops:
                 break
             if length == self.plan.context:
                 run.error = "context"
@@ -118,7 +118,9 @@ class TransactionSimulator:
     def _list(self, run: TransactionRun, each: Pass) -> None:
         """Execute one task list; everything is done at its end."""
         run.passes.append(each)
-        order = TaskOrder(lambda job: self._execute(each, job), late=self.late)
+        order = TaskOrder(
+            lambda job: self._execute(each, job), lambda job: words_of_feed(self.plan.config, job), late=self.late
+        )
         for task in self.plan.program(each.program):
             order.dispatch(self._job(each, task))
         order.drain()
@@ -135,7 +137,7 @@ class TransactionSimulator:
         address = self.plan.regions[p.region].address + p.offset + each.position * p.stride
         return Job(task, tokens, each.position, address, p.beats * (each.tokens if task.per_token else 1))
 
-    def _execute(self, each: Pass, job: Job) -> None:
+    def _execute(self, each: Pass, job: Job) -> tuple[Written, ...]:
         if job.task.engine == "linear":
             round_ = self.plan.rounds[job.task.round]
             linear_round(self.chip, round_, self.linears[round_.name])
@@ -144,6 +146,7 @@ class TransactionSimulator:
         written, self.chip.written = tuple(self.chip.written), []
         if self.listener is not None:
             self.listener(TaskResult(self.turn, each, job.task, written))
+        return written
 
 
 def physical_linears(module: ir.Module, tensors: Mapping[str, np.ndarray]) -> dict[str, QuantizedLinear]:

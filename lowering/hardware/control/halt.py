@@ -1,0 +1,32 @@
+"""How a run ends before its end, and what a reset does: the bus is let come to rest, then everything begins afresh."""
+
+from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, all_of, const, mux
+from lutllm.lowering.hardware.lib.memory import power_on
+from lutllm.numerics import bits_for
+
+SILENCE = 4096  # cycles without an answer after a reset, from which on memory is taken to have been reset too
+
+
+def halt(design: Design) -> str:
+    """`reset` is that of all that works: while the sequencer asks for it with `halt`, until the bus is `idle`; with
+    the `hard` one, and on until then. `over`: the sequencer may end. After a hard reset, `draining` until the bus is
+    idle, or until it has not `moved` for `SILENCE` cycles: what it owes is then forgotten, with `clear`, as when the
+    device is configured."""
+
+    def body(m: Module) -> dict[str, Signal]:
+        m.rst = m.output_of(power_on(design), "power_on")
+        hard = m["hard"]
+        draining = m.state(1, "draining", reset=0)
+        asked = (m["halt"] | draining.signal).named("asked")
+        # A cycle after it was asked for, nothing new goes out.
+        over = all_of([m.reg(asked, "asked_q", reset=0), m["idle"], ~hard]).named("may_end")
+        draining.set(hard | (draining.signal & ~over))
+        bits = bits_for(SILENCE + 1)
+        silent = m.state(bits, "silent", reset=0)
+        forget = silent.signal.eq(SILENCE).named("forget")
+        waits = all_of([draining.signal, ~hard, ~m["moved"], ~forget])
+        silent.set(mux(waits, silent.signal + 1, const(0, bits)))
+        return dict(reset=asked | hard, over=over, draining=draining.signal, clear=m.rst | forget)
+
+    inputs = {"hard": 1, "halt": 1, "idle": 1, "moved": 1}
+    return design.module("halt", inputs, {"reset": 1, "over": 1, "draining": 1, "clear": 1}, body, reset=False)
