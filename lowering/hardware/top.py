@@ -97,7 +97,7 @@ class _Top:
             limit=limit.signal, hard=self.hard, clear=self.halt["clear"],
         )  # fmt: skip
         self.sequencer, self.sequencer_inputs = self._instance(
-            sequencer(m.design, config), "sequencer", hard=self.hard, over=self.halt["over"]
+            sequencer(m.design, config), "sequencer", hard=self.hard, over=self.halt["over"], torn=self.halt["torn"]
         )
         limit.assign(self.sequencer["limit"])
         self.verifies = Wire(1)
@@ -392,7 +392,8 @@ class _Top:
         self.start.assign(host["start"])
         self.image.assign(host["image"])
         self.verifies.assign(host["verifies"])
-        for name, signal in dict(halt=s["halt"], idle=idle, moved=self.answered).items():
+        writing = any_of(self.masters.torn) if self.masters.torn else const(0, 1)
+        for name, signal in dict(halt=s["halt"], idle=idle, moved=self.answered, writing=writing).items():
             self.halt_inputs.pop(name).assign(signal)
         if "embed" in self.engines:
             self.inputs["embed"].pop("ids_read_data").assign(host["ids_read_data"])

@@ -73,6 +73,7 @@ ERROR_MEANINGS = {
     "checksum": "a region is not what it was when the image was made",
     "watchdog": "nothing moved for as many cycles as the watchdog waits",
     "abort": "the host ended the run",
+    "reset": "`ap_rst_n` broke off a write; reset memory too, and `ap_rst_n` again",
 }
 ERRORS = tuple(ERROR_MEANINGS)
 

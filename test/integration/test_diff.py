@@ -22,10 +22,11 @@ from lutllm.diff.outcome import compare_outcome
 from lutllm.errors import InputError
 from lutllm.lowering.hardware.lib.arithmetic import saturated
 from lutllm.lowering.hardware.lib.circt import Signal
-from lutllm.lowering.machine.accelerator import RESIDUAL_BITS
+from lutllm.lowering.machine.accelerator import IMAGE_HEADER, RESIDUAL_BITS
+from lutllm.lowering.machine.checks import crc
 from lutllm.lowering.place.layouts import PAD
 from lutllm.lowering.schedule.data import Task
-from lutllm.lowering.schedule.descriptors import descriptor, list_region
+from lutllm.lowering.schedule.descriptors import checked, descriptor, list_region
 from lutllm.quantize.random.float_models import float_decoder, float_mlp
 from lutllm.quantize.random.model import random_model
 from lutllm.run.session import GoldenSession
@@ -77,7 +78,8 @@ def changed(recorded: Recording, task: Task, **fields: int) -> np.ndarray:
     """The image with a task of @prefill that has other fields."""
     plan, image = recorded.plan, recorded.image.copy()
     tasks = [replace(t, fields=t.fields | fields) if t is task else t for t in plan.program("prefill")]
-    words = np.array([word for each in tasks for word in descriptor(plan, each)], "<u8").view(np.uint8)
+    start = crc(image[: 8 * len(IMAGE_HEADER) - 8].view("<u8").tolist())
+    words = np.array(checked((descriptor(plan, each) for each in tasks), start), "<u8").view(np.uint8)
     address = plan.regions[list_region("prefill")].address
     image[address : address + words.size] = words
     return image
@@ -279,7 +281,8 @@ def test_an_input_that_is_overwritten(
 
 def test_runs_that_do_not_come_to_their_end(recorded: Recording, simulator: Simulator) -> None:
     image = recorded.image.copy()
-    image[16] ^= 1  # which accelerator the image is for
+    image[16] ^= 1  # which accelerator the image is for, and the header's check
+    image[72:74] = list(crc(image[:72].view("<u8").tolist()).to_bytes(2, "big"))
     assert "expected error 'none', got 'config'" in compare_hardware(recorded, simulator, image).stopped
     assert "expected error 'none', got 'config'" in compare_outcome(recorded, simulator, image).stopped
 

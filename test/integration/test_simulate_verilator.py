@@ -43,7 +43,7 @@ def adder(target: str) -> Design:
         read = m.instance(
             reader, "reader", data_ready=ready.signal, command_address=m["command_address"], **command, **inputs
         )
-        inputs = {name: m[f"w_{name}"] for name in WRITE_MASTER.inputs(BITS)} | {"clear": m.rst}
+        inputs = {name: m[f"w_{name}"] for name in WRITE_MASTER.inputs(BITS)} | {"clear": m.rst, "hard": m.rst}
         data = {"data_valid": read["data_valid"], "data_data": read["data_data"] + 1}
         target = m["command_address"] + 65536
         write = m.instance(writer, "writer", command_address=target, **command, **data, **inputs)

@@ -101,25 +101,33 @@ def moments() -> list[int]:
 
 @pytest.mark.parametrize("cycles", [1, 4, 64])
 def test_a_reset_while_memory_owes_answers_changes_no_token(cycles: int) -> None:
-    """Memory goes on: what it was asked for comes after the reset, and data that it waits for must come too."""
-    one = accelerator(timing=timing())
+    """Memory goes on: what it was asked for comes after the reset. Where it waits for the rest of a burst, every start
+    is refused until it was reset too."""
+    torn = 0
     for moment in moments():
-        begun(one, moment)
+        one = begun(accelerator(timing=timing()), moment)
         one.bench.reset(cycles, memory=False)
         assert quiet(one) or one.host.read("STATUS") & STATUS_BUSY
         one.sequence = []
-        assert one.generate(PROMPT, TOKENS).check().tokens == whole().tokens  # the start waits for the bus
-        begun(one, moment).reset(cycles, memory=False)
-        assert quiet(one) and nothing_wrong_in_memory(one)
-        again(one)
+        run = one.generate(PROMPT, TOKENS)  # waits for the bus
+        if run.error == "reset":
+            torn += 1
+            assert one.generate(PROMPT, TOKENS).error == "reset"
+            one.reset()
+            run = one.generate(PROMPT, TOKENS)
+        assert run.check().tokens == whole().tokens and nothing_wrong_in_memory(one)
+    assert 0 < torn < 12  # some, but none of those where no row is on its way
 
 
 def test_a_reset_of_memory_too_is_noticed() -> None:
-    """What was asked for never comes; the accelerator does not wait for it for ever."""
-    for moment in moments()[::5]:
+    """What was asked for never comes; the accelerator does not wait for it for ever. Nor does a write go on of which
+    memory knows nothing."""
+    for moment in moments()[::3]:
         one = begun(accelerator(timing=timing()), moment)
         one.reset()
-        again(one)
+        if one.generate(PROMPT, TOKENS).error == "reset":
+            one.reset()
+        assert one.generate(PROMPT, TOKENS).check().tokens == whole().tokens and nothing_wrong_in_memory(one)
 
 
 def test_an_abort_ends_a_run_once_the_bus_is_quiet() -> None:

@@ -31,7 +31,7 @@ ENGINES_BITS = 16  # of the mask of stalled engines
 _HELD = tuple(register.name for register in REGISTERS if register.access == "rw" and register.name != "ISR")
 _ALWAYS = tuple(register.name for register in REGISTERS if register.always)
 # What the sequencer is told, and the registers that say it, the lowest bits first.
-_TOLD = {name.lower(): (name,) for name in ("POSITION", "LENGTH", "TOKENS")}
+_TOLD: dict[str, tuple[str, ...]] = {name.lower(): (name,) for name in ("POSITION", "LENGTH", "TOKENS")}
 _TOLD |= {name.lower(): (f"{name}_LOW", f"{name}_HIGH") for name in ("IMAGE", "MODEL")}
 _TOLD["stops"] = tuple(f"STOP{i}" for i in range(STOPS))
 

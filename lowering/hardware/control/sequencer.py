@@ -69,14 +69,14 @@ def sequencer(design: Design, config: AcceleratorConfig) -> str:
     descriptor from its fields on), `task_tokens` and `pass_position`; `parameters` with address and beats; `append` of
     a token to the sequence. `flush` resets LutLinear's datapath; `verify` gives a task to the port that
     `verify_ready` is about, and `checking` is 1 while any port has one. `limit` is the size of the image, `in_page` the
-    place of its beginning in a page.
+    place of its beginning in a page; `torn`: a reset broke off a write.
 
     The reset ends a run; only the `hard` one clears what the last run says of itself. It comes with `halt`, which
     stands until `over`."""
     most = max(config.task_words(engine) for engine in (*config.engines, VERIFY))
     count = len(config.engines)
     inputs = {"hard": 1, "start": 1, "verifies": 1, "position": 32, "length": 32, "tokens": 32}
-    inputs |= {"stops": 32 * STOPS, "model": 64, "in_page": PAGE_BITS, "abort": 1, "over": 1}
+    inputs |= {"stops": 32 * STOPS, "model": 64, "in_page": PAGE_BITS, "abort": 1, "over": 1, "torn": 1}
     inputs |= {"d_command_ready": 1, "d_valid": 1, "d_data": WORD, "ready": count, "done": count}
     inputs |= {"parameters_ready": 1, "token_valid": 1, "token": 32, "y_idle": 1, "verify_ready": 1, "checking": 1}
     inputs |= {f"{name}_error": 1 for name in PROBLEMS}
@@ -129,7 +129,8 @@ class _Sequencer:
         self.next_tokens = mux(whole.ult(left), whole, left)[0:16].named("next_tokens")
         self.pass_tokens = m.state(16, "pass_tokens_q", reset=0)
         empty = all_of([~m["position"].ult(m["length"]), ~m["verifies"]])
-        self.problems += [(self.start & m["in_page"].ne(0), "alignment"), (self.start & empty, "prompt")]
+        found = ((m["torn"], "reset"), (m["in_page"].ne(0), "alignment"), (empty, "prompt"))
+        self.problems += [(self.start & problem, name) for problem, name in found]
 
     def _collect(self) -> None:
         """Words of the header or of a descriptor, each to its register; their CRC along the way."""

@@ -7,7 +7,8 @@ Every output depends on registers only.
 
 Their reset cuts no transfer off. It drops commands and data; bursts that were asked for run to their end, their answers
 are counted and dropped, and until then `idle` is 0. So hold it until then. What the bus still owes is forgotten with
-`clear` alone, when the device is configured.
+`clear` alone, when the device is configured. A `hard` reset beside it, of the whole bus, takes back what the writer
+offers; where that breaks a burst off, `torn` is 1 as it comes.
 """
 
 from __future__ import annotations
@@ -87,7 +88,9 @@ def axi_read_stream(
         beat = (m["rvalid"] & expected).named("beat")
         data = m.instance(data_queue, "data_queue", in_valid=beat, in_data=m["rdata"], out_ready=m["data_ready"])
         popped = data["out_valid"] & m["data_ready"]
-        burst, address = _bursts(m, address_queue, m["arready"], bits, limit, lambda beats: ~free.signal.ult(limit))
+        burst, address = _bursts(
+            m, address_queue, m["arready"], m["clear"], bits, limit, lambda beats: ~free.signal.ult(limit)
+        )
         taken = mux(burst.issue, burst.beats.zext(width), const(0, width)).named("taken")
         free.set(free.signal - taken + popped.zext(width))
         owed.set(owed.signal + taken - beat.zext(width))
@@ -125,9 +128,10 @@ def axi_write_stream(
         stored = m.state(bits_for(max(depth, limit) + 1), "stored", reset=0)
         width, length_ready, response_ready, sent = stored.signal.width, Wire(1), Wire(1), Wire(1)
         # With a reset, what no burst was asked for leaves only after what one was: the data of those still goes out.
+        drop = (m["hard"] | m["clear"]).named("drop")
         all_sent, offered = Wire(1), (m["data_valid"] & ~m.rst).named("offered")
         data = m.instance(
-            data_queue, "data_queue", rst=(m["clear"] | (m.rst & all_sent.signal)).named("drop"),
+            data_queue, "data_queue", rst=(drop | (m.rst & all_sent.signal)).named("empty"),
             in_valid=offered, in_data=m["data_data"], out_ready=sent.signal,
         )  # fmt: skip
         room = length_ready.signal & response_ready.signal
@@ -135,6 +139,7 @@ def axi_write_stream(
             m,
             address_queue,
             m["awready"],
+            drop,
             bits,
             limit,
             lambda beats: room & ~stored.signal.ult(beats.zext(width).named("needed")),
@@ -142,30 +147,40 @@ def axi_write_stream(
         arrived = (offered & data["in_ready"]).zext(width)
         taken = mux(burst.issue, burst.beats.zext(width), const(0, width))
         stored.set(stored.signal + arrived - taken)
-        left = m.state(burst.beats.width, "beats_left", reset=0, by=m["clear"])
+        left = m.state(burst.beats.width, "beats_left", reset=0, by=drop)
         active, last = left.signal.ne(0), left.signal.eq(1)
         between = (~active).named("between_bursts")
         beat = (active & m["wready"]).named("beat")
         sent.assign(beat)
-        load = (between | (beat & last)).named("load")
+        burst_sent = (beat & last).named("burst_sent")
+        load = (between | burst_sent).named("load")
         lengths = m.instance(
-            length_queue, "length_queue", rst=m["clear"], in_valid=burst.issue, in_data=burst.beats, out_ready=load
+            length_queue, "length_queue", rst=drop, in_valid=burst.issue, in_data=burst.beats, out_ready=load
         )
         all_sent.assign(between & (~lengths["out_valid"]).named("no_burst"))
         length_ready.assign(lengths["in_ready"])
         following = mux(lengths["out_valid"], lengths["out_data"], const(0, left.signal.width))
         left.set(mux(load, following, left.signal - 1), load | beat)
         responses = m.instance(
-            response_queue, "response_queue", rst=m["clear"],
+            response_queue, "response_queue", rst=drop,
             in_valid=burst.issue, in_data=burst.last, out_ready=m["bvalid"],
         )  # fmt: skip
         response_ready.assign(responses["in_ready"])
+        counted = bits_for(outstanding + 1) + 1
+        accepted = (address["valid"] & m["awready"]).zext(counted).named("accepted")
+        owed = m.state(counted, "owed", reset=0, by=m["clear"])  # responses of bursts whose address was taken
+        answered = (m["bvalid"] & owed.signal.ne(0)).zext(counted)
+        owed.set(owed.signal + accepted - answered)
+        open_ = m.state(counted, "open", reset=0, by=drop)  # bursts whose address was taken, but those sent
+        open_.set(open_.signal + accepted - burst_sent.zext(counted))
+        partly = m.reg(~last, "partly_sent", enable=beat, reset=0, by=drop)
         return dict(
             command_ready=burst.command_ready,
             data_ready=data["in_ready"],
             done=m.reg(all_of([m["bvalid"], responses["out_valid"], responses["out_data"]]), "done_q", reset=0),
             error=_sticky(m, m["bvalid"] & (m["bresp"].ne(0) | ~responses["out_valid"])),
-            idle=~burst.active & ~responses["out_valid"],
+            idle=all_of([~burst.active, ~responses["out_valid"], owed.signal.eq(0)]),
+            torn=open_.signal.ne(0) | partly,
             **{f"aw{name}": signal for name, signal in address.items()},
             wvalid=active,
             wdata=data["out_data"],
@@ -174,8 +189,8 @@ def axi_write_stream(
             bready=const(1, 1),
         )
 
-    inputs = _COMMAND | {"data_valid": 1, "data_data": bits} | WRITE_MASTER.inputs(bits)
-    outputs = {"command_ready": 1, "data_ready": 1, "done": 1, "error": 1, "idle": 1}
+    inputs = _COMMAND | {"hard": 1, "data_valid": 1, "data_data": bits} | WRITE_MASTER.inputs(bits)
+    outputs = {"command_ready": 1, "data_ready": 1, "done": 1, "error": 1, "idle": 1, "torn": 1}
     name = f"axi_write_{bits}x{limit}x{outstanding}_{depth}"
     return design.module(name, inputs, outputs | WRITE_MASTER.outputs(bits), body)
 
@@ -195,9 +210,9 @@ class _Burst:
 
 
 def _bursts(
-    m: Module, queue: str, ready: Signal, bits: int, limit: int, may_issue: Callable[[Signal], Signal]
+    m: Module, queue: str, ready: Signal, drop: Signal, bits: int, limit: int, may_issue: Callable[[Signal], Signal]
 ) -> tuple[_Burst, dict[str, Signal]]:
-    """Cut commands into bursts that end at multiples of `limit` beats and queue their addresses.
+    """Cut commands into bursts that end at multiples of `limit` beats and queue their addresses, which `drop` forgets.
 
     Returns the burst and the signals of the address channel. `may_issue(beats)` is asked for each burst.
     """
@@ -221,7 +236,7 @@ def _bursts(
     left.set(mux(accept, m["command_beats"], left.signal - beats), accept | issue)
     length = (beats - 1)[0:8]
     entry = pack([address.signal, length])
-    out = m.instance(queue, "address_queue", rst=m["clear"], in_valid=issue, in_data=entry, out_ready=ready)
+    out = m.instance(queue, "address_queue", rst=drop, in_valid=issue, in_data=entry, out_ready=ready)
     queued.assign(out["in_ready"])
     channel = dict(valid=out["out_valid"], addr=out["out_data"][0:64], len=out["out_data"][64:72])
     # Bufferable and modifiable, as interconnects want that may widen or merge bursts; data, secure, unprivileged.

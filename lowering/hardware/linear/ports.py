@@ -48,7 +48,7 @@ def bounds(design: Design, bits: int) -> str:
 
 class Masters:
     """Instantiates masters in a top module `m`; `outputs` are their bus signals, `errors` those of the readers, `idle`
-    those of all, `outside` whether one was asked for what is beyond `limit`.
+    those of all, `outside` whether one was asked for what is beyond `limit`, `torn` those of the writers.
 
     Addresses of commands are relative to `base`, and end at `limit` (64 bits each). With `hard` the bus stands still;
     `clear` makes the masters forget what it owes.
@@ -63,6 +63,7 @@ class Masters:
         self.errors: list[Signal] = []
         self.idle: list[Signal] = []
         self.outside: list[Signal] = []
+        self.torn: list[Signal] = []
 
     def reader(self, name: str, bits: int, command: Stream, depth: int | None = None) -> Stream:
         """A read master; `command` is a stream of address (64) and beats (32). Returns its data stream."""
@@ -85,9 +86,10 @@ class Masters:
         response is in, error)."""
         sizes = self.sizes if responses is None else self.sizes | {"outstanding": responses}
         made = axi_write_stream(self.m.design, bits, depth=depth, **sizes)
-        values = dict(data_valid=data.valid, data_data=data.data)
+        values = dict(data_valid=data.valid, data_data=data.data, hard=self.hard)
         out = self._instance(made, f"write_{name}", name, WRITE_MASTER, bits, command, **values)
         data.ready.assign(out["data_ready"])
+        self.torn.append(out["torn"])
         return out["done"], out["error"]
 
     def _instance(
