@@ -62,6 +62,27 @@ def fixed_of(type_: ir.Type) -> tuple[int, int | str] | None:
     return (bits, exponent) if isinstance(bits, int) and isinstance(exponent, (int, str)) else None
 
 
+def bits_of(value: ir.Value) -> int:
+    """Of an encoded value; so are those of the next two."""
+    return _meaning(value)[0]
+
+
+def exponent_of(value: ir.Value) -> int:
+    """Of a value with a single exponent."""
+    return int(_meaning(value)[1])
+
+
+def exponents_of(value: ir.Value) -> str:
+    """The symbol of the exponents of a value that has one for each pair of channels."""
+    return str(_meaning(value)[1])
+
+
+def _meaning(value: ir.Value) -> tuple[int, int | str]:
+    meaning = fixed_of(value.type)
+    assert meaning is not None
+    return meaning
+
+
 def plain(attribute: object) -> object:
     """A string, symbol or i64 attribute as a Python value; None for any other."""
     if isinstance(attribute, (ir.StringAttr, ir.FlatSymbolRefAttr)):

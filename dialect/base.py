@@ -6,7 +6,8 @@ be taken for granted), an exception in it escapes from the parser, and a missing
 
 from typing import Any
 
-from lutllm.bindings import ext, ir
+from lutllm.bindings import ext, ir, source_position
+from lutllm.errors import IRError
 
 NO_ATTRIBUTES: dict[str, Any] = {}
 NO_TYPES: dict[str, str] = {}
@@ -38,8 +39,12 @@ def expect(condition: bool, expected: object, got: object, do: str) -> None:
 
 def report(op: ir.Operation | ir.OpView, message: str) -> None:
     """Emit an error at the op's location, in MLIR's form."""
-    name = op.name if isinstance(op, ir.Operation) else op.operation.name
-    op.location.emit_error(f"'{name}' op {message}")
+    op.location.emit_error(f"'{op.operation.name}' op {message}")
+
+
+def fault(op: ir.Operation | ir.OpView, message: str) -> IRError:
+    """The same, to raise."""
+    return IRError(f"'{op.operation.name}' op {message}", location=source_position(op.location))
 
 
 class Location:

@@ -9,6 +9,7 @@ from typing import Any
 import safetensors
 
 from lutllm.bindings import ir
+from lutllm.dialect.attributes import exponents_of
 from lutllm.dialect.base import report
 from lutllm.dialect.decoders.attention import AttentionOp, score_problem
 from lutllm.dialect.linears.parameters import FLOAT, FLOAT_TYPES, Parameter, matches
@@ -25,9 +26,10 @@ def verify_store(module: ir.Module, store: Path | str) -> bool:
     problems = 0
     with safetensors.safe_open(str(store), framework="numpy") as file:
         for op in lut_ops(module):
-            wrong = [problem for p in op_parameters(op) if (problem := _entry_problem(p, header))]
+            needed = {p.symbol: p for p in op_parameters(op)}.values()
+            wrong = [problem for p in needed if (problem := _entry_problem(p, header))]
             if not wrong and isinstance(op, AttentionOp):
-                query, keys = (file.get_tensor(p.symbol) for p in op.parameters()[:2])
+                query, keys = (file.get_tensor(exponents_of(v)) for v in (op.query, op.keys))
                 problem = score_problem(query, keys, int(op.heads.value), int(op.kv_heads.value))
                 wrong = [problem] if problem else []
             for problem in wrong:

@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
-from lutllm.bindings import ir
+from lutllm.bindings import ir, ops_below
 from lutllm.dialect.attributes import StoreAttr, fixed_of
 from lutllm.dialect.base import Invalid, LutOp, elements, expect, read, report
 from lutllm.dialect.floats.ops import FloatOp
@@ -27,7 +27,7 @@ def verify_symbols(module: ir.Module) -> bool:
     table = symbol_table(module)
     problems = 0
     for op in lut_ops(module):
-        for check in (_check_parameters, _check_round, _check_cluster, _check_task):
+        for check in (_check_parameters, _check_named):
             try:
                 check(op, table)
             except Invalid as problem:
@@ -93,28 +93,17 @@ def symbol_table(module: ir.Module) -> Table:
 
 def lut_ops(module: ir.Module) -> list[Any]:
     """Every lut op of the module, in order."""
-    found: list[Any] = []
-
-    def visit(op: ir.Operation) -> ir.WalkResult:
-        view = op.opview
-        if isinstance(view, LutOp):
-            found.append(view)
-        return ir.WalkResult.ADVANCE
-
-    module.operation.walk(visit, ir.WalkOrder.PRE_ORDER)
-    return found
+    return [view for op in ops_below(module.operation) if isinstance(view := op.opview, LutOp)]
 
 
 def op_parameters(op: LutOp) -> Iterator[Parameter]:
     """What an op needs of the store: the arrays its attributes name, and the exponents in encodings of its tensors."""
-    own = op.parameters() if hasattr(op, "parameters") else []
-    yield from own
-    named = {p.symbol for p in own}
-    for value in (*op.operation.operands, *op.operation.results):
-        meaning = fixed_of(value.type)
-        if meaning is not None and isinstance(meaning[1], str) and meaning[1] not in named:
-            channels = value.type.shape[-1]
-            yield Parameter("exponent", meaning[1], *parameters.exponents(channels // 2))
+    yield from op.parameters() if hasattr(op, "parameters") else ()
+    for name, text in op.TYPES.items():
+        value: Any = getattr(op, name) if text.startswith("tensor") else None
+        meaning = None if value is None else fixed_of(value.type)
+        if meaning is not None and isinstance(meaning[1], str):
+            yield Parameter(f"{name}.exponents", meaning[1], *parameters.exponents(value.type.shape[-1] // 2))
 
 
 def _check_parameters(op: LutOp, table: Table) -> None:
@@ -142,31 +131,25 @@ def check_global(p: Parameter, table: Table) -> None:
     expect(value == extern, f"@{p.symbol} for '{p.attribute}' to be external", "a value in the IR", declare)
 
 
-def _check_round(op: LutOp, table: Table) -> None:
-    if isinstance(op, RoundOp):
-        for port in ("c", "q"):
-            _check_region(table, op.attributes[port].value, port, port)
-        for region in op.w:
-            _check_region(table, region.value, "w", "w")
+# What attributes must name: the class of the op, and for regions their kinds.
+_NAMED: dict[type, dict[str, tuple[Any, ...]]] = {
+    RoundOp: {port: (RegionOp, port) for port in "cqw"},
+    ClusterOp: {
+        "layout": (LayoutOp,), "buffer": (BufferOp,), "parameters": (RegionOp, "p"),
+        "region": (RegionOp, "e", "x", "y", "p"), "rounds": (RoundOp,),
+    },
+    TaskOp: {"parameters": (RegionOp, "p")},
+}  # fmt: skip
 
 
-def _check_cluster(op: LutOp, table: Table) -> None:
-    if not isinstance(op, ClusterOp):
-        return
-    for attribute, kind in (("layout", LayoutOp), ("buffer", BufferOp)):
-        if attribute in op.attributes:
-            _symbol(table, op.attributes[attribute].value, attribute, kind)
-    if "parameters" in op.attributes:
-        _check_region(table, op.attributes["parameters"].value, "parameters", "p")
-    if "region" in op.attributes:
-        _check_region(table, op.attributes["region"].value, "region", "e", "x", "y", "p")
-    for name in elements(op.attributes["rounds"]) if "rounds" in op.attributes else ():
-        _symbol(table, name.value, "rounds", RoundOp)
-
-
-def _check_task(op: LutOp, table: Table) -> None:
-    if isinstance(op, TaskOp) and "parameters" in op.attributes:
-        _check_region(table, op.attributes["parameters"].value, "parameters", "p")
+def _check_named(op: LutOp, table: Table) -> None:
+    for attribute, (kind, *kinds) in _NAMED.get(type(op), {}).items():
+        value = op.optional(attribute)
+        for name in elements(value) if isinstance(value, ir.ArrayAttr) else [value] if value is not None else ():
+            if kinds:
+                _check_region(table, name.value, attribute, *kinds)
+            else:
+                _symbol(table, name.value, attribute, kind)
 
 
 def _check_region(table: Table, name: str, attribute: str, *kinds: str) -> None:

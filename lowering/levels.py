@@ -2,106 +2,51 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from types import ModuleType
+from typing import NamedTuple
 
-from lutllm.bindings import ir, source_position
-from lutllm.errors import IRError
+from lutllm import dialect
+from lutllm.bindings import ir, ops_below
+from lutllm.dialect.base import LutOp
+from lutllm.dialect.decoders import attention, ops
+from lutllm.dialect.floats import ops as floats
+from lutllm.dialect.linears import lookup, rows, search
+from lutllm.dialect.machines import machine, placement
 
 
-@dataclass(frozen=True)
-class Level:
-    """`dialects` may appear, and of `lut` only `lut_ops` where given. `executed_by` says what runs the level."""
+class Level(NamedTuple):
+    """`dialects` may appear, and of `lut` only `lut_ops`."""
 
-    name: str
     dialects: tuple[str, ...]
-    lut_ops: tuple[str, ...] | None
-    executed_by: str
+    lut_ops: tuple[str, ...] = ()
 
 
-_PLACES = (
-    "lut.machine",
-    "lut.linear_engine",
-    "lut.memory",
-    "lut.fifo",
-    "lut.cluster",
-    "lut.yield",
-    "lut.layout",
-    "lut.buffer",
-    "lut.region",
-    "lut.round",
-)
-_DECODER = (
-    "lut.embedding",
-    "lut.rms_norm",
-    "lut.rescale",
-    "lut.rope",
-    "lut.append",
-    "lut.attention",
-    "lut.add",
-    "lut.swiglu",
-    "lut.last_token",
-    "lut.argmax",
-)
-_FLOAT = (
-    "lut.float_embedding",
-    "lut.float_norm",
-    "lut.float_linear",
-    "lut.float_rope",
-    "lut.float_attention",
-    "lut.float_gated",
-    "lut.float_add",
-)
-_STEPS = (
-    "lut.centroid_search",
-    "lut.stored_table",
-    "lut.built_table",
-    "lut.built_row",
-    "lut.exact_row",
-    "lut.table_lookup",
-    "lut.prefix_sum",
-    "lut.requantize",
-)
-_INTEGERS = ("builtin", "func", "ml_program", "lut")
+def _ops(*modules: ModuleType) -> tuple[str, ...]:
+    """The lut ops that modules define."""
+    defined = [each for module in modules for each in vars(module).values() if isinstance(each, type)]
+    own = [each for each in defined if each.__module__ in {module.__name__ for module in modules}]
+    return tuple(each.OPERATION_NAME for each in own if issubclass(each, LutOp) and hasattr(each, "OPERATION_NAME"))
+
+
+_SCHEME, _PLACES = ("lut.scheme",), _ops(machine, placement)
+_DECODER, _STEPS = _ops(ops, attention), _ops(search, rows, lookup)
+_BUILTIN, _TORCH = ("builtin", "func", "ml_program"), ("torch", "torch_c")
+_INTEGERS = (*_BUILTIN, "lut")
 LEVELS = {
-    level.name: level
-    for level in (
-        Level("torch", ("builtin", "func", "ml_program", "torch", "torch_c"), (), "PyTorch"),
-        Level("float", ("builtin", "func", "ml_program", "lut"), _FLOAT, "the reference interpreter, in floats"),
-        Level(
-            "mixed",
-            ("builtin", "func", "ml_program", "torch", "torch_c", "lut"),
-            ("lut.scheme", "lut.quantize", "lut.linear", "lut.dequantize"),
-            "nothing yet: PyTorch around lookups",
-        ),
-        Level("lut", _INTEGERS, ("lut.scheme", "lut.linear", *_DECODER), "the reference interpreter"),
-        Level("steps", _INTEGERS, ("lut.scheme", *_STEPS, *_DECODER), "the reference interpreter"),
-        Level("placed", _INTEGERS, ("lut.scheme", *_PLACES, *_STEPS, *_DECODER), "the reference interpreter"),
-        Level(
-            "scheduled",
-            _INTEGERS,
-            ("lut.scheme", "lut.task", *_PLACES, *_STEPS, *_DECODER),
-            "the reference interpreter, the transaction-level simulator",
-        ),
-    )
+    "torch": Level((*_BUILTIN, *_TORCH)),
+    "float": Level(_INTEGERS, _ops(floats)),
+    "mixed": Level((*_BUILTIN, *_TORCH, "lut"), (*_SCHEME, "lut.quantize", "lut.linear", "lut.dequantize")),
+    "lut": Level(_INTEGERS, (*_SCHEME, "lut.linear", *_DECODER)),
+    "steps": Level(_INTEGERS, (*_SCHEME, *_STEPS, *_DECODER)),
+    "placed": Level(_INTEGERS, (*_SCHEME, *_PLACES, *_STEPS, *_DECODER)),
+    "scheduled": Level(_INTEGERS, (*_SCHEME, "lut.task", *_PLACES, *_STEPS, *_DECODER)),
 }
 
 
 def check_level(module: ir.Module, name: str) -> None:
     """Raise `IRError` at the first op that level `name` does not allow."""
     level = LEVELS[name]
-    found: list[ir.Operation] = []
-
-    def visit(op: ir.Operation) -> ir.WalkResult:
-        dialect = op.name.split(".")[0]
-        allowed = dialect in level.dialects and (dialect != "lut" or level.lut_ops is None or op.name in level.lut_ops)
-        if not allowed:
-            found.append(op)
-            return ir.WalkResult.INTERRUPT
-        return ir.WalkResult.ADVANCE
-
-    module.operation.walk(visit, ir.WalkOrder.PRE_ORDER)
-    if found:
-        raise IRError(
-            f"'{found[0].name}' op may not stand at level {name}, which has {', '.join(level.dialects)} only",
-            location=source_position(found[0].location),
-        )
+    for op in ops_below(module.operation):
+        space = op.name.split(".")[0]
+        if space not in level.dialects or (space == "lut" and op.name not in level.lut_ops):
+            raise dialect.fault(op, f"may not stand at level {name}, which has {', '.join(level.dialects)} only")

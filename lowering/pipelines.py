@@ -23,11 +23,6 @@ def to_float() -> str:
     )
 
 
-def to_integers(quantization: str, context: int = 0) -> str:
-    """float -> lut: every op in integers; `context` as lut-quantize takes it."""
-    return _pipeline(f"lut-quantize{{quantization={spell_option(quantization)} context={context}}}")
-
-
 def to_program(quantization: str, context: int = 0) -> str:
     """torch -> float -> lut: the whole model becomes @prefill, @decode and @score on integers."""
     options = f"quantization={spell_option(quantization)}" + (f" context={context}" if context else "")

@@ -27,18 +27,3 @@ def run_pipeline(
     Names not in `passes` are MLIR's. Raises `InputError` for a wrong pipeline, `PipelineError` where a step fails.
     """
     Pipeline(pipeline, passes).run(module, verify_each=verify_each)
-
-
-__all__ = [
-    "PASSES",
-    "LutCanonicalize",
-    "LutDecompose",
-    "LutOutlineHead",
-    "LutSymbolDce",
-    "Observer",
-    "Pass",
-    "PassFailure",
-    "Pipeline",
-    "PipelineError",
-    "run_pipeline",
-]

@@ -10,6 +10,7 @@ from lutllm.passes.pass_base import Pass
 from lutllm.passes.walk import ops_in
 from lutllm.scheme import ROW_SOURCES, Scheme
 
+_OF_RESULT = ("weights", "shift", "unbiased")  # attributes that lut.requantize has, too
 _BUILDERS = {"built_table": dialect.built_table, "built_row": dialect.built_row}
 
 
@@ -46,7 +47,7 @@ class LutDecompose(Pass):
                 "lut.requantize",
                 results=[op.y.type],
                 operands=[acc],
-                attributes={name: op.attributes[name] for name in ("weights", "shift")},
+                attributes={name: op.attributes[name] for name in _OF_RESULT if name in op.attributes},
             ).result
         op.y.replace_all_uses_with(y)
         op.operation.erase()

@@ -37,7 +37,7 @@ class LutSymbolDce(Pass):
 
 
 def _unused(module: ir.Operation) -> list[ir.Operation]:
-    used = set().union(*map(references, _body(module)), _attribute_references(module))
+    used = set().union(*map(references, _body(module)), *(_names(str(each)) for each in module.attributes.values()))
     used |= {p.symbol for op in ops_in(module, dialect.LutOp) for p in op_parameters(op)}
     candidates = [op for op in _body(module) if op.name == SCHEME or (op.name == GLOBAL and _is_private(op))]
     return [op for op in candidates if op.attributes["sym_name"].value not in used]
@@ -60,13 +60,6 @@ def references(op: ir.Operation) -> set[str]:
     return _names(op.get_asm(print_generic_op_form=True, large_elements_limit=16, large_resource_limit=16))
 
 
-def _attribute_references(op: ir.Operation) -> set[str]:
-    return set().union(*(_names(str(attribute)) for attribute in op.attributes.values()))
-
-
 def _names(text: str) -> set[str]:
-    return {_unescape(quoted) if quoted else plain for quoted, plain in _REFERENCE.findall(text)}
-
-
-def _unescape(text: str) -> str:
-    return _ESCAPE.sub(lambda m: chr(int(m[1], 16)) if m[1] else m[2], text)
+    found = _REFERENCE.findall(text)
+    return {_ESCAPE.sub(lambda m: chr(int(m[1], 16)) if m[1] else m[2], quoted) or plain for quoted, plain in found}

@@ -13,12 +13,13 @@ from typing import Any
 
 from lutllm import __version__, store
 from lutllm.errors import InputError, LutllmError
+from lutllm.tools.verbs import arguments
 from lutllm.tools.verbs import bench as bench_verb
 from lutllm.tools.verbs import compile as compile_verb
 from lutllm.tools.verbs import diff as diff_verb
+from lutllm.tools.verbs import estimate as estimate_verb
 from lutllm.tools.verbs import quantize as quantize_verb
 from lutllm.tools.verbs import run as run_verb
-from lutllm.tools.verbs.arguments import MODEL_HELP, positive
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -78,6 +79,9 @@ def _parser() -> argparse.ArgumentParser:
     bench_verb.bench_arguments(
         _verb(verbs, "bench", bench_verb.bench, "measure a model's speed here, or the hardware engine's in simulation")
     )
+    estimate_verb.estimate_arguments(
+        _verb(verbs, "estimate", estimate_verb.estimate, "cycles and memory traffic of a model on a target, predicted")
+    )
     _verb(verbs, "doctor", _doctor, "say what is installed, what is missing and how to get it")
     return parser
 
@@ -86,14 +90,16 @@ def _verb(verbs: Any, name: str, run: Callable[..., tuple[int, Any]], summary: s
     parser = verbs.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
     parser.set_defaults(verb=run)
     parser.add_argument("--json", metavar="FILE", help="write the report as JSON")
-    parser.add_argument("--seed", type=int, default=0, help="seed of everything random (default 0)")
+    parser.add_argument("--seed", type=arguments.count, default=0, help="seed of everything random (default 0)")
     parser.add_argument("--debug", action="store_true", help="show Python tracebacks")
     return parser
 
 
 def _check_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
-    parser.add_argument("--first-layers", type=positive, metavar="N", help="look at the first N decoder layers only")
+    parser.add_argument("model", metavar="MODEL", help=arguments.MODEL_HELP)
+    parser.add_argument(
+        "--first-layers", type=arguments.positive, metavar="N", help="look at the first N decoder layers only"
+    )
 
 
 def _check(options: argparse.Namespace) -> tuple[int, Any]:
@@ -108,10 +114,10 @@ def _simulate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("directory", metavar="DIR", help="output directory of lutllm compile")
     parser.add_argument("--program", metavar="NAME", help="one program, as layer12.paper.built_row (default: all)")
     parser.add_argument("--simulator", choices=("arc", "verilator"), default="arc")
-    parser.add_argument("--latency", type=positive, help="memory latency in cycles (default: the target's)")
+    parser.add_argument("--latency", type=arguments.positive, help="memory latency in cycles (default: the target's)")
     parser.add_argument("--stalls", type=int, default=0, metavar="N", help="chance in 256 that a channel pauses")
     parser.add_argument("--wave", metavar="FILE", help="write a VCD of the ports and registers (arc)")
-    parser.add_argument("--wave-cycles", type=_window, default=(0, 2000), metavar="FIRST:COUNT", help="default 0:2000")
+    parser.add_argument("--wave-cycles", type=_window, metavar="FIRST:COUNT", help="default 0:2000")
 
 
 def _window(text: str) -> tuple[int, int]:
@@ -127,7 +133,11 @@ def _simulate(options: argparse.Namespace) -> tuple[int, Any]:
 
     if not 0 <= options.stalls < 256:
         raise InputError(f"expected --stalls in 0..255, got {options.stalls}")
-    window = options.wave_cycles if options.wave else None
+    if options.wave_cycles and not options.wave:
+        raise InputError("--wave-cycles says which cycles --wave FILE has: expected both, got the first alone")
+    if options.wave and options.simulator != "arc":
+        raise InputError(f"expected --wave with simulator arc, got {options.simulator}; leave one out")
+    window = (options.wave_cycles or (0, 2000)) if options.wave else None
     runs = simulate_saved(
         Path(options.directory),
         options.program,

@@ -16,7 +16,9 @@ from typing import Any
 from lutllm import dialect, store
 from lutllm.bindings import capture_diagnostics, ir
 from lutllm.errors import InputError, IRError, LutllmError
+from lutllm.lowering import PASSES
 from lutllm.lowering.levels import check_level
+from lutllm.passes import run_pipeline
 
 SCHEDULED_TO_IMAGE, SCHEDULED_TO_HW, HW_TO_SV = "scheduled-to-image", "scheduled-to-hw", "hw-to-sv"
 
@@ -62,6 +64,7 @@ def scheduled_to_image(options: argparse.Namespace) -> None:
     path = path / store.PARAMETERS if path.is_dir() else path
     module = _module(options.input)
     check_level(module, "scheduled")
+    run_pipeline(module, "builtin.module(lut-verify-schedule)", passes=PASSES)  # it may have been edited
     wanted, digest = dialect.store_of(module), store.sha256(path)
     if wanted is not None and digest != wanted:
         raise InputError(

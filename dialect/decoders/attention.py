@@ -3,15 +3,17 @@
 One leading dimension T of tokens; a cache has M rows, one for each position. The first token is at `position`.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from lutllm.bindings import ext, ir
 from lutllm.dialect.base import LutOp, expect, integer
-from lutllm.dialect.decoders.ops import MAX_SIZE, ceil_log2, exponents_of, per_pair
+from lutllm.dialect.decoders.ops import MAX_SIZE, ceil_log2
 from lutllm.dialect.linears import parameters
-from lutllm.dialect.linears.boundary import check_output_encoding
 from lutllm.dialect.linears.parameters import Parameter
-from lutllm.dialect.shapes import Tensor, divides, matrix, pairs, same, same_matrix
+from lutllm.dialect.shapes import divides, same, typed
 from lutllm.scheme import MAX_SHIFT
 
 SCORE_BITS = 32
@@ -49,18 +51,16 @@ func.func @rope(%x: tensor<?x8xi32, #n>, %position: tensor<1xi32>) -> tensor<?x8
 }"""
 
     def check(self) -> None:
-        x, y = matrix(self.x, "x", "TxK"), matrix(self.y, "y", "TxK")
-        matrix(self.position, "position", "1", encoded=False)
-        check_output_encoding("x", x.bits, x.exponent)
+        sizes = typed(self).sizes
         expect(self.x.type == self.y.type, f"y to have the type of x, {self.x.type}", self.y.type, "change the type")
         heads = integer(self.heads, "heads", 1, MAX_SIZE)
-        channels = divides("heads", heads, x.trailing[0], "the channels of x")
+        channels = divides("heads", heads, sizes["K"], "the channels of x")
         expect(channels % 2 == 0, "an even number of channels in a head", channels, "change heads")
         positions = integer(self.positions, "positions", 1, MAX_SIZE)
-        _fits_rows(y, positions, "positions")
+        _fits_rows(sizes["T"], positions, "positions")
 
     def parameters(self) -> list[Parameter]:
-        channels = matrix(self.x, "x", "TxK").trailing[0] // int(self.heads.value)
+        channels = typed(self).sizes["K"] // int(self.heads.value)
         spec = parameters.rotations(int(self.positions.value), channels // 2)
         return [parameters.parameter(name, self.attributes[name], spec) for name in ("cosines", "sines")]
 
@@ -89,15 +89,12 @@ func.func @append(%cache: tensor<16x4xi8, #k>, %new: tensor<?x4xi8, #k>, %positi
 }"""
 
     def check(self) -> None:
-        cache, new = per_pair(self.cache, "cache", "i8/i16", "MxK"), per_pair(self.new, "new", "i8/i16")
-        matrix(self.position, "position", "1", encoded=False)
-        matrix(self.y, "y", "MxK", "i8/i16")
+        sizes, bits, exponents = typed(self)
         wanted = self.cache.type
         expect(wanted == self.y.type, f"y to have the type of cache, {wanted}", self.y.type, "change the type")
-        same("channels of new", cache.trailing[0], new.trailing[0], "change the type")
-        same("bits of new", cache.bits, new.bits, "change the type")
-        same("exponents of new", f"@{cache.exponent}", f"@{new.exponent}", "change the type")
-        _fits_rows(new, cache.leading[0], "rows of cache")
+        same("bits of new", bits["cache"], bits["new"], "change the type")
+        same("exponents of new", f"@{exponents['cache']}", f"@{exponents['new']}", "change the type")
+        _fits_rows(sizes["T"], sizes["M"], "rows of cache")
 
 
 class AttentionOp(LutOp, name="attention", traits=[ext.Pure]):
@@ -120,8 +117,8 @@ class AttentionOp(LutOp, name="attention", traits=[ext.Pure]):
 
     TYPES = {  # noqa: RUF012
         "query": "tensor<TxKxi16, #lut.fixed<...>>",
-        "keys": "tensor<MxKxi8, #lut.fixed<...>>",
-        "values": "tensor<MxKxi8, #lut.fixed<...>>",
+        "keys": "tensor<MxK_kvxi8, #lut.fixed<...>>",
+        "values": "tensor<MxK_kvxi8, #lut.fixed<...>>",
         "position": "tensor<1xi32>",
         "y": "tensor<TxKxi16, #lut.fixed<...>>",
     }
@@ -141,41 +138,29 @@ func.func @attention(%query: tensor<?x8xi16, #q>, %keys: tensor<16x4xi8, #k>, %v
 }"""
 
     def check(self) -> None:
-        query, y = per_pair(self.query, "query", "i16"), per_pair(self.y, "y", "i16")
-        keys, values = per_pair(self.keys, "keys", "i8", "MxK"), per_pair(self.values, "values", "i8", "MxK")
-        matrix(self.position, "position", "1", encoded=False)
-        same_matrix(query, y)
-        same_matrix(keys, values)
+        sizes, bits, _ = typed(self)
         integer(self.shift, "shift", 0, MAX_SHIFT)
-        channels = self._check_heads(query, keys)
-        rows = keys.leading[0] or 0
+        channels = check_heads(self, sizes)
+        expect(channels % 2 == 0, "an even number of channels in a head", channels, "change heads")
+        rows = sizes["M"]
         expect(rows <= MAX_ROWS, f"at most {MAX_ROWS} rows of keys", rows, "compile with a shorter context")
-        _fits_rows(query, rows, "rows of keys")
-        width = query.bits + keys.bits - 1 + ceil_log2(channels)
+        _fits_rows(sizes["T"], rows, "rows of keys")
+        width = bits["query"] + bits["keys"] - 1 + ceil_log2(channels)
         expect(width <= SCORE_BITS, f"scores to fit {SCORE_BITS} bits", width, "give query or keys fewer bits")
 
-    def _check_heads(self, query: Tensor, keys: Tensor) -> int:
-        """The channels of a head."""
-        heads = integer(self.heads, "heads", 1, MAX_SIZE)
-        kv_heads = integer(self.kv_heads, "kv_heads", 1, MAX_SIZE)
-        divides("kv_heads", kv_heads, heads, "heads")
-        channels = divides("heads", heads, query.trailing[0], "the channels of query")
-        wanted = kv_heads * channels
-        same("channels of keys, in heads as wide as those of query,", wanted, keys.trailing[0], "change the type")
-        expect(channels % 2 == 0, "an even number of channels in a head", channels, "change heads")
-        return channels
-
     def parameters(self) -> list[Parameter]:
-        query, keys = per_pair(self.query, "query", "i16"), per_pair(self.keys, "keys", "i8", "MxK")
-        values = per_pair(self.values, "values", "i8", "MxK")
-        p, kv = pairs(query.trailing[0]), pairs(keys.trailing[0])
-        return [
-            Parameter("query", str(query.exponent), *parameters.exponents(p)),
-            Parameter("keys", str(keys.exponent), *parameters.exponents(kv)),
-            Parameter("values", str(values.exponent), *parameters.exponents(kv)),
-            parameters.parameter("multiplier", self.multiplier, parameters.per_output(int(self.heads.value))),
-            exponents_of(per_pair(self.y, "y", "i16")),
-        ]
+        spec = parameters.per_output(int(self.heads.value))
+        return [parameters.parameter("multiplier", self.multiplier, spec)]
+
+
+def check_heads(op: LutOp, sizes: Mapping[str, Any]) -> int:
+    """The channels of a head of an attention's query, and so of its keys."""
+    heads, kv_heads = (integer(op.attributes[name], name, 1, MAX_SIZE) for name in ("heads", "kv_heads"))
+    divides("kv_heads", kv_heads, heads, "heads")
+    channels = divides("heads", heads, sizes["K"], "the channels of query")
+    wanted = kv_heads * channels
+    same("channels of keys, in heads as wide as those of query,", wanted, sizes["K_kv"], "change the type")
+    return channels
 
 
 def score_problem(query: np.ndarray, keys: np.ndarray, heads: int, kv_heads: int) -> str | None:
@@ -189,7 +174,6 @@ def score_problem(query: np.ndarray, keys: np.ndarray, heads: int, kv_heads: int
     return f"expected exponents of query and keys to add up to one number in head {bad[0]}, got {got}; quantize again"
 
 
-def _fits_rows(tokens: Tensor, rows: int | None, what: str) -> None:
-    got = tokens.leading[0]
-    if got is not None and rows is not None:
-        expect(got <= rows, f"at most {rows} tokens ({what})", got, "change the type")
+def _fits_rows(tokens: int | None, rows: int, what: str) -> None:
+    if tokens is not None:
+        expect(tokens <= rows, f"at most {rows} tokens ({what})", tokens, "change the type")

@@ -6,9 +6,8 @@ One leading dimension T of tokens. Attention and what lies around it are in lutl
 from lutllm.bindings import ext, ir
 from lutllm.dialect.base import LutOp, expect, integer
 from lutllm.dialect.linears import parameters
-from lutllm.dialect.linears.boundary import check_output_encoding
 from lutllm.dialect.linears.parameters import Parameter
-from lutllm.dialect.shapes import Tensor, divides, matrix, pairs, same, same_matrix, same_tokens
+from lutllm.dialect.shapes import Types, divides, same, typed
 from lutllm.numerics import MAX_RESCALE
 from lutllm.scheme import MAX_SHIFT
 
@@ -36,14 +35,12 @@ func.func @embedding(%ids: tensor<?xi32>) -> tensor<?x8xi32, #r> {
 }"""
 
     def check(self) -> None:
-        ids = matrix(self.ids, "ids", "T", encoded=False)
-        y = _single(self.y, "y")
-        same_tokens(ids, y)
+        typed(self)
         integer(self.shift, "shift", 0, MAX_SHIFT)
         integer(self.vocabulary, "vocabulary", 1, MAX_SIZE)
 
     def parameters(self) -> list[Parameter]:
-        v, k = int(self.vocabulary.value), _single(self.y, "y").trailing[0]
+        v, k = int(self.vocabulary.value), typed(self).sizes["K"]
         return [
             parameters.parameter("rows", self.rows, parameters.embedding_rows(v, k)),
             parameters.parameter("multiplier", self.multiplier, parameters.per_output(v)),
@@ -78,17 +75,16 @@ func.func @norm(%x: tensor<?x8xi32, #r>) -> tensor<?x8xi32, #n> {
 }"""
 
     def check(self) -> None:
-        x, y = _single(self.x, "x"), _single(self.y, "y")
-        same_matrix(x, y)
+        types = typed(self)
         groups = integer(self.groups, "groups", 1, MAX_SIZE)
-        channels = divides("groups", groups, x.trailing[0], "the channels of x")
+        channels = divides("groups", groups, types.sizes["K"], "the channels of x")
         integer(self.epsilon, "epsilon", 0, (1 << 62) - 1)
         integer(self.shift, "shift", 0, MAX_SHIFT)
-        width = 2 * (x.bits - 1) + ceil_log2(channels)
+        width = 2 * (types.bits["x"] - 1) + ceil_log2(channels)
         expect(width <= 62, f"a sum of {channels} squares of x to fit 62 bits", width, "give x fewer bits")
 
     def parameters(self) -> list[Parameter]:
-        channels = _single(self.x, "x").trailing[0] // int(self.groups.value)
+        channels = typed(self).sizes["K"] // int(self.groups.value)
         return [parameters.parameter("gain", self.gain, parameters.per_output(channels))]
 
 
@@ -110,11 +106,9 @@ func.func @add(%a: tensor<?x8xi32, #r>, %b: tensor<?x8xi32, #n>) -> tensor<?x8xi
 }"""
 
     def check(self) -> None:
-        y = _single(self.y, "y")
-        for value, name in ((self.a, "a"), (self.b, "b")):
-            term = _single(value, name)
-            same_matrix(term, y)
-            _check_rescale(term, int(term.exponent) - int(y.exponent), "y")
+        types = typed(self)
+        for name in "ab":
+            _check_rescale(types, name, -int(types.exponents["y"]), "y")
 
 
 class RescaleOp(LutOp, name="rescale", traits=[ext.Pure]):
@@ -132,11 +126,7 @@ func.func @rescale(%x: tensor<?x8xi32, #n>) -> tensor<?x8xi16, #x> {
 }"""
 
     def check(self) -> None:
-        x, y = _single(self.x, "x"), per_pair(self.y, "y", "i8/i16")
-        same_matrix(x, y)
-
-    def parameters(self) -> list[Parameter]:
-        return [exponents_of(per_pair(self.y, "y", "i8/i16"))]
+        typed(self)
 
 
 class SwigluOp(LutOp, name="swiglu", traits=[ext.Pure]):
@@ -163,16 +153,10 @@ func.func @swiglu(%gate: tensor<?x8xi32, #n>, %up: tensor<?x8xi32, #n>) -> tenso
 }"""
 
     def check(self) -> None:
-        gate, up = _single(self.gate, "gate"), _single(self.up, "up")
-        y = per_pair(self.y, "y", "i16")
-        same_matrix(gate, up)
-        same_matrix(gate, y)
-        _check_rescale(gate, int(gate.exponent) + SIGMOID_FRACTION, "the sigmoid")
-        width = gate.bits + up.bits
+        types = typed(self)
+        _check_rescale(types, "gate", SIGMOID_FRACTION, "the sigmoid")
+        width = types.bits["gate"] + types.bits["up"]
         expect(width <= 62, "gate and up of at most 62 bits together", width, "give them fewer bits")
-
-    def parameters(self) -> list[Parameter]:
-        return [exponents_of(per_pair(self.y, "y", "i16"))]
 
 
 class LastTokenOp(LutOp, name="last_token", traits=[ext.Pure]):
@@ -190,10 +174,9 @@ func.func @last(%x: tensor<?x8xi32, #r>) -> tensor<1x8xi32, #r> {
 }"""
 
     def check(self) -> None:
-        x, y = _single(self.x, "x"), _single(self.y, "y", "1xK")
-        same("channels of y", x.trailing[0], y.trailing[0], "change the type")
-        same("bits of y", x.bits, y.bits, "change the type")
-        same("exponent of y", x.exponent, y.exponent, "change the type")
+        _, bits, exponents = typed(self)
+        same("bits of y", bits["x"], bits["y"], "change the type")
+        same("exponent of y", exponents["x"], exponents["y"], "change the type")
 
 
 class ArgmaxOp(LutOp, name="argmax", traits=[ext.Pure]):
@@ -211,44 +194,18 @@ func.func @pick(%logits: tensor<1x6xi32, #y>) -> tensor<1xi32> {
 }"""
 
     def check(self) -> None:
-        x = _single(self.x, "x", "TxN")
-        same_tokens(x, matrix(self.y, "y", "T", encoded=False))
+        typed(self)
 
 
 def ceil_log2(n: int) -> int:
     return (n - 1).bit_length()
 
 
-def _single(value: ir.Value, name: str, form: str = "TxK") -> Tensor:
-    """A tensor of i32 with one exponent."""
-    found = matrix(value, name, form)
-    check_output_encoding(name, found.bits, found.exponent)
-    return found
-
-
-def per_pair(value: ir.Value, name: str, elements: str, form: str = "TxK") -> Tensor:
-    """A tensor of i8 or i16 with one exponent for each pair of channels; of the two, the narrowest that fits."""
-    found = matrix(value, name, form, elements)
-    got = str(value.type.element_type)
-    most = 8 if got == "i8" else 16
-    least = 9 if got == "i16" and "i8" in elements.split("/") else 2
-    expect(least <= found.bits <= most, f"bits of {name} in {least}..{most} for {got}", found.bits, "change the type")
-    pairs(found.trailing[0])
-    symbols = isinstance(found.exponent, str)
-    expect(symbols, f"exponents of {name} to be a symbol, one for each pair", found.exponent, "change the encoding")
-    return found
-
-
-def exponents_of(y: Tensor) -> Parameter:
-    """The array that the encoding of a result with an exponent for each pair names."""
-    return Parameter("exponents", str(y.exponent), *parameters.exponents(pairs(y.trailing[0])))
-
-
-def _check_rescale(x: Tensor, shift: int, to: str) -> None:
-    most = MAX_RESCALE - x.bits
+def _check_rescale(types: Types, name: str, by: int, to: str) -> None:
+    shift, most = int(types.exponents[name]) + by, MAX_RESCALE - types.bits[name]
     expect(
         -MAX_RESCALE <= shift <= most,
-        f"a shift in {-MAX_RESCALE}..{most} from {x.name} to {to}",
+        f"a shift in {-MAX_RESCALE}..{most} from {name} to {to}",
         shift,
         "choose exponents that lie closer together",
     )

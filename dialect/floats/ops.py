@@ -8,10 +8,11 @@ import math
 
 from lutllm.bindings import ext, ir
 from lutllm.dialect.base import LutOp, describe_kind, expect, integer
+from lutllm.dialect.decoders.attention import check_heads
 from lutllm.dialect.decoders.ops import MAX_SIZE
 from lutllm.dialect.linears import parameters
 from lutllm.dialect.linears.parameters import Parameter
-from lutllm.dialect.shapes import Tensor, divides, matrix, same, same_matrix, same_tokens
+from lutllm.dialect.shapes import divides, typed
 
 NORM_KINDS = ("rms",)
 ACTIVATIONS = ("silu",)
@@ -50,10 +51,10 @@ func.func @embedding(%ids: tensor<?xi32>) -> tensor<?x8xf32> {
 }"""
 
     def check_values(self) -> None:
-        same_tokens(matrix(self.ids, "ids", "T", encoded=False), floats(self.y, "y"))
+        typed(self)
 
     def parameters(self) -> list[Parameter]:
-        return [_parameter("weight", self.weight, parameters.ANY, floats(self.y, "y").trailing[0])]
+        return [_parameter("weight", self.weight, parameters.ANY, typed(self).sizes["K"])]
 
 
 class FloatNormOp(FloatOp, name="float_norm", traits=[ext.Pure]):
@@ -80,15 +81,14 @@ func.func @norm(%x: tensor<?x8xf32>) -> tensor<?x8xf32> {
 }"""
 
     def check_values(self) -> None:
-        x = floats(self.x, "x")
-        same_matrix(x, floats(self.y, "y"))
+        channels = typed(self).sizes["K"]
         _one_of("kind", self.attributes["kind"].value, NORM_KINDS)
         epsilon = _number("epsilon", self.epsilon)
         expect(epsilon >= 0, "epsilon >= 0", epsilon, "change it")
-        divides("groups", integer(self.groups, "groups", 1, MAX_SIZE), x.trailing[0], "the channels of x")
+        divides("groups", integer(self.groups, "groups", 1, MAX_SIZE), channels, "the channels of x")
 
     def parameters(self) -> list[Parameter]:
-        return [_parameter("gain", self.gain, floats(self.x, "x").trailing[0] // int(self.groups.value))]
+        return [_parameter("gain", self.gain, typed(self).sizes["K"] // int(self.groups.value))]
 
 
 class FloatLinearOp(FloatOp, name="float_linear", traits=[ext.Pure]):
@@ -110,13 +110,13 @@ func.func @linear(%x: tensor<?x8xf32>) -> tensor<?x6xf32> {
 }"""
 
     def check_values(self) -> None:
-        same_tokens(floats(self.x, "x"), floats(self.y, "y", "TxN"))
+        typed(self)
 
     def parameters(self) -> list[Parameter]:
-        n = floats(self.y, "y", "TxN").trailing[0]
-        found = [_parameter("weight", self.weight, n, floats(self.x, "x").trailing[0])]
+        sizes = typed(self).sizes
+        found = [_parameter("weight", self.weight, sizes["N"], sizes["K"])]
         bias = self.optional("bias")
-        return found if bias is None else [*found, _parameter("bias", bias, n)]
+        return found if bias is None else [*found, _parameter("bias", bias, sizes["N"])]
 
 
 class FloatRopeOp(FloatOp, name="float_rope", traits=[ext.Pure]):
@@ -146,15 +146,13 @@ func.func @rope(%x: tensor<?x8xf32>, %position: tensor<1xi32>) -> tensor<?x8xf32
 }"""
 
     def check_values(self) -> None:
-        x = floats(self.x, "x")
-        matrix(self.position, "position", "1", encoded=False)
-        same_matrix(x, floats(self.y, "y"))
-        channels = divides("heads", integer(self.heads, "heads", 1, MAX_SIZE), x.trailing[0], "the channels of x")
+        width = typed(self).sizes["K"]
+        channels = divides("heads", integer(self.heads, "heads", 1, MAX_SIZE), width, "the channels of x")
         expect(channels % 2 == 0, "an even number of channels in a head", channels, "change heads")
         _positive("scale", self.scale)
 
     def parameters(self) -> list[Parameter]:
-        channels = floats(self.x, "x").trailing[0] // int(self.heads.value)
+        channels = typed(self).sizes["K"] // int(self.heads.value)
         return [_parameter("frequencies", self.frequencies, channels // 2)]
 
 
@@ -170,7 +168,12 @@ class FloatAttentionOp(FloatOp, name="float_attention", traits=[ext.Pure]):
     scale: ir.FloatAttr
     y: ext.Result[ir.RankedTensorType]
 
-    TYPES = {name: "tensor<TxKxf32>" for name in ("query", "keys", "values", "y")}  # noqa: RUF012
+    TYPES = {  # noqa: RUF012
+        "query": "tensor<TxKxf32>",
+        "keys": "tensor<TxK_kvxf32>",
+        "values": "tensor<TxK_kvxf32>",
+        "y": "tensor<TxKxf32>",
+    }
     DEFINITION = """
 for each token t and head, with q, k, v the head's channels and j = 0 .. t:
 p = softmax_j(scale * q[t] . k[j])
@@ -183,14 +186,7 @@ func.func @attention(%q: tensor<?x8xf32>, %k: tensor<?x4xf32>, %v: tensor<?x4xf3
 }"""
 
     def check_values(self) -> None:
-        query, keys, values = (floats(getattr(self, name), name) for name in ("query", "keys", "values"))
-        same_matrix(query, floats(self.y, "y"))
-        same_tokens(query, keys)
-        same_matrix(keys, values)
-        heads, kv_heads = (integer(self.attributes[name], name, 1, MAX_SIZE) for name in ("heads", "kv_heads"))
-        divides("kv_heads", kv_heads, heads, "heads")
-        wanted = kv_heads * divides("heads", heads, query.trailing[0], "the channels of query")
-        same("channels of keys, in heads as wide as those of query,", wanted, keys.trailing[0], "change the type")
+        check_heads(self, typed(self).sizes)
         _positive("scale", self.scale)
 
 
@@ -213,9 +209,7 @@ func.func @gated(%gate: tensor<?x8xf32>, %up: tensor<?x8xf32>) -> tensor<?x8xf32
 }"""
 
     def check_values(self) -> None:
-        gate = floats(self.gate, "gate")
-        same_matrix(gate, floats(self.up, "up"))
-        same_matrix(gate, floats(self.y, "y"))
+        typed(self)
         _one_of("activation", self.activation.value, ACTIVATIONS)
 
 
@@ -236,13 +230,7 @@ func.func @add(%a: tensor<?x8xf32>, %b: tensor<?x8xf32>) -> tensor<?x8xf32> {
 }"""
 
     def check_values(self) -> None:
-        a = floats(self.a, "a")
-        same_matrix(a, floats(self.b, "b"))
-        same_matrix(a, floats(self.y, "y"))
-
-
-def floats(value: ir.Value, name: str, form: str = "TxK") -> Tensor:
-    return matrix(value, name, form, "f32", encoded=False)
+        typed(self)
 
 
 def _parameter(attribute: str, symbol: ir.Attribute, *sizes: int) -> Parameter:

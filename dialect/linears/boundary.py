@@ -1,10 +1,8 @@
 """Where floats become integers and back: `lut.quantize`, `lut.dequantize`."""
 
 from lutllm.bindings import ext, ir
-from lutllm.dialect.base import LutOp, expect
-from lutllm.dialect.linears import parameters
-from lutllm.dialect.linears.parameters import Parameter
-from lutllm.dialect.shapes import pairs, same, same_tokens, tensor
+from lutllm.dialect.base import LutOp
+from lutllm.dialect.shapes import typed
 
 
 class QuantizeOp(LutOp, name="quantize", traits=[ext.Pure]):
@@ -23,19 +21,7 @@ func.func @quantize(%x: tensor<?x8xf32>) -> tensor<?x8xi16, #x> {
 }"""
 
     def check(self) -> None:
-        x = tensor(self.x, "x", "K", "f32")
-        result = tensor(self.result, "result", "K", "i16", encoded=True)
-        same_tokens(x, result)
-        same("K of result", x.trailing[0], result.trailing[0])
-        pairs(x.trailing[0])
-        expect(2 <= result.bits <= 16, "bits of result in 2..16", result.bits, "change the encoding")
-        symbol = isinstance(result.exponent, str)
-        expect(symbol, "exponents of result to be a symbol, one for each pair", result.exponent, "change the encoding")
-
-    def parameters(self) -> list[Parameter]:
-        result = tensor(self.result, "result", "K", "i16", encoded=True)
-        spec = parameters.exponents(pairs(result.trailing[0]))
-        return [Parameter("exponents", str(result.exponent), *spec)]
+        typed(self)
 
 
 class DequantizeOp(LutOp, name="dequantize", traits=[ext.Pure]):
@@ -54,16 +40,4 @@ func.func @dequantize(%y: tensor<?x6xi32, #y>) -> tensor<?x6xf32> {
 }"""
 
     def check(self) -> None:
-        y = tensor(self.y, "y", "N", "i32", encoded=True)
-        result = tensor(self.result, "result", "N", "f32")
-        same_tokens(y, result)
-        same("N of result", y.trailing[0], result.trailing[0])
-        check_output_encoding("y", y.bits, y.exponent)
-
-
-def check_output_encoding(name: str, bits: int, exponent: int | str) -> None:
-    """A linear's output has 2..32 bits and a single exponent."""
-    expect(2 <= bits <= 32, f"bits of {name} in 2..32", bits, "change the encoding")
-    expect(isinstance(exponent, int), f"one i64 exponent for {name}", f"@{exponent}", "change the encoding")
-    # 32 bits at 2**96 are still finite in f32.
-    expect(-96 <= int(exponent) <= 96, f"exponent of {name} in -96..96", exponent, "change the encoding")
+        typed(self)

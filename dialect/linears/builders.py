@@ -57,6 +57,7 @@ def linear(
     out_exponent: int,
     codebook: str | None = None,
     tables: bool = False,
+    unbiased: bool = False,
     row_source: str | None = None,
     outputs: int | None = None,
 ) -> ir.Value:
@@ -64,6 +65,7 @@ def linear(
     optional: dict[str, ir.Attribute | None] = {
         "codebook": None if codebook is None else symbol(codebook),
         "tables": ir.UnitAttr.get() if tables else None,
+        "unbiased": ir.UnitAttr.get() if unbiased else None,
         "row_source": None if row_source is None else ir.StringAttr.get(row_source),
     }
     type_ = like(x, [*_leading(x, 1), n], "i32", fixed(_scheme(scheme).out_bits, out_exponent))

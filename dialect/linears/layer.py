@@ -1,21 +1,25 @@
 """`lut.linear`: one whole linear layer, before a pass splits it into search, rows, lookup, sum and requantizer."""
 
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
 from lutllm.bindings import ext, ir
+from lutllm.dialect.attributes import exponent_of
 from lutllm.dialect.base import LutOp, expect, integer
 from lutllm.dialect.linears import parameters
-from lutllm.dialect.linears.boundary import check_output_encoding
 from lutllm.dialect.linears.lookup import check_row_source
 from lutllm.dialect.linears.parameters import Parameter
-from lutllm.dialect.linears.schemes import checked_scheme
-from lutllm.dialect.linears.search import check_activations
-from lutllm.dialect.shapes import pairs, same, same_tokens, tensor
-from lutllm.scheme import MAX_SHIFT, Scheme
+from lutllm.dialect.linears.schemes import checked_scheme, scheme_of
+from lutllm.dialect.shapes import same, typed
+from lutllm.scheme import MAX_SHIFT, QuantizedLinear, Scheme
 
 
 class LinearOp(LutOp, name="linear", traits=[ext.Pure]):
     """A linear layer by table lookup. `weights` begins the symbols of its arrays: `q` has `q.codes`,
     `q.weight_codebook`, `q.shifts`, `q.multiplier`, `q.bias`, and `q.tables` where `tables` stands, which only the row
-    source 'stored_table' needs.
+    source 'stored_table' needs. `unbiased` promises that `q.bias` is 0 throughout.
 
     Kind 'vq' needs `codebook`, kind 'exact' has none. `row_source` may be left for the schedule to choose.
     """
@@ -28,7 +32,12 @@ class LinearOp(LutOp, name="linear", traits=[ext.Pure]):
 
     TYPES = {"x": "tensor<...xKxi16, #lut.fixed<...>>", "y": "tensor<...xNxi32, #lut.fixed<...>>"}  # noqa: RUF012
 
-    OPTIONAL = {"codebook": ir.FlatSymbolRefAttr, "tables": ir.UnitAttr, "row_source": ir.StringAttr}  # noqa: RUF012
+    OPTIONAL = {  # noqa: RUF012
+        "codebook": ir.FlatSymbolRefAttr,
+        "tables": ir.UnitAttr,
+        "row_source": ir.StringAttr,
+        "unbiased": ir.UnitAttr,
+    }
     DEFINITION = "y = requantize(prefix_sum(table_lookup(rows(centroid_search(x))))), or with rows(x) for kind 'exact'"
     EXAMPLE = """
 func.func @linear(%x: tensor<?x8xi16, #x>) -> tensor<?x6xi32, #y> {
@@ -39,11 +48,9 @@ func.func @linear(%x: tensor<?x8xi16, #x>) -> tensor<?x6xi32, #y> {
 
     def check(self) -> None:
         scheme = checked_scheme(self)
-        x = check_activations(self.x, scheme)
-        y = tensor(self.y, "y", "N", "i32", encoded=True)
-        same_tokens(x, y)
-        same("bits of y", scheme.out_bits, y.bits)
-        check_output_encoding("y", y.bits, y.exponent)
+        bits = typed(self).bits
+        same("bits of x", scheme.x_bits, bits["x"])
+        same("bits of y", scheme.out_bits, bits["y"])
         integer(self.shift, "shift", 0, MAX_SHIFT)
         self._check_row_source(scheme)
 
@@ -63,8 +70,8 @@ func.func @linear(%x: tensor<?x8xi16, #x>) -> tensor<?x6xi32, #y> {
 
     def parameters(self) -> list[Parameter]:
         scheme = checked_scheme(self)
-        p = pairs(tensor(self.x, "x", "K", "i16", encoded=True).trailing[0])
-        n = tensor(self.y, "y", "N", "i32", encoded=True).trailing[0]
+        sizes = typed(self).sizes
+        p, n = sizes["P"], sizes["N"]
         blocks = scheme.blocks(n)
         parts = {
             "codes": parameters.codes(scheme, p, n),
@@ -80,3 +87,21 @@ func.func @linear(%x: tensor<?x8xi16, #x>) -> tensor<?x6xi32, #y> {
             book = parameters.codebook(scheme, p)
             found.append(parameters.parameter("codebook", self.attributes["codebook"], book))
         return found
+
+
+def linear_of(op: LinearOp, arrays: Mapping[str, np.ndarray]) -> QuantizedLinear:
+    """The linear of an op, of its arrays by `Parameter.attribute`."""
+    parts: dict[str, Any] = {
+        part: arrays[part] for part in ("weight_codebook", "codes", "shifts", "multiplier", "bias")
+    }
+    return QuantizedLinear(
+        name=op.weights.value,
+        input_name="",
+        scheme=scheme_of(op),
+        exponents=arrays["x.exponents"],
+        codebook=arrays.get("codebook"),
+        tables=arrays.get("tables"),
+        shift=int(op.shift.value),
+        out_exponent=exponent_of(op.y),
+        **parts,
+    )

@@ -5,11 +5,10 @@ from typing import Any, Optional
 from lutllm.bindings import ext, ir
 from lutllm.dialect.base import LutOp, expect, integer
 from lutllm.dialect.linears import parameters
-from lutllm.dialect.linears.boundary import check_output_encoding
 from lutllm.dialect.linears.parameters import Parameter
-from lutllm.dialect.linears.rows import ROW_FORM
+from lutllm.dialect.linears.rows import ROWS
 from lutllm.dialect.linears.schemes import checked_scheme
-from lutllm.dialect.shapes import agrees_with_producer, producer, same, same_tokens, tensor
+from lutllm.dialect.shapes import agrees_with_producer, producer, same, typed
 from lutllm.scheme import MAX_SHIFT
 
 
@@ -21,7 +20,7 @@ class TableLookupOp(LutOp, name="table_lookup", traits=[ext.Pure]):
     weights: ir.FlatSymbolRefAttr
     terms: ext.Result[ir.RankedTensorType]
 
-    TYPES = {"rows": "tensor<...xPxBxRxc_wxi32>", "terms": "tensor<...xPxNxi32>"}  # noqa: RUF012
+    TYPES = {"rows": ROWS, "terms": "tensor<...xPxNxi32>"}  # noqa: RUF012
 
     DEFINITION = "terms[t, p, o] = sum_r rows[t, p, o / G, r, codes[p, r, o]]"
     EXAMPLE = """
@@ -32,20 +31,16 @@ func.func @lookup(%rows: tensor<?x4x2x2x16xi32>) -> tensor<?x4x6xi32> {
 
     def check(self) -> None:
         scheme = checked_scheme(self)
-        rows = tensor(self.rows, "rows", ROW_FORM, "i32")
-        terms = tensor(self.terms, "terms", "PxN", "i32")
-        same_tokens(rows, terms)
-        same("P of terms", rows.trailing[0], terms.trailing[0])
-        n = terms.trailing[1]
-        same(f"B of rows for N = {n} outputs in blocks of G = {scheme.G}", scheme.blocks(n), rows.trailing[1])
-        same("R of rows", scheme.R, rows.trailing[2])
-        same("c_w of rows", scheme.c_w, rows.trailing[3])
+        sizes = typed(self, R=scheme.R, c_w=scheme.c_w).sizes
+        n = sizes["N"]
+        same(f"B of rows for N = {n} outputs in blocks of G = {scheme.G}", scheme.blocks(n), sizes["B"])
         for attribute in ("scheme", "weights"):
             agrees_with_producer(self, self.rows, attribute)
 
     def parameters(self) -> list[Parameter]:
-        p, n = tensor(self.terms, "terms", "PxN", "i32").trailing
-        return [parameters.weight(self.weights, "codes", parameters.codes(checked_scheme(self), p, n))]
+        sizes = typed(self).sizes
+        spec = parameters.codes(checked_scheme(self), sizes["P"], sizes["N"])
+        return [parameters.weight(self.weights, "codes", spec)]
 
 
 class PrefixSumOp(LutOp, name="prefix_sum", traits=[ext.Pure]):
@@ -74,13 +69,7 @@ func.func @sum(%a: tensor<?x4x6xi32>, %b: tensor<?x3x6xi32>) -> tensor<?x6xi32> 
 }"""
 
     def check(self) -> None:
-        terms = tensor(self.terms, "terms", "PxN", "i32")
-        others = [tensor(self.sum, "sum", "N", "i32")]
-        if self.partial is not None:
-            others.append(tensor(self.partial, "partial", "N", "i32"))
-        for other in others:
-            same_tokens(terms, other)
-            same(f"N of {other.name}", terms.trailing[1], other.trailing[0])
+        typed(self)
 
 
 def _terms(op: Any) -> ir.Value:
@@ -98,7 +87,9 @@ PrefixSumOp.partial = property(_partial)  # type: ignore[assignment]
 
 
 class RequantizeOp(LutOp, name="requantize", traits=[ext.Pure]):
-    """The accumulator brought to the output's exponent: bias, integer multiplier, rounding shift, saturation."""
+    """The accumulator brought to the output's exponent: bias, integer multiplier, rounding shift, saturation.
+
+    `unbiased` promises that the bias is 0 throughout."""
 
     acc: ext.Operand[ir.RankedTensorType]
     weights: ir.FlatSymbolRefAttr
@@ -107,6 +98,7 @@ class RequantizeOp(LutOp, name="requantize", traits=[ext.Pure]):
 
     TYPES = {"acc": "tensor<...xNxi32>", "y": "tensor<...xNxi32, #lut.fixed<...>>"}  # noqa: RUF012
 
+    OPTIONAL = {"unbiased": ir.UnitAttr}  # noqa: RUF012
     DEFINITION = "y[t, o] = clamp(round_shift((acc[t, o] + bias[o]) * multiplier[o], shift), bits)"
     EXAMPLE = """
 func.func @requantize(%acc: tensor<?x6xi32>) -> tensor<?x6xi32, #y> {
@@ -115,11 +107,7 @@ func.func @requantize(%acc: tensor<?x6xi32>) -> tensor<?x6xi32, #y> {
 }"""
 
     def check(self) -> None:
-        acc = tensor(self.acc, "acc", "N", "i32")
-        y = tensor(self.y, "y", "N", "i32", encoded=True)
-        same_tokens(acc, y)
-        same("N of y", acc.trailing[0], y.trailing[0])
-        check_output_encoding("y", y.bits, y.exponent)
+        typed(self)
         integer(self.shift, "shift", 0, MAX_SHIFT)
         self._check_weights()
 
@@ -132,8 +120,7 @@ func.func @requantize(%acc: tensor<?x6xi32>) -> tensor<?x6xi32, #y> {
                 same("weights", lookup.weights, self.weights, "use one for both")
 
     def parameters(self) -> list[Parameter]:
-        n = tensor(self.acc, "acc", "N", "i32").trailing[0]
-        spec = parameters.per_output(n)
+        spec = parameters.per_output(typed(self).sizes["N"])
         return [parameters.weight(self.weights, part, spec) for part in ("multiplier", "bias")]
 
 

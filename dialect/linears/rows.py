@@ -10,14 +10,13 @@ from lutllm.dialect.base import LutOp, expect, read
 from lutllm.dialect.linears import parameters
 from lutllm.dialect.linears.parameters import Parameter
 from lutllm.dialect.linears.schemes import checked_scheme
-from lutllm.dialect.linears.search import check_activations
-from lutllm.dialect.shapes import Tensor, agrees_with_producer, pairs, same, same_tokens, tensor
+from lutllm.dialect.linears.search import check_indices
+from lutllm.dialect.shapes import agrees_with_producer, same, typed
 from lutllm.scheme import Scheme
 
-ROW_FORM = "PxBxRxc_w"
-_ROWS = f"tensor<...x{ROW_FORM}xi32>"
-_FROM_INDICES = {"indices": "tensor<...xPxSxi8>", "rows": _ROWS}
-_FROM_ACTIVATIONS = {"x": "tensor<...xKxi16, #lut.fixed<...>>", "rows": _ROWS}
+ROWS = "tensor<...xPxBxRxc_wxi32>"
+_FROM_INDICES = {"indices": "tensor<...xPxSxi8/i16>", "rows": ROWS}
+_FROM_ACTIVATIONS = {"x": "tensor<...xKxi16, #lut.fixed<...>>", "rows": ROWS}
 
 
 class StoredTableOp(LutOp, name="stored_table", traits=[ext.Pure]):
@@ -129,8 +128,8 @@ func.func @rows(%x: tensor<?x8xi16, #x>) -> tensor<?x4x2x2x16xi32> {
     def check(self) -> None:
         scheme = checked_scheme(self)
         _check_kind(scheme, "exact", "use a row source for centroid indices")
-        x = check_activations(self.x, scheme)
-        _check_rows(self, scheme, x, pairs(x.trailing[0]))
+        types = typed(self, R=scheme.R, c_w=scheme.c_w)
+        same("bits of x", scheme.x_bits, types.bits["x"])
 
     def parameters(self) -> list[Parameter]:
         return _codebook_and_shifts(self)
@@ -152,22 +151,12 @@ def _check_kind(scheme: Scheme, wanted: str, do: str) -> None:
 def _check_indexed(op: Any) -> None:
     scheme = checked_scheme(op)
     _check_kind(scheme, "vq", "use lut.exact_row")
-    value = op.operation.operands[0]
-    indices = tensor(value, "indices", "PxS", parameters.index_element(scheme))
-    same("S of indices", scheme.S, indices.trailing[1])
-    _check_rows(op, scheme, indices, indices.trailing[0])
-    agrees_with_producer(op, value, "scheme")
-
-
-def _check_rows(op: Any, scheme: Scheme, source: Tensor, p: int) -> None:
-    rows = tensor(op.operation.results[0], "rows", ROW_FORM, "i32")
-    same_tokens(source, rows)
-    same("P of rows", p, rows.trailing[0])
-    same("R of rows", scheme.R, rows.trailing[2])
-    same("c_w of rows", scheme.c_w, rows.trailing[3])
+    typed(op, S=scheme.S, R=scheme.R, c_w=scheme.c_w)
+    check_indices(op.indices, scheme)
+    agrees_with_producer(op, op.indices, "scheme")
 
 
 def _row_sizes(op: Any) -> tuple[Scheme, int, int]:
     """Scheme, pairs and blocks of a row source."""
-    p, b, _, _ = tensor(op.operation.results[0], "rows", ROW_FORM, "i32").trailing
-    return checked_scheme(op), p, b
+    sizes = typed(op).sizes
+    return checked_scheme(op), sizes["P"], sizes["B"]

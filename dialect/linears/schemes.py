@@ -20,20 +20,7 @@ class SchemeOp(LutOp, name="scheme"):
     """A quantization scheme, named by every op whose integers depend on it. All fields stand; there are no defaults."""
 
     sym_name: ir.StringAttr
-    kind: ir.StringAttr
-    v: ir.IntegerAttr
-    c_a: ir.IntegerAttr
-    c_w: ir.IntegerAttr
-    G: ir.IntegerAttr
-    R: ir.IntegerAttr
-    S: ir.IntegerAttr
-    metric: ir.StringAttr
-    x_bits: ir.IntegerAttr
-    act_bits: ir.IntegerAttr
-    weight_bits: ir.IntegerAttr
-    table_bits: ir.IntegerAttr
-    term_bits: ir.IntegerAttr
-    out_bits: ir.IntegerAttr
+    __annotations__ |= {f.name: ir.StringAttr if f.type in (str, "str") else ir.IntegerAttr for f in fields(Scheme)}
 
     DEFINITION = "computes nothing; the definitions of the ops that name it use its fields"
     EXAMPLE = """

@@ -5,7 +5,7 @@ from lutllm.dialect.base import LutOp, expect
 from lutllm.dialect.linears import parameters
 from lutllm.dialect.linears.parameters import Parameter
 from lutllm.dialect.linears.schemes import checked_scheme
-from lutllm.dialect.shapes import Tensor, pairs, same, same_tokens, tensor
+from lutllm.dialect.shapes import same, typed
 from lutllm.scheme import Scheme
 
 
@@ -20,7 +20,7 @@ class CentroidSearchOp(LutOp, name="centroid_search", traits=[ext.Pure]):
     codebook: ir.FlatSymbolRefAttr
     indices: ext.Result[ir.RankedTensorType]
 
-    TYPES = {"x": "tensor<...xKxi16, #lut.fixed<...>>", "indices": "tensor<...xPxSxi8>"}  # noqa: RUF012
+    TYPES = {"x": "tensor<...xKxi16, #lut.fixed<...>>", "indices": "tensor<...xPxSxi8/i16>"}  # noqa: RUF012
 
     DEFINITION = """
 r[0] = (x[t, 2p], x[t, 2p + 1])
@@ -38,20 +38,14 @@ func.func @search(%x: tensor<?x8xi16, #x>) -> tensor<?x4x1xi8> {
     def check(self) -> None:
         scheme = checked_scheme(self)
         expect(scheme.kind == "vq", "a scheme of kind 'vq'", f"'{scheme.kind}'", "use lut.exact_row")
-        x = check_activations(self.x, scheme)
-        indices = tensor(self.indices, "indices", "PxS", parameters.index_element(scheme))
-        same_tokens(x, indices)
-        same("P of indices", pairs(x.trailing[0]), indices.trailing[0])
-        same("S of indices", scheme.S, indices.trailing[1])
+        types = typed(self, S=scheme.S)
+        same("bits of x", scheme.x_bits, types.bits["x"])
+        check_indices(self.indices, scheme)
 
     def parameters(self) -> list[Parameter]:
-        p = pairs(tensor(self.x, "x", "K", "i16", encoded=True).trailing[0])
+        p = typed(self).sizes["P"]
         return [parameters.parameter("codebook", self.codebook, parameters.codebook(checked_scheme(self), p))]
 
 
-def check_activations(value: ir.Value, scheme: Scheme) -> Tensor:
-    """A linear's integer input: i16 storage holding x_bits."""
-    x = tensor(value, "x", "K", "i16", encoded=True)
-    pairs(x.trailing[0])
-    same("bits of x", scheme.x_bits, x.bits)
-    return x
+def check_indices(value: ir.Value, scheme: Scheme) -> None:
+    same("element type of indices", parameters.index_element(scheme), str(value.type.element_type))

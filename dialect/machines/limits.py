@@ -43,6 +43,7 @@ ENGINE_RANGES = {
     "table_bits": (2, 24),
     "term_bits": (8, 31),
     "acc_bits": (ACC_BITS, ACC_BITS),
+    "bias_bits": (0, ACC_BITS),
     "out_bits": (2, 32),
     "requant_lanes": (4, 32),
     "tokens": (1, (1 << 16) - 1),
@@ -78,6 +79,8 @@ def engine_problems(values: Mapping[str, Any]) -> Iterator[str]:
     for whole, part in _MULTIPLES:
         if values[whole] % values[part]:
             yield f"expected {part} to divide {whole} = {values[whole]}, got {values[part]}; change either"
+    if values["bias_bits"] not in (0, ACC_BITS):
+        yield f"expected bias_bits to be 0 or {ACC_BITS}, got {values['bias_bits']}; change it"
     for small, large in _AT_MOST:
         if values[small] > values[large]:
             yield f"expected {small} of at most {large} = {values[large]}, got {values[small]}; change either"

@@ -9,7 +9,14 @@ from typing import Any
 
 from lutllm.bindings import ext, ir
 from lutllm.dialect.base import Invalid, LutOp, elements, entries, expect, integer, read
-from lutllm.dialect.machines.limits import MACHINE_RANGES, MOST_WORDS, engine_problems, head_problems, machine_problems
+from lutllm.dialect.machines.limits import (
+    ENGINE_RANGES,
+    MACHINE_RANGES,
+    MOST_WORDS,
+    engine_problems,
+    head_problems,
+    machine_problems,
+)
 
 MEMORIES = ("r", "x", "y", "q")  # on chip
 
@@ -30,15 +37,8 @@ class MachineOp(LutOp, name="machine", traits=[ir.NoTerminatorTrait]):
 
     sym_name: ir.StringAttr
     engines: ir.ArrayAttr
-    head_lanes: ir.IntegerAttr
-    context: ir.IntegerAttr
-    score_words: ir.IntegerAttr
-    item_words: ir.IntegerAttr
-    head_words: ir.IntegerAttr
-    watchdog: ir.IntegerAttr
-    latency: ir.IntegerAttr
-    memory_bytes: ir.IntegerAttr
     body: ext.Region
+    __annotations__ |= dict.fromkeys(MACHINE_RANGES, ir.IntegerAttr)
 
     NOTES = {  # noqa: RUF012
         "engines": "which engines there are, one of each",
@@ -56,8 +56,8 @@ class MachineOp(LutOp, name="machine", traits=[ir.NoTerminatorTrait]):
 "lut.machine"() ({
   "lut.linear_engine"() {pairs = 2, lanes = 4, centroids = 16, chains = 1, act_stages = 1, metric = "chebyshev",
       row_entries = 16, operand_bits = 16, weight_bits = 8, table_bits = 8, term_bits = 24, acc_bits = 32,
-      out_bits = 24, requant_lanes = 4, tokens = 4, acc_words = 64, codes_depth = 64, row_sources = ["built_row"],
-      weight_ports = 1, port_bits = {w = 64, c = 64, q = 64}, burst_beats = 16,
+      bias_bits = 32, out_bits = 24, requant_lanes = 4, tokens = 4, acc_words = 64, codes_depth = 64,
+      row_sources = ["built_row"], weight_ports = 1, port_bits = {w = 64, c = 64, q = 64}, burst_beats = 16,
       outstanding = 4} : () -> ()
   "lut.memory"() {sym_name = "x", words = 128} : () -> ()
   "lut.fifo"() {sym_name = "read_w", depth = 64} : () -> ()
@@ -115,28 +115,10 @@ class FifoOp(LutOp, name="fifo"):
 class LinearEngineOp(LutOp, name="linear_engine"):
     """A LutLinear engine: `pairs` x `lanes` lookups a cycle, and how much of everything it can hold."""
 
-    pairs: ir.IntegerAttr
-    lanes: ir.IntegerAttr
-    centroids: ir.IntegerAttr
-    chains: ir.IntegerAttr
-    act_stages: ir.IntegerAttr
     metric: ir.StringAttr
-    row_entries: ir.IntegerAttr
-    operand_bits: ir.IntegerAttr
-    weight_bits: ir.IntegerAttr
-    table_bits: ir.IntegerAttr
-    term_bits: ir.IntegerAttr
-    acc_bits: ir.IntegerAttr
-    out_bits: ir.IntegerAttr
-    requant_lanes: ir.IntegerAttr
-    tokens: ir.IntegerAttr
-    acc_words: ir.IntegerAttr
-    codes_depth: ir.IntegerAttr
     row_sources: ir.ArrayAttr
-    weight_ports: ir.IntegerAttr
     port_bits: ir.DictAttr
-    burst_beats: ir.IntegerAttr
-    outstanding: ir.IntegerAttr
+    __annotations__ |= dict.fromkeys(ENGINE_RANGES, ir.IntegerAttr)
 
     NOTES = {  # noqa: RUF012
         "pairs": "pairs of channels a step, each with a centroid search and a chain of lookups",
@@ -146,6 +128,7 @@ class LinearEngineOp(LutOp, name="linear_engine"):
         "act_stages": "additive activation stages searched one after the other",
         "row_entries": "entries of a row: 16; schemes with a smaller c_w leave the rest unused",
         "operand_bits": "bits of an input and of an activation centroid",
+        "bias_bits": "bits of a bias, which stream q brings with each multiplier; 0: no linear has one",
         "requant_lanes": "outputs requantized a cycle: a vector word; divides lanes, and 2 * pairs or the reverse",
         "tokens": "tokens of a pass at most",
         "acc_words": "words of `lanes` sums in the accumulator",

@@ -18,7 +18,8 @@ class TaskOp(LutOp, name="task"):
     """One run of an engine: a part of a cluster's work. Its token is there when it is done.
 
     Tasks of one engine run in order. A task is dispatched, in the order of the IR, once the tasks whose tokens it takes
-    are done and its engine has room; what an earlier task waited for is done for all later ones.
+    are done and its engine has room; what an earlier task waited for is done for all later ones. A feed follows the
+    tasks that write its words, and needs no tokens of theirs, where feeds come in the order in which words are written.
     """
 
     of: ext.Operand[Any]

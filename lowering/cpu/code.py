@@ -7,7 +7,7 @@ Types are MLIR's spelling ("i64", "vector<16xi32>"). Python integers become cons
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -36,6 +36,15 @@ def bytes_of(type_: str) -> int:
     return 8 if type_ == PTR else int(element_of(type_)[1:]) // 8 * max(lanes_of(type_), 1)
 
 
+def _binary(op: str) -> Callable[[Value, Value | int], Value]:
+    """A method: the op on a value and another of its type."""
+
+    def method(self: Value, other: Value | int) -> Value:
+        return self.code.binary(op, self, other)
+
+    return method
+
+
 @dataclass(frozen=True)
 class Value:
     """An SSA value of a `Code`."""
@@ -44,49 +53,21 @@ class Value:
     name: str
     type: str
 
-    def _binary(self, op: str, other: Value | int) -> Value:
-        return self.code.binary(op, self, other)
-
-    def __add__(self, other: Value | int) -> Value:
-        return self._binary("arith.addi", other)
-
-    def __sub__(self, other: Value | int) -> Value:
-        return self._binary("arith.subi", other)
+    __add__ = __radd__ = _binary("arith.addi")
+    __sub__ = _binary("arith.subi")
+    __mul__ = __rmul__ = _binary("arith.muli")
+    __and__ = _binary("arith.andi")
+    __or__ = _binary("arith.ori")
+    __lshift__ = _binary("arith.shli")
+    __rshift__ = _binary("arith.shrsi")
+    __floordiv__ = _binary("arith.divui")
+    __mod__ = _binary("arith.remui")
+    shift_right_logical = _binary("arith.shrui")
+    minimum = _binary("arith.minsi")
+    maximum = _binary("arith.maxsi")
 
     def __rsub__(self, other: int) -> Value:
         return self.code.constant(other, self.type) - self
-
-    def __mul__(self, other: Value | int) -> Value:
-        return self._binary("arith.muli", other)
-
-    def __and__(self, other: Value | int) -> Value:
-        return self._binary("arith.andi", other)
-
-    def __or__(self, other: Value | int) -> Value:
-        return self._binary("arith.ori", other)
-
-    def __lshift__(self, other: Value | int) -> Value:
-        return self._binary("arith.shli", other)
-
-    def __rshift__(self, other: Value | int) -> Value:
-        return self._binary("arith.shrsi", other)
-
-    def __floordiv__(self, other: Value | int) -> Value:
-        return self._binary("arith.divui", other)
-
-    def __mod__(self, other: Value | int) -> Value:
-        return self._binary("arith.remui", other)
-
-    __radd__, __rmul__ = __add__, __mul__
-
-    def shift_right_logical(self, other: Value | int) -> Value:
-        return self._binary("arith.shrui", other)
-
-    def minimum(self, other: Value | int) -> Value:
-        return self._binary("arith.minsi", other)
-
-    def maximum(self, other: Value | int) -> Value:
-        return self._binary("arith.maxsi", other)
 
     def compare(self, predicate: str, other: Value | int) -> Value:
         return self.code.compare(predicate, self, other)

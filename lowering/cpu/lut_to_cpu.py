@@ -12,8 +12,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from lutllm.bindings import func, ir, source_position
-from lutllm.dialect import fixed_of, scheme_of
+from lutllm.bindings import func, ir
+from lutllm.dialect import bits_of, exponent_of, exponents_of, fault, fixed_of, scheme_of
 from lutllm.errors import IRError
 from lutllm.lowering.cpu import attention, elementwise, linear
 from lutllm.lowering.cpu.layout import LEVELS, LinearShape, Packed, codebook
@@ -209,7 +209,7 @@ class _Function:
             _fail(op, "expected ids to be an argument of the function, got a computed value; pass them in")
         self.ids.append((ids.index, vocabulary))
         pointers, shift = [ids, rows, multiplier, y], int(op.shift.value)
-        self.call(elementwise.embedding, (channels, _bits(op.y)), pointers, tokens=_tokens(op.y), numbers=[shift])
+        self.call(elementwise.embedding, (channels, bits_of(op.y)), pointers, tokens=_tokens(op.y), numbers=[shift])
 
     def _rms_norm(self, op: Any, x: Buffer, y: Buffer) -> None:
         groups = int(op.groups.value)
@@ -217,24 +217,24 @@ class _Function:
         numbers = int(op.epsilon.value), int(op.shift.value)
         pointers = [x, self.array(op.gain.value, 4 * channels), self.table("rsqrt"), y]
         self.call(
-            elementwise.rms_norm, (channels, groups, _bits(op.y)), pointers, tokens=_tokens(op.x), numbers=numbers
+            elementwise.rms_norm, (channels, groups, bits_of(op.y)), pointers, tokens=_tokens(op.x), numbers=numbers
         )
 
     def _add(self, op: Any, a: Buffer, b: Buffer, y: Buffer) -> None:
-        shifts = (_exponent(op.a) - _exponent(op.y), _exponent(op.b) - _exponent(op.y))
-        self.call(elementwise.add, (_width(op.y), _bits(op.y)), [a, b, y], tokens=_tokens(op.y), numbers=shifts)
+        shifts = (exponent_of(op.a) - exponent_of(op.y), exponent_of(op.b) - exponent_of(op.y))
+        self.call(elementwise.add, (_width(op.y), bits_of(op.y)), [a, b, y], tokens=_tokens(op.y), numbers=shifts)
 
     def _rescale(self, op: Any, x: Buffer, y: Buffer) -> None:
         element = str(op.y.type.element_type)
-        shifts = self._channel_shifts(_exponents(op.y), _exponent(op.x), _width(op.x))
-        constants = (_width(op.x), _bits(op.y), element)
+        shifts = self._channel_shifts(exponents_of(op.y), exponent_of(op.x), _width(op.x))
+        constants = (_width(op.x), bits_of(op.y), element)
         self.call(elementwise.rescale_channels, constants, [x, shifts, y], tokens=_tokens(op.x))
 
     def _swiglu(self, op: Any, gate: Buffer, up: Buffer, y: Buffer) -> None:
-        exponents = _exponent(op.gate), _exponent(op.up)
-        shifts = self._channel_shifts(_exponents(op.y), sum(exponents), _width(op.y))
+        exponents = exponent_of(op.gate), exponent_of(op.up)
+        shifts = self._channel_shifts(exponents_of(op.y), sum(exponents), _width(op.y))
         pointers, numbers = [gate, up, shifts, self.table("sigmoid"), y], [exponents[0] + 12]
-        self.call(elementwise.swiglu, (_width(op.y), _bits(op.y)), pointers, tokens=_tokens(op.y), numbers=numbers)
+        self.call(elementwise.swiglu, (_width(op.y), bits_of(op.y)), pointers, tokens=_tokens(op.y), numbers=numbers)
 
     def _channel_shifts(self, symbol: str, exponent: int, channels: int) -> Buffer:
         packed = elementwise.channel_shifts(symbol, exponent, channels)
@@ -251,7 +251,7 @@ class _Function:
         channels = _width(op.x) // heads
         tables = [self.array(symbol.value, positions * channels) for symbol in (op.cosines, op.sines)]
         self._limit(op, position, positions, "positions of the RoPE tables")
-        constants = (heads, channels, _bits(op.y))
+        constants = (heads, channels, bits_of(op.y))
         self.call(attention.rope, constants, [x, position, *tables, y], tokens=_tokens(op.x))
 
     def _append(self, op: Any) -> None:
@@ -270,10 +270,10 @@ class _Function:
         heads, kv_heads = int(op.heads.value), int(op.kv_heads.value)
         channels, rows = _width(op.query) // heads, op.keys.type.shape[0]
         self._limit(op, position, rows, "rows of the KV cache")
-        packed = attention.output_shifts(_exponents(op.values), _exponents(op.y), heads, kv_heads, channels)
+        packed = attention.output_shifts(exponents_of(op.values), exponents_of(op.y), heads, kv_heads, channels)
         shifts = self.shared.parameter(packed, "output_shifts")
         multiplier = self.array(op.multiplier.value, 4 * heads)
-        constants = (heads, kv_heads, channels, _bits(op.y), self.shared.level)
+        constants = (heads, kv_heads, channels, bits_of(op.y), self.shared.level)
         tables = [self.table("exp2"), self.table("reciprocal")]
         self._scratch(attention.scratch_bytes(rows, channels))
         pointers = [query, keys, values, position, multiplier, shifts, *tables, y]
@@ -337,7 +337,7 @@ _OPS: dict[str, Callable[..., None]] = {
 
 
 def _fail(op: Any, message: str) -> NoReturn:
-    raise IRError(f"'{op.operation.name}' op {message}", location=source_position(op.location))
+    raise fault(op, message)
 
 
 def _tensor(value: ir.Value, op: Any) -> Tensor:
@@ -357,15 +357,3 @@ def _tokens(value: ir.Value) -> int | None:
 
 def _width(value: ir.Value) -> int:
     return value.type.shape[-1]
-
-
-def _bits(value: ir.Value) -> int:
-    return (fixed_of(value.type) or (32, 0))[0]
-
-
-def _exponents(value: ir.Value) -> str:
-    return str((fixed_of(value.type) or (0, ""))[1])
-
-
-def _exponent(value: ir.Value) -> int:
-    return int((fixed_of(value.type) or (0, 0))[1])

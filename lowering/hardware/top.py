@@ -157,6 +157,8 @@ class _Top:
             depth = {"r": config.r_words, "x": config.x_words, "y": config.y_words, "q": config.q_words}[memory]
             made = ram(m.design, depth, config.word_bits(memory))
             write, address, data = self._shared(memory, "write", writers)
+            if memory == "x":
+                self.inputs["feed"].pop("written").assign(write)
             read, read_address, _ = self._shared(memory, "read", readers)
             found = m.output_of(made, f"memory_{memory}", we=write, wa=address, wd=data, re=read, ra=read_address)
             for reader in readers:

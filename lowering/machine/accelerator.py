@@ -92,7 +92,7 @@ SIZED_STREAMS = (
 # which do not depend on the tokens of a pass; `start` is the first word of the row that a round's outputs go to.
 TASK_BITS: dict[str, dict[str, int]] = {
     "linear": ROUND_BITS,  # then address and beats (64 bits each) of c, q and each w port
-    "feed": {"base": 16, "groups": 16},
+    "feed": {"base": 16, "groups": 16, "takes": 8},  # takes: follows who writes its words
     "norm": {"base": 16, "words": 16, "shift": 8, "bits": 8, "last": 8, "reserved": 8, "epsilon": 64},
     "residual": {"start": 16, "words": 16, "residual_right": 8, "y_right": 8, "load": 8},
     "store": {"base": 16, "start": 16, "words": 16},
@@ -224,6 +224,11 @@ class AcceleratorConfig:
     def save_bits(self) -> int:
         """Width of port y (writes): a word of stream y, 32 bits a channel."""
         return self.lanes * SAVE_BITS
+
+    @property
+    def input_pad(self) -> int:
+        """Places that inputs of linears are padded to: whole words of memory x, and whole groups of pairs."""
+        return max(self.lanes, 2 * self.engine.pairs)
 
     @property
     def read_ports(self) -> dict[str, int]:

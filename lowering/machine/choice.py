@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from lutllm.errors import CapacityError
 from lutllm.lowering.machine.engine import EngineConfig
-from lutllm.scheme import Scheme
+from lutllm.scheme import MULTIPLIER_BITS, Scheme
 
 
-def engine_for(schemes: list[Scheme], base: EngineConfig) -> EngineConfig:
-    """`base` widened to the schemes: stages, centroids, widths and row sources of all of them."""
+def engine_for(schemes: list[Scheme], base: EngineConfig, *, biased: bool = True) -> EngineConfig:
+    """`base` widened to the schemes: stages, centroids, widths and row sources of all of them; with biases or not."""
     if not schemes:
         return base
     searching = [s for s in schemes if s.kind == "vq"]
@@ -22,8 +22,11 @@ def engine_for(schemes: list[Scheme], base: EngineConfig) -> EngineConfig:
     ports = dict(base.port_bits)
     if not searching:  # without centroids, stream c is a word of shifts a group
         ports["c"] = min(ports["c"], max(32, 1 << (base.pairs * 16).bit_length() - 1))
+    if not biased:
+        ports["q"] = min(ports["q"], base.requant_lanes * MULTIPLIER_BITS)
     return replace(
         base,
+        bias_bits=base.bias_bits if biased else 0,
         centroids=-(-centroids // base.chains) * base.chains,
         act_stages=max([s.S for s in searching], default=1),
         metric=next(iter(metrics), base.metric),

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from lutllm.dialect.machines.limits import engine_problems
 from lutllm.errors import CapacityError
 from lutllm.numerics import bits_for
+from lutllm.scheme import MULTIPLIER_BITS
 
 MODES = ("exact_row", "built_row", "built_table", "stored_table")  # a round's mode is the index
 # Tables a PSum engine holds: a short last block is looked up sooner than the next table comes, so two would stall.
@@ -18,6 +19,7 @@ TABLE_BANKS = 4
 OPERAND_BANKS = 4  # groups in flight between the front end and the PSum engines; four cost no more LUTRAM than two
 QUEUE = 2  # rounds, or tasks, that a unit may have waiting besides the one it works on
 DESCRIPTOR_PORT_BITS = 64
+MULTIPLIER_FIELD = 32  # bits of a multiplier in stream q, where it comes behind a bias of as many
 # Bits of a round's fields in its descriptor, lowest first.
 ROUND_BITS = {
     "mode": 8,
@@ -39,9 +41,9 @@ class EngineConfig:
     `pairs` channel pairs a step, each with a search unit of `chains` x (`centroids` / `chains`) distance units and
     a 2D-PSum engine of `lanes` multiplexers. `act_stages` additive activation stages. Widths in bits: `operand_bits`
     (inputs and centroids), `weight_bits`, `table_bits` (a stored entry), `term_bits` (a row entry after the left
-    shift), `acc_bits`, `out_bits`. `requant_lanes` outputs leave a cycle. `tokens` a round at most; the accumulator
-    holds `acc_words` words of `lanes` sums, twice. `codes_depth` chunks of codes wait in each PSum engine.
-    `port_bits` are AXI data widths: w, c, q. `weight_ports` share the PSum engines evenly.
+    shift), `acc_bits`, `bias_bits` (0: no biases), `out_bits`. `requant_lanes` outputs leave a cycle. `tokens` a round
+    at most; the accumulator holds `acc_words` words of `lanes` sums, twice. `codes_depth` chunks of codes wait in each
+    PSum engine. `port_bits` are AXI data widths: w, c, q. `weight_ports` share the PSum engines evenly.
     """
 
     pairs: int = 4
@@ -56,6 +58,7 @@ class EngineConfig:
     table_bits: int = 8
     term_bits: int = 24
     acc_bits: int = 32
+    bias_bits: int = 32
     out_bits: int = 24
     requant_lanes: int = 16
     tokens: int = 16
@@ -168,7 +171,7 @@ class EngineConfig:
             "w": self.port_bits["w"],
             "x": self.pairs * 2 * self.operand_bits,
             "c": max(32, self.pairs * max(16, self.act_stages * self.chains * 2 * self.operand_bits * self.searches)),
-            "q": self.requant_lanes * 64,
+            "q": self.requant_lanes * (2 * MULTIPLIER_FIELD if self.bias_bits else MULTIPLIER_BITS),
             "y": self.requant_lanes * self.out_bits,
         }
 

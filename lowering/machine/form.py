@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from lutllm import dialect
-from lutllm.bindings import ir, source_position
+from lutllm.bindings import ir
 from lutllm.dialect.base import elements, entries, read
 from lutllm.dialect.machines import builders as build
-from lutllm.errors import CapacityError, IRError
+from lutllm.errors import CapacityError
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
 from lutllm.lowering.machine.engine import EngineConfig
 
@@ -33,7 +33,7 @@ def machine_op(module: ir.Operation) -> dialect.MachineOp | None:
     """The machine of a module; `IRError` where there are several."""
     found = [op for op in module.regions[0].blocks[0] if isinstance(op, dialect.MachineOp)]
     if len(found) > 1:
-        raise IRError("expected one lut.machine in the module, got another; remove one", location=_at(found[1]))
+        raise dialect.fault(found[1], "expected one of it in the module, got another; remove one")
     return found[0] if found else None
 
 
@@ -41,7 +41,7 @@ def read_machine(module: ir.Operation) -> Machine:
     """What the module's `lut.machine` says; `IRError` where there is none, or hardware cannot be built like it."""
     op = machine_op(module)
     if op is None:
-        raise IRError("expected a lut.machine in the module, got none; run lut-place", location=_at(module.opview))
+        raise dialect.fault(module, "expected a lut.machine in it, got none; run lut-place")
     values: dict[str, Any] = {name: int(op.attributes[name].value) for name in _SIZES}
     values["engines"] = tuple(engine.value for engine in elements(op.engines))
     depths = {}
@@ -55,7 +55,7 @@ def read_machine(module: ir.Operation) -> Machine:
     try:
         config = AcceleratorConfig(engine=EngineConfig(**engine), depths=depths, **values)
     except CapacityError as problem:
-        raise IRError(f"'lut.machine' op {problem.message}", location=_at(op)) from None
+        raise dialect.fault(op, problem.message) from None
     return Machine(config, int(op.latency.value), int(op.memory_bytes.value))
 
 
@@ -78,7 +78,3 @@ def _value(attribute: Any) -> Any:
     if isinstance(attribute, ir.ArrayAttr):
         return tuple(_value(item) for item in elements(attribute))
     return attribute.value
-
-
-def _at(op: ir.OpView) -> str | None:
-    return source_position(op.location)

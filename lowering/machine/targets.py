@@ -1,58 +1,158 @@
-"""Targets: named engines and the memory they have. Data only; `lut-place{target=NAME}` picks one."""
+"""Targets: a device, the memory beside it and an engine that fits both. `lut-place{target=NAME}` takes one.
+
+They are data, in TOML. A file has the tables of `Target` and a table `sources` that says where each number comes from:
+a key of it is the name of a table, or of a value in one (`memory.bytes`). What a file does not say is as in the target
+it is `like`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
 
-from lutllm.errors import InputError
+from lutllm.errors import CapacityError, InputError
 from lutllm.lowering.machine.engine import EngineConfig
+from lutllm.lowering.machine.target_files import DIRECTORY, NAMES
 
 MEMORY_LATENCY = 64  # cycles from an address to its first beat, where nothing else is said
 
 
 @dataclass(frozen=True)
-class Target:
-    """`engine` is widened to the schemes it must run; `memory_bytes` bounds the memory map.
+class Device:
+    """What there is of everything; BRAM counts blocks of 36 Kbit."""
 
-    The accelerator around it works on `head_lanes` channels of a head a cycle and holds a sequence of `context` tokens
-    at most; its FIFOs hide a memory that answers after `latency` cycles.
+    name: str
+    LUT: int
+    FF: int
+    DSP: int
+    BRAM: int
+    URAM: int
+
+    @property
+    def available(self) -> dict[str, int]:
+        return {kind: count for kind, count in vars(self).items() if kind != "name"}
+
+
+@dataclass(frozen=True)
+class Clock:
+    """`core_mhz`: of the accelerator and of its ports."""
+
+    core_mhz: float
+
+
+@dataclass(frozen=True)
+class Memory:
+    """`bytes` of external memory, which answers after `latency` cycles of the core at most.
+
+    At best a share `share` of `gb_per_s` is reached in all, and `port_gb_per_s` by each of `ports` ports.
     """
 
+    bytes: int
+    latency: int
+    gb_per_s: float
+    share: float
+    port_gb_per_s: float
+    ports: int
+
+
+@dataclass(frozen=True)
+class Around:
+    """The accelerator around the engine: `head_lanes` channels of a head a cycle, sequences of `context` tokens."""
+
+    head_lanes: int
+    context: int
+
+
+@dataclass(frozen=True)
+class Target:
+    """`engine` is widened to the schemes it must run; FIFOs hide the latency of `memory`, which bounds the memory
+    map."""
+
     summary: str
+    device: Device
+    clock: Clock
+    memory: Memory
+    accelerator: Around
     engine: EngineConfig
-    memory_bytes: int
-    head_lanes: int = 64
-    context: int = 2048
-    latency: int = MEMORY_LATENCY
 
 
-TARGETS = {
-    "tiny": Target(
-        "2 pairs x 8 lanes; simulates in milliseconds, for tests",
-        EngineConfig(
-            pairs=2,
-            lanes=8,
-            centroids=16,
-            chains=2,
-            requant_lanes=4,
-            tokens=4,
-            acc_words=64,
-            codes_depth=4,
-            port_bits={"w": 64, "c": 128, "q": 64},
-        ),
-        1 << 24,
-        head_lanes=8,
-        context=128,
-    ),
-    "small": Target(
-        "4 pairs x 64 lanes, one 512-bit weight port; simulates a layer of a small model in seconds",
-        EngineConfig(),
-        1 << 30,
-    ),
-}
+_TABLES = {"device": Device, "clock": Clock, "memory": Memory, "accelerator": Around, "engine": EngineConfig}
+_ALL_OF = ("device", "clock", "memory", "accelerator")  # tables that leave nothing out
 
 
 def find_target(name: str) -> Target:
-    if name not in TARGETS:
-        raise InputError(f"expected a target among {', '.join(TARGETS)}, got '{name}'")
-    return TARGETS[name]
+    """A built-in target, or that of a TOML file. Raises `InputError` that names the file and the value."""
+    if not name.endswith(".toml"):
+        if name not in NAMES:
+            raise InputError(f"expected a target among {', '.join(NAMES)}, or a .toml file, got '{name}'")
+        return _read(DIRECTORY / f"{name}.toml")
+    return _read(Path(name).resolve())
+
+
+def _read(path: Path) -> Target:
+    tables = _tables(path)
+    for name in _ALL_OF:
+        missing = [f.name for f in fields(_TABLES[name]) if f.name not in tables[name]]
+        if missing:
+            raise InputError(f"{path}: expected {name}.{missing[0]}, got none; add it, or the target it is like")
+    try:
+        made = {name: kind(**tables[name]) for name, kind in _TABLES.items()}
+    except CapacityError as problem:
+        raise InputError(f"{path}: {problem.message}") from None
+    return Target(tables["summary"], **made)
+
+
+def _tables(path: Path) -> dict[str, Any]:
+    """The file's tables over those of the target that it is like."""
+    try:
+        given = tomllib.loads(path.read_text())
+    except OSError as problem:
+        raise InputError(f"{path}: expected a target's file, got none that can be read ({problem.strerror})") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+        raise InputError(f"{path}: expected TOML, got {problem}") from None
+    for wrong in _problems(given):
+        raise InputError(f"{path}: {wrong}")
+    like = given.get("like")
+    under = _tables(DIRECTORY / f"{like}.toml") if like else {}
+    found = {name: under.get(name, {}) | given.get(name, {}) for name in _TABLES}
+    return found | {"summary": given["summary"]}
+
+
+def _problems(given: Mapping[str, Any]) -> Iterator[str]:
+    known = {"summary", "like", "sources", *_TABLES}
+    for name in given:
+        if name not in known:
+            yield f"expected tables {', '.join(_TABLES)}, got {name}; remove it"
+    if not isinstance(given.get("summary"), str):
+        yield f"expected a summary, a line of text, got {given.get('summary')!r}"
+    if given.get("like") is not None and given["like"] not in NAMES:
+        yield f"expected like to be one of {', '.join(NAMES)}, got {given['like']!r}"
+    sources = given.get("sources", {})
+    for table, kind in _TABLES.items():
+        values = given.get(table, {})
+        if not isinstance(values, dict):
+            yield f"expected a table {table}, got {values!r}"
+            return
+        wanted = {field.name: field for field in fields(kind)}
+        for key, value in values.items():
+            if key not in wanted:
+                yield f"expected {table} to have {', '.join(wanted)}, got {key}; remove it"
+            elif not _fits(value, wanted[key].type):
+                yield f"expected {table}.{key} to be {_KINDS.get(wanted[key].type, 'as documented')}, got {value!r}"
+            elif not {table, f"{table}.{key}"} & set(sources):
+                yield f"expected a source of {table}.{key}, got none; say in [sources] where it comes from"
+
+
+_KINDS: dict[Any, str] = {"int": "a whole number above 0", "float": "a number above 0", "str": "a text"}
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    if kind == "str":
+        return isinstance(value, str)
+    if kind in ("int", "float"):
+        allowed = (int,) if kind == "int" else (int, float)
+        return isinstance(value, allowed) and not isinstance(value, bool) and value > 0
+    return True

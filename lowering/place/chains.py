@@ -6,55 +6,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 from lutllm import dialect
 from lutllm.bindings import ir
 from lutllm.lowering.machine.accelerator import CACHE_BITS, RESIDUAL_BITS, X_BITS
-from lutllm.lowering.place.clusters import ARGUMENT, CACHE, Cluster, head_count, home
-from lutllm.lowering.place.patterns import ROWS
+from lutllm.lowering.place.clusters import Cluster, head_count, home, memory_of
+from lutllm.lowering.place.contents import region_kinds
+from lutllm.lowering.place.patterns import CHAINS, Part
 from lutllm.quantization import NORM_BITS
-
-
-@dataclass(frozen=True)
-class Part:
-    """An op of a chain, one of `ops`. The op before it makes an operand, one of `flow`; the others come from outside
-    the cluster: from the memory that `wants` says, by number."""
-
-    ops: tuple[str, ...]
-    flow: tuple[int, ...] = (0,)
-    wants: dict[int, str] = field(default_factory=dict)
-    optional: bool = False
-
-
-def _part(name: str, *flow: int, optional: bool = False, **wants: str) -> Part:
-    """`wants` as o0 = "r" for operand 0."""
-    return Part((f"lut.{name}",), flow or (0,), {int(key[1:]): place for key, place in wants.items()}, optional)
-
-
-_LINEAR = (
-    _part("centroid_search", o0="x", optional=True), Part(ROWS, (0,), {0: "x"}), _part("table_lookup"),
-    _part("prefix_sum"), _part("requantize"),
-)  # fmt: skip
-PARTS: dict[tuple[str, ...], tuple[Part, ...]] = {
-    ("norm",): (_part("last_token", o0="r", optional=True), _part("rms_norm", o0="r"), _part("rescale")),
-    ("heads",): (
-        _part("rms_norm", o0="y", optional=True), _part("rope", o0="y", o1=ARGUMENT, optional=True),
-        _part("rescale", o0="y"), _part("append", 1, o0=ARGUMENT, o2=ARGUMENT, optional=True),
-    ),
-    ("attention",): (_part("attention", o0="q", o1=CACHE, o2=CACHE, o3=ARGUMENT),),
-    ("embed", "residual"): (_part("embedding", o0=ARGUMENT),),
-    ("load",): (),
-    ("feed", "linear", "residual"): (*_LINEAR, _part("add", 0, 1, o0="r", o1="r", optional=True)),
-    ("feed", "linear", "store"): _LINEAR,
-    ("feed", "linear", "swiglu"): (*_LINEAR, _part("swiglu", 1, o0="y")),
-    ("feed", "linear", "pick"): (*_LINEAR, _part("argmax")),
-    ("feed", "linear", "save"): _LINEAR,
-}  # fmt: skip
 
 
 def problems(cluster: Cluster) -> Iterator[tuple[ir.OpView, str]]:
     """What the cluster's engines cannot do, each with the op it is about."""
+    for attribute in ("buffer", "parameters", "region", "rounds", "reps"):
+        if cluster.op.optional(attribute) is not None and attribute not in _attributes(cluster):
+            yield cluster.op, f"expected no {attribute} on engines {', '.join(cluster.engines)}, got one; remove it"
     broken = _order_problem(cluster)
     if broken is not None:
         yield broken
@@ -64,6 +30,12 @@ def problems(cluster: Cluster) -> Iterator[tuple[ir.OpView, str]]:
         yield from ((op, problem) for problem in _operand_problems(cluster, op))
         yield from ((op, problem) for problem in _width_problems(cluster, op))
     yield from _agreement_problems(cluster)
+
+
+def _attributes(cluster: Cluster) -> set[str]:
+    """What says where a cluster is placed."""
+    other = {"buffer": memory_of(cluster), "rounds": "linear" in cluster.engines, "reps": cluster.last == "attention"}
+    return {*region_kinds(cluster), *(name for name, used in other.items() if used)}
 
 
 def _agreement_problems(cluster: Cluster) -> Iterator[tuple[ir.OpView, str]]:
@@ -86,7 +58,7 @@ def _agreement_problems(cluster: Cluster) -> Iterator[tuple[ir.OpView, str]]:
 
 def _order_problem(cluster: Cluster) -> tuple[ir.OpView, str] | None:
     """The first op that does not follow from the one before it."""
-    parts, chain = list(PARTS[cluster.engines]), ", ".join(cluster.engines)
+    parts, chain = list(CHAINS[cluster.engines]), ", ".join(cluster.engines)
     before: ir.Value | None = None
     for op in cluster.ops:
         open_ = list(parts)
@@ -133,7 +105,7 @@ def _names(parts: list[Part]) -> str:
 def _operand_problems(cluster: Cluster, op: ir.OpView) -> Iterator[str]:
     """Operands from outside that do not lie where the engine reads."""
     own = {result for each in cluster.ops for result in each.operation.results}
-    parts = [part for part in PARTS[cluster.engines] if op.operation.name in part.ops]
+    parts = [part for part in CHAINS[cluster.engines] if op.operation.name in part.ops]
     for i, value in enumerate(op.operation.operands):
         wanted = parts[0].wants.get(i)
         got = wanted if value in own else home(value)

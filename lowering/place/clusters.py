@@ -8,16 +8,15 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from lutllm import dialect
-from lutllm.bindings import ir, module_path, source_position
+from lutllm.bindings import ir, module_path
 from lutllm.errors import IRError
-from lutllm.lowering.place.patterns import ROWS
+from lutllm.lowering.place.patterns import ARGUMENT, CACHE, OUTSIDE, ROWS
 from lutllm.passes.lut_outline_head import HEAD
 from lutllm.scheme import Scheme
 
 T = TypeVar("T")
 # Where the engine that ends a cluster leaves its result.
 HOMES = {"norm": "x", "attention": "x", "swiglu": "x", "load": "x", "store": "y", "residual": "r", "heads": "q"}
-ARGUMENT, CACHE, OUTSIDE = "among the arguments", "in a KV cache", "outside the chip"
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +34,7 @@ class Linear:
     exponents: str
     x: ir.Value
     codebook: str | None
+    biased: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,11 +91,16 @@ class Cluster:
             raise self.missing(attribute)
         return table[name]
 
+    @property
+    def fed(self) -> Cluster:
+        """The one whose result its linear reads."""
+        assert self.linear is not None
+        return Cluster(self.linear.x.owner.opview)
+
     def missing(self, attribute: str) -> IRError:
         """The error of a cluster that does not have its place yet."""
         run = "lut-layout" if attribute == "layout" else "lut-allocate"
-        message = f"'lut.cluster' op expected a {attribute} of it in the module, got none; run {run}"
-        return IRError(message, location=source_position(self.op.location))
+        return dialect.fault(self.op, f"expected a {attribute} of it in the module, got none; run {run}")
 
     @cached_property
     def rounds(self) -> tuple[str, ...]:
@@ -124,6 +129,7 @@ class Cluster:
             exponents=str(meaning[1]),
             x=x,
             codebook=None if search is None else search.codebook.value,
+            biased="unbiased" not in end.attributes,
         )
 
     @property

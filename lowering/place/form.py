@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, NoReturn
 
-from lutllm.bindings import func, ir, source_position
-from lutllm.errors import IRError
+from lutllm.bindings import func, ir
+from lutllm.dialect import fault
 from lutllm.lowering.machine.accelerator import PROGRAMS
 from lutllm.lowering.place import chains
 from lutllm.lowering.place.clusters import Cluster, clusters_of, home
@@ -53,7 +53,7 @@ def _check_function(function: Any) -> None:
             _wrong(again.op, "a label that no other cluster of the function has", f"'{label}' again", "change it")
     for cluster in clusters:
         for op, problem in chains.problems(cluster):
-            raise IRError(f"'{op.operation.name}' op {problem}", location=source_position(op.location))
+            raise fault(op, problem)
         _check_tokens(function.name.value, cluster)
     _check_position(clusters)
     _check_caches(clusters)
@@ -121,6 +121,4 @@ def _check_results(function: Any, clusters: list[Cluster]) -> None:
 
 
 def _wrong(op: Any, expected: str, got: object, do: str) -> NoReturn:
-    raise IRError(
-        f"'{op.operation.name}' op expected {expected}, got {got}; {do}", location=source_position(op.location)
-    )
+    raise fault(op, f"expected {expected}, got {got}; {do}")

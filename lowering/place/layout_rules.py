@@ -5,16 +5,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
 from lutllm.bindings import ir
+from lutllm.dialect import fault
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
 from lutllm.lowering.place.clusters import Cluster, head_count
 from lutllm.lowering.place.layouts import PAD, Layout
+from lutllm.passes.lut_outline_head import HEAD
 
 LayoutOf = Callable[[ir.Value], Layout]  # of what a cluster takes from another, or from another function
+
+
+def layouts_of(functions: Mapping[str, Any], layouts: Mapping[str, Layout]) -> LayoutOf:
+    """Of what clusters take, by the names they give: of an argument of the head, that of the results that other
+    functions left there."""
+
+    def of(value: ir.Value) -> Layout:
+        if not isinstance(value.owner, ir.Block):
+            return Cluster(value.owner.opview).named("layout", layouts)
+        left = [function for name, function in functions.items() if name != HEAD]
+        results = [list(function.entry_block.operations)[-1].operation.operands for function in left]
+        number = ir.BlockArgument(value).arg_number
+        found = [of(operands[number]) for operands in results if number < len(operands)]
+        if len(found) < len(left) or len(set(found)) != 1:
+            got = ", ".join(layout.name for layout in found) or "none"
+            raise fault(
+                functions[HEAD],
+                f"expected result {number} of every other function, laid out alike, for argument "
+                f"{number} of @{HEAD}, got {got}; change what they return",
+            )
+        return found[0]
+
+    return of
 
 
 def problems(cluster: Cluster, layout: Layout, of: LayoutOf, config: AcceleratorConfig) -> Iterator[str]:
@@ -51,13 +77,17 @@ def _linear_problems(cluster: Cluster, layout: Layout, of: LayoutOf, config: Acc
     linear, lanes = cluster.linear, config.engine.lanes
     if linear is None:
         return
-    torn = of(linear.x).torn
+    inputs = of(linear.x)
+    torn = inputs.torn
     if torn is not None:
         yield (
             f"expected input channels in pairs, got {torn} without {torn ^ 1}; quantize the linear before it with "
             "blocks of an "
             "even number of outputs, or change the layout of what it reads"
         )
+    pad = config.input_pad
+    if inputs.size % pad:
+        yield f"expected inputs of whole groups of {pad} places, got {inputs.size}; change the pad of their layout"
     block = min(linear.scheme.G, linear.outputs)
     if layout.block != block:
         yield f"expected blocks of {block} channels, as its codebooks have, got {layout.block}; change the layout"
@@ -89,6 +119,9 @@ def _head_problems(cluster: Cluster, layout: Layout, of: LayoutOf, config: Accel
         wanted = "interleaved" if turned else "not interleaved"
         yield f"expected heads {wanted}, as RoPE wants them, got interleaved = {layout.interleaved}; change the layout"
     if attention is not None:
+        if layout.size != heads * layout.unit_size:
+            behind = layout.size - heads * layout.unit_size
+            yield f"expected heads without padding behind them, got {behind} places; change its pad"
         turned = of(attention.query).interleaved
         if turned != of(attention.keys).interleaved:
             yield (

@@ -17,11 +17,13 @@ from lutllm.lowering.place.buffers import Buffer, buffers_of
 from lutllm.lowering.place.clusters import Cluster, cache_kind, clusters_of
 from lutllm.lowering.place.contents import cache_bytes, cache_contents, contents_of, regions_of, round_contents
 from lutllm.lowering.place.form import placed_functions
+from lutllm.lowering.place.layout_rules import layouts_of, problems
 from lutllm.lowering.place.layouts import Layout
 from lutllm.lowering.place.rounds import check_linear, cut, round_of, stream_bytes
 from lutllm.lowering.place.space import AddressSpace
 from lutllm.passes import Pass
 
+AWAITED = ("residual", "pick", "save")  # sinks whose last word the next engine, or the host, waits for
 HEADER = "header"
 _PLACES = (dialect.BufferOp, dialect.RegionOp, dialect.RoundOp)
 
@@ -74,6 +76,7 @@ class _Allocation:
     def run(self) -> None:
         for old in [op for op in self._body() if isinstance(op, _PLACES)]:
             old.operation.erase()
+        self._check_layouts()
         chosen = {name: self._buffers(name) for name in self.functions}
         self._memories([b for found in chosen.values() for b in found if b is not None])
         self._tokens()
@@ -93,6 +96,12 @@ class _Allocation:
                 build.buffer(buffer.name, memory=buffer.memory, base=buffer.base, words=buffer.words, size=buffer.size)
             for region in self.space.regions.values():
                 region.write()
+
+    def _check_layouts(self) -> None:
+        of = layouts_of(self.functions, self.layouts)
+        for cluster in (cluster for clusters in self.clusters.values() for cluster in clusters):
+            for problem in problems(cluster, self.layout(cluster), of, self.config):
+                self.fail(cluster, problem)
 
     def _buffers(self, name: str) -> list[Buffer | None]:
         clusters = self.clusters[name]
@@ -155,13 +164,15 @@ class _Allocation:
     def _linear(self, cluster: Cluster, layout: Layout) -> None:
         linear, engine = cluster.linear, self.config.engine
         assert linear is not None
-        inputs = self._inputs(cluster)
+        inputs = self.layout(cluster.fed)
         check_linear(linear, inputs, engine)
         stem = self.named(linear.name, round_contents(linear, inputs, layout))
         if stem not in self.rounds:
             self.rounds[stem] = [
                 self._round(cluster, inputs, layout, stem, first, outputs)
-                for first, outputs in cut(linear, layout, self.most[linear.name], engine)
+                for first, outputs in cut(
+                    linear, layout, self.most[linear.name], engine, awaited=cluster.last in AWAITED
+                )
             ]
         cluster.op.attributes["rounds"] = ir.ArrayAttr.get([dialect.symbol(name) for name in self.rounds[stem]])
 
@@ -177,11 +188,6 @@ class _Allocation:
         for region, kind in ((round_.c, "c"), (round_.q, "q"), *((port, "w") for port in round_.w)):
             self.space.add(region, kind, sizes[kind])
         return name
-
-    def _inputs(self, cluster: Cluster) -> Layout:
-        """The layout of what a linear reads: the result of another cluster."""
-        assert cluster.linear is not None
-        return self.layout(Cluster(cluster.linear.x.owner.opview))
 
     def _caches(self, name: str) -> None:
         """The regions of the KV caches among a function's arguments."""

@@ -16,7 +16,7 @@ from lutllm.lowering.machine.form import Machine, machine_op, read_machine, writ
 from lutllm.lowering.machine.targets import find_target
 from lutllm.lowering.place.clusters import is_fixed
 from lutllm.lowering.place.form import check_program, placed_functions
-from lutllm.lowering.place.patterns import Match, linear_ops, matches, users
+from lutllm.lowering.place.patterns import LINEAR, Match, matches, ops_of, users
 from lutllm.passes import Pass
 from lutllm.passes.walk import ops_in
 
@@ -60,25 +60,27 @@ class LutPlace(Pass):
         target = find_target(self.target)
         schemes = dict.fromkeys(dialect.scheme_of(lookup) for lookup in ops_in(op, dialect.TableLookupOp))
         used = {engine.value for cluster in ops_in(op, dialect.ClusterOp) for engine in cluster.engines}
-        engine = engine_for(list(schemes), target.engine)
+        biased = any("unbiased" not in end.attributes for end in ops_in(op, dialect.RequantizeOp))
+        engine = engine_for(list(schemes), target.engine, biased=biased)
         attentions = ops_in(op, dialect.AttentionOp)
-        context = min((int(a.keys.type.shape[0]) for a in attentions), default=target.context)
+        context = min((int(a.keys.type.shape[0]) for a in attentions), default=target.accelerator.context)
         groups = [int(a.heads.value) // int(a.kv_heads.value) for a in attentions]
         sizes = [int(a.query.type.shape[-1]) // int(a.heads.value) for a in attentions]
-        beats = max((-(-size // target.head_lanes) for size in sizes), default=1)
+        head_lanes = target.accelerator.head_lanes
+        beats = max((-(-size // head_lanes) for size in sizes), default=1)
         at_once = max(engine.tokens, *groups, 1)
         words = [_block_words(end, engine.lanes, engine.tokens) for end in ops_in(op, dialect.RequantizeOp)]
         config = AcceleratorConfig(
             engine=replace(engine, acc_words=max(engine.acc_words, *words)),
             engines=tuple(name for name in ENGINES if name in used),
-            head_lanes=target.head_lanes,
+            head_lanes=head_lanes,
             context=context,
             score_words=at_once * context,
             item_words=at_once * beats,
-            head_words=beats * target.head_lanes // engine.requant_lanes,
+            head_words=beats * head_lanes // engine.requant_lanes,
             depths={},
         )
-        return Machine(config, target.latency, target.memory_bytes)
+        return Machine(config, target.memory.latency, target.memory.bytes)
 
     def _check_engines(self, op: ir.Operation) -> None:
         there = read_machine(op).config.engines
@@ -91,7 +93,7 @@ class LutPlace(Pass):
 
 def _block_words(end: dialect.RequantizeOp, lanes: int, tokens: int) -> int:
     """Words of sums of one codebook block of a linear, for all tokens of a pass; of an LM head for one token."""
-    ops = linear_ops(end.operation)
+    ops = ops_of(end.operation, LINEAR)
     assert ops is not None
     outputs = int(end.y.type.shape[-1])
     block = min(dialect.scheme_of(ops[-3].opview).G, outputs)

@@ -1,16 +1,55 @@
 """What engines can do: for each chain of engines the sequences of steps ops that it computes as one cluster.
 
-An op goes in; out comes the cluster that ends in it, or None. A new activation function is one more pattern.
+A block goes in; out come the clusters its ops make. A new activation function is one more line of `CHAINS`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 from lutllm.bindings import ir
 
 ROWS = ("lut.stored_table", "lut.built_table", "lut.built_row", "lut.exact_row")
+# Where a value from outside a cluster may lie, beside the memories on chip.
+ARGUMENT, CACHE, OUTSIDE = "among the arguments", "in a KV cache", "outside the chip"
+
+
+@dataclass(frozen=True)
+class Part:
+    """An op of a chain, one of `ops`. The op before it makes an operand, one of `flow`; the others come from outside
+    the cluster: from the memory that `wants` says, by number."""
+
+    ops: tuple[str, ...]
+    flow: tuple[int, ...] = (0,)
+    wants: dict[int, str] = field(default_factory=dict)
+    optional: bool = False
+
+
+def _part(name: str, *flow: int, optional: bool = False, **wants: str) -> Part:
+    """`wants` as o0 = "r" for operand 0."""
+    return Part((f"lut.{name}",), flow or (0,), {int(key[1:]): place for key, place in wants.items()}, optional)
+
+
+LINEAR = (
+    _part("centroid_search", o0="x", optional=True), Part(ROWS, (0,), {0: "x"}), _part("table_lookup"),
+    _part("prefix_sum"), _part("requantize"),
+)  # fmt: skip
+CHAINS: dict[tuple[str, ...], tuple[Part, ...]] = {
+    ("norm",): (_part("last_token", o0="r", optional=True), _part("rms_norm", o0="r"), _part("rescale")),
+    ("heads",): (
+        _part("rms_norm", o0="y", optional=True), _part("rope", o0="y", o1=ARGUMENT, optional=True),
+        _part("rescale", o0="y"), _part("append", 1, o0=ARGUMENT, o2=ARGUMENT, optional=True),
+    ),
+    ("attention",): (_part("attention", o0="q", o1=CACHE, o2=CACHE, o3=ARGUMENT),),
+    ("embed", "residual"): (_part("embedding", o0=ARGUMENT),),
+    ("load",): (),
+    ("feed", "linear", "residual"): (*LINEAR, _part("add", 0, 1, o0="r", o1="r", optional=True)),
+    ("feed", "linear", "store"): LINEAR,
+    ("feed", "linear", "swiglu"): (*LINEAR, _part("swiglu", 1, o0="y")),
+    ("feed", "linear", "pick"): (*LINEAR, _part("argmax")),
+    ("feed", "linear", "save"): LINEAR,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -25,110 +64,57 @@ class Match:
         return self.ops[-1]
 
 
-def made_by(value: ir.Value, *names: str) -> ir.Operation | None:
-    """The op that makes a value, if it has one of these names."""
-    owner = value.owner
-    if isinstance(owner, ir.Block) or owner.operation.name not in names:
-        return None
-    return owner.operation
-
-
 def users(value: ir.Value) -> list[ir.Operation]:
     return [use.owner.operation for use in value.uses]
 
 
-def linear_ops(end: ir.Operation) -> tuple[ir.Operation, ...] | None:
-    """The steps of the linear that ends in a lut.requantize."""
-    total = made_by(end.operands[0], "lut.prefix_sum")
-    lookup = made_by(total.operands[0], "lut.table_lookup") if total and len(total.operands) == 1 else None
-    rows = made_by(lookup.operands[0], *ROWS) if lookup else None
-    if rows is None or lookup is None or total is None:
+def ops_of(op: ir.Operation, parts: Sequence[Part]) -> tuple[ir.Operation, ...] | None:
+    """The ops of `parts` of which `op` is the last, or None. A linear is not computed twice: its result is kept, unless
+    only the op after it takes it."""
+    if not parts:
         return None
-    search = made_by(rows.operands[0], "lut.centroid_search")
-    return (*([search] if search else []), rows, lookup, total, end)
+    *rest, part = parts
+    if op.name not in part.ops:
+        return ops_of(op, rest) if part.optional else None
+    for i in reversed(part.flow):
+        owner = op.operands[i].owner
+        if set(range(len(op.operands))) - {i} <= part.wants.keys() and not isinstance(owner, ir.Block):
+            found = ops_of(owner.operation, rest)
+            if found and (owner.operation.name != "lut.requantize" or len(users(op.operands[i])) == 1):
+                return (*found, op)
+    return (op,) if all(part.optional for part in rest) else None
 
 
-def _linear(value: ir.Value) -> tuple[ir.Operation, ...] | None:
-    """The steps of a linear whose result only the op at hand takes, so that it need not be kept."""
-    end = made_by(value, "lut.requantize")
-    return linear_ops(end) if end is not None and len(users(value)) == 1 else None
+def _match(op: ir.Operation) -> Match | None:
+    """The cluster that ends in an op; linears alone left out."""
+    for engines, parts in CHAINS.items():
+        ops = None if op.name == "lut.requantize" else ops_of(op, parts)
+        if ops and (op.name != "lut.rescale" or engines == _rescaled_by(ops)):
+            return Match(engines, ops)
+    return None
 
 
-def _residual(op: ir.Operation) -> Match | None:
-    """A linear added to the residual stream, which is the other operand."""
-    if op.name != "lut.add":
-        return None
-    found = _linear(op.operands[1]) or _linear(op.operands[0])
-    return Match(("feed", "linear", "residual"), (*found, op)) if found else None
-
-
-def _swiglu(op: ir.Operation) -> Match | None:
-    found = _linear(op.operands[1]) if op.name == "lut.swiglu" else None
-    return Match(("feed", "linear", "swiglu"), (*found, op)) if found else None
-
-
-def _pick(op: ir.Operation) -> Match | None:
-    found = _linear(op.operands[0]) if op.name == "lut.argmax" else None
-    return Match(("feed", "linear", "pick"), (*found, op)) if found else None
-
-
-def _embed(op: ir.Operation) -> Match | None:
-    return Match(("embed", "residual"), (op,)) if op.name == "lut.embedding" else None
-
-
-def _attention(op: ir.Operation) -> Match | None:
-    return Match(("attention",), (op,)) if op.name == "lut.attention" else None
-
-
-def _norm(op: ir.Operation) -> Match | None:
-    """RMSNorm of all channels and the rescale after it, of the last token alone where that is taken before."""
-    norm = made_by(op.operands[0], "lut.rms_norm") if op.name == "lut.rescale" else None
-    if norm is None or _is_query(op) or _is_appended(op) or int(norm.attributes["groups"].value) != 1:
-        return None
-    last = made_by(norm.operands[0], "lut.last_token")
-    return Match(("norm",), (*([last] if last else []), norm, op))
-
-
-def _heads(op: ir.Operation) -> Match | None:
-    """What stands between a linear and attention: norm of heads, RoPE, rescale; of keys and values also the cache."""
-    if op.name == "lut.append":
-        rescale, tail = made_by(op.operands[1], "lut.rescale"), [op]
-    else:
-        rescale, tail = (op if op.name == "lut.rescale" and _is_query(op) else None), []
-    if rescale is None:
-        return None
-    ops = [rescale, *tail]
-    for name in ("lut.rope", "lut.rms_norm"):
-        before = made_by(ops[0].operands[0], name)
-        ops = [before, *ops] if before else ops
-    return Match(("heads",), tuple(ops))
-
-
-def _is_query(op: ir.Operation) -> bool:
-    return any(user.name == "lut.attention" and user.operands[0] == op.result for user in users(op.result))
-
-
-def _is_appended(op: ir.Operation) -> bool:
-    return any(user.name == "lut.append" for user in users(op.result))
-
-
-Pattern = Callable[[ir.Operation], Match | None]
-PATTERNS: tuple[Pattern, ...] = (_embed, _norm, _heads, _attention, _residual, _swiglu, _pick)
+def _rescaled_by(ops: tuple[ir.Operation, ...]) -> tuple[str, ...]:
+    """The engine of ops that end in a rescale: of queries heads, as of keys and values, which end in an append; of a
+    norm of all channels norm."""
+    result = ops[-1].result
+    if any(user.name == "lut.attention" and user.operands[0] == result for user in users(result)):
+        return ("heads",)
+    whole = all(int(op.attributes["groups"].value) == 1 for op in ops if op.name == "lut.rms_norm")
+    return ("norm",) if whole and all(user.name != "lut.append" for user in users(result)) else ()
 
 
 def matches(block: ir.Block) -> Iterator[Match]:
     """The clusters of a block in the order of their last ops; linears that no engine takes on end in a `store`, or
     where a norm reads them in the residual stream, or where the function returns them outside."""
-    found: list[Match] = []
-    for op in block.operations:
-        found += [match for pattern in PATTERNS if (match := pattern(op.operation))][:1]
+    found = [match for op in block.operations if (match := _match(op.operation))]
     covered = {op for match in found for op in match.ops}
     by_root = {match.root: match for match in found}
     for op in block.operations:
         if op.operation in by_root:
             yield by_root[op.operation]
         elif op.operation.name == "lut.requantize" and op.operation not in covered:
-            ops = linear_ops(op.operation)
+            ops = ops_of(op.operation, LINEAR)
             if ops:
                 yield Match(("feed", "linear", _sink(op.operation)), ops)
 
@@ -144,4 +130,5 @@ def _sink(end: ir.Operation) -> str:
 def _normed(end: ir.Operation) -> bool:
     """Whether engine norm reads it: heads take their norm with them."""
     norms = [user for user in users(end.result) if user.name == "lut.rms_norm"]
-    return any(_norm(user) for norm in norms for user in users(norm.result))
+    found = [_match(user) for norm in norms for user in users(norm.result)]
+    return any(match is not None and match.engines == ("norm",) for match in found)

@@ -11,6 +11,7 @@ from lutllm.errors import CapacityError
 from lutllm.lowering.machine.engine import EngineConfig
 from lutllm.lowering.place.clusters import Linear
 from lutllm.lowering.place.layouts import Layout
+from lutllm.scheme import ACC_BITS
 
 
 @dataclass(frozen=True)
@@ -81,8 +82,15 @@ def round_of(op: dialect.RoundOp, linear: Linear, inputs: Layout, outputs: Layou
     )
 
 
-def cut(linear: Linear, outputs: Layout, tokens: int, engine: EngineConfig) -> Iterator[tuple[int, int]]:
-    """(first, outputs) of each round: as many blocks as the accumulator holds for `tokens` tokens."""
+def cut(
+    linear: Linear, outputs: Layout, tokens: int, engine: EngineConfig, *, awaited: bool = False
+) -> Iterator[tuple[int, int]]:
+    """(first, outputs) of each round: as many blocks as the accumulator holds for `tokens` tokens.
+
+    Where all of the result is `awaited` before anything else goes on, the last block is a round of its own: no more
+    than its sums are then requantized while the engine stands still. Centroids would be searched once more for that, so
+    only exact rows are cut like this.
+    """
     each = outputs.block_size
     chunks = each // engine.lanes
     if tokens * chunks > engine.acc_words:
@@ -93,8 +101,12 @@ def cut(linear: Linear, outputs: Layout, tokens: int, engine: EngineConfig) -> I
             "accumulator"
         )
     step = max(1, engine.acc_words // tokens // chunks) * each
-    for first in range(0, outputs.size, step):
-        yield first, min(step, outputs.size - first)
+    end = outputs.size
+    last = (end - 1) // each * each if awaited and linear.row_source == "exact_row" else end
+    for first in range(0, last, step):
+        yield first, min(step, last - first)
+    if last < end:
+        yield last, end - last
 
 
 def stream_bytes(round_: Round, engine: EngineConfig) -> dict[str, int]:
@@ -119,6 +131,7 @@ def check_linear(linear: Linear, inputs: Layout, engine: EngineConfig) -> None:
         ("bits of an input", s.x_bits, engine.operand_bits),
         ("bits of a weight centroid", s.weight_bits, engine.weight_bits),
         ("bits of a row entry", s.term_bits, engine.term_bits),
+        ("bits of a bias", ACC_BITS * linear.biased, engine.bias_bits),
         ("groups of pairs", -(-len(inputs.pairs) // engine.pairs), (1 << 16) - 1),
     ]
     if linear.row_source in ("stored_table", "built_table"):

@@ -24,7 +24,7 @@ class FloatGraph:
         self.function = _function(module.operation)
         block = self.function.entry_block
         self.arguments: list[ir.Value] = list(block.arguments)
-        self.results: list[ir.Value] = list(_terminator(self.function).operands)
+        self.results: list[ir.Value] = list(list(block.operations)[-1].operands)
         self.ops: list[Any] = _post_order(self.results)
         self._readers: dict[ir.Value, list[Any]] = {}
         for op in self.ops:
@@ -77,10 +77,6 @@ def _function(root: ir.Operation) -> Any:
             location=source_position(root.location),
         )
     return found
-
-
-def _terminator(function: Any) -> Any:
-    return list(function.entry_block.operations)[-1]
 
 
 def _post_order(results: Sequence[ir.Value]) -> list[Any]:

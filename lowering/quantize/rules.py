@@ -62,13 +62,8 @@ class Writer:
         found = self.quantization.linears.get(name_of(op))
         if found is None:
             raise Unquantizable([Problem(op, _missing(name_of(op)))])
-        inputs, outputs = op.x.type.shape[1], op.y.type.shape[1]
-        if (inputs, outputs) != (2 * found.pairs, found.outputs):
-            message = (
-                f"expected quantized parameters for {inputs} inputs and {outputs} outputs, "
-                f"got {2 * found.pairs} and {found.outputs}; quantize this model again"
-            )
-            raise Unquantizable([Problem(op, message)])
+        if problem := shape_problem(found, op.x.type.shape[1], op.y.type.shape[1]):
+            raise Unquantizable([Problem(op, problem)])
         return found
 
     def reader(self, value: ir.Value) -> LinearConstants:
@@ -99,6 +94,14 @@ def _missing(name: str) -> str:
     return f"expected quantized parameters of '{name}', got none; quantize the whole model"
 
 
+def shape_problem(found: LinearConstants, inputs: int | None, outputs: int | None) -> str | None:
+    """Why the constants are not those of a linear of this shape."""
+    if (inputs, outputs) == (2 * found.pairs, found.outputs):
+        return None
+    wanted = f"expected quantized parameters for {inputs} inputs and {outputs} outputs"
+    return f"{wanted}, got {2 * found.pairs} and {found.outputs}; quantize this model again"
+
+
 def linear_op(x: ir.Value, name: str, constants: LinearConstants, scheme: str) -> ir.Value:
     """`lut.linear` of a linear called `name`; `scheme` is the name of its scheme."""
     searched = constants.scheme.kind == "vq"
@@ -110,6 +113,7 @@ def linear_op(x: ir.Value, name: str, constants: LinearConstants, scheme: str) -
         out_exponent=constants.out_exponent,
         codebook=f"{constants.input_name}.codebook" if searched else None,
         tables=constants.has_tables,
+        unbiased=not constants.has_bias,
         outputs=constants.outputs,
     )
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, NoReturn
 
 from lutllm import dialect, store
-from lutllm.bindings import ir, source_position
+from lutllm.bindings import ir, ops_below, source_position
 from lutllm.dialect.symbols import op_parameters
 from lutllm.errors import InputError, IRError
-from lutllm.lowering.quantize.rules import linear_op
+from lutllm.lowering.quantize.rules import linear_op, shape_problem
 from lutllm.lowering.raising.linears import LINEAR, known_sizes, linear_name, linears_in, not_convertible, producer
 from lutllm.passes import Pass
 from lutllm.progress import note
@@ -97,12 +97,15 @@ class _Rewriter:
     def __init__(self, root: ir.Operation) -> None:
         self.module: Any = root.opview  # a ModuleOp: it has a body, which an Operation lacks
         self._declared: set[str] = set()
-        self._before = {op.attributes["sym_name"].value: op.operation for op in self.module.body if _is_global(op)}
+        globals_ = [op.operation for op in self.module.body if op.operation.name == "ml_program.global"]
+        self._before = {op.attributes["sym_name"].value: op for op in globals_}
         self._schemes: dict[Scheme, str] = {}
         self._quantized: dict[tuple[ir.Value, str, int], ir.Value] = {}
 
     def convert(self, op: ir.Operation, name: str, constants: LinearConstants) -> None:
-        self._check(op, name, constants)
+        outputs, inputs = known_sizes(op.operands[1])[0]
+        if problem := shape_problem(constants, inputs, outputs):
+            _fail(op, name, problem)
         x = self._quantize(op, constants)
         element = known_sizes(op.results[0])[1]
         with ir.InsertionPoint(op), op.location:
@@ -115,16 +118,6 @@ class _Rewriter:
         for value in loads:
             _erase_unused(value)
         self._declare(y.owner.opview)
-
-    def _check(self, op: ir.Operation, name: str, constants: LinearConstants) -> None:
-        outputs, inputs = known_sizes(op.operands[1])[0]
-        if (inputs, outputs) != (2 * constants.pairs, constants.outputs):
-            _fail(
-                op,
-                name,
-                f"expected quantized parameters for {inputs} inputs and {outputs} outputs, "
-                f"got {2 * constants.pairs} and {constants.outputs}; quantize this model again",
-            )
 
     def _scheme(self, scheme: Scheme) -> str:
         if scheme not in self._schemes:
@@ -168,21 +161,10 @@ class _Rewriter:
         return self._quantized[key]
 
 
-def _is_global(op: ir.OpView) -> bool:
-    return op.operation.name == "ml_program.global"
-
-
 def _loads_of(root: ir.Operation, symbol: str) -> list[ir.Operation]:
     """The ops that load a global."""
-    found: list[ir.Operation] = []
-
-    def visit(op: ir.Operation) -> ir.WalkResult:
-        if op.name == "ml_program.global_load_const" and ir.FlatSymbolRefAttr(op.attributes["global"]).value == symbol:
-            found.append(op)
-        return ir.WalkResult.ADVANCE
-
-    root.walk(visit, ir.WalkOrder.PRE_ORDER)
-    return found
+    loads = [op for op in ops_below(root) if op.name == "ml_program.global_load_const"]
+    return [op for op in loads if ir.FlatSymbolRefAttr(op.attributes["global"]).value == symbol]
 
 
 def _source(location: ir.Location) -> ir.Location:

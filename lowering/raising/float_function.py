@@ -7,6 +7,8 @@ Arguments are those of the torch function that hold ids (i32 [T]), positions (i3
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
 
 from lutllm import dialect
 from lutllm.bindings import func, ir
@@ -63,46 +65,19 @@ def _argument_type(term: Term, reader: Reader) -> str | None:
     return None
 
 
-def _embedding(term: Term, name: str, operands: list[ir.Value]) -> ir.Value:
-    return dialect.float_embedding(*operands, name=name, weight=term.data, channels=term.channels)
-
-
-def _norm(term: Term, name: str, operands: list[ir.Value]) -> ir.Value:
-    data = term.data
-    return dialect.float_norm(*operands, name=name, gain=data.gain, epsilon=data.epsilon, groups=data.groups)
-
-
-def _linear(term: Term, name: str, operands: list[ir.Value]) -> ir.Value:
-    symbols = {"weight": term.data.weight, "bias": term.data.bias}
-    return dialect.float_linear(*operands, name=name, outputs=term.channels, **symbols)
-
-
-def _rope(term: Term, name: str, operands: list[ir.Value]) -> ir.Value:
-    data = term.data
-    x, position = operands
-    return dialect.float_rope(x, position, name=name, frequencies=data.frequencies, heads=data.heads, scale=data.scale)
-
-
-def _attention(term: Term, name: str, operands: list[ir.Value]) -> ir.Value:
-    query, keys, values = operands
-    numbers = {"heads": term.data.heads, "kv_heads": term.data.kv_heads, "scale": term.data.scale}
-    return dialect.float_attention(query, keys, values, name=name, **numbers)
-
-
-def _gated(term: Term, name: str, operands: list[ir.Value]) -> ir.Value:
-    return dialect.float_gated(*operands, name=name, activation=term.data)
-
-
-def _add(term: Term, name: str, operands: list[ir.Value]) -> ir.Value:
-    return dialect.float_add(*operands, name=name)
-
-
-_WRITE: dict[str, Callable[[Term, str, list[ir.Value]], ir.Value]] = {
-    "embedding": _embedding,
-    "norm": _norm,
-    "linear": _linear,
-    "rope": _rope,
-    "attention": _attention,
-    "gated": _gated,
-    "add": _add,
+# Of each kind: the term, the name of its op and its operands.
+_WRITE: dict[str, Callable[[Any, str, list[ir.Value]], ir.Value]] = {
+    "embedding": lambda term, name, operands: dialect.float_embedding(
+        *operands, name=name, weight=term.data, channels=term.channels
+    ),
+    "norm": lambda term, name, operands: dialect.float_norm(*operands, name=name, **asdict(term.data)),
+    "linear": lambda term, name, operands: dialect.float_linear(
+        *operands, name=name, weight=term.data.weight, bias=term.data.bias, outputs=term.channels
+    ),
+    "rope": lambda term, name, operands: dialect.float_rope(*operands, name=name, **asdict(term.data)),
+    "attention": lambda term, name, operands: dialect.float_attention(
+        *operands, name=name, heads=term.data.heads, kv_heads=term.data.kv_heads, scale=term.data.scale
+    ),
+    "gated": lambda term, name, operands: dialect.float_gated(*operands, name=name, activation=term.data),
+    "add": lambda term, name, operands: dialect.float_add(*operands, name=name),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from lutllm.bindings import ir, module_path
+from lutllm.bindings import ir, module_path, ops_below
 
 LINEAR = "torch.aten.linear"
 _VTENSOR = re.compile(r"!torch\.vtensor<\[([\d?,]*)\],(\w+)>")
@@ -14,15 +14,7 @@ _FLOATS = ("f32", "bf16", "f16")
 
 def linears_in(root: ir.Operation) -> list[ir.Operation]:
     """Every torch.aten.linear, in order."""
-    found: list[ir.Operation] = []
-
-    def visit(op: ir.Operation) -> ir.WalkResult:
-        if op.name == LINEAR:
-            found.append(op)
-        return ir.WalkResult.ADVANCE
-
-    root.walk(visit, ir.WalkOrder.PRE_ORDER)
-    return found
+    return [op for op in ops_below(root) if op.name == LINEAR]
 
 
 def linear_name(op: ir.Operation, known: Mapping[str, object]) -> str:

@@ -62,9 +62,7 @@ def _write(linears: Sequence[Any]) -> None:
 
 def _name(value: ir.Value) -> str:
     """An input goes by its exponents."""
-    meaning = dialect.fixed_of(value.type)
-    assert meaning is not None
-    return str(meaning[1]).removesuffix(".exponents")
+    return dialect.exponents_of(value).removesuffix(".exponents")
 
 
 def _any_tokens(type_: ir.Type) -> ir.RankedTensorType:

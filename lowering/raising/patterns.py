@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from lutllm.bindings import ir
 from lutllm.lowering.raising.axes import (
@@ -35,6 +35,8 @@ from lutllm.lowering.raising.reader import (
     readable,
     static_sizes,
 )
+
+FoundT = TypeVar("FoundT")
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,12 @@ def _require(good: bool, expected: str) -> None:
         raise Mismatch(f"expected {expected}")
 
 
+def _required(found: FoundT | None, expected: str) -> FoundT:
+    if found is None:
+        raise Mismatch(f"expected {expected}")
+    return found
+
+
 def _last(reader: Reader, op: ir.Operation, i: int, axes: Axes) -> bool:
     """Whether operand `i` names the last dimension."""
     found = reader.number(op, i)
@@ -104,23 +112,18 @@ def _cast(reader: Reader, op: ir.Operation) -> Value:
     return reader.value(op, 0)
 
 
-def _view(reader: Reader, op: ir.Operation) -> Value:
-    return _relaid(reader, op, reshaped, "a reshape that keeps tokens and heads whole")
-
-
-def _broadcast(reader: Reader, op: ir.Operation) -> Value:
-    return _relaid(reader, op, broadcast, "a broadcast of dimensions of size 1")
-
-
-def _relaid(
-    reader: Reader, op: ir.Operation, change: Callable[[Axes, Sequence[int]], Axes | None], expected: str
-) -> Value:
+def _relaid(change: Callable[[Axes, Sequence[int]], Axes | None], expected: str) -> Rule:
     """The same term with its axes changed to the sizes of the result."""
-    term, axes = reader.value(op, 0)
-    found = change(axes, static_sizes(op.result) or ())
-    _require(found is not None, expected)
-    assert found is not None
-    return term, found
+
+    def rule(reader: Reader, op: ir.Operation) -> Value:
+        term, axes = reader.value(op, 0)
+        return term, _required(change(axes, static_sizes(op.result) or ()), expected)
+
+    return rule
+
+
+_view = _relaid(reshaped, "a reshape that keeps tokens and heads whole")
+_broadcast = _relaid(broadcast, "a broadcast of dimensions of size 1")
 
 
 def _permute(reader: Reader, op: ir.Operation) -> Value:
@@ -225,15 +228,12 @@ def _scaled(term: Term, op: ir.Operation, by: float) -> Term:
 
 def _times(reader: Reader, op: ir.Operation) -> Value:
     a, b = reader.value(op, 0), reader.value(op, 1)
-    found = _product(op, a, b) or _product(op, b, a)
-    _require(
-        found is not None,
+    return _required(
+        _product(op, a, b) or _product(op, b, a),
         "a product of a norm, of RoPE or of SiLU and up, "
         f"got {readable(a[0])} times {readable(b[0])} of shapes {static_sizes(op.operands[0])} and "
         f"{static_sizes(op.operands[1])}",
     )
-    assert found is not None
-    return found
 
 
 def _product(op: ir.Operation, left: Value, right: Value) -> Value | None:
@@ -319,14 +319,11 @@ def _is_read(reader: Reader, term: Term, axes: Axes, inputs: int) -> bool:
 def _plus(reader: Reader, op: ir.Operation) -> Value:
     a, b = reader.value(op, 0), reader.value(op, 1)
     _require(reader.number(op, 2) == 1, "a sum without a factor")
-    found = _sum(op, a, b) or _sum(op, b, a)
-    _require(
-        found is not None,
+    return _required(
+        _sum(op, a, b) or _sum(op, b, a),
         "a sum of two values of one shape, of the two products of RoPE, or of scores and the causal mask, "
         f"got {readable(a[0])} plus {readable(b[0])}",
     )
-    assert found is not None
-    return found
 
 
 def _sum(op: ir.Operation, left: Value, right: Value) -> Value | None:

@@ -87,7 +87,7 @@ class Reader:
     def _arguments(self, arguments: list[ir.Value]) -> list[Term]:
         found: list[Term] = []
         for argument in arguments:
-            sizes, floating = static_sizes(argument) or [], _is_float(argument)
+            sizes, floating = static_sizes(argument) or [], str(argument.type).endswith(FLOATS)
             kind = argument_kind(sizes, floating)
             if kind == "mask" and any(term.kind == "mask" for term in found):
                 kind = "argument"  # the first is the causal one
@@ -190,10 +190,6 @@ def argument_kind(sizes: Sequence[int], floating: bool) -> str:
     if leading == [1, 1, last]:
         return "mask"
     return "input" if len(sizes) == 2 or (len(sizes) == 3 and sizes[0] == 1) else "argument"
-
-
-def _is_float(value: ir.Value) -> bool:
-    return str(value.type).endswith(FLOATS)
 
 
 def _tensors(reader: Reader, op: ir.Operation) -> list[ir.Value]:

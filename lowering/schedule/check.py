@@ -12,11 +12,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from lutllm.lowering.machine.accelerator import ENGINES, HEAD_MODES, NO_WAIT, SINKS, TASK_BITS, WAIT_SLOTS
-from lutllm.lowering.place.clusters import OUTSIDE
+from lutllm.lowering.machine.accelerator import ENGINES, HEAD_MODES, NO_WAIT, SINKS, TASK_BITS, WAIT_SLOTS, WRITERS
+from lutllm.lowering.place.patterns import OUTSIDE
 from lutllm.lowering.schedule.data import Plan, Task
 from lutllm.lowering.schedule.endless import endless
-from lutllm.lowering.schedule.waits import Hazards, Progress
+from lutllm.lowering.schedule.waits import Follower, Hazards, Progress
 from lutllm.passes.lut_outline_head import HEAD
 
 Problem = tuple[Task | None, str]
@@ -25,8 +25,13 @@ _STREAM = "r"  # the memory that a program finds as the one before left it
 
 def problems(plan: Plan) -> Iterator[Problem]:
     yield from ((None, problem) for problem in _plan_problems(plan))
+    for task, problem in _problems(plan):
+        yield task, problem if task is None else f"task {task.name}: {problem}"
+
+
+def _problems(plan: Plan) -> Iterator[Problem]:
     for task in plan.tasks:
-        yield from ((task, f"task {task.name}: {problem}") for problem in _task_problems(plan, task))
+        yield from ((task, problem) for problem in _task_problems(plan, task))
     for program in plan.programs:
         tasks = plan.program(program)
         yield from _stream_problems(tasks)
@@ -115,44 +120,38 @@ def _stream_problems(tasks: Sequence[Task]) -> Iterator[Problem]:
     for task in sinks:
         start = task.fields.get("start", task.fields.get("offset", 0))
         if start < starts.setdefault(task.cluster, 0):
-            yield (
-                task,
-                f"task {task.name}: expected the rounds of {task.cluster} in order, got it after a later one; order "
-                "its linears",
-            )
+            yield task, f"expected the rounds of {task.cluster} in order, got it after a later one; order its linears"
         starts[task.cluster] = start
     summed = ""  # whose squares engine residual adds up
     for task in (t for t in tasks if t.engine == "residual"):
         if task.fields.get("start", 0) and summed != task.cluster:
-            yield (
-                task,
-                f"task {task.name}: expected it right after the round before it, got it after {summed}; order its "
-                "linears",
-            )
+            yield task, f"expected it right after the round before it, got it after {summed}; order its linears"
         summed = task.cluster
     embeds, loads = (
         [t.cluster for t in tasks if t.engine == engine and (engine == "embed" or t.fields["load"])]
         for engine in ("embed", "residual")
     )
+    written = {t.cluster: t for t in tasks if t.engine in WRITERS["x"]}
+    taken = {label for t in tasks if t.engine == "feed" and t.fields["takes"] for label in t.values.values()}
+    for label, task in written.items():
+        if label not in taken:
+            yield task, "expected a linear that takes its result, got none; remove its cluster"
     if embeds != loads:
         yield None, "expected a residual task that loads for each embed task, in one order, got others; schedule again"
 
 
 def _hazards(plan: Plan, tasks: Sequence[Task]) -> Iterator[Problem]:
     """What is not waited for."""
-    hazards, progress = Hazards(plan.buffers), Progress()
+    hazards, progress, follower = Hazards(plan.buffers), Progress(), Follower()
     for task in tasks:
         for engine, pending in task.waits:
             assert engine in ENGINES and 0 <= pending < NO_WAIT
             progress.wait(engine, pending)
+        followed = follower.follows(task)
         for _, earlier in progress.open:
             reason = hazards.between(earlier, task)
-            if reason:
-                yield (
-                    task,
-                    f"task {task.name}: expected to wait for {earlier.name}, because of {reason}, got no wait; add "
-                    "its token",
-                )
+            if reason and earlier.cluster != followed:
+                yield task, f"expected to wait for {earlier.name}, because of {reason}, got no wait; add its token"
         progress.dispatch(task)
 
 
@@ -169,16 +168,12 @@ def _values(plan: Plan, program: str, tasks: Sequence[Task]) -> Iterator[Problem
             got = rotations or "none"
             yield (
                 task,
-                f"task {task.name}: expected RoPE's rows of {task.rotations} loaded before, got {got}; add the task "
-                "that loads them",
+                f"expected RoPE's rows of {task.rotations} loaded before, got {got}; add the task that loads them",
             )
         for name, wanted in task.values.items():
             if name not in held:
                 if caches.get(name) != wanted:
-                    yield (
-                        task,
-                        f"task {task.name}: expected the rows of {wanted} in {name}, got none; dispatch them first",
-                    )
+                    yield task, f"expected the rows of {wanted} in {name}, got none; dispatch them first"
                 continue
             span = task.span(plan.buffers[name].words)
             words = held[name][span.start : span.stop]
@@ -187,7 +182,7 @@ def _values(plan: Plan, program: str, tasks: Sequence[Task]) -> Iterator[Problem
                 yield (
                     task,
                     (
-                        f"task {task.name}: expected {name} to hold the result of {wanted} in word "
+                        f"expected {name} to hold the result of {wanted} in word "
                         f"{span.start + at}, got that of "
                         f"{words[at] or 'nothing'}; dispatch it at another place"
                     ),

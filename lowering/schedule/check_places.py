@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from lutllm.bindings import ir, source_position
-from lutllm.errors import CapacityError, IRError
+from lutllm.errors import CapacityError
 from lutllm.lowering.machine.accelerator import IMAGE_HEADER
 from lutllm.lowering.place import layout_rules
 from lutllm.lowering.place.buffers import words_of
@@ -20,42 +19,23 @@ from lutllm.lowering.place.lut_allocate import HEADER
 from lutllm.lowering.place.rounds import check_linear, stream_bytes
 from lutllm.lowering.schedule.fields import Places
 from lutllm.lowering.schedule.read import Reader
-from lutllm.passes.lut_outline_head import HEAD
 
 Problem = tuple[Any, str]
 
 
 def problems(reader: Reader) -> Iterator[Problem]:
     """All of them, clusters first."""
-    contents = _Contents(reader)
+    contents, of = _Contents(reader), layout_rules.layouts_of(reader.functions, reader.layouts)
     for function in reader.functions.values():
         places = reader.places(function)
         for cluster in clusters_of(function):
             layout = places.layout(cluster)
-            found = layout_rules.problems(cluster, layout, lambda value: layout_of(reader, value), reader.config)
+            found = layout_rules.problems(cluster, layout, of, reader.config)
             yield from ((cluster.op, problem) for problem in found)
             yield from ((cluster.op, problem) for problem in _buffer_problems(reader, cluster, layout))
             yield from ((cluster.op, problem) for problem in _round_problems(reader, cluster, layout))
             yield from ((cluster.op, problem) for problem in contents.of(places, cluster, layout))
     yield from _map_problems(reader)
-
-
-def layout_of(reader: Reader, value: ir.Value) -> Layout:
-    """Of what a cluster takes: of a function's argument, that of the results other functions left there."""
-    if not isinstance(value.owner, ir.Block):
-        return Cluster(value.owner.opview).named("layout", reader.layouts)
-    left = [function for name, function in reader.functions.items() if name != HEAD]
-    results = [list(function.entry_block.operations)[-1].operation.operands for function in left]
-    number = ir.BlockArgument(value).arg_number
-    found = [layout_of(reader, operands[number]) for operands in results if number < len(operands)]
-    if len(found) < len(left) or len(set(found)) != 1:
-        raise IRError(
-            f"'func.func' op expected result {number} of every other function, laid out alike, for argument "
-            f"{number} of "
-            f"@{HEAD}, got {', '.join(layout.name for layout in found) or 'none'}; change what they return",
-            location=source_position(reader.functions[HEAD].location),
-        )
-    return found[0]
 
 
 def _buffer_problems(reader: Reader, cluster: Cluster, layout: Layout) -> Iterator[str]:
@@ -81,7 +61,7 @@ def _round_problems(reader: Reader, cluster: Cluster, layout: Layout) -> Iterato
     if linear is None:
         return
     try:
-        check_linear(linear, layout_of(reader, linear.x), reader.config.engine)
+        check_linear(linear, cluster.fed.named("layout", reader.layouts), reader.config.engine)
         rounds = [reader.round(cluster, name) for name in cluster.rounds]
     except CapacityError as problem:
         yield problem.message
@@ -136,7 +116,7 @@ class _Contents:
             return
         for round_ in (self.reader.round(cluster, name) for name in cluster.rounds):
             sizes = stream_bytes(round_, self.reader.config.engine)
-            contents = round_contents(linear, layout_of(self.reader, linear.x), layout)
+            contents = round_contents(linear, cluster.fed.named("layout", self.reader.layouts), layout)
             part = f"{contents} {round_.first} {round_.outputs}"
             yield round_.c, "c", sizes["c"], contents
             yield round_.q, "q", sizes["q"], part

@@ -23,7 +23,7 @@ def endless(tasks: Sequence[Task]) -> Iterator[tuple[Task, str]]:
         for waited in (k for numbers in found for k in numbers):
             if whole[waited] >= i:
                 message = (
-                    f"task {task.name}: expected {tasks[whole[waited]].name} before it, without which "
+                    f"expected {tasks[whole[waited]].name} before it, without which "
                     f"{tasks[waited].name}, which it waits for, has no end, got it later; dispatch it first"
                 )
                 yield task, message

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from lutllm import dialect
-from lutllm.bindings import ir, source_position
-from lutllm.errors import CapacityError, IRError
-from lutllm.lowering.machine.accelerator import CACHE_BITS, HEAD_MODES, LEFT, AcceleratorConfig
+from lutllm.bindings import ir
+from lutllm.dialect import bits_of, exponent_of, fault
+from lutllm.errors import CapacityError
+from lutllm.lowering.machine.accelerator import CACHE_BITS, HEAD_MODES, LEFT, TASK_BITS, AcceleratorConfig
 from lutllm.lowering.machine.engine import MODES
 from lutllm.lowering.place.buffers import Buffer
-from lutllm.lowering.place.clusters import Cluster, cache_kind, head_count
+from lutllm.lowering.place.clusters import Cluster, cache_kind, consumers, head_count
 from lutllm.lowering.place.layouts import Layout
 from lutllm.lowering.place.rounds import Round
 from lutllm.lowering.place.space import Region
@@ -29,26 +29,6 @@ NOTHING = LEFT - EXACT_SHIFTS[0]  # shifts a term of the residual stream away
 def right_of(shift: int) -> int:
     """What hardware holds of a rescale by `shift` whose result then saturates."""
     return min(max(LEFT - shift, 0), MOST_RIGHT)
-
-
-def exponent_of(value: ir.Value) -> int:
-    """Of a tensor with one exponent."""
-    meaning = dialect.fixed_of(value.type)
-    assert meaning is not None
-    return int(meaning[1])
-
-
-def exponents_of(value: ir.Value) -> str:
-    """The symbol of the exponents of a tensor that has one for each pair."""
-    meaning = dialect.fixed_of(value.type)
-    assert meaning is not None
-    return str(meaning[1])
-
-
-def bits_of(value: ir.Value) -> int:
-    meaning = dialect.fixed_of(value.type)
-    assert meaning is not None
-    return int(meaning[0])
 
 
 @dataclass(frozen=True)
@@ -79,16 +59,9 @@ class Places:
         """The region of the KV cache that a cluster appends to."""
         number = ir.BlockArgument(cluster.cache).arg_number
         if number not in self.region_of:
-            raise IRError(
-                f"'lut.cluster' op expected a lut.region at argument {number}, its KV cache, got none; run "
-                "lut-allocate",
-                location=source_position(cluster.op.location),
-            )
+            message = f"expected a lut.region at argument {number}, its KV cache, got none; run lut-allocate"
+            raise fault(cluster.op, message)
         return self.region_of[number]
-
-    def cache_of(self, value: ir.Value) -> str:
-        """Of a cache as attention reads it."""
-        return self.cache(Cluster(value.owner.opview))
 
 
 Fields = dict[str, int]
@@ -107,8 +80,12 @@ def linear(round_: Round) -> Fields:
 
 
 def feed(places: Places, cluster: Cluster, round_: Round) -> Fields:
+    """The first round that takes a value takes its words as they are written."""
     assert cluster.linear is not None
-    return {"base": places.base(cluster.linear.x), "groups": round_.groups}
+    x = cluster.linear.x
+    later = [other for other in consumers(x) if other.op.operation != cluster.op.operation]
+    takes = round_.first == 0 and all(cluster.op.operation.is_before_in_block(other.op.operation) for other in later)
+    return {"base": places.base(x), "groups": round_.groups, "takes": int(takes)}
 
 
 def part(places: Places, round_: Round) -> Fields:
@@ -197,33 +174,18 @@ def load(places: Places, cluster: Cluster) -> Fields:
     return {"base": places.base(cluster.result), "words": places.words(cluster), "address": address}
 
 
-_HEADS = (
-    "norm",
-    "rotate",
-    "heads",
-    "head_words",
-    "shift",
-    "wide",
-    "epsilon",
-    "source",
-    "base",
-    "head_stride",
-    "address",
-)
-
-
 def rotations(places: Places, words: int) -> Fields:
     """Of engine heads, when it loads RoPE's rows of this pass."""
-    return {"mode": HEAD_MODES.index("rotations"), **dict.fromkeys(_HEADS, 0), "head_words": words}
+    return dict.fromkeys(TASK_BITS["heads"], 0) | {"mode": HEAD_MODES.index("rotations"), "head_words": words}
 
 
 def heads(places: Places, cluster: Cluster) -> Fields:
     norm_, rope, rescale = (cluster.find(f"lut.{name}") for name in ("rms_norm", "rope", "rescale"))
-    first = cluster.ops[0]
-    source = first.operation.operands[0]
+    source = cluster.ops[0].operation.operands[0]
+    mode = "query" if cluster.cache is None else {"k": "key", "v": "value"}[cache_kind(cluster)]
     words = places.layout(cluster).unit_size // places.config.lanes
     fields = {
-        "mode": HEAD_MODES.index(mode_of(places, cluster)),
+        "mode": HEAD_MODES.index(mode),
         "norm": int(norm_ is not None),
         "rotate": int(rope is not None),
         "heads": head_count(cluster),
@@ -242,13 +204,6 @@ def heads(places: Places, cluster: Cluster) -> Fields:
                      "address": places.regions[places.cache(cluster)].address}  # fmt: skip
 
 
-def mode_of(places: Places, cluster: Cluster) -> str:
-    """What engine heads calls its result."""
-    if cluster.cache is None:
-        return "query"
-    return {"k": "key", "v": "value"}[cache_kind(cluster)]
-
-
 def head_stride(places: Places, cache: ir.Value, words: int) -> int:
     """Bytes of the cache of one key or value head."""
     return int(ir.RankedTensorType(cache.type).shape[0]) * words * places.config.lanes
@@ -262,7 +217,7 @@ def attention(places: Places, cluster: Cluster) -> Fields:
         )
     items, reps = items_of(cluster)
     layout = places.layout(cluster)
-    keys, values = (places.cache_of(value) for value in (op.keys, op.values))
+    keys, values = (places.cache(Cluster(value.owner.opview)) for value in (op.keys, op.values))
     return {
         "kv_heads": int(op.kv_heads.value),
         "items": items,

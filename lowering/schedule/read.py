@@ -16,9 +16,10 @@ from lutllm.errors import CapacityError, IRError
 from lutllm.lowering.machine.accelerator import PARAMETERIZED
 from lutllm.lowering.machine.form import read_machine
 from lutllm.lowering.place.buffers import Buffer
-from lutllm.lowering.place.clusters import OUTSIDE, Cluster, clusters_of, home, memory_of
+from lutllm.lowering.place.clusters import Cluster, clusters_of, home, memory_of
 from lutllm.lowering.place.form import placed_functions
 from lutllm.lowering.place.layouts import Layout
+from lutllm.lowering.place.patterns import OUTSIDE
 from lutllm.lowering.place.rounds import Round, round_of
 from lutllm.lowering.place.space import Region
 from lutllm.lowering.schedule import fields as fields_of
@@ -83,14 +84,13 @@ class Reader:
         """What a round of a cluster is. `IRError` where it is not in the module, or not a range of blocks."""
         linear = cluster.linear
         assert linear is not None
-        layouts = [c.named("layout", self.layouts) for c in (Cluster(linear.x.owner.opview), cluster)]
+        layouts = cluster.fed.named("layout", self.layouts), cluster.named("layout", self.layouts)
         if name not in self.round_ops:
             raise cluster.missing("round")
         try:
-            return round_of(self.round_ops[name], linear, layouts[0], layouts[1], self.config.engine)
+            return round_of(self.round_ops[name], linear, *layouts, self.config.engine)
         except CapacityError as problem:
-            where = source_position(self.round_ops[name].location)
-            raise IRError(f"'lut.round' op {problem.message}", location=where) from None
+            raise dialect.fault(self.round_ops[name], problem.message) from None
 
     def task(self, program: str, places: Places, run: Run) -> Task:
         """What a run of an engine does; it waits for nothing yet."""
@@ -163,7 +163,7 @@ class Reader:
         single, source = program == HEAD, cluster.linear.name
         name = f"{program}.{round_.name}.{_SUFFIX[run.engine]}"
         reads, writes = self._touched(places, cluster)
-        fed, parameters = Cluster(cluster.linear.x.owner.opview).symbol("buffer") or "", None
+        fed, parameters = cluster.fed.symbol("buffer") or "", None
         if run.engine == "linear":
             values = fields_of.linear(round_)
             reads, writes = {}, ()
@@ -243,7 +243,7 @@ class Reader:
             try:
                 task = self.task(program, places, run)
             except CapacityError as problem:
-                raise IRError(f"'lut.task' op {problem.message}", location=source_position(op.location)) from None
+                raise dialect.fault(op, problem.message) from None
             waits: dict[str, int] = {}
             for token in list(op.operation.operands)[1:]:
                 engine, number = numbers[token]
@@ -256,7 +256,7 @@ class Reader:
 
 
 def _wrong(op: Any, expected: object, got: object, do: str) -> IRError:
-    return IRError(f"'lut.task' op expected {expected}, got {got}; {do}", location=source_position(op.location))
+    return dialect.fault(op, f"expected {expected}, got {got}; {do}")
 
 
 def read_plan(module: ir.Module | ir.Operation) -> Plan:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lutllm.errors import CapacityError
-from lutllm.lowering.machine.accelerator import NO_WAIT, WAIT_SLOTS
+from lutllm.lowering.machine.accelerator import NO_WAIT, WAIT_SLOTS, WRITERS
 from lutllm.lowering.place.buffers import Buffer
 from lutllm.lowering.schedule.data import Task
 
@@ -97,14 +97,39 @@ class Hazards:
         return first.memory == second.memory and first.base < second.end and second.base < first.end
 
 
+class Follower:
+    """Which results feeds may take while they are written, as `feed` counts words: the first feed of a result, where
+    every result that was written before has been taken, and all feeds after the one that took it."""
+
+    def __init__(self) -> None:
+        self.written: list[str] = []  # clusters, in order, whose words no feed has taken yet
+        self.taken: set[str] = set()
+
+    def follows(self, task: Task) -> str:
+        """The cluster whose words `task` follows, or "". To be asked of every task once, in order of dispatch."""
+        if task.engine in WRITERS["x"] and task.cluster not in {*self.written, *self.taken}:
+            self.written.append(task.cluster)
+        if task.engine != "feed":
+            return ""
+        (label,) = task.values.values()
+        first = task.fields["takes"] and self.written[:1] == [label]
+        if task.fields["takes"]:
+            self.written = [other for other in self.written if other != label]
+        elif label not in self.taken:
+            return ""
+        self.taken |= {label} if task.fields["takes"] else set()
+        return label if first or not task.fields["takes"] else ""
+
+
 def needed(tasks: Sequence[Task], buffers: Mapping[str, Buffer]) -> Iterator[list[int]]:
     """For each task of a program the numbers of the tasks it must wait for, one an engine, and no more than are not
     known to be done."""
-    hazards, progress, numbers = Hazards(buffers), Progress(), dict[tuple[str, int], int]()
+    hazards, progress, numbers, follower = Hazards(buffers), Progress(), dict[tuple[str, int], int](), Follower()
     for i, task in enumerate(tasks):
         last: dict[str, int] = {}
+        followed = follower.follows(task)
         for number, earlier in progress.open:
-            if hazards.between(earlier, task):
+            if earlier.cluster != followed and hazards.between(earlier, task):
                 last[earlier.engine] = max(last.get(earlier.engine, 0), number)
         if len(last) > WAIT_SLOTS:
             raise CapacityError(

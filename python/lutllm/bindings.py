@@ -17,21 +17,6 @@ import torch_mlir
 from torch_mlir import ir, passmanager, rewrite
 from torch_mlir.dialects import ext, func, ml_program
 
-__all__ = [
-    "Diagnostic",
-    "capture_diagnostics",
-    "ext",
-    "func",
-    "ir",
-    "load_torch_dialects",
-    "ml_program",
-    "module_path",
-    "passmanager",
-    "rewrite",
-    "source_position",
-    "torch_mlir_opt",
-]
-
 # The bindings look for a module of a dialect at every cast to one of its classes; where there is none, they search the
 # disk again and again.
 sys.modules.setdefault("torch_mlir.dialects.lut", ModuleType("torch_mlir.dialects.lut"))
@@ -83,6 +68,18 @@ def _position(location: ir.Location) -> tuple[str | None, int | None, int | None
         parts = (location.callee,)
     found = (_position(part) for part in parts)
     return next((position for position in found if position[0] is not None), (None, None, None))
+
+
+def ops_below(root: ir.Operation | ir.OpView) -> list[ir.Operation]:
+    """An operation and all within it, in order; collected first, so that the caller may change them."""
+    found: list[ir.Operation] = []
+
+    def visit(op: ir.Operation) -> ir.WalkResult:
+        found.append(op)
+        return ir.WalkResult.ADVANCE
+
+    root.operation.walk(visit, ir.WalkOrder.PRE_ORDER)
+    return found
 
 
 def source_position(location: ir.Location) -> str | None:

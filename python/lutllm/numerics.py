@@ -66,6 +66,12 @@ def check_fits(value: np.ndarray, bits: int, what: str) -> np.ndarray:
     )
 
 
+def check_range(values: np.ndarray, low: int, high: int, what: str, do: str = "quantize again") -> None:
+    """Raise `NumericsError` where a value is outside low..high."""
+    if values.size and not low <= values.min() <= values.max() <= high:
+        raise NumericsError(f"expected {what} in {low}..{high}, got {values.min()}..{values.max()}; {do}")
+
+
 def quantize(value: np.ndarray, exponent: np.ndarray | int, bits: int) -> np.ndarray:
     """Float to integer at scale 2**exponent (broadcast), halves rounded up, saturated to `bits` signed bits."""
     scaled = np.asarray(value, dtype=np.float64) * np.exp2(-np.asarray(exponent, dtype=np.float64))

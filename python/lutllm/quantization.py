@@ -88,6 +88,7 @@ class LinearConstants:
     shift: int
     out_exponent: int
     has_tables: bool = False
+    has_bias: bool = True
 
     @classmethod
     def of(cls, linear: QuantizedLinear) -> LinearConstants:
@@ -99,6 +100,7 @@ class LinearConstants:
             shift=int(linear.shift),
             out_exponent=int(linear.out_exponent),
             has_tables=linear.tables is not None,
+            has_bias=bool(linear.bias.any()),
         )
 
     @classmethod
@@ -114,6 +116,7 @@ class LinearConstants:
                 shift=int(entry["shift"]),
                 out_exponent=int(entry["out_exponent"]),
                 has_tables=f"{name}.tables" in entry["shapes"],
+                has_bias=bool(entry.get("has_bias", True)),  # not said before
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(

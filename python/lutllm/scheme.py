@@ -197,6 +197,10 @@ class QuantizedLinear:
 
 def parse_schemes(names: Sequence[str], stages: int | None = None) -> dict[str, Scheme]:
     """`paper`, `additive`, `exact`, each optionally `:R`; `stages` sets R for those without. Raises `InputError`."""
+    if stages is not None and names and all(":" in name for name in names):
+        raise InputError(
+            f"expected stages or schemes with :R, got both ({stages} and {', '.join(names)}); leave one out"
+        )
     schemes = {}
     for text in names:
         name, colon, given = text.partition(":")

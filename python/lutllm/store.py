@@ -80,6 +80,24 @@ def sha256(path: Path | str) -> str:
         raise InputError(f"'{path}': expected a readable file, got {error.strerror or error}") from error
 
 
+def seal(path: Path) -> None:
+    """Write the SHA-256 of an intermediate file beside it, once it is there."""
+    write_atomic(_seal(path), sha256(path).encode())
+
+
+def sealed(path: Path) -> bool:
+    """Whether an intermediate file is there as it was sealed; what is left of another is deleted."""
+    if path.is_file() and _seal(path).is_file() and _seal(path).read_bytes() == sha256(path).encode():
+        return True
+    for leftover in (path, _seal(path)):
+        leftover.unlink(missing_ok=True)
+    return False
+
+
+def _seal(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
+
+
 def to_bytes(tensors: Mapping[str, np.ndarray], note: str | None = None) -> bytes:
     """The arrays in the safetensors format, the same bytes for the same arrays."""
     return b"".join(_parts(tensors, note))
@@ -169,6 +187,7 @@ def describe(linear: QuantizedLinear) -> dict:
         "scheme": linear.scheme.to_dict(),
         "shift": int(linear.shift),
         "out_exponent": int(linear.out_exponent),
+        "has_bias": bool(linear.bias.any()),
         "shapes": {name: list(array.shape) for name, array in sorted(linear.tensors().items())},
         "metadata": dict(sorted(linear.metadata.items())),
     }
@@ -281,7 +300,12 @@ def load_linear(path: Path | str) -> QuantizedLinear:
 
 def write_json(path: Path | str, value: object) -> None:
     """Write JSON atomically, the same bytes for the same value."""
-    write_atomic(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
+    write_atomic(path, json_bytes(value))
+
+
+def json_bytes(value: object) -> bytes:
+    """JSON that is no number beyond its own, the same bytes for the same value."""
+    return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()
 
 
 def read_json(path: Path | str) -> dict:
@@ -295,6 +319,20 @@ def read_json(path: Path | str) -> dict:
     if not isinstance(value, dict):
         raise InputError(f"'{path}': expected a JSON object, got {type(value).__name__}")
     return value
+
+
+def what_is(directory: Path) -> str:
+    """What a directory holds and what to do with it, for the error of a verb that wants another."""
+    if not directory.is_dir():
+        return "no such directory"
+    if (directory / "ir" / "model.scheduled.mlir").is_file():
+        return f"a compiled model: `lutllm diff` compares its levels, {directory / 'model'} is the model in integers"
+    if any((directory / "mem").glob("*.expected.safetensors")):
+        return "compiled linears: `lutllm simulate` runs them"
+    if not (directory / "config.json").is_file():
+        return "neither a model nor an output of lutllm"
+    quantized = "quantization_config" in read_json(directory / "config.json")
+    return "a quantized model: `lutllm compile` takes it" if quantized else "a float model: `lutllm quantize` takes it"
 
 
 def check_linear(linear: QuantizedLinear) -> QuantizedLinear:

@@ -18,12 +18,14 @@ import os
 import statistics
 import subprocess
 import sys
+import urllib.request
 import venv
 from pathlib import Path
 from typing import Any
 
 REQUIREMENT = "xllamacpp==2026.10.11549"
 PEER = "llama.cpp"
+_ANSWERS = "answers "
 
 
 def environment() -> Path:
@@ -93,6 +95,33 @@ def serve(gguf: str, threads: int, context: int) -> None:
         print(json.dumps(found.get("timings", found)), file=answers, flush=True)
 
 
+def ask(gguf: Path, path: str, requests: list[dict[str, Any]]) -> list[dict[str, Any]] | str:
+    """llama.cpp's answers to requests at `path` of its HTTP server, which runs the file on one thread; or the last line
+    it wrote."""
+    command = [str(environment()), __file__, "--post", str(gguf), path]
+    done = subprocess.run(command, input=json.dumps(requests), capture_output=True, text=True, check=False)
+    lines = [line for line in done.stdout.splitlines() if line.startswith(_ANSWERS)]
+    return json.loads(lines[0][len(_ANSWERS) :]) if lines else (done.stderr.strip().splitlines() or ["?"])[-1]
+
+
+def post(gguf: str, path: str) -> None:
+    """In the other environment: the requests of `ask`. Keys and values of its attention stay in float32."""
+    import xllamacpp
+
+    params = xllamacpp.CommonParams()
+    params.model.path, params.n_ctx, params.n_gpu_layers, params.n_parallel = gguf, 512, 0, 1
+    params.cpuparams.n_threads, params.warmup, params.port, params.verbosity = 1, False, 0, -1
+    params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+    server = xllamacpp.Server(params)
+    found = []
+    for wanted in json.load(sys.stdin):
+        json_type = {"Content-Type": "application/json"}
+        request = urllib.request.Request(server.listening_address + path, json.dumps(wanted).encode(), json_type)
+        with urllib.request.urlopen(request) as answer:
+            found.append(json.load(answer))
+    print(_ANSWERS + json.dumps(found), flush=True)
+
+
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     import numpy as np
 
@@ -152,6 +181,9 @@ def spread(samples: list[float]) -> str:
 def main() -> int:
     if sys.argv[1:2] == ["--serve"]:
         serve(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
+        return 0
+    if sys.argv[1:2] == ["--post"]:
+        post(sys.argv[2], sys.argv[3])
         return 0
     from lutllm.errors import LutllmError
     from lutllm.store import write_json

@@ -11,7 +11,8 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
-from dataclasses import dataclass, field, replace
+import tempfile
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -23,7 +24,7 @@ from lutllm.cost.predicted import predicted, run_cycles
 from lutllm.lowering import pipelines
 from lutllm.lowering.export.image.whole import whole_image
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
-from lutllm.lowering.machine.targets import TARGETS
+from lutllm.lowering.machine.targets import find_target
 from lutllm.lowering.schedule.data import Plan
 from lutllm.passes import run_pipeline
 from lutllm.progress import note
@@ -96,16 +97,18 @@ def _model(shape: tuple[tuple[str, Any], ...], scheme: Scheme, source: str) -> Q
 
 
 def scheduled(run: Run) -> Hardware:
-    model, target = _model(tuple(run.shape.items()), run.scheme, run.source), TARGETS[run.target]
+    model, engine = _model(tuple(run.shape.items()), run.scheme, run.source), find_target(run.target).engine
+    lines = [f'like = "{run.target}"', 'summary = "a row of the table"', "[engine]"]
     if run.tokens:
-        engine = target.engine
         words = engine.acc_words * max(1, run.tokens // engine.tokens)
-        target = replace(target, engine=replace(engine, tokens=run.tokens, acc_words=words))
-    if run.sized:
-        target = replace(target, latency=run.latency)
-    TARGETS["bench"] = target
+        lines += [f"tokens = {run.tokens}", f"acc_words = {words}"]
+    lines += ["[memory]", f"latency = {run.latency}"] if run.sized else []
+    lines += ["[sources]", 'engine = "the row"', 'memory = "the row"']
     module = copy_of(model.lut(CONTEXT))
-    run_pipeline(module, pipelines.to_scheduled("bench", run.source), passes=PASSES)
+    with tempfile.NamedTemporaryFile("w", suffix=".toml") as target:
+        target.write("\n".join(lines))
+        target.flush()
+        run_pipeline(module, pipelines.to_scheduled(target.name, run.source), passes=PASSES)
     return Hardware(model.lut(CONTEXT), module, model.tensors, whole_image(module, model.tensors))
 
 

@@ -4,7 +4,7 @@
 #r = #lut.fixed<26, -16>
 #n = #lut.fixed<28, -20>
 func.func @f(%a: tensor<?x8xi32, #r>, %b: tensor<?x6xi32, #n>) {
-  // expected-error@+1 {{'lut.add' op expected channels of y = 6, got 8; change the type}}
+  // expected-error@+1 {{'lut.add' op expected K of b = 8, got 6; change the type}}
   %0 = "lut.add"(%a, %b) : (tensor<?x8xi32, #r>, tensor<?x6xi32, #n>) -> tensor<?x8xi32, #r>
   return
 }
@@ -14,7 +14,7 @@ func.func @f(%a: tensor<?x8xi32, #r>, %b: tensor<?x6xi32, #n>) {
 #r = #lut.fixed<26, -16>
 #n = #lut.fixed<28, -20>
 func.func @f(%a: tensor<3x8xi32, #r>, %b: tensor<?x8xi32, #n>) {
-  // expected-error@+1 {{'lut.add' op expected y to have the leading dimensions of a, [3], got [?]; change the type}}
+  // expected-error@+1 {{'lut.add' op expected b to have the leading dimensions of a, [3], got [?]; change the type}}
   %0 = "lut.add"(%a, %b) : (tensor<3x8xi32, #r>, tensor<?x8xi32, #n>) -> tensor<?x8xi32, #r>
   return
 }

@@ -3,7 +3,7 @@
 
 #k = #lut.fixed<8, @a.key.exponents>
 func.func @f(%a: tensor<?x4xi8, #k>, %b: tensor<?x4xi8, #k>, %c: tensor<1xi32>) {
-  // expected-error@+1 {{'lut.append' op expected cache to be tensor<MxKxi8/i16, #lut.fixed<...>>, of sizes >= 1, static but for T, got tensor<?x4xi8, #lut.fixed<8 : i64, @a.key.exponents>>; change the type}}
+  // expected-error@+1 {{'lut.append' op expected cache to be tensor<MxKxi8/i16, #lut.fixed<...>>, of sizes >= 1, static but for tokens, got tensor<?x4xi8, #lut.fixed<8 : i64, @a.key.exponents>>; change the type}}
   %0 = "lut.append"(%a, %b, %c) : (tensor<?x4xi8, #k>, tensor<?x4xi8, #k>, tensor<1xi32>) -> tensor<?x4xi8, #k>
   return
 }
@@ -22,7 +22,7 @@ func.func @f(%a: tensor<16x4xi8, #k>, %b: tensor<?x4xi8, #k>, %c: tensor<1xi32>)
 
 #k = #lut.fixed<8, @a.key.exponents>
 func.func @f(%a: tensor<16x4xi8, #k>, %b: tensor<?x8xi8, #k>, %c: tensor<1xi32>) {
-  // expected-error@+1 {{'lut.append' op expected channels of new = 4, got 8; change the type}}
+  // expected-error@+1 {{'lut.append' op expected K of new = 4, got 8; change the type}}
   %0 = "lut.append"(%a, %b, %c) : (tensor<16x4xi8, #k>, tensor<?x8xi8, #k>, tensor<1xi32>) -> tensor<16x4xi8, #k>
   return
 }

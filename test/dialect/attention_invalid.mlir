@@ -78,7 +78,7 @@ func.func @f(%a: tensor<?x8xi16, #q>, %b: tensor<16x4xi8, #k>, %c: tensor<15x4xi
 #k = #lut.fixed<8, @a.key.exponents>
 #v = #lut.fixed<8, @a.value.exponents>
 func.func @f(%a: tensor<?x8xi16, #q>, %b: tensor<16x4xi8, #k>, %c: tensor<16x4xi8, #v>, %d: tensor<1xi32>) {
-  // expected-error@+1 {{'lut.attention' op expected channels of y = 8, got 6; change the type}}
+  // expected-error@+1 {{'lut.attention' op expected K of y = 8, got 6; change the type}}
   %0 = "lut.attention"(%a, %b, %c, %d) {heads = 4, kv_heads = 2, multiplier = @a.multiplier, shift = 20} : (tensor<?x8xi16, #q>, tensor<16x4xi8, #k>, tensor<16x4xi8, #v>, tensor<1xi32>) -> tensor<?x6xi16, #x>
   return
 }

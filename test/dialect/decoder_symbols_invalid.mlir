@@ -38,7 +38,7 @@ func.func @f(%a: tensor<?x8xi32, #r>) {
 #x = #lut.fixed<16, @q.input.exponents>
 ml_program.global private @q.input.exponents(#ml_program.extern : tensor<8xi8>) : tensor<8xi8>
 func.func @f(%a: tensor<?x8xi32, #n>) {
-  // expected-error@+1 {{'lut.rescale' op expected @q.input.exponents for 'exponents' to be tensor<4xi8>, got tensor<8xi8>; change the global, the scheme or the type of the op}}
+  // expected-error@+1 {{'lut.rescale' op expected @q.input.exponents for 'y.exponents' to be tensor<4xi8>, got tensor<8xi8>; change the global, the scheme or the type of the op}}
   %0 = "lut.rescale"(%a) : (tensor<?x8xi32, #n>) -> tensor<?x8xi16, #x>
   return
 }
@@ -48,7 +48,7 @@ func.func @f(%a: tensor<?x8xi32, #n>) {
 #n = #lut.fixed<28, -20>
 #x = #lut.fixed<16, @q.input.exponents>
 func.func @f(%a: tensor<?x8xi32, #n>, %b: tensor<?x8xi32, #n>) {
-  // expected-error@+1 {{'lut.swiglu' op expected a ml_program.global @q.input.exponents for 'exponents', got none; declare it with #ml_program.extern : tensor<4xi8>}}
+  // expected-error@+1 {{'lut.swiglu' op expected a ml_program.global @q.input.exponents for 'y.exponents', got none; declare it with #ml_program.extern : tensor<4xi8>}}
   %0 = "lut.swiglu"(%a, %b) : (tensor<?x8xi32, #n>, tensor<?x8xi32, #n>) -> tensor<?x8xi16, #x>
   return
 }
@@ -69,7 +69,7 @@ func.func @f(%a: tensor<?x8xi32, #n>, %b: tensor<1xi32>) {
 #k = #lut.fixed<8, @a.key.exponents>
 ml_program.global private @a.key.exponents(#ml_program.extern : tensor<4xi8>) : tensor<4xi8>
 func.func @f(%a: tensor<16x4xi8, #k>, %b: tensor<?x4xi8, #k>, %c: tensor<1xi32>) {
-  // expected-error@+1 {{'lut.append' op expected @a.key.exponents for 'exponent' to be tensor<2xi8>, got tensor<4xi8>; change the global, the scheme or the type of the op}}
+  // expected-error@+1 {{'lut.append' op expected @a.key.exponents for 'cache.exponents' to be tensor<2xi8>, got tensor<4xi8>; change the global, the scheme or the type of the op}}
   %0 = "lut.append"(%a, %b, %c) : (tensor<16x4xi8, #k>, tensor<?x4xi8, #k>, tensor<1xi32>) -> tensor<16x4xi8, #k>
   return
 }
@@ -103,7 +103,7 @@ ml_program.global private @a.value.exponents(#ml_program.extern : tensor<4xi8>) 
 ml_program.global private @a.multiplier(#ml_program.extern : tensor<4xi32>) : tensor<4xi32>
 ml_program.global private @q.input.exponents(#ml_program.extern : tensor<4xi8>) : tensor<4xi8>
 func.func @f(%a: tensor<?x8xi16, #q>, %b: tensor<16x4xi8, #k>, %c: tensor<16x4xi8, #v>, %d: tensor<1xi32>) {
-  // expected-error@+1 {{'lut.attention' op expected @a.value.exponents for 'values' to be tensor<2xi8>, got tensor<4xi8>; change the global, the scheme or the type of the op}}
+  // expected-error@+1 {{'lut.attention' op expected @a.value.exponents for 'values.exponents' to be tensor<2xi8>, got tensor<4xi8>; change the global, the scheme or the type of the op}}
   %0 = "lut.attention"(%a, %b, %c, %d) {heads = 4, kv_heads = 2, multiplier = @a.multiplier, shift = 20} : (tensor<?x8xi16, #q>, tensor<16x4xi8, #k>, tensor<16x4xi8, #v>, tensor<1xi32>) -> tensor<?x8xi16, #x>
   return
 }

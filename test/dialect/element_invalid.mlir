@@ -12,7 +12,7 @@ func.func @f(%x: tensor<?x8xf64>) {
 
 #x = #lut.fixed<16, @q.input.exponents>
 func.func @f(%x: tensor<?x?xf32>) {
-  // expected-error@+1 {{'lut.quantize' op expected x to be tensor<...xKxf32> with static K >= 1, got tensor<?x?xf32>; make them static}}
+  // expected-error@+1 {{'lut.quantize' op expected x to be tensor<...xKxf32>, of sizes >= 1, static but for tokens, got tensor<?x?xf32>; change the type}}
   %0 = "lut.quantize"(%x) : (tensor<?x?xf32>) -> tensor<?x8xi16, #x>
   return
 }
@@ -31,7 +31,7 @@ func.func @f(%r: tensor<*xi32>) {
 "lut.scheme"() {sym_name = "vq", kind = "vq", v = 2, c_a = 16, c_w = 16, G = 4, R = 2, S = 1, metric = "chebyshev", x_bits = 16, act_bits = 16, weight_bits = 8, table_bits = 8, term_bits = 24, out_bits = 24} : () -> ()
 #x = #lut.fixed<16, @q.input.exponents>
 func.func @f(%x: tensor<?x8xi16, #x>) {
-  // expected-error@+1 {{'lut.centroid_search' op expected indices to be tensor<...xPxSxi8>, got tensor<?x4x1xi16>}}
+  // expected-error@+1 {{'lut.centroid_search' op expected element type of indices = i8, got i16; change the type or the scheme}}
   %0 = "lut.centroid_search"(%x) {scheme = @vq, codebook = @q.input.codebook} : (tensor<?x8xi16, #x>) -> tensor<?x4x1xi16>
   return
 }

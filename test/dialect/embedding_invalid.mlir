@@ -48,7 +48,7 @@ func.func @f(%a: tensor<?xi32>) {
 
 #r = #lut.fixed<26, -16>
 func.func @f(%a: tensor<?xi32>) {
-  // expected-error@+1 {{'lut.embedding' op expected y to be tensor<TxKxi32, #lut.fixed<...>>, of sizes >= 1, static but for T, got tensor<?x?xi32, #lut.fixed<26 : i64, -16 : i64>>; change the type}}
+  // expected-error@+1 {{'lut.embedding' op expected y to be tensor<TxKxi32, #lut.fixed<...>>, of sizes >= 1, static but for tokens, got tensor<?x?xi32, #lut.fixed<26 : i64, -16 : i64>>; change the type}}
   %0 = "lut.embedding"(%a) {rows = @e.rows, multiplier = @e.multiplier, shift = 10, vocabulary = 32} : (tensor<?xi32>) -> tensor<?x?xi32, #r>
   return
 }

@@ -31,7 +31,7 @@ func.func @f(%x: tensor<?x8xi16, #x>) {
 
 #x = #lut.fixed<17, @q.input.exponents>
 func.func @f(%x: tensor<?x8xf32>) {
-  // expected-error@+1 {{'lut.quantize' op expected bits of result in 2..16, got 17; change the encoding}}
+  // expected-error@+1 {{'lut.quantize' op expected bits of result in 2..16 for i16, got 17; change the encoding}}
   %0 = "lut.quantize"(%x) : (tensor<?x8xf32>) -> tensor<?x8xi16, #x>
   return
 }

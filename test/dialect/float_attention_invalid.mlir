@@ -26,7 +26,7 @@ func.func @f(%a: tensor<?x8xf32>, %p: tensor<1xi32>) {
 // -----
 
 func.func @f(%a: tensor<?x8xf32>, %p: tensor<1xi32>) {
-  // expected-error@+1 {{'lut.float_rope' op expected channels of y = 8, got 4; change the type}}
+  // expected-error@+1 {{'lut.float_rope' op expected K of y = 8, got 4; change the type}}
   %0 = "lut.float_rope"(%a, %p) {name = "r", frequencies = @f, heads = 2, scale = 1.0} : (tensor<?x8xf32>, tensor<1xi32>) -> tensor<?x4xf32>
   return
 }
@@ -50,7 +50,7 @@ func.func @f(%a: tensor<?x8xf32>, %b: tensor<?x4xf32>, %c: tensor<?x4xf32>) {
 // -----
 
 func.func @f(%a: tensor<?x8xf32>, %b: tensor<?x4xf32>, %c: tensor<?x8xf32>) {
-  // expected-error@+1 {{'lut.float_attention' op expected channels of values = 4, got 8; change the type}}
+  // expected-error@+1 {{'lut.float_attention' op expected K_kv of values = 4, got 8; change the type}}
   %0 = "lut.float_attention"(%a, %b, %c) {name = "a", heads = 4, kv_heads = 2, scale = 0.5} : (tensor<?x8xf32>, tensor<?x4xf32>, tensor<?x8xf32>) -> tensor<?x8xf32>
   return
 }
@@ -58,7 +58,7 @@ func.func @f(%a: tensor<?x8xf32>, %b: tensor<?x4xf32>, %c: tensor<?x8xf32>) {
 // -----
 
 func.func @f(%a: tensor<?x8xf32>, %b: tensor<?x4xf32>, %c: tensor<?x4xf32>) {
-  // expected-error@+1 {{'lut.float_attention' op expected channels of y = 8, got 6; change the type}}
+  // expected-error@+1 {{'lut.float_attention' op expected K of y = 8, got 6; change the type}}
   %0 = "lut.float_attention"(%a, %b, %c) {name = "a", heads = 4, kv_heads = 2, scale = 0.5} : (tensor<?x8xf32>, tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x6xf32>
   return
 }

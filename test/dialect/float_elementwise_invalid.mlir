@@ -2,7 +2,7 @@
 // What is added or multiplied has one shape; the activation is a known one.
 
 func.func @f(%a: tensor<?x8xf32>, %b: tensor<?x6xf32>) {
-  // expected-error@+1 {{'lut.float_add' op expected channels of b = 8, got 6; change the type}}
+  // expected-error@+1 {{'lut.float_add' op expected K of b = 8, got 6; change the type}}
   %0 = "lut.float_add"(%a, %b) {name = "r"} : (tensor<?x8xf32>, tensor<?x6xf32>) -> tensor<?x8xf32>
   return
 }
@@ -26,7 +26,7 @@ func.func @f(%a: tensor<?x8xf32>) {
 // -----
 
 func.func @f(%a: tensor<?x8xf32>, %b: tensor<?x6xf32>) {
-  // expected-error@+1 {{'lut.float_gated' op expected channels of up = 8, got 6; change the type}}
+  // expected-error@+1 {{'lut.float_gated' op expected K of up = 8, got 6; change the type}}
   %0 = "lut.float_gated"(%a, %b) {name = "g", activation = "silu"} : (tensor<?x8xf32>, tensor<?x6xf32>) -> tensor<?x8xf32>
   return
 }

@@ -50,7 +50,7 @@ func.func @f(%a: tensor<?x8xf32>) {
 // -----
 
 func.func @f(%a: tensor<?x8xf32>) {
-  // expected-error@+1 {{'lut.float_norm' op expected channels of y = 8, got 6; change the type}}
+  // expected-error@+1 {{'lut.float_norm' op expected K of y = 8, got 6; change the type}}
   %0 = "lut.float_norm"(%a) {name = "n", gain = @n.weight, kind = "rms", epsilon = 1.0e-5, groups = 1} : (tensor<?x8xf32>) -> tensor<?x6xf32>
   return
 }

@@ -3,7 +3,7 @@
 
 #r = #lut.fixed<26, -16>
 func.func @f(%a: tensor<?x8xi32, #r>) {
-  // expected-error@+1 {{'lut.last_token' op expected y to be tensor<1xKxi32, #lut.fixed<...>>, of sizes >= 1, static but for T, got tensor<2x8xi32, #lut.fixed<26 : i64, -16 : i64>>; change the type}}
+  // expected-error@+1 {{'lut.last_token' op expected y to be tensor<1xKxi32, #lut.fixed<...>>, of sizes >= 1, static but for tokens, got tensor<2x8xi32, #lut.fixed<26 : i64, -16 : i64>>; change the type}}
   %0 = "lut.last_token"(%a) : (tensor<?x8xi32, #r>) -> tensor<2x8xi32, #r>
   return
 }
@@ -12,7 +12,7 @@ func.func @f(%a: tensor<?x8xi32, #r>) {
 
 #r = #lut.fixed<26, -16>
 func.func @f(%a: tensor<?x8xi32, #r>) {
-  // expected-error@+1 {{'lut.last_token' op expected channels of y = 8, got 6; change the type}}
+  // expected-error@+1 {{'lut.last_token' op expected K of y = 8, got 6; change the type}}
   %0 = "lut.last_token"(%a) : (tensor<?x8xi32, #r>) -> tensor<1x6xi32, #r>
   return
 }
@@ -39,7 +39,7 @@ func.func @f(%a: tensor<?x8xi32, #r>) {
 
 #r = #lut.fixed<26, -16>
 func.func @f(%a: tensor<0x8xi32, #r>) {
-  // expected-error@+1 {{'lut.last_token' op expected x to be tensor<TxKxi32, #lut.fixed<...>>, of sizes >= 1, static but for T, got tensor<0x8xi32, #lut.fixed<26 : i64, -16 : i64>>; change the type}}
+  // expected-error@+1 {{'lut.last_token' op expected x to be tensor<TxKxi32, #lut.fixed<...>>, of sizes >= 1, static but for tokens, got tensor<0x8xi32, #lut.fixed<26 : i64, -16 : i64>>; change the type}}
   %0 = "lut.last_token"(%a) : (tensor<0x8xi32, #r>) -> tensor<1x8xi32, #r>
   return
 }

@@ -21,7 +21,7 @@ func.func @f(%a: tensor<?x6xi32>) {
 
 #y = #lut.fixed<24, -6>
 func.func @f(%a: tensor<?x6xi32>) {
-  // expected-error@+1 {{'lut.requantize' op expected N of y = 6, got 7; change the type or the scheme}}
+  // expected-error@+1 {{'lut.requantize' op expected N of y = 6, got 7; change the type}}
   %0 = "lut.requantize"(%a) {weights = @q, shift = 20} : (tensor<?x6xi32>) -> tensor<?x7xi32, #y>
   return
 }

@@ -4,7 +4,7 @@
 #n = #lut.fixed<28, -20>
 #x = #lut.fixed<16, @q.input.exponents>
 func.func @f(%a: tensor<?x8xi32, #n>) {
-  // expected-error@+1 {{'lut.rescale' op expected bits of y in 2..8 for i8, got 16; change the type}}
+  // expected-error@+1 {{'lut.rescale' op expected bits of y in 2..8 for i8, got 16; change the encoding}}
   %0 = "lut.rescale"(%a) : (tensor<?x8xi32, #n>) -> tensor<?x8xi8, #x>
   return
 }
@@ -13,7 +13,7 @@ func.func @f(%a: tensor<?x8xi32, #n>) {
 
 #n = #lut.fixed<28, -20>
 func.func @f(%a: tensor<?x8xi32, #n>) {
-  // expected-error@+1 {{'lut.rescale' op expected bits of y in 9..16 for i16, got 8; change the type}}
+  // expected-error@+1 {{'lut.rescale' op expected bits of y in 9..16 for i16, got 8; change the encoding}}
   %0 = "lut.rescale"(%a) : (tensor<?x8xi32, #n>) -> tensor<?x8xi16, #lut.fixed<8, @q.input.exponents>>
   return
 }

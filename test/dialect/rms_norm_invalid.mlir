@@ -4,7 +4,7 @@
 #r = #lut.fixed<26, -16>
 #n = #lut.fixed<28, -20>
 func.func @f(%a: tensor<?x8xi32, #r>) {
-  // expected-error@+1 {{'lut.rms_norm' op expected channels of y = 8, got 6; change the type}}
+  // expected-error@+1 {{'lut.rms_norm' op expected K of y = 8, got 6; change the type}}
   %0 = "lut.rms_norm"(%a) {gain = @n.gain, groups = 1, epsilon = 40, shift = 12} : (tensor<?x8xi32, #r>) -> tensor<?x6xi32, #n>
   return
 }

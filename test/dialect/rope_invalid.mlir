@@ -3,7 +3,7 @@
 
 #n = #lut.fixed<28, -20>
 func.func @f(%a: tensor<?x8xi32, #n>, %b: tensor<2xi32>) {
-  // expected-error@+1 {{'lut.rope' op expected position to be tensor<1xi32>, of sizes >= 1, static but for T, got tensor<2xi32>; change the type}}
+  // expected-error@+1 {{'lut.rope' op expected position to be tensor<1xi32>, of sizes >= 1, static but for tokens, got tensor<2xi32>; change the type}}
   %0 = "lut.rope"(%a, %b) {heads = 2, positions = 16, cosines = @rope.cosines, sines = @rope.sines} : (tensor<?x8xi32, #n>, tensor<2xi32>) -> tensor<?x8xi32, #n>
   return
 }

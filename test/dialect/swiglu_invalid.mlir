@@ -5,7 +5,7 @@
 #n = #lut.fixed<28, -20>
 #x = #lut.fixed<16, @q.input.exponents>
 func.func @f(%a: tensor<?x8xi32, #r>, %b: tensor<?x6xi32, #n>) {
-  // expected-error@+1 {{'lut.swiglu' op expected channels of up = 8, got 6; change the type}}
+  // expected-error@+1 {{'lut.swiglu' op expected K of up = 8, got 6; change the type}}
   %0 = "lut.swiglu"(%a, %b) : (tensor<?x8xi32, #r>, tensor<?x6xi32, #n>) -> tensor<?x8xi16, #x>
   return
 }
@@ -16,7 +16,7 @@ func.func @f(%a: tensor<?x8xi32, #r>, %b: tensor<?x6xi32, #n>) {
 #n = #lut.fixed<28, -20>
 #x = #lut.fixed<16, @q.input.exponents>
 func.func @f(%a: tensor<?x8xi32, #r>, %b: tensor<?x8xi32, #n>) {
-  // expected-error@+1 {{'lut.swiglu' op expected channels of y = 8, got 6; change the type}}
+  // expected-error@+1 {{'lut.swiglu' op expected K of y = 8, got 6; change the type}}
   %0 = "lut.swiglu"(%a, %b) : (tensor<?x8xi32, #r>, tensor<?x8xi32, #n>) -> tensor<?x6xi16, #x>
   return
 }

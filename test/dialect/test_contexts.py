@@ -100,7 +100,7 @@ def test_start_up_is_without_torch() -> None:
 def test_errors_are_diagnostics_with_a_location(ctx: ir.Context) -> None:
     with capture_diagnostics(ctx) as seen, pytest.raises(ir.MLIRError):
         ir.Module.parse(TEXT.replace("x4x6", "x4x7"), ctx)
-    message = "'lut.prefix_sum' op expected N of sum = 7, got 6; change the type or the scheme"
+    message = "'lut.prefix_sum' op expected N of sum = 7, got 6; change the type"
     assert seen[0] == Diagnostic("error", message, "-", 3, 8)
     assert str(seen[0]) == f"-:3:8: error: {message}"
 

@@ -45,7 +45,7 @@ CHANGES: dict[str, tuple[Callable[[Arrays], object], str]] = {
     ),
     "type": (
         lambda arrays: arrays.update({"q.input.exponents": np.zeros(5, np.int16)}),
-        "'lut.quantize' op expected 'q.input.exponents' in the store for 'exponents' to be I8 [5], got I16 [5]",
+        "'lut.quantize' op expected 'q.input.exponents' in the store for 'result.exponents' to be I8 [5], got I16 [5]",
     ),
 }
 

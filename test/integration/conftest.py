@@ -23,7 +23,7 @@ from lutllm.lowering.hardware.accelerator_to_hw import ACCELERATOR_TOP, accelera
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
 from lutllm.lowering.machine.engine import EngineConfig
 from lutllm.lowering.machine.form import Machine, write_machine
-from lutllm.lowering.machine.targets import TARGETS
+from lutllm.lowering.machine.targets import find_target
 from lutllm.passes import run_pipeline
 from lutllm.quantize.random.linear import random_linear
 from lutllm.scheme import QuantizedLinear, Scheme
@@ -34,8 +34,8 @@ from lutllm.simulate.transactions.passes import run_passes
 CONTEXT = 40
 X_WORDS = 1024
 ENGINES = {
-    "tiny": TARGETS["tiny"].engine,
-    "small": TARGETS["small"].engine,
+    "tiny": find_target("tiny").engine,
+    "small": find_target("small").engine,
     # one pair, chains of length 1, the narrowest ports, single-beat bursts, one of them at a time
     "one-pair": EngineConfig(
         pairs=1, lanes=4, centroids=4, chains=4, metric="l2", requant_lanes=4, tokens=3, acc_words=9, codes_depth=2,

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from lutllm.lowering.hardware.control.register_map import START, STATUS_BUSY, STATUS_DONE
-from lutllm.lowering.machine.targets import TARGETS
+from lutllm.lowering.machine.targets import find_target
 from lutllm.simulate import AxiTiming, SimulationError
 
-TINY = TARGETS["tiny"].engine
+TINY = find_target("tiny").engine
 Case = Any  # of conftest.py
 MakeCase = Callable[..., Case]
 Arc = Callable[..., Any]

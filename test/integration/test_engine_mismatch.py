@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from lutllm.errors import InputError
-from lutllm.lowering.machine.targets import TARGETS
+from lutllm.lowering.machine.targets import find_target
 
-TINY = TARGETS["tiny"].engine
+TINY = find_target("tiny").engine
 MakeCase = Callable[..., Any]
 Arc = Callable[..., Any]
 

@@ -19,10 +19,10 @@ from lutllm.lowering.export.testbench import write_testbench
 from lutllm.lowering.hardware.accelerator_to_hw import ACCELERATOR_TOP, accelerator_to_hw
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
 from lutllm.lowering.machine.engine import MODES, EngineConfig
-from lutllm.lowering.machine.targets import TARGETS
+from lutllm.lowering.machine.targets import find_target
 from lutllm.simulate import AxiTiming, VerilatorSimulator
 
-TINY = TARGETS["tiny"].engine
+TINY = find_target("tiny").engine
 NAMES = ("tiny", "small", "one-pair", "six-pairs", "exact-only", "row-only", "table-only", "stored-only")
 MakeCase = Callable[..., Any]
 Arc = Callable[..., Any]

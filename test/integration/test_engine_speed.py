@@ -7,18 +7,18 @@ from typing import Any
 
 from lutllm.lowering.machine.choice import engine_for
 from lutllm.lowering.machine.engine import MODES
-from lutllm.lowering.machine.targets import TARGETS
+from lutllm.lowering.machine.targets import find_target
 from lutllm.scheme import EXACT, PAPER
 from lutllm.simulate import AxiTiming
 
-TINY = TARGETS["tiny"].engine
+TINY = find_target("tiny").engine
 # Seven linears in the proportions of a decoder layer: (inputs, outputs).
 LAYER = [(192, 576), (192, 192), (192, 192), (192, 576), (192, 1536), (192, 1536), (512, 576)]
 
 
 def test_prefill_reaches_nine_tenths_of_the_peak(case: Callable[..., Any], arc: Callable[..., Any]) -> None:
     """4 pairs x 64 lanes, 16 tokens, a memory that answers after 64 cycles and gives a beat a cycle."""
-    engine = engine_for([PAPER, EXACT], TARGETS["small"].engine)
+    engine = engine_for([PAPER, EXACT], find_target("small").engine)
     lookups = sum(k // 2 * n * 16 for k, n in LAYER)
     for source in MODES:
         made = case(engine, [dict(pairs=k // 2, outputs=n, row_source=source, G=512) for k, n in LAYER], 16)

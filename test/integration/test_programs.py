@@ -18,6 +18,8 @@ from lutllm.lowering.schedule.read import Reader
 from lutllm.quantize.random.float_models import LayerShape, float_decoder, float_linear_norm_linear, float_mlp
 from lutllm.quantize.random.model import random_model
 from lutllm.quantized.pretrained import QuantizedModel
+from lutllm.run.generate import generate
+from lutllm.run.session import CpuSession
 from lutllm.scheme import ADDITIVE, EXACT, Scheme
 from lutllm.simulate.accelerator import Accelerator
 from lutllm.simulate.transactions.passes import prompt_passes, run_passes
@@ -164,7 +166,7 @@ def test_layers_unlike_each_other(name: str) -> None:
     model = random_model(shape, EXACT.with_(G=48), 3, positions=CONTEXT)
     hardware = Hardware.of(model.lut(), model.tensors, target="tiny")
     prompt = [3, 1, 4, 1, 5]
-    wanted = greedy(hardware.program, model.tensors, prompt, 4)
+    wanted = greedy(hardware.program, model.tensors, prompt, 4).tokens
     for late in (False, True):
         simulator = TransactionSimulator.of(hardware.module, model.tensors, hardware.image, late=late)
         assert simulator.generate(prompt, 4).tokens == wanted
@@ -172,3 +174,21 @@ def test_layers_unlike_each_other(name: str) -> None:
     assert answer.equal and answer.tokens == wanted
     passes = run_passes(len(prompt), 4, hardware.plan.config.tokens)
     assert answer.cycles == run_cycles(predicted(hardware.plan, passes))
+
+
+def test_hardware_ends_where_the_processor_does() -> None:
+    """At the first of several tokens that end a text, whichever of them the register of hardware holds."""
+    model = random_model(float_decoder(hidden=20, vocabulary=40, layers=1), EXACT.with_(G=48), 3, positions=CONTEXT)
+    hardware = Hardware.of(model.lut(), model.tensors, target="tiny")
+    simulator = build(hardware.plan.config, "arc")
+    prompt = [3, 1, 4, 1, 5]
+    free = list(generate(CpuSession.of(model), prompt, 6))[-1].tokens
+    unused = min({*range(40)} - {*free})
+    assert unused < max(free)
+    for stops in ({free[0]}, {unused, free[2]}, {unused, 39 if 39 not in free else 38}):
+        wanted = list(generate(CpuSession.of(model), prompt, 6, stops=stops))[-1]
+        seen: list[list[int]] = [[]]
+        answer = hardware.answer(simulator, prompt, 6, stops=stops, listener=seen.append)
+        assert answer.equal and (answer.tokens, answer.stop) == (wanted.tokens, wanted.stop)
+        assert answer.tokens == free[: next((i for i, token in enumerate(free) if token in stops), 6)]
+        assert seen[-1] == wanted.tokens[: len(seen[-1])] and len(answer.token_cycles) == len(wanted.tokens)

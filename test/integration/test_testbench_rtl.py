@@ -16,7 +16,7 @@ import pytest
 from lutllm import dialect
 from lutllm.accelerator.hardware import Hardware
 from lutllm.lowering.export.hw_to_sv import hw_ports, hw_to_sv
-from lutllm.lowering.export.image.whole import whole_image, write_image
+from lutllm.lowering.export.image.whole import IMAGE, whole_image
 from lutllm.lowering.export.testbench import write_testbench
 from lutllm.lowering.hardware.accelerator_to_hw import ACCELERATOR_TOP, accelerator_to_hw
 from lutllm.lowering.machine.form import machine_op
@@ -69,7 +69,8 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Output:
     hardware = Hardware(program, module, model.tensors, whole_image(module, model.tensors))
     config = hardware.plan.config
     assert config.watchdog == WATCHDOG
-    write_image(folder / "mem", hardware.plan, hardware.image)
+    (folder / "mem").mkdir()
+    hardware.image.tofile(folder / "mem" / IMAGE)
     made = generate(GoldenSession(program, model.tensors), PROMPT, 4)
     tokens = [token for token in made if not isinstance(token, Generation)]
     design = accelerator_to_hw(config, "sv")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -42,7 +43,7 @@ def steps_from(level: str, quantized: Path) -> str:
     rest = [pipelines.to_steps(), pipelines.to_placed("tiny"), pipelines.to_schedule()]
     after = {
         "torch": [pipelines.to_program(str(quantized), CONTEXT), *rest],
-        "float": [pipelines.to_integers(str(quantized), CONTEXT), *rest],
+        "float": [pipelines.to_program(str(quantized), CONTEXT).replace("torch-raise,", ""), *rest],
         "lut": rest,
         "steps": rest[1:],
         "placed": rest[2:],
@@ -140,8 +141,22 @@ def test_another_store_is_refused(
 def test_a_level_that_is_not_scheduled_is_refused(
     made: Result, quantized: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for level, message in (("torch", "expected IR that verifies"), ("placed", "expected a region prefill.d")):
+    for level, message in (("torch", "expected IR that verifies"), ("placed", "expected one task of engine")):
         source = str(made.directory / "ir" / f"model.{level}.mlir")
         arguments = ["--scheduled-to-image", source, "--store", str(quantized), "-o", str(tmp_path / "image")]
         assert lutllm_translate.main(arguments) == 1
         assert message in capsys.readouterr().err
+
+
+def test_a_schedule_that_was_broken_is_refused(
+    made: Result, quantized: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No image is made of tasks that do not wait."""
+    text = (made.directory / "ir" / "model.scheduled.mlir").read_text()
+    task = re.compile(r'("lut\.task"\(%\w+), %\w+(\) \{engine = "norm"\} : \([^)]*), !lut\.token(\))')
+    edited = tmp_path / "edited.mlir"
+    edited.write_text(task.sub(r"\1\2\3", text, count=1))
+    assert edited.read_text() != text
+    arguments = ["--scheduled-to-image", str(edited), "--store", str(quantized), "-o", str(tmp_path / "image")]
+    assert lutllm_translate.main(arguments) == 1
+    assert "expected to wait for" in capsys.readouterr().err and not (tmp_path / "image").exists()

@@ -86,7 +86,7 @@ ml_program.global private @lm.multiplier(#ml_program.extern : tensor<30xi32>) : 
 ml_program.global private @lm.bias(#ml_program.extern : tensor<30xi32>) : tensor<30xi32>
 "lut.machine"() ({
   "lut.linear_engine"() {pairs = 2, lanes = 8, centroids = 2, chains = 2, act_stages = 1, metric = "chebyshev", row_entries = 16,
-    operand_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, acc_bits = 32, out_bits = 24,
+    operand_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, acc_bits = 32, bias_bits = 32, out_bits = 24,
     requant_lanes = 4, tokens = 4, acc_words = 64, codes_depth = 4, row_sources = ["exact_row"],
     weight_ports = 1, port_bits = {w = 64, c = 32, q = 64}, burst_beats = 16, outstanding = 8} : () -> ()
 }) {sym_name = "machine", engines = ["linear", "feed", "norm", "residual", "store", "swiglu", "heads", "attention", "embed", "pick"],
@@ -126,7 +126,7 @@ ml_program.global private @cos(#ml_program.extern : tensor<16x3xi16>) : tensor<1
 ml_program.global private @sin(#ml_program.extern : tensor<16x3xi16>) : tensor<16x3xi16>
 "lut.machine"() ({
   "lut.linear_engine"() {pairs = 2, lanes = 8, centroids = 2, chains = 2, act_stages = 1, metric = "chebyshev", row_entries = 16,
-    operand_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, acc_bits = 32, out_bits = 24,
+    operand_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, acc_bits = 32, bias_bits = 32, out_bits = 24,
     requant_lanes = 4, tokens = 4, acc_words = 64, codes_depth = 4, row_sources = ["exact_row"],
     weight_ports = 1, port_bits = {w = 64, c = 32, q = 64}, burst_beats = 16, outstanding = 8} : () -> ()
 }) {sym_name = "machine", engines = ["linear", "feed", "norm", "residual", "store", "swiglu", "heads", "attention", "embed", "pick", "load"],
@@ -162,7 +162,7 @@ ml_program.global private @cos(#ml_program.extern : tensor<16x3xi16>) : tensor<1
 ml_program.global private @sin(#ml_program.extern : tensor<16x3xi16>) : tensor<16x3xi16>
 "lut.machine"() ({
   "lut.linear_engine"() {pairs = 2, lanes = 16, centroids = 2, chains = 2, act_stages = 1, metric = "chebyshev", row_entries = 16,
-    operand_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, acc_bits = 32, out_bits = 24,
+    operand_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, acc_bits = 32, bias_bits = 32, out_bits = 24,
     requant_lanes = 4, tokens = 4, acc_words = 64, codes_depth = 4, row_sources = ["exact_row"],
     weight_ports = 1, port_bits = {w = 64, c = 32, q = 64}, burst_beats = 16, outstanding = 8} : () -> ()
 }) {sym_name = "machine", engines = ["linear", "feed", "norm", "residual", "store", "swiglu", "heads", "attention", "embed", "pick", "load"],

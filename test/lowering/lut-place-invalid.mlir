@@ -1,7 +1,7 @@
 // RUN: lutllm-opt %s --lut-place=target=tiny --split-input-file --verify-diagnostics
 // RUN: not lutllm-opt %s --lut-place=target=huge 2>&1 | FileCheck %s
 // What no engine computes where it stands is an error at the op.
-// CHECK: expected a target among tiny, small, got 'huge'
+// CHECK: expected a target among small, tiny, u280, v80, or a .toml file, got 'huge'
 
 // expected-error@+1 {{'builtin.module' op expected functions to place, got none; extract linears, or convert a model}}
 module {}
@@ -70,7 +70,7 @@ ml_program.global private @a.multiplier(#ml_program.extern : tensor<8xi32>) : te
 ml_program.global private @a.bias(#ml_program.extern : tensor<8xi32>) : tensor<8xi32>
 "lut.machine"() ({
   "lut.linear_engine"() {pairs = 2, lanes = 8, centroids = 2, chains = 2, act_stages = 1, metric = "chebyshev", row_entries = 16,
-    operand_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, acc_bits = 32, out_bits = 24,
+    operand_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, acc_bits = 32, bias_bits = 32, out_bits = 24,
     requant_lanes = 4, tokens = 4, acc_words = 64, codes_depth = 4, row_sources = ["exact_row"],
     weight_ports = 1, port_bits = {w = 64, c = 32, q = 64}, burst_beats = 16, outstanding = 8} : () -> ()
 }) {sym_name = "machine", engines = ["linear", "feed", "store", "swiglu", "load"],

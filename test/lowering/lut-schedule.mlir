@@ -1,5 +1,5 @@
 // A linear alone, in two rounds: the linear of a round is dispatched before the feed of the one before it, so that its
-// weights come in time; feeds wait for what they read, once. Tasks that stand there are written anew.
+// weights come in time; feeds follow who writes what they read. Tasks that stand there are written anew.
 // RUN: lutllm-opt %s --lut-schedule | FileCheck %s
 // RUN: lutllm-opt %s --lut-schedule --lut-schedule | FileCheck %s
 
@@ -8,9 +8,9 @@
 // CHECK: [[A:%.*]] = "lut.cluster"
 // CHECK: }) {{{.*}}label = "a"
 // CHECK-NEXT: "lut.task"([[A]]) {engine = "linear", round = 0 : i64} :
-// CHECK-NEXT: [[L:%.*]] = "lut.task"([[X]]) {engine = "load"} :
+// CHECK-NEXT: "lut.task"([[X]]) {engine = "load"} :
 // CHECK-NEXT: "lut.task"([[A]]) {engine = "linear", round = 1 : i64} :
-// CHECK-NEXT: "lut.task"([[A]], [[L]]) {engine = "feed", round = 0 : i64} :
+// CHECK-NEXT: "lut.task"([[A]]) {engine = "feed", round = 0 : i64} :
 // CHECK-NEXT: "lut.task"([[A]]) {engine = "save", round = 0 : i64} :
 // CHECK-NEXT: "lut.task"([[A]]) {engine = "feed", round = 1 : i64} :
 // CHECK-NEXT: "lut.task"([[A]]) {engine = "save", round = 1 : i64} :
@@ -20,7 +20,7 @@
 #y = #lut.fixed<24, -20>
 "lut.machine"() ({
   "lut.linear_engine"() {pairs = 2, lanes = 8, centroids = 2, chains = 2, act_stages = 1, metric = "chebyshev", row_entries = 16,
-    operand_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, acc_bits = 32, out_bits = 24,
+    operand_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, acc_bits = 32, bias_bits = 32, out_bits = 24,
     requant_lanes = 4, tokens = 4, acc_words = 4, codes_depth = 4, row_sources = ["exact_row"], weight_ports
     = 1, port_bits = {w = 64, c = 32, q = 64}, burst_beats = 16, outstanding = 8} : () -> ()
   "lut.memory"() {sym_name = "x", words = 8} : () -> ()

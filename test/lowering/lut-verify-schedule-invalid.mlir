@@ -5,7 +5,7 @@
 #y = #lut.fixed<24, -20>
 "lut.machine"() ({
   "lut.linear_engine"() {pairs = 2, lanes = 8, centroids = 2, chains = 2, act_stages = 1, metric = "chebyshev", row_entries = 16,
-    operand_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, acc_bits = 32, out_bits = 24,
+    operand_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, acc_bits = 32, bias_bits = 32, out_bits = 24,
     requant_lanes = 4, tokens = 4, acc_words = 4, codes_depth = 4, row_sources = ["exact_row"], weight_ports
     = 1, port_bits = {w = 64, c = 32, q = 64}, burst_beats = 16, outstanding = 8} : () -> ()
   "lut.memory"() {sym_name = "x", words = 8} : () -> ()
@@ -45,10 +45,10 @@ func.func @prefill(%x: tensor<?x8xi16, #x>) -> tensor<?x16xi32, #y> {
     "lut.yield"(%l) : (tensor<?x16xi32, #y>) -> ()
   }) {label = "a", engines = ["feed", "linear", "save"], layout = @c16_b8, region = @a.y, rounds = [@a.0, @a.8]} : () -> tensor<?x16xi32, #y>
   %2 = "lut.task"(%1) {engine = "linear", round = 0} : (tensor<?x16xi32, #y>) -> !lut.token
-  %3 = "lut.task"(%0) {engine = "load"} : (tensor<?x8xi16, #x>) -> !lut.token
   %4 = "lut.task"(%1) {engine = "linear", round = 1} : (tensor<?x16xi32, #y>) -> !lut.token
-  // expected-error@+1 {{'lut.task' op task prefill.a.0.feed: expected to wait for prefill.x, because of x0, got no wait; add its token}}
   %5 = "lut.task"(%1) {engine = "feed", round = 0} : (tensor<?x16xi32, #y>) -> !lut.token
+  // expected-error@+1 {{'lut.task' op task prefill.x: expected to wait for prefill.a.0.feed, because of x0, got no wait; add its token}}
+  %3 = "lut.task"(%0) {engine = "load"} : (tensor<?x8xi16, #x>) -> !lut.token
   %6 = "lut.task"(%1) {engine = "save", round = 0} : (tensor<?x16xi32, #y>) -> !lut.token
   %7 = "lut.task"(%1) {engine = "feed", round = 1} : (tensor<?x16xi32, #y>) -> !lut.token
   %8 = "lut.task"(%1) {engine = "save", round = 1} : (tensor<?x16xi32, #y>) -> !lut.token
@@ -61,7 +61,7 @@ func.func @prefill(%x: tensor<?x8xi16, #x>) -> tensor<?x16xi32, #y> {
 #y = #lut.fixed<24, -20>
 "lut.machine"() ({
   "lut.linear_engine"() {pairs = 2, lanes = 8, centroids = 2, chains = 2, act_stages = 1, metric = "chebyshev", row_entries = 16,
-    operand_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, acc_bits = 32, out_bits = 24,
+    operand_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, acc_bits = 32, bias_bits = 32, out_bits = 24,
     requant_lanes = 4, tokens = 4, acc_words = 4, codes_depth = 4, row_sources = ["exact_row"], weight_ports
     = 1, port_bits = {w = 64, c = 32, q = 64}, burst_beats = 16, outstanding = 8} : () -> ()
   "lut.memory"() {sym_name = "x", words = 8} : () -> ()
@@ -117,7 +117,7 @@ func.func @prefill(%x: tensor<?x8xi16, #x>) -> tensor<?x16xi32, #y> {
 #y = #lut.fixed<24, -20>
 "lut.machine"() ({
   "lut.linear_engine"() {pairs = 2, lanes = 8, centroids = 2, chains = 2, act_stages = 1, metric = "chebyshev", row_entries = 16,
-    operand_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, acc_bits = 32, out_bits = 24,
+    operand_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, acc_bits = 32, bias_bits = 32, out_bits = 24,
     requant_lanes = 4, tokens = 4, acc_words = 4, codes_depth = 4, row_sources = ["exact_row"], weight_ports
     = 1, port_bits = {w = 64, c = 32, q = 64}, burst_beats = 16, outstanding = 8} : () -> ()
   "lut.memory"() {sym_name = "x", words = 8} : () -> ()
@@ -173,7 +173,7 @@ func.func @prefill(%x: tensor<?x8xi16, #x>) -> tensor<?x16xi32, #y> {
 #y = #lut.fixed<24, -20>
 "lut.machine"() ({
   "lut.linear_engine"() {pairs = 2, lanes = 8, centroids = 2, chains = 2, act_stages = 1, metric = "chebyshev", row_entries = 16,
-    operand_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, acc_bits = 32, out_bits = 24,
+    operand_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, acc_bits = 32, bias_bits = 32, out_bits = 24,
     requant_lanes = 4, tokens = 4, acc_words = 4, codes_depth = 4, row_sources = ["exact_row"], weight_ports
     = 1, port_bits = {w = 64, c = 32, q = 64}, burst_beats = 16, outstanding = 8} : () -> ()
   "lut.memory"() {sym_name = "x", words = 8} : () -> ()
@@ -229,7 +229,7 @@ func.func @prefill(%x: tensor<?x8xi16, #x>) -> tensor<?x16xi32, #y> {
 #y = #lut.fixed<24, -20>
 "lut.machine"() ({
   "lut.linear_engine"() {pairs = 2, lanes = 8, centroids = 2, chains = 2, act_stages = 1, metric = "chebyshev", row_entries = 16,
-    operand_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, acc_bits = 32, out_bits = 24,
+    operand_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, acc_bits = 32, bias_bits = 32, out_bits = 24,
     requant_lanes = 4, tokens = 4, acc_words = 4, codes_depth = 4, row_sources = ["exact_row"], weight_ports
     = 1, port_bits = {w = 64, c = 32, q = 64}, burst_beats = 16, outstanding = 8} : () -> ()
   "lut.memory"() {sym_name = "x", words = 8} : () -> ()
@@ -284,7 +284,7 @@ func.func @prefill(%x: tensor<?x8xi16, #x>) -> tensor<?x16xi32, #y> {
 #y = #lut.fixed<24, -20>
 "lut.machine"() ({
   "lut.linear_engine"() {pairs = 2, lanes = 8, centroids = 2, chains = 2, act_stages = 1, metric = "chebyshev", row_entries = 16,
-    operand_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, acc_bits = 32, out_bits = 24,
+    operand_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, acc_bits = 32, bias_bits = 32, out_bits = 24,
     requant_lanes = 4, tokens = 4, acc_words = 4, codes_depth = 4, row_sources = ["exact_row"], weight_ports
     = 1, port_bits = {w = 64, c = 32, q = 64}, burst_beats = 16, outstanding = 8} : () -> ()
   "lut.memory"() {sym_name = "x", words = 8} : () -> ()
@@ -326,7 +326,7 @@ func.func @prefill(%x: tensor<?x8xi16, #x>) -> tensor<?x16xi32, #y> {
   %2 = "lut.task"(%1) {engine = "linear", round = 0} : (tensor<?x16xi32, #y>) -> !lut.token
   %3 = "lut.task"(%0) {engine = "load"} : (tensor<?x8xi16, #x>) -> !lut.token
   %4 = "lut.task"(%1) {engine = "linear", round = 1} : (tensor<?x16xi32, #y>) -> !lut.token
-  // expected-error@+1 {{'lut.task' op feeds: expected number 0 to be of a, round a.0, got a, round a.8; order them like their linears}}
+  // expected-error@+1 {{'lut.task' op task prefill.a.8.feed: feeds: expected number 0 to be of a, round a.0, got a, round a.8; order them like their linears}}
   %5 = "lut.task"(%1, %3) {engine = "feed", round = 1} : (tensor<?x16xi32, #y>, !lut.token) -> !lut.token
   %6 = "lut.task"(%1) {engine = "save", round = 0} : (tensor<?x16xi32, #y>) -> !lut.token
   %7 = "lut.task"(%1) {engine = "feed", round = 0} : (tensor<?x16xi32, #y>) -> !lut.token
@@ -340,7 +340,7 @@ func.func @prefill(%x: tensor<?x8xi16, #x>) -> tensor<?x16xi32, #y> {
 #y = #lut.fixed<24, -20>
 "lut.machine"() ({
   "lut.linear_engine"() {pairs = 2, lanes = 8, centroids = 2, chains = 2, act_stages = 1, metric = "chebyshev", row_entries = 16,
-    operand_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, acc_bits = 32, out_bits = 24,
+    operand_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, acc_bits = 32, bias_bits = 32, out_bits = 24,
     requant_lanes = 4, tokens = 4, acc_words = 4, codes_depth = 4, row_sources = ["exact_row"], weight_ports
     = 1, port_bits = {w = 64, c = 32, q = 64}, burst_beats = 16, outstanding = 8} : () -> ()
   "lut.memory"() {sym_name = "x", words = 8} : () -> ()
@@ -396,7 +396,7 @@ func.func @prefill(%x: tensor<?x8xi16, #x>) -> tensor<?x16xi32, #y> {
 #y = #lut.fixed<24, -20>
 "lut.machine"() ({
   "lut.linear_engine"() {pairs = 2, lanes = 8, centroids = 2, chains = 2, act_stages = 1, metric = "chebyshev", row_entries = 16,
-    operand_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, acc_bits = 32, out_bits = 24,
+    operand_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, acc_bits = 32, bias_bits = 32, out_bits = 24,
     requant_lanes = 4, tokens = 4, acc_words = 4, codes_depth = 4, row_sources = ["exact_row"], weight_ports
     = 1, port_bits = {w = 64, c = 32, q = 64}, burst_beats = 16, outstanding = 8} : () -> ()
   "lut.memory"() {sym_name = "x", words = 8} : () -> ()

@@ -377,3 +377,15 @@ func.func @prefill(%x: tensor<?x8xi16, #x>) -> tensor<?x8xi32, #y> {
   }) {label = "a", engines = ["feed", "linear", "save"]} : () -> tensor<?x8xi32, #y>
   return %1 : tensor<?x8xi32, #y>
 }
+
+// -----
+
+#x = #lut.fixed<16, @a.input.exponents>
+ml_program.global private @a.input.exponents(#ml_program.extern : tensor<4xi8>) : tensor<4xi8>
+func.func @prefill(%x: tensor<?x8xi16, #x>) -> tensor<?x8xi16, #x> {
+  // expected-error@+1 {{'lut.cluster' op expected no reps on engines load, got one; remove it}}
+  %0 = "lut.cluster"() ({
+    "lut.yield"(%x) : (tensor<?x8xi16, #x>) -> ()
+  }) {label = "x", engines = ["load"], reps = 1} : () -> tensor<?x8xi16, #x>
+  return %0 : tensor<?x8xi16, #x>
+}

@@ -17,9 +17,9 @@ from lutllm.errors import CapacityError
 from lutllm.lowering.hardware.accelerator_to_hw import ACCELERATOR_TOP, accelerator_to_hw
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
 from lutllm.lowering.machine.engine import EngineConfig
-from lutllm.lowering.machine.targets import TARGETS
+from lutllm.lowering.machine.targets import find_target
 
-TINY = TARGETS["tiny"].engine
+TINY = find_target("tiny").engine
 PORTS = TINY.port_bits
 LINEARS = AcceleratorConfig(TINY, ("linear", "feed", "load", "save"), head_lanes=8, context=40)
 

@@ -6,7 +6,7 @@ import pytest
 from lutllm.interpreter import centroid_search
 from lutllm.lowering.export.hw_to_arc import hw_to_arc
 from lutllm.lowering.hardware.lib.circt import Design
-from lutllm.lowering.hardware.linear.search import bpcsu, search_latency
+from lutllm.lowering.hardware.linear.search import bpcsu, search_latency, swap_latency
 from lutllm.lowering.machine.engine import EngineConfig
 from lutllm.simulate import ArcSimulator
 
@@ -64,11 +64,14 @@ def run(config: EngineConfig, top: ArcSimulator, groups: list[Group], exact: boo
     what came out, and the cycles from the first pair to the last."""
     waiting, loading = list(groups), load_words(config, groups[0][0])
     feed: list[tuple[int, bool]] = []  # pairs that may enter, and whether they swap the centroids
-    flying: list[tuple[int, bool]] = []  # the cycle of the result, and whether it is its group's first
+    flying: list[int] = []  # the cycles of the results
+    free = -1  # when the next group's centroids may come
     results: list[int] = []
     entered: list[int] = []
     for cycle in range(5000):
         swap = False
+        if cycle == free and waiting:
+            loading = load_words(config, waiting[0][0])
         loaded = len(loading) == 1
         top.poke("load", bool(loading))
         if loading:
@@ -76,15 +79,15 @@ def run(config: EngineConfig, top: ArcSimulator, groups: list[Group], exact: boo
         if feed:
             pair, swap = feed.pop(0)
             top.poke("pair", pair)
-            flying.append((cycle + search_latency(config), swap))
+            flying.append(cycle + search_latency(config))
             entered.append(cycle)
+            free = cycle + swap_latency(config) if swap else free
         top.poke("swap", swap)
         top.poke("exact", exact)
         top.evaluate()
-        if flying and flying[0][0] == cycle:
+        if flying and flying[0] == cycle:
             results.append(top.peek("operand"))
-            if flying.pop(0)[1] and waiting:
-                loading = load_words(config, waiting[0][0])
+            flying.pop(0)
         top.cycle()
         if loaded:
             pairs = [joined(pair, config.operand_bits) for pair in waiting.pop(0)[1]]

@@ -13,14 +13,14 @@ from lutllm.dialect.machines import builders as build
 from lutllm.errors import InputError, NumericsError
 from lutllm.lowering.export.image.linear import pack_bits, static_image
 from lutllm.lowering.machine.engine import EngineConfig
-from lutllm.lowering.machine.targets import TARGETS
+from lutllm.lowering.machine.targets import find_target
 from lutllm.lowering.place.clusters import Linear
 from lutllm.lowering.place.layouts import Layout, relaid
 from lutllm.lowering.place.rounds import Round, round_of, stream_bytes
 from lutllm.quantize.random.linear import random_linear
 from lutllm.scheme import EXACT, QuantizedLinear, Scheme
 
-TINY = replace(TARGETS["tiny"].engine, port_bits={"w": 64, "c": 128, "q": 64})
+TINY = replace(find_target("tiny").engine, port_bits={"w": 64, "c": 128, "q": 64})
 SCHEME = Scheme(c_a=11, R=2, G=12, c_w=13)
 INPUTS, OUTPUTS = Layout(10, 1, 1, 0, 10, 4), Layout(20, 1, 1, 0, 12, 8)
 PLACES = [*range(12), *range(16, 24)]  # of the outputs: the second block starts a chunk of its own
@@ -32,7 +32,7 @@ def example(
     """5 pairs on 2 at a time, 20 outputs in blocks of 12 on 8 lanes: a round, its linear, and that relaid."""
     linear = random_linear(10, 20, scheme, 1, name="q", tables=source == "stored_table")
     x: Any = None
-    read = Linear("q", scheme, source, 5, 20, linear.shift, scheme.out_bits, -9, "x.exponents", x, None)
+    read = Linear("q", scheme, source, 5, 20, linear.shift, scheme.out_bits, -9, "x.exponents", x, None, True)
     with dialect.context(), ir.Location.unknown():
         module = ir.Module.create()
         with ir.InsertionPoint(module.body):

@@ -15,7 +15,6 @@ from lutllm.bindings import ir
 from lutllm.errors import InputError, IRError, NumericsError
 from lutllm.lowering import PASSES
 from lutllm.lowering.levels import check_level
-from lutllm.lowering.pipelines import to_integers
 from lutllm.lowering.quantize import forms
 from lutllm.lowering.quantize.graph import FloatGraph
 from lutllm.numerics import quantize
@@ -188,7 +187,7 @@ def test_the_files_say_all_that_is_needed(tmp_path: Path) -> None:
     save_pretrained(model, tmp_path)
     with dialect.context() as context:
         module = ir.Module.parseFile(str(tmp_path / FLOAT), context)
-    run_pipeline(module, to_integers(str(tmp_path), 4), passes=PASSES)
+    run_pipeline(module, f"builtin.module(lut-quantize{{quantization={tmp_path} context=4}})", passes=PASSES)
     check_level(module, "lut")
     assert dialect.verify_store(module, tmp_path / "parameters.safetensors")
     stored = module.operation.attributes["lut.store"]

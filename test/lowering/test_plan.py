@@ -15,11 +15,12 @@ from lutllm.bindings import ir
 from lutllm.errors import LutllmError
 from lutllm.lowering import pipelines
 from lutllm.lowering.machine.accelerator import SINKS
+from lutllm.lowering.place.buffers import Buffer
 from lutllm.lowering.schedule import check
 from lutllm.lowering.schedule.check import problems
 from lutllm.lowering.schedule.data import Plan, Task
 from lutllm.lowering.schedule.read import read_plan
-from lutllm.lowering.schedule.waits import Hazards
+from lutllm.lowering.schedule.waits import Hazards, needed
 from lutllm.passes import run_pipeline
 from lutllm.passes.lut_outline_head import HEAD
 from lutllm.passes.walk import ops_in
@@ -138,19 +139,29 @@ def test_tasks_wait_for_what_they_touch(kind: str) -> None:
     for program in PROGRAMS:
         tasks = plan.program(program)
         finished: set[int] = set()
+        written: list[int] = []  # words of memory x, in order, that no feed has taken
+        there: set[tuple[str, int]] = set()  # those taken
         for i, task in enumerate(tasks):
             for engine, pending in task.waits:
                 own = [k for k in range(i) if tasks[k].engine == engine]
                 finished |= set(own[: len(own) - pending])
             reads, writes = touched(plan, task)
+            written += sorted(a for m, a in writes if m == "x")
+            there -= writes
+            if task.fields.get("takes"):
+                taken, written = written[: len(reads)], written[len(reads) :]
+                there |= {("x", address) for address in taken}
             for k in range(i):
                 if k in finished or tasks[k].engine == task.engine:
                     continue
                 before = touched(plan, tasks[k])
+                if task.engine == "feed" and before[1] & reads <= there:
+                    continue  # followed word by word
                 assert not (before[1] & (reads | writes) or before[0] & writes), (tasks[k].name, task.name)
                 for mine, theirs in ((reads, before[0]), (writes, before[1])):
                     ports = {m for m, _ in mine} & {m for m, _ in theirs} - {"m"}
                     assert not ports, (tasks[k].name, task.name, ports)
+        assert not written
         for memory in "rxyq":
             addresses = [a for task in tasks for part in touched(plan, task) for m, a in part if m == memory]
             assert max(addresses, default=0) < getattr(plan.config, f"{memory}_words")
@@ -169,6 +180,39 @@ def test_no_wait_is_idle(kind: str) -> None:
             tasks = (*plan.tasks[:i], replace(task, waits=tuple(waits)), *plan.tasks[i + 1 :])
             _, message = next(problems(replace(plan, tasks=tasks)))
             assert message.startswith(f"task {task.name}: expected to wait for"), message
+
+
+def two_loads(*feeds: tuple[str, int]) -> list[Task]:
+    """Results a and b loaded, then feeds of them: (result, takes)."""
+    tasks = [Task(f"{x}.load", "prefill", "load", x, "", {}, (), (f"x.{x}",)) for x in "ab"]
+    for i, (x, takes) in enumerate(feeds):
+        fields = {"takes": takes}
+        tasks.append(Task(f"{i}.feed", "prefill", "feed", f"{i}", "", fields, (f"x.{x}",), values={f"x.{x}": x}))
+    return tasks
+
+
+@pytest.mark.parametrize(
+    ("feeds", "waits"),
+    [
+        ([("a", 1), ("b", 1)], [[], []]),  # each follows who writes its words
+        ([("a", 1), ("a", 0), ("b", 1)], [[], [], []]),  # a feed after the one that took them finds them there
+        ([("b", 1), ("a", 1)], [["b.load"], []]),  # the words of a come first, so b must be there, and a is then, too
+        ([("a", 0), ("a", 1), ("b", 1)], [["a.load"], [], []]),
+    ],
+)
+def test_feeds_follow_in_the_order_of_writing(feeds: list[tuple[str, int]], waits: list[list[str]]) -> None:
+    tasks = two_loads(*feeds)
+    buffers = {f"x.{x}": Buffer("x", 16 * i, 4, 16) for i, x in enumerate("ab")}
+    found = [[tasks[k].name for k in after] for after in needed(tasks, buffers)]
+    assert found == [[], [], *waits]
+
+
+def test_every_result_is_taken() -> None:
+    plan = plan_of()
+    tasks = [replace(t, fields=t.fields | ({"takes": 0} if t.engine == "feed" else {})) for t in plan.program("head")]
+    (task, message) = next(check._stream_problems(tasks))
+    assert task is not None and task.engine == "norm"
+    assert message.endswith("expected a linear that takes its result, got none; remove its cluster")
 
 
 def hazard(earlier: tuple[Any, ...], later: tuple[Any, ...]) -> str | None:
@@ -296,7 +340,7 @@ def test_rounds_of_a_sum_follow_each_other() -> None:
 
     def computed(cluster: str, start: int) -> list[Task]:
         name = f"{cluster}.{start}"
-        fields = {"linear": {}, "feed": {}, "residual": {"start": start, "words": 2, "load": 0}}
+        fields = {"linear": {}, "feed": {"takes": 0}, "residual": {"start": start, "words": 2, "load": 0}}
         return [Task(f"{name}.{e}", "prefill", e, cluster, "", fields[e], round=name) for e in fields]
 
     whole = [*computed("a", 0), *computed("a", 2), *computed("b", 0), *computed("b", 2)]
@@ -305,5 +349,5 @@ def test_rounds_of_a_sum_follow_each_other() -> None:
     ((task, message), _) = check._stream_problems(mixed)
     assert (task, message) == (
         mixed[8],
-        "task a.2.residual: expected it right after the round before it, got it after b; order its linears",
+        "expected it right after the round before it, got it after b; order its linears",
     )

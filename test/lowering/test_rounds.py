@@ -12,23 +12,23 @@ import pytest
 from lutllm import dialect
 from lutllm.bindings import ir
 from lutllm.dialect.machines import builders as build
-from lutllm.errors import CapacityError, InputError
+from lutllm.errors import CapacityError
 from lutllm.lowering.machine.choice import engine_for
 from lutllm.lowering.machine.engine import MODES, EngineConfig
-from lutllm.lowering.machine.targets import TARGETS, find_target
+from lutllm.lowering.machine.targets import find_target
 from lutllm.lowering.place.clusters import Linear
 from lutllm.lowering.place.layouts import Layout
 from lutllm.lowering.place.rounds import Round, check_linear, cut, round_of, stream_bytes
 from lutllm.lowering.place.space import ALIGNMENT, AddressSpace
 from lutllm.scheme import ADDITIVE, EXACT, PAPER, Scheme
 
-TINY = TARGETS["tiny"].engine
+TINY = find_target("tiny").engine
 SCHEME = Scheme(c_a=16)
 X: Any = None  # the value a linear reads: rounds do not look at it
 
 
 def linear(pairs: int = 5, outputs: int = 20, scheme: Scheme = SCHEME, row_source: str = "built_row") -> Linear:
-    return Linear("q", scheme, row_source, pairs, outputs, 20, scheme.out_bits, -9, "x.exponents", X, None)
+    return Linear("q", scheme, row_source, pairs, outputs, 20, scheme.out_bits, -9, "x.exponents", X, None, True)
 
 
 def inputs(pairs: int) -> Layout:
@@ -139,7 +139,7 @@ def test_regions_follow_each_other_up_to_the_limit() -> None:
 
 
 def test_the_engine_for_schemes() -> None:
-    base = TARGETS["small"].engine
+    base = find_target("small").engine
     engine = engine_for([PAPER, ADDITIVE, EXACT], base)
     assert (engine.centroids, engine.act_stages, engine.row_sources) == (64, 2, base.row_sources)
     assert engine_for([EXACT], base).row_sources == ("exact_row",)
@@ -150,9 +150,3 @@ def test_the_engine_for_schemes() -> None:
     with pytest.raises(CapacityError, match="expected one metric for an engine, got chebyshev, l2"):
         engine_for([PAPER, PAPER.with_(metric="l2")], base)
     assert engine_for([PAPER, EXACT.with_(metric="l2")], base).metric == "chebyshev"  # exact rows search nothing
-
-
-def test_targets() -> None:
-    assert isinstance(find_target("tiny").engine, EngineConfig)
-    with pytest.raises(InputError, match="expected a target among tiny, small, got 'huge'"):
-        find_target("huge")

@@ -20,9 +20,10 @@ from lutllm.lowering.hardware.streams.fifos import Fifo, fifos
 from lutllm.lowering.machine.accelerator import DECODER_ENGINES, ENGINES, SIZED_STREAMS, AcceleratorConfig
 from lutllm.lowering.machine.engine import EngineConfig
 from lutllm.lowering.machine.form import Machine, machine_op, read_machine, write_machine
-from lutllm.lowering.machine.targets import TARGETS
+from lutllm.lowering.machine.target_files import NAMES
+from lutllm.lowering.machine.targets import find_target
 
-TINY = AcceleratorConfig(engine=TARGETS["tiny"].engine, head_lanes=8, context=64)
+TINY = AcceleratorConfig(engine=find_target("tiny").engine, head_lanes=8, context=64)
 SIZED = with_depths(TINY)
 
 
@@ -43,11 +44,11 @@ OF_LINEARS = {"read_d", "read_c", "read_q", "read_w", "read_x", "write_y", "y_re
 
 
 @pytest.mark.parametrize("engines", [ENGINES, DECODER_ENGINES, LINEARS], ids=["all", "decoder", "linears"])
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", NAMES)
 @pytest.mark.parametrize("latency", [1, 64, 500])
 def test_the_chosen_depths_are_proven_and_are_the_cheapest(target: str, latency: int, engines: tuple[str, ...]) -> None:
-    found = TARGETS[target]
-    sized = with_depths(AcceleratorConfig(found.engine, engines, found.head_lanes), latency)
+    found = find_target(target)
+    sized = with_depths(AcceleratorConfig(found.engine, engines, found.accelerator.head_lanes), latency)
     streams = fifos(sized, latency)
     verify_depths(streams)
     absent = {ENGINES: set(), DECODER_ENGINES: {"read_x", "write_y", "y_responses"}}

@@ -6,10 +6,14 @@ from typing import Any
 
 import pytest
 
-from lutllm.accelerator.hardware import PASSES
+from lutllm import dialect
+from lutllm.accelerator.hardware import PASSES, copy_of
 from lutllm.bindings import ir
 from lutllm.errors import LutllmError
+from lutllm.lowering.place import chains
+from lutllm.lowering.place.clusters import Cluster
 from lutllm.passes import run_pipeline
+from lutllm.passes.walk import ops_in
 
 Edit = Callable[[Any], Any]
 L0, L1 = "model.layers.0", "model.layers.1"
@@ -61,30 +65,7 @@ def without(label: str, engine: str, round_: int | None = None, of: str = "prefi
     return edit
 
 
-EDITS: dict[str, tuple[Edit, str, str]] = {
-    # Of the form of the level.
-    "an engine that cannot": (
-        cluster(NORM, '["norm"]', '["heads"]'),
-        "'lut.rms_norm' op expected operand 0 in memory y, which its engine reads, got it in memory r",
-        '"lut.rms_norm"',
-    ),
-    "a sink that cannot": (
-        cluster(f"{OWN}.o_proj", '"residual"', '"store"'),
-        "'lut.add' op expected no op here on engines feed, linear, store, got it",
-        '"lut.add"',
-    ),
-    "another position": (
-        both(everywhere("%arg1: tensor<1xi32>,", "%arg1: tensor<1xi32>, %other: tensor<1xi32>,"),
-             change('"lut.rope"', old="%arg1", new="%other", of="decode")),
-        "expected the position of the pass, one argument of the function, got another value; change operand 2",
-        '"lut.append"',
-    ),
-    "caches returned in another order": (
-        lambda text: _swap_returned(text),
-        "'func.return' op expected the KV caches of arguments [2, 3, 4, 5] in this order, got [3, 2, 4, 5]",
-        "return",
-    ),
-    # Of layouts.
+LAYOUTS: dict[str, tuple[Edit, str, str]] = {
     "a layout of other channels": (
         cluster(f"{MLP}.gate_proj", "@c40_b16_p8", "@c32_b16_p8"),
         "'lut.cluster' op expected a layout of 40 channels, got one of 32; name another",
@@ -126,14 +107,18 @@ EDITS: dict[str, tuple[Edit, str, str]] = {
         CLUSTER,
     ),
     "heads that RoPE does not find": (
-        both(cluster(f"{OWN}.k_proj", "@c16_i16_16_p8", "@c16_u16_16_p8"),
-             cluster(f"{OWN}.k_proj.heads", "@c16_i16_16_p8", "@c16_u16_16_p8")),
+        both(
+            cluster(f"{OWN}.k_proj", "@c16_i16_16_p8", "@c16_u16_16_p8"),
+            cluster(f"{OWN}.k_proj.heads", "@c16_i16_16_p8", "@c16_u16_16_p8"),
+        ),
         "'lut.cluster' op expected heads interleaved, as RoPE wants them, got interleaved = 0; change the layout",
         CLUSTER,
     ),
     "torn pairs": (
-        both(cluster(f"{OWN}.v_proj", "@c16_u16_16_p8", "@c16_i16_16_p8"),
-             cluster(f"{OWN}.v_proj.heads", "@c16_u16_16_p8", "@c16_i16_16_p8")),
+        both(
+            cluster(f"{OWN}.v_proj", "@c16_u16_16_p8", "@c16_i16_16_p8"),
+            cluster(f"{OWN}.v_proj.heads", "@c16_u16_16_p8", "@c16_i16_16_p8"),
+        ),
         "'lut.cluster' op expected heads not interleaved, as RoPE wants them, got interleaved = 1; change the layout",
         CLUSTER,
     ),
@@ -147,6 +132,11 @@ EDITS: dict[str, tuple[Edit, str, str]] = {
         "'lut.cluster' op expected heads of 16 places, as it reads, got 24; use one size",
         CLUSTER,
     ),
+    "padding behind heads": (
+        named("c32_u16_16_p4", "pad = 4", "pad = 24"),
+        "'lut.cluster' op expected heads without padding behind them, got 16 places; change its pad",
+        CLUSTER,
+    ),
     "no heads": (
         named("c32_u16_16_p4", "unit = 16, unit_size = 16", "unit = 8, unit_size = 8"),
         "'lut.cluster' op expected units of 16 channels, a head, got 8; change the layout",
@@ -156,6 +146,30 @@ EDITS: dict[str, tuple[Edit, str, str]] = {
         lambda text: _keeps_its_stream(text),
         "'func.func' op expected result 0 of every other function, laid out alike, for argument 0 of @head, got",
         "func.func @head",
+    ),
+}
+EDITS = LAYOUTS | {
+    # Of the form of the level.
+    "an engine that cannot": (
+        cluster(NORM, '["norm"]', '["heads"]'),
+        "'lut.rms_norm' op expected operand 0 in memory y, which its engine reads, got it in memory r",
+        '"lut.rms_norm"',
+    ),
+    "a sink that cannot": (
+        cluster(f"{OWN}.o_proj", '"residual"', '"store"'),
+        "'lut.add' op expected no op here on engines feed, linear, store, got it",
+        '"lut.add"',
+    ),
+    "another position": (
+        both(everywhere("%arg1: tensor<1xi32>,", "%arg1: tensor<1xi32>, %other: tensor<1xi32>,"),
+             change('"lut.rope"', old="%arg1", new="%other", of="decode")),
+        "expected the position of the pass, one argument of the function, got another value; change operand 2",
+        '"lut.append"',
+    ),
+    "caches returned in another order": (
+        lambda text: _swap_returned(text),
+        "'func.return' op expected the KV caches of arguments [2, 3, 4, 5] in this order, got [3, 2, 4, 5]",
+        "return",
     ),
     # Of places on chip.
     "a buffer of another memory": (
@@ -255,7 +269,7 @@ EDITS: dict[str, tuple[Edit, str, str]] = {
     ),
     "no header": (
         everywhere('"header"', '"cover"'),
-        "expected a region @header at address 0 of 88 bytes of kind h beside it, got none; allocate again",
+        "expected a region @header at address 0 of 80 bytes of kind h beside it, got none; allocate again",
         "func.func @prefill",
     ),
     # Of rounds.
@@ -266,7 +280,8 @@ EDITS: dict[str, tuple[Edit, str, str]] = {
         f'"{MLP}.gate_proj.32"',
     ),
     "rounds that leave some out": (
-        named("lm_head.128", "outputs = 32", "outputs = 16"),
+        both(*(without("lm_head", engine, 2, of="head") for engine in ("linear", "feed", "pick")),
+             cluster("lm_head", "@lm_head.128, @lm_head.144]", "@lm_head.128]", of="head")),
         "'lut.cluster' op expected rounds of all 160 places, got them up to 144; allocate again",
         CLUSTER,
     ),
@@ -276,15 +291,15 @@ EDITS: dict[str, tuple[Edit, str, str]] = {
         CLUSTER,
     ),
     "rounds in another order": (
-        cluster("lm_head", "[@lm_head.0, @lm_head.128]", "[@lm_head.128, @lm_head.0]", of="head"),
+        cluster("lm_head", "[@lm_head.0, @lm_head.128,", "[@lm_head.128, @lm_head.0,", of="head"),
         "'lut.cluster' op expected round lm_head.128 to begin at place 0, where the one before ends, got 128",
         CLUSTER,
     ),
     "a round too large": (
-        both(named("lm_head.0", "outputs = 128", "outputs = 160"),
-             *(without("lm_head", engine, 1, of="head") for engine in ("linear", "feed", "pick")),
-             cluster("lm_head", "[@lm_head.0, @lm_head.128]", "[@lm_head.0]", of="head")),
-        "expected a region @lm_head.0.q of 1280 bytes of kind q, got 1024 of kind q; allocate again",
+        both(named("lm_head.0", "outputs = 128", "outputs = 144"),
+             *(without("lm_head", engine, 2, of="head") for engine in ("linear", "feed", "pick")),
+             cluster("lm_head", "[@lm_head.0, @lm_head.128,", "[@lm_head.0,", of="head")),
+        "expected a region @lm_head.0.q of 288 bytes of kind q, got 256 of kind q; allocate again",
         CLUSTER,
     ),
     "weights of two ports": (
@@ -400,6 +415,33 @@ def test_what_would_not_work_is_named(name: str, scheduled: ir.Module, text_of: 
         run_pipeline(text.parse(), "builtin.module(lut-verify-schedule)", passes=PASSES)
     if line:
         assert line in text.line_of(raised.value)
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_layout_that_would_not_work_gets_no_places(name: str, scheduled: ir.Module, text_of: Any) -> None:
+    edit, message, line = LAYOUTS[name]
+    text = edit(text_of(scheduled))
+    with pytest.raises(LutllmError, match=re.escape(message)) as raised:
+        run_pipeline(text.parse(), "builtin.module(lut-allocate)", passes=PASSES)
+    assert line in text.line_of(raised.value)
+
+
+def test_attributes_that_mean_nothing(scheduled: ir.Module) -> None:
+    """A cluster has the places its chain uses, and no other."""
+    module, seen = copy_of(scheduled), set()
+    with module.context:
+        values: dict[str, Any] = dict.fromkeys(("buffer", "parameters", "region"), dialect.symbol("r"))
+        values |= {"rounds": ir.ArrayAttr.get([dialect.symbol("r")]), "reps": dialect.i64(1)}
+    for op in ops_in(module.operation, dialect.ClusterOp):
+        cluster = Cluster(op)
+        for name in values.keys() - set(op.attributes):
+            op.attributes[name] = values[name]
+            problem = f"expected no {name} on engines {', '.join(cluster.engines)}, got one; remove it"
+            assert [text for _, text in chains.problems(cluster)] == [problem]
+            del op.attributes[name]
+            seen.add((cluster.engines, name))
+        assert not list(chains.problems(cluster))
+    assert len(seen) == 24
 
 
 HELD: dict[str, tuple[Edit, str]] = {

@@ -117,7 +117,7 @@ EDITS: dict[str, tuple[Edit, str, str]] = {
     ),
     "feeds in another order": (
         swapped(f"{MLP}.gate_proj", "feed", 0, 1),
-        f"feeds: expected number 4 to be of {MLP}.gate_proj, round {MLP}.gate_proj.0, got {MLP}.gate_proj, round",
+        f"feeds: expected number 5 to be of {MLP}.gate_proj, round {MLP}.gate_proj.0, got {MLP}.gate_proj, round",
         TASK,
     ),
     "rounds computed in another order": (
@@ -144,7 +144,7 @@ EDITS: dict[str, tuple[Edit, str, str]] = {
     ),
     "a linear behind its feed": (
         after_its_feed(f"{MLP}.gate_proj", f"{MLP}.up_proj"),
-        "feeds: expected number 4 to be of",
+        "feeds: expected number 5 to be of",
         TASK,
     ),
     "a wait without end": (
@@ -153,8 +153,8 @@ EDITS: dict[str, tuple[Edit, str, str]] = {
         TASK,
     ),
     "a list of another length": (
-        named("prefill.d", "bytes = 3504", "bytes = 3496"),
-        "'func.func' op expected a region prefill.d of 3504 bytes for its tasks, got 3496; run lut-serialize",
+        named("prefill.d", "bytes = 4112", "bytes = 4104"),
+        "'func.func' op expected a region prefill.d of 4112 bytes for its tasks, got 4104; run lut-serialize",
         "func.func @prefill",
     ),
 }  # fmt: skip

@@ -4,7 +4,6 @@ import hashlib
 import json
 from binascii import crc_hqx
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,13 +17,10 @@ from lutllm.functions import reciprocal
 from lutllm.interpreter import decoder as golden
 from lutllm.lowering.export.image.linear import static_image
 from lutllm.lowering.export.image.whole import (
-    IMAGE,
-    MANIFEST,
     manifest,
     model_id,
     physical_linear,
     whole_image,
-    write_image,
 )
 from lutllm.lowering.machine.accelerator import (
     DYNAMIC_BITS,
@@ -315,11 +311,9 @@ def test_streams_are_those_of_relaid_linears_and_caches_are_zero() -> None:
     assert len(caches) == 4 and not any(region(r.name).any() for r in caches)
 
 
-def test_the_manifest_lists_every_region(tmp_path: Path) -> None:
+def test_the_manifest_lists_every_region() -> None:
     q, plan, hardware = made()
-    write_image(tmp_path, plan, hardware.image)
-    written = json.loads((tmp_path / MANIFEST).read_text())
-    assert written == manifest(plan, hardware.image) and (tmp_path / IMAGE).read_bytes() == hardware.image.tobytes()
+    written = json.loads(json.dumps(manifest(plan, hardware.image)))
     assert written["sha256"] == hashlib.sha256(hardware.image.tobytes()).hexdigest()
     assert written["model"] == f"{model_id(q.tensors):016x}" and written["config"] == f"{plan.config.identity:016x}"
     assert [r["name"] for r in written["regions"]] == list(plan.regions)
@@ -356,5 +350,5 @@ def test_numbers_hardware_cannot_hold_are_refused() -> None:
     with pytest.raises(NumericsError, match=r"lm_head.input: expected values of 24 bits, got"):
         whole_image(hardware.module, big)
     loud = changed("model.embed_tokens.multiplier", lambda array: array * 4)
-    with pytest.raises(NumericsError, match=r"model.embed_tokens.e: expected multipliers in 0..32767, got"):
+    with pytest.raises(NumericsError, match=r"expected multipliers of model.embed_tokens.e in 0..32767, got"):
         whole_image(hardware.module, loud)

@@ -9,6 +9,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import lutllm  # noqa: E402
+from lutllm import store  # noqa: E402
 from lutllm.errors import InputError  # noqa: E402
 from lutllm.models import load  # noqa: E402
 from lutllm.models import text as texts  # noqa: E402
@@ -18,7 +19,7 @@ from lutllm.quantize.recipe import load_recipe  # noqa: E402
 from lutllm.quantize.whole import quantize_model  # noqa: E402
 from lutllm.report import text as report  # noqa: E402
 from lutllm.run import evaluate as module  # noqa: E402
-from lutllm.run.evaluate import evaluate, integer_perplexity  # noqa: E402
+from lutllm.run.evaluate import Perplexities, evaluate, integer_perplexity  # noqa: E402
 from lutllm.run.session import open_session  # noqa: E402
 
 SMALL = {"tokens": 96, "window": 24, "backend": "golden", "quiet": True}
@@ -88,6 +89,35 @@ def test_perplexity_is_that_of_the_logits():
     assert integer_perplexity(Uniform(), [[0, 1, 2]]) == pytest.approx(uneven)
     assert integer_perplexity(Uniform(), [[0, 3, 3]]) == pytest.approx(uneven / math.e)
     assert integer_perplexity(Uniform(), [[3, 3, 3], [0, 1, 2, 3, 3]]) == pytest.approx(uneven / math.e ** (4 / 6))
+
+
+def test_a_perplexity_that_no_number_holds_is_infinity(model, source, tmp_path):
+    class Certain(Uniform):
+        logit_exponent = 0
+
+    assert integer_perplexity(Certain(), [[0, 1, 2]]) == math.inf
+    found = Perplexities(2.0, 3.0, math.inf, {}, 1, 3, 3, 2)
+    assert found.ratios == {"lut_float/float": 1.5, "lut_integer/lut_float": math.inf, "lut_integer/float": math.inf}
+    store.write_json(tmp_path / "e.json", found.to_dict())
+    assert store.read_json(tmp_path / "e.json")["lut_integer"] == "inf"
+
+
+def test_an_original_checkpoint_shows_a_wrong_import(model, source):
+    """Beside itself nothing differs; beside another model everything does."""
+    found = evaluate(model, text=CALIBRATED, source=source, against=source, **SMALL)
+    same = found.against
+    assert same.model == source.name and same.same_tokens
+    assert same.perplexity == pytest.approx(found.corpus.reference, rel=1e-5)
+    assert same.divergence["float"] < 1e-9 and same.top1_agreement["float"] == 1.0
+    assert 1e-6 < same.divergence["lut_integer"] < 0.1 and 0.5 < same.top1_agreement["lut_integer"] <= 1.0
+    assert "against tiny-qwen3, of perplexity" in report.perplexities(found)
+    other = evaluate(model, text=CALIBRATED, source=source, against=load("tiny-qwen3", seed=2, layers=1), **SMALL)
+    assert other.against.divergence["float"] > 0.5 and other.against.top1_agreement["float"] < 0.5
+    assert other.to_dict()["against"]["divergence"] == other.against.divergence
+    wide = load("tiny-qwen3", layers=1)
+    wide.config.vocab_size = 999
+    with pytest.raises(InputError, match="expected a vocabulary of 320 tokens, got one of 999"):
+        evaluate(model, text=CALIBRATED, source=source, against=wide, **SMALL)
 
 
 def test_text_that_was_calibrated_on_is_measured_on_what_is_held_apart(model, source, windows_asked_for):

@@ -1,6 +1,7 @@
 """Text out of a session: the loop, sampling, streaming. The session is a fake; real ones run in test_run_verb.py."""
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,6 +11,20 @@ from lutllm.errors import InputError
 from lutllm.run.generate import Generation, Sampling, TextStream, generate, prompt_ids, respond, stop_ids
 
 VOCABULARY = 300
+
+
+def tiny_tokenizer(kind):
+    """A tokenizer with byte tokens 3 to 258, or with the byte alphabet, of the vocabulary of `gguf_tokens.json`."""
+    from lutllm.models.gguf_tokenizer import tokenizer_from_gguf
+
+    known = json.loads((Path(__file__).parent / "Inputs" / "gguf_tokens.json").read_text())
+    if kind == "smollm":
+        keys = {"model": "gpt2", "pre": kind, "tokens": known["vocabulary"], "merges": known["merges"]}
+    else:
+        types = [2, 3, 3, *[6] * 256, *[1] * (len(known["pieces"]) - 259)]
+        keys = {"model": "llama", "tokens": known["pieces"], "token_type": types, "scores": range(0, -len(types), -1)}
+        keys["add_space_prefix"] = "no prefix" not in kind
+    return tokenizer_from_gguf({f"tokenizer.ggml.{key}": value for key, value in keys.items()}, kind)
 
 
 class FakeSession:
@@ -156,10 +171,20 @@ def test_top_k_and_top_p(top_k, top_p, left):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"temperature": -1.0}, {"temperature": float("nan")}, {"top_k": -1}, {"top_p": 0.0}, {"top_p": 1.1}]
+    "wrong",
+    [
+        {"temperature": -1.0},
+        {"temperature": float("nan")},
+        {"top_k": -1},
+        {"top_p": 0.0},
+        {"top_p": 1.1},
+        {"temperature": 1.0, "seed": -1},
+        {"top_k": 5},  # without a temperature it would change nothing
+        {"top_p": 0.5},
+    ],
 )
 def test_wrong_sampling_is_refused(wrong):
-    with pytest.raises(InputError, match=r"expected a? ?t"):
+    with pytest.raises(InputError, match=r"expected (a temperature|top-k|top-p|a seed)"):
         Sampling(**wrong)
 
 
@@ -176,6 +201,26 @@ def test_broken_bytes_come_out_when_they_are_certain():
     stream = TextStream(ByteTokenizer())
     assert [stream.push(byte) for byte in b"a\xf0\x9fb"] == ["a", "", "", "\ufffdb"]
     assert stream.push(0xE2) == "" and stream.finish() == "\ufffd"
+
+
+@pytest.mark.parametrize("kind", ["sentencepiece", "sentencepiece, no prefix", "smollm"])
+def test_what_was_shown_is_never_taken_back(kind):
+    """Every prefix of the stream is one of the whole text, with runs of byte tokens that are characters or not."""
+    tokenizer, generator = tiny_tokenizer(kind), np.random.default_rng(0)
+    count = len(tokenizer)
+    for _ in range(40):
+        ids: list[int] = []
+        while len(ids) < 120:
+            if generator.random() < 0.4:  # a character as bytes, or some of them
+                part = [3 + byte for byte in "é你😀"[generator.integers(3)].encode()] * int(generator.integers(1, 14))
+                ids += part[: generator.integers(1, len(part) + 1)]
+            ids += generator.integers(0, count, generator.integers(0, 20)).tolist()
+        stream, shown = TextStream(tokenizer), ""
+        whole = tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        for token in ids:
+            shown += stream.push(token)
+            assert whole.startswith(shown)
+        assert shown + stream.finish() == whole
 
 
 def test_prompts_are_a_turn_of_a_chat_where_there_is_a_template():
@@ -195,6 +240,27 @@ def test_a_template_that_fails_is_an_error():
 
     with pytest.raises(InputError, match="got no user turn; give --raw"):
         prompt_ids(Broken(), "hi")
+
+
+def test_a_template_that_has_no_end_is_an_error():
+    from lutllm.models.tokenizer import byte_tokenizer
+
+    tokenizer = byte_tokenizer()
+    tokenizer.chat_template = "{% for i in range(9999) %}{% for j in range(9999) %}{% endfor %}{% endfor %}x"
+    with pytest.raises(InputError, match=r"got one that goes on after 1,000,000 lines of its program; give --raw"):
+        prompt_ids(tokenizer, "hi")
+    tokenizer.chat_template = "{% for turn in messages %}{{ turn.content }}{% endfor %}!"
+    assert prompt_ids(tokenizer, "hi") == list(b"hi!")
+
+
+def test_tokens_that_the_model_has_no_embedding_for():
+    from lutllm.models.tokenizer import byte_tokenizer
+
+    tokenizer = byte_tokenizer()
+    tokenizer.embedded = 120
+    assert prompt_ids(tokenizer, "hi") == list(b"hi")
+    with pytest.raises(InputError, match=r"expected token ids below 120, the rows of the model's embedding, got 122"):
+        prompt_ids(tokenizer, "hizy")
 
 
 def test_stop_tokens_of_every_file():

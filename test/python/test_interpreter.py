@@ -212,13 +212,13 @@ def _set(name: str, value: object) -> Callable[[QuantizedLinear], object]:
 
 
 BROKEN: dict[str, tuple[Callable[[QuantizedLinear], object], str]] = {
-    "codes": (lambda q: q.codes.__setitem__((0, 0, 0), 16), r"weight code must be in 0..15, got 0..16"),
+    "codes": (lambda q: q.codes.__setitem__((0, 0, 0), 16), r"expected weight codes in 0..15, got 0..16"),
     "left shift": (lambda q: q.shifts.__setitem__((0, 1), 30), r"row \[.*\] must fit 24 signed bits, got"),
     "no right shift": (lambda q: q.shifts.__setitem__((slice(None), 0), 0), r"must fit 8 signed bits, got"),
-    "negative shift": (lambda q: q.shifts.__setitem__((0, 0), -1), r"shifts must be in 0..31, got -1.."),
-    "multiplier": (lambda q: q.multiplier.__setitem__(0, 0), r"multipliers must be in 1..32767, got 0.."),
-    "multiplier width": (lambda q: q.multiplier.__setitem__(0, 32768), r"multipliers must be in 1..32767, got"),
-    "shift": (_set("shift", 48), r"requantizer shift must be in 0..47, got 48"),
+    "negative shift": (lambda q: q.shifts.__setitem__((0, 0), -1), r"expected shifts in 0..31, got -1.."),
+    "multiplier": (lambda q: q.multiplier.__setitem__(0, 0), r"expected multipliers in 1..32767, got 0.."),
+    "multiplier width": (lambda q: q.multiplier.__setitem__(0, 32768), r"expected multipliers in 1..32767, got"),
+    "shift": (_set("shift", 48), r"expected requantizer shifts in 0..47, got 48"),
 }
 
 
@@ -254,9 +254,9 @@ def test_indices_past_the_codebook_are_an_error() -> None:
     q, _ = _layer()
     indices = np.full((1, 3, 2), 4)
     assert q.tables is not None and q.codebook is not None
-    with pytest.raises(NumericsError, match=r"centroid index must be in 0..3, got 4..4"):
+    with pytest.raises(NumericsError, match=r"expected centroid indices in 0..3, got 4..4"):
         interpreter.table_rows(indices, q.tables, q.shifts, 24)
-    with pytest.raises(NumericsError, match=r"centroid index must be in 0..3, got 4..4"):
+    with pytest.raises(NumericsError, match=r"expected centroid indices in 0..3, got 4..4"):
         interpreter.built_row(indices, q.codebook, q.weight_codebook, q.shifts, 8, 24)
 
 

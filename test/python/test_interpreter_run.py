@@ -176,7 +176,7 @@ def test_what_cannot_run_is_an_error(small: ir.Module, name: str) -> None:
 def test_a_number_that_does_not_fit_is_located_at_its_op() -> None:
     q = _quantized("additive")
     q.codes[0, 0, 0] = 200
-    with pytest.raises(NumericsError, match=r"^model.py:7:1: error: weight code must be in 0..15, got 0..200"):
+    with pytest.raises(NumericsError, match=r"^model.py:7:1: error: expected weight codes in 0..15, got 0..200"):
         interpreter.run(_module(q, "built_row"), [_floats(q, 1)], q.tensors())
 
 

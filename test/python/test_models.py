@@ -95,7 +95,7 @@ def test_sharded_directory(tmp_path):
     (directory / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
     assert torch.equal(logits(models.load(directory).module), logits(original.module))
     (directory / "part-1.safetensors").unlink()
-    with pytest.raises(InputError, match=r"expected the files part-1\.safetensors beside it; download them"):
+    with pytest.raises(InputError, match=r"expected the file part-1\.safetensors beside it, found none; download it"):
         models.load(directory)
 
 

@@ -10,6 +10,8 @@ safetensors_torch = pytest.importorskip("safetensors.torch")
 
 from lutllm import models  # noqa: E402
 from lutllm.errors import InputError  # noqa: E402
+from lutllm.models.text import windows  # noqa: E402
+from lutllm.models.tokenizer import byte_tokenizer  # noqa: E402
 
 
 @pytest.fixture
@@ -72,7 +74,83 @@ def test_safetensors_file_instead_of_directory(directory):
 
 def test_directory_without_weights(directory):
     (directory / "model.safetensors").unlink()
-    refused(directory, "expected *.safetensors files with the weights, found none")
+    refused(
+        directory, "expected model.safetensors or model.safetensors.index.json with its shards, found none; download"
+    )
+
+
+def sharded(directory: Path, **others: str) -> dict[str, str]:
+    """Two files and their index, but for `others` which it gives to another file; the map."""
+    tensors = safetensors_torch.load_file(directory / "model.safetensors")
+    (directory / "model.safetensors").unlink()
+    names = sorted(tensors)
+    files = {"a.safetensors": names[:9], "b.safetensors": names[9:]}
+    for file, own in files.items():
+        safetensors_torch.save_file({name: tensors[name] for name in own}, directory / file)
+    weight_map = {name: file for file, own in files.items() for name in own} | others
+    (directory / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    return weight_map
+
+
+def test_a_tensor_in_another_shard_than_the_index_says(directory):
+    sharded(directory, **{"model.norm.weight": "a.safetensors"})
+    refused(directory, "a.safetensors: expected tensor 'model.norm.weight', as the index says, got no tensor")
+
+
+def test_a_tensor_that_the_index_does_not_know(directory):
+    sharded(directory)
+    tensors = safetensors_torch.load_file(directory / "b.safetensors")
+    first = next(iter(safetensors_torch.load_file(directory / "a.safetensors").items()))
+    safetensors_torch.save_file({**tensors, first[0]: torch.zeros_like(first[1])}, directory / "b.safetensors")
+    refused(directory, f"b.safetensors: expected no tensor '{first[0]}', as the index says, got tensor")
+
+
+def test_an_index_that_leaves_its_directory(directory):
+    sharded(directory, **{"model.norm.weight": "../b.safetensors"})
+    refused(directory, "index.json: expected the file ../b.safetensors beside it, found none")
+
+
+def test_a_stray_file_is_not_read(directory):
+    """As transformers does: `model.safetensors` is the model, whatever lies beside it."""
+    before = models.load(directory).module.state_dict()
+    tensors = safetensors_torch.load_file(directory / "model.safetensors")
+    safetensors_torch.save_file({name: t * 0 for name, t in tensors.items()}, directory / "z.safetensors")
+    loaded = models.load(directory)
+    assert loaded.origin["files"] == ["model.safetensors"]
+    assert all(torch.equal(tensor, before[name]) for name, tensor in loaded.module.state_dict().items())
+
+
+def test_weights_under_another_name(directory):
+    (directory / "model.safetensors").rename(directory / "weights.safetensors")
+    refused(directory, "with its shards, found weights.safetensors; rename the file with the weights")
+
+
+def test_an_adapter_beside_the_weights(directory):
+    (directory / "adapter_config.json").write_text("{}")
+    refused(directory, "adapter_config.json: expected a model, got an adapter")
+
+
+def test_a_tied_head_with_a_weight_of_its_own(directory):
+    embedding = safetensors_torch.load_file(directory / "model.safetensors")["model.embed_tokens.weight"]
+    change_tensors(directory, lm_head__weight=embedding.clone())
+    models.load(directory)
+    change_tensors(directory, lm_head__weight=embedding + 1)
+    refused(
+        directory, "expected one weight for 'model.embed_tokens.weight' and 'lm_head.weight', which config.json ties"
+    )
+    change_config(directory, tie_word_embeddings=False)
+    assert torch.equal(models.load(directory).module.lm_head.weight, embedding + 1)
+
+
+def test_a_tied_weight_under_the_name_of_the_head(directory):
+    before = models.load(directory).module.lm_head.weight
+    change_tensors(directory, lm_head__weight=before.clone(), model__embed_tokens__weight=None)
+    assert torch.equal(models.load(directory).module.model.embed_tokens.weight, before)
+
+
+def test_more_layers_than_the_configuration_says(directory):
+    change_config(directory, num_hidden_layers=1)
+    refused(directory, "got the unknown tensor 'model.layers.1.input_layernorm.weight'")
 
 
 @pytest.mark.parametrize("keep", [0, 4, 100, -1])
@@ -127,10 +205,17 @@ def test_corrupt_config(directory, text):
     refused(directory, "config.json: expected a", "download it again")
 
 
-@pytest.mark.parametrize("kind", ["mamba", None, "gpt2"])
+@pytest.mark.parametrize("kind", ["clip", None, "no-such", ["llama"]])
 def test_unsupported_architecture(directory, kind):
     change_config(directory, model_type=kind)
-    refused(directory, f"expected a model_type of llama, qwen3, got {kind!r}")
+    refused(directory, f"expected the model_type of a decoder that transformers knows, got {kind!r}")
+
+
+@pytest.mark.parametrize("kind", ["dynamic", "longrope"])
+def test_frequencies_that_change_with_the_length(directory, kind):
+    rope = {"rope_type": kind, "rope_theta": 1e4, "factor": 2.0, "original_max_position_embeddings": 128}
+    change_config(directory, rope_parameters={**rope, "short_factor": [1.0] * 6, "long_factor": [2.0] * 6})
+    refused(directory, "config.json: expected frequencies of RoPE that do not change with", f"got rope_type '{kind}'")
 
 
 def test_quantized_checkpoint(directory):
@@ -146,6 +231,9 @@ def test_quantized_checkpoint(directory):
         {"num_key_value_heads": 3},
         {"hidden_act": "no-such-activation"},
         {"vocab_size": -1},
+        {"max_position_embeddings": 0},
+        {"num_hidden_layers": 0},
+        {"intermediate_size": 2.5},
     ],
 )
 def test_unusable_configuration(directory, values):
@@ -156,6 +244,17 @@ def test_unusable_configuration(directory, values):
 def test_configuration_of_another_size(directory):
     change_config(directory, intermediate_size=96)
     refused(directory, "of shape [48, 96], got [48, 80]", "check config.json")
+
+
+def test_a_tokenizer_of_another_model(directory):
+    """Its ids beyond the embedding are refused where a text has them."""
+    tokenizer = byte_tokenizer()
+    tokenizer.add_tokens(["<new>", *(f"<{i}>" for i in range(80))])
+    tokenizer.save_pretrained(directory)
+    loaded = models.load(directory)
+    assert windows(loaded.tokenizer, "plain text", 4, 2).shape == (2, 4)
+    with pytest.raises(InputError, match=r"expected token ids below 320, .*got 337 \('<79>'\); the tokenizer is of"):
+        windows(loaded.tokenizer, "plain <79> text", 4, 2)
 
 
 def test_corrupt_tokenizer(directory):

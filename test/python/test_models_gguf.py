@@ -1,12 +1,15 @@
-"""GGUF files: de-quantized once into the cache, refused when damaged."""
+"""GGUF files: de-quantized once into the cache, every key and tensor applied or refused, refused when damaged."""
 
 import os
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 gguf = pytest.importorskip("gguf")
+transformers = pytest.importorskip("transformers")
 
 from lutllm import models  # noqa: E402
 from lutllm.errors import InputError  # noqa: E402
@@ -14,11 +17,16 @@ from lutllm.models import gguf_file  # noqa: E402
 
 HEADS, KV_HEADS = 4, 2
 NAMES = {
+    "token_embd": "embed_tokens",
+    "output_norm": "model.norm",
+    "output": "lm_head",
     "attn_norm": "input_layernorm",
     "attn_q": "self_attn.q_proj",
     "attn_k": "self_attn.k_proj",
     "attn_v": "self_attn.v_proj",
     "attn_output": "self_attn.o_proj",
+    "attn_q_norm": "self_attn.q_norm",
+    "attn_k_norm": "self_attn.k_norm",
     "ffn_norm": "post_attention_layernorm",
     "ffn_gate": "mlp.gate_proj",
     "ffn_up": "mlp.up_proj",
@@ -28,40 +36,109 @@ NAMES = {
 
 def interleaved(weight: torch.Tensor, heads: int) -> torch.Tensor:
     """The order of rotary channels llama.cpp stores: pairs (i, i + half) side by side."""
-    return weight.reshape(heads, 2, -1, weight.shape[1]).swapaxes(1, 2).reshape(weight.shape)
+    return weight.reshape(heads, 2, -1, *weight.shape[1:]).swapaxes(1, 2).reshape(weight.shape)
 
 
-def write(path: Path, architecture: str = "llama", nan: bool = False) -> models.LoadedModel:
-    """Write tiny-llama as llama.cpp's converter does; return the original."""
-    loaded = models.load("tiny-llama")
-    if nan:
-        loaded.module.model.layers[1].mlp.down_proj.weight[2, 3] = float("nan")
-    config = loaded.config
-    writer = gguf.GGUFWriter(path, architecture)
-    writer.add_block_count(config.num_hidden_layers)
-    writer.add_context_length(config.max_position_embeddings)
-    writer.add_embedding_length(config.hidden_size)
-    writer.add_feed_forward_length(config.intermediate_size)
-    writer.add_head_count(HEADS)
-    writer.add_head_count_kv(KV_HEADS)
-    writer.add_rope_dimension_count(config.head_dim)
-    writer.add_rope_freq_base(10000.0)
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    writer.add_vocab_size(config.vocab_size)
-    tensors = dict(loaded.module.named_parameters())
-    writer.add_tensor("token_embd.weight", tensors["model.embed_tokens.weight"].numpy())
-    writer.add_tensor("output_norm.weight", tensors["model.norm.weight"].numpy())
-    for layer in range(config.num_hidden_layers):
-        for theirs, ours in NAMES.items():
-            tensor = tensors[f"model.layers.{layer}.{ours}.weight"]
-            heads = {"attn_q": HEADS, "attn_k": KV_HEADS}.get(theirs)
-            tensor = interleaved(tensor, heads) if heads else tensor
-            writer.add_tensor(f"blk.{layer}.{theirs}.weight", tensor.contiguous().numpy())
+def write(
+    path: Path,
+    architecture: str = "llama",
+    module: Any = None,
+    *,
+    keys: dict[str, Any] | None = None,
+    tensors: dict[str, Any] | None = None,
+    endianess: Any = gguf.GGUFEndian.LITTLE,
+) -> Any:
+    """Write a module (tiny-llama) as llama.cpp's converter does, with further keys and tensors; return it."""
+    module = module or models.load("tiny-llama").module
+    config = module.config
+    head_dim = config.head_dim
+    values = {"block_count": config.num_hidden_layers, "context_length": config.max_position_embeddings}
+    values |= {"embedding_length": config.hidden_size, "feed_forward_length": config.intermediate_size}
+    values |= {"attention.head_count": HEADS, "attention.head_count_kv": KV_HEADS, "rope.dimension_count": head_dim}
+    values |= {"attention.key_length": head_dim, "attention.value_length": head_dim, "rope.freq_base": 10000.0}
+    values |= {"attention.layer_norm_rms_epsilon": config.rms_norm_eps, "vocab_size": config.vocab_size}
+    writer = gguf.GGUFWriter(path, architecture, endianess=endianess)
+    for key, value in {**{f"{architecture}.{key}": value for key, value in values.items()}, **(keys or {})}.items():
+        kinds = {bool: writer.add_bool, int: writer.add_uint32, float: writer.add_float32, str: writer.add_string}
+        kinds.get(type(value), writer.add_array)(key, value)
+    for name, tensor in module.named_parameters():
+        *_, owner, kind = name.split(".")
+        heads = {"q_proj": HEADS, "k_proj": KV_HEADS}.get(owner) if architecture == "llama" else None
+        array = (interleaved(tensor, heads) if heads else tensor).contiguous().numpy()
+        theirs = next(their for their, our in NAMES.items() if our.endswith(owner))
+        layer = name.split(".")[2] if name.startswith("model.layers.") else None
+        writer.add_tensor(f"blk.{layer}.{theirs}.{kind}" if layer else f"{theirs}.{kind}", array)
+    for name, array in (tensors or {}).items():
+        writer.add_tensor(name, np.asarray(array, np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    return loaded
+    return module
+
+
+def made(architecture: str = "llama", **values: Any) -> Any:
+    """A module of transformers with random weights."""
+    names = {"llama": "Llama", "qwen2": "Qwen2", "qwen3": "Qwen3"}
+    known = {**models.random_weights.TINY, "head_dim": 12, **values}
+    config = getattr(transformers, f"{names[architecture]}Config")(**known)
+    torch.manual_seed(0)
+    module = getattr(transformers, f"{names[architecture]}ForCausalLM")(config).eval().requires_grad_(False)
+    for name, parameter in module.named_parameters():
+        if name.endswith("proj.weight"):
+            parameter.normal_(0, 1.5 * parameter.shape[1] ** -0.5)
+        if name.endswith(".bias"):
+            parameter.normal_()
+    return module
+
+
+def logits(module: Any) -> torch.Tensor:
+    return module(torch.randint(320, (1, 200), generator=torch.Generator().manual_seed(1))).logits
+
+
+YARN = {"rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0, "original_max_position_embeddings": 128}
+LLAMA3 = {"rope_type": "llama3", "rope_theta": 1e4, "factor": 8.0, "original_max_position_embeddings": 8192}
+LLAMA3 |= {"low_freq_factor": 1.0, "high_freq_factor": 4.0}
+SCALING = "llama.rope.scaling."
+
+
+def factors(module: Any) -> np.ndarray:
+    """What llama.cpp divides the frequencies of RoPE by, from what transformers makes of them."""
+    size = module.config.head_dim
+    return 1e4 ** (-np.arange(0, size, 2) / size) / module.model.rotary_emb.inv_freq.numpy()
+
+
+MEANINGS = {
+    "biases": (made(attention_bias=True), {}, {}),
+    "feed-forward biases": (made(mlp_bias=True), {}, {}),
+    "own head": (made(tie_word_embeddings=False), {}, {}),
+    "wide heads": (made(head_dim=16), {}, {}),
+    "linear": (
+        made(rope_parameters={"rope_type": "linear", "rope_theta": 1e4, "factor": 4.0}),
+        {f"{SCALING}type": "linear", f"{SCALING}factor": 4.0},
+        {},
+    ),
+    "a factor is linear": (
+        made(rope_parameters={"rope_type": "linear", "rope_theta": 1e4, "factor": 4.0}),
+        {"llama.rope.scale_linear": 4.0},
+        {},
+    ),
+    "yarn": (
+        made(rope_parameters=YARN),
+        {f"{SCALING}type": "yarn", f"{SCALING}factor": 4.0, f"{SCALING}original_context_length": 128},
+        {},
+    ),
+    "none": (made(), {f"{SCALING}type": "none", f"{SCALING}factor": 4.0}, {}),
+    "factors of Llama 3": (
+        made(rope_parameters=LLAMA3),
+        {},
+        {"rope_freqs.weight": factors(made(rope_parameters=LLAMA3))},
+    ),
+    "qwen2": (made("qwen2"), {}, {}),
+    "qwen3": (made("qwen3"), {}, {}),
+    "a window as long as the context": (made(), {"llama.attention.sliding_window": 512}, {}),
+    "one value a layer": (made(), {"llama.attention.head_count_kv": [2, 2]}, {}),
+}
 
 
 @pytest.fixture
@@ -81,29 +158,28 @@ def test_gguf_gives_the_weights_back_and_converts_once(tmp_path, cache, monkeypa
     loaded = models.load(tmp_path / "tiny.gguf")
     assert loaded.name == "tiny"
     assert loaded.tokenizer is None
-    for (name, one), (_, other) in zip(
-        original.module.named_parameters(), loaded.module.named_parameters(), strict=True
-    ):
+    for (name, one), (_, other) in zip(original.named_parameters(), loaded.module.named_parameters(), strict=True):
         assert torch.equal(one, other), name
     monkeypatch.setattr(gguf_file, "_convert", lambda *_: pytest.fail("converted twice"))
     assert models.load(tmp_path / "tiny.gguf").fingerprint == loaded.fingerprint
     assert not list(cache.glob(".building-*"))
 
 
-def test_damaged_cache_entry_is_made_again(file, cache):
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_damaged_cache_entry_is_made_again(file, cache, name):
     before = models.load(file).fingerprint
-    weights = next(cache.glob("gguf-*/model.safetensors"))
-    data = bytearray(weights.read_bytes())
-    data[-3] ^= 1
-    weights.write_bytes(data)
+    damaged = next(cache.glob(f"gguf-*/{name}"))
+    data = damaged.read_bytes()
+    damaged.write_bytes(data[:-3] + bytes([data[-3] ^ 1]) + data[-2:])
     assert models.load(file).fingerprint == before
+    assert damaged.read_bytes() == data
 
 
 def test_interrupted_conversion_leaves_no_entry(file, cache, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(gguf_file, "_write", stop)
+    monkeypatch.setattr(gguf_file, "sha256_of", stop)
     with pytest.raises(KeyboardInterrupt):
         models.load(file)
     assert list(cache.iterdir()) == []
@@ -113,7 +189,7 @@ def test_full_disk_is_one_error(file, cache, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(gguf_file, "_write", full)
+    monkeypatch.setattr(gguf_file, "sha256_of", full)
     with pytest.raises(InputError, match="No space left on device; free some space or set LUTLLM_CACHE"):
         models.load(file)
     assert list(cache.iterdir()) == []
@@ -142,14 +218,87 @@ def test_file_that_is_no_gguf(tmp_path, cache):
         models.load(tmp_path / "model.gguf")
 
 
+@pytest.mark.parametrize("name", MEANINGS)
+def test_what_a_file_says_is_applied(tmp_path, cache, name):
+    """The model is that of transformers with the same meaning; without the key or tensor it would be another."""
+    module, keys, tensors = MEANINGS[name]
+    write(tmp_path / "tiny.gguf", module.config.model_type, module, keys=keys, tensors=tensors)
+    loaded = models.load(tmp_path / "tiny.gguf").module
+    assert torch.allclose(logits(loaded), logits(module), rtol=0, atol=1e-6 * float(logits(module).abs().max()))
+    if keys.keys() - {f"{SCALING}type"} and module.config.rope_parameters["rope_type"] != "default":
+        assert float((logits(made()) - logits(module)).abs().max()) > 0.1 * float(logits(module).abs().max())
+
+
+def test_biases_that_a_file_has_not_are_zero(tmp_path, cache):
+    module = made("qwen2")  # biases of q, k and v alone
+    write(tmp_path / "tiny.gguf", "llama", module)
+    loaded = models.load(tmp_path / "tiny.gguf").module
+    assert torch.allclose(logits(loaded), logits(module), rtol=0, atol=1e-5)
+    assert not loaded.model.layers[0].self_attn.o_proj.bias.any()
+
+
+@pytest.mark.parametrize(
+    ("keys", "got"),
+    [
+        ({"llama.attention.sliding_window": 64}, "without 'llama.attention.sliding_window', got 64; it is not applied"),
+        ({"llama.context_length": 0}, "max_position_embeddings is 0, not a whole number above 0; fix odd.gguf"),
+        ({"llama.expert_count": 8}, "without 'llama.expert_count', got 8"),
+        ({"llama.rope.dimension_count": 6}, "without 'llama.rope.dimension_count', got 6"),
+        ({"llama.attention.value_length": 6}, "without 'llama.attention.value_length', got 6"),
+        ({"llama.logit_scale": 0.5}, "without 'llama.logit_scale', got 0.5"),
+        ({"llama.rope.scaling.type": "longrope"}, "'llama.rope.scaling.type' linear, yarn or none, got 'longrope'"),
+        ({"llama.rope.scaling.yarn_beta_fast": 8.0}, "without 'llama.rope.scaling.yarn_beta_fast', got 8.0"),
+        ({"llama.rope.scaling.attn_factor": 2.0}, "without 'llama.rope.scaling.attn_factor', got 2.0"),
+        ({"llama.feed_forward_length": [80, 96]}, r"layers alike, one value of .*, got \[80, 96\]"),
+        ({"qwen2.attention.head_count": 4}, "keys of llama alone, got 'qwen2.attention.head_count'"),
+        ({"general.type": "adapter"}, "expected a model, got general.type = 'adapter'"),
+        ({"split.count": 3, "split.no": 0}, "expected a whole model, got part 1 of 3; merge the parts"),
+    ],
+)
+def test_a_key_that_is_not_applied_is_refused(tmp_path, cache, keys, got):
+    write(tmp_path / "odd.gguf", keys=keys)
+    with pytest.raises(InputError, match=rf"odd\.gguf: .*{got}"):
+        models.load(tmp_path / "odd.gguf")
+    assert list(cache.glob("*")) == []
+
+
+@pytest.mark.parametrize("name", ["blk.0.attn_rot_embd.weight", "blk.9.attn_q.weight", "cls.weight", "attn_q.weight"])
+def test_a_tensor_that_nothing_reads_is_refused(tmp_path, cache, name):
+    write(tmp_path / "odd.gguf", tensors={name: np.zeros(4)})
+    with pytest.raises(InputError, match=rf"odd\.gguf: expected the tensors of a llama model, got '{name}'"):
+        models.load(tmp_path / "odd.gguf")
+
+
+def test_factors_that_are_not_those_of_llama_3(tmp_path, cache):
+    write(tmp_path / "odd.gguf", tensors={"rope_freqs.weight": [1, 1, 1, 2, 3, 8]})
+    with pytest.raises(
+        InputError, match=r"expected the factors of Llama 3 in 'rope_freqs.weight', got \[1.0, 1.0, 1.0"
+    ):
+        models.load(tmp_path / "odd.gguf")
+
+
+def test_a_missing_tensor_is_named_with_the_file(file):
+    file.write_bytes(file.read_bytes().replace(b"token_embd.weight", b"token_embd.weighs"))
+    with pytest.raises(InputError, match=r"tiny\.gguf: expected the tensor 'token_embd.weight', got none"):
+        models.load(file)
+
+
+def test_big_endian_file(tmp_path, cache):
+    write(tmp_path / "big.gguf", endianess=gguf.GGUFEndian.BIG)
+    with pytest.raises(InputError, match=r"big\.gguf: expected a little-endian GGUF file, got a big-endian one"):
+        models.load(tmp_path / "big.gguf")
+
+
 def test_unsupported_gguf_architecture(tmp_path, cache):
     write(tmp_path / "other.gguf", "mamba")
-    with pytest.raises(InputError, match="expected an architecture of llama, qwen3, got 'mamba'"):
+    with pytest.raises(InputError, match="expected an architecture of llama, qwen2, qwen3, got 'mamba'"):
         models.load(tmp_path / "other.gguf")
 
 
 def test_weights_that_are_not_finite(tmp_path, cache):
-    write(tmp_path / "nan.gguf", nan=True)
+    module = made()
+    module.model.layers[1].mlp.down_proj.weight[2, 3] = float("nan")
+    write(tmp_path / "nan.gguf", module=module)
     with pytest.raises(
         InputError, match=r"nan\.gguf: expected finite .* nan in 'model\.layers\.1\.mlp\.down_proj\.weight' at \[2, 3\]"
     ):
@@ -163,7 +312,7 @@ def test_abandoned_work_is_removed(file, cache):
     for path in (old, new):
         path.mkdir()
     os.utime(old, (0, 0))
-    (next(cache.glob("gguf-*")) / "source.json").unlink()
+    (next(cache.glob("gguf-*")) / "sha256.json").unlink()
     models.load(file)
     assert not old.exists()
     assert new.exists()

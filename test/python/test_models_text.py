@@ -55,6 +55,13 @@ def test_text_too_short_says_how_many_tokens(text, tokens):
         windows(Bytes(), text, 16, 4)
 
 
+def test_windows_of_no_tokenizer_and_of_no_seed_are_refused():
+    with pytest.raises(InputError, match=r"expected a model with a tokenizer, got none; add tokenizer\.json"):
+        windows(None, "text", 2, 2)
+    with pytest.raises(InputError, match="expected a seed of 0 or more, got -1"):
+        windows(Bytes(), "some text", 2, 2, -1)
+
+
 def test_windows_of_nothing_are_refused():
     with pytest.raises(InputError, match="at least 1 window of at least 1 token"):
         windows(Bytes(), "text", 0, 4)

@@ -95,6 +95,10 @@ def test_python_objects_are_a_recipe_too():
         ("- {targets: '*', table_bits: '12'}", "rule 1: expected table_bits to be a whole number, got '12'"),
         ("- {targets: '*', stages: two}", "rule 1: expected stages to be a whole number, got 'two'"),
         ("- {targets: '*', scheme: {kind: vq, color: 1}}", "rule 1: scheme: expected fields .*; got unknown color"),
+        ("- {targets: '*', scheme: [exact]}", r"rule 1: expected scheme to be a name or a mapping.*, got \['exact'\]"),
+        ("- {targets: '*', quantizer: [vq]}", r"rule 1: expected quantizer to be a name, got \['vq'\]"),
+        ("- targets: '*'\n  stages: 1\n  stages: 2", "r.yaml:1: expected each key once, got 'stages' twice"),
+        ("- {targets: '*', scheme: {kind: exact, R: 1, R: 2}}", "r.yaml:1: expected each key once, got 'R' twice"),
         ("- {targets: 're:(', scheme: exact}", "rule 1: expected a regular expression, got missing"),
     ],
 )
@@ -104,6 +108,13 @@ def test_mistakes_are_located(tmp_path, text, message):
     with pytest.raises(InputError, match=message) as caught:
         load_recipe(path)
     assert caught.value.message.startswith(str(path))
+
+
+def test_a_pattern_that_tries_every_way_has_an_end(monkeypatch):
+    monkeypatch.setattr(recipe, "SECONDS", 0.1)
+    found = load_recipe([{"targets": "*"}, {"targets": r"re:(?:[a-z._0-9]|[a-z]|.)+(?<!j)"}])
+    with pytest.raises(InputError, match=r"recipe: rule 2: expected 're:.*' to be matched with 'model.* got no end"):
+        found.assign([f"model.layers.{i}.self_attn.q_proj" for i in range(3)])
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -187,6 +187,22 @@ def test_a_killed_run_goes_on_and_gives_the_same_bytes(model, tmp_path, capsys):
     assert not (tmp_path / "killed" / "parts").exists()
 
 
+def test_a_changed_part_is_made_again(model, tmp_path, capsys):
+    """A linear, the sample of three others, and one whose hash is not there."""
+    whole = quantize(model, layers=[0, 1], scheme=SCHEME, out_dir=tmp_path / "whole", **SMALL)
+    subprocess.run([sys.executable, "-c", CHILD, str(tmp_path / "killed"), "9"], check=False)
+    parts = tmp_path / "killed" / "parts"
+    for part in ("model.layers.0.mlp.down_proj", "model.layers.0.self_attn.q_proj.input.sample"):
+        data = bytearray((parts / f"{part}.safetensors").read_bytes())
+        data[-5] ^= 4
+        (parts / f"{part}.safetensors").write_bytes(data)
+    (parts / "model.layers.0.self_attn.o_proj.safetensors.sha256").unlink()
+    again = quantize(model, layers=[0, 1], scheme=SCHEME, out_dir=tmp_path / "killed", **{**SMALL, "progress": True})
+    assert capsys.readouterr().err.count("kept from an earlier run") == 9 - 1 - 3 - 1
+    same(whole, again)
+    assert files(tmp_path / "whole") == files(tmp_path / "killed")
+
+
 def test_a_finished_run_is_read_back_and_another_refused(model, tmp_path, monkeypatch):
     arguments = {"layers": [0], "scheme": SCHEME, "out_dir": tmp_path, **SMALL}
     first = quantize(model, **arguments)
@@ -212,7 +228,7 @@ def test_a_full_disk_leaves_a_run_that_can_go_on(model, tmp_path, monkeypatch):
 
     def full(handle):
         count[0] += 1
-        if count[0] > 9:
+        if count[0] > 19:
             raise OSError(28, "No space left on device")
         real(handle)
 

@@ -255,7 +255,7 @@ def edited(directory, file, change):
         (lambda d: (d / "config.json").unlink(), r"got one that is not finished: run the same lutllm quantize again"),
         (
             lambda d: [(d / name).unlink() for name in ("config.json", "run.json")],
-            r"expected a directory made by lutllm quantize, got one without config.json; give another",
+            r"expected a directory made by lutllm quantize, got neither a model nor an output of lutllm; give another",
         ),
         (lambda d: (d / "config.json").write_text("{"), r"config.json': expected JSON, got"),
         (
@@ -285,7 +285,11 @@ def edited(directory, file, change):
             lambda d: (d / "parameters.safetensors").write_bytes(b"\0" * 99),
             r"parameters.safetensors': expected SHA-256 .*, got .*: quantize again",
         ),
-        (lambda d: (d / "tokenizer.json").write_text("{}"), r"expected a tokenizer that transformers can read, got"),
+        (
+            lambda d: edited(d, "tokenizer.json", lambda v: v["added_tokens"].clear()),
+            r"tokenizer.json': expected SHA-256 .*, got .*: quantize again",
+        ),
+        (lambda d: (d / "model.torch.mlir").unlink(), r"model.torch.mlir': expected a readable file, got No such"),
     ],
 )
 def test_damage_is_named(whole, tmp_path, damage, message):

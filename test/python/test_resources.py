@@ -8,7 +8,6 @@ import pytest
 
 from lutllm.cost import yosys
 from lutllm.cost.resources import (
-    AVAILABLE,
     KINDS,
     Resources,
     counted,
@@ -17,6 +16,9 @@ from lutllm.cost.resources import (
     save_resources,
     write_resources,
 )
+from lutllm.lowering.machine.targets import find_target
+
+V80 = find_target("v80").device
 
 # A register of 5 bits three times, once under a module that multiplies; a memory of 4096 x 8 bits.
 MODULES = {
@@ -66,8 +68,8 @@ def test_the_statistics_of_old_and_new_yosys() -> None:
 
 def test_without_yosys_there_is_a_note(rtl: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    found = estimate_resources(rtl, "top", cache=tmp_path / "cache")
-    files = write_resources(rtl, "top", tmp_path / "reports", cache=tmp_path / "cache", quiet=True)
+    found = estimate_resources(rtl, "top", V80, cache=tmp_path / "cache")
+    files = write_resources(rtl, "top", V80, tmp_path / "reports", cache=tmp_path / "cache", quiet=True)
     assert [path.name for path in files] == ["resources.json", "resources.md"]
     assert files[1].read_text() == resources_markdown(found)
     assert found.rows == [] and found.problems == [
@@ -80,7 +82,7 @@ def test_without_yosys_there_is_a_note(rtl: Path, monkeypatch: pytest.MonkeyPatc
 def test_modules_are_summed_over_their_instances(
     rtl: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = estimate_resources(rtl, "top", cache=tmp_path / "cache")
+    found = estimate_resources(rtl, "top", V80, cache=tmp_path / "cache")
     assert "yosys: 1/1" in capsys.readouterr().err and found.problems == []
     rows = {row["module"]: row for row in found.rows}
     assert {name: row["instances"] for name, row in rows.items()} == {"delay": 3, "product": 1, "store": 1, "top": 1}
@@ -90,31 +92,31 @@ def test_modules_are_summed_over_their_instances(
     assert set(parts) == {"first", "second", "product", "memory"} and parts["memory"]["module"] == "store"
     assert parts["product"]["FF"] == rows["product"]["FF"] + 5
     assert found.total["FF"] == sum(part["FF"] for part in found.parts)
-    assert found.share == {kind: found.total[kind] / count for kind, count in AVAILABLE.items()}
+    assert found.share == {kind: found.total[kind] / count for kind, count in V80.available.items()}
 
     def refuse(*_: object) -> None:
         raise AssertionError("expected everything in the cache")
 
     monkeypatch.setattr(yosys, "_run", refuse)
-    assert estimate_resources(rtl, "top", cache=tmp_path / "cache") == found
+    assert estimate_resources(rtl, "top", V80, cache=tmp_path / "cache") == found
     assert capsys.readouterr().err == ""
 
 
 @needs_yosys
 def test_what_takes_too_long_or_fails_is_named_and_left_out(rtl: Path, tmp_path: Path) -> None:
-    found = estimate_resources(rtl, "top", cache=tmp_path / "none", seconds=0.01, quiet=True)
+    found = estimate_resources(rtl, "top", V80, cache=tmp_path / "none", seconds=0.01, quiet=True)
     assert found.problems == [f"{name}: took more than 0.01 s" for name in sorted(MODULES)] and found.rows == []
     (rtl / "store.sv").write_text("module store(input clk; endmodule\n")
-    found = estimate_resources(rtl, "top", cache=tmp_path / "cache", quiet=True)
+    found = estimate_resources(rtl, "top", V80, cache=tmp_path / "cache", quiet=True)
     assert {row["module"] for row in found.rows} == set(MODULES) - {"store"} - {p.split(":")[0] for p in found.problems}
     assert any(p.startswith("store: ") and "ERROR" in p for p in found.problems)
 
 
 def test_the_tables(tmp_path: Path) -> None:
     counts = {"LUT": 123_456, "FF": 50, "DSP": 1, "BRAM": 1.5, "URAM": 0, "LUTRAM": 16}
-    share = {kind: counts[kind] / count for kind, count in AVAILABLE.items()}
+    share = {kind: counts[kind] / count for kind, count in V80.available.items()}
     row, part = {"module": "m", "instances": 2, **counts}, {"part": "the_m", "module": "m", **counts}
-    found = Resources([row], [part], counts, share, ["n: took more than 300 s"], "Yosys 0.23")
+    found = Resources([row], [part], counts, share, ["n: took more than 300 s"], "Yosys 0.23", "V80", V80.available)
     files = {path.name: path.read_text() for path in save_resources(found, tmp_path)}
     assert json.loads(files["resources.json"])["rows"] == [row]
     text = files["resources.md"]

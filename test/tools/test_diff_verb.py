@@ -17,7 +17,7 @@ from lutllm.lowering.export.image.whole import IMAGE, MANIFEST
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
 from lutllm.quantize.random.float_models import float_decoder
 from lutllm.quantize.random.model import random_model
-from lutllm.quantized.pretrained import save_pretrained
+from lutllm.quantized.pretrained import from_pretrained, save_pretrained
 from lutllm.scheme import EXACT
 from lutllm.simulate import Simulator
 from lutllm.tools.lutllm import main
@@ -83,16 +83,19 @@ def test_equal_levels(compiled: Path, tmp_path: Path, capsys: pytest.CaptureFixt
 def test_a_directory_that_was_moved(
     compiled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And its model elsewhere: that must be said."""
+    """It needs nothing from where it was made; its manifest names the model by hash."""
     out, model = shutil.copytree(compiled, tmp_path / "out"), compiled.parent / "model"
-    about = json.loads((out / saved.ABOUT).read_text())
-    (out / saved.ABOUT).write_text(json.dumps(about | {"model": about["model"] | {"store": "gone"}}))
     monkeypatch.chdir(tmp_path)
-    assert main(["diff", "out", "--levels", "lut", "--quiet"]) == 1
-    wanted = "error: 'gone': expected the model that 'out' was compiled from, got no such directory; give it"
-    assert wanted in capsys.readouterr().err
-    assert main(["diff", "out", "--levels", "lut", "--model", str(model)]) == 0
-    assert capsys.readouterr().out.startswith("lut and transaction: equal (")
+    monkeypatch.setenv("LUTLLM_CACHE", str(tmp_path / "empty"))
+    model.rename(tmp_path / "hidden")
+    try:
+        assert main(["diff", "out", "--levels", "lut", "--quiet"]) == 0
+        assert capsys.readouterr().out.startswith("lut and transaction: equal (")
+    finally:
+        (tmp_path / "hidden").rename(model)
+    about = (out / saved.ABOUT).read_text()
+    assert json.loads(about)["model"]["sha256"] == from_pretrained(out / "model").sha256
+    assert str(compiled) not in about and str(model) not in about.replace(f'"name": "{model}"', "")
 
 
 def test_a_difference(compiled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -113,6 +116,7 @@ def test_a_difference(compiled: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     [
         (["--levels", "lut,gates"], "expected levels to compare among lut, transaction, hw, rtl, got gates"),
         (["--levels", "transaction"], "expected levels to compare among lut, transaction, hw, rtl, got transaction"),
+        (["--levels", "lut", "--wave", "w.vcd"], "--wave is of the level hw: expected it among --levels"),
         (["--prompt", "x" * 40], "expected a prompt of 1..32 tokens, the context, got 40"),
     ],
 )
@@ -124,16 +128,24 @@ def test_what_cannot_be_asked(
 
 
 def test_another_model(compiled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    other = quantized(tmp_path / "other", 4)
-    assert main(["diff", str(compiled), "--quiet", "--model", str(other)]) == 1
-    assert f"expected the model that '{compiled}' was compiled from, with parameters " in capsys.readouterr().err
+    out = shutil.copytree(compiled, tmp_path / "out")
+    shutil.rmtree(out / "model")
+    assert main(["diff", str(out), "--quiet"]) == 1
+    assert "model': expected the model that was compiled, got no such directory" in capsys.readouterr().err
+    quantized(out / "model", 4)
+    assert main(["diff", str(out), "--quiet"]) == 1
+    assert "expected the model that was compiled, with parameters " in capsys.readouterr().err
 
 
 def test_directories_that_are_of_no_whole_model(
     compiled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["diff", str(tmp_path), "--quiet"]) == 1
-    assert "expected the output of lutllm compile without --layers, got no ir/" in capsys.readouterr().err
+    assert "expected a whole model of lutllm compile, got neither a model nor an out" in capsys.readouterr().err
+    for verb in (["simulate", str(compiled)], ["run", str(compiled), "x"], ["check", str(compiled)]):
+        assert main(verb) == 1
+        said = capsys.readouterr().err
+        assert f"a compiled model: `lutllm diff` compares its levels, {compiled}/model is the model in integers" in said
     short = tmp_path / "short"
     shutil.copytree(compiled, short)
     (short / "mem" / IMAGE).write_bytes(b"123")

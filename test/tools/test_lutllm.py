@@ -32,6 +32,8 @@ def test_every_verb_takes_json_and_seed(verb, capsys):
         ["compile", "m", "-o", "d", "--layers", "a"],
         ["simulate", "d", "--wave-cycles", "5"],
         ["bench", "--tokens", "0"],
+        ["check", "tiny-llama", "--seed", "-1"],
+        ["doctor", "--seed", "1e3"],
     ],
 )
 def test_wrong_usage_exits_2(arguments, capsys):

@@ -101,6 +101,12 @@ def test_a_full_context_is_told(directory, capsys, tmp_path):
         (["abc", "--context", "99"], "expected a context of 1..48 tokens"),
         (["abc", "--temperature", "-1"], "expected a temperature of 0"),
         (["abc", "--top-p", "2"], "expected top-p above 0"),
+        (["abc", "--top-k", "5"], "expected a temperature above 0 with top-k or top-p, got 0"),
+        (["abc", "--threads", "1"], "--threads is of backend cpu: expected none, got one with golden"),
+        (["abc", "--target", "tiny"], "--target is of backend rtl: expected none, got one with golden"),
+        (["abc", "--scheme", "paper"], "expected no scheme for a model that is quantized, got one"),
+        (["abc", "--text", "x"], "expected no text for a model that is quantized, got one"),
+        (["abc", "--temperature", "1", "--backend", "rtl"], "expected no --temperature with backend rtl"),
     ],
 )
 def test_errors_are_one_line(directory, arguments, message, capsys):

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from lutllm.bindings import Diagnostic, ir
+from lutllm.bindings import Diagnostic, ir, ops_below
 from lutllm.passes import Observer
 from lutllm.tools.opt.dump import Dumps
 from lutllm.tools.opt.reports import Statistics, Timer
@@ -21,13 +21,13 @@ class OptObserver(Observer):
     def before(self, name: str, op: ir.Operation) -> None:
         self.dumps.before(name, op)
         if self.statistics:
-            self.statistics.add(name, "operations-before", _operations(op))
+            self.statistics.add(name, "operations-before", len(ops_below(op)))
 
     def after(self, name: str, op: ir.Operation, seconds: float, failed: bool) -> None:
         if self.timer:
             self.timer.add(name, seconds)
         if self.statistics:
-            self.statistics.add(name, "operations-after", _operations(op))
+            self.statistics.add(name, "operations-after", len(ops_below(op)))
         self.dumps.after(name, op, failed)
 
     def report(self, diagnostics: Sequence[Diagnostic]) -> None:
@@ -40,16 +40,3 @@ class OptObserver(Observer):
     def take(self) -> list[Diagnostic]:
         taken, self.diagnostics = self.diagnostics, []
         return taken
-
-
-def _operations(op: ir.Operation) -> int:
-    """How many operations `op` is, those inside it included."""
-    count = 0
-
-    def step(_: ir.Operation) -> ir.WalkResult:
-        nonlocal count
-        count += 1
-        return ir.WalkResult.ADVANCE
-
-    op.walk(step)
-    return count

@@ -2,9 +2,12 @@
 
 import argparse
 
+from lutllm.lowering.machine.target_files import NAMES
+
 MODEL_HELP = (
     "a model directory (config.json + safetensors), a GGUF file, or smollm2-135m, tiny-llama, tiny-qwen3, qwen3-1.7b"
 )
+TARGET_HELP = f"{', '.join(NAMES)}, or a file in TOML, NAME.toml"
 SCHEME_HELP = "paper, additive or exact, each optionally with :R for R weight stages"
 
 

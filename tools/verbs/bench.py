@@ -34,7 +34,7 @@ def bench_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument("-r", "--repetitions", type=arguments.positive, metavar="N", help="default 5")
     model.add_argument("--threads", type=arguments.numbers, metavar="LIST", help="as 1,2 (default: all cores)")
     engine = parser.add_argument_group("the hardware engine in simulation")
-    engine.add_argument("--target", help="small (default) or tiny")
+    engine.add_argument("--target", help=f"{arguments.TARGET_HELP} (default small)")
     engine.add_argument("--tokens", type=arguments.numbers, metavar="LIST", help="tokens a round (default 16,1)")
     engine.add_argument("--blocks", type=arguments.numbers, metavar="LIST", help="block sizes (default 512,320)")
 
@@ -61,14 +61,14 @@ def _bench_model(options: argparse.Namespace, given: dict[str, Any]) -> tuple[in
     from lutllm.cpu.features import cores
     from lutllm.quantized.resolve import quantized_model
     from lutllm.run import decoder_bench
-    from lutllm.scheme import parse_schemes
+    from lutllm.scheme import EXACT, parse_schemes
 
-    (scheme,) = parse_schemes([given.pop("scheme", "exact")]).values()
+    scheme = next(iter(parse_schemes([given.pop("scheme")]).values())) if "scheme" in given else None
     settings = {"tokens" if name == "generate" else name: value for name, value in given.items()}
     settings.setdefault("threads", [cores()])
     if options.random:
         longest = max(settings.get("prompt", 0), settings.get("tokens", 0), 128)
-        model = decoder_bench.random_like(options.random, scheme, positions=longest, seed=options.seed)
+        model = decoder_bench.random_like(options.random, scheme or EXACT, positions=longest, seed=options.seed)
         name = f"random {options.random}"
     else:
         model = quantized_model(options.model, scheme=scheme)

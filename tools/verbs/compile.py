@@ -25,7 +25,7 @@ def compile_arguments(parser: argparse.ArgumentParser) -> None:
         help="print the passes, as lutllm-opt --pass-pipeline takes them, and stop",
     )
     parser.add_argument("--layers", type=arguments.layers, metavar="LIST", help="decoder layers, as 12 or 0,3-5")
-    parser.add_argument("--target", default="small", help="accelerator: small (default) or tiny")
+    parser.add_argument("--target", default="small", help=f"accelerator: {arguments.TARGET_HELP} (default small)")
     parser.add_argument("--simulator", choices=("arc", "verilator", "none"), default="arc")
     parser.add_argument(
         "--tokens", type=arguments.positive, metavar="N", help="to make (default 4); of each linear (default 16)"
@@ -47,7 +47,8 @@ def compile(options: argparse.Namespace) -> tuple[int, Any]:
     from lutllm.scheme import parse_schemes
 
     linears = options.layers is not None
-    schemes = list(parse_schemes(options.scheme or (LINEARS if linears else ["exact"]), options.stages))
+    default = LINEARS if linears else ["exact"] if options.stages else []  # a quantized model has a scheme
+    schemes = list(parse_schemes(options.scheme or default, options.stages))
     wanted = compiler.Options(
         layers=options.layers,
         schemes=schemes,

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from lutllm.errors import InputError
 from lutllm.tools.verbs import arguments
 
 
@@ -17,7 +18,6 @@ def diff_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("directory", metavar="DIR", help="output directory of lutllm compile, without --layers")
     parser.add_argument("--levels", type=arguments.names, default=None, help="default lut,transaction,hw")
-    parser.add_argument("--model", metavar="DIR", help="the quantized model, if it lies elsewhere than it did")
     parser.add_argument("--prompt", metavar="TEXT", help="default: the one it was compiled with")
     parser.add_argument("--tokens", type=arguments.positive, metavar="N", help="to make (default: as compiled)")
     parser.add_argument("--wave", metavar="FILE", help="write a VCD of the cycles around a difference in hw")
@@ -28,10 +28,11 @@ def diff(options: argparse.Namespace) -> tuple[int, Any]:
     from lutllm.diff.levels import DEFAULT
     from lutllm.diff.saved import diff_saved
 
+    if options.wave and "hw" not in (DEFAULT if options.levels is None else options.levels):
+        raise InputError("--wave is of the level hw: expected it among --levels, got others; add it")
     found = diff_saved(
         options.directory,
         levels=DEFAULT if options.levels is None else options.levels,
-        model=options.model,
         prompt=options.prompt,
         tokens=options.tokens,
         wave=Path(options.wave) if options.wave else None,

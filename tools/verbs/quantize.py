@@ -150,6 +150,9 @@ def eval_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--window", type=arguments.positive, default=512, metavar="N", help="default 512")
     parser.add_argument("--model", metavar="MODEL", help="the float model (default: the one DIR names)")
     parser.add_argument(
+        "--against", metavar="MODEL", help="the original checkpoint, to compare the float model and the integers with"
+    )
+    parser.add_argument(
         "--out-of-domain",
         action=argparse.BooleanOptionalAction,
         help="measure Python's language reference too (default: with the default corpus)",
@@ -168,6 +171,7 @@ def evaluate(options: argparse.Namespace) -> tuple[int, Any]:
         tokens=options.tokens,
         window=options.window,
         source=options.model,
+        against=options.against,
         out_of_domain=options.out_of_domain,
         backend=options.backend,
         seed=options.seed,

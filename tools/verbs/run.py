@@ -41,12 +41,12 @@ def run_arguments(parser: argparse.ArgumentParser) -> None:
         "token compared with the golden model's",
     )
     where.add_argument("--threads", type=arguments.positive, metavar="N", help="of cpu (default: all cores)")
-    where.add_argument("--target", default="small", help="accelerator of rtl: small (default) or tiny")
+    where.add_argument("--target", help=f"accelerator of rtl: {arguments.TARGET_HELP} (default small)")
     where.add_argument(
-        "--simulator", choices=("arc", "verilator"), default="arc", help="of rtl; verilator runs the SystemVerilog"
+        "--simulator", choices=("arc", "verilator"), help="of rtl: arc (default); verilator runs the SystemVerilog"
     )
     float_model = parser.add_argument_group("a float model", "is quantized into the cache, once")
-    float_model.add_argument("--scheme", default="exact", help=f"{arguments.SCHEME_HELP} (default exact:2)")
+    float_model.add_argument("--scheme", help=f"{arguments.SCHEME_HELP} (default exact:2)")
     float_model.add_argument("--text", metavar="FILE", help="calibration text, as for lutllm quantize")
     float_model.add_argument("--calibration-tokens", type=arguments.positive, metavar="N", help="default 32768")
 
@@ -59,11 +59,17 @@ def run(options: argparse.Namespace) -> tuple[int, Any]:
 
     if options.backend not in (*BACKENDS, RTL):
         raise InputError(f"expected a backend among {', '.join((*BACKENDS, RTL))}, got '{options.backend}'")
+    for of, names in {"cpu": ["threads"], RTL: ["target", "simulator"]}.items():
+        given = next((name for name in names if getattr(options, name) is not None), None)
+        if given and options.backend != of:
+            raise InputError(
+                f"--{given} is of backend {of}: expected none, got one with {options.backend}; leave it out"
+            )
     sampling = Sampling(options.temperature, options.top_k, options.top_p, options.seed)
     prompt = _prompt(options.prompt)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that cannot show a character gets a question mark
-    (scheme,) = parse_schemes([options.scheme]).values()
+    scheme = next(iter(parse_schemes([options.scheme]).values())) if options.scheme else None
     model = quantized_model(
         options.model,
         scheme=scheme,
@@ -95,25 +101,25 @@ def _run_hardware(options: argparse.Namespace, model: QuantizedModel, prompt: st
         raise InputError("expected no --temperature with backend rtl, which picks greedily; leave it out")
     ids, stops = prompt_ids(model.tokenizer, prompt, raw=options.raw), stop_ids(model)
     check_prompt(ids, context)
-    hardware = Hardware.of(model.lut(context), model.tensors, target=options.target)
-    note(f"building the simulator of an accelerator ({options.simulator})", quiet=options.quiet)
-    simulator = build(hardware.plan.config, options.simulator)
+    target, kind = options.target or "small", options.simulator or "arc"
+    hardware = Hardware.of(model.lut(context), model.tensors, target=target)
+    note(f"building the simulator of an accelerator ({kind})", quiet=options.quiet)
+    simulator = build(hardware.plan.config, kind)
     stream, text, shown = TextStream(model.tokenizer), "", 0
 
     def show(tokens: list[int]) -> None:
         nonlocal shown, text
         for token in tokens[shown:]:
-            piece = "" if token in stops else stream.push(token)
+            piece = stream.push(token)
             text += piece
             _show(piece)
         shown = len(tokens)
 
-    stop = None if not stops else getattr(model.tokenizer, "eos_token_id", None) or min(stops)
-    found = hardware.answer(simulator, ids, options.tokens, stop=stop, listener=show, quiet=options.quiet)
+    found = hardware.answer(simulator, ids, options.tokens, stops=stops, listener=show, quiet=options.quiet)
     show(found.tokens)
     rest = stream.finish()
     _show(rest + "\n")
-    about = {"backend": RTL, "target": options.target, "context": context, "bits": model.bits, "text": text + rest}
+    about = {"backend": RTL, "target": target, "context": context, "bits": model.bits, "text": text + rest}
     values = found.to_dict() | about | {"simulated_cycles_per_second": found.cycles_per_second}
     if not options.quiet:
         print(report.answer(found), file=sys.stderr)

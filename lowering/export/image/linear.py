@@ -65,6 +65,11 @@ def quantized_linear(linear: Linear, tensors: Mapping[str, np.ndarray]) -> Quant
     if missing is not None:
         raise InputError(f"expected '{missing}' in the store, got none; give the store the module was made for")
     arrays: dict[str, Any] = {"codebook": None} | {part: tensors[symbol] for part, symbol in symbols.items()}
+    if not linear.biased and arrays["bias"].any():
+        raise InputError(
+            f"'{symbols['bias']}': expected 0 throughout, as `unbiased` promises, got {arrays['bias'].max()}; remove "
+            "the attribute, or give the store the module was made for"
+        )
     return QuantizedLinear(
         name=linear.name,
         input_name="",
@@ -119,11 +124,14 @@ def _centroid_words(engine: EngineConfig, round_: Round, linear: QuantizedLinear
 
 
 def output_stream(engine: EngineConfig, round_: Round, linear: QuantizedLinear) -> np.ndarray:
-    """Stream q: for each chunk and part of `requant_lanes` outputs a word of {bias, multiplier}, 32 bits each."""
+    """Stream q: for each chunk and part of `requant_lanes` outputs a word of {bias, multiplier}, 32 bits each; without
+    biases of multipliers of 16 bits."""
     _check_width(f"{linear.name}.multiplier", linear.multiplier, MULTIPLIER_BITS, signed=True)
-    parameters = np.stack([linear.bias, linear.multiplier], axis=-1).astype(np.int64)
-    lanes = _chunked(engine, round_, parameters[None])[0]  # [chunks, lanes, 2]
-    return _beats(engine, "q", lanes.reshape(-1, engine.requant_lanes * 2), 32)
+    parts = [linear.bias, linear.multiplier] if engine.bias_bits else [linear.multiplier]
+    parameters = np.stack(parts, axis=-1).astype(np.int64)
+    lanes = _chunked(engine, round_, parameters[None])[0]  # [chunks, lanes, parts]
+    bits = engine.word_bits["q"] // engine.requant_lanes // len(parts)
+    return _beats(engine, "q", lanes.reshape(-1, engine.requant_lanes * len(parts)), bits)
 
 
 def weight_stream(engine: EngineConfig, round_: Round, linear: QuantizedLinear, port: int) -> np.ndarray:

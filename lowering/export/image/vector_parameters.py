@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from lutllm.dialect import exponent_of, exponents_of
 from lutllm.errors import CapacityError, NumericsError
 from lutllm.functions import RECIPROCAL_FRACTION
 from lutllm.lowering.machine.accelerator import LEFT, RIGHT_BITS, VALUE_BITS
 from lutllm.lowering.place.clusters import Cluster, head_count
 from lutllm.lowering.place.layouts import PAD, Layout, placed
-from lutllm.lowering.schedule.fields import MOST_RIGHT, Places, exponent_of, exponents_of, items_of
-from lutllm.numerics import fits
+from lutllm.lowering.schedule.fields import MOST_RIGHT, Places, items_of
+from lutllm.numerics import check_range, fits
 
 LENGTH_LIMIT = 37  # of attention's sum of weights: at most 2**15 for each of 2**20 positions
 
@@ -58,8 +59,7 @@ class VectorParameters:
         op, layout, lanes = cluster.find("lut.attention"), self.places.layout(cluster), self.places.config.lanes
         heads, kv_heads = int(op.heads.value), int(op.kv_heads.value)
         items, reps = items_of(cluster)
-        symbols = {p.attribute: p.symbol for p in op.parameters()}
-        of_value = _channels(self.tensors[symbols["values"]]).reshape(kv_heads, -1)
+        of_value = _channels(self.tensors[exponents_of(op.values)]).reshape(kv_heads, -1)
         of_heads = np.repeat(of_value, heads // kv_heads, axis=0).reshape(-1)
         right = LEFT - (of_heads - _channels(self.tensors[exponents_of(op.y)]) - RECIPROCAL_FRACTION)
         if right.min() < 0:
@@ -71,7 +71,7 @@ class VectorParameters:
         right = np.minimum(right, MOST_RIGHT - LENGTH_LIMIT)  # then nothing is left of a sum
         shifts = self._lanes(cluster, np.zeros_like(right), right, layout).reshape(kv_heads * items, -1, lanes)
         multipliers = np.zeros((heads, lanes), np.int64)
-        multipliers[:, 0] = self.tensors[symbols["multiplier"]]
+        multipliers[:, 0] = self.tensors[op.multiplier.value]
         first = _pack(cluster.label, multipliers, np.zeros_like(multipliers)).reshape(kv_heads * items, reps, -1)
         return _bytes(np.concatenate([first, shifts], axis=1))
 
@@ -98,8 +98,7 @@ class VectorParameters:
 
 def embedding_image(rows: np.ndarray, multiplier: np.ndarray, name: str, layout: Layout, lanes: int) -> np.ndarray:
     """For each token a word with its multiplier in the low 16 bits, then its row of int8 channels."""
-    if multiplier.size and not 0 <= int(multiplier.min()) <= int(multiplier.max()) < 1 << 15:
-        raise NumericsError(f"{name}: expected multipliers in 0..32767, got {multiplier.min()}..{multiplier.max()}")
+    check_range(multiplier, 0, (1 << 15) - 1, f"multipliers of {name}")
     image = np.zeros((len(rows), lanes + layout.size), np.uint8)
     image[:, :2] = multiplier.astype("<u2").view(np.uint8).reshape(-1, 2)
     image[:, lanes:] = layout.place(rows).view(np.uint8)

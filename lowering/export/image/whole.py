@@ -7,17 +7,15 @@ model costs little more than its image.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lutllm import dialect
 from lutllm.bindings import ir
-from lutllm.errors import InputError, IRError
+from lutllm.errors import IRError
 from lutllm.lowering.export.image.linear import quantized_linear, static_image
 from lutllm.lowering.export.image.vector_parameters import VectorParameters, embedding_image
 from lutllm.lowering.machine.accelerator import IMAGE_HEADER, IMAGE_MAGIC, LIST_BITS, LISTS, SIZES_BITS, VERIFY
@@ -179,12 +177,3 @@ def manifest(plan: Plan, image: np.ndarray) -> dict[str, Any]:
             for region in plan.regions.values()
         ],
     }
-
-
-def write_image(folder: Path, plan: Plan, image: np.ndarray) -> None:
-    """Write the image and its manifest."""
-    if image.size != plan.memory_bytes:
-        raise InputError(f"expected an image of {plan.memory_bytes} bytes, got {image.size}; make it again")
-    folder.mkdir(parents=True, exist_ok=True)
-    image.tofile(folder / IMAGE)
-    (folder / MANIFEST).write_text(json.dumps(manifest(plan, image), indent=1) + "\n")

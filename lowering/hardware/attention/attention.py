@@ -6,8 +6,6 @@ sums have two banks each. Rows of keys and values are asked for as soon as the r
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from lutllm.lowering.hardware.attention.attention_parameters import (
     LOADED,
     RIGHTS_AHEAD,
@@ -35,30 +33,13 @@ _START = 2  # cycles from holding a task until what follows from it is there
 _STAGES = (attention_parameters, attention_scores, attention_weighted, attention_drain)
 
 
-@dataclass(frozen=True)
-class AttentionTiming:
+def attention_timing(config: AcceleratorConfig) -> dict[str, int]:
     """Words that fit, and cycles. `first`: from holding a task to the stages' first step and the first command. From an
     item's last step of QK^T until its scores may be weighted (`scored`); of AV until a bank of scores and multipliers
     is free (`bank_free`), until a row is gone (`v_freed`), until the item may be divided (`weighted`); of the division
     until a bank of sums is free (`sums_free`), until a word of shifts is gone (`right_freed`), to `done`. From its last
     multiplier until it may be weighted (`loaded`)."""
-
-    k_rows: int
-    v_rows: int
-    rights: int
-    first: int
-    scored: int
-    bank_free: int
-    v_freed: int
-    loaded: int
-    weighted: int
-    sums_free: int
-    right_freed: int
-    done: int
-
-
-def attention_timing(config: AcceleratorConfig) -> AttentionTiming:
-    return AttentionTiming(
+    return dict(
         k_rows=row_depth(config.head_beats, 0),
         v_rows=row_depth(config.head_beats, WEIGHT_STAGE),
         rights=row_depth(1, RIGHTS_AHEAD),

@@ -37,8 +37,6 @@ if not hasattr(circt, "export_llvm_ir"):
         "expected bindings of CIRCT with export_llvm_ir, got those of an older package circt; run `pip install lutllm`"
     )
 
-__all__ = ["PassManager", "circt", "comb", "hw", "ir", "seq"]
-
 
 def context() -> ir.Context:
     """A new context with all of CIRCT's dialects."""

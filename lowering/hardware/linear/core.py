@@ -7,7 +7,6 @@ stream y leaves.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
 from lutllm.lowering.hardware.lib.circt import CREDIT, Design, Fields, Module, Signal, Wire, all_of, const, delay, pack
@@ -27,14 +26,13 @@ from lutllm.lowering.hardware.linear.psum import (
     psum_engine,
 )
 from lutllm.lowering.hardware.linear.records import ROUND
-from lutllm.lowering.hardware.linear.search import search_latency
+from lutllm.lowering.hardware.linear.search import search_latency, swap_latency
 from lutllm.lowering.machine.engine import QUEUE, EngineConfig
 
 _BANK_FREE = 1  # cycles from a beat at the accumulator until its bank of operands is given back
 
 
-@dataclass(frozen=True)
-class LinearTiming:
+def linear_timing(config: EngineConfig) -> dict[str, int]:
     """Cycles from a step of one unit until another may make the step that it allows.
 
     From the last unit of a codebook, a table or a chunk's codes to the first lookup with them (`weights_there`), from a
@@ -45,28 +43,10 @@ class LinearTiming:
     of x to the centroids of the next group (`centroids_used`), from the last one to its first lookup
     (`operands_there`). From a round's last lookup to the first sum read (`summed`), from the last sum read to a round
     in its bank (`bank_drained`), from a sum read to its result in stream y (`drained`)."""
-
-    weights_there: int
-    codes_room: int
-    codebook_room: int
-    build_room: int
-    table_room: int
-    table_reused: int
-    table_built: int
-    bank_room: int
-    centroids_there: int
-    centroids_used: int
-    operands_there: int
-    summed: int
-    bank_drained: int
-    drained: int
-
-
-def linear_timing(config: EngineConfig) -> LinearTiming:
     last = head_unit.ISSUE + config.pairs - 1  # until a beat is at the last engine of the chain
     late = last + 1 + ROW_STAGE - 1  # until it is at the accumulator
     search = search_latency(config)
-    return LinearTiming(
+    return dict(
         weights_there=CREDIT,
         codes_room=last + CODES_STAGE + FIFO_LATENCY,
         codebook_room=last + FIFO_LATENCY,
@@ -76,7 +56,7 @@ def linear_timing(config: EngineConfig) -> LinearTiming:
         table_built=head_unit.BUILD_LATENCY,
         bank_room=late + _BANK_FREE + CREDIT,
         centroids_there=front_unit.CENTROIDS_READY + CREDIT,
-        centroids_used=search + 1,
+        centroids_used=swap_latency(config) if config.searches else 0,
         operands_there=search + front_unit.GROUP_READY + CREDIT,
         summed=late + ROUND_DONE + CREDIT,
         bank_drained=drain_unit.ACC_FREE + CREDIT,

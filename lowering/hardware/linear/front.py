@@ -23,7 +23,7 @@ from lutllm.lowering.hardware.lib.circt import (
 )
 from lutllm.lowering.hardware.lib.memory import Stream, buffered
 from lutllm.lowering.hardware.linear import records
-from lutllm.lowering.hardware.linear.search import bpcsu, search_latency
+from lutllm.lowering.hardware.linear.search import bpcsu, search_latency, swap_latency
 from lutllm.lowering.machine.engine import MODES, OPERAND_BANKS, EngineConfig
 from lutllm.numerics import bits_for
 from lutllm.scheme import PAIR_SHIFT_BITS
@@ -54,16 +54,15 @@ def front_end(design: Design, config: EngineConfig) -> str:
     builds_tables = config.builds_tables
 
     def body(m: Module) -> dict[str, Signal]:
-        first_out = Wire(1)
-        loaded = _loader(m, config, first_out.signal)
+        swapped = Wire(1)
+        loaded = _loader(m, config, swapped.signal)
         fed = _feeder(m, config, loaded["job"], token_bits)
         operands = _searched(m, config, loaded, fed) if config.searches else _unsearched(m, config)
-        tags = Fields(
-            step=1, last=1, token=token_bits, bank=config.bank_bits, **({"swap": 1} if config.searches else {})
-        )
+        tags = Fields(step=1, last=1, token=token_bits, bank=config.bank_bits)
         tag = tags.pack(**{name: fed[name] for name in tags.widths})
         late = tags.unpack(delay(m, tag, search_latency(config), "tag", reset=0))
-        first_out.assign(late["swap"] if config.searches else const(0, 1))
+        if config.searches:
+            swapped.assign(delay(m, fed["swap"], swap_latency(config) - 1, "swapped", reset=0))
         shifts = m["c_data"][0 : config.pairs * 16].chunks(8)  # right and left of each pair
         shifts = shifts if config.builds_rows else shifts[1::2]
         outputs = dict(
@@ -154,7 +153,7 @@ def job_fields(config: EngineConfig) -> Fields:
     return Fields(tokens=16, bank=config.bank_bits, **({"exact": 1} if config.searches else {}))
 
 
-def _loader(m: Module, config: EngineConfig, first_out: Signal) -> dict[str, Any]:
+def _loader(m: Module, config: EngineConfig, swapped: Signal) -> dict[str, Any]:
     step, done, job_ready = Wire(1), Wire(1), Wire(1)
     busy, fields, round_ready = held_round(m, "loader", round_record(config), done.signal)
     levels = [("group", fields["groups"])]
@@ -189,7 +188,7 @@ def _loader(m: Module, config: EngineConfig, first_out: Signal) -> dict[str, Any
     job_ready.assign(ready)
     outputs = dict(round_ready=round_ready, c_ready=c_ready, shift_write=fire & is_shift, bank=bank.signal, job=stream)
     if shadow_free is not None:
-        shadow_free.set(first_out, first_out | (group_done & ~exact))
+        shadow_free.set(swapped, swapped | (group_done & ~exact))
         position = const(config.chain_length, index["word"].width) - index["word"]
         outputs |= dict(shift_in=fire & ~is_shift, position=position[0 : bits_for(config.chain_length)])
         outputs["centroids_done"] = group_done & ~exact

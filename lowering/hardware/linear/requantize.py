@@ -30,7 +30,6 @@ from lutllm.lowering.machine.engine import EngineConfig
 from lutllm.numerics import bits_for
 from lutllm.scheme import MULTIPLIER_BITS
 
-PARAMETER_BITS = 32  # bias, then multiplier (16 used), for each output
 SHIFT_BITS = 6
 ROUND = records.ROUND.subset("shift", "tokens", "blocks", "block_chunks", "last_chunks")
 LATENCY = 5  # cycles from reading a sum to its result
@@ -44,11 +43,12 @@ def results_depth(depths: Mapping[str, int]) -> int:
 
 def requantizer_lane(design: Design, config: EngineConfig) -> str:
     """One output: `result` four cycles after `acc`, `bias` and `multiplier`; `shift` is steady during a round."""
-    wide = config.acc_bits + 1
+    wide = config.acc_bits + bool(config.bias_bits)
     product_bits = wide + MULTIPLIER_BITS
 
     def body(m: Module) -> dict[str, Signal]:
-        biased = m.reg(m["acc"].sext(wide) + m["bias"].sext(wide), "biased").sext(product_bits)
+        acc = m["acc"].sext(wide)
+        biased = m.reg(acc + m["bias"].sext(wide) if config.bias_bits else acc, "biased").sext(product_bits)
         multiplier = m.reg(m["multiplier"], "multiplier_q").sext(product_bits)
         product = delay(m, biased * multiplier, 2, "product")  # two registers for the multiplier to retime into
         rounded = round_shift(product, m["shift"], product_bits)
@@ -57,7 +57,8 @@ def requantizer_lane(design: Design, config: EngineConfig) -> str:
         clamped = mux(const(high, product_bits).slt(rounded), const(high, product_bits), clamped)
         return dict(result=m.reg(clamped[0 : config.out_bits], "result_q"))
 
-    inputs = {"acc": config.acc_bits, "bias": PARAMETER_BITS, "multiplier": MULTIPLIER_BITS, "shift": SHIFT_BITS}
+    inputs = {"acc": config.acc_bits, "multiplier": MULTIPLIER_BITS, "shift": SHIFT_BITS}
+    inputs |= {"bias": config.bias_bits} if config.bias_bits else {}
     return design.module("requantizer_lane", inputs, {"result": config.out_bits}, body, reset=False)
 
 
@@ -88,15 +89,15 @@ def requantizer(design: Design, config: EngineConfig, depth: int = FIFO_DEPTH) -
 
         part = m.reg(index["part"][0 : bits_for(parts)], "part_q")
         taken = select(m["drained"].chunks(config.requant_lanes * config.acc_bits), part).named("taken")
-        used = PARAMETER_BITS + MULTIPLIER_BITS
-        given = pack([word[0:used] for word in m["q_data"].chunks(2 * PARAMETER_BITS)])
+        used = config.bias_bits + MULTIPLIER_BITS
+        given = pack([word[0:used] for word in m["q_data"].chunks(config.word_bits["q"] // config.requant_lanes)])
         parameters = m.reg(given, "parameters", enable=issue.signal).chunks(used)
         shift = m.reg(f["shift"], "shift_q", enable=delay(m, issue.signal, 1, "issued", reset=0))
         shift = delay(m, shift, 2, "shift_late")
         results = []
         for i, acc in enumerate(taken.chunks(config.acc_bits)):
-            bias, multiplier = parameters[i][0:PARAMETER_BITS], parameters[i][PARAMETER_BITS:]
-            inputs = dict(acc=acc, bias=bias, multiplier=multiplier, shift=shift)
+            inputs = dict(acc=acc, multiplier=parameters[i][config.bias_bits :], shift=shift)
+            inputs |= dict(bias=parameters[i][0 : config.bias_bits]) if config.bias_bits else {}
             results.append(m.output_of(lane, f"lane_{i}", **inputs))
         valid = delay(m, issue.signal, LATENCY, "valid", reset=0)
         out, _ = buffered(m, "results", valid, pack(results), depth)

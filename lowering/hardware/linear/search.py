@@ -22,6 +22,12 @@ def _stage_latency(config: EngineConfig) -> int:
     return DISTANCE_LATENCY[config.metric] + config.chain_length + (config.chains - 1).bit_length()
 
 
+def swap_latency(config: EngineConfig) -> int:
+    """Cycles from the first pair of a group at the input until centroids may be shifted in again: its swap is then in
+    the last column. A word shifted in beside that swap leaves what is swapped as it was."""
+    return max(1, (config.act_stages - 1) * _stage_latency(config) + config.chain_length - 1)
+
+
 def _distance_bits(value_bits: int, metric: str) -> int:
     return value_bits + 1 if metric == "chebyshev" else 2 * (value_bits + 1) + 1
 

@@ -155,7 +155,7 @@ def _linear(config: AcceleratorConfig) -> Iterator[Fifo]:
     yield Fifo(
         "codes", "weights", ("lookup",), engine.lanes * engine.code_bits, engine.codes_depth,
         tuple(f"linear/psum_{i}/codes_fifo/count" for i in pairs),
-        rate=Fraction(1, engine.codes_units), latency=timing.weights_there, hold=timing.codes_room, atomic=2,
+        rate=Fraction(1, engine.codes_units), latency=timing["weights_there"], hold=timing["codes_room"], atomic=2,
         ahead=engine.codes_depth, copies=engine.pairs,
     )  # fmt: skip
     if engine.builds_rows:
@@ -163,13 +163,13 @@ def _linear(config: AcceleratorConfig) -> Iterator[Fifo]:
             "codebooks", "weights", ("lookup",), engine.row_entries * 2 * engine.weight_bits,
             codebook_depth(depths),
             tuple(f"linear/psum_{i}/codebook_fifo/count" for i in pairs),
-            rate=Fraction(1, engine.codebook_units + engine.codes_units), latency=timing.weights_there,
-            hold=engine.codes_units + timing.codebook_room, slack=1,
+            rate=Fraction(1, engine.codebook_units + engine.codes_units), latency=timing["weights_there"],
+            hold=engine.codes_units + timing["codebook_room"], slack=1,
             ahead=CODEBOOK_DEPTH, copies=engine.pairs,
         )  # fmt: skip
     yield Fifo(
         "results", "drain", config.having(SINKS), engine.word_bits["y"], results_depth(depths),
-        ("linear/requantizer/results/count",), rate=Fraction(1), latency=timing.drained,
+        ("linear/requantizer/results/count",), rate=Fraction(1), latency=timing["drained"],
     )  # fmt: skip
 
 
@@ -260,14 +260,14 @@ def _attention(config: AcceleratorConfig) -> Iterator[Fifo]:
     query heads of a kv head; less than two items' costs cycles in attention's division only."""
     beats, timing = config.head_beats, attention_timing(config)
     for name, user, path, depth, ahead in (
-        ("k", "scores", "attention/score_stage/keys", timing.k_rows, 0),
-        ("v", "weighted", "attention/weighted_stage/values", timing.v_rows, timing.v_freed + 1),
+        ("k", "scores", "attention/score_stage/keys", timing["k_rows"], 0),
+        ("v", "weighted", "attention/weighted_stage/values", timing["v_rows"], timing["v_freed"] + 1),
     ):
         yield Fifo(
             f"{name}_rows", f"row {name}", (user,), config.kv_bits, depth, (f"{path}/used",),
             rate=Fraction(1), latency=ahead, slack=2 * beats, atomic=beats, sized=False,
         )  # fmt: skip
     yield Fifo(
-        "rights", "attention", ("attention",), RIGHT_BITS * config.lanes, timing.rights,
+        "rights", "attention", ("attention",), RIGHT_BITS * config.lanes, timing["rights"],
         ("attention/parameter_stage/right_queue/used",), sized=False,
     )  # fmt: skip

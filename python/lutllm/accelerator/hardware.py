@@ -7,7 +7,7 @@ each.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from lutllm.models.cache import cache_directory
 from lutllm.passes import PASSES as LUT_PASSES
 from lutllm.passes import run_pipeline
 from lutllm.progress import note
+from lutllm.run.generate import Generation, generate
 from lutllm.run.session import CpuSession
 from lutllm.simulate import ArcSimulator, AxiTiming, Simulator, VerilatorSimulator
 from lutllm.simulate.accelerator import Accelerator, AcceleratorRun
@@ -42,12 +43,14 @@ SIMULATORS = ("arc", "verilator")
 
 @dataclass
 class Answer:
-    """What hardware made of a prompt: `tokens` and, from the CPU path, `golden`; `cycles` of the whole run and until
-    each token was there; `seconds` the simulator ran."""
+    """What hardware made of a prompt: `tokens` and, from the CPU path, `golden`, each up to the first token that ends a
+    text, which is not among them; `ended`: whether there was one, in hardware and in the golden model. `cycles` of the
+    whole run and until each token was there; `seconds` the simulator ran."""
 
     prompt: list[int]
     tokens: list[int]
     golden: list[int]
+    ended: tuple[bool, bool]
     error: str
     cycles: int
     token_cycles: list[int]
@@ -57,7 +60,13 @@ class Answer:
 
     @property
     def equal(self) -> bool:
-        return self.error in ("none", "context") and bool(self.tokens) and self.tokens == self.golden
+        made = bool(self.run.tokens) and self.tokens == self.golden and self.ended[0] == self.ended[1]
+        return self.error in ("none", "context") and made
+
+    @property
+    def stop(self) -> str:
+        """Why hardware's tokens end, as `Generation.stop`; the error where there was one."""
+        return "end" if self.ended[0] else "length" if self.error == "none" else self.error
 
     @property
     def first_difference(self) -> int | None:
@@ -76,6 +85,7 @@ class Answer:
             "token_ids": self.tokens,
             "golden_ids": self.golden,
             "equal": self.equal,
+            "stop": self.stop,
             "error": self.error,
             "cycles": self.cycles,
             "token_cycles": self.token_cycles,
@@ -116,13 +126,15 @@ class Hardware:
         prompt: Sequence[int],
         tokens: int,
         *,
-        stop: int | None = None,
+        stops: Collection[int] = (),
         listener: Callable[[list[int]], None] | None = None,
         quiet: bool = True,
         **options: Any,
     ) -> Answer:
-        """Greedy tokens of hardware, and the golden model's beside them; `listener` gets all tokens so far when there
-        are more. `options` as of `TestBench`; memory answers as the machine says, if no timing is among them."""
+        """Greedy tokens of hardware, and the golden model's beside them, up to the first of `stops`.
+
+        `listener` gets all tokens so far when there are more. `options` as of `TestBench`; memory answers as the
+        machine says, if no timing is among them."""
         options = {"timing": AxiTiming(latency=self.plan.latency)} | options
         accelerator = Accelerator(self.plan.config, simulator, self.image, **options)
         before = accelerator.bench.seconds
@@ -132,16 +144,17 @@ class Hardware:
             def progress(cycle: int, made: list[int]) -> None:
                 bar.show(cycle, len(made))
                 if listener is not None:
-                    listener(made)
+                    listener(before_stop(made, stops))
 
-            stops = () if stop is None else (stop,)
             run = accelerator.generate(prompt, tokens, stops=stops, progress=progress)
         seconds = accelerator.bench.seconds - before
-        golden = greedy(self.program, self.tensors, prompt, tokens, stop)
+        golden, made = greedy(self.program, self.tensors, prompt, tokens, stops), before_stop(run.tokens, stops)
+        ended = (len(made) < len(run.tokens), golden.stop == "end")
         kind = "arc" if isinstance(simulator, ArcSimulator) else "verilator"
         return Answer(
-            list(map(int, prompt)), run.tokens, golden, run.error, run.cycles, run.token_cycles, seconds, kind, run
-        )
+            list(map(int, prompt)), made, golden.tokens, ended, run.error, run.cycles, run.token_cycles[: len(made)],
+            seconds, kind, run,
+        )  # fmt: skip
 
 
 class _Bar:
@@ -198,18 +211,22 @@ def check_prompt(prompt: Sequence[int], context: int) -> None:
         )
 
 
+def before_stop(tokens: list[int], stops: Collection[int]) -> list[int]:
+    """The tokens before the first that ends a text."""
+    return tokens[: next((i for i, token in enumerate(tokens) if token in stops), len(tokens))]
+
+
 def greedy(
-    program: ir.Module, tensors: Mapping[str, np.ndarray], prompt: Sequence[int], tokens: int, stop: int | None = None
-) -> list[int]:
+    program: ir.Module,
+    tensors: Mapping[str, np.ndarray],
+    prompt: Sequence[int],
+    tokens: int,
+    stops: Collection[int] = (),
+) -> Generation:
     """The golden model's tokens, by the CPU path, whose integers are the reference interpreter's."""
-    session = CpuSession(program, tensors)
-    made: list[int] = []
-    logits = session.forward(list(prompt))
-    while True:
-        made.append(int(np.argmax(logits[-1])))
-        if len(made) == tokens or made[-1] == stop or session.position == session.context:
-            return made
-        logits = session.forward(made[-1:])
+    *_, found = generate(CpuSession(program, tensors), prompt, tokens, stops=set(stops))
+    assert isinstance(found, Generation)
+    return found
 
 
 def copy_of(module: ir.Module) -> ir.Module:

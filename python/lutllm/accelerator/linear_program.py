@@ -51,6 +51,7 @@ def _linear(linear: QuantizedLinear, values: Mapping[str, ir.Value], scheme: str
             out_exponent=int(linear.out_exponent),
             codebook=f"{linear.input_name}.codebook" if searched else None,
             tables=linear.tables is not None,
+            unbiased=not linear.bias.any(),
             row_source=row_source,
             outputs=linear.outputs,
         )

@@ -13,8 +13,6 @@ from pathlib import Path
 
 from lutllm.compiler.options import Options, Result
 
-__all__ = ["Options", "Result", "compile", "pipeline"]
-
 
 def compile(spec: str | Path, directory: str | Path, options: Options | None = None) -> Result:
     """Run the main job on `spec`: a directory of `lutllm quantize`, or a float model as `models.load` takes it. See

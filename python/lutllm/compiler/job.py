@@ -48,6 +48,11 @@ class Job:
         for path in paths:
             self.files[str(path.relative_to(self.out))] = store.sha256(path)
 
+    def keep(self, source: Path, folder: str) -> None:
+        """Copy the files of `source` into a folder of the output, which then needs nothing else."""
+        for path in (path for path in sorted(source.iterdir()) if path.is_file() and not path.name.startswith(".")):
+            self.write(f"{folder}/{path.name}", path.read_bytes())
+
     def rtl(self, config: AcceleratorConfig, stem: str) -> str:
         """The machine as `ir/STEM.hw.mlir` and as SystemVerilog made from that text; returns the text."""
         with self.stage("hardware", f"{config.engine.pairs} pairs x {config.engine.lanes} lanes to SystemVerilog"):

@@ -14,7 +14,7 @@ from lutllm.accelerator.hardware import Hardware, check_prompt, greedy
 from lutllm.bindings import ir
 from lutllm.compiler.job import Job
 from lutllm.compiler.levels import Levels
-from lutllm.compiler.options import CONTEXT, PROMPT, SCHEMES, TOKENS, Options, Result
+from lutllm.compiler.options import CONTEXT, PROMPT, TOKENS, Options, Result
 from lutllm.cost.predicted import predicted, run_cycles
 from lutllm.lowering import pipelines
 from lutllm.lowering.export.hw_to_sv import hw_ports
@@ -22,6 +22,7 @@ from lutllm.lowering.export.image.whole import IMAGE, MANIFEST, manifest, whole_
 from lutllm.lowering.export.testbench import write_testbench
 from lutllm.lowering.hardware.accelerator_to_hw import ACCELERATOR_TOP
 from lutllm.lowering.hardware.control.register_page import register_page
+from lutllm.lowering.machine.targets import find_target
 from lutllm.lowering.schedule.data import Plan
 from lutllm.quantized import resolve
 from lutllm.quantized.pretrained import QuantizedModel
@@ -31,25 +32,27 @@ from lutllm.simulate.occupancy import occupancies, registers
 from lutllm.simulate.transactions.passes import run_passes
 from lutllm.simulate.transactions.records import TaskRecord, named_records
 
-STEM = "model"
+STEM = MODEL = "model"  # of files; the folder with the quantized model
 
 
 class ModelJob(Job):
     def __init__(self, spec: str, directory: Path, options: Options) -> None:
         super().__init__(directory, quiet=options.quiet)
         self.spec, self.options = spec, options.checked()
-        (self.scheme,) = parse_schemes(options.schemes or SCHEMES).values()
+        self.scheme = next(iter(parse_schemes(options.schemes).values()), None)
         self.tokens = options.tokens or TOKENS
         self.result = Result(directory, seconds=self.seconds)
 
     def run(self) -> Result:
         model = self.model()
+        assert model.directory is not None
+        self.keep(model.directory, MODEL)
         context = min(self.options.context or CONTEXT, model.positions)
         prompt = prompt_ids(model, self.options.prompt or PROMPT, self.options.seed)
         check_prompt(prompt, context)
         hardware = self.hardware(model, context)
         with self.stage("golden model", f"{self.tokens} tokens after a prompt of {len(prompt)}"):
-            golden = greedy(hardware.program, hardware.tensors, prompt, self.tokens)
+            golden = greedy(hardware.program, hardware.tensors, prompt, self.tokens).tokens
         files = write_testbench(
             hardware.plan.config, self.ports, self.out / "tb", prompt, golden, hardware.model, f"../mem/{IMAGE}",
             latency=hardware.plan.latency,
@@ -58,8 +61,8 @@ class ModelJob(Job):
         if self.options.simulator is not None:
             self.simulate(hardware, prompt)
         self.reports(hardware, len(prompt), len(golden))
-        options = asdict(self.options) | {"scheme": self.scheme.to_dict()}
-        self.manifest(model={"name": self.spec, "store": str(model.directory), **model.about}, options=options)
+        options = asdict(self.options) | {"scheme": self.scheme and self.scheme.to_dict()}
+        self.manifest(model={"name": self.spec, "sha256": model.sha256, **model.about}, options=options)
         return self.result
 
     def model(self) -> QuantizedModel:
@@ -126,9 +129,10 @@ class ModelJob(Job):
         if self.options.resources:
             from lutllm.cost.resources import write_resources
 
+            device = find_target(self.options.target).device
             with self.stage("resources", "Yosys, an estimate"):
                 self.note_files(
-                    write_resources(self.out / "rtl", ACCELERATOR_TOP, self.out / "reports", quiet=self.quiet)
+                    write_resources(self.out / "rtl", ACCELERATOR_TOP, device, self.out / "reports", quiet=self.quiet)
                 )
 
 

@@ -20,7 +20,7 @@ PROMPT = "The capital of France is"
 CONTEXT = 256  # of the accelerator of a whole model, where nothing else is asked for
 TOKENS, LAYER_TOKENS = 4, 16  # to make; of each linear
 LAYER_CALIBRATION = 16384
-SCHEMES, LAYER_SCHEMES = ("exact",), ("paper", "exact")
+LAYER_SCHEMES = ("paper", "exact")
 
 
 @dataclass

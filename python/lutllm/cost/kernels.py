@@ -33,21 +33,13 @@ RING = 256  # commands that are remembered
 
 
 class Port(NamedTuple):
-    """A read master: `state`, its last `commands`, when each of the last beats was taken (`pops`) and arrived."""
+    """A read master: `state`, its last `commands`, when each of the last beats was taken (`pops`) and arrived. It has
+    room for `DEPTH` beats; `LATENCY`: cycles from asking for a burst until its first beat is there."""
 
     state: np.ndarray
     commands: np.ndarray
     pops: np.ndarray
     arrivals: np.ndarray
-
-
-def make_port(depth: int, burst: int, latency: int) -> Port:
-    """A reader with room for `depth` beats, `latency` cycles from asking for a burst until its first beat is there."""
-    state = np.zeros(PORT_FIELDS, np.int64)
-    state[[DEPTH, BURST, LATENCY]] = depth, burst, latency
-    state[[ASKED_AT, ARRIVED_AT, POPPED_AT]] = NEVER
-    beats = np.zeros(depth + burst, np.int64)
-    return Port(state, np.zeros((RING, COMMAND_FIELDS), np.int64), beats, beats.copy())
 
 
 @_compiled
@@ -122,21 +114,12 @@ def word(port, beats):  # type: ignore[no-untyped-def]
 
 class Writer(NamedTuple):
     """A write master: `state`, when each of the last words was on the bus, and when each of the last bursts was begun
-    there (`lengths`) and answered."""
+    there (`lengths`) and answered. A burst's first word is on the bus `W_FIRST` cycles after its last one came."""
 
     state: np.ndarray
     words: np.ndarray
     lengths: np.ndarray
     answers: np.ndarray
-
-
-def make_writer(depth: int, burst: int, outstanding: int, first: int, latency: int) -> Writer:
-    """A writer of `depth` words and `outstanding` bursts without an answer: a burst's first word is on the bus `first`
-    cycles after its last one came, its answer comes `latency` after its last one was there."""
-    state = np.zeros(WRITER_FIELDS, np.int64)
-    state[[W_BURST, W_LATENCY, W_FIRST]] = burst, latency, first
-    state[[W_ACCEPTED, W_ISSUED_AT, W_BUS, W_ANSWER]] = NEVER
-    return Writer(state, *(np.full(size, NEVER) for size in (depth, outstanding, outstanding)))
 
 
 @_compiled
@@ -178,8 +161,9 @@ def write(w, at, last):  # type: ignore[no-untyped-def]
 
 class Engine(NamedTuple):
     """LutLinear. Units of port w for a codebook, a chunk's codes, a table; centroids that a table is built from; words
-    of stream c that a search takes; beats of a word of c and of q; words of memory x of one of stream x. What each FIFO
-    holds. Then the cycles of `LinearTiming`, and `fed`: from a read of memory x to its word of stream x."""
+    of stream c that a search takes; beats of a word of c and of q; words of memory x of one of stream x, or `parts` of
+    stream x of one of memory x. What each FIFO holds. Then the cycles of `linear_timing`; `fed`: from a read of memory
+    x to its word of stream x; `written`: from the write of a group's last word to its first read."""
 
     codebook_units: int
     codes_units: int
@@ -189,6 +173,7 @@ class Engine(NamedTuple):
     c_beats: int
     q_beats: int
     joined: int
+    parts: int
     codes: int
     codebooks: int
     tables: int
@@ -211,6 +196,7 @@ class Engine(NamedTuple):
     bank_drained: int
     drained: int
     fed: int
+    written: int
 
 
 EXACT_ROW, BUILT_ROW, BUILT_TABLE, STORED_TABLE = range(4)
@@ -246,17 +232,10 @@ class Linear(NamedTuple):
     results: np.ndarray
 
 
-def make_linear(e: Engine) -> Linear:
-    at = np.zeros(LINEAR_FIELDS, np.int64)
-    at[[X_AT, Y_AT, SHADOW]] = NEVER
-    sizes = (e.codes, e.codebooks, e.tables, e.banks, e.jobs, e.x, e.results)
-    return Linear(at, *(np.full(size, NEVER) for size in sizes))
-
-
 @_compiled
 def _operands(e, s, r, c, c_at, step):  # type: ignore[no-untyped-def]
-    """A group's inputs: its words of c, then of x, which the engine feeds. Returns when the last word of c is taken,
-    the last word of memory x read."""
+    """A group's inputs: its words of c, then of x, which the engine feeds after `step`. Returns when the last word of c
+    is taken, the last word of memory x read."""
     n = s.at[GROUPS]
     job = s.jobs[n % e.jobs] + 1  # there is room for another
     c_at = take(c, max(word(c, e.c_beats), c_at + 1, s.banks[n % e.banks] + e.bank_room, job))
@@ -286,13 +265,16 @@ def _rows(e, s, r, w, w_at):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def look_up(e, s, r, c, w, loader, distributor, head, builder, feed, bank):  # type: ignore[no-untyped-def]
+def look_up(e, s, r, c, w, loader, distributor, head, builder, feed, bank, x_rows):  # type: ignore[no-untyped-def]
     """A round from its inputs to its sums. Each unit begins at the cycle given; `feed` is the engine's first step,
-    `bank` when a bank of sums is free. Returns when the last word of x, of c, of w is taken, the last table built, the
-    last lookup made."""
+    `bank` when a bank of sums is free, `x_rows` when each word of memory x is written for all tokens, where the feed
+    follows that. Returns when the last word of x, of c, of w is taken, the last table built, the last lookup made."""
     c_at, w_at, issued, built, step = loader - 1, distributor - 1, head - 1, builder - 1, feed - 1
     for group in range(r.groups):
-        c_at, step = _operands(e, s, r, c, c_at, step)
+        written = NEVER
+        if x_rows.size > 0 and group % e.parts == 0:
+            written = x_rows[group // e.parts * e.joined + e.joined - 1] + e.written
+        c_at, step = _operands(e, s, r, c, c_at, max(step, written - 1))
         begin = max(s.at[X_AT] + e.operands_there, bank if group == 0 else NEVER)
         for part in range(r.stages * r.blocks):
             w_at = _rows(e, s, r, w, w_at)
@@ -327,9 +309,9 @@ def look_up(e, s, r, c, w, loader, distributor, head, builder, feed, bank):  # t
 @_compiled
 def drain(e, s, words, tokens, q, start, sink, p, with_p, writer, saves):  # type: ignore[no-untyped-def]
     """A round's sums, `words` of each token, to a sink whose first step may be in cycle `sink`. `with_p`: each word
-    takes a beat of p, too; `saves`: results go to a writer. Returns when the last sum is read and the last result is
-    taken."""
-    read, taken = start - 1, max(s.at[Y_AT], sink - 1)
+    takes a beat of p, too; `saves`: results go to a writer. Returns when the last sum is read, and when the last result
+    of each word is taken."""
+    read, taken, ends = start - 1, max(s.at[Y_AT], sink - 1), np.zeros(words, np.int64)
     for i in range(words):
         there = word(q, e.q_beats)
         parameters = arrival(p) if with_p else NEVER
@@ -346,18 +328,30 @@ def drain(e, s, words, tokens, q, start, sink, p, with_p, writer, saves):  # typ
         take(q, read)
         if with_p:
             take(p, taken)
+        ends[i] = taken
     s.at[Y_AT] = taken
-    return read, taken
+    return read, ends
 
 
 @_compiled
 def steps(p, start, words, tokens):  # type: ignore[no-untyped-def]
     """Words of a vector engine, in each the tokens, a step a cycle; each word takes a beat of p with its last token.
-    Returns the last step."""
-    at = start - 1
-    for _ in range(words):
+    Returns the last step of each word."""
+    at, ends = start - 1, np.zeros(words, np.int64)
+    for i in range(words):
         at = take(p, max(at + 1, arrival(p)) + tokens - 1)
-    return at
+        ends[i] = at
+    return ends
+
+
+@_compiled
+def load(x, start, words, tokens):  # type: ignore[no-untyped-def]
+    """The same, with a beat of x for each step."""
+    at, ends = start - 1, np.zeros(words, np.int64)
+    for i in range(words):
+        at = take_all(x, tokens, at + 1)
+        ends[i] = at
+    return ends
 
 
 @_compiled
@@ -432,7 +426,7 @@ def heads(h, p, start, count, tokens, words, normed, writer, rows, place, stride
 
 
 class Attention(NamedTuple):
-    """Attention: `parts` vector words of a beat; the rest as in `AttentionTiming`."""
+    """Attention: `parts` vector words of a beat; the rest as in `attention_timing`."""
 
     parts: int
     k_rows: int
@@ -468,10 +462,11 @@ def _use(freed, n, beats, at):  # type: ignore[no-untyped-def]
 def attend(a, k, v, p, start, items, reps, beats, tokens, position, shared, places, stride):  # type: ignore[no-untyped-def]
     """Items of attention through its stages, each as soon as it may; `start`: the stages' first cycle. `shared` items
     read one head of keys and values, the first at `places` in a burst, each `stride` beats after the one before.
-    Returns the last step of the division."""
+    Returns the last step of each word of the division."""
     rows = position + tokens
     k_freed, v_freed, right_freed = np.full(a.k_rows, NEVER), np.full(a.v_rows, NEVER), np.full(a.rights, NEVER)
     read, divided = np.full(2, NEVER), np.full(2, NEVER)  # ends of items that free a bank
+    ends = np.zeros(items * reps * beats * a.parts, np.int64)
     score, weight, out, p_at, right = start - 1, start - 1, start - 1, start - 1, 0
     for item in range(items):
         bank, first = item % 2, item * rows
@@ -495,6 +490,7 @@ def attend(a, k, v, p, start, items, reps, beats, tokens, position, shared, plac
             p_at = take(p, max(p_at + 1, right_freed[right % a.rights] + 1))
             out = max(out + 1, p_at + 1) + tokens - 1
             right_freed[right % a.rights] = out + a.right_freed
+            ends[right] = out
             right += 1
         divided[bank] = out
-    return out
+    return ends

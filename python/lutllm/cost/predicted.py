@@ -11,6 +11,8 @@ from collections import defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from lutllm.cost import kernels, timing
 from lutllm.errors import SimulationError
 from lutllm.lowering.hardware.control.sequencer import DISPATCH, END, HEAD_LIST, NEXT_LIST, PLANNED
@@ -20,12 +22,13 @@ from lutllm.lowering.hardware.lib.memory import FIFO_LATENCY
 from lutllm.lowering.hardware.top import fifo_depth
 from lutllm.lowering.hardware.vector import embed, transfer
 from lutllm.lowering.hardware.vector.heads import BEAT_LATENCY, QUERIES_DONE, ROWS_DONE, TABLE_DONE
-from lutllm.lowering.machine.accelerator import HEAD_MODES, IMAGE_HEADER, SINKS, AcceleratorConfig
+from lutllm.lowering.machine.accelerator import HEAD_MODES, IMAGE_HEADER, SINKS, WRITERS, AcceleratorConfig
 from lutllm.lowering.machine.engine import QUEUE
 from lutllm.lowering.schedule.data import Plan, Task
 from lutllm.simulate.transactions.passes import Pass
 from lutllm.simulate.transactions.records import TaskRecord
 
+_TAKEN = np.empty(0, np.int64)  # no word to wait for
 UNITS = ("loader", "distributor", "head", "builder")  # of LutLinear: those that work on a round's lookups
 
 
@@ -56,7 +59,7 @@ class _Chip:
         self.config = config
         self.ports, self.writers = timing.ports(config, latency), timing.writers(config, latency)
         self.engine, self.heads, self.attention = timing.linear(config), timing.heads(config), timing.attention(config)
-        self.linear = kernels.make_linear(self.engine)
+        self.linear = timing.linear_state(self.engine)
         self.vector = timing.vector_timings(config)
         self.free: dict[str, int] = defaultdict(int)  # when an engine, or a unit of LutLinear, may hold its next task
         self.banks = deque([0, 0])  # when a bank of LutLinear's sums is free
@@ -92,6 +95,7 @@ class _List:
         self.sinks: deque[tuple[Task, int]] = deque()  # that wait for their round, with their dispatch
         self.embeds: deque[tuple[Task, int]] = deque()  # that wait for who takes their stream
         self.p_commands: list[int] = []
+        self.written: dict[str, list[np.ndarray]] = defaultdict(list)  # when words of a result are, all tokens of each
         self.records: dict[str, TaskRecord] = {}
 
     def run(self) -> list[TaskRecord]:
@@ -217,10 +221,11 @@ class _List:
             raise SimulationError(f"task {task.name}: waits for ever for engine linear; plan again")
         chip, own, start = self.chip, self.linears[self.fed], self.hold("feed", out)
         held = self.queues(own, UNITS, "cw")
-        bank = chip.banks.popleft() + chip.engine.bank_drained
+        bank, (label,) = chip.banks.popleft() + chip.engine.bank_drained, task.values.values()
+        rows = np.concatenate(self.written[label]) if task.fields["takes"] else _TAKEN
         x, *ends, own.end = kernels.look_up(
             chip.engine, chip.linear, own.round, chip.ports["c"], chip.ports["w"],
-            held[0], held[1], held[2], held[3], start, bank,
+            held[0], held[1], held[2], held[3], start, bank, rows,
         )  # fmt: skip
         self.accepted(own, "cw")
         c, w, built = ends
@@ -240,12 +245,13 @@ class _List:
             place = f["address"] // (self.config.save_bits // 8) + skipped
             sent = kernels.begin(chip.writers["y"], start + transfer.SETTLE, place)
         unit = chip.vector[task.engine]
-        read, taken = kernels.drain(
+        read, ends = kernels.drain(
             chip.engine, chip.linear, own.words, own.round.tokens, chip.ports["q"],
             max(held, own.end + chip.engine.summed), start + unit.first, chip.ports["p"], self.beats(task) > 0,
             chip.writers["y"], saves,
         )  # fmt: skip
         self.accepted(own, "q")
+        taken = self.steps_end(task, ends, unit.last)
         chip.free["requantizer"] = read + START
         chip.banks.append(read)
         self.record(own.task, max([own.begin, *done[-1:]]), taken)
@@ -281,20 +287,20 @@ class _List:
             unit = self.chip.vector[task.engine]
             if task.engine == "norm":
                 rows = 1 if f["last"] else tokens
-                last = kernels.steps(p, start + unit.first + unit.rows * rows, f["words"], rows)
+                ends = kernels.steps(p, start + unit.first + unit.rows * rows, f["words"], rows)
             else:
-                x, beats = self.chip.ports["x"], f["words"] * tokens
+                x = self.chip.ports["x"]
                 place = f["address"] // (self.config.load_bits // 8) + self.each.position * f["words"]
-                kernels.command(x, start + transfer.SETTLE, beats, place)
-                last = kernels.take_all(x, beats, start + unit.first)
-            end = last + unit.last
+                kernels.command(x, start + transfer.SETTLE, f["words"] * tokens, place)
+                ends = kernels.load(x, start + unit.first, f["words"], tokens)
+            end = self.steps_end(task, ends, unit.last) + unit.last
         self.ended(task, start, end)
 
     def heads(self, task: Task, start: int) -> int:
         f, chip, tokens, mode = task.fields, self.chip, self.tokens(task), HEAD_MODES[task.fields["mode"]]
         words, beat, writer = f["head_words"], self.config.kv_bits // 8, self.chip.writers["kv"]
         if mode == "rotations":
-            return kernels.steps(chip.ports["p"], start, words * tokens, 1) + TABLE_DONE
+            return int(kernels.steps(chip.ports["p"], start, words * tokens, 1)[-1]) + TABLE_DONE
         rows = mode in ("key", "value")
         place = f["address"] // beat + self.each.position * words // chip.heads.ratio
         last = kernels.heads(
@@ -308,12 +314,19 @@ class _List:
     def attention(self, task: Task, start: int) -> int:
         f, chip, a, beat = task.fields, self.chip, self.chip.attention, self.config.kv_bits // 8
         places = (f["keys"] // beat, f["values"] // beat)
-        last = kernels.attend(
+        ends = kernels.attend(
             a, chip.ports["k"], chip.ports["v"], chip.ports["p"], start + a.first, f["kv_heads"] * f["items"],
             f["reps"], f["beats"], self.tokens(task), self.each.position, f["items"], places,
             f["head_stride"] // beat,
         )  # fmt: skip
-        return last + a.done
+        return self.steps_end(task, ends, a.done) + a.done
+
+    def steps_end(self, task: Task, ends: np.ndarray, done: int) -> int:
+        """The last of an engine's steps, `done` cycles before its task is; where it writes memory x, a feed may follow
+        from the cycle before that on."""
+        if task.engine in WRITERS["x"]:
+            self.written[task.cluster].append(ends + done - 1)
+        return int(ends[-1])
 
 
 def _drains(task: Task) -> bool:

@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from lutllm.cost.yosys import Cells, synthesize, yosys_version
+from lutllm.lowering.machine.targets import Device
 from lutllm.models.cache import cache_directory
 
-DEVICE = "V80"
-AVAILABLE = {"LUT": 2_574_208, "FF": 5_148_416, "DSP": 10_848, "BRAM": 3_741, "URAM": 1_925}
 KINDS = ("LUT", "FF", "DSP", "BRAM", "URAM", "LUTRAM")
 NOTE = (
     "UltraScale+-style estimate by Yosys, no placement, no timing. LUT contains LUTRAM (LUTs used as memory or shift "
@@ -47,21 +46,22 @@ class Resources:
     share: Counts = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     tool: str = ""
-    device: str = DEVICE
-    available: Mapping[str, int] = field(default_factory=lambda: dict(AVAILABLE))
+    device: str = ""
+    available: Mapping[str, int] = field(default_factory=dict)
     note: str = NOTE
 
 
 def estimate_resources(
     rtl: str | Path,
     top: str,
+    device: Device,
     *,
     cache: str | Path | None = None,
     seconds: float = 300,
     jobs: int | None = None,
     quiet: bool = False,
 ) -> Resources:
-    """Synthesize each module of `rtl`/filelist.f once and sum over the instances below `top`.
+    """Synthesize each module of `rtl`/filelist.f once and sum over the instances below `top`, as shares of `device`.
 
     Results are kept in `cache` (default: in the cache of models) by the text of the module. A run of Yosys takes at
     most `seconds`. Without Yosys the estimate is empty and says so.
@@ -86,7 +86,9 @@ def estimate_resources(
         rows=sorted(rows, key=lambda row: (-row["instances"] * row["LUT"], row["module"])),
         parts=sorted(parts, key=lambda part: (-part["LUT"], part["part"])),
         total=total,
-        share={kind: total[kind] / count for kind, count in AVAILABLE.items()},
+        share={kind: total[kind] / count for kind, count in device.available.items()},
+        device=device.name,
+        available=device.available,
         problems=[f"{name}: {problem}" for name, problem in sorted(found.problems.items())],
         tool=tool,
     )
@@ -137,9 +139,9 @@ def _below(name: str, children: Mapping[str, Mapping[str, str]], one: Mapping[st
     return sums
 
 
-def write_resources(rtl: str | Path, top: str, directory: str | Path, **options: Any) -> list[Path]:
+def write_resources(rtl: str | Path, top: str, device: Device, directory: str | Path, **options: Any) -> list[Path]:
     """Estimate (`options`: those of `estimate_resources`) and write resources.json and resources.md to `directory`."""
-    return save_resources(estimate_resources(rtl, top, **options), directory)
+    return save_resources(estimate_resources(rtl, top, device, **options), directory)
 
 
 def save_resources(resources: Resources, directory: str | Path) -> list[Path]:
@@ -173,23 +175,20 @@ def _tables(resources: Resources) -> list[_Table]:
     """(title, head, cells) of each table; none without an estimate."""
     if not resources.rows:
         return []
-    head = [*KINDS, *(f"% of {resources.device}'s {kind}" for kind in AVAILABLE)]
-    parts = [[part["part"], *_figures(part)] for part in resources.parts]
-    parts.append(["everything", *_figures(resources.total)])
-    rows = [[row["module"], str(row["instances"]), *_figures(row, row["instances"])] for row in resources.rows]
+    head = [*KINDS, *(f"% of {resources.device}'s {kind}" for kind in resources.available)]
+
+    def figures(counts: Mapping[str, Any], times: int = 1) -> list[str]:
+        shares = [f"{100 * times * counts[kind] / count:.2f}" for kind, count in resources.available.items()]
+        return [*_numbers(counts), *shares]
+
+    parts = [[part["part"], *figures(part)] for part in resources.parts]
+    parts.append(["everything", *figures(resources.total)])
+    rows = [[row["module"], str(row["instances"]), *figures(row, row["instances"])] for row in resources.rows]
     return [
         ("By part of the top module, with all below", ["part", *head], parts),
         ("By module: one instance, and the share of all instances", ["module", "instances", *head], rows),
     ]
 
 
-def _figures(counts: Mapping[str, Any], times: int = 1) -> list[str]:
-    return [*_numbers(counts), *_shares(counts, times)]
-
-
 def _numbers(counts: Mapping[str, Any]) -> list[str]:
     return [f"{counts[kind]:,g}" if counts[kind] < 1e5 else f"{counts[kind]:,.0f}" for kind in KINDS]
-
-
-def _shares(counts: Mapping[str, Any], times: int) -> list[str]:
-    return [f"{100 * times * counts[kind] / count:.2f}" for kind, count in AVAILABLE.items()]

@@ -1,11 +1,13 @@
-"""The constants of `kernels` for one accelerator and one memory, from what the units of the hardware declare."""
+"""What `kernels` work on, for one accelerator and one memory: constants, from what the units of the hardware declare,
+and states in which nothing has moved."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 
-from lutllm.cost import kernels
+import numpy as np
+
+from lutllm.cost import kernels as k
 from lutllm.lowering.hardware.attention.attention import attention_timing
 from lutllm.lowering.hardware.control.task import Timing
 from lutllm.lowering.hardware.lib.axi import READ, WRITE, burst_limit
@@ -22,7 +24,7 @@ from lutllm.lowering.machine.accelerator import AcceleratorConfig
 from lutllm.lowering.machine.engine import MODES, OPERAND_BANKS, TABLE_BANKS
 
 assert tuple(MODES.index(name) for name in ("exact_row", "built_row", "built_table", "stored_table")) == (
-    kernels.EXACT_ROW, kernels.BUILT_ROW, kernels.BUILT_TABLE, kernels.STORED_TABLE,
+    k.EXACT_ROW, k.BUILT_ROW, k.BUILT_TABLE, k.STORED_TABLE,
 )  # fmt: skip
 
 
@@ -39,9 +41,9 @@ def vector_timings(config: AcceleratorConfig) -> Mapping[str, Timing]:
     }
 
 
-def linear(config: AcceleratorConfig) -> kernels.Engine:
+def linear(config: AcceleratorConfig) -> k.Engine:
     engine, depths = config.engine, config.depths
-    return kernels.Engine(
+    return k.Engine(
         codebook_units=engine.codebook_units,
         codes_units=engine.codes_units,
         table_units=engine.table_units,
@@ -50,6 +52,7 @@ def linear(config: AcceleratorConfig) -> kernels.Engine:
         c_beats=engine.word_beats("c"),
         q_beats=engine.word_beats("q"),
         joined=feed.joined_words(config),
+        parts=feed.parts_of_word(config),
         codes=engine.codes_depth,
         codebooks=codebook_depth(depths),
         tables=TABLE_BANKS,
@@ -58,35 +61,61 @@ def linear(config: AcceleratorConfig) -> kernels.Engine:
         x=feed.x_depth(config),
         results=results_depth(depths),
         fed=feed.LATENCY,
-        **asdict(linear_timing(engine)),
+        written=feed.WRITTEN,
+        **linear_timing(engine),
     )
 
 
-def heads(config: AcceleratorConfig) -> kernels.Heads:
+def heads(config: AcceleratorConfig) -> k.Heads:
     ratio = config.head_lanes // config.lanes
     leave = BEAT_LATENCY + FIFO_LATENCY
-    return kernels.Heads(root_latency(config), roots_depth(config), ratio, kv_depth(config), leave, head_rows.SETTLE)
+    return k.Heads(root_latency(config), roots_depth(config), ratio, kv_depth(config), leave, head_rows.SETTLE)
 
 
-def attention(config: AcceleratorConfig) -> kernels.Attention:
-    return kernels.Attention(config.head_lanes // config.lanes, **asdict(attention_timing(config)))
+def attention(config: AcceleratorConfig) -> k.Attention:
+    return k.Attention(config.head_lanes // config.lanes, **attention_timing(config))
 
 
-def ports(config: AcceleratorConfig, latency: int) -> dict[str, kernels.Port]:
+def linear_state(e: k.Engine) -> k.Linear:
+    at = np.zeros(k.LINEAR_FIELDS, np.int64)
+    at[[k.X_AT, k.Y_AT, k.SHADOW]] = k.NEVER
+    sizes = (e.codes, e.codebooks, e.tables, e.banks, e.jobs, e.x, e.results)
+    return k.Linear(at, *(np.full(size, k.NEVER) for size in sizes))
+
+
+def ports(config: AcceleratorConfig, latency: int) -> dict[str, k.Port]:
     """Read masters; one stands for all weight ports, which move together. A port that is not there is never used."""
     found = {name[0]: bits for name, bits in config.read_ports.items()}
-    made = {name: kernels.make_port(1, 1, 1) for name in "dpcqwekvx"}
+    made = {name: _port(1, 1, 1) for name in "dpcqwekvx"}
     for name, bits in found.items():
         burst = burst_limit(bits, config.engine.burst_beats)
-        made[name] = kernels.make_port(fifo_depth(config, f"read_{name}"), burst, latency + READ)
+        made[name] = _port(fifo_depth(config, f"read_{name}"), burst, latency + READ)
     return made
 
 
-def writers(config: AcceleratorConfig, latency: int) -> dict[str, kernels.Writer]:
+def _port(depth: int, burst: int, latency: int) -> k.Port:
+    """A reader with room for `depth` beats, `latency` cycles from asking for a burst until its first beat is there."""
+    state = np.zeros(k.PORT_FIELDS, np.int64)
+    state[[k.DEPTH, k.BURST, k.LATENCY]] = depth, burst, latency
+    state[[k.ASKED_AT, k.ARRIVED_AT, k.POPPED_AT]] = k.NEVER
+    beats = np.zeros(depth + burst, np.int64)
+    return k.Port(state, np.zeros((k.RING, k.COMMAND_FIELDS), np.int64), beats, beats.copy())
+
+
+def writers(config: AcceleratorConfig, latency: int) -> dict[str, k.Writer]:
     """Write masters. One that is not there is never used."""
-    made = {name: kernels.make_writer(1, 1, 1, 1, 1) for name in ("kv", "y")}
+    made = {name: _writer(1, 1, 1, 1) for name in ("kv", "y")}
     for name, bits in config.write_ports.items():
         burst = burst_limit(bits, config.engine.burst_beats)
         outstanding = fifo_depth(config, {"kv": "responses", "y": "y_responses"}[name])
-        made[name] = kernels.make_writer(fifo_depth(config, f"write_{name}"), burst, outstanding, WRITE, latency)
+        made[name] = _writer(fifo_depth(config, f"write_{name}"), burst, outstanding, latency)
     return made
+
+
+def _writer(depth: int, burst: int, outstanding: int, latency: int) -> k.Writer:
+    """A writer of `depth` words and `outstanding` bursts without an answer, which comes `latency` cycles after the last
+    word of a burst."""
+    state = np.zeros(k.WRITER_FIELDS, np.int64)
+    state[[k.W_BURST, k.W_LATENCY, k.W_FIRST]] = burst, latency, WRITE
+    state[[k.W_ACCEPTED, k.W_ISSUED_AT, k.W_BUS, k.W_ANSWER]] = k.NEVER
+    return k.Writer(state, *(np.full(size, k.NEVER) for size in (depth, outstanding, outstanding)))

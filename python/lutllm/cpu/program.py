@@ -20,7 +20,7 @@ from lutllm.cpu.ranges import array_of, check_linears
 from lutllm.errors import InputError, IRError, NumericsError
 from lutllm.lowering.cpu.lut_to_cpu import CpuFunction, Packed, Tensor, lower
 from lutllm.lowering.cpu.step import ALIGN, BASES, encode
-from lutllm.numerics import check_fits
+from lutllm.numerics import check_fits, check_range
 
 _SYNC_BYTES = 2 * ALIGN
 
@@ -148,9 +148,4 @@ def _check_values(function: CpuFunction, arrays: Sequence[np.ndarray], tokens: i
                 "shorten the text or compile with a longer context"
             )
     for index, vocabulary in function.ids:
-        ids = arrays[index]
-        if ids.size and not 0 <= int(ids.min()) <= int(ids.max()) < vocabulary:
-            raise NumericsError(
-                f"expected token ids in 0..{vocabulary - 1}, got {int(ids.min())}..{int(ids.max())}; "
-                "use the tokenizer of this model"
-            )
+        check_range(arrays[index], 0, vocabulary - 1, "token ids", "use the tokenizer of this model")

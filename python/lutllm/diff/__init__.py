@@ -4,5 +4,3 @@ from lutllm.diff.difference import Comparison, Difference, DiffResult
 from lutllm.diff.golden import compare_golden
 from lutllm.diff.hardware import compare_hardware
 from lutllm.diff.recording import Recording, record
-
-__all__ = ["Comparison", "DiffResult", "Difference", "Recording", "compare_golden", "compare_hardware", "record"]

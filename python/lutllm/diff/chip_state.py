@@ -6,7 +6,7 @@ import numpy as np
 
 from lutllm.errors import SimulationError
 from lutllm.lowering.export.hw_to_arc import State
-from lutllm.lowering.machine.accelerator import WRITERS, X_BITS, AcceleratorConfig
+from lutllm.lowering.machine.accelerator import WRITERS, X_BITS
 from lutllm.quantization import RESIDUAL_BITS
 from lutllm.simulate.accelerator import Accelerator
 from lutllm.simulate.transactions.chip import Written
@@ -30,7 +30,7 @@ class ChipState:
         self.places = {memory: layout.state(f"memory_{memory}/mem") for memory in built}
         self.places |= {"squares": layout.state(_SQUARES)} if "r" in built else {}
         self.places |= {"token": layout.state(_TOKEN)}
-        self.bits = _channel_bits(config)
+        self.bits = {"r": RESIDUAL_BITS, "x": X_BITS, "y": config.y_bits, "q": X_BITS, "squares": 64, "token": 32}
 
     def read(self, written: Written) -> np.ndarray:
         """What now stands where these words were written."""
@@ -54,10 +54,6 @@ def external(memory: np.ndarray, written: Written) -> np.ndarray:
 def _words(state: np.ndarray, place: State, addresses: np.ndarray) -> np.ndarray:
     at = place.offset + addresses * place.stride
     return state[at[:, None] + np.arange(place.bytes)]
-
-
-def _channel_bits(config: AcceleratorConfig) -> dict[str, int]:
-    return {"r": RESIDUAL_BITS, "x": X_BITS, "y": config.y_bits, "q": X_BITS, "squares": 64, "token": 32}
 
 
 def unpacked(words: np.ndarray, bits: int, lanes: int) -> np.ndarray:

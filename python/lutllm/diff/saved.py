@@ -1,6 +1,6 @@
 """Compares the levels of what `lutllm compile MODEL -o DIR` wrote: DIR and its model in, a `DiffResult` out.
 
-DIR may lie anywhere. The arrays are read from the quantized model that its manifest names, or from the one given.
+DIR may lie anywhere: the quantized model is in it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from lutllm import dialect, store
 from lutllm.accelerator import hardware
 from lutllm.bindings import ir
-from lutllm.compiler.model import prompt_ids
+from lutllm.compiler.model import MODEL, prompt_ids
 from lutllm.compiler.options import PROMPT, TOKENS
 from lutllm.diff.difference import DiffResult
 from lutllm.diff.levels import DEFAULT, check_levels, compare_levels
@@ -33,7 +33,6 @@ def diff_saved(
     directory: Path | str,
     *,
     levels: Sequence[str] = DEFAULT,
-    model: str | None = None,
     prompt: str | None = None,
     tokens: int | None = None,
     wave: Path | None = None,
@@ -41,15 +40,15 @@ def diff_saved(
 ) -> DiffResult:
     """Compare levels on the prompt and as many tokens as were compiled with, unless others are given.
 
-    `model`: the quantized model, if it lies elsewhere now; `wave`: where a waveform around a difference goes. Raises
-    `InputError` for a directory that is not of a whole model, or another model's.
+    `wave`: where a waveform around a difference goes. Raises `InputError` for a directory that is not of a whole model,
+    or holds another model's.
     """
     directory = Path(directory)
     check_levels(levels)
     module = _module(directory)
     plan, about = read_plan(module), store.read_json(directory / ABOUT)
     image, options = _image(directory, plan), about["options"]
-    found = _model(directory, module, Path(model or about["model"]["store"]).expanduser())
+    found = _model(module, directory / MODEL)
     ids = prompt_ids(found, prompt or options["prompt"] or PROMPT, options["seed"])
     hardware.check_prompt(ids, plan.context)
     count = tokens or options["tokens"] or TOKENS
@@ -70,7 +69,7 @@ def diff_saved(
 def _module(directory: Path) -> ir.Module:
     path = directory / SCHEDULED
     if not path.is_file():
-        raise InputError(f"'{directory}': expected the output of lutllm compile without --layers, got no {SCHEDULED}")
+        raise InputError(f"'{directory}': expected a whole model of lutllm compile, got {store.what_is(directory)}")
     with dialect.context(), ir.Location.unknown():
         try:
             module = ir.Module.parse(path.read_text())
@@ -92,13 +91,15 @@ def _image(directory: Path, plan: Plan) -> np.ndarray:
     return image
 
 
-def _model(directory: Path, module: ir.Module, path: Path) -> QuantizedModel:
-    """The model that it was compiled from, if it is still there."""
-    expected, do = f"expected the model that '{directory}' was compiled from", "give it with --model, or compile again"
+def _model(module: ir.Module, path: Path) -> QuantizedModel:
+    """The model that it was compiled from."""
     if not path.is_dir():
-        raise InputError(f"'{path}': {expected}, got no such directory; {do}")
+        raise InputError(f"'{path}': expected the model that was compiled, got no such directory; compile again")
     found, attribute = from_pretrained(path), module.operation.attributes["lut.store"]
     wanted: Any = attribute.params[1].maybe_downcast()  # type: ignore[attr-defined]
     if found.sha256 != wanted.value:
-        raise InputError(f"'{path}': {expected}, with parameters {wanted.value}, got {found.sha256}; {do}")
+        raise InputError(
+            f"'{path}': expected the model that was compiled, with parameters {wanted.value}, got {found.sha256}; "
+            "compile again"
+        )
     return found

@@ -18,6 +18,7 @@ from lutllm.bindings import (
     fx_importer,
     ir,
     load_torch_dialects,
+    ops_below,
     passmanager,
     source_position,
 )
@@ -109,12 +110,9 @@ def unknown_ops(module: ir.Module) -> dict[str, list[ir.Location]]:
     """Ops the torch dialect has no definition of, by name, with their locations."""
     found: dict[str, list[ir.Location]] = {}
 
-    def visit(op: ir.Operation) -> ir.WalkResult:
+    for op in ops_below(module.operation):
         if op.name == "torch.operator":
             found.setdefault(ir.StringAttr(op.attributes["name"]).value.removeprefix("torch."), []).append(op.location)
-        return ir.WalkResult.ADVANCE
-
-    module.operation.walk(visit)
     return found
 
 

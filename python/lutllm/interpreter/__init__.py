@@ -18,19 +18,3 @@ from lutllm.interpreter.integers import (
 )
 from lutllm.interpreter.layer import linear, make_tables, rows_of
 from lutllm.interpreter.module import run
-
-__all__ = [
-    "Terms",
-    "build_tables",
-    "built_row",
-    "centroid_search",
-    "exact_row",
-    "linear",
-    "make_tables",
-    "prefix_sum",
-    "requantize",
-    "rows_of",
-    "run",
-    "table_lookup",
-    "table_rows",
-]

@@ -8,7 +8,7 @@ import numpy as np
 
 from lutllm.errors import NumericsError
 from lutllm.functions import SIGMOID_END, exp2_negative, reciprocal, rsqrt, sigmoid
-from lutllm.numerics import check_fits, rescale, round_shift, saturate
+from lutllm.numerics import check_fits, check_range, rescale, round_shift, saturate
 from lutllm.scheme import MULTIPLIER_BITS
 
 SCORE_BITS = 32
@@ -17,8 +17,8 @@ GROUP_ELEMENTS = 1 << 22  # scores at a time; bounds memory, never changes a res
 
 def embedding(ids: np.ndarray, rows: np.ndarray, multiplier: np.ndarray, shift: int, bits: int) -> np.ndarray:
     """The row of each token: ids [T], rows [V, D], multiplier [V] -> [T, D]."""
-    _check_range(ids, rows.shape[0], "token ids", "use the tokenizer of this model")
-    _check_multiplier(multiplier)
+    check_range(ids, 0, rows.shape[0] - 1, "token ids", "use the tokenizer of this model")
+    check_range(multiplier, 1, (1 << (MULTIPLIER_BITS - 1)) - 1, "multipliers")
     scaled = rows[ids].astype(np.int64) * multiplier[ids].astype(np.int64)[:, None]
     return saturate(round_shift(scaled, shift), bits)
 
@@ -102,7 +102,7 @@ def attention(
     bits: int,
 ) -> np.ndarray:
     """Causal grouped-query attention: query [T, H*C], keys and values [M, G*C] -> [T, H*C]; `multiplier` [H]."""
-    _check_multiplier(multiplier)
+    check_range(multiplier, 1, (1 << (MULTIPLIER_BITS - 1)) - 1, "multipliers")
     start, stop = _rows_seen(keys, position, query.shape[0])
     # BLAS, on float64: scores fit 32 bits (checked) and weighted sums 22 + log2(M) bits, so both are exact.
     q = query.astype(np.float64).reshape(query.shape[0], heads, -1)
@@ -142,16 +142,3 @@ def _rows_seen(cache: np.ndarray, position: np.ndarray, tokens: int) -> tuple[in
             "shorten the text or compile with a longer context"
         )
     return start, start + tokens
-
-
-def _check_multiplier(multiplier: np.ndarray) -> None:
-    most = (1 << (MULTIPLIER_BITS - 1)) - 1
-    if multiplier.size and not 0 < int(multiplier.min()) <= int(multiplier.max()) <= most:
-        raise NumericsError(
-            f"expected multipliers in 1..{most}, got {int(multiplier.min())}..{int(multiplier.max())}; quantize again"
-        )
-
-
-def _check_range(values: np.ndarray, count: int, what: str, do: str) -> None:
-    if values.size and not 0 <= int(values.min()) <= int(values.max()) < count:
-        raise NumericsError(f"expected {what} in 0..{count - 1}, got {int(values.min())}..{int(values.max())}; {do}")

@@ -5,18 +5,14 @@ Sums are numpy's in float32, as PyTorch's are; what PyTorch computes in other or
 
 import numpy as np
 
-from lutllm.errors import NumericsError
+from lutllm.numerics import check_range
 
 GROUP_ELEMENTS = 1 << 22  # scores at a time; bounds memory, never changes a result
 
 
 def embedding(ids: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """The row of each token: ids [T], weight [V, K] -> [T, K]."""
-    if ids.size and not 0 <= int(ids.min()) <= int(ids.max()) < len(weight):
-        raise NumericsError(
-            f"expected token ids in 0..{len(weight) - 1}, got {int(ids.min())}..{int(ids.max())}; "
-            "use the tokenizer of this model"
-        )
+    check_range(ids, 0, len(weight) - 1, "token ids", "use the tokenizer of this model")
     return weight[ids].astype(np.float32)
 
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lutllm.errors import NumericsError
-from lutllm.numerics import check_fits, round_shift, saturate
+from lutllm.numerics import check_fits, check_range, round_shift, saturate
 from lutllm.scheme import ACC_BITS, MAX_PAIR_SHIFT, MAX_SHIFT, MULTIPLIER_BITS
+
+_WRITE = "write the store again"
 
 
 def centroid_search(x: np.ndarray, codebook: np.ndarray, metric: str) -> np.ndarray:
@@ -42,7 +43,7 @@ def build_tables(codebook: np.ndarray, weight_codebook: np.ndarray, shifts: np.n
 def table_rows(indices: np.ndarray, tables: np.ndarray, shifts: np.ndarray, term_bits: int) -> np.ndarray:
     """The rows that the indices select from tables, stored or built, summed over the activation stages."""
     table = tables.astype(np.int64)  # [P, B, R, S, c_a, c_w]
-    _check_index(indices, table.shape[4], "centroid index")
+    check_range(indices, 0, table.shape[4] - 1, "centroid indices", _WRITE)
     pair = np.arange(table.shape[0])
     rows = table[pair, :, :, 0, indices[..., 0]]  # [..., P, B, R, c_w]
     for s in range(1, table.shape[3]):
@@ -60,7 +61,7 @@ def built_row(
 ) -> np.ndarray:
     """The same rows from the chosen centroids alone; entries no token reads are not computed, so not checked."""
     book = codebook.astype(np.int64)
-    _check_index(indices, book.shape[2], "centroid index")
+    check_range(indices, 0, book.shape[2] - 1, "centroid indices", _WRITE)
     right, _ = _shifts(shifts)
     rows = np.zeros((*indices.shape[:-1], *weight_codebook.shape[1:4]), dtype=np.int64)
     for s in range(book.shape[1]):
@@ -111,7 +112,7 @@ class Terms:
 
 def table_lookup(rows: np.ndarray, codes: np.ndarray, block: int) -> Terms:
     """The row entries the weight codes select, summed over the weight stages."""
-    _check_index(codes, rows.shape[-1], "weight code")
+    check_range(codes, 0, rows.shape[-1] - 1, "weight codes", _WRITE)
     return Terms(rows, codes, block)
 
 
@@ -136,13 +137,8 @@ def _each_pair(terms: np.ndarray) -> Iterator[np.ndarray]:
 
 def requantize(acc: np.ndarray, multiplier: np.ndarray, bias: np.ndarray, shift: int, out_bits: int) -> np.ndarray:
     """The accumulator at the output's exponent, saturated to `out_bits`."""
-    if not 0 <= shift <= MAX_SHIFT:
-        raise NumericsError(f"requantizer shift must be in 0..{MAX_SHIFT}, got {shift}; quantize the linear again")
-    if multiplier.size and not 0 < int(multiplier.min()) <= int(multiplier.max()) < 1 << (MULTIPLIER_BITS - 1):
-        raise NumericsError(
-            f"multipliers must be in 1..{(1 << (MULTIPLIER_BITS - 1)) - 1}, got {int(multiplier.min())}.."
-            f"{int(multiplier.max())}; quantize the linear again"
-        )
+    check_range(np.array([shift]), 0, MAX_SHIFT, "requantizer shifts")
+    check_range(multiplier, 1, (1 << (MULTIPLIER_BITS - 1)) - 1, "multipliers")
     check_fits(bias, ACC_BITS, "bias")
     check_fits(acc, ACC_BITS, "accumulator ")
     scaled = (acc.astype(np.int64) + bias.astype(np.int64)) * multiplier.astype(np.int64)
@@ -164,21 +160,10 @@ def _products(values: np.ndarray, weight_codebook: np.ndarray) -> np.ndarray:
 def _shifts(shifts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(right, left) of every pair, checked."""
     values = shifts.astype(np.int64)
-    if values.size and not 0 <= int(values.min()) <= int(values.max()) <= MAX_PAIR_SHIFT:
-        raise NumericsError(
-            f"shifts must be in 0..{MAX_PAIR_SHIFT}, got {int(values.min())}..{int(values.max())}; "
-            f"quantize the linear again"
-        )
+    check_range(values, 0, MAX_PAIR_SHIFT, "shifts")
     return values[:, 0], values[:, 1]
 
 
 def _shift_left(rows: np.ndarray, shifts: np.ndarray, term_bits: int) -> np.ndarray:
     _, left = _shifts(shifts)
     return check_fits(rows << left.reshape(-1, 1, 1, 1), term_bits, "row [..., pair, block, stage, weight] ")
-
-
-def _check_index(values: np.ndarray, count: int, what: str) -> None:
-    if values.size and not 0 <= int(values.min()) <= int(values.max()) < count:
-        raise NumericsError(
-            f"{what} must be in 0..{count - 1}, got {int(values.min())}..{int(values.max())}; write the store again"
-        )

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from lutllm.bindings import func, ir, source_position
-from lutllm.dialect import ClusterOp, LutOp, TaskOp, fixed_of, scheme_of
+from lutllm.dialect import ClusterOp, LutOp, TaskOp, bits_of, exponent_of, fault, fixed_of, scheme_of
 from lutllm.dialect.decoders.attention import score_problem
+from lutllm.dialect.linears.layer import linear_of
 from lutllm.dialect.symbols import op_parameters
 from lutllm.errors import IRError, LutllmError, NumericsError
 from lutllm.interpreter import decoder, floats, integers
 from lutllm.interpreter.layer import linear
 from lutllm.numerics import check_fits, dequantize, quantize
-from lutllm.scheme import QuantizedLinear
 
 Value = np.ndarray | integers.Terms
 Arrays = dict[str, np.ndarray]  # by what they are to the op: Parameter.attribute
@@ -81,11 +81,10 @@ class _Run:
 
     def value(self, op: Any, value: ir.Value) -> Value:
         if value not in self.values:
-            raise IRError(
-                f"'{op.operation.name}' op expected its operands computed before it, got one whose tasks come later; "
-                "change the order of tasks",
-                location=source_position(op.location),
+            message = (
+                "expected its operands computed before it, got one whose tasks come later; change the order of tasks"
             )
+            raise fault(op, message)
         return self.values[value]
 
     def op(self, op: Any) -> None:
@@ -137,7 +136,7 @@ def _array(value: Value) -> np.ndarray:
 
 def _execute(op: Any, operands: list[Value], store: Mapping[str, np.ndarray]) -> Value:
     where = source_position(op.location)
-    execute = _OPS.get(op.operation.name)
+    execute = _OPS.get(op.operation.name.removeprefix("lut."))
     if execute is None:
         wanted = "expected a lut op on tensors or 'func.return'"
         raise IRError(f"{wanted}, got '{op.operation.name}'; lower or remove it", location=where)
@@ -163,116 +162,37 @@ def _parameters(op: LutOp, store: Mapping[str, np.ndarray]) -> Arrays:
     return arrays
 
 
-def _run_quantize(op: Any, arrays: Arrays, x: np.ndarray) -> np.ndarray:
+def _quantize(op: Any, arrays: Arrays, x: np.ndarray) -> np.ndarray:
     if np.isnan(x).any():
         raise NumericsError("'lut.quantize' op expected numbers, got NaN; look for it in the model or its input")
-    return quantize(x, np.repeat(arrays["exponents"].astype(np.int64), 2), _bits(op))
+    return quantize(x, np.repeat(arrays["result.exponents"].astype(np.int64), 2), bits_of(op.result))
 
 
-def _run_dequantize(op: Any, arrays: Arrays, y: np.ndarray) -> np.ndarray:
-    return dequantize(y, _exponent(op.y)).astype(np.float32)
-
-
-def _run_linear(op: Any, arrays: Arrays, x: np.ndarray) -> np.ndarray:
+def _linear(op: Any, arrays: Arrays, x: np.ndarray) -> np.ndarray:
     source = op.optional("row_source")
-    quantized = QuantizedLinear(
-        name=op.weights.value,
-        input_name="",
-        scheme=scheme_of(op),
-        exponents=arrays.get("exponent", np.zeros(x.shape[-1] // 2, np.int8)),
-        codebook=arrays.get("codebook"),
-        weight_codebook=arrays["weight_codebook"],
-        codes=arrays["codes"],
-        shifts=arrays["shifts"],
-        multiplier=arrays["multiplier"],
-        bias=arrays["bias"],
-        shift=int(op.shift.value),
-        out_exponent=_exponent(op.y),
-        tables=arrays.get("tables"),
-    )
-    return linear(quantized, x, None if source is None else source.value)
+    return linear(linear_of(op, arrays), x, None if source is None else source.value)
 
 
-def _run_search(op: Any, arrays: Arrays, x: np.ndarray) -> np.ndarray:
-    return integers.centroid_search(x, arrays["codebook"], scheme_of(op).metric)
-
-
-def _run_stored_table(op: Any, arrays: Arrays, indices: np.ndarray) -> np.ndarray:
+def _stored_table(op: Any, arrays: Arrays, indices: np.ndarray) -> np.ndarray:
     s = scheme_of(op)
     tables = check_fits(arrays["tables"], s.table_bits, "stored table entry ")
     return integers.table_rows(indices, tables, arrays["shifts"], s.term_bits)
 
 
-def _run_built_table(op: Any, arrays: Arrays, indices: np.ndarray) -> np.ndarray:
+def _built_table(op: Any, arrays: Arrays, indices: np.ndarray) -> np.ndarray:
     s = scheme_of(op)
     tables = integers.build_tables(arrays["codebook"], arrays["weight_codebook"], arrays["shifts"], s.table_bits)
     return integers.table_rows(indices, tables, arrays["shifts"], s.term_bits)
 
 
-def _run_built_row(op: Any, arrays: Arrays, indices: np.ndarray) -> np.ndarray:
+def _row(make: Callable[..., np.ndarray], op: Any, arrays: Arrays, *values: np.ndarray) -> np.ndarray:
     s = scheme_of(op)
-    books = arrays["codebook"], arrays["weight_codebook"]
-    return integers.built_row(indices, *books, arrays["shifts"], s.table_bits, s.term_bits)
+    return make(*values, arrays["weight_codebook"], arrays["shifts"], s.table_bits, s.term_bits)
 
 
-def _run_exact_row(op: Any, arrays: Arrays, x: np.ndarray) -> np.ndarray:
-    s = scheme_of(op)
-    return integers.exact_row(x, arrays["weight_codebook"], arrays["shifts"], s.table_bits, s.term_bits)
-
-
-def _run_lookup(op: Any, arrays: Arrays, rows: np.ndarray) -> integers.Terms:
-    return integers.table_lookup(rows, arrays["codes"], scheme_of(op).G)
-
-
-def _run_sum(op: Any, arrays: Arrays, terms: Value, partial: np.ndarray | None = None) -> np.ndarray:
-    return integers.prefix_sum(terms, partial)
-
-
-def _run_requantize(op: Any, arrays: Arrays, acc: np.ndarray) -> np.ndarray:
-    return integers.requantize(acc, arrays["multiplier"], arrays["bias"], int(op.shift.value), _bits(op))
-
-
-def _run_embedding(op: Any, arrays: Arrays, ids: np.ndarray) -> np.ndarray:
-    return decoder.embedding(ids, arrays["rows"], arrays["multiplier"], int(op.shift.value), _bits(op))
-
-
-def _run_rms_norm(op: Any, arrays: Arrays, x: np.ndarray) -> np.ndarray:
-    groups, epsilon, shift = (int(op.attributes[name].value) for name in ("groups", "epsilon", "shift"))
-    return decoder.rms_norm(x, arrays["gain"], groups, epsilon, shift, _bits(op))
-
-
-def _run_add(op: Any, arrays: Arrays, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    to = _exponent(op.y)
-    return decoder.add(a, b, _exponent(op.a) - to, _exponent(op.b) - to, _bits(op))
-
-
-def _run_rescale(op: Any, arrays: Arrays, x: np.ndarray) -> np.ndarray:
-    return decoder.rescale_channels(x, _exponent(op.x), arrays["exponents"], _bits(op))
-
-
-def _run_swiglu(op: Any, arrays: Arrays, gate: np.ndarray, up: np.ndarray) -> np.ndarray:
-    return decoder.swiglu(gate, up, _exponent(op.gate), _exponent(op.up), arrays["exponents"], _bits(op))
-
-
-def _run_last_token(op: Any, arrays: Arrays, x: np.ndarray) -> np.ndarray:
-    return decoder.last_token(x)
-
-
-def _run_argmax(op: Any, arrays: Arrays, x: np.ndarray) -> np.ndarray:
-    return decoder.argmax(x)
-
-
-def _run_rope(op: Any, arrays: Arrays, x: np.ndarray, position: np.ndarray) -> np.ndarray:
-    return decoder.rope(x, position, int(op.heads.value), arrays["cosines"], arrays["sines"], _bits(op))
-
-
-def _run_append(op: Any, arrays: Arrays, cache: np.ndarray, new: np.ndarray, position: np.ndarray) -> np.ndarray:
-    return decoder.append(cache, new, position)
-
-
-def _run_attention(op: Any, arrays: Arrays, *operands: np.ndarray) -> np.ndarray:
+def _attention(op: Any, arrays: Arrays, *operands: np.ndarray) -> np.ndarray:
     heads, kv_heads = int(op.heads.value), int(op.kv_heads.value)
-    problem = score_problem(arrays["query"], arrays["keys"], heads, kv_heads)
+    problem = score_problem(arrays["query.exponents"], arrays["keys.exponents"], heads, kv_heads)
     if problem:
         raise NumericsError(problem)
     return decoder.attention(
@@ -281,77 +201,59 @@ def _run_attention(op: Any, arrays: Arrays, *operands: np.ndarray) -> np.ndarray
         kv_heads=kv_heads,
         multiplier=arrays["multiplier"],
         shift=int(op.shift.value),
-        value_exponents=arrays["values"],
-        exponents=arrays["exponents"],
-        bits=_bits(op),
+        value_exponents=arrays["values.exponents"],
+        exponents=arrays["y.exponents"],
+        bits=bits_of(op.y),
     )
 
 
-def _run_float_embedding(op: Any, arrays: Arrays, ids: np.ndarray) -> np.ndarray:
-    return floats.embedding(ids, arrays["weight"])
+def _add(op: Any, arrays: Arrays, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    to = exponent_of(op.y)
+    return decoder.add(a, b, exponent_of(op.a) - to, exponent_of(op.b) - to, bits_of(op.y))
 
 
-def _run_float_norm(op: Any, arrays: Arrays, x: np.ndarray) -> np.ndarray:
-    return floats.norm(x, arrays["gain"], op.epsilon.value, int(op.groups.value))
-
-
-def _run_float_linear(op: Any, arrays: Arrays, x: np.ndarray) -> np.ndarray:
-    return floats.linear(x, arrays["weight"], arrays.get("bias"))
-
-
-def _run_float_rope(op: Any, arrays: Arrays, x: np.ndarray, position: np.ndarray) -> np.ndarray:
-    return floats.rope(x, position, arrays["frequencies"], int(op.heads.value), op.scale.value)
-
-
-def _run_float_attention(op: Any, arrays: Arrays, query: np.ndarray, keys: np.ndarray, values: np.ndarray) -> Value:
-    return floats.attention(query, keys, values, int(op.heads.value), int(op.kv_heads.value), op.scale.value)
-
-
-def _run_float_gated(op: Any, arrays: Arrays, gate: np.ndarray, up: np.ndarray) -> np.ndarray:
-    return floats.gated(gate, up, op.activation.value)
-
-
-def _run_float_add(op: Any, arrays: Arrays, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return floats.add(a, b)
-
-
-def _bits(op: Any) -> int:
-    meaning = fixed_of(op.operation.results[0].type)
-    return meaning[0] if meaning else 0
-
-
-def _exponent(value: ir.Value) -> int:
-    meaning = fixed_of(value.type)
-    return int(meaning[1]) if meaning else 0
-
-
+# What each op computes, of itself, its arrays and its operands.
 _OPS: dict[str, Callable[..., Value]] = {
-    "lut.quantize": _run_quantize,
-    "lut.dequantize": _run_dequantize,
-    "lut.linear": _run_linear,
-    "lut.centroid_search": _run_search,
-    "lut.stored_table": _run_stored_table,
-    "lut.built_table": _run_built_table,
-    "lut.built_row": _run_built_row,
-    "lut.exact_row": _run_exact_row,
-    "lut.table_lookup": _run_lookup,
-    "lut.prefix_sum": _run_sum,
-    "lut.requantize": _run_requantize,
-    "lut.embedding": _run_embedding,
-    "lut.rms_norm": _run_rms_norm,
-    "lut.add": _run_add,
-    "lut.rescale": _run_rescale,
-    "lut.swiglu": _run_swiglu,
-    "lut.last_token": _run_last_token,
-    "lut.argmax": _run_argmax,
-    "lut.rope": _run_rope,
-    "lut.append": _run_append,
-    "lut.attention": _run_attention,
-    "lut.float_embedding": _run_float_embedding,
-    "lut.float_norm": _run_float_norm,
-    "lut.float_linear": _run_float_linear,
-    "lut.float_rope": _run_float_rope,
-    "lut.float_attention": _run_float_attention,
-    "lut.float_gated": _run_float_gated,
-    "lut.float_add": _run_float_add,
+    "quantize": _quantize,
+    "dequantize": lambda op, _, y: dequantize(y, exponent_of(op.y)).astype(np.float32),
+    "linear": _linear,
+    "centroid_search": lambda op, a, x: integers.centroid_search(x, a["codebook"], scheme_of(op).metric),
+    "stored_table": _stored_table,
+    "built_table": _built_table,
+    "built_row": lambda op, a, indices: _row(integers.built_row, op, a, indices, a["codebook"]),
+    "exact_row": lambda op, a, x: _row(integers.exact_row, op, a, x),
+    "table_lookup": lambda op, a, rows: integers.table_lookup(rows, a["codes"], scheme_of(op).G),
+    "prefix_sum": lambda op, _, *terms: integers.prefix_sum(*terms),
+    "requantize": lambda op, a, acc: integers.requantize(
+        acc, a["multiplier"], a["bias"], int(op.shift.value), bits_of(op.y)
+    ),
+    "embedding": lambda op, a, ids: decoder.embedding(
+        ids, a["rows"], a["multiplier"], int(op.shift.value), bits_of(op.y)
+    ),
+    "rms_norm": lambda op, a, x: decoder.rms_norm(
+        x, a["gain"], int(op.groups.value), int(op.epsilon.value), int(op.shift.value), bits_of(op.y)
+    ),
+    "add": _add,
+    "rescale": lambda op, a, x: decoder.rescale_channels(x, exponent_of(op.x), a["y.exponents"], bits_of(op.y)),
+    "swiglu": lambda op, a, gate, up: decoder.swiglu(
+        gate, up, exponent_of(op.gate), exponent_of(op.up), a["y.exponents"], bits_of(op.y)
+    ),
+    "last_token": lambda op, _, x: decoder.last_token(x),
+    "argmax": lambda op, _, x: decoder.argmax(x),
+    "rope": lambda op, a, x, position: decoder.rope(
+        x, position, int(op.heads.value), a["cosines"], a["sines"], bits_of(op.y)
+    ),
+    "append": lambda op, _, *operands: decoder.append(*operands),
+    "attention": _attention,
+    "float_embedding": lambda op, a, ids: floats.embedding(ids, a["weight"]),
+    "float_norm": lambda op, a, x: floats.norm(x, a["gain"], op.epsilon.value, int(op.groups.value)),
+    "float_linear": lambda op, a, x: floats.linear(x, a["weight"], a.get("bias")),
+    "float_rope": lambda op, a, x, position: floats.rope(
+        x, position, a["frequencies"], int(op.heads.value), op.scale.value
+    ),
+    "float_attention": lambda op, _, query, keys, values: floats.attention(
+        query, keys, values, int(op.heads.value), int(op.kv_heads.value), op.scale.value
+    ),
+    "float_gated": lambda op, _, gate, up: floats.gated(gate, up, op.activation.value),
+    "float_add": lambda op, _, a, b: floats.add(a, b),
 }

@@ -4,5 +4,3 @@ Importing this package is cheap; torch and transformers are imported by the firs
 """
 
 from lutllm.models.loader import BUILTIN_NAMES, LoadedModel, fingerprint, load
-
-__all__ = ["BUILTIN_NAMES", "LoadedModel", "fingerprint", "load"]

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from lutllm.errors import InputError
 from lutllm.models.hf import one_line, require
+from lutllm.store import what_is
 
 PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 _FLOATS = ("F32", "F16", "BF16", "F64")
@@ -27,25 +28,39 @@ def refuse_pickle(path: Path) -> None:
         )
 
 
-def weight_files(directory: Path) -> list[Path]:
-    """The safetensors files of a checkpoint directory, the index's shards where there is an index."""
-    index = directory / "model.safetensors.index.json"
+def weight_files(directory: Path) -> dict[Path, set[str] | None]:
+    """The safetensors files of a checkpoint directory, as transformers chooses them - `model.safetensors`, else the
+    shards of its index - with the tensors each holds by the index. No other is read; an adapter beside is refused."""
+    one, index = directory / "model.safetensors", directory / "model.safetensors.index.json"
+    if (directory / "adapter_config.json").is_file():
+        raise InputError(
+            f"{directory / 'adapter_config.json'}: expected a model, got an adapter, which would change it; "
+            "merge it into the weights, or remove it"
+        )
+    if one.is_file():
+        return {one: None}
     if index.is_file():
-        weight_map = read_json(index).get("weight_map")
-        if not isinstance(weight_map, dict) or not weight_map:
-            raise InputError(f"{index}: expected a 'weight_map' of tensor name to file; download the checkpoint again")
-        files = [directory / Path(str(name)).name for name in sorted(set(weight_map.values()))]
-        missing = [f.name for f in files if not f.is_file()]
-        if missing:
-            raise InputError(f"{index}: expected the files {', '.join(missing)} beside it; download them")
-        return files
-    files = sorted(directory.glob("*.safetensors"))
-    if files:
-        return files
+        return _shards(directory, index)
     pickles = sorted(p for p in directory.iterdir() if p.suffix.lower() in PICKLE_SUFFIXES)
-    if pickles:
+    others = sorted(path.name for path in directory.glob("*.safetensors"))
+    if pickles and not others:
         refuse_pickle(pickles[0])
-    raise InputError(f"{directory}: expected *.safetensors files with the weights, found none; download them")
+    raise InputError(
+        f"{directory}: expected {one.name} or {index.name} with its shards, found {', '.join(others[:4]) or 'none'}; "
+        f"{'rename the file with the weights' if others else 'download them'}"
+    )
+
+
+def _shards(directory: Path, index: Path) -> dict[Path, set[str] | None]:
+    weight_map = read_json(index).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map or not all(isinstance(f, str) for f in weight_map.values()):
+        raise InputError(f"{index}: expected a 'weight_map' of tensor name to file; download the checkpoint again")
+    found: dict[Path, set[str] | None] = {}
+    for file in sorted(set(weight_map.values())):
+        if Path(file).name != file or not (directory / file).is_file():
+            raise InputError(f"{index}: expected the file {file} beside it, found none; download it")
+        found[directory / file] = {name for name, other in weight_map.items() if other == file}
+    return found
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -53,7 +68,9 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError(f"{path}: expected this file, found none; give a directory with config.json") from None
+        raise InputError(
+            f"{path}: expected this file, found none; {path.parent} holds {what_is(path.parent)}"
+        ) from None
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise InputError(f"{path}: expected a readable JSON file, got {one_line(error)}; download it again") from None
     if not isinstance(values, dict):
@@ -71,17 +88,27 @@ def sha256_of(files: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
-def fill(module: Any, files: list[Path], source: str) -> None:
-    """Load every parameter of `module` from `files`, in the module's dtype, and tie the LM head if declared."""
+def fill(module: Any, files: Mapping[Path, set[str] | None], source: str, *, some_layers: bool = False) -> None:
+    """Load every parameter of `module` from `files`, each with the tensors it is to hold, in the module's dtype, and
+    tie the LM head if declared. With `some_layers` the files may hold more decoder layers than the module."""
     torch = require("torch")
-    wanted = dict(module.named_parameters())  # a tied parameter appears once, under its first name
+    wanted = dict(module.named_parameters(remove_duplicate=False))
     found: dict[str, Any] = {}
-    for path in files:
+    for path, assigned in files.items():
         with _opened(path) as tensors:
             names = set(tensors.keys())
-            _refuse_unknown(names, module, path)
+            _check_assigned(names, assigned, path)
+            _refuse_unknown(names, module, path, some_layers)
             for name in sorted(names & wanted.keys()):
                 found[name] = _tensor(tensors, name, wanted[name], path, torch)
+    for tied, first in module.all_tied_weights_keys.items():
+        own = found.pop(tied, None)
+        if own is not None and not torch.equal(found.setdefault(first, own), own):
+            raise InputError(
+                f"{source}: expected one weight for '{first}' and '{tied}', which config.json ties, got two unlike; "
+                "set tie_word_embeddings to false where the second is meant, or remove it"
+            )
+    wanted = dict(module.named_parameters())
     missing = [name for name in wanted if name not in found]
     if missing:
         raise InputError(
@@ -91,6 +118,16 @@ def fill(module: Any, files: list[Path], source: str) -> None:
     module.load_state_dict(found, strict=False, assign=True)
     module.tie_weights()
     module.requires_grad_(False)
+
+
+def _check_assigned(names: set[str], assigned: set[str] | None, path: Path) -> None:
+    """A shard holds what its index says, no more and no less: of two tensors of one name, one would win in silence."""
+    if assigned is None or names == assigned:
+        return
+    name = min(names ^ assigned)
+    there, not_there = f"tensor '{name}'", f"no tensor '{name}'"
+    expected, got = (there, not_there) if name in assigned else (not_there, there)
+    raise InputError(f"{path}: expected {expected}, as the index says, got {got}; download the checkpoint again")
 
 
 def _opened(path: Path) -> Any:
@@ -103,12 +140,12 @@ def _opened(path: Path) -> Any:
         ) from None
 
 
-def _refuse_unknown(names: set[str], module: Any, path: Path) -> None:
+def _refuse_unknown(names: set[str], module: Any, path: Path, some_layers: bool) -> None:
     """A tensor the model has no place for means the configuration describes another model."""
     known = set(module.state_dict())
     layers = module.config.num_hidden_layers
     for name in sorted(names - known):
-        if name.endswith("rotary_emb.inv_freq") or _layer_index(name) >= layers:
+        if name.endswith("rotary_emb.inv_freq") or (some_layers and _layer_index(name) >= layers):
             continue  # a buffer older versions of transformers saved; a layer left out on purpose
         raise InputError(
             f"{path}: expected the tensors of a {module.config.model_type} model, got the unknown tensor '{name}'; "

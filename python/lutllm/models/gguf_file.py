@@ -8,16 +8,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-from unittest.mock import patch
 
 from lutllm.errors import InputError
 from lutllm.models.cache import cached
 from lutllm.models.checkpoint import check_finite, sha256_of
-from lutllm.models.hf import empty_module, make_config, one_line, require, silent, supported
+from lutllm.models.gguf_model import GgufModel
+from lutllm.models.gguf_tokenizer import tokenizer_from_gguf
+from lutllm.models.hf import GENERATION, empty_module, make_config, one_line, require
 from lutllm.progress import note
 
 _ADVICE = "download it again"
+RECORD, _WEIGHTS = "sha256.json", "model.safetensors"
+VERSION = 2  # of the directory: raised whenever the same file would give another
 
 
 def checkpoint_from_gguf(sha256: str, source: Callable[[], Path]) -> Path:
@@ -25,26 +27,25 @@ def checkpoint_from_gguf(sha256: str, source: Callable[[], Path]) -> Path:
 
     `source` gives the file and is only called when the cache does not have it.
     """
-    return cached(f"gguf-{sha256}", _is_whole, lambda work: _convert(source(), sha256, work))
+    return cached(f"gguf-{VERSION}-{sha256}", _is_whole, lambda work: _convert(source(), work))
 
 
 def _is_whole(entry: Path) -> bool:
-    """Whether a cache entry still is what was written: sizes first, then the hash of the weights."""
+    """Whether every file of a cache entry still is what was written."""
     try:
-        record = json.loads((entry / "source.json").read_text())
-        weights = entry / "model.safetensors"
-        return weights.stat().st_size == record["weights_bytes"] and sha256_of([weights]) == record["weights_sha256"]
-    except (OSError, ValueError, KeyError):
+        files = json.loads((entry / RECORD).read_text())
+        return _WEIGHTS in files and all(sha256_of([entry / name]) == digest for name, digest in files.items())
+    except (OSError, ValueError, AttributeError):
         return False
 
 
 def converted_sha256(entry: Path) -> str:
     """The hash of a cache entry's weights, checked when the entry was looked up."""
-    return json.loads((entry / "source.json").read_text())["weights_sha256"]
+    return json.loads((entry / RECORD).read_text())[_WEIGHTS]
 
 
-def check_gguf(path: Path) -> None:
-    """Refuse a file that is no GGUF, is cut short, or holds an architecture that is not supported."""
+def open_gguf(path: Path) -> GgufModel:
+    """What the file says; refuses one that is no GGUF, is cut short, of another byte order or architecture."""
     try:
         with open(path, "rb") as stream:
             magic = stream.read(4)
@@ -55,77 +56,39 @@ def check_gguf(path: Path) -> None:
     gguf = require("gguf")
     try:
         reader = gguf.GGUFReader(path)
-        architecture = reader.get_field("general.architecture").contents()
         end = max((int(t.data_offset) + int(t.n_bytes) for t in reader.tensors), default=0)
+        fields = {name: field.contents() for name, field in reader.fields.items()}
     except Exception as error:
         raise InputError(
             f"{path}: expected a whole GGUF file, got a damaged or truncated one ({one_line(error)}); {_ADVICE}"
         ) from None
+    if reader.endianess != gguf.GGUFEndian.LITTLE:
+        raise InputError(
+            f"{path}: expected a little-endian GGUF file, got a big-endian one; convert it with gguf-convert-endian"
+        )
     if end > path.stat().st_size or not reader.tensors:
         raise InputError(f"{path}: expected {end} bytes of GGUF data, got {path.stat().st_size}; {_ADVICE}")
-    if architecture not in ("llama", "qwen3"):
-        raise InputError(
-            f"{path}: expected an architecture of {supported()}, got {architecture!r}; choose another model"
-        )
+    return GgufModel(fields, {tensor.name: tensor for tensor in reader.tensors}, str(path))
 
 
-def _convert(path: Path, sha256: str, work: Path) -> None:
+def _convert(path: Path, work: Path) -> None:
     """Write the checkpoint directory `work` from the GGUF file `path`."""
-    check_gguf(path)
+    file = open_gguf(path)
     note(f"converting {path.name} to float32 safetensors (once)")
-    values, tensors = _read(path)
+    values = file.config()
+    config = make_config(values, str(path))
+    with require("torch").device("meta"):
+        skeleton = empty_module(config, str(path))
+    shapes = {name: tuple(parameter.shape) for name, parameter in skeleton.named_parameters()}
+    tensors = file.weights(shapes, {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads})
     for name, tensor in tensors.items():
-        check_finite(name, tensor, str(path))
-    _write(work, values, tensors, sha256)
-    _write_tokenizer(path, work)
-
-
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The configuration, and the de-quantized tensors under their PyTorch names, in float32."""
-    reading = require("transformers.modeling_gguf_pytorch_utils")
-    torch = require("torch")
-    try:
-        with silent(), patch.object(reading, "tqdm", lambda items, **_: items):
-            stored = reading.load_gguf_checkpoint(str(path))["config"]
-            values = {key: value for key, value in stored.items() if not key.startswith("_")}
-            with torch.device("meta"):
-                skeleton = empty_module(make_config(values, str(path)), str(path))
-            tensors = reading.load_gguf_checkpoint(str(path), return_tensors=True, model_to_load=skeleton)["tensors"]
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(
-            f"{path}: expected a GGUF file that transformers can read, got {one_line(error)}; {_ADVICE}"
-        ) from None
-    names = dict(skeleton.named_parameters()).keys()
-    return values, {name: t.to(torch.float32).contiguous() for name, t in tensors.items() if name in names}
-
-
-def _write(work: Path, values: dict[str, Any], tensors: dict[str, Any], sha256: str) -> None:
-    weights = work / "model.safetensors"
-    require("safetensors.torch").save_file(tensors, weights, metadata={"format": "pt"})
+        check_finite(name, require("torch").from_numpy(tensor), str(path))
+    require("safetensors.numpy").save_file(tensors, work / _WEIGHTS, metadata={"format": "pt"})
     (work / "config.json").write_text(json.dumps(values, indent=2, sort_keys=True) + "\n")
-    record = {
-        "source_sha256": sha256,
-        "weights_bytes": weights.stat().st_size,
-        "weights_sha256": sha256_of([weights]),
-    }
-    (work / "source.json").write_text(json.dumps(record, indent=2) + "\n")
-
-
-def _write_tokenizer(path: Path, work: Path) -> None:
-    """Save the tokenizer inside the GGUF; a file without one gives a model without a tokenizer."""
-    transformers = require("transformers")
-    reader = require("gguf").GGUFReader(path)
-    if reader.get_field("tokenizer.ggml.tokens") is None:
-        return
-    try:
-        with silent():
-            tokenizer = transformers.AutoTokenizer.from_pretrained(
-                path.parent, gguf_file=path.name, local_files_only=True
-            )
-            tokenizer.save_pretrained(work)
-    except Exception as error:
-        raise InputError(
-            f"{path}: expected a tokenizer that transformers can read, got {one_line(error)}; {_ADVICE}"
-        ) from None
+    tokenizer = tokenizer_from_gguf(file.keys, str(path))
+    if tokenizer is not None:
+        tokenizer.save_pretrained(work)
+    ends = {file.keys.get(f"tokenizer.ggml.{name}_token_id") for name in ("eos", "eot", "eom")} - {None}
+    if len(ends) > 1:  # a configuration has one
+        (work / GENERATION).write_text(json.dumps({"eos_token_id": sorted(ends)}) + "\n")
+    (work / RECORD).write_text(json.dumps({path.name: sha256_of([path]) for path in sorted(work.iterdir())}) + "\n")

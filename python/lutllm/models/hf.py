@@ -8,14 +8,20 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from lutllm.errors import InputError, MissingDependencyError
 
-ARCHITECTURES = {"llama": ("LlamaConfig", "LlamaForCausalLM"), "qwen3": ("Qwen3Config", "Qwen3ForCausalLM")}
+_POSITIVE = (
+    *("vocab_size", "hidden_size", "num_hidden_layers", "max_position_embeddings"),
+    *("num_attention_heads", "num_key_value_heads", "intermediate_size"),
+)
 QUANTIZATION = "quantization_config"  # the key transformers looks for
 QUANTIZATION_METHOD = "lutllm"
+GENERATION = "generation_config.json"
+_CHANGING = ("dynamic", "longrope")
 _QUIET = {
     "HF_HUB_OFFLINE": "1",  # never the network: a model is a path or a built-in name
     "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
@@ -66,16 +72,19 @@ def silent() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def supported() -> str:
-    return ", ".join(sorted(ARCHITECTURES))
+def decoder_class(kind: Any) -> str | None:
+    """The class of transformers that reads text of a `model_type`, None where it has none."""
+    known = require("transformers.models.auto.modeling_auto").MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    found = known.get(kind) if isinstance(kind, str) else None
+    return found[0] if isinstance(found, tuple) else found
 
 
 def make_config(values: dict[str, Any], source: str) -> Any:
     """The transformers configuration described by `values` (the contents of a `config.json`)."""
     kind = values.get("model_type")
-    if kind not in ARCHITECTURES:
+    if decoder_class(kind) is None:
         raise InputError(
-            f"{source}: expected a model_type of {supported()}, got {kind!r}; convert or choose another model"
+            f"{source}: expected the model_type of a decoder that transformers knows, got {kind!r}; give another"
         )
     quantization = values.get(QUANTIZATION)
     if isinstance(quantization, dict) and quantization.get("quant_method") == QUANTIZATION_METHOD:
@@ -90,15 +99,25 @@ def make_config(values: dict[str, Any], source: str) -> Any:
     known = {key: value for key, value in values.items() if key not in ("auto_map", "_name_or_path")}
     try:
         with silent():
-            config = getattr(require("transformers"), ARCHITECTURES[kind][0])(**known)
-        if config.num_attention_heads % config.num_key_value_heads:
+            config = require("transformers").AutoConfig.for_model(**known)
+        for name in _POSITIVE:
+            if not isinstance(size := getattr(config, name, 1), int) or size < 1:
+                raise ValueError(f"{name} is {size!r}, not a whole number above 0")
+        if getattr(config, "num_attention_heads", 1) % (getattr(config, "num_key_value_heads", None) or 1):
             raise ValueError("num_attention_heads is not a multiple of num_key_value_heads")
     except MissingDependencyError:
         raise
     except Exception as error:
         raise InputError(
-            f"{source}: expected a usable {kind} configuration, got {one_line(error)}; fix config.json"
+            f"{source}: expected a usable {kind} configuration, got {one_line(error)}; fix {Path(source).name}"
         ) from None
+    rope = getattr(config, "rope_parameters", None) or {}
+    for part in (rope, *(part for part in rope.values() if isinstance(part, dict))):  # one for each kind of layer
+        if part.get("rope_type") in _CHANGING:
+            raise InputError(
+                f"{source}: expected frequencies of RoPE that do not change with the length of a text, got rope_type "
+                f"'{part['rope_type']}'; choose another model"
+            )
     return config
 
 
@@ -111,7 +130,7 @@ def empty_module(config: Any, source: str, dtype: Any = None) -> Any:
     """The CausalLM module of `config`, its parameters allocated but not filled (memory is touched when they are)."""
     torch = require("torch")
     initialization = require("transformers.initialization")
-    model_class = getattr(require("transformers"), ARCHITECTURES[config.model_type][1])
+    model_class = getattr(require("transformers"), str(decoder_class(config.model_type)))
     before = torch.get_default_dtype()
     try:
         with silent(), initialization.no_init_weights():
@@ -121,7 +140,7 @@ def empty_module(config: Any, source: str, dtype: Any = None) -> Any:
     except Exception as error:
         raise InputError(
             f"{source}: expected a configuration a {config.model_type} model can be built from, got {one_line(error)}; "
-            "fix config.json"
+            f"fix {Path(source).name}"
         ) from None
     finally:
         torch.set_default_dtype(before)

@@ -10,7 +10,7 @@ from typing import Any
 
 from lutllm.errors import InputError
 from lutllm.models import checkpoint, random_weights, smollm2
-from lutllm.models.gguf_file import check_gguf, checkpoint_from_gguf, converted_sha256
+from lutllm.models.gguf_file import checkpoint_from_gguf, converted_sha256, open_gguf
 from lutllm.models.hf import empty_module, make_config, require
 from lutllm.models.tokenizer import byte_tokenizer, load_tokenizer
 
@@ -61,8 +61,9 @@ def fingerprint(spec: str | Path, seed: int = 0) -> str:
     directory, _, weights = _found(spec)
     source = directory / "config.json"
     values = checkpoint.read_json(source)
+    layers = make_config(values, str(source)).num_hidden_layers
     weights = weights or checkpoint.sha256_of(checkpoint.weight_files(directory))
-    return _fingerprint({**values, "weights": weights, "layers": make_config(values, str(source)).num_hidden_layers})
+    return _fingerprint({**values, "weights": weights, "layers": layers})
 
 
 def _found(spec: str | Path) -> tuple[Path, str, str | None]:
@@ -82,7 +83,7 @@ def _found(spec: str | Path) -> tuple[Path, str, str | None]:
     if path.suffix.lower() == ".safetensors":
         raise InputError(f"{path}: expected a directory with config.json, got one file; give {path.parent} instead")
     require("torch")
-    check_gguf(path)
+    open_gguf(path)
     converted = checkpoint_from_gguf(checkpoint.sha256_of([path]), lambda: path)
     return converted, path.stem, converted_sha256(converted)
 
@@ -107,19 +108,21 @@ def _from_directory(directory: Path, name: str, layers: int | None, weights: str
     torch = require("torch")
     source = directory / "config.json"
     values = checkpoint.read_json(source)
-    files = checkpoint.weight_files(directory)
     config = make_config(values, str(source))
+    files = checkpoint.weight_files(directory)
     _check_layers(name, layers, config.num_hidden_layers)
     config.num_hidden_layers = layers or config.num_hidden_layers
     if getattr(config, "layer_types", None):
         config.layer_types = config.layer_types[: config.num_hidden_layers]
     small = sum(f.stat().st_size for f in files) <= _FLOAT32_BYTES
     module = empty_module(config, str(source), torch.float32 if small else torch.bfloat16)
-    checkpoint.fill(module, files, str(directory))
+    checkpoint.fill(module, files, str(directory), some_layers=layers is not None)
     weights = weights or checkpoint.sha256_of(files)
     fingerprint = _fingerprint({**values, "weights": weights, "layers": config.num_hidden_layers})
     origin = {"weights": weights, "files": [f.name for f in files]}
-    return LoadedModel(name, module, load_tokenizer(directory), config, fingerprint, files, origin)
+    return LoadedModel(
+        name, module, load_tokenizer(directory, config.vocab_size), config, fingerprint, list(files), origin
+    )
 
 
 def _check_layers(name: str, layers: int | None, have: int) -> None:

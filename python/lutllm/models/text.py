@@ -117,8 +117,13 @@ def windows(
     """
     if length < 1 or count < 1:
         raise InputError(f"text: expected at least 1 window of at least 1 token, got {count} of {length}; ask for more")
+    if tokenizer is None:
+        raise InputError("expected a model with a tokenizer, got none; add tokenizer.json to its directory")
+    if seed < 0:
+        raise InputError(f"expected a seed of 0 or more, got {seed}")
     documents = [text] if isinstance(text, str) else list(text.documents.values())
     ids = _tokenized(tokenizer, "\n\n".join(d for d in documents if d.strip()))
+    check_embedded(tokenizer, ids)
     available = len(ids) // length
     if available < count:
         source = "text" if isinstance(text, str) else text.source
@@ -135,9 +140,26 @@ def _tokenized(tokenizer: Any, body: str) -> np.ndarray:
     return np.array(tokenizer(body, add_special_tokens=False)["input_ids"] if body else [], dtype=np.int64)
 
 
+def check_embedded(tokenizer: Any, ids: np.ndarray) -> None:
+    """Refuse token ids that the model of a tokenizer has no embedding for."""
+    rows = getattr(tokenizer, "embedded", None)
+    if rows is not None and len(ids) and ids.max() >= rows:
+        token = tokenizer.convert_ids_to_tokens(int(ids.max()))
+        raise InputError(
+            f"expected token ids below {rows}, the rows of the model's embedding, got {ids.max()} ('{token}'); "
+            "the tokenizer is of another model"
+        )
+
+
 def evaluation_windows(tokenizer: Any, text: Text, length: int = 512, count: int = 40, seed: int = 0) -> np.ndarray:
     """`windows` of the documents held apart. The first n of them are the same for every `count` >= n."""
     return windows(tokenizer, text.held_apart, length, count, seed, shuffled=True)
+
+
+def perplexity_of(loss: float, tokens: int) -> float:
+    """exp of the mean loss of so many tokens; infinity where that is more than a number holds."""
+    with np.errstate(over="ignore"):
+        return float(np.exp(loss / tokens))
 
 
 def token_ids(window: np.ndarray) -> Any:

@@ -11,8 +11,8 @@ from lutllm.models.hf import one_line, require, silent
 _FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
 
-def load_tokenizer(directory: Path) -> Any | None:
-    """The tokenizer saved in `directory`, or None if there is none."""
+def load_tokenizer(directory: Path, embedded: int | None = None) -> Any | None:
+    """The tokenizer saved in `directory`, or None; `embedded` is for how many tokens the model has an embedding."""
     if not any((directory / name).is_file() for name in _FILES):
         return None
     transformers = require("transformers")
@@ -26,6 +26,7 @@ def load_tokenizer(directory: Path) -> Any | None:
             f"{directory}: expected a tokenizer that transformers can read, got {one_line(error)}; download it again"
         ) from None
     tokenizer.model_max_length = int(1e30)  # text is cut into windows later; a length warning would be noise
+    tokenizer.embedded = embedded
     return tokenizer
 
 

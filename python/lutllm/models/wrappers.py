@@ -18,13 +18,15 @@ _FULL = "full_attention"
 class WholeModel(torch.nn.Module):
     """(token ids [1, T], positions [1, T], additive mask [1, 1, T, T]) -> logits [1, T, vocabulary].
 
-    A model whose layers see a window of tokens takes that mask as a fourth input, so that its layers show in the IR.
+    What the model does before and after its layers is part of it: multipliers, soft-caps, any head. A model whose
+    layers see a window of tokens takes that mask as a fourth input, so that its layers show in the IR.
     """
 
     def __init__(self, causal_lm: Any) -> None:
         super().__init__()
-        self.model = causal_lm.model
-        self.lm_head = causal_lm.lm_head
+        for name, child in causal_lm.named_children():
+            self.add_module(name, child)
+        self._forward = type(causal_lm).forward.__get__(causal_lm)  # of a module that is no part of this one
         self._kinds = set(getattr(causal_lm.config, "layer_types", None) or ())
 
     def forward(
@@ -37,8 +39,8 @@ class WholeModel(torch.nn.Module):
         seen: Any = mask if window_mask is None else window_mask
         if window_mask is not None and self._kinds:
             seen = {kind: mask if kind == _FULL else window_mask for kind in self._kinds}
-        output = self.model(input_ids=input_ids, position_ids=position_ids, attention_mask=seen, use_cache=False)
-        return self.lm_head(output.last_hidden_state)
+        found = self._forward(input_ids=input_ids, position_ids=position_ids, attention_mask=seen, use_cache=False)
+        return found.logits
 
 
 class DecoderLayer(torch.nn.Module):

@@ -248,7 +248,9 @@ def quantize_attention(
 
 
 def _pair_exponents(peak: np.ndarray, bits: int) -> np.ndarray:
-    """int64 [heads, head_dim / 2]: the finest exponents at which adjacent channels' peaks [heads, head_dim] fit."""
+    """int64 [heads, head_dim / 2]: the finest exponents at which adjacent channels' peaks [heads, head_dim] fit; 1.0
+    stands for the peak of a head that is zero."""
     pairs = peak.reshape(len(peak), -1, 2).max(axis=2).astype(np.float64)
-    floor = np.maximum(pairs.max(axis=1, keepdims=True), 2.0**-60) * 2.0**-PAIR_SPAN
+    loudest = pairs.max(axis=1, keepdims=True)
+    floor = np.where(loudest > 0, loudest, 1.0) * 2.0**-PAIR_SPAN
     return np.ceil(np.log2(np.maximum(pairs, floor) / ((1 << (bits - 1)) - 1))).astype(np.int64)

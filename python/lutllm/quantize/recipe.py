@@ -17,7 +17,6 @@ Of the rules that match a linear the last one counts. Every linear needs a rule,
 
 import fnmatch
 import importlib.metadata
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -33,6 +32,7 @@ from lutllm.scheme import NAMED_SCHEMES, QuantizedLinear, Scheme
 ENTRY_POINTS = "lutllm.quantizers"
 DEFAULT_QUANTIZER = "vq"
 HEAD = "lm_head"  # the name of the LM head in Llama and Qwen3 models
+SECONDS = 2  # for a regular expression and a name: microseconds are enough but for those that try every way
 BLOCK = 1024  # outputs that share weight codebooks: fewer cost more bits than they gain
 INPUT_FIELDS = ("kind", "v", "c_a", "S", "metric", "x_bits", "act_bits")  # one value for all readers of an input
 
@@ -86,7 +86,11 @@ class Recipe:
         rule and targets without a linear."""
         for index, rule in enumerate(self.rules):
             for pattern in (*rule.targets, *rule.ignore):
-                if not any(_matches(pattern, name) for name in names):
+                try:
+                    found_one = any([_matches(pattern, name) for name in names])
+                except InputError as error:
+                    raise InputError(f"{self.source}: rule {index + 1}: {error.message}") from None
+                if not found_one:
                     raise InputError(
                         f"{self.source}: rule {index + 1}: expected '{pattern}' to match a linear, got none; "
                         f"linears are called {', '.join(names[:2])} ... {names[-1]}"
@@ -113,7 +117,13 @@ def with_exact_head(rule: Rule, source: str) -> Recipe:
 
 def _matches(pattern: str, name: str) -> bool:
     if pattern.startswith("re:"):
-        return re.fullmatch(pattern[3:], name) is not None
+        try:
+            return require("regex").fullmatch(pattern[3:], name, timeout=SECONDS) is not None
+        except TimeoutError:
+            raise InputError(
+                f"expected '{pattern}' to be matched with '{name}' in {SECONDS} s, got no end; "
+                "write one without nested repetitions"
+            ) from None
     return fnmatch.fnmatchcase(name, pattern)
 
 
@@ -137,8 +147,20 @@ def load_recipe(source: Path | str | Iterable[Rule | Mapping[str, Any]]) -> Reci
 
 def _yaml(path: Path) -> Any:
     yaml = require("yaml")
+
+    class Loader(yaml.SafeLoader):  # type: ignore[name-defined,misc]
+        """Refuses a key that stands twice, of which YAML's own loader takes the last."""
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict:
+            keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+            again = next((key for at, key in enumerate(keys) if key in keys[:at]), None)
+            if again is not None:
+                line = node.start_mark.line + 1
+                raise InputError(f"{path}:{line}: expected each key once, got '{again}' twice; remove one")
+            return super().construct_mapping(node, deep)
+
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.load(path.read_text(encoding="utf-8"), Loader)
     except OSError as error:
         raise InputError(f"{path}: expected a recipe, got {error.strerror}; give a YAML file") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -148,14 +170,14 @@ def _yaml(path: Path) -> Any:
 def _recipe(values: Any, source: str) -> Recipe:
     if not isinstance(values, list) or not values:
         raise InputError(f"{source}: expected a list of rules with targets and scheme, got {type(values).__name__}")
-    rules = []
+    rules, regex = [], require("regex")
     for index, value in enumerate(values):
         try:
             rule = value if isinstance(value, Rule) else _rule(value)
             rule.resolved()
             for pattern in (*rule.targets, *rule.ignore):
-                re.compile(pattern.removeprefix("re:") if pattern.startswith("re:") else "")
-        except (InputError, re.error) as error:
+                regex.compile(pattern.removeprefix("re:") if pattern.startswith("re:") else "")
+        except (InputError, regex.error) as error:
             what = error.message if isinstance(error, InputError) else f"expected a regular expression, got {error}"
             raise InputError(f"{source}: rule {index + 1}: {what}") from None
         rules.append(rule)
@@ -173,6 +195,10 @@ def _rule(value: Any) -> Rule:
         values[key] = [given] if isinstance(given, str) else given
         if not isinstance(values[key], (list, tuple)) or not all(isinstance(p, str) for p in values[key]):
             raise InputError(f"expected {key} to be a list of patterns, got {given!r}")
+    if not isinstance(values.get("scheme", ""), (str, Mapping, Scheme)):
+        raise InputError(f"expected scheme to be a name or a mapping of fields, got {values['scheme']!r}")
+    if not isinstance(values.get("quantizer", ""), str):
+        raise InputError(f"expected quantizer to be a name, got {values['quantizer']!r}")
     if not values["targets"]:
         raise InputError("expected targets, got none")
     for key in ("stages", "block", "table_bits"):

@@ -1,7 +1,7 @@
 """The output directory of a quantization run: finished linears in, files that survive a kill out.
 
 run.json                  what the run depends on; another model, text, scheme or seed is refused
-parts/NAME.safetensors    a finished linear, complete in itself; gone when the run is
+parts/NAME.safetensors    a finished linear, complete in itself; made again if it was changed; gone when the run is
 parameters.safetensors, quantization.json, samples.safetensors    the result, once everything is finished
 """
 
@@ -76,7 +76,7 @@ class RunDirectory:
 
     def finished(self) -> tuple[dict[str, QuantizedLinear], dict[str, np.ndarray]] | None:
         """The whole result of an earlier run, if there is one: linears, and samples by input name."""
-        if self.path is None or not (self.path / store.SIDECAR).exists():
+        if self.path is None or not (self.path / store.SIDECAR).exists() or not store.sealed(self.path / SAMPLES):
             return None
         samples = store.load(self.path / SAMPLES)
         return store.load_linears(self.path), {name: samples[name] for name in samples}
@@ -86,24 +86,31 @@ class RunDirectory:
         if self.path is None:
             return None
         part = self._parts / f"{name}.safetensors"
-        if not part.exists():
+        if not store.sealed(part):
             return None
         linear = store.load_linear(part)
-        sample = store.load(self._parts / f"{linear.input_name}.sample.safetensors")
-        return linear, sample.require(linear.input_name)
+        sample = self._sample(linear.input_name)
+        return (linear, store.load(sample).require(linear.input_name)) if store.sealed(sample) else None
 
     def put(self, linear: QuantizedLinear, sample: np.ndarray) -> None:
         """Keep a finished linear. The sample goes first: a linear that is there has its sample."""
         if self.path is None:
             return
-        store.save(self._parts / f"{linear.input_name}.sample.safetensors", {linear.input_name: sample})
-        store.save_linear(self._parts / f"{linear.name}.safetensors", linear)
+        path, part = self._sample(linear.input_name), self._parts / f"{linear.name}.safetensors"
+        store.save(path, {linear.input_name: sample})
+        store.seal(path)
+        store.save_linear(part, linear)
+        store.seal(part)
+
+    def _sample(self, input_name: str) -> Path:
+        return self._parts / f"{input_name}.sample.safetensors"
 
     def finish(self, linears: Mapping[str, QuantizedLinear], samples: Mapping[str, np.ndarray]) -> None:
         """Write the result and drop the parts. `quantization.json` comes last: with it the result is complete."""
         if self.path is None:
             return
         store.save(self.path / SAMPLES, samples)
+        store.seal(self.path / SAMPLES)
         store.save_linears(self.path, linears, run=self.identity)
         shutil.rmtree(self._parts, ignore_errors=True)
 

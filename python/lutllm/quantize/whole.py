@@ -23,12 +23,13 @@ from lutllm.bindings import source_position
 from lutllm.errors import InputError
 from lutllm.lowering.quantize.forms import require_integer_form
 from lutllm.lowering.quantize.graph import FloatGraph, name_of
+from lutllm.models.hf import GENERATION
 from lutllm.models.text import Text, text_file, windows
 from lutllm.progress import note, progress
 from lutllm.quantize import driver
 from lutllm.quantize.recipe import Assignment, Recipe, check_shared_inputs, even_block, quantizer_of
 from lutllm.quantize.resume import RUN, RunDirectory
-from lutllm.quantized.pretrained import CONFIG, GENERATION, QuantizedModel, from_pretrained, save_pretrained
+from lutllm.quantized.pretrained import CONFIG, QuantizedModel, from_pretrained, save_pretrained
 from lutllm.scheme import QuantizedLinear, Scheme
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from lutllm.models import LoadedModel
 
 IMPORTANCE, ALLOCATION, DISTILLED = "importance.safetensors", "allocation.json", "distillation.safetensors"
-VERSION = 3  # of the other integers and of the files: raised whenever the same input would give others
+VERSION = 4  # of the other integers and of the files: raised whenever the same input would give others
 CALIBRATION_TOKENS = 32768
 SOME_TOKENS = 8192  # of calibration, enough for exponents and sensitivities
 CHOICES = ((1, 16), (2, 8), (2, 16), (3, 16))  # stages and entries: codes of 2, 3, 4 and 6 bits a weight
@@ -238,9 +239,10 @@ class _Run:
         if isinstance(self.recipe, Recipe) and _weights(self.model.module, self.graph) > SMALL_MODEL:
             return None
         kept = parts / IMPORTANCE
-        if not kept.exists():
+        if not store.sealed(kept):
             shown = progress(self._some_windows(), "gradients", quiet=self.quiet)
             store.save(kept, curvatures(self.model.module, self.graph.linears, shown))
+            store.seal(kept)
         return dict(store.load(kept))
 
     def _assignments(self, parts: Path, importance: Mapping[str, np.ndarray] | None) -> dict[str, Assignment]:
@@ -249,11 +251,12 @@ class _Run:
         if isinstance(self.recipe, Recipe):
             return self._assigned()
         kept = parts / ALLOCATION
-        if not kept.exists():
+        if not store.sealed(kept):
             windows = self._some_windows()
             assert importance is not None
             chosen = self.recipe.share_out(self.model.module, names, windows, importance, quiet=self.quiet)
             store.write_json(kept, {name: chosen[name].to_dict() for name in names})
+            store.seal(kept)
         schemes = store.read_json(kept)
         return self._checked({name: Assignment(Scheme.from_dict(schemes[name])) for name in names})
 

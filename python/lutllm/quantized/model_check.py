@@ -11,6 +11,7 @@ import numpy as np
 
 from lutllm import dialect, store
 from lutllm.bindings import ir
+from lutllm.dialect.attributes import exponents_of
 from lutllm.dialect.decoders.attention import score_problem
 from lutllm.dialect.linears.parameters import Parameter
 from lutllm.dialect.symbols import op_parameters
@@ -32,16 +33,15 @@ def check_model(program: ir.Module, arrays: Mapping[str, np.ndarray], linears: M
     seen: set[tuple[str, str]] = set()
     for op in dialect.lut_ops(program):
         name = op.operation.name
-        parameters = list(op_parameters(op))
-        for p in parameters:
+        for p in op_parameters(op):
             if (name, p.symbol) not in seen:
                 seen.add((name, p.symbol))
                 _check(p, found.get(p.symbol), _RANGES.get((name, p.attribute)))
         if isinstance(op, dialect.AttentionOp):
-            query, keys = (found[p.symbol] for p in parameters[:2])
+            query, keys = (found[exponents_of(value)] for value in (op.query, op.keys))
             problem = score_problem(query, keys, int(op.heads.value), int(op.kv_heads.value))
             if problem:
-                raise InputError(f"'{parameters[0].symbol}': {problem}")
+                raise InputError(f"'{exponents_of(op.query)}': {problem}")
 
 
 def _check(p: Parameter, array: Any, limits: tuple[int, int] | None) -> None:

@@ -6,13 +6,14 @@ tokenizer.json, ...          the tokenizer's files, chat template included
 model.torch.mlir             what PyTorch gave, where the model comes from there; nothing reads it but compilers
 model.float.mlir             what the model computes, in the float level: `lut-quantize` makes integers of it
 parameters.safetensors       all integers
-quantization.json            what is no array, by op; holds the hashes of both, and config.json holds its own
+quantization.json            what is no array, by op; holds the hashes of all others, and config.json holds its own
 
 Every file is written whole or not at all. Nothing is unpickled.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
 from collections import Counter
@@ -26,17 +27,17 @@ from lutllm import dialect, store
 from lutllm.bindings import ir
 from lutllm.errors import InputError
 from lutllm.lowering.quantize.lut_quantize import lut_module
-from lutllm.models.hf import QUANTIZATION, QUANTIZATION_METHOD
+from lutllm.models.hf import GENERATION, QUANTIZATION, QUANTIZATION_METHOD
 from lutllm.models.tokenizer import load_tokenizer
 from lutllm.quantization import Constants, Quantization, constants_of, read_ops, sections
 from lutllm.quantize.resume import RUN
 from lutllm.quantized.model_check import check_model
 from lutllm.scheme import MULTIPLIER_BITS, QuantizedLinear
 
-CONFIG, GENERATION, TOKENIZER_CONFIG = "config.json", "generation_config.json", "tokenizer_config.json"
+CONFIG, TOKENIZER_CONFIG = "config.json", "tokenizer_config.json"
 _HOW_IT_WAS_READ = ("is_local", "local_files_only")  # transformers notes this of a tokenizer from a directory
 FLOAT, TORCH = "model.float.mlir", "model.torch.mlir"
-FLOAT_HASH = "float_sha256"
+HASHES = "files"  # in quantization.json: SHA-256 of every file but itself, the store and config.json
 VERSION = 2
 
 
@@ -109,16 +110,15 @@ def save_pretrained(model: QuantizedModel, directory: Path | str) -> Path:
     directory = Path(directory)
     (directory / CONFIG).unlink(missing_ok=True)
     check_model(model.lut(model.positions or 1), model.arrays, model.linears)
-    text = (model.module.operation.get_asm(enable_debug_info=True) + "\n").encode()
-    store.write_atomic(directory / FLOAT, text)
-    if model.torch:
-        store.write_atomic(directory / TORCH, model.torch.encode())
-    known = {FLOAT_HASH: store.sha256(directory / FLOAT), "about": model.about, **sections(model.constants)}
-    store.save_parameters(directory, model.linears, model.tensors, **known)
-    for name, content in _tokenizer_files(model.tokenizer).items():
+    files = {FLOAT: (model.module.operation.get_asm(enable_debug_info=True) + "\n").encode()}
+    files |= {TORCH: model.torch.encode()} if model.torch else {}
+    files |= {GENERATION: store.json_bytes(model.generation)} if model.generation is not None else {}
+    files |= _tokenizer_files(model.tokenizer)
+    for name, content in files.items():
         store.write_atomic(directory / name, content)
-    if model.generation is not None:
-        store.write_json(directory / GENERATION, model.generation)
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    known = {HASHES: hashes, "about": model.about, **sections(model.constants)}
+    store.save_parameters(directory, model.linears, model.tensors, **known)
     schemes = Counter(linear.scheme for linear in model.linears.values())
     quantization = {
         "quant_method": QUANTIZATION_METHOD,
@@ -159,7 +159,7 @@ def from_pretrained(directory: Path | str) -> QuantizedModel:
     generation = directory / GENERATION
     return QuantizedModel(
         **_load(directory),
-        tokenizer=load_tokenizer(directory),
+        tokenizer=load_tokenizer(directory, config.get("vocab_size")),
         config=config,
         generation=store.read_json(generation) if generation.is_file() else None,
         about={key: quantization[key] for key in ("model", "calibration") if key in quantization},
@@ -172,13 +172,13 @@ def _load(directory: Path) -> dict[str, Any]:
     """What the float level, `quantization.json` and the store say, checked."""
     path = directory / store.SIDECAR
     sidecar, arrays = store.load_parameters(directory)
-    text = directory / FLOAT
-    if (digest := store.sha256(text)) != sidecar.get(FLOAT_HASH):
-        raise InputError(
-            f"'{text}': expected SHA-256 {sidecar.get(FLOAT_HASH)}, got {digest}; "
-            f"the file was changed or is not of the same run as {store.SIDECAR}: quantize again"
-        )
-    module = _parsed(text)
+    for name, wanted in sidecar.get(HASHES, {FLOAT: sidecar.get("float_sha256")}).items():  # older: of that alone
+        if (digest := store.sha256(directory / name)) != wanted:
+            raise InputError(
+                f"'{directory / name}': expected SHA-256 {wanted}, got {digest}; "
+                f"the file was changed or is not of the same run as {store.SIDECAR}: quantize again"
+            )
+    module = _parsed(directory / FLOAT)
     constants = read_ops(sidecar, path)
     linears = {name: store.linear_from(name, entry, arrays) for name, entry in sidecar["linears"].items()}
     of_linears = {symbol for linear in linears.values() for symbol in linear.tensors()}
@@ -207,7 +207,7 @@ def _configuration(directory: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     path = directory / CONFIG
     if not path.is_file():
         state = "one that is not finished: run the same lutllm quantize again, it goes on where it was"
-        got = state if (directory / RUN).exists() else f"one without {CONFIG}; give another"
+        got = state if (directory / RUN).exists() else f"{store.what_is(directory)}; give another"
         raise InputError(f"'{directory}': expected a directory made by lutllm quantize, got {got}")
     config = store.read_json(path)
     quantization = config.pop(QUANTIZATION, None)

@@ -24,23 +24,26 @@ FOLDER = "quantized"  # in the cache
 def quantized_model(
     spec: Path | str,
     *,
-    scheme: Scheme = EXACT,
+    scheme: Scheme | None = None,
     text: Path | str | None = None,
     tokens: int | None = None,
     seed: int = 0,
     quiet: bool = False,
 ) -> QuantizedModel:
-    """The model of a directory that `lutllm quantize` made; or what `models.load` takes, by `scheme` and calibration
-    `text` (default: `default_corpus`), from the cache if it is there."""
+    """The model of a directory that `lutllm quantize` made; or what `models.load` takes, by `scheme` (default: exact)
+    and calibration `text` (default: `default_corpus`), from the cache if it is there."""
     path = Path(spec).expanduser()
     if is_quantized(path):
+        if (given := {"scheme": scheme, "text": text, "calibration tokens": tokens}) and any(given.values()):
+            name = next(name for name, value in given.items() if value)
+            raise InputError(f"'{path}': expected no {name} for a model that is quantized, got one; leave it out")
         return from_pretrained(path)
     if str(spec) not in models.BUILTIN_NAMES and not path.exists():
         raise InputError(
             f"'{spec}': expected a directory made by lutllm quantize, a model directory, a GGUF file or one of "
             f"{', '.join(models.BUILTIN_NAMES)}; found no such file"
         )
-    return _from_cache(spec, scheme, text, tokens, seed, quiet)
+    return _from_cache(spec, scheme or EXACT, text, tokens, seed, quiet)
 
 
 def is_quantized(path: Path) -> bool:

@@ -132,9 +132,16 @@ def perplexities(evaluation: Any) -> str:
     for label, p in found.items():
         values = (p.reference, p.tables, p.integers)
         lines.append((names[label], *(f"{v:.3f}" for v in values), *(f"{r:.4f}" for r in p.ratios.values())))
-    p, bits = evaluation.corpus, evaluation.bits
+    p, bits, beside = evaluation.corpus, evaluation.bits, ""
+    if a := evaluation.against:
+        beside = f"\nagainst {a.model}, of perplexity {a.perplexity:.3f}: " + "; ".join(
+            f"{name.replace('_', ' ')} divergence {value:.2e}, top-1 agreement {a.top1_agreement[name]:.2%}"
+            for name, value in a.divergence.items()
+        )
+        beside += "" if a.same_tokens else "\nits tokenizer gives other tokens of the same text"
     return (
-        f"{align(lines)}\n{p.windows} windows of {p.context} tokens each ({p.tokens} tokens, {p.predicted} predicted, "
+        f"{align(lines)}{beside}\n"
+        f"{p.windows} windows of {p.context} tokens each ({p.tokens} tokens, {p.predicted} predicted, "
         f"empty context at each start); integers on {evaluation.backend}\n"
         f"{bits['effective']:.3f} effective bits per weight in the linears, {bits['embedding']:.2f} in the embedding"
     )

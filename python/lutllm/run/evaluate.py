@@ -16,7 +16,7 @@ import numpy as np
 
 from lutllm import models
 from lutllm.errors import InputError
-from lutllm.models.text import Text, text_file, windows
+from lutllm.models.text import Text, perplexity_of, text_file, token_ids, windows
 from lutllm.progress import note, progress
 from lutllm.quantized.pretrained import QuantizedModel, from_pretrained
 
@@ -45,16 +45,32 @@ class Perplexities:
     @property
     def ratios(self) -> dict[str, float]:
         """Quantization's cost, the integers' cost, and both."""
-        return {
-            "lut_float/float": round(self.tables / self.reference, 5),
-            "lut_integer/lut_float": round(self.integers / self.tables, 5),
-            "lut_integer/float": round(self.integers / self.reference, 5),
+        pairs = {
+            "lut_float/float": (self.tables, self.reference),
+            "lut_integer/lut_float": (self.integers, self.tables),
+            "lut_integer/float": (self.integers, self.reference),
         }
+        return {name: round(a / b, 5) if math.isfinite(b) else math.nan for name, (a, b) in pairs.items()}
 
     def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data: infinity and what is divided by it as the words `inf` and `nan`."""
         values = asdict(self)
         named = {"float": "reference", "lut_float": "tables", "lut_integer": "integers"}
-        return {**{key: values.pop(name) for key, name in named.items()}, "ratios": self.ratios, **values}
+        ratios = {name: _word(value) for name, value in self.ratios.items()}
+        return {**{key: _word(values.pop(name)) for key, name in named.items()}, "ratios": ratios, **values}
+
+
+@dataclass
+class Against:
+    """Beside an original checkpoint, on the windows of the corpus: its `perplexity`, and for the float model (`float`)
+    and the integers (`lut_integer`) the mean Kullback-Leibler divergence from its predictions, in nats, and the share
+    of tokens on which the likeliest next one is the same. `same_tokens`: its tokenizer cuts the windows' text alike."""
+
+    model: str
+    perplexity: float
+    same_tokens: bool
+    divergence: dict[str, float]
+    top1_agreement: dict[str, float]
 
 
 @dataclass
@@ -66,11 +82,15 @@ class Evaluation:
     backend: str
     about: dict[str, Any] = field(default_factory=dict)
     out_of_domain: Perplexities | None = None
+    against: Against | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """`float`, `lut_float`, `lut_integer` and `bits_effective`, with everything they depend on."""
         bits = {f"bits_{name}": value for name, value in self.bits.items()}
         other = {"out_of_domain": self.out_of_domain.to_dict()} if self.out_of_domain else {}
+        if self.against:
+            values = asdict(self.against)
+            other["against"] = {**values, "perplexity": _word(self.against.perplexity)}
         return {**self.corpus.to_dict(), **bits, "backend": self.backend, **self.about, **other}
 
 
@@ -81,6 +101,7 @@ def evaluate(
     tokens: int = TOKENS,
     window: int = WINDOW,
     source: "LoadedModel | str | None" = None,
+    against: "LoadedModel | str | None" = None,
     out_of_domain: bool | None = None,
     backend: str = "cpu",
     seed: int = 0,
@@ -90,7 +111,7 @@ def evaluate(
 
     `text`: a text, or a file (default: what `default_corpus` holds apart, then also `out_of_domain_text`). A text that
     was calibrated on is measured on what is held apart. `source`: the float model, where the one the directory names
-    is not there.
+    is not there. `against`: the original checkpoint, to compare both with.
     """
     if window < 2 or tokens < window:
         raise InputError(f"expected a window of at least 2 tokens and tokens for one, got {window} and {tokens}")
@@ -108,7 +129,10 @@ def evaluate(
     reference = _source(found, source)
     results = [_measure(found, reference, session, t, w, quiet) for t, w in zip(corpora, chosen, strict=True)]
     about = {**found.about, "seed": seed}
-    return Evaluation(results[0], found.bits, backend, about, *results[1:])
+    original = models.load(against) if isinstance(against, str) else against
+    beside = None if original is None else _against(original, found.tokenizer, reference, session, chosen[0], quiet)
+    other = results[1] if len(results) > 1 else None
+    return Evaluation(results[0], found.bits, backend, about, out_of_domain=other, against=beside)
 
 
 def _corpora(model: QuantizedModel, text: Text | Path | str | None, out_of_domain: bool | None) -> list[Text]:
@@ -176,6 +200,54 @@ def _measure(
     )
 
 
+def _against(
+    original: "LoadedModel", tokenizer: Any, source: "LoadedModel", session: "Session", chosen: np.ndarray, quiet: bool
+) -> Against:
+    if original.config.vocab_size != session.vocabulary:
+        raise InputError(
+            f"'{original.name}': expected a vocabulary of {session.vocabulary} tokens, got one of "
+            f"{original.config.vocab_size}; give the checkpoint that the model was made from"
+        )
+    loss, count = 0.0, chosen[:, 1:].size
+    divergence, agreement = {"float": 0.0, "lut_integer": 0.0}, {"float": 0, "lut_integer": 0}
+    for window in progress(chosen, f"against {original.name}", total=len(chosen), quiet=quiet):
+        ids = token_ids(window[:-1])
+        session.reset()
+        integers = session.forward(window[:-1], all_logits=True)
+        wanted, given = (model.module(ids, use_cache=False).logits[0].float().numpy() for model in (original, source))
+        for at in range(0, len(wanted), _ROWS):
+            rows = slice(at, at + _ROWS)
+            log_p = _log_softmax(wanted[rows])
+            loss -= float(log_p[np.arange(len(log_p)), window[1:][rows]].sum())
+            for name, logits in (("float", given[rows]), ("lut_integer", integers[rows] * 2.0**session.logit_exponent)):
+                log_q = _log_softmax(logits)
+                divergence[name] += float((np.exp(log_p) * (log_p - log_q)).sum())
+                agreement[name] += int((log_p.argmax(axis=1) == log_q.argmax(axis=1)).sum())
+    same = original.tokenizer is not None and all(
+        original.tokenizer(text, add_special_tokens=False)["input_ids"]
+        == tokenizer(text, add_special_tokens=False)["input_ids"]
+        for text in map(tokenizer.decode, chosen)
+    )
+    return Against(
+        original.name,
+        perplexity_of(loss, count),
+        same,
+        {name: total / count for name, total in divergence.items()},
+        {name: total / count for name, total in agreement.items()},
+    )
+
+
+def _log_softmax(logits: np.ndarray) -> np.ndarray:
+    """[T, V] in float64."""
+    shifted = logits - logits.max(axis=1, keepdims=True).astype(np.float64)
+    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+
+
+def _word(value: float) -> float | str:
+    """JSON has no infinity."""
+    return value if math.isfinite(value) else str(value)
+
+
 def integer_perplexity(session: "Session", chosen: Iterable[Sequence[int] | np.ndarray]) -> float:
     """exp of the mean cross entropy of each window's tokens after its first, in float64 from integer logits."""
     total, count = 0.0, 0
@@ -184,9 +256,7 @@ def integer_perplexity(session: "Session", chosen: Iterable[Sequence[int] | np.n
         session.reset()
         logits = session.forward(ids[:-1], all_logits=True)
         for at in range(0, len(logits), _ROWS):
-            part = logits[at : at + _ROWS].astype(np.float64) * 2.0**session.logit_exponent
-            wanted = part[np.arange(len(part)), ids[1 + at : 1 + at + len(part)]]
-            top = part.max(axis=1)
-            total += float((top + np.log(np.exp(part - top[:, None]).sum(axis=1)) - wanted).sum())
+            part = _log_softmax(logits[at : at + _ROWS] * 2.0**session.logit_exponent)
+            total -= float(part[np.arange(len(part)), ids[1 + at : 1 + at + len(part)]].sum())
         count += len(logits)
-    return math.exp(total / count)
+    return perplexity_of(total, count)

@@ -6,21 +6,28 @@ Sampling turns integer logits into float64 probabilities, so the same seed gives
 
 from __future__ import annotations
 
+import itertools
 import math
+import re
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lutllm.errors import InputError
+from lutllm.models.text import check_embedded
 
 if TYPE_CHECKING:
     from lutllm.quantized.pretrained import QuantizedModel
     from lutllm.run.session import Session
 
 END_OF_TURN = ("<|im_end|>", "<|eot_id|>")  # some models end a turn with these without declaring it
+TEMPLATE_LINES = 1_000_000  # of the program that a chat template is made; real ones run a few thousand
+_BYTE = re.compile("<0x[0-9A-F]{2}>")
 _REPLACEMENT = "\ufffd"  # what tokenizers put for bytes that are no whole character
 
 
@@ -40,6 +47,10 @@ class Sampling:
             raise InputError(f"expected top-k of 0 (all tokens) or more, got {self.top_k}")
         if not 0 < self.top_p <= 1:
             raise InputError(f"expected top-p above 0 and up to 1, got {self.top_p}")
+        if self.seed < 0:
+            raise InputError(f"expected a seed of 0 or more, got {self.seed}")
+        if self.temperature == 0 and (self.top_k or self.top_p < 1):
+            raise InputError("expected a temperature above 0 with top-k or top-p, got 0, which is greedy; give one")
 
     def picker(self) -> Callable[[np.ndarray, int], int]:
         """A function of integer logits [V] and their exponent that gives the next token; it has its own generator."""
@@ -66,18 +77,28 @@ class Sampling:
 
 
 class TextStream:
-    """Tokens in, text out as soon as it is certain: never half a character, and the pieces add up to the whole."""
+    """Tokens in, text out as soon as it is certain: never half a character, and the pieces add up to the whole.
+
+    A run of byte tokens is certain when another token follows: one bad byte makes U+FFFD of all of them.
+    """
 
     _WINDOW = 32  # tokens decoded at once; some stay in front, since a token's text may depend on those before it
 
     def __init__(self, tokenizer: Any) -> None:
         self._decode = lambda ids: tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        self._bytes = {number for token, number in tokenizer.get_vocab().items() if _BYTE.fullmatch(token)}
+        added = getattr(tokenizer, "added_tokens_decoder", {})
+        self._skipped = {number for number, token in added.items() if token.special}  # not in the text: no end of a run
+        self._in_bytes = False
         self._ids: list[int] = []
         self._shown = 0  # characters of this window that are out
 
     def push(self, token: int) -> str:
         """The text that `token` makes certain, perhaps none."""
         self._ids.append(token)
+        self._in_bytes = token in self._bytes or (self._in_bytes and token in self._skipped)
+        if self._in_bytes:
+            return ""
         text = self._decode(self._ids)
         piece = self._piece(text.rstrip(_REPLACEMENT))
         if len(self._ids) > self._WINDOW and not text.endswith(_REPLACEMENT):
@@ -209,14 +230,39 @@ def prompt_ids(tokenizer: Any | None, prompt: str, *, raw: bool = False) -> list
     if not prompt.strip():
         raise InputError("expected a prompt, got an empty one; write something")
     if raw or not getattr(tokenizer, "chat_template", None):
-        return list(tokenizer(prompt)["input_ids"])
+        return _embedded(tokenizer, tokenizer(prompt))
     turns = [{"role": "user", "content": prompt}]
     try:
-        text = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+        with _lines_at_most(TEMPLATE_LINES):
+            text = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
     except Exception as error:  # a template is a program of the model's author
         line = " ".join(str(error).split())
         raise InputError(f"expected a chat template that can be applied, got {line}; give --raw") from None
-    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    return _embedded(tokenizer, tokenizer(text, add_special_tokens=False))
+
+
+def _embedded(tokenizer: Any, tokenized: Any) -> list[int]:
+    ids = list(tokenized["input_ids"])
+    check_embedded(tokenizer, np.array(ids))
+    return ids
+
+
+@contextmanager
+def _lines_at_most(count: int) -> Iterator[None]:
+    """Stop Python code that runs more lines than this."""
+    left = itertools.count(count, -1)
+
+    def trace(_frame: Any, event: str, _argument: Any) -> Any:
+        if event == "line" and next(left) <= 0:
+            raise TimeoutError(f"one that goes on after {count:,} lines of its program")
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
 
 
 def stop_ids(model: QuantizedModel) -> set[int]:

@@ -10,17 +10,3 @@ from lutllm.simulate.simulator import ArcSimulator, Simulator
 from lutllm.simulate.testbench import Memory, RunResult, TestBench, run_streams
 from lutllm.simulate.verilator import VerilatorSimulator
 from lutllm.simulate.waveform import Trace
-
-__all__ = [
-    "ArcSimulator",
-    "AxiTiming",
-    "Memory",
-    "PortTraffic",
-    "RunResult",
-    "SimulationError",
-    "Simulator",
-    "TestBench",
-    "Trace",
-    "VerilatorSimulator",
-    "run_streams",
-]

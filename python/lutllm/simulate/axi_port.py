@@ -18,6 +18,8 @@ from lutllm.lowering.export.hw_to_arc import Layout
 from lutllm.lowering.machine.targets import MEMORY_LATENCY
 from lutllm.simulate import native as n
 
+MOST_LATENCY = 1 << 30
+
 
 @dataclass(frozen=True)
 class AxiTiming:
@@ -38,8 +40,10 @@ class AxiTiming:
 
     def __post_init__(self) -> None:
         rate = self.bytes_per_cycle
-        if self.latency < 1 or self.outstanding < 1 or (rate is not None and rate <= 0):
-            raise SimulationError(f"expected latency, outstanding and bytes_per_cycle above 0, got {self}")
+        if not 1 <= self.latency <= MOST_LATENCY:
+            raise SimulationError(f"expected a latency of 1..{MOST_LATENCY} cycles, got {self.latency}")
+        if self.outstanding < 1 or (rate is not None and rate <= 0):
+            raise SimulationError(f"expected outstanding and bytes_per_cycle above 0, got {self}")
         if not all(0 <= stall < 256 for stall in (self.stall_address, self.stall_data, self.stall_response)):
             raise SimulationError(f"expected stalls in 0..255, got {self}")
 

@@ -75,9 +75,7 @@ def _programs(directory: Path, program: str | None) -> list[str]:
     ]
     there = sorted(name for name in names if (directory / "ir" / f"{name}{_IR}").is_file())
     if not there:
-        raise InputError(
-            f"'{directory}': expected the output of lutllm compile --layers, got no mem/*.expected.safetensors"
-        )
+        raise InputError(f"'{directory}': expected linears of lutllm compile, got {store.what_is(directory)}")
     if program is not None and program not in there:
         raise InputError(f"expected a program among {', '.join(there)}, got '{program}'")
     return there if program is None else [program]

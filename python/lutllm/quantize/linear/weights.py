@@ -75,7 +75,9 @@ def fit_weights(
     columns = (2 * order[:, None] + np.arange(2)).reshape(-1)
     w = np.ascontiguousarray(weight.T[columns], dtype=np.float64)
     h = np.ascontiguousarray(hessian[np.ix_(columns, columns)], dtype=np.float64)
-    g = np.ones(outputs) if row_weights is None else row_weights / row_weights.mean()
+    if row_weights is None or not row_weights.any():  # all zero: no gradient reached this linear
+        row_weights = np.ones(outputs)
+    g = row_weights / row_weights.mean()
     g = np.clip(g, 1e-3, 1e3).astype(np.float32)
     fit = _Fit(
         scheme,

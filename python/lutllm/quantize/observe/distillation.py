@@ -227,7 +227,7 @@ def distill(
 ) -> dict[str, QuantizedLinear]:
     """`linears` after one step for each window. `checkpoint` is a file that an interrupted run goes on from."""
     training = Distillation(module, linears, len(windows))
-    if checkpoint is not None and checkpoint.exists():
+    if checkpoint is not None and store.sealed(checkpoint):
         kept = store.load(checkpoint)
         training.restore({name: kept[name] for name in kept})
     start, first, losses = time.monotonic(), training.count, []
@@ -243,4 +243,5 @@ def distill(
             )
             if checkpoint is not None:
                 store.save(checkpoint, training.state())
+                store.seal(checkpoint)
     return training.linears()

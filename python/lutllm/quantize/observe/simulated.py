@@ -5,7 +5,6 @@ Table entries and rows are not rounded: what that costs is the step from here to
 """
 
 import copy
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -14,7 +13,7 @@ import torch
 from numba import njit, prange
 
 from lutllm import numerics
-from lutllm.models.text import token_ids
+from lutllm.models.text import perplexity_of, token_ids
 from lutllm.quantize.linear.clustering import EXACT_FLOAT, METRIC, search
 from lutllm.scheme import QuantizedLinear
 
@@ -79,9 +78,6 @@ class SimulatedInput:
         if self._last is None or self._last[0] is not x:
             self._last = x, Rounded.apply(x, self)
         return self._last[1]
-
-    def forget(self) -> None:
-        self._last = None
 
     def look_up(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(tokens float32 [T, K] as the linear sees them, indices uint16 [T, P, S])."""
@@ -173,4 +169,4 @@ def perplexity(module: Any, windows: Iterable[np.ndarray]) -> float:
             logits = module(ids, use_cache=False).logits[0, :-1].float()
             total += float(torch.nn.functional.cross_entropy(logits, ids[0, 1:], reduction="sum"))
         count += ids.shape[1] - 1
-    return math.exp(total / count)
+    return perplexity_of(total, count)

@@ -53,6 +53,41 @@ def random_model(
     return QuantizedModel(module, found.constants, linears, found.arrays)
 
 
+def hollow_model(module: ir.Module, scheme: Scheme, *, positions: int = 64) -> QuantizedModel:
+    """As `random_model`, for what needs no more than shapes and constants: every weight is 0 and takes no memory."""
+    graph = FloatGraph(module)
+    shapes = {name_of(op): (op.x.type.shape[1], op.y.type.shape[1]) for op in graph.of(FloatLinearOp)}
+    linears = {
+        name: _hollow_linear(*shapes[name], scheme, name, f"{names[0]}.input")
+        for names in graph.shared_inputs
+        for name in names
+    }
+    found = _Hollow(graph, {name: linears[name] for name in graph.linears}, positions, np.random.default_rng(0)).run()
+    return QuantizedModel(module, found.constants, linears, found.arrays)
+
+
+def _hollow_linear(inputs: int, outputs: int, scheme: Scheme, name: str, input_name: str) -> QuantizedLinear:
+    s, pairs = scheme, inputs // 2
+
+    def zeros(dtype: type, *shape: int) -> np.ndarray:
+        return np.broadcast_to(dtype(0), shape)
+
+    return QuantizedLinear(
+        name=name,
+        input_name=input_name,
+        scheme=s,
+        exponents=zeros(np.int8, pairs),
+        codebook=zeros(np.int16, pairs, s.S, s.c_a, 2) if s.kind == "vq" else None,
+        weight_codebook=zeros(np.int8, pairs, s.blocks(outputs), s.R, s.c_w, 2),
+        codes=zeros(np.uint8, pairs, s.R, outputs),
+        shifts=zeros(np.int8, pairs, 2),
+        multiplier=zeros(np.int32, outputs),
+        bias=zeros(np.int32, outputs),
+        shift=0,
+        out_exponent=_LINEAR,
+    )
+
+
 class _Linears:
     def __init__(self, rng: np.random.Generator, scheme: Callable[[str], Scheme], bias: bool) -> None:
         self.rng, self.scheme, self.bias = rng, scheme, bias
@@ -134,3 +169,8 @@ class _Ops(OpQuantizer):
 
     def frequencies(self, symbol: str, pairs: int) -> np.ndarray:
         return _THETA ** (-np.arange(pairs) / pairs)
+
+
+class _Hollow(_Ops):
+    def embedding(self, op: Any) -> tuple[EmbeddingConstants, Arrays]:
+        return EmbeddingConstants(shift=4, exponent=_STREAM), {}

@@ -45,10 +45,8 @@ class Chip:
         self.written: list[Written] = []
 
     def read(self, memory: str, addresses: np.ndarray) -> np.ndarray:
-        """Words at `addresses` of any shape. Beyond the end it wraps: engine feed reads past a short last group, where
-        weights are zero."""
-        words = self.words[memory]
-        return words[addresses % len(words)]
+        """Words at `addresses` of any shape."""
+        return self.words[memory][addresses]
 
     def write(self, memory: str, addresses: np.ndarray, values: np.ndarray) -> None:
         """Words `values` [..., channels] to `addresses` [...]."""

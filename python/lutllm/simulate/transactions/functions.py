@@ -14,7 +14,7 @@ from lutllm import interpreter
 from lutllm.errors import InputError
 from lutllm.functions import RECIPROCAL_FRACTION, SIGMOID_END, rsqrt, sigmoid
 from lutllm.interpreter.decoder import attention as golden_attention
-from lutllm.lowering.machine.accelerator import CACHE_BITS, HEAD_MODES, LEFT, X_BITS
+from lutllm.lowering.machine.accelerator import CACHE_BITS, HEAD_MODES, LEFT, X_BITS, AcceleratorConfig
 from lutllm.lowering.place.rounds import Round
 from lutllm.lowering.schedule.data import Task
 from lutllm.numerics import rescale, round_shift, saturate
@@ -66,11 +66,16 @@ def round_part(linear: QuantizedLinear, round_: Round) -> QuantizedLinear:
     )
 
 
+def words_of_feed(config: AcceleratorConfig, job: Job) -> int:
+    """Words of memory x that a task of engine feed reads."""
+    return -(-job.fields["groups"] * 2 * config.engine.pairs // config.lanes) * job.tokens
+
+
 def feed(chip: Chip, job: Job) -> None:
-    group, lanes = 2 * chip.config.engine.pairs, chip.config.lanes
-    channels = job.fields["groups"] * group
-    words = chip.read("x", places(job.fields["base"], range(-(-channels // lanes)), job.tokens))
-    chip.push("x", words_of(rows_of(words)[:, :channels], group))
+    group = 2 * chip.config.engine.pairs
+    words = range(words_of_feed(chip.config, job) // job.tokens)
+    rows = rows_of(chip.read("x", places(job.fields["base"], words, job.tokens)))
+    chip.push("x", words_of(rows[:, : job.fields["groups"] * group], group))
 
 
 def norm(chip: Chip, job: Job) -> None:
@@ -229,15 +234,5 @@ def save(chip: Chip, job: Job) -> None:
 
 
 FUNCTIONS: dict[str, Callable[[Chip, Job], None]] = {
-    "feed": feed,
-    "norm": norm,
-    "residual": residual,
-    "store": store,
-    "swiglu": swiglu,
-    "heads": heads,
-    "attention": attention,
-    "embed": embed,
-    "pick": pick,
-    "load": load,
-    "save": save,
+    each.__name__: each for each in (feed, norm, residual, store, swiglu, heads, attention, embed, pick, load, save)
 }

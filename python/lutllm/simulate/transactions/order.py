@@ -10,8 +10,9 @@ from collections import defaultdict, deque
 from collections.abc import Callable
 
 from lutllm.errors import SimulationError
-from lutllm.lowering.machine.accelerator import ENGINES, SINKS
+from lutllm.lowering.machine.accelerator import ENGINES, SINKS, WRITERS
 from lutllm.lowering.machine.engine import QUEUE
+from lutllm.simulate.transactions.chip import Written
 from lutllm.simulate.transactions.functions import Job
 
 
@@ -23,12 +24,17 @@ def stream_into(engine: str, loads: bool) -> str | None:
 
 
 class TaskOrder:
-    """Queues of dispatched tasks by engine; `execute` is called with one task after the other."""
+    """Queues of dispatched tasks by engine; `execute` is called with one task after the other. `words_of_feed`: how
+    many words of memory x a feed reads, which must be written if it takes them."""
 
-    def __init__(self, execute: Callable[[Job], None], *, late: bool = False) -> None:
-        self.execute, self.late = execute, late
+    def __init__(
+        self, execute: Callable[[Job], tuple[Written, ...]], words_of_feed: Callable[[Job], int], *, late: bool = False
+    ) -> None:
+        self.execute, self.words_of_feed, self.late = execute, words_of_feed, late
         self.queues: dict[str, deque[Job]] = {engine: deque() for engine in ENGINES}
         self.sinks: deque[str] = deque()  # engines in the order in which they take stream y
+        self.writers: deque[str] = deque()  # engines in the order of their tasks that write memory x
+        self.written = 0  # words there that no feed has taken
         self.made: dict[str, int] = defaultdict(int)  # words of streams that wait, by the engine that gave them
 
     def dispatch(self, job: Job) -> None:
@@ -40,6 +46,8 @@ class TaskOrder:
         self.queues[task.engine].append(job)
         if task.engine in SINKS and not task.fields.get("load"):
             self.sinks.append(task.engine)
+        if task.engine in WRITERS["x"]:
+            self.writers.append(task.engine)
         if not self.late:
             self.drain(partly=True)
 
@@ -55,12 +63,18 @@ class TaskOrder:
             self.finish_one(engine, who)
 
     def missing(self, engine: str) -> str | None:
-        """The engine whose stream the first task of `engine` waits for."""
+        """The engine whose stream, or words, the first task of `engine` waits for."""
         job = self.queues[engine][0]
+        if engine == "feed" and self.written < self.taken(job):
+            return self.writers[0] if self.writers else "norm"
         giver = stream_into(engine, bool(job.task.fields.get("load")))
         if giver == "linear" and self.sinks[0] != engine:
             return self.sinks[0]
         return giver if giver and not self.made[giver] else None
+
+    def taken(self, job: Job) -> int:
+        """Words of memory x that a task takes off those written."""
+        return self.words_of_feed(job) if job.task.fields.get("takes") else 0
 
     def finish_one(self, engine: str, who: str) -> None:
         """Execute the first task of `engine`, and what it needs before it."""
@@ -79,4 +93,7 @@ class TaskOrder:
             self.sinks.popleft()
         if engine in ("feed", "linear", "embed"):
             self.made[engine] += 1
-        self.execute(job)
+        if engine in WRITERS["x"]:
+            self.writers.remove(engine)
+        self.written -= self.taken(job)
+        self.written += sum(each.addresses.size for each in self.execute(job) if each.memory == "x")

@@ -20,7 +20,7 @@ from lutllm.lowering.schedule.read import Reader, read_plan
 from lutllm.passes.lut_outline_head import HEAD
 from lutllm.scheme import QuantizedLinear
 from lutllm.simulate.transactions.chip import Chip, Written
-from lutllm.simulate.transactions.functions import FUNCTIONS, Job, linear_round
+from lutllm.simulate.transactions.functions import FUNCTIONS, Job, linear_round, words_of_feed
 from lutllm.simulate.transactions.order import TaskOrder
 from lutllm.simulate.transactions.passes import Pass, prompt_passes
 
@@ -118,7 +118,9 @@ class TransactionSimulator:
     def _list(self, run: TransactionRun, each: Pass) -> None:
         """Execute one task list; everything is done at its end."""
         run.passes.append(each)
-        order = TaskOrder(lambda job: self._execute(each, job), late=self.late)
+        order = TaskOrder(
+            lambda job: self._execute(each, job), lambda job: words_of_feed(self.plan.config, job), late=self.late
+        )
         for task in self.plan.program(each.program):
             order.dispatch(self._job(each, task))
         order.drain()
@@ -135,7 +137,7 @@ class TransactionSimulator:
         address = self.plan.regions[p.region].address + p.offset + each.position * p.stride
         return Job(task, tokens, each.position, address, p.beats * (each.tokens if task.per_token else 1))
 
-    def _execute(self, each: Pass, job: Job) -> None:
+    def _execute(self, each: Pass, job: Job) -> tuple[Written, ...]:
         if job.task.engine == "linear":
             round_ = self.plan.rounds[job.task.round]
             linear_round(self.chip, job, round_, self.linears[round_.name])
@@ -144,6 +146,7 @@ class TransactionSimulator:
         written, self.chip.written = tuple(self.chip.written), []
         if self.listener is not None:
             self.listener(TaskResult(self.turn, each, job.task, written))
+        return written
 
 
 def physical_linears(module: ir.Module, tensors: Mapping[str, np.ndarray]) -> dict[str, QuantizedLinear]:

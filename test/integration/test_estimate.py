@@ -1,0 +1,77 @@
+"""`lutllm estimate` beside a simulation of the same model with weights: cycles, and bytes on every port."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lutllm.accelerator.hardware import Hardware, build
+from lutllm.cost.traffic import traffic
+from lutllm.lowering.machine.accelerator import IMAGE_HEADER
+from lutllm.lowering.machine.targets import find_target
+from lutllm.quantize.random.float_models import float_decoder
+from lutllm.quantize.random.model import hollow_model, random_model
+from lutllm.report.estimate import estimate
+from lutllm.scheme import ADDITIVE, EXACT, Scheme
+from lutllm.simulate.transactions.passes import run_passes
+from lutllm.tools.lutllm import main
+
+KV, PREFILL, CONTEXT = 9, 9, 24
+SHAPE: dict[str, Any] = dict(layers=2, hidden=36, heads=3, kv_heads=1, head_dim=20, qk_norm=True)
+
+
+@pytest.mark.parametrize("scheme", [EXACT.with_(R=1, G=40), ADDITIVE.with_(G=40)], ids=["exact", "additive"])
+def test_cycles_and_bytes_are_those_of_hardware(scheme: Scheme) -> None:
+    """The estimate has no weights, the simulation random ones."""
+    program = float_decoder(**SHAPE)
+    model = random_model(program, scheme, positions=CONTEXT)
+    hardware = Hardware.of(model.lut(CONTEXT), model.tensors, target="tiny")
+    hollow = hollow_model(program, scheme, positions=CONTEXT)
+    assert hollow.bits["effective"] == model.bits["effective"]
+    plan = Hardware.of(hollow.lut(CONTEXT), model.tensors, target="tiny").plan
+    found = estimate(plan, "tiny", find_target("tiny"), hollow.bits["effective"], kv=KV, prefill=PREFILL)
+
+    answer = hardware.answer(build(hardware.plan.config, "arc"), list(range(PREFILL)), 2)
+    assert answer.equal
+    assert found.decode_cycles == answer.token_cycles[1] - answer.token_cycles[0]
+    moved: Counter[str] = Counter(d=8 * len(IMAGE_HEADER))
+    for each in run_passes(PREFILL, 2, plan.config.tokens):
+        moved.update(traffic(plan, each))
+    counted: Counter[str] = Counter()
+    for name, port in answer.run.result.ports.items():
+        counted[name.removeprefix("m_axi_").rstrip("0123456789")] += port.bytes
+    assert moved == counted
+
+
+def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "slow.toml").write_text(
+        'like = "tiny"\nsummary = "half as fast"\n[clock]\ncore_mhz = 125\n[sources]\nclock = "mine"\n'
+    )
+    found = []
+    for target in ("tiny", str(tmp_path / "slow.toml")):
+        command = ["estimate", "tiny", "--target", target, "--kv", "20", "--prefill", "10", "--block", "64"]
+        assert main([*command, "--json", str(tmp_path / "out.json"), "--debug"]) == 0
+        found.append(json.loads((tmp_path / "out.json").read_text()))
+    assert "a token after 20" in capsys.readouterr().out
+    fast, slow = found
+    assert (fast["target"], slow["target"]) == ("tiny", "slow")
+    assert fast["decode_cycles"] == slow["decode_cycles"] and slow["decode_ms"] == 2 * fast["decode_ms"]
+    assert fast["decode_ms"] == pytest.approx(fast["decode_cycles"] / 250e3)
+    assert fast["prefill_cycles"] > 2 * fast["decode_cycles"]
+    assert fast["hbm_busy"] == pytest.approx(2 * slow["hbm_busy"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["tiny", "--target", "v81"], "expected a target among"),
+        (["nothing"], "expected"),
+        (["tiny", "--target", "tiny", "--kv", "100000"], "expected"),
+    ],
+)
+def test_what_cannot_be_estimated(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["estimate", *arguments]) == 1
+    error = capsys.readouterr().err
+    assert message in error and "unexpected" not in error and error.count("\n") == 1

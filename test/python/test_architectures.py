@@ -1,0 +1,109 @@
+"""Decoders beyond the built-in ones, tiny and random: in floats equal to transformers, op by op; then in integers."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from lutllm import interpreter  # noqa: E402
+from lutllm.check import check_module  # noqa: E402
+from lutllm.importer.agreement import import_float  # noqa: E402
+from lutllm.importer.torch_run import Parameters  # noqa: E402
+from lutllm.models import LoadedModel  # noqa: E402
+from lutllm.models.hf import empty_module, make_config  # noqa: E402
+from lutllm.models.text import default_text, token_ids  # noqa: E402
+from lutllm.models.tokenizer import byte_tokenizer  # noqa: E402
+from lutllm.models.wrappers import whole_model  # noqa: E402
+from lutllm.quantize.recipe import load_recipe  # noqa: E402
+from lutllm.quantize.whole import quantize_model  # noqa: E402
+from lutllm.run.session import CpuSession, GoldenSession  # noqa: E402
+
+SIZES: dict[str, Any] = {
+    "vocab_size": 320,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "max_position_embeddings": 64,
+    "pad_token_id": 0,
+}
+LLAMA3 = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 32}
+CONVERTED: dict[str, dict[str, Any]] = {
+    "llama, linear": {"model_type": "llama", "rope_parameters": {"rope_type": "linear", "factor": 2.0}},
+    "llama, llama3": {"model_type": "llama", "rope_parameters": {"rope_type": "llama3", "factor": 8.0, **LLAMA3}},
+    "llama, yarn": {
+        "model_type": "llama",
+        "rope_parameters": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16},
+    },
+    "llama, biases": {"model_type": "llama", "attention_bias": True, "mlp_bias": True},
+    "qwen2": {"model_type": "qwen2"},
+    "mistral without a window": {"model_type": "mistral", "sliding_window": None},
+    "smollm3, a layer without RoPE": {"model_type": "smollm3", "no_rope_layer_interval": 2},
+    "olmo2, norms after": {"model_type": "olmo2"},
+}
+# What keeps others from being converted, and the first op of theirs that is named.
+NOT_YET = {
+    "mistral": ({"model_type": "mistral", "sliding_window": 4}, "aten.scaled_dot_product_attention"),
+    "granite": ({"model_type": "granite", "residual_multiplier": 0.22, "logits_scaling": 8.0}, "aten.mul.Scalar"),
+    "gemma3": ({"model_type": "gemma3_text"}, "aten.gelu"),
+    "cohere": ({"model_type": "cohere"}, "aten.mul.Scalar"),
+    "phi3": ({"model_type": "phi3"}, "aten.slice.Tensor"),
+    "gpt_neox": ({"model_type": "gpt_neox"}, "aten.var_mean.correction"),
+}
+
+
+def made(values: dict[str, Any]) -> Any:
+    values = {**SIZES, **values}
+    if "rope_parameters" in values:
+        values["rope_parameters"] = {"rope_theta": 1e4, **values["rope_parameters"]}
+    module = empty_module(make_config(values, "test"), "test")
+    torch.manual_seed(0)
+    for name, parameter in module.named_parameters():
+        one = 1.0 if "norm" in name and name.endswith("weight") else 0.0
+        parameter.normal_(one, 0.1 if parameter.dim() == 1 else 1.2 * parameter.shape[-1] ** -0.5)
+    module.tie_weights()
+    return module
+
+
+@pytest.mark.parametrize("name", CONVERTED)
+def test_the_float_level_computes_what_transformers_does(name):
+    """Beside the model as anyone calls it: no explicit positions, no mask."""
+    module = made(CONVERTED[name])
+    raised = import_float(*whole_model(module))
+    ids = np.random.default_rng(1).integers(0, 320, 40)
+    with torch.no_grad():
+        wanted = module(token_ids(ids)).logits[0].numpy()
+    first = np.zeros(1, np.int32)
+    arguments = [ids.astype(np.int32), first]
+    (got,) = interpreter.run(raised.module, arguments, Parameters(raised.parameters))
+    assert np.abs(got - wanted).max() < 1e-4 * np.abs(wanted).max()
+
+
+@pytest.mark.parametrize("name", ["qwen2", "smollm3, a layer without RoPE", "olmo2, norms after"])
+def test_integers(name, tmp_path):
+    """Quantized, the CPU gives the interpreter's integers, and those are near the float model's."""
+    module = made(CONVERTED[name])
+    model = LoadedModel(name, module, byte_tokenizer(), module.config, "x" * 64)
+    recipe = load_recipe([{"targets": "*", "scheme": "exact", "stages": 3}])
+    options = {"text": default_text(), "tokens": 256, "window": 64, "distillation": 0, "progress": False}
+    found = quantize_model(model, tmp_path, recipe, **options).model
+    ids = np.frombuffer(b"The import system", np.uint8).astype(np.int64)
+    golden, cpu = (session.of(found, 32).forward(ids, all_logits=True) for session in (GoldenSession, CpuSession))
+    assert np.array_equal(golden, cpu)
+    wanted = module(token_ids(ids)).logits[0].detach().numpy()
+    exponent = GoldenSession.of(found, 32).logit_exponent
+    assert np.linalg.norm(golden * 2.0**exponent - wanted) < 0.2 * np.linalg.norm(wanted)
+
+
+@pytest.mark.parametrize("name", NOT_YET)
+def test_what_is_not_converted_is_listed_op_by_op(name):
+    values, op = NOT_YET[name]
+    report = check_module(*whole_model(made(values)), name=name)
+    assert not report.convertible and report.all_linears_convert
+    assert op in [group.op for group in report.not_raised]
+    assert all(place.location for group in report.not_raised for place in group.places)

@@ -1,0 +1,66 @@
+"""`lutllm estimate`: what a model would take on a target, from its schedule, without weights or a simulator."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lutllm.tools.verbs import arguments
+
+if TYPE_CHECKING:
+    from lutllm.quantized.pretrained import QuantizedModel
+
+
+def estimate_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "model", metavar="MODEL", help="a float model, of which only shapes are read; or a directory of lutllm quantize"
+    )
+    parser.add_argument("--target", default="v80", help=f"{arguments.TARGET_HELP} (default v80)")
+    parser.add_argument("--kv", type=arguments.positive, default=256, metavar="N", help="tokens a token sees (256)")
+    parser.add_argument("--prefill", type=arguments.positive, default=128, metavar="N", help="of a prompt (128)")
+    parser.add_argument("--scheme", default="exact:1", help=f"of a float model: {arguments.SCHEME_HELP} (exact:1)")
+    parser.add_argument("--block", type=arguments.positive, default=1024, metavar="G", help="its outputs a codebook")
+
+
+def estimate(options: argparse.Namespace) -> tuple[int, Any]:
+    from lutllm.accelerator.hardware import PASSES
+    from lutllm.lowering import pipelines
+    from lutllm.lowering.machine.targets import find_target
+    from lutllm.lowering.schedule.read import read_plan
+    from lutllm.passes import run_pipeline
+    from lutllm.report import estimate as report
+
+    target = find_target(options.target)
+    longest = max(options.kv + 2, options.prefill + 1)
+    model = _model(options, longest)
+    module = model.lut(longest)
+    run_pipeline(module, pipelines.to_scheduled(options.target), passes=PASSES)
+    name = Path(options.target).stem
+    sizes = {"kv": options.kv, "prefill": options.prefill}
+    found = report.estimate(read_plan(module), name, target, model.bits["effective"], **sizes)
+    print(found)
+    return 0, found.to_dict()
+
+
+def _model(options: argparse.Namespace, positions: int) -> QuantizedModel:
+    """A quantized model as it is; of a float one, or of a shape that has a name, what has its integers' shapes."""
+    from lutllm.quantize.random.float_models import float_decoder
+    from lutllm.quantize.random.model import hollow_model
+    from lutllm.quantized.pretrained import from_pretrained
+    from lutllm.quantized.resolve import is_quantized
+    from lutllm.run.decoder_bench import SHAPES
+    from lutllm.scheme import parse_schemes
+
+    path = Path(options.model).expanduser()
+    if is_quantized(path):
+        return from_pretrained(path)
+    (scheme,) = parse_schemes([options.scheme]).values()
+    if options.model in SHAPES and not path.exists():
+        module = float_decoder(**SHAPES[options.model])
+    else:
+        from lutllm import models
+        from lutllm.quantize.whole import structure_of
+
+        module = structure_of(models.load(options.model, options.seed)).module
+    return hollow_model(module, scheme.with_(G=options.block), positions=positions)
