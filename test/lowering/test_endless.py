@@ -97,8 +97,7 @@ def test_both_happen() -> None:
     assert not goes_on(waits)
     ((found, message),) = endless(waits)
     assert found is waits[1] and message == (
-        "expected s0 before it, without which linear0, which it waits for, has no end, got it later; "
-        "dispatch it first"
+        "expected s0 before it, without which linear0, which it waits for, has no end, got it later; dispatch it first"
     )
     many = [task(f"linear{i}", "linear", f"r{i}") for i in range(4)]
     many += [task(f"{e}{i}", n, f"r{i}") for i in range(4) for e, n in (("feed", "feed"), ("s", "store"))]
