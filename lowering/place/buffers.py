@@ -57,7 +57,7 @@ def buffers_of(
         words = words_of(memory, layout, config)
         live = [b for k, b in enumerate(found) if b is not None and b.memory == memory and last[k] >= i]
         if memory == "r":
-            _check_stream(clusters, number, last, i, fail)
+            _check_stream(clusters, last, i, fail)
             live = []
         found.append(Buffer(memory, _first_fit(live, _room(memory, words, config)), words, words * config.tokens))
     return found
@@ -84,9 +84,7 @@ def _first_fit(live: list[Buffer], room: int) -> int:
     return base
 
 
-def _check_stream(
-    clusters: Sequence[Cluster], number: dict[ir.Operation, int], last: list[int], i: int, fail: Fail
-) -> None:
+def _check_stream(clusters: Sequence[Cluster], last: list[int], i: int, fail: Fail) -> None:
     """A new state of the residual stream takes the place of the one before, which nobody may need any more."""
     for k in range(i):
         if memory_of(clusters[k]) == "r" and last[k] > i:

@@ -174,7 +174,7 @@ def load(places: Places, cluster: Cluster) -> Fields:
     return {"base": places.base(cluster.result), "words": places.words(cluster), "address": address}
 
 
-def rotations(places: Places, words: int) -> Fields:
+def rotations(words: int) -> Fields:
     """Of engine heads, when it loads RoPE's rows of this pass."""
     return dict.fromkeys(TASK_BITS["heads"], 0) | {"mode": HEAD_MODES.index("rotations"), "head_words": words}
 

@@ -96,7 +96,7 @@ class Reader:
         """What a run of an engine does; it waits for nothing yet."""
         cluster = run.cluster
         if cluster is None:
-            return self._rotations(program, places, run)
+            return self._rotations(program, run)
         if run.round is not None:
             return self._of_round(program, places, cluster, run)
         name = f"{program}.{cluster.label}"
@@ -119,8 +119,8 @@ class Reader:
             location=source_position(cluster.op.location),
         )  # fmt: skip
 
-    def _rotations(self, program: str, places: Places, run: Run) -> Task:
-        values, beat = fields_of.rotations(places, run.words), self.config.p_bits // 8
+    def _rotations(self, program: str, run: Run) -> Task:
+        values, beat = fields_of.rotations(run.words), self.config.p_bits // 8
         parameters = Parameters(run.parameters, run.words, stride=run.words * beat)
         return Task(f"{program}.rotations", program, "heads", "", "", values, per_token=True, parameters=parameters)
 

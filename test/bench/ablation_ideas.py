@@ -117,9 +117,12 @@ class Activations:
             books = sums.reshape(len(books), 1, -1, 2)
         return books.astype(np.float64)
 
-    def cost(self, source: Input) -> float:
+    def outputs(self, source: Input) -> list[np.ndarray]:
         seen = self.seen(source, source.held)
-        return source.cost([seen @ w.T for w, _ in source.readers])
+        return [seen @ w.T for w, _ in source.readers]
+
+    def cost(self, source: Input) -> float:
+        return source.cost(self.outputs(source))
 
 
 @dataclass(frozen=True)
@@ -153,9 +156,12 @@ class Weights:
     importance: bool = True
     one_exponent: bool = False
 
-    def cost(self, source: Input) -> float:
+    def outputs(self, source: Input) -> list[np.ndarray]:
         hessian = damped(second_moment(source.calibration, source.calibration) / len(source.calibration))
-        return source.cost([source.held @ self._matrix(w, c, hessian).T for w, c in source.readers])
+        return [source.held @ self._matrix(w, c, hessian).T for w, c in source.readers]
+
+    def cost(self, source: Input) -> float:
+        return source.cost(self.outputs(source))
 
     def _matrix(self, weight: np.ndarray, curvature: np.ndarray, hessian: np.ndarray) -> np.ndarray:
         scale = row_scale(weight, self.scale_rows).value[:, None]

@@ -9,7 +9,9 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from lutllm import interpreter  # noqa: E402
+from lutllm.accelerator.hardware import Hardware, build  # noqa: E402
 from lutllm.check import check_module  # noqa: E402
+from lutllm.errors import IRError  # noqa: E402
 from lutllm.importer.agreement import import_float  # noqa: E402
 from lutllm.importer.torch_run import Parameters  # noqa: E402
 from lutllm.models import LoadedModel  # noqa: E402
@@ -84,9 +86,12 @@ def test_the_float_level_computes_what_transformers_does(name):
     assert np.abs(got - wanted).max() < 1e-4 * np.abs(wanted).max()
 
 
-@pytest.mark.parametrize("name", ["qwen2", "smollm3, a layer without RoPE", "olmo2, norms after"])
-def test_integers(name, tmp_path):
-    """Quantized, the CPU gives the interpreter's integers, and those are near the float model's."""
+@pytest.mark.parametrize(
+    ("name", "hardware"), [("qwen2", True), ("smollm3, a layer without RoPE", True), ("olmo2, norms after", False)]
+)
+def test_integers(name, hardware, tmp_path):
+    """Quantized, the CPU gives the interpreter's integers, near the float model's logits; and hardware its tokens,
+    where an engine computes every op."""
     module = made(CONVERTED[name])
     model = LoadedModel(name, module, byte_tokenizer(), module.config, "x" * 64)
     recipe = load_recipe([{"targets": "*", "scheme": "exact", "stages": 3}])
@@ -98,6 +103,13 @@ def test_integers(name, tmp_path):
     wanted = module(token_ids(ids)).logits[0].detach().numpy()
     exponent = GoldenSession.of(found, 32).logit_exponent
     assert np.linalg.norm(golden * 2.0**exponent - wanted) < 0.2 * np.linalg.norm(wanted)
+    if not hardware:
+        with pytest.raises(IRError, match="expected an op that an engine computes where it stands"):
+            Hardware.of(found.lut(16), found.tensors, target="tiny")
+        return
+    accelerator = Hardware.of(found.lut(16), found.tensors, target="tiny")
+    answer = accelerator.answer(build(accelerator.plan.config, "arc"), list(b"abc"), 2)
+    assert answer.equal and len(answer.tokens) == 2
 
 
 @pytest.mark.parametrize("name", NOT_YET)

@@ -1,5 +1,6 @@
 """Perplexity of a quantized model: three programs on the same windows, of text nobody calibrated on."""
 
+import copy
 import dataclasses
 import math
 
@@ -19,7 +20,8 @@ from lutllm.quantize.recipe import load_recipe  # noqa: E402
 from lutllm.quantize.whole import quantize_model  # noqa: E402
 from lutllm.report import text as report  # noqa: E402
 from lutllm.run import evaluate as module  # noqa: E402
-from lutllm.run.evaluate import Perplexities, evaluate, integer_perplexity  # noqa: E402
+from lutllm.run.compare import compare, of_session  # noqa: E402
+from lutllm.run.evaluate import Perplexities, evaluate  # noqa: E402
 from lutllm.run.session import open_session  # noqa: E402
 
 SMALL = {"tokens": 96, "window": 24, "backend": "golden", "quiet": True}
@@ -52,21 +54,29 @@ def windows_asked_for(monkeypatch):
 def test_three_perplexities_of_one_text(model, source):
     found = evaluate(model, text=CALIBRATED, source=source, **SMALL).to_dict()
     chosen = evaluation_windows(model.tokenizer, CALIBRATED, 24, 4)
-    total = 0.0
+    session = open_session(model, 24, backend="golden")
+    total = divergence = same = 0.0
     for window in chosen:
         ids = torch.from_numpy(window)[None]
         with torch.no_grad():
             logits = source.module(ids).logits[0, :-1].double()
         total += float(torch.nn.functional.cross_entropy(logits, ids[0, 1:], reduction="sum"))
+        session.reset()
+        integers = torch.from_numpy(session.forward(window[:-1], all_logits=True) * 2.0**session.logit_exponent)
+        p, q = (torch.distributions.Categorical(logits=each) for each in (logits, integers))
+        divergence += float(torch.distributions.kl_divergence(p, q).sum())
+        same += int((logits.argmax(-1) == integers.argmax(-1)).sum())
     assert found["float"] == pytest.approx(math.exp(total / (4 * 23)), rel=1e-5)
     assert found["lut_float"] == pytest.approx(found["float"], rel=0.1) and found["lut_float"] != found["float"]
     assert found["lut_integer"] == pytest.approx(found["lut_float"], rel=0.03)
     assert found["lut_integer"] != found["lut_float"]
+    assert found["kl"] == pytest.approx(divergence / 92, rel=1e-3) and found["top1"] == same / 92
     assert found["ratios"]["lut_integer/float"] == pytest.approx(found["lut_integer"] / found["float"], rel=1e-4)
     assert found["bits_effective"] == model.bits["effective"] and found["bits_embedding"] == model.bits["embedding"]
     assert (found["windows"], found["context"], found["tokens"], found["predicted"]) == (4, 24, 96, 92)
     assert found["corpus"]["source"] == "topics, documents held apart" and found["backend"] == "golden"
     assert found["calibration"]["sha256"] == CALIBRATED.sha256 and "out_of_domain" not in found
+    assert "sources" not in found
 
 
 class Uniform:
@@ -86,17 +96,26 @@ class Uniform:
 
 def test_perplexity_is_that_of_the_logits():
     uneven = 7 + math.e
-    assert integer_perplexity(Uniform(), [[0, 1, 2]]) == pytest.approx(uneven)
-    assert integer_perplexity(Uniform(), [[0, 3, 3]]) == pytest.approx(uneven / math.e)
-    assert integer_perplexity(Uniform(), [[3, 3, 3], [0, 1, 2, 3, 3]]) == pytest.approx(uneven / math.e ** (4 / 6))
+    reference, (found,) = beside_flat(Uniform(), [[0, 1, 2]])
+    assert (reference, found.perplexity) == (pytest.approx(8), pytest.approx(uneven))
+    assert found.kl == pytest.approx(math.log(uneven / 8) - 1 / 8) and found.top1 == 0.0
+    assert beside_flat(Uniform(), [[0, 3, 3]])[1][0].perplexity == pytest.approx(uneven / math.e)
+    windows = [[3, 3, 3], [0, 1, 2, 3, 3]]
+    assert beside_flat(Uniform(), windows)[1][0].perplexity == pytest.approx(uneven / math.e ** (4 / 6))
+
+
+def beside_flat(session, windows):
+    """(the perplexity of a program that finds 8 tokens equally likely, what a session is beside it)."""
+    reference, found = compare(lambda ids: np.full((len(ids), 8), 3.0), {"it": of_session(session)}, windows)
+    return reference, list(found.values())
 
 
 def test_a_perplexity_that_no_number_holds_is_infinity(model, source, tmp_path):
     class Certain(Uniform):
         logit_exponent = 0
 
-    assert integer_perplexity(Certain(), [[0, 1, 2]]) == math.inf
-    found = Perplexities(2.0, 3.0, math.inf, {}, 1, 3, 3, 2)
+    assert beside_flat(Certain(), [[0, 1, 2]])[1][0].perplexity == math.inf
+    found = Perplexities(2.0, 3.0, math.inf, {}, 1, 3, 3, 2, kl=9.0, top1=0.0)
     assert found.ratios == {"lut_float/float": 1.5, "lut_integer/lut_float": math.inf, "lut_integer/float": math.inf}
     store.write_json(tmp_path / "e.json", found.to_dict())
     assert store.read_json(tmp_path / "e.json")["lut_integer"] == "inf"
@@ -128,22 +147,42 @@ def test_text_that_was_calibrated_on_is_measured_on_what_is_held_apart(model, so
     assert whole == OTHER
 
 
-def test_the_default_is_measured_beside_text_of_another_kind(model, source, windows_asked_for, monkeypatch):
+NEWS = Text({"1": "The council voted on Tuesday. " * 40}, "news", "CC0-1.0")
+
+
+def test_the_default_is_measured_beside_texts_of_other_kinds(model, source, windows_asked_for, monkeypatch):
     corpus = joined([OTHER, CALIBRATED])
     monkeypatch.setattr("lutllm.models.corpus.default_corpus", lambda: corpus)
-    found = evaluate(model, source=source, **SMALL)
-    assert found.out_of_domain and found.to_dict()["out_of_domain"]["corpus"]["source"] == "pydoc_data.topics"
-    held, other = windows_asked_for
-    assert held.documents == corpus.split()[1].documents and other == default_text()
+    others = {"reference": default_text(), "news": NEWS}
+    monkeypatch.setattr("lutllm.models.corpus.out_of_domain_texts", lambda: others)
+    found = evaluate(model, source=source, source_tokens=50, **SMALL)
+    values = found.to_dict()
+    assert list(values["sources"]) == ["reference", "news"] and values["sources"]["news"]["tokens"] == 48
+    assert values["out_of_domain"]["corpus"]["source"] == "pydoc_data.topics"
+    ratios = [each["lut_integer"] / each["float"] for each in values["sources"].values()]
+    assert values["out_of_domain"]["mean_ratio"] == pytest.approx(sum(ratios) / 2, abs=1e-5)
+    held, *apart = windows_asked_for
+    assert held.documents == corpus.split()[1].documents and apart == [default_text(), NEWS]
     lines = report.perplexities(found).splitlines()
     assert lines[0].split()[:6] == ["perplexity", "of", "float", "lut", "float", "lut"]
-    assert lines[1].startswith("other + topics, documents held apart") and lines[2].startswith("out of domain: pydoc")
-    assert "4 windows of 24 tokens each (96 tokens, 92 predicted" in lines[3] and "effective bits" in lines[4]
+    assert lines[1].startswith("other + topics, documents held apart") and lines[2].startswith("reference: pydoc")
+    assert lines[4] == f"out of domain, mean of lut_integer/float: {sum(ratios) / 2:.4f}"
+    assert "4 windows of 24 tokens each (96 tokens, 92 predicted" in lines[5] and "effective bits" in lines[6]
     assert evaluate(model, source=source, out_of_domain=False, **SMALL).out_of_domain is None
 
 
+def test_chats_are_written_by_the_float_model_where_there_is_a_template(model, source, monkeypatch, tmp_path):
+    monkeypatch.setenv("LUTLLM_CACHE", str(tmp_path))
+    monkeypatch.setattr("lutllm.models.corpus.out_of_domain_texts", dict)
+    chatty = copy.deepcopy(model.tokenizer)
+    chatty.chat_template = "{% for m in messages %}[{{ m.content }}]{% endfor %}"
+    both = dataclasses.replace(model, tokenizer=chatty), dataclasses.replace(source, tokenizer=chatty)
+    found = evaluate(both[0], text=OTHER, source=both[1], out_of_domain=True, source_tokens=24, **SMALL)
+    assert list(found.sources) == ["chat"] and found.sources["chat"].windows == 1
+
+
 def test_text_that_was_calibrated_on_is_never_called_out_of_domain(model, source, monkeypatch):
-    monkeypatch.setattr("lutllm.models.corpus.out_of_domain_text", lambda: CALIBRATED)
+    monkeypatch.setattr("lutllm.models.corpus.out_of_domain_texts", lambda: {"topics": CALIBRATED})
     assert evaluate(model, text=OTHER, source=source, out_of_domain=True, **SMALL).out_of_domain is None
 
 

@@ -78,7 +78,7 @@ def test_linears_are_checked_with_their_shared_inputs(model):
     [
         ("model.embed_tokens", EmbeddingConstants(48, -16), r"'lut.embedding' op expected shift in 0..47, got 48"),
         (NORM, NormConstants(-1, 4, -20), r"'lut.rms_norm' op expected shift in 0..47, got -1"),
-        (OWN, AttentionConstants(14, 16), r"'lut.attention' op expected keys to be tensor<MxKxi8"),
+        (OWN, AttentionConstants(14, 16), r"'lut.attention' op expected keys to be tensor<MxK_kvxi8"),
         (f"{OWN}.q_proj.rope", RopeConstants("rope", 0), r"expected a context of 1..0 tokens"),
     ],
 )

@@ -141,3 +141,8 @@ def test_the_first_evaluation_windows_do_not_depend_on_how_many_there_are():
     assert few == many[:8] and many != sorted(many)
     held = "\n\n".join(default_text().split()[1].documents.values()).encode()
     assert all(bytes(window) in held for window in many)
+
+
+def test_tagged_words_become_sentences():
+    tagged = "\n\tThe/at cat/nn is/vbd :/: ``/`` No/at one/nn ''/'' (/( 1/cd //in 2/cd )/) ,/, ``/`` so/rb ?/. ''/''\n"
+    assert corpus._untagged(tagged + "\tYes/rb ./.\n") == 'The cat is: "No one" (1 / 2), "so?"\nYes.'

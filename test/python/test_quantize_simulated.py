@@ -9,8 +9,16 @@ from lutllm import interpreter, numerics  # noqa: E402
 from lutllm.models import load  # noqa: E402
 from lutllm.quantize import quantize  # noqa: E402
 from lutllm.quantize.evaluate import integer_input  # noqa: E402
+from lutllm.quantize.linear.clustering import METRIC  # noqa: E402
 from lutllm.quantize.observe.sensitivity import curvatures  # noqa: E402
-from lutllm.quantize.observe.simulated import SimulatedInput, SimulatedLinear, perplexity, simulated  # noqa: E402
+from lutllm.quantize.observe.simulated import (  # noqa: E402
+    SimulatedInput,
+    SimulatedLinear,
+    nearest_tokens,
+    perplexity,
+    search_tokens,
+    simulated,
+)
 from lutllm.quantize.random.linear import random_linear  # noqa: E402
 from lutllm.scheme import ADDITIVE, EXACT, PAPER  # noqa: E402
 
@@ -50,7 +58,7 @@ def test_centroids_are_the_nearest_and_get_the_gradient(model):
     found = quantize(model, layers=[0], scheme=ADDITIVE, **SMALL)
     linear = next(iter(found.linears.values()))
     source = SimulatedInput(linear)
-    source.gradient = np.zeros(source.books.shape, np.float32)
+    source.gradient = torch.zeros(source.books.shape)
     x = torch.from_numpy(
         numerics.dequantize(next(iter(found.samples.values())), np.repeat(linear.exponents, 2))
     ).float()
@@ -63,7 +71,18 @@ def test_centroids_are_the_nearest_and_get_the_gradient(model):
     step = np.exp2(linear.exponents.astype(float))[:, None]
     wanted = weight.numpy().sum(axis=0).reshape(-1, 2) * step
     for stage in range(2):
-        np.testing.assert_allclose(source.gradient[:, stage].sum(axis=1), wanted, rtol=1e-4)
+        np.testing.assert_allclose(source.gradient[:, stage].sum(dim=1).numpy(), wanted, rtol=1e-4)
+
+
+@pytest.mark.parametrize("metric", ["l2", "chebyshev"])
+def test_the_search_in_pytorch_is_the_one_compiled(metric):
+    values = np.random.default_rng(0).integers(-32768, 32767, (50, 24))
+    books = np.random.default_rng(1).integers(-32768, 32767, (12, 2, 16, 2)).astype(np.float64)
+    seen, indices = np.empty((50, 24), np.float32), np.empty((2, 50, 12), np.int16)
+    nearest_tokens(values, books, METRIC[metric], np.ones(12, np.float32), seen, indices)
+    found = search_tokens(torch.from_numpy(values.reshape(50, 12, 2)).double(), torch.from_numpy(books), METRIC[metric])
+    np.testing.assert_array_equal(found[0].reshape(50, 24).numpy(), seen)
+    np.testing.assert_array_equal(found[1].numpy(), indices)
 
 
 def test_curvature_is_the_mean_squared_gradient(model):

@@ -1,5 +1,6 @@
 """A whole model becomes a directory: read back as written, the same bytes after a kill anywhere, damage named."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -17,7 +18,8 @@ from lutllm.errors import InputError, LutllmError  # noqa: E402
 from lutllm.lowering.quantize.graph import FloatGraph  # noqa: E402
 from lutllm.models import load  # noqa: E402
 from lutllm.models.text import Text, default_text  # noqa: E402
-from lutllm.quantize import VectorQuantizer  # noqa: E402
+from lutllm.quantize import VectorQuantizer, driver  # noqa: E402
+from lutllm.quantize.observe import distillation  # noqa: E402
 from lutllm.quantize.recipe import load_recipe  # noqa: E402
 from lutllm.quantize.whole import Budget, quantize_model, structure_of  # noqa: E402
 from lutllm.scheme import EXACT, PAPER  # noqa: E402
@@ -184,6 +186,50 @@ def test_another_run_is_refused(model, known, whole):
     with pytest.raises(InputError, match=r"expected a run with model = .*; use another directory"):
         make(load("tiny-llama", seed=2, layers=1), whole)
     assert files(whole) == before
+
+
+def test_half_of_the_windows_are_the_model_s_own(model, tmp_path, monkeypatch):
+    """Of calibration and of distillation; the first ones, and none of them twice."""
+    own = np.arange(4 * 64).reshape(4, 64) % 300
+    monkeypatch.setattr(
+        "lutllm.quantize.observe.sampling.own_windows", lambda _m, count, *_a, **_k: own[:count].astype(np.int64)
+    )
+    seen = {"observe": [], "distill": []}
+    observe, distill = VectorQuantizer.observe, distillation.distill
+
+    def observing(self, name, x):
+        seen["observe"].append((name, len(x)))
+        observe(self, name, x)
+
+    def distilling(module, linears, windows, **options):
+        seen["distill"] = [w.tolist() for w in windows]
+        assert options["batch"] == 2 and options["codes"]
+        return distill(module, linears, windows, **options)
+
+    monkeypatch.setattr(VectorQuantizer, "observe", observing)
+    monkeypatch.setattr(distillation, "distill", distilling)
+    given = []
+    real = driver.mixed
+    monkeypatch.setattr(
+        driver, "mixed", lambda text, o, seed: given.append((len(text), o.tolist())) or real(text, o, seed)
+    )
+    real_weights = dataclasses.replace(model, origin={})
+    make(real_weights, tmp_path / "q", tokens=256, distillation=2, batch=2, codes=True)
+    assert (2, own[:2].tolist()) in given and (2, own[2:].tolist()) in given
+    assert len(seen["distill"]) == 4 and [w in seen["distill"] for w in own.tolist()] == [False, False, True, True]
+    about = lutllm.from_pretrained(tmp_path / "q").about["calibration"]
+    assert about["own"] == 0.5 and about["codes"] and about["batch"] == 2
+    given.clear()
+    make(real_weights, tmp_path / "none", tokens=256, distillation=0, own=0.0)
+    assert all(not o for _, o in given)
+
+
+def test_a_device_that_is_not_there_is_refused(model, tmp_path):
+    if not torch.cuda.is_available():
+        with pytest.raises(InputError, match=r"device: expected one of cpu: PyTorch sees no GPU here; got 'cuda'"):
+            make(model, tmp_path / "q", device="cuda")
+    with pytest.raises(InputError, match=r"device: expected one of cpu.*; got 'tpu'"):
+        make(model, tmp_path / "q", device="tpu")
 
 
 def test_a_model_s_own_directory_is_never_written_over(model, tmp_path):

@@ -36,6 +36,17 @@ def count(text: str) -> int:
     return 0 if text == "0" else positive(text)
 
 
+def share(text: str) -> float:
+    """A number from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value <= 1.0:
+        raise argparse.ArgumentTypeError(f"expected a share from 0 to 1, got '{text}'")
+    return value
+
+
 def bits(text: str) -> float:
     """Bits a weight, above 0."""
     try:

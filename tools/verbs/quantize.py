@@ -35,11 +35,21 @@ def quantize_arguments(parser: argparse.ArgumentParser) -> None:
     text.add_argument("--text", metavar="FILE", help="text to calibrate on (default: speeches and a novel from npm)")
     text.add_argument("--tokens", type=arguments.positive, metavar="N", help="tokens of it (default 32768)")
     text.add_argument(
+        "--own", type=arguments.share, metavar="SHARE", help="of its windows: those the model writes (default 0.5)"
+    )
+    text.add_argument(
         "--distill",
         type=arguments.count,
         metavar="STEPS",
-        help="steps of distillation, one window of 512 tokens each (default: as many as of calibration, 64)",
+        help="steps of distillation (default: as many as windows of calibration, 64)",
     )
+    text.add_argument(
+        "--batch", type=arguments.positive, metavar="N", help="windows of 512 tokens a step of distillation (default 1)"
+    )
+    text.add_argument(
+        "--move-codes", action="store_true", help="distillation moves codes too, which takes many windows to pay"
+    )
+    text.add_argument("--device", choices=("cpu", "cuda"), help="where distillation and sampling run (default cpu)")
     parser.add_argument("--layers", type=arguments.layers, metavar="LIST", help="only linears of these decoder layers")
     parser.add_argument("--calibration-tokens", type=arguments.positive, metavar="N", help=argparse.SUPPRESS)
     parser.add_argument("--quiet", action="store_true", help="no progress")
@@ -56,8 +66,10 @@ def _quantize_layers(options: argparse.Namespace) -> tuple[int, Any]:
     from lutllm.quantize import quantize
     from lutllm.report import text as report
 
-    if options.recipe or options.bits or options.distill:
-        raise InputError("expected --recipe, --bits and --distill for a whole model, got --layers too; leave one out")
+    for_all = ("recipe", "bits", "own", "distill", "batch", "move_codes", "device")
+    given = [f"--{name.replace('_', '-')}" for name in for_all if getattr(options, name)]
+    if given:
+        raise InputError(f"expected {given[0]} for a whole model, got --layers too; leave one out")
     scheme = _rule(options).resolved()
     found = quantize(
         models.load(options.model, options.seed, layers=max(options.layers) + 1),
@@ -79,6 +91,7 @@ def _quantize_model(options: argparse.Namespace) -> tuple[int, Any]:
     from lutllm.quantize.whole import CALIBRATION_TOKENS, quantize_model
 
     recipe = _recipe(options)
+    how = {"own": options.own, "batch": options.batch, "device": options.device, "codes": options.move_codes}
     model = models.load(options.model, options.seed)
     source = str(Path(options.model).resolve()) if Path(options.model).exists() else options.model
     with _log(options.json) as listener:
@@ -93,6 +106,7 @@ def _quantize_model(options: argparse.Namespace) -> tuple[int, Any]:
             progress=not options.quiet,
             listener=listener,
             distillation=options.distill,
+            **{key: value for key, value in how.items() if value is not None},
         )
         if listener:
             listener(found.to_dict())
@@ -155,7 +169,10 @@ def eval_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out-of-domain",
         action=argparse.BooleanOptionalAction,
-        help="measure Python's language reference too (default: with the default corpus)",
+        help="measure texts of other kinds too (default: with the default corpus)",
+    )
+    parser.add_argument(
+        "--source-tokens", type=arguments.positive, default=8192, metavar="N", help="of each of those, default 8192"
     )
     parser.add_argument("--backend", choices=("cpu", "golden"), default="cpu", help="what runs the integers")
     parser.add_argument("--quiet", action="store_true", help="no progress")
@@ -173,6 +190,7 @@ def evaluate(options: argparse.Namespace) -> tuple[int, Any]:
         source=options.model,
         against=options.against,
         out_of_domain=options.out_of_domain,
+        source_tokens=options.source_tokens,
         backend=options.backend,
         seed=options.seed,
         quiet=options.quiet,

@@ -22,13 +22,13 @@ def rope_pair(design: Design, bits: int) -> str:
             "low": product("low", "cosine") - product("high", "sine"),
             "high": product("high", "cosine") + product("low", "sine"),
         }
-        return {f"{name}_out": _finished(m, name, value, bits) for name, value in sums.items()}
+        return {f"{name}_out": _finished(m, name, value) for name, value in sums.items()}
 
     inputs = {"low": bits, "high": bits, "cosine": TABLE_BITS, "sine": TABLE_BITS, "rotate": 1, "limit": bits}
     return design.module(f"rope_pair_{bits}", inputs, {"low_out": bits, "high_out": bits}, body, reset=False)
 
 
-def _finished(m: Module, name: str, value: Signal, bits: int) -> Signal:
+def _finished(m: Module, name: str, value: Signal) -> Signal:
     half = 1 << (FRACTION_BITS - 1)
     total = m.reg(value, f"{name}_sum")
     rounded = (total + half)[FRACTION_BITS:]  # the half cannot overflow: total is at most half its range

@@ -259,7 +259,7 @@ def _row(m: Module, config: EngineConfig, beats: list[dict[str, Signal]], w: _We
     rights, lefts = _shifts(m)
     build_beats, centroids = _built_operands(m, config)
     rows: list[list[Signal]] = []
-    codebook = _codebook(m, config, beats, build_beats, w) if config.builds_rows else None
+    codebook = _codebook(m, beats, build_beats, w) if config.builds_rows else None
     for s in range(stages):
         candidates: dict[str, Signal] = {}
         if codebook is not None:
@@ -338,7 +338,7 @@ def _built_operands(m: Module, config: EngineConfig):  # type: ignore[no-untyped
     return beats, centroids
 
 
-def _codebook(m: Module, config: EngineConfig, beats, build_beats, w: _Weights) -> Signal:  # type: ignore[no-untyped-def]
+def _codebook(m: Module, beats, build_beats, w: _Weights) -> Signal:  # type: ignore[no-untyped-def]
     """The weight codebook in use: taken from its FIFO with a block's first beat, or a table's first build beat."""
     first = beats[0]["valid"] & beats[0]["block_first"]
     direct = [_is_mode(beats[0], mode) for mode in ("exact_row", "built_row")]

@@ -62,7 +62,7 @@ def choose_depths(streams: list[Fifo]) -> dict[str, int]:
     place = {node: i for i, node in enumerate(nodes)} | {f: len(nodes) + i for i, f in enumerate(sized)}
     size, rows, limits = len(place), [], []
 
-    def at_most(limit: Fraction | int, **unused: None) -> list[float]:
+    def at_most(limit: Fraction | int) -> list[float]:
         rows.append([0.0] * size)
         limits.append(float(limit))
         return rows[-1]

@@ -204,7 +204,7 @@ class _List:
         commands = {name: kernels.command(self.chip.ports[name], seen, n, 0) for name, n in beats.items()}
         return _Linear(task, r, words, out, commands, [])
 
-    def queues(self, own: _Linear, units: Sequence[str], ports: str) -> list[int]:
+    def queues(self, own: _Linear, units: Sequence[str]) -> list[int]:
         """When units hold the round, whose queues they left a cycle before, as did those of transfers."""
         held = [max(own.out + START, self.chip.free[unit]) for unit in units]
         own.left += [cycle - 1 for cycle in held]
@@ -220,7 +220,7 @@ class _List:
         if self.fed >= len(self.linears):
             raise SimulationError(f"task {task.name}: waits for ever for engine linear; plan again")
         chip, own, start = self.chip, self.linears[self.fed], self.hold("feed", out)
-        held = self.queues(own, UNITS, "cw")
+        held = self.queues(own, UNITS)
         bank, (label,) = chip.banks.popleft() + chip.engine.bank_drained, task.values.values()
         rows = np.concatenate(self.written[label]) if task.fields["takes"] else _TAKEN
         x, *ends, own.end = kernels.look_up(
@@ -237,7 +237,7 @@ class _List:
     def drain(self, task: Task, out: int) -> None:
         """A round's results, into its sink."""
         chip, own, done = self.chip, self.linears[len(self.done["linear"])], self.done["linear"]
-        (held,) = self.queues(own, ("requantizer",), "q")
+        (held,) = self.queues(own, ("requantizer",))
         start, f, saves = self.hold(task.engine, out), task.fields, task.engine == "save"
         sent = 0
         if saves:

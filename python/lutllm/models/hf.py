@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import importlib
 import os
@@ -145,6 +146,17 @@ def empty_module(config: Any, source: str, dtype: Any = None) -> Any:
     finally:
         torch.set_default_dtype(before)
     return module.eval().requires_grad_(False)
+
+
+def on_device(module: Any, device: str) -> Any:
+    """`module` where it is for "cpu", else a copy on that device in bfloat16; RoPE's frequencies stay as they are."""
+    if device == "cpu":
+        return module
+    torch = require("torch")
+    moved = copy.deepcopy(module).to(device)
+    for parameter in moved.parameters():
+        parameter.data = parameter.data.to(torch.bfloat16)
+    return moved
 
 
 def one_line(error: BaseException) -> str:

@@ -108,12 +108,19 @@ def _documents(body: str, size: int = 4000) -> dict[str, str]:
 
 
 def windows(
-    tokenizer: Any, text: Text | str, length: int, count: int, seed: int = 0, *, shuffled: bool = False
+    tokenizer: Any,
+    text: Text | str,
+    length: int,
+    count: int,
+    seed: int = 0,
+    *,
+    shuffled: bool = False,
+    again: bool = False,
 ) -> np.ndarray:
     """`count` windows of `length` token ids, int64 [count, length], no start token, chosen by `seed` without overlap.
 
-    The documents are joined and cut into windows that do not overlap; too few of them is an error that says how many
-    tokens there are. They come in the order of the text, or `shuffled`.
+    The documents are joined and cut into windows that do not overlap; where there are too few of them, they come
+    `again`, or it is an error that says how many tokens there are. They come in the order of the text, or `shuffled`.
     """
     if length < 1 or count < 1:
         raise InputError(f"text: expected at least 1 window of at least 1 token, got {count} of {length}; ask for more")
@@ -125,13 +132,13 @@ def windows(
     ids = _tokenized(tokenizer, "\n\n".join(d for d in documents if d.strip()))
     check_embedded(tokenizer, ids)
     available = len(ids) // length
-    if available < count:
+    if available < (1 if again else count):
         source = "text" if isinstance(text, str) else text.source
         raise InputError(
             f"{source}: expected at least {count * length} tokens ({count} windows of {length}), got {len(ids)}; "
             "give a longer text or ask for fewer or shorter windows"
         )
-    chosen = np.random.default_rng(seed).permutation(available)[:count]
+    chosen = np.resize(np.random.default_rng(seed).permutation(available), count)
     return ids[: available * length].reshape(available, length)[chosen if shuffled else np.sort(chosen)]
 
 
@@ -162,8 +169,8 @@ def perplexity_of(loss: float, tokens: int) -> float:
         return float(np.exp(loss / tokens))
 
 
-def token_ids(window: np.ndarray) -> Any:
-    """A window of token ids [T] as a batch of one, int64 [1, T]."""
+def token_ids(windows: np.ndarray, device: Any = "cpu") -> Any:
+    """Token ids [T], or [windows, T], as a batch, int64 [windows, T], on a device of PyTorch's."""
     import torch
 
-    return torch.from_numpy(np.ascontiguousarray(window)).long()[None]
+    return torch.from_numpy(np.atleast_2d(windows).astype(np.int64)).to(device)

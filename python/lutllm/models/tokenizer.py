@@ -8,6 +8,7 @@ from typing import Any
 from lutllm.errors import InputError
 from lutllm.models.hf import one_line, require, silent
 
+END_OF_TURN = ("<|im_end|>", "<|eot_id|>")  # some models end a turn with these without declaring it
 _FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
 
@@ -28,6 +29,13 @@ def load_tokenizer(directory: Path, embedded: int | None = None) -> Any | None:
     tokenizer.model_max_length = int(1e30)  # text is cut into windows later; a length warning would be noise
     tokenizer.embedded = embedded
     return tokenizer
+
+
+def text_ends(tokenizer: Any) -> set[int]:
+    """The tokens that end a text or a turn."""
+    known = tokenizer.get_vocab()
+    found = {known[name] for name in END_OF_TURN if name in known}
+    return found | ({int(tokenizer.eos_token_id)} if tokenizer.eos_token_id is not None else set())
 
 
 def byte_tokenizer() -> Any:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from lutllm.models import LoadedModel
     from lutllm.models.text import Text
 
-VERSION = 6  # of the integers: raised whenever the same input would give others, so that no run mixes two
+VERSION = 7  # of the integers: raised whenever the same input would give others, so that no run mixes two
 EVALUATION_WINDOWS = 2
 THREADS = 2  # linears quantized at a time
 ERROR_TOKENS = 64
@@ -64,6 +64,7 @@ def quantize(
     listener: Callable[[dict], None] | None = None,
     sequential: bool = True,
     importance: Mapping[str, np.ndarray] | None = None,
+    own: np.ndarray | None = None,
 ) -> QuantizationResult:
     """Quantize the linears of `layers` (decoder layer numbers or module names; None: all decoder layers).
 
@@ -72,6 +73,7 @@ def quantize(
     the errors and samples. With `out_dir`, an interrupted run goes on where it was and a finished one is read back;
     a directory of another model, text, scheme or seed is refused. Same arguments, same integers. `listener` gets a
     dictionary for each linear as soon as it is there: linear, shape, scheme, bits, loss, seconds, peak_memory_mb.
+    `own`: windows of other text, at most as many as there are of `tokens`, which take the place of as many of `text`.
     `sequential`: each decoder layer sees what the quantized layers before it leave. `importance` of each linear's
     outputs, by name: see `FloatLinear`.
     """
@@ -80,7 +82,7 @@ def quantize(
     names = linears(model.module, layers)
     schemes = {name: _scheme_of(scheme, name) for name in names}
     _check_linears(model.module, names)
-    calibration, evaluation, source = _windows(model, text, tokens, window, seed)
+    calibration, evaluation, source = _windows(model, text, tokens, window, seed, own)
     identity = {
         "version": VERSION,
         "arithmetic": arithmetic(),
@@ -91,6 +93,7 @@ def quantize(
         "seed": seed,
         "sequential": sequential,
         "importance": _digest(importance),
+        "own": None if own is None else _digest({"windows": own}),
         "quantizer": getattr(quantizer, "__qualname__", type(quantizer).__qualname__),
     }
     directory = RunDirectory(out_dir, identity)
@@ -240,9 +243,14 @@ def _check_linears(module: Any, names: Sequence[str]) -> None:
 
 
 def _windows(
-    model: "LoadedModel", text: "Text | Path | str | None", tokens: int, window: int, seed: int
+    model: "LoadedModel",
+    text: "Text | Path | str | None",
+    tokens: int,
+    window: int,
+    seed: int,
+    own: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, str]:
-    """(calibration windows, evaluation windows, hash of the text).
+    """(calibration windows, evaluation windows, hash of the text); `own` windows are among the former.
 
     Shuffled: a quantizer may keep the first tokens only, which have to be of all the text. Evaluation windows come from
     documents held apart; from a text with too few, they are windows held apart.
@@ -256,14 +264,23 @@ def _windows(
     if tokens < 1 or window < 1:
         raise InputError(f"tokens: expected at least 1 token in windows of at least 1, got {tokens} and {window}")
     whole = default_text() if text is None else text if isinstance(text, Text) else text_file(text)
-    count, held = -(-tokens // window), EVALUATION_WINDOWS
+    count, held = -(-tokens // window) - (0 if own is None else len(own)), EVALUATION_WINDOWS
     calibration, evaluation = whole.split()
     try:
         apart = windows(model.tokenizer, evaluation, window, held, seed)
     except InputError:
         both = windows(model.tokenizer, whole, window, count + held, seed, shuffled=True)
-        return both[:count], both[count:], whole.sha256
-    return windows(model.tokenizer, calibration, window, count, seed, shuffled=True), apart, whole.sha256
+        return mixed(both[:count], own, seed), both[count:], whole.sha256
+    chosen = apart[:0] if count == 0 else windows(model.tokenizer, calibration, window, count, seed, shuffled=True)
+    return mixed(chosen, own, seed), apart, whole.sha256
+
+
+def mixed(text: np.ndarray, own: np.ndarray | None, seed: int) -> np.ndarray:
+    """Windows of two origins, shuffled by `seed`."""
+    if own is None or not len(own):
+        return text
+    both = np.concatenate([text, own])
+    return both[np.random.default_rng(seed).permutation(len(both))]
 
 
 class _Log:

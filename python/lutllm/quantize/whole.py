@@ -11,7 +11,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from lutllm.bindings import source_position
 from lutllm.errors import InputError
 from lutllm.lowering.quantize.forms import require_integer_form
 from lutllm.lowering.quantize.graph import FloatGraph, name_of
-from lutllm.models.hf import GENERATION
+from lutllm.models.hf import GENERATION, on_device
 from lutllm.models.text import Text, text_file, windows
 from lutllm.progress import note, progress
 from lutllm.quantize import driver
@@ -41,7 +41,9 @@ VERSION = 4  # of the other integers and of the files: raised whenever the same 
 CALIBRATION_TOKENS = 32768
 SOME_TOKENS = 8192  # of calibration, enough for exponents and sensitivities
 CHOICES = ((1, 16), (2, 8), (2, 16), (3, 16))  # stages and entries: codes of 2, 3, 4 and 6 bits a weight
-SMALL_MODEL = 1 << 30  # weights: of larger models there are no gradients, and exponents are those of the float model
+OWN = 0.5  # of all windows: what the model writes itself
+MOST_OWN = 8192  # windows, which come again after that
+SMALL_MODEL = 1 << 30  # weights: larger models write no text, have no gradients, and exponents of the float model
 
 
 @dataclass(frozen=True)
@@ -114,11 +116,17 @@ def quantize_model(
     progress: bool = True,
     listener: Callable[[dict], None] | None = None,
     distillation: int | None = None,
+    own: float = OWN,
+    device: str = "cpu",
+    batch: int = 1,
+    codes: bool = False,
 ) -> Summary:
     """Quantize every linear of `model` as `recipe` says or allows, then everything else, and write `directory`.
 
     `source` is what `models.load` was given, for `lutllm eval`. `text`: calibration text (default: `default_corpus`),
-    of which `tokens` are used. `distillation`: its steps of one window each (None: as many as windows of calibration).
+    of which `tokens` are used. `own`: the share of all windows that `model` writes itself, 0 where it is large or its
+    weights are random. `distillation`: its steps of `batch` windows each (None: as many as windows of calibration), in
+    which `codes` move or not, on `device`, `cpu` or `cuda`: on the latter in bfloat16, with other bits every time.
     `listener`: see `quantize.quantize`.
     """
     from lutllm.quantize.reproducible import reproducible
@@ -126,9 +134,13 @@ def quantize_model(
     start = time.monotonic()
     directory = Path(directory)
     _refuse_foreign(directory)
+    _check_device(device)
     note("float level: every op of the model", quiet=not progress)
     structure = structure_of(model)
-    run = _Run(model, structure, recipe, _text(text), tokens, window, seed, not progress, listener, distillation)
+    if model.origin.get("weights") == "random" or model.module.num_parameters() > SMALL_MODEL:
+        own = 0.0
+    amounts = _Amounts(tokens, window, distillation, batch, codes, own)
+    run = _Run(model, structure, recipe, _text(text), amounts, seed, not progress, listener, device)
     run_directory = RunDirectory(directory, run.identity)
     with run_directory.opened():
         if not (directory / CONFIG).exists():
@@ -159,18 +171,46 @@ def structure_of(model: "LoadedModel") -> "FloatModel":
     return found
 
 
+@dataclass(frozen=True)
+class _Amounts:
+    """Tokens of calibration and of a window; steps of distillation, windows of each, whether codes move; the share of
+    all windows that the model writes itself."""
+
+    tokens: int
+    window: int
+    distillation: int | None
+    batch: int
+    codes: bool
+    own: float
+
+    @property
+    def calibration(self) -> int:
+        return -(-self.tokens // self.window)
+
+    @property
+    def distilled(self) -> int:
+        return self.batch * (self.calibration if self.distillation is None else self.distillation)
+
+    @property
+    def own_calibration(self) -> int:
+        return round(self.calibration * self.own)
+
+    @property
+    def own_distilled(self) -> int:
+        return round(self.distilled * self.own)
+
+
 @dataclass
 class _Run:
     model: "LoadedModel"
     structure: "FloatModel"
     recipe: Recipe | Budget
     text: Text
-    tokens: int
-    window: int
+    amounts: _Amounts
     seed: int
     quiet: bool
     listener: Callable[[dict], None] | None
-    distillation: int | None
+    device: str
 
     @cached_property
     def graph(self) -> FloatGraph:
@@ -190,9 +230,9 @@ class _Run:
             "arithmetic": arithmetic(),
             "model": self.model.fingerprint,
             "text": self.text.sha256,
-            "tokens": [self.tokens, self.window],
             "seed": self.seed,
-            "distillation": self.distillation,
+            **asdict(self.amounts),
+            "device": self.device,
             "recipe": recipe,
         }
 
@@ -200,10 +240,8 @@ class _Run:
     def calibration(self) -> dict[str, Any]:
         return {
             **self.text.info,
-            "tokens": self.tokens,
-            "window": self.window,
+            **asdict(self.amounts),
             "seed": self.seed,
-            "distillation": self.distillation,
         }
 
     def quantized(self, parts: Path, about: dict[str, Any]) -> QuantizedModel:
@@ -277,30 +315,57 @@ class _Run:
             layers=self.graph.linears,
             scheme={name: assignment.scheme for name, assignment in assignments.items()},
             text=self.text,
-            tokens=self.tokens,
+            tokens=self.amounts.tokens,
             seed=self.seed,
             out_dir=parts / "linears",
             progress=not self.quiet,
             quantizer=quantizer_of(assignments),
-            window=self.window,
+            window=self.amounts.window,
             listener=self.listener,
             importance=importance,
+            own=self._own[: self.amounts.own_calibration],
         ).linears
 
     def _distilled(self, parts: Path, linears: dict[str, QuantizedLinear]) -> dict[str, QuantizedLinear]:
         """After distillation on other windows than those of calibration; a large model's linears stay as they are."""
         from lutllm.quantize.observe.distillation import distill
 
-        count = self.tokens // self.window if self.distillation is None else self.distillation
-        if count < 1 or _weights(self.model.module, self.graph) > SMALL_MODEL:
+        if self.amounts.distilled < 1 or _weights(self.model.module, self.graph) > SMALL_MODEL:
             return linears
-        calibration = self.text.split()[0]
+        own = self._own[self.amounts.own_calibration :]
+        chosen = driver.mixed(self._windows(self.amounts.distilled - len(own), self.seed + 1), own, self.seed)
+        return distill(
+            on_device(self.model.module, self.device),
+            linears,
+            chosen,
+            batch=self.amounts.batch,
+            codes=self.amounts.codes,
+            checkpoint=parts / DISTILLED,
+            progress=not self.quiet,
+        )
+
+    @cached_property
+    def _own(self) -> np.ndarray:
+        """The windows that the model writes: those of calibration, then those of distillation."""
+        from lutllm.quantize.observe.sampling import own_windows
+
+        a = self.amounts
+        count = a.own_calibration + a.own_distilled
+        if not count:
+            return np.empty((0, a.window), np.int64)
+        most = min(count, MOST_OWN)
+        few = own_windows(self.model, most, a.window, seed=self.seed, device=self.device, quiet=self.quiet)
+        return few[np.arange(count) % len(few)]
+
+    def _windows(self, count: int, seed: int) -> np.ndarray:
+        """Windows of the calibration text, again and again where it is short."""
+        text, a = self.text.split()[0], self.amounts
+        if not count:
+            return np.empty((0, a.window), np.int64)
         try:
-            chosen = windows(self.model.tokenizer, calibration, self.window, count, self.seed + 1, shuffled=True)
-        except InputError:  # a short text is used again and again
-            some = self._some_windows()
-            chosen = some[np.arange(count) % len(some)]
-        return distill(self.model.module, linears, chosen, checkpoint=parts / DISTILLED, progress=not self.quiet)
+            return windows(self.model.tokenizer, text, a.window, count, seed, shuffled=True, again=True)
+        except InputError:  # a text too short to hold documents apart
+            return windows(self.model.tokenizer, self.text, a.window, count, seed, shuffled=True, again=True)
 
     def _simulated(self, linears: Mapping[str, QuantizedLinear]) -> Any:
         from lutllm.quantize.observe.simulated import simulated
@@ -309,11 +374,10 @@ class _Run:
         return module if _weights(module, self.graph) > SMALL_MODEL else simulated(module, linears)
 
     def _some_windows(self) -> np.ndarray:
-        count = -(-min(self.tokens, SOME_TOKENS) // self.window)
-        try:
-            return windows(self.model.tokenizer, self.text.split()[0], self.window, count, self.seed)
-        except InputError:  # a text too short to hold documents apart
-            return windows(self.model.tokenizer, self.text, self.window, count, self.seed)
+        """Of both origins, enough for exponents and sensitivities."""
+        count = -(-min(self.amounts.tokens, SOME_TOKENS) // self.amounts.window)
+        own = self._own[: min(self.amounts.own_calibration, round(count * self.amounts.own))]
+        return driver.mixed(self._windows(count - len(own), self.seed), own, self.seed)
 
 
 def _weights(module: Any, graph: FloatGraph) -> int:
@@ -324,6 +388,15 @@ def _refuse_foreign(directory: Path) -> None:
     """Never write over a directory that no run of ours has made."""
     if (directory / CONFIG).exists() and not (directory / RUN).exists():
         raise InputError(f"'{directory}': expected a new directory or one of an earlier run, got a model; give another")
+
+
+def _check_device(device: str) -> None:
+    import torch
+
+    if device == "cpu" or (device == "cuda" and torch.cuda.is_available()):
+        return
+    have = "cpu, cuda" if torch.cuda.is_available() else "cpu: PyTorch sees no GPU here"
+    raise InputError(f"device: expected one of {have}; got '{device}'; give one of these")
 
 
 def _text(text: Text | Path | str | None) -> Text:

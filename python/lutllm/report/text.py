@@ -125,16 +125,17 @@ def simulated_table(runs: Sequence[Mapping[str, Any]]) -> str:
 
 def perplexities(evaluation: Any) -> str:
     """The table of `lutllm eval`: a line for each text."""
-    found = {"": evaluation.corpus} | ({"out of domain": evaluation.out_of_domain} if evaluation.out_of_domain else {})
-    names = {label: f"{label}: {p.corpus['source']}".removeprefix(": ") for label, p in found.items()}
     head = ("perplexity of", "float", "lut float", "lut integer")
-    lines = [(*head, *evaluation.corpus.ratios)]
-    for label, p in found.items():
-        values = (p.reference, p.tables, p.integers)
-        lines.append((names[label], *(f"{v:.3f}" for v in values), *(f"{r:.4f}" for r in p.ratios.values())))
+    lines = [(*head, *evaluation.corpus.ratios, "kl", "top1")]
+    for label, p in {"": evaluation.corpus, **evaluation.sources}.items():
+        name = f"{label}: {p.corpus['source']}".removeprefix(": ")
+        values = [f"{v:.3f}" for v in (p.reference, p.tables, p.integers)]
+        lines.append((name, *values, *(f"{r:.4f}" for r in p.ratios.values()), f"{p.kl:.4f}", f"{p.top1:.4f}"))
     p, bits, beside = evaluation.corpus, evaluation.bits, ""
+    if evaluation.sources:
+        beside = f"\nout of domain, mean of lut_integer/float: {evaluation.out_of_domain:.4f}"
     if a := evaluation.against:
-        beside = f"\nagainst {a.model}, of perplexity {a.perplexity:.3f}: " + "; ".join(
+        beside += f"\nagainst {a.model}, of perplexity {a.perplexity:.3f}: " + "; ".join(
             f"{name.replace('_', ' ')} divergence {value:.2e}, top-1 agreement {a.top1_agreement[name]:.2%}"
             for name, value in a.divergence.items()
         )

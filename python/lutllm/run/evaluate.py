@@ -7,7 +7,6 @@ what the tables compute in floats, `lut_integer` the integer program, whose logi
 """
 
 import math
-from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,22 +15,24 @@ import numpy as np
 
 from lutllm import models
 from lutllm.errors import InputError
-from lutllm.models.text import Text, perplexity_of, text_file, token_ids, windows
+from lutllm.models.text import Text, text_file, windows
 from lutllm.progress import note, progress
 from lutllm.quantized.pretrained import QuantizedModel, from_pretrained
+from lutllm.run.compare import compare, of_module, of_session
 
 if TYPE_CHECKING:
     from lutllm.models import LoadedModel
     from lutllm.run.session import Session
 
 TOKENS, WINDOW = 20480, 512
-_ROWS = 64  # of logits that are floats at a time
+SOURCE_TOKENS = 8192  # of each text out of domain
+CHAT, CHAT_SEED = "chat", 1_000_003  # turns that the float model writes itself; no seed of calibration
 
 
 @dataclass
 class Perplexities:
     """Of one text: the float model's, with tables in floats, in integers. `tokens` are those in the windows,
-    `predicted` those the mean is taken over."""
+    `predicted` those the mean is taken over; `kl` and `top1`: see `lutllm.run.compare.Comparison`."""
 
     reference: float
     tables: float
@@ -41,6 +42,8 @@ class Perplexities:
     context: int
     tokens: int
     predicted: int
+    kl: float
+    top1: float
 
     @property
     def ratios(self) -> dict[str, float]:
@@ -75,19 +78,28 @@ class Against:
 
 @dataclass
 class Evaluation:
-    """Perplexities of the corpus, and of a text of another kind where one was asked for."""
+    """Perplexities of the corpus, and of `sources`: texts of other kinds by name, where they were asked for."""
 
     corpus: Perplexities
     bits: dict[str, float]
     backend: str
     about: dict[str, Any] = field(default_factory=dict)
-    out_of_domain: Perplexities | None = None
+    sources: dict[str, Perplexities] = field(default_factory=dict)
     against: Against | None = None
+
+    @property
+    def out_of_domain(self) -> float | None:
+        """The mean of integers / float over `sources`; None without any."""
+        ratios = [p.integers / p.reference for p in self.sources.values()]
+        return sum(ratios) / len(ratios) if ratios else None
 
     def to_dict(self) -> dict[str, Any]:
         """`float`, `lut_float`, `lut_integer` and `bits_effective`, with everything they depend on."""
         bits = {f"bits_{name}": value for name, value in self.bits.items()}
-        other = {"out_of_domain": self.out_of_domain.to_dict()} if self.out_of_domain else {}
+        sources = {name: p.to_dict() for name, p in self.sources.items()}
+        first = next(iter(sources.values()), {})
+        mean = {} if self.out_of_domain is None else {"mean_ratio": _word(round(self.out_of_domain, 5))}
+        other: dict[str, Any] = {"out_of_domain": {**first, **mean}, "sources": sources} if sources else {}
         if self.against:
             values = asdict(self.against)
             other["against"] = {**values, "perplexity": _word(self.against.perplexity)}
@@ -103,13 +115,15 @@ def evaluate(
     source: "LoadedModel | str | None" = None,
     against: "LoadedModel | str | None" = None,
     out_of_domain: bool | None = None,
+    source_tokens: int = SOURCE_TOKENS,
     backend: str = "cpu",
     seed: int = 0,
     quiet: bool = False,
 ) -> Evaluation:
     """Perplexities of a directory of `lutllm quantize`, over `tokens` tokens in windows of `window`.
 
-    `text`: a text, or a file (default: what `default_corpus` holds apart, then also `out_of_domain_text`). A text that
+    `text`: a text, or a file (default: what `default_corpus` holds apart). `out_of_domain` (default: without `text`):
+    about `source_tokens` of each of `out_of_domain_texts` too, and of chats that the float model writes. A text that
     was calibrated on is measured on what is held apart. `source`: the float model, where the one the directory names
     is not there. `against`: the original checkpoint, to compare both with.
     """
@@ -123,29 +137,41 @@ def evaluate(
     from lutllm.run.session import open_session
 
     session = open_session(found, window, backend=backend)
-    corpora = _corpora(found, text, out_of_domain)
-    count = tokens // window
-    chosen = [windows(found.tokenizer, each, window, count, seed, shuffled=True) for each in corpora]
-    reference = _source(found, source)
-    results = [_measure(found, reference, session, t, w, quiet) for t, w in zip(corpora, chosen, strict=True)]
-    about = {**found.about, "seed": seed}
-    original = models.load(against) if isinstance(against, str) else against
-    beside = None if original is None else _against(original, found.tokenizer, reference, session, chosen[0], quiet)
-    other = results[1] if len(results) > 1 else None
-    return Evaluation(results[0], found.bits, backend, about, out_of_domain=other, against=beside)
-
-
-def _corpora(model: QuantizedModel, text: Text | Path | str | None, out_of_domain: bool | None) -> list[Text]:
-    """What to measure: of a text that was calibrated on, and of the default, the documents held apart."""
-    from lutllm.models.corpus import default_corpus, out_of_domain_text
-
-    first = default_corpus() if text is None else text if isinstance(text, Text) else text_file(text)
-    other = out_of_domain_text()
+    corpus = _corpus(found, text)
+    chosen = windows(found.tokenizer, corpus, window, tokens // window, seed, shuffled=True)
     wanted = text is None if out_of_domain is None else out_of_domain
-    texts = [first, other] if wanted and not _calibrated_on(model, other) else [first]
-    if text is None or _calibrated_on(model, first):
-        texts[0] = first.held_apart
-    return texts
+    others = _others(found, window, max(1, source_tokens // window), seed) if wanted else {}
+    reference = _source(found, source)
+    if wanted and found.chat_template:
+        from lutllm.quantize.observe.sampling import own_windows
+
+        count = max(1, source_tokens // window)
+        asked = own_windows(reference, count, window, seed=seed + CHAT_SEED, chat=True, quiet=quiet)
+        others[CHAT] = {"source": f"chats that {reference.name} writes"}, asked
+    first = _measure(found, reference, session, corpus.info, chosen, quiet)
+    sources = {name: _measure(found, reference, session, *other, quiet) for name, other in others.items()}
+    original = models.load(against) if isinstance(against, str) else against
+    beside = None if original is None else _against(original, found.tokenizer, reference, session, chosen, quiet)
+    return Evaluation(first, found.bits, backend, {**found.about, "seed": seed}, sources, beside)
+
+
+def _corpus(model: QuantizedModel, text: Text | Path | str | None) -> Text:
+    """What to measure first: of a text that was calibrated on, and of the default, the documents held apart."""
+    from lutllm.models.corpus import default_corpus
+
+    found = default_corpus() if text is None else text if isinstance(text, Text) else text_file(text)
+    return found.held_apart if text is None or _calibrated_on(model, found) else found
+
+
+def _others(model: QuantizedModel, window: int, count: int, seed: int) -> dict[str, tuple[dict[str, Any], np.ndarray]]:
+    """Texts out of domain by name, what they are and their windows; none that was calibrated on."""
+    from lutllm.models.corpus import out_of_domain_texts
+
+    return {
+        name: (text.info, windows(model.tokenizer, text, window, count, seed, shuffled=True))
+        for name, text in out_of_domain_texts().items()
+        if not _calibrated_on(model, text)
+    }
 
 
 def _calibrated_on(model: QuantizedModel, text: Text) -> bool:
@@ -177,26 +203,29 @@ def _measure(
     model: QuantizedModel,
     source: "LoadedModel",
     session: "Session",
-    text: Text,
+    text: dict[str, Any],
     chosen: np.ndarray,
     quiet: bool,
 ) -> Perplexities:
-    from lutllm.quantize.observe.simulated import perplexity, simulated
+    from lutllm.quantize.observe.simulated import simulated
 
-    note(f"{text.source}: {len(chosen)} windows of {chosen.shape[1]} tokens", quiet=quiet)
-
-    def shown(label: str) -> Iterable[np.ndarray]:
-        return progress(chosen, label, total=len(chosen), quiet=quiet)
-
+    note(f"{text['source']}: {len(chosen)} windows of {chosen.shape[1]} tokens", quiet=quiet)
+    tables = of_module(simulated(source.module, model.linears))
+    shown = progress(chosen, "float, lut float, lut integer", total=len(chosen), quiet=quiet)
+    reference, found = compare(
+        of_module(source.module), {"lut_float": tables, "lut_integer": of_session(session)}, shown
+    )
     return Perplexities(
-        reference=perplexity(source.module, shown("float")),
-        tables=perplexity(simulated(source.module, model.linears), shown("lut, float tables")),
-        integers=integer_perplexity(session, shown("lut, integers")),
-        corpus=text.info,
+        reference=reference,
+        tables=found["lut_float"].perplexity,
+        integers=found["lut_integer"].perplexity,
+        corpus=text,
         windows=len(chosen),
         context=chosen.shape[1],
         tokens=int(chosen.size),
         predicted=len(chosen) * (chosen.shape[1] - 1),
+        kl=found["lut_integer"].kl,
+        top1=found["lut_integer"].top1,
     )
 
 
@@ -208,55 +237,18 @@ def _against(
             f"'{original.name}': expected a vocabulary of {session.vocabulary} tokens, got one of "
             f"{original.config.vocab_size}; give the checkpoint that the model was made from"
         )
-    loss, count = 0.0, chosen[:, 1:].size
-    divergence, agreement = {"float": 0.0, "lut_integer": 0.0}, {"float": 0, "lut_integer": 0}
-    for window in progress(chosen, f"against {original.name}", total=len(chosen), quiet=quiet):
-        ids = token_ids(window[:-1])
-        session.reset()
-        integers = session.forward(window[:-1], all_logits=True)
-        wanted, given = (model.module(ids, use_cache=False).logits[0].float().numpy() for model in (original, source))
-        for at in range(0, len(wanted), _ROWS):
-            rows = slice(at, at + _ROWS)
-            log_p = _log_softmax(wanted[rows])
-            loss -= float(log_p[np.arange(len(log_p)), window[1:][rows]].sum())
-            for name, logits in (("float", given[rows]), ("lut_integer", integers[rows] * 2.0**session.logit_exponent)):
-                log_q = _log_softmax(logits)
-                divergence[name] += float((np.exp(log_p) * (log_p - log_q)).sum())
-                agreement[name] += int((log_p.argmax(axis=1) == log_q.argmax(axis=1)).sum())
+    programs = {"float": of_module(source.module), "lut_integer": of_session(session)}
+    shown = progress(chosen, f"against {original.name}", total=len(chosen), quiet=quiet)
+    own, found = compare(of_module(original.module), programs, shown)
     same = original.tokenizer is not None and all(
         original.tokenizer(text, add_special_tokens=False)["input_ids"]
         == tokenizer(text, add_special_tokens=False)["input_ids"]
         for text in map(tokenizer.decode, chosen)
     )
-    return Against(
-        original.name,
-        perplexity_of(loss, count),
-        same,
-        {name: total / count for name, total in divergence.items()},
-        {name: total / count for name, total in agreement.items()},
-    )
-
-
-def _log_softmax(logits: np.ndarray) -> np.ndarray:
-    """[T, V] in float64."""
-    shifted = logits - logits.max(axis=1, keepdims=True).astype(np.float64)
-    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    kl, top1 = ({name: getattr(each, key) for name, each in found.items()} for key in ("kl", "top1"))
+    return Against(original.name, own, same, kl, top1)
 
 
 def _word(value: float) -> float | str:
     """JSON has no infinity."""
     return value if math.isfinite(value) else str(value)
-
-
-def integer_perplexity(session: "Session", chosen: Iterable[Sequence[int] | np.ndarray]) -> float:
-    """exp of the mean cross entropy of each window's tokens after its first, in float64 from integer logits."""
-    total, count = 0.0, 0
-    for window in chosen:
-        ids = np.asarray(window)
-        session.reset()
-        logits = session.forward(ids[:-1], all_logits=True)
-        for at in range(0, len(logits), _ROWS):
-            part = _log_softmax(logits[at : at + _ROWS] * 2.0**session.logit_exponent)
-            total -= float(part[np.arange(len(part)), ids[1 + at : 1 + at + len(part)]].sum())
-        count += len(logits)
-    return perplexity_of(total, count)

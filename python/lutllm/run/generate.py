@@ -20,12 +20,12 @@ import numpy as np
 
 from lutllm.errors import InputError
 from lutllm.models.text import check_embedded
+from lutllm.models.tokenizer import text_ends
 
 if TYPE_CHECKING:
     from lutllm.quantized.pretrained import QuantizedModel
     from lutllm.run.session import Session
 
-END_OF_TURN = ("<|im_end|>", "<|eot_id|>")  # some models end a turn with these without declaring it
 TEMPLATE_LINES = 1_000_000  # of the program that a chat template is made; real ones run a few thousand
 _BYTE = re.compile("<0x[0-9A-F]{2}>")
 _REPLACEMENT = "\ufffd"  # what tokenizers put for bytes that are no whole character
@@ -270,13 +270,7 @@ def stop_ids(model: QuantizedModel) -> set[int]:
     found: set[int] = set()
     for values in (model.generation or {}, model.config):
         found |= _ids(values)
-    tokenizer = model.tokenizer
-    if tokenizer is not None:
-        if tokenizer.eos_token_id is not None:
-            found.add(int(tokenizer.eos_token_id))
-        known: Mapping[str, int] = tokenizer.get_vocab()
-        found |= {known[name] for name in END_OF_TURN if name in known}
-    return found
+    return found | (set() if model.tokenizer is None else text_ends(model.tokenizer))
 
 
 def _ids(values: Mapping[str, Any]) -> set[int]:

@@ -21,7 +21,7 @@ def curvatures(module: Any, names: Sequence[str], windows: Iterable[np.ndarray])
     tokens = 0
 
     def receive(name: str, gradient: torch.Tensor) -> None:
-        sums[name] += gradient.reshape(-1, gradient.shape[-1]).square().sum(dim=0)
+        sums[name] += gradient.reshape(-1, gradient.shape[-1]).square().sum(dim=0).cpu()
 
     def watch(name: str, _module: Any, _args: Any, output: torch.Tensor) -> torch.Tensor:
         if not output.requires_grad:
@@ -32,7 +32,7 @@ def curvatures(module: Any, names: Sequence[str], windows: Iterable[np.ndarray])
     handles = [module.get_submodule(name).register_forward_hook(partial(watch, name)) for name in names]
     try:
         for window in windows:
-            ids = token_ids(window)
+            ids = token_ids(window, module.device)
             logits = module(ids, use_cache=False).logits[0, :-1].float()
             torch.nn.functional.cross_entropy(logits, ids[0, 1:], reduction="sum").backward()
             tokens += ids.shape[1] - 1

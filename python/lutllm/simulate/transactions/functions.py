@@ -41,7 +41,7 @@ class Job:
         return self.task.fields
 
 
-def linear_round(chip: Chip, job: Job, round_: Round, linear: QuantizedLinear) -> None:
+def linear_round(chip: Chip, round_: Round, linear: QuantizedLinear) -> None:
     """Stream x in, stream y out: `linear` is laid out physically, `round_` says which of its outputs."""
     x = rows_of(chip.pull("x"))[:, : 2 * linear.pairs]
     part = round_part(linear, round_)

@@ -140,7 +140,7 @@ class TransactionSimulator:
     def _execute(self, each: Pass, job: Job) -> tuple[Written, ...]:
         if job.task.engine == "linear":
             round_ = self.plan.rounds[job.task.round]
-            linear_round(self.chip, job, round_, self.linears[round_.name])
+            linear_round(self.chip, round_, self.linears[round_.name])
         else:
             FUNCTIONS[job.task.engine](self.chip, job)
         written, self.chip.written = tuple(self.chip.written), []
