@@ -124,6 +124,7 @@ def bench_module(design: Design, c: AcceleratorConfig) -> str:
         rows = {}
         for n in "kv":
             axi = {port: m[f"{n}_{port}"] for port in ("arready", "rvalid", "rdata", "rresp", "rlast")}
+            axi |= dict(clear=m.rst, rid=const(0, 1))
             command = {f"command_{port}": wire.signal for port, wire in commands[n].items()}
             rows[n] = m.instance(reader, f"{n}_reader", data_ready=back[f"{n}_ready"].signal, **axi, **command)
         streams: dict[str, Signal] = {}
