@@ -413,7 +413,7 @@ def test_the_cut_of_a_round(text_of: Any) -> None:
         del text.lines[text.find('"lut.round"', '"lm_head.24"')]
         text.change('"lut.round"', '"lm_head.0"', old="outputs = 24", new="outputs = 40")
         text.change("}) {", 'label = "lm_head"', old="[@lm_head.0, @lm_head.24]", new="[@lm_head.0]", of=HEAD)
-        for kind, sizes in (("q", (192, 128)), ("w0", (704, 640))):
+        for kind, sizes in (("q", (48, 32)), ("w0", (704, 640))):
             second = text.find(f'sym_name = "lm_head.24.{kind}"')
             assert f"bytes = {sizes[1]}," in text.lines[second]
             del text.lines[second]

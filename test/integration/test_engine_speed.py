@@ -28,8 +28,8 @@ def test_prefill_reaches_nine_tenths_of_the_peak(case: Callable[..., Any], arc: 
 
 
 def test_one_beat_a_cycle_inside_a_round(case: Callable[..., Any], arc: Callable[..., Any]) -> None:
-    """Twice the groups take exactly as many cycles more as they have steps: nothing waits between groups, and inputs are
-    loaded meanwhile."""
+    """Twice the groups take exactly as many cycles more as they have steps: nothing waits between groups, inputs
+    are loaded meanwhile."""
     cycles = []
     for pairs in (40, 80, 120):
         made = case(TINY, [dict(pairs=pairs, outputs=64, row_source="exact_row", G=64)], 4)

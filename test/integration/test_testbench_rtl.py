@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -38,11 +37,12 @@ def needs(program: str) -> pytest.MarkDecorator:
 
 @dataclass
 class Output:
-    """The folder with rtl/, mem/ and tb/ of a tiny decoder, and the golden model's tokens."""
+    """The folder with rtl/, mem/ and tb/ of a tiny decoder, the golden model's tokens, an address of weights."""
 
     folder: Path
     build: Path
     tokens: list[int]
+    weights: int
 
     def run(self, *options: str | Path, build: str | None = None) -> subprocess.CompletedProcess[str]:
         command = [self.folder / "tb" / "run.sh", *options]
@@ -76,7 +76,8 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Output:
     design = accelerator_to_hw(config, "sv")
     hw_to_sv(design, ACCELERATOR_TOP, folder / "rtl")
     write_testbench(config, hw_ports(design, ACCELERATOR_TOP), folder / "tb", PROMPT, tokens, hardware.model)
-    return Output(folder, tmp_path_factory.mktemp("build"), tokens)
+    weights = next(hardware.plan.regions_of("w")).address
+    return Output(folder, tmp_path_factory.mktemp("build"), tokens, weights)
 
 
 @needs("verilator")
@@ -142,8 +143,7 @@ def damaged_image(output: Output) -> list[str | Path]:
     """A bit of a weight."""
     path, mem = output.folder / "damaged.bin", output.folder / "mem"
     data = bytearray((mem / "image.bin").read_bytes())
-    regions = json.loads((mem / "image.json").read_text())["regions"]
-    data[next(region["address"] for region in regions if region["kind"] == "w") + 5] ^= 8
+    data[output.weights + 5] ^= 8
     path.write_bytes(data)
     return ["--image", path, "--verify", "1"]
 
