@@ -112,13 +112,12 @@ class Follower:
         if task.engine != "feed":
             return ""
         (label,) = task.values.values()
-        first = task.fields["takes"] and self.written[:1] == [label]
-        if task.fields["takes"]:
-            self.written = [other for other in self.written if other != label]
-        elif label not in self.taken:
-            return ""
-        self.taken |= {label} if task.fields["takes"] else set()
-        return label if first or not task.fields["takes"] else ""
+        if not task.fields["takes"]:
+            return label if label in self.taken else ""
+        first = self.written[:1] == [label]
+        self.written = [other for other in self.written if other != label]
+        self.taken.add(label)
+        return label if first else ""
 
 
 def needed(tasks: Sequence[Task], buffers: Mapping[str, Buffer]) -> Iterator[list[int]]:
