@@ -1,4 +1,4 @@
-"""Decoder layers that are alike: a model in, a shorter one with the same layers out; its plan in, the whole model's out.
+"""Decoder layers that are alike: a model in, a shorter one with the same layers out; its plan in, that of all out.
 
 Scheduling takes seconds a layer, and layers alike give tasks alike. So a few are scheduled, and the tasks of one period
 of them stand for those left out. Nothing is extrapolated: all tasks are there. Tasks that are not alike - in engine,
