@@ -11,8 +11,8 @@ from lutllm.lowering.hardware.lib.circt import Design, Fields
 from lutllm.lowering.hardware.linear.accumulate import accumulator
 from lutllm.lowering.hardware.linear.psum import psum_lane
 from lutllm.lowering.hardware.linear.records import accumulator_fields
-from lutllm.lowering.hardware.linear.rows import row_builder
 from lutllm.lowering.hardware.linear.requantize import requantizer_lane
+from lutllm.lowering.hardware.linear.rows import row_builder
 from lutllm.lowering.hardware.linear.words import beats_to_words
 from lutllm.lowering.machine.engine import EngineConfig
 from lutllm.numerics import round_shift

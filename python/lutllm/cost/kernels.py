@@ -9,6 +9,7 @@ All that is compiled lives in this file: numba's cache does not see changes in o
 
 from __future__ import annotations
 
+from collections import namedtuple
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -159,47 +160,18 @@ def write(w, at, last):  # type: ignore[no-untyped-def]
     s[W_HELD], s[W_PLACE] = 0, 0
 
 
-class Engine(NamedTuple):
-    """LutLinear. Units of port w for a codebook, a chunk's codes, a table; steps of a row, and chunks in which a token
-    is looked up before the next is; centroids that a table is built from; words of stream c that a search takes; beats
-    of a word of c and of q; words of memory x of one of stream x, or `parts` of stream x of one of memory x. What each
-    FIFO holds. Then the cycles of `linear_timing`; `fed`: from a read of memory x to its word of stream x; `written`:
-    from the write of a group's last word to its first read."""
-
-    codebook_units: int
-    codes_units: int
-    table_units: int
-    row_steps: int
-    strip: int
-    centroids: int
-    centroid_words: int
-    c_beats: int
-    q_beats: int
-    joined: int
-    parts: int
-    codes: int
-    codebooks: int
-    tables: int
-    banks: int
-    jobs: int
-    x: int
-    results: int
-    weights_there: int
-    codes_room: int
-    codebook_room: int
-    build_room: int
-    table_room: int
-    table_reused: int
-    table_built: int
-    bank_room: int
-    centroids_there: int
-    centroids_used: int
-    operands_there: int
-    summed: int
-    bank_drained: int
-    drained: int
-    fed: int
-    written: int
+# LutLinear. Units of port w for a codebook, a chunk's codes, a table; steps of a row, and chunks in which a token is
+# looked up before the next is; centroids that a table is built from; words of stream c that a search takes; beats of a
+# word of c and of q; words of memory x of one of stream x, or `parts` of stream x of one of memory x. What each FIFO
+# holds. Then the cycles of `linear_timing`; `fed`: from a read of memory x to its word of stream x; `written`: from the
+# write of a group's last word to its first read.
+Engine = namedtuple(
+    "Engine",
+    "codebook_units codes_units table_units row_steps strip centroids centroid_words c_beats q_beats joined parts "
+    "codes codebooks tables banks jobs x results "
+    "weights_there codes_room codebook_room build_room table_room table_reused table_built bank_room centroids_there "
+    "centroids_used operands_there summed bank_drained drained fed written",
+)
 
 
 EXACT_ROW, BUILT_ROW, BUILT_TABLE, STORED_TABLE = range(4)
