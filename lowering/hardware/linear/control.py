@@ -25,8 +25,7 @@ from lutllm.lowering.hardware.lib.circt import (
 )
 from lutllm.lowering.hardware.linear import records
 from lutllm.lowering.hardware.linear.front import held_round
-from lutllm.lowering.hardware.linear.psum import CODEBOOK_DEPTH
-from lutllm.lowering.machine.engine import MODES, OPERAND_BANKS, TABLE_BANKS, EngineConfig
+from lutllm.lowering.machine.engine import MODES, TABLE_BANKS, EngineConfig
 from lutllm.numerics import bits_for
 
 ACC_BANKS = 2
@@ -37,7 +36,7 @@ ISSUE = 1  # cycles from a step of a walk until its beat is at the first engine
 BUILD_LATENCY = 4  # cycles from a build beat until the head may count on its row
 
 
-def psum_control(design: Design, config: EngineConfig, codebooks: int = CODEBOOK_DEPTH) -> str:
+def psum_control(design: Design, config: EngineConfig, codebooks: int) -> str:
     """In: streams `round`, `rows_round` (rows made in steps) and `build_round` (tables built); `codes_push` and
     `rows_push` of each weight port, with up to `codebooks` codebooks; `group_ready`, `centroids_ready` and `acc_free`
     pulses. Out: packed `control`, `rows` and `build` beats."""
@@ -61,7 +60,9 @@ def psum_control(design: Design, config: EngineConfig, codebooks: int = CODEBOOK
             outputs = dict(build=delay(m, build.pack(**beat), ISSUE, "build_q", reset=0), build_round_ready=ready)
         take_rows.assign(taken)
 
-        def needs(name: str, step: Signal, first: Signal, initial: int = 0, most: int = OPERAND_BANKS, **give: Signal):  # type: ignore[no-untyped-def]
+        def needs(
+            name: str, step: Signal, first: Signal, initial: int = 0, most: int = config.operand_banks, **give: Signal
+        ):  # type: ignore[no-untyped-def]
             there = credit(m, name, bits_for(most + 1), take=step & first, initial=initial, **give)
             return (~first | there).named(f"{name}_allow")
 
@@ -215,7 +216,7 @@ def _build_walk(
     started = step.signal & first
     free = credit(m, "free_tables", bits_for(TABLE_BANKS + 1), give=table_free, take=started, initial=TABLE_BANKS)
     centroids = credit(
-        m, "centroids", bits_for(OPERAND_BANKS + 1), give=m["centroids_ready"], take=step.signal & group_first
+        m, "centroids", bits_for(config.operand_banks + 1), give=m["centroids_ready"], take=step.signal & group_first
     )
     step.assign(all_of([busy, ~first | (rows_here & free), ~group_first | centroids]))
     finished = all_of([step.signal, last["build_row"], *([last["build_step"]] if serial else [])])

@@ -25,12 +25,11 @@ from lutllm.numerics import bits_for
 
 KINDS = ("codes", "codebook", "table")  # of a weight unit
 KIND_BITS = 2
-CODEBOOK_DEPTH = 4
 
 
-def codebook_depth(depths: Mapping[str, int]) -> int:
+def codebook_depth(config: EngineConfig, depths: Mapping[str, int]) -> int:
     """Codebooks that wait in an engine."""
-    return depths.get("codebooks", CODEBOOK_DEPTH)
+    return depths.get("codebooks", config.codebooks_ahead)
 
 
 def psum_lane(design: Design, config: EngineConfig) -> str:
@@ -83,7 +82,7 @@ def codes_store(design: Design, config: EngineConfig) -> str:
     return design.module("codes_store", inputs, {"in_ready": 1, "codes": width}, body)
 
 
-def psum_engine(design: Design, config: EngineConfig, codebooks: int = CODEBOOK_DEPTH) -> str:
+def psum_engine(design: Design, config: EngineConfig, codebooks: int) -> str:
     """One engine of a chain, with room for `codebooks` codebooks. See `core.py` for the ports' partners."""
     lookup, row, build = lookup_fields(config), row_fields(config), build_fields(config)
     lane, builds, term = psum_lane(design, config), config.builds_tables, config.term_bits

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, const, mux, pack, round_shift, select
 from lutllm.lowering.hardware.lib.memory import Stream, ram
-from lutllm.lowering.machine.engine import MODES, OPERAND_BANKS, TABLE_BANKS, EngineConfig
+from lutllm.lowering.machine.engine import MODES, TABLE_BANKS, EngineConfig
 from lutllm.numerics import bits_for
 from lutllm.scheme import PAIR_SHIFT_BITS
 
@@ -64,7 +64,7 @@ def row_of(m: Module, config: EngineConfig, beats: Beats, tables: Tables) -> Sig
     """The entries of the row beat, in a register at cycle 4."""
     stages, term, rows = config.act_stages, config.term_bits, beats.rows
     operands = m.output_of(
-        ram(m.design, OPERAND_BANKS << bits_for(config.tokens), stages * config.operand_width),
+        ram(m.design, config.operand_banks << bits_for(config.tokens), stages * config.operand_width),
         "operands",
         we=m["operand_write"],
         wa=m["operand_address"],
@@ -72,7 +72,7 @@ def row_of(m: Module, config: EngineConfig, beats: Beats, tables: Tables) -> Sig
         re=rows[0]["valid"],
         ra=pack([rows[0]["token"], rows[0]["operand_bank"]]),
     ).chunks(config.operand_width)
-    rights, lefts = _shifts(m)
+    rights, lefts = _shifts(m, config)
     centroids = _built_operands(m, config, beats)
     found: list[list[Signal]] = []
     codebook = _codebook(m, config, beats, tables) if config.builds_rows else None
@@ -109,10 +109,10 @@ def _chosen(config: EngineConfig, beat: dict[str, Signal], candidates: dict[str,
     return mux(choice, candidates["table"], candidates["built"])
 
 
-def _shifts(m: Module) -> tuple[list[Signal], list[Signal]]:
+def _shifts(m: Module, config: EngineConfig) -> tuple[list[Signal], list[Signal]]:
     """The pair's right (where rows are built) and left shift of each operand bank."""
     rights, lefts = [], []
-    for bank in range(OPERAND_BANKS):
+    for bank in range(config.operand_banks):
         mine = m["shift_write"] & m["shift_bank"].eq(bank)
         *right, left = m["shift_data"].chunks(PAIR_SHIFT_BITS)
         rights += [m.reg(shift, f"right_{bank}", enable=mine) for shift in right]
@@ -133,7 +133,7 @@ def _built_operands(m: Module, config: EngineConfig, beats: Beats) -> list[Signa
     centroids = []
     for s, data in enumerate(m["centroid_data"].chunks(width)):
         words = m.output_of(
-            ram(m.design, OPERAND_BANKS << position_bits, width),
+            ram(m.design, config.operand_banks << position_bits, width),
             f"centroids_{s}",
             we=m["centroid_write"],
             wa=m["centroid_address"],
