@@ -65,7 +65,12 @@ MACHINE_RANGES = {
     "latency": (1, 1 << 16),
     "memory_bytes": (1, ADDRESS_LIMIT),
 }
-_POWERS_OF_TWO = ("row_writes", "requant_lanes", "burst_beats", "head_lanes")
+CLOCK_RANGES = {
+    "core_mhz": (1, 1000),
+    "memory_mhz": (1, 1000),
+    "bus_bits": (PORT_BITS[0], PORT_BITS[-1]),
+}
+_POWERS_OF_TWO = ("row_writes", "requant_lanes", "burst_beats", "head_lanes", "bus_bits")
 _MULTIPLES = (
     ("centroids", "chains"), ("lanes", "requant_lanes"), ("pairs", "weight_ports"), ("pairs", "sum_chains"),
 )  # fmt: skip
@@ -108,6 +113,14 @@ def machine_problems(values: Mapping[str, Any]) -> Iterator[str]:
     got = list(values["engines"])
     if got != [name for name in ENGINES if name in got]:
         yield f"expected engines among {', '.join(ENGINES)}, in this order, got {', '.join(got)}; change them"
+
+
+def clock_problems(values: Mapping[str, Any]) -> Iterator[str]:
+    """Of a machine's two clocks."""
+    yield from _size_problems(values, CLOCK_RANGES)
+    core, memory = values["core_mhz"], values["memory_mhz"]
+    if core >= memory:
+        yield f"expected memory_mhz above core_mhz = {core}, got {memory}; one clock needs no lut.clocks"
 
 
 def head_problems(values: Mapping[str, Any], requant_lanes: int) -> Iterator[str]:

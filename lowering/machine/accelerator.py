@@ -11,8 +11,9 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from math import gcd
 
-from lutllm.dialect.machines.limits import ENGINES, MOST_WORDS, head_problems, machine_problems
+from lutllm.dialect.machines.limits import ENGINES, MOST_WORDS, clock_problems, head_problems, machine_problems
 from lutllm.dialect.machines.machine import MEMORIES
 from lutllm.errors import CapacityError
 from lutllm.lowering.machine.engine import DESCRIPTOR_PORT_BITS, ROUND_BITS, EngineConfig
@@ -121,6 +122,22 @@ DYNAMIC_BITS = {"tokens": 16, "position": 32}
 
 
 @dataclass(frozen=True)
+class Clocks:
+    """Where memory has a clock of its own, faster than the core's: a port's bus has at most `bus_bits`, so that a beat
+    of a wider port is several of the bus."""
+
+    core_mhz: int
+    memory_mhz: int
+    bus_bits: int
+
+    @property
+    def periods(self) -> tuple[int, int]:
+        """Of the core's clock and of memory's, in the largest unit in which both are whole."""
+        unit = gcd(self.core_mhz, self.memory_mhz)
+        return self.memory_mhz // unit, self.core_mhz // unit
+
+
+@dataclass(frozen=True)
 class AcceleratorConfig:
     """The whole accelerator: a LutLinear engine and what stands around it, `engines`.
 
@@ -145,6 +162,7 @@ class AcceleratorConfig:
     head_words: int = 16
     watchdog: int = 1 << 20  # cycles without progress before the flag is raised
     depths: dict[str, int] = field(default_factory=dict)
+    clocks: Clocks | None = None
 
     def __post_init__(self) -> None:
         for problem in self._problems():
@@ -154,6 +172,7 @@ class AcceleratorConfig:
         yield from machine_problems(vars(self))
         yield from head_problems(vars(self), self.lanes)
         yield from self._engine_problems()
+        yield from self._clock_problems()
         for memory in MEMORIES:
             words = getattr(self, f"{memory}_words")
             if not 1 <= words <= MOST_WORDS:
@@ -176,6 +195,28 @@ class AcceleratorConfig:
         for what, some in needs:
             if not self.having(some):
                 yield f"expected an engine for {what} ({', '.join(some)}), got {', '.join(self.engines)}; add one"
+
+    def _clock_problems(self) -> Iterator[str]:
+        if self.clocks is None:
+            return
+        yield from clock_problems(vars(self.clocks))
+        widest = max([*self.read_ports.values(), *self.write_ports.values()])
+        least = widest // self.bus_bits(widest)
+        if self.engine.burst_beats < least:
+            wanted = f"burst_beats of at least {least}, a beat of {widest} bits on a bus of {self.clocks.bus_bits}"
+            yield f"expected {wanted}, got {self.engine.burst_beats}; change either"
+
+    def bus_bits(self, bits: int) -> int:
+        """Of the bus of a port of `bits`."""
+        return bits if self.clocks is None else min(bits, self.clocks.bus_bits)
+
+    def bus_cycles(self, cycles: int) -> int:
+        """Cycles of the buses that take as long as `cycles` of the core."""
+        return cycles if self.clocks is None else -(-cycles * self.clocks.memory_mhz // self.clocks.core_mhz)
+
+    def burst_beats(self, bits: int) -> int:
+        """Beats of a port of `bits` in the longest burst of its bus."""
+        return self.engine.burst_beats * self.bus_bits(bits) // bits
 
     @property
     def has_sequence(self) -> bool:
