@@ -55,6 +55,8 @@ ENGINE_RANGES = {
 }
 MACHINE_RANGES = {
     "head_lanes": (4, 128),
+    "attention_units": (1, 64),
+    "kv_bits": (32, 1024),
     "context": (1, 1 << 20),
     "score_words": (1, COUNT_LIMIT),
     "item_words": (1, MOST_WORDS),
@@ -63,7 +65,7 @@ MACHINE_RANGES = {
     "latency": (1, 1 << 16),
     "memory_bytes": (1, ADDRESS_LIMIT),
 }
-_POWERS_OF_TWO = ("requant_lanes", "burst_beats", "head_lanes")
+_POWERS_OF_TWO = ("requant_lanes", "burst_beats", "head_lanes", "kv_bits")
 _MULTIPLES = (("centroids", "chains"), ("lanes", "requant_lanes"), ("pairs", "weight_ports"))
 _AT_MOST = (("tokens", "acc_words"), ("table_bits", "term_bits"))
 
@@ -114,6 +116,9 @@ def head_problems(values: Mapping[str, Any], requant_lanes: int) -> Iterator[str
     if words * requant_lanes % beat:
         wanted = f"head_words to be a multiple of {beat // requant_lanes}, a beat of head_lanes"
         yield f"expected {wanted}, got {words}; change it"
+    if not 8 * requant_lanes <= values["kv_bits"] <= 8 * beat:
+        wanted = f"kv_bits in {8 * requant_lanes}..{8 * beat}, of requant_lanes to head_lanes channels"
+        yield f"expected {wanted}, got {values['kv_bits']}; change it"
 
 
 def _size_problems(values: Mapping[str, Any], ranges: Mapping[str, tuple[int, int]]) -> Iterator[str]:

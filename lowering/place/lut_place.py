@@ -66,7 +66,8 @@ class LutPlace(Pass):
         context = min((int(a.keys.type.shape[0]) for a in attentions), default=target.accelerator.context)
         groups = [int(a.heads.value) // int(a.kv_heads.value) for a in attentions]
         sizes = [int(a.query.type.shape[-1]) // int(a.heads.value) for a in attentions]
-        head_lanes = target.accelerator.head_lanes
+        around, kv_heads = target.accelerator, [int(a.kv_heads.value) for a in attentions]
+        head_lanes = around.head_lanes
         beats = max((-(-size // head_lanes) for size in sizes), default=1)
         at_once = max(engine.tokens, *groups, 1)
         words = [_block_words(end, engine.lanes, engine.tokens) for end in ops_in(op, dialect.RequantizeOp)]
@@ -74,6 +75,8 @@ class LutPlace(Pass):
             engine=replace(engine, acc_words=max(engine.acc_words, *words)),
             engines=tuple(name for name in ENGINES if name in used),
             head_lanes=head_lanes,
+            attention_units=max(n for n in range(1, around.attention_units + 1) if not any(k % n for k in kv_heads)),
+            kv_bits=around.kv_bits,
             context=context,
             score_words=at_once * context,
             item_words=at_once * beats,
