@@ -114,6 +114,7 @@ TASK_BITS: dict[str, dict[str, int]] = {
     # Of a region, read through a port by its number among the read ports.
     VERIFY: {"port": 8, "reserved": 24, "beats": 32, "address": 64, "signature": 64},
 }  # fmt: skip
+ARITHMETIC = {"shift", "bits", "epsilon", "residual_right", "y_right", "sigmoid_right", "wide"}  # change no cycles
 ENGINE_NUMBERS = {name: i for i, name in enumerate(ENGINES)} | {VERIFY: (1 << HEADER_BITS["engine"]) - 1}
 # What the sequencer adds to each task's fields: tokens of the pass (1 where the header says single), first position.
 DYNAMIC_BITS = {"tokens": 16, "position": 32}

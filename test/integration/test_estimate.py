@@ -8,14 +8,17 @@ from typing import Any
 import pytest
 
 from lutllm.accelerator.hardware import Hardware, build
+from lutllm.cost.planning import Planner
+from lutllm.cost.predicted import predicted
 from lutllm.cost.traffic import traffic
+from lutllm.errors import CapacityError
 from lutllm.lowering.machine.accelerator import IMAGE_HEADER
 from lutllm.lowering.machine.targets import find_target
-from lutllm.quantize.random.float_models import float_decoder
+from lutllm.quantize.random.float_models import LayerShape, float_decoder
 from lutllm.quantize.random.model import hollow_model, random_model
 from lutllm.report.estimate import estimate
 from lutllm.scheme import ADDITIVE, EXACT, Scheme
-from lutllm.simulate.transactions.passes import run_passes
+from lutllm.simulate.transactions.passes import Pass, run_passes
 from lutllm.tools.lutllm import main
 
 KV, PREFILL, CONTEXT = 9, 9, 24
@@ -75,3 +78,48 @@ def test_what_cannot_be_estimated(arguments: list[str], message: str, capsys: py
     assert main(["estimate", *arguments]) == 1
     error = capsys.readouterr().err
     assert message in error and "unexpected" not in error and error.count("\n") == 1
+
+
+def _alternating(layers: int) -> list[LayerShape]:
+    return [LayerShape(intermediate=(40, 56)[i % 2]) for i in range(layers)]
+
+
+@pytest.mark.parametrize(
+    ("shape", "context", "periods"),
+    [
+        ({"layers": 9}, 32, (1, 5)),
+        ({"layers": _alternating(11)}, 40, (2, 2)),
+        ({"layers": [*_alternating(6), LayerShape()]}, 32, None),
+        ({"layers": 4}, 32, None),
+    ],
+    ids=["alike", "two by two", "unlike", "few"],
+)
+def test_layers_alike_are_scheduled_once(shape: dict[str, Any], context: int, periods: tuple[int, int] | None) -> None:
+    """The plan made of a few layers gives the cycles and bytes of the plan of all, task by task."""
+    model = hollow_model(float_decoder(**shape), EXACT.with_(R=1, G=48), positions=context)
+    short, whole = Planner(model, context), Planner(model, context)
+    assert (short.short and (short.short.period, short.short.periods)) == periods
+    whole.short = None
+    plans = [planner.plan("tiny") for planner in (short, whole)]
+    passes = [
+        Pass("prefill", 4, 0),
+        Pass("prefill", 3, 4),
+        Pass("head", 3, 7),
+        Pass("decode", 1, 7),
+        Pass("head", 1, 8),
+    ]
+    records = [predicted(plan, passes) for plan in plans]
+    assert records[0] == records[1]
+    assert [traffic(plans[0], each) for each in passes] == [traffic(plans[1], each) for each in passes]
+    assert (short.short is None) == (periods is None)  # tasks repeated as well
+
+
+def test_layers_that_do_not_fit_memory_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "full.toml").write_text(
+        'like = "tiny"\nsummary = "little"\n[memory]\nbytes = 700_000\n[sources]\nmemory = "mine"\n'
+    )
+    model = hollow_model(float_decoder(layers=9), EXACT.with_(R=1, G=48), positions=32)
+    planner = Planner(model, 32)
+    with pytest.raises(CapacityError, match="expected at most 700000 bytes, got"):
+        planner.plan(str(tmp_path / "full.toml"))
+    assert planner.short is not None

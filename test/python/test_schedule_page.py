@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from lutllm.accelerator.hardware import PASSES
+from lutllm.cost.layers import layer_of
 from lutllm.cost.predicted import predicted, run_cycles
 from lutllm.errors import InputError, SimulationError
 from lutllm.lowering.pipelines import to_scheduled
@@ -17,7 +18,7 @@ from lutllm.passes import run_pipeline
 from lutllm.quantize.random.float_models import float_decoder
 from lutllm.quantize.random.model import random_model
 from lutllm.report.gantt import colors_of, gantt
-from lutllm.report.schedule_page import busy_cycles, layer_of, schedule_json, schedule_page
+from lutllm.report.schedule_page import busy_cycles, schedule_json, schedule_page
 from lutllm.scheme import EXACT
 from lutllm.simulate.transactions.passes import Pass, run_passes
 from lutllm.simulate.transactions.records import TaskRecord, named_records

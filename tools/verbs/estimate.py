@@ -24,26 +24,21 @@ def estimate_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def estimate(options: argparse.Namespace) -> tuple[int, Any]:
-    from lutllm.accelerator.hardware import PASSES
-    from lutllm.lowering import pipelines
+    from lutllm.cost.planning import Planner
     from lutllm.lowering.machine.targets import find_target
-    from lutllm.lowering.schedule.read import read_plan
-    from lutllm.passes import run_pipeline
     from lutllm.report import estimate as report
 
     target = find_target(options.target)
     longest = max(options.kv + 2, options.prefill + 1)
-    model = _model(options, longest)
-    module = model.lut(longest)
-    run_pipeline(module, pipelines.to_scheduled(options.target), passes=PASSES)
-    name = Path(options.target).stem
-    sizes = {"kv": options.kv, "prefill": options.prefill}
-    found = report.estimate(read_plan(module), name, target, model.bits["effective"], **sizes)
+    model = hollow(options, longest)
+    plan = Planner(model, longest).plan(options.target)
+    name, sizes = Path(options.target).stem, {"kv": options.kv, "prefill": options.prefill}
+    found = report.estimate(plan, name, target, model.bits["effective"], **sizes)
     print(found)
     return 0, found.to_dict()
 
 
-def _model(options: argparse.Namespace, positions: int) -> QuantizedModel:
+def hollow(options: argparse.Namespace, positions: int) -> QuantizedModel:
     """A quantized model as it is; of a float one, or of a shape that has a name, what has its integers' shapes."""
     from lutllm.quantize.random.float_models import float_decoder
     from lutllm.quantize.random.model import hollow_model

@@ -5,13 +5,13 @@ In: records of a run, simulated or predicted, and, where they are known, the bea
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from itertools import groupby
 from typing import Any
 
+from lutllm.cost.layers import OTHER, layer_of
 from lutllm.lowering.machine.accelerator import ENGINES
 from lutllm.report.gantt import colors_of, gantt
 from lutllm.simulate.occupancy import Occupancy
@@ -29,12 +29,10 @@ g:hover rect { stroke: #000; } summary { cursor: pointer; color: #4c78a8; }
 .key { display: inline-block; width: .8em; height: .8em; margin: 0 .3em 0 1em; } .share { width: 8em; padding: 0; }
 .share i { display: block; height: .9em; background: #4c78a8; }
 """
-LAYER = re.compile(r"(?:.*\.)?(?:layers|h|blocks)\.\d+")
 SOURCES = {
     "simulated": "Cycles are from simulation, exact.",
     "predicted": "Cycles are predicted, for a memory that always answers after the same time: not a simulation.",
 }
-OTHER = "rest"
 
 
 def schedule_page(
@@ -89,12 +87,6 @@ def schedule_json(
         "lists": turns,
         "tasks": [record.to_dict() for record in records],
     }
-
-
-def layer_of(source: str) -> str:
-    """The decoder layer that a module belongs to, or OTHER."""
-    found = LAYER.match(source)
-    return found.group() if found else OTHER
 
 
 def busy_cycles(records: Iterable[TaskRecord]) -> int:
