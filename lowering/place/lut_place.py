@@ -71,7 +71,7 @@ class LutPlace(Pass):
         head_lanes, most = around.head_lanes, around.score_words // context if attentions else engine.tokens
         if not most:
             raise CapacityError(
-                f"expected a context of at most {around.score_words} tokens, of whose scores the target keeps one each, "
+                f"expected a context of at most {around.score_words} tokens, as many as the target keeps scores of, "
                 f"got {context}; shorten it, or enlarge score_words of the target"
             )
         engine = replace(engine, tokens=min(engine.tokens, most))

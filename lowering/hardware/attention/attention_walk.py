@@ -1,9 +1,9 @@
 """The order in which attention walks over an item, and what every stage needs to know of a task.
 
-An item is `reps` query heads of one kv head: reps * tokens * beats sums, at most `config.item_words`. Units take kv
-heads in turn, so that at a time they are at neighbours; what serves all of them goes through the units within an item. Scores and
+An item is `reps` query heads of one kv head: reps * tokens * beats sums, at most `config.item_words`. Scores and
 weighted sums both take its rows in turn, of each row the pairs (query head, token) that see it, and of each pair its
-beats: causal work that is not there costs no cycle.
+beats: causal work that is not there costs no cycle. Units take kv heads in turn, so what serves them all takes an item
+of each.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def drain_job(config: AcceleratorConfig) -> Fields:
 
 
 class _Place:
-    """Where a step is: `word` = pair * beats + beat of the sums, `part` of that word; memory x is filled item by item."""
+    """Where a step is: `word` = pair * beats + beat of the sums, `part` of that word."""
 
     def __init__(self, m: Module, step: Signal, f: dict[str, Signal], parts: int, address: int) -> None:
         levels: Levels = [("rep", f["reps"]), ("beat", f["beats"]), ("part", const(parts, bits_for(parts + 1)))]
@@ -92,7 +92,8 @@ class _Place:
 
 
 def attention_drain(design: Design, config: AcceleratorConfig) -> str:
-    """`weighted`: the sums of an item are there; of what comes from units each has its part, the first lowest. Takes `rights` from their row buffer, a vector word for all tokens.
+    """`weighted`: the sums of an item are there. Takes `rights` from their row buffer, a vector word for all tokens. Of
+    what comes from units, or goes to them, each has its part, the first lowest.
 
     Reads `total` (at `total_address`, at once) and `drained` (a cycle after `drain_read`); `drained_free` when all of
     an item was read. Writes memory x from `base` on; `done` when the last word of the last item is there.

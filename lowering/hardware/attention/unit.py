@@ -44,14 +44,14 @@ def attention_unit(design: Design, config: AcceleratorConfig) -> str:
                 command_ready=m[f"{name}_command_ready"],
             )  # fmt: skip
             commands |= {f"{name}_{port}": signal for port, signal in command.items()}
-        given = ("start", "job", "q", "q_skip", "q_read_data", "k_valid", "k_data")
+        queries = ("start", "job", "q", "q_skip", "q_read_data", "k_valid", "k_data")
         qk = m.instance(
-            scores, "score_stage", **{port: m[port] for port in given}, bank_free=back["item_read"].signal,
+            scores, "score_stage", **{port: m[port] for port in queries}, bank_free=back["item_read"].signal,
             **{port: back[port].signal for port in ("score_read", "score_address", "pair_address")},
         )  # fmt: skip
-        given = ("start", "job", "shift", "v_valid", "v_data", "loaded", "multiplier", *_DRAIN)
+        sums = ("start", "job", "shift", "v_valid", "v_data", "loaded", "multiplier", *_DRAIN)
         av = m.instance(
-            weighted, "weighted_stage", **{port: m[port] for port in given},
+            weighted, "weighted_stage", **{port: m[port] for port in sums},
             **{port: qk[port] for port in ("scored", "score", "maximum")},
         )  # fmt: skip
         for port, wire in back.items():
