@@ -223,8 +223,8 @@ class Case:
         self.base = base
         self.task = dict(
             kv_heads=s.kv_heads // c.attention_units, items=s.group // s.reps, reps=s.reps, beats=self.beats,
-            shift=shift, bits=bits, q=q, base=base, head_stride=self.stride, keys=self.addresses[0], values=self.addresses[1],
-            tokens=s.tokens, position=s.position,
+            shift=shift, bits=bits, q=q, base=base, head_stride=self.stride, keys=self.addresses[0],
+            values=self.addresses[1], tokens=s.tokens, position=s.position,
         )  # fmt: skip
 
     def _parameters(self, multiplier: np.ndarray, right: np.ndarray) -> np.ndarray:
