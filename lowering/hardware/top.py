@@ -4,8 +4,8 @@ What an engine that the configuration does not have would use - memories, master
 
 Ports: `ap_clk`, `ap_rst_n`, where the machine has two clocks also `ap_clk_2`, that of all AXI4 masters; the AXI4-Lite
 slave s_axi_control and its interrupt `irq` (`interrupt` is a word of C++ to Verilator); AXI4 read masters m_axi_d
-(tasks), _p (vector parameters), _c, _q, _w0.. (of LutLinear), _e (embedding), _k and _v (KV cache), _x (engine load),
-the write masters m_axi_kv and m_axi_y (engine save); `events`, a bit for each engine that takes a task and one for each
+(tasks), _p (vector parameters), _c, _q, _w0.. (of LutLinear), _e (embedding), _k0.. and _v0.. (KV cache), _x (engine
+load), the write masters m_axi_kv and m_axi_y (engine save); `events`, a bit for each engine that takes a task and one for each
 that ends one, for simulation.
 """
 
@@ -64,7 +64,7 @@ def fifo_depth(config: AcceleratorConfig, name: str) -> int:
     usual = {"p_commands": COMMANDS, "p_orders": ORDERS, "y_orders": ORDERS}
     usual |= {"responses": engine.outstanding, "y_responses": engine.outstanding}
     if kind in ("read", "write"):
-        names = {"w": "w0"}
+        names = {name: f"{name}0" for name in "wkv"}
         bits = (config.read_ports if kind == "read" else config.write_ports)[names.get(port, port)]
         bursts = engine.outstanding if kind == "read" else 2
         usual[name] = bursts * burst_limit(bits, config.burst_beats(bits))
@@ -161,10 +161,12 @@ class _Top:
             write, address, data = self._shared(memory, "write", writers)
             if memory == "x":
                 self.inputs["feed"].pop("written").assign(write)
-            read, read_address, _ = self._shared(memory, "read", readers)
-            found = m.output_of(made, f"memory_{memory}", we=write, wa=address, wd=data, re=read, ra=read_address)
-            for reader in readers:
-                self.inputs[reader].pop(f"{memory}_read_data").assign(found)
+            copies = range(config.attention_units) if memory == "q" else ("",)  # who reads one has one
+            for port in (f"{memory}{copy}" for copy in copies):
+                read, read_address, _ = self._shared(port, "read", readers)
+                found = m.output_of(made, f"memory_{port}", we=write, wa=address, wd=data, re=read, ra=read_address)
+                for reader in readers:
+                    self.inputs[reader].pop(f"{port}_read_data").assign(found)
         if "residual" in self.engines:
             self._squares()
 
@@ -298,9 +300,9 @@ class _Top:
         return self.m.reg(words, f"{engine}_words_of_pass")
 
     def _caches(self) -> None:
-        """The KV cache: attention reads it through two masters, heads writes it through one."""
-        for name in ("k", "v"):
-            self._read("attention", name, command=f"{name}_command", data=name)
+        """The KV cache: each unit of attention reads it through two masters, heads writes it through one."""
+        for name in (f"{name}{unit}" for unit in range(self.config.attention_units) for name in "kv"):
+            self._read("attention", name, command=f"{name}_command", data=name, bits=self.config.row_bits)
         self._write("heads", "kv", command="kv_command", data="kv", written="kv_written", responses="responses")
 
     def _transfers(self) -> None:
@@ -310,10 +312,12 @@ class _Top:
         if "save" in self.engines:
             self._write("save", "y", command="command", data="out", written="written", responses="y_responses")
 
-    def _read(self, engine: str, master: str, *, command: str, data: str) -> None:
-        """A read master whose commands an engine gives and whose beats it takes."""
-        out, wires = self.engines[engine], self.inputs[engine]
-        stream = self._reader(master, self.config.read_ports[master], self._command(engine, command))
+    def _read(self, engine: str, master: str, *, command: str, data: str, bits: int = 0) -> None:
+        """A read master whose commands an engine gives and whose beats it takes, joined to words of `bits`."""
+        out, wires, width = self.engines[engine], self.inputs[engine], self.config.read_ports[master]
+        stream = self._reader(master, width, self._command(engine, command))
+        if bits > width:
+            stream = self.masters.words(master, stream, bits)
         wires.pop(f"{data}_valid").assign(stream.valid)
         wires.pop(f"{data}_data").assign(stream.data)
         stream.ready.assign(out[f"{data}_ready"])
