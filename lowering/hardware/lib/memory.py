@@ -5,6 +5,7 @@ from lutllm.numerics import bits_for
 
 ULTRA_BITS = 288 * 1024  # from here a RAM asks for ultra RAM (one URAM288 holds 4096 x 72)
 BLOCK_BITS = 4 * 1024  # from here a RAM asks for block RAM
+DEEP, DEEP_BITS = 128, 16 * 1024  # from here on, words and bits, a FIFO's words are in block RAM
 FIFO_LATENCY = 1  # cycles from a push until the word may be taken, from a pop until its room is there
 
 
@@ -45,13 +46,23 @@ def fifo(design: Design, width: int, depth: int) -> str:
         push, pop = m["in_valid"] & in_ready, out_valid & m["out_ready"]
         step = mux(push, const(1, count_bits), const(-1, count_bits))
         count.set(count.signal + step, push ^ pop)
-        data = m.reg(m["in_data"], "word", enable=push) if depth == 1 else _storage(m, push, pop)
+        stored = _deep if depth * width >= DEEP_BITS and depth >= DEEP else _storage
+        data = m.reg(m["in_data"], "word", enable=push) if depth == 1 else stored(m, push, pop)
         return dict(in_ready=in_ready, out_valid=out_valid, out_data=data, count=count.signal)
 
     def _storage(m: Module, push: Signal, pop: Signal) -> Signal:
         head, tail = pointer(m, "write_pointer", depth, push), pointer(m, "read_pointer", depth, pop)
         store = ram(design, depth, width, read_latency=0)
         return m.output_of(store, "store", we=push, wa=head, wd=m["in_data"], ra=tail)
+
+    def _deep(m: Module, push: Signal, pop: Signal) -> Signal:
+        """In block RAM, which is read a cycle ahead: a word that is written just then goes past it."""
+        head, tail = pointer(m, "write_pointer", depth, push), m.state(bits_for(depth), "read_pointer", reset=0)
+        ahead, data = mux(pop, following(tail.signal, depth), tail.signal), m["in_data"]
+        tail.set(ahead)
+        read = m.output_of(ram(design, depth, width), "store", we=push, wa=head, wd=data, re=const(1, 1), ra=ahead)
+        passes = push & head.eq(ahead)
+        return mux(m.reg(passes, "passed", reset=0), m.reg(data, "passed_word", enable=passes), read)
 
     inputs = {"in_valid": 1, "in_data": width, "out_ready": 1}
     outputs = {"in_ready": 1, "out_valid": 1, "out_data": width, "count": count_bits}
@@ -62,10 +73,13 @@ def fifo(design: Design, width: int, depth: int) -> str:
 
 def pointer(m: Module, name: str, depth: int, step: Signal, jump: tuple[Signal, Signal] | None = None) -> Signal:
     """Counts around a memory of `depth` words, a word at each `step`; with `jump` = (whether, where to), elsewhere."""
-    address = bits_for(depth)
-    place = m.state(address, name, reset=0)
-    following = mux(place.signal.eq(depth - 1), const(0, address), place.signal + 1)
-    return place.set(following if jump is None else mux(jump[0], jump[1], following), step)
+    place = m.state(bits_for(depth), name, reset=0)
+    after = following(place.signal, depth)
+    return place.set(after if jump is None else mux(jump[0], jump[1], after), step)
+
+
+def following(place: Signal, depth: int) -> Signal:
+    return mux(place.eq(depth - 1), const(0, place.width), place + 1)
 
 
 class Stream:
