@@ -25,7 +25,7 @@ from lutllm.lowering.hardware.lib.circt import Design, Fields, Module, Signal, W
 from lutllm.lowering.hardware.lib.memory import Stream, buffered, ram
 from lutllm.lowering.hardware.lib.route import ORDERS, router, way_of
 from lutllm.lowering.hardware.linear.core import linear_core
-from lutllm.lowering.hardware.linear.ports import Masters, bus_ports
+from lutllm.lowering.hardware.linear.ports import Masters, bus_ports, spread
 from lutllm.lowering.hardware.linear.records import ROUND
 from lutllm.lowering.hardware.vector.embed import embed
 from lutllm.lowering.hardware.vector.feed import feed
@@ -39,9 +39,12 @@ from lutllm.lowering.hardware.vector.store import store
 from lutllm.lowering.hardware.vector.swiglu import swiglu
 from lutllm.lowering.machine.accelerator import (
     DYNAMIC_BITS,
+    LINEAR_STREAMS,
     PARAMETERIZED,
     READERS,
     SINKS,
+    STREAM_BITS,
+    STREAM_WORDS,
     TASK_BITS,
     VERIFY,
     WRITERS,
@@ -226,7 +229,7 @@ class _Top:
         bits = TASK_BITS["linear"]
         values = Fields(**bits).unpack(self.fields[0 : sum(bits.values())]) | {"tokens": self.sequencer["task_tokens"]}
         round_ = ROUND.pack(**{name: values[name][0:width] for name, width in ROUND.widths.items()})
-        streams = {name: self._linear_stream(name) for name in ("c", "q", *engine.weight_streams)}
+        streams = self._linear_streams()
         feed_ready = self.inputs["feed"].pop("out_ready")
         streams["x"] = Stream(self.engines["feed"]["out_valid"], self.engines["feed"]["out_data"], feed_ready)
         inputs = {f"{name}_valid": stream.valid for name, stream in streams.items()}
@@ -249,17 +252,23 @@ class _Top:
 
     linear_rooms: tuple[Signal, ...] = ()
 
-    def _linear_stream(self, name: str) -> Stream:
-        """Stream c, q or w of LutLinear: its transfers come with the task."""
-        engine = self.config.engine
-        order = ["c", "q", *engine.weight_streams]
+    def _linear_streams(self) -> dict[str, Stream]:
+        """Streams c, q and w of LutLinear: their transfers come with the task."""
+        config, found = self.config, {}
         words = self.fields.chunks(DESCRIPTOR_PORT_BITS)
-        place = -(-sum(TASK_BITS["linear"].values()) // DESCRIPTOR_PORT_BITS) + 2 * order.index(name)
-        command = pack([words[place], words[place + 1][0:32]])
-        queue, room = buffered(self.m, f"{name}_commands", self.dispatch["linear"], command, ROUNDS_AHEAD)
-        self.linear_rooms = (*self.linear_rooms, room)
-        beats = self._reader(name, self.config.read_ports[name], queue)
-        return self.masters.words(name, beats, engine.word_bits[name]) if name in ("c", "q") else beats
+        place = -(-sum(TASK_BITS["linear"].values()) // DESCRIPTOR_PORT_BITS)
+        for number, kind in enumerate(LINEAR_STREAMS):
+            first = place + STREAM_WORDS * number
+            asked = Fields(**STREAM_BITS).unpack(pack(words[first : first + STREAM_WORDS]))
+            names = config.engine.weight_streams if kind == "w" else [kind]
+            push, addresses, beats = spread(self.m, self.dispatch["linear"], asked, len(names))
+            for name, address in zip(names, addresses, strict=True):
+                queue, room = buffered(self.m, f"{name}_commands", push, pack([address, beats]), ROUNDS_AHEAD)
+                self.linear_rooms = (*self.linear_rooms, room)
+                found[name] = self._reader(name, config.read_ports[name], queue)
+                if kind != "w":
+                    found[name] = self.masters.words(name, found[name], config.engine.word_bits[kind])
+        return found
 
     def _sinks(self, core: dict[str, Signal], y_ready: Wire) -> None:
         """Stream y to the engine whose task is next."""

@@ -42,6 +42,9 @@ WAIT_BITS = {"engine": 4, "pending": 4}  # dispatch once `engine` has at most `p
 NO_WAIT = 15
 # `check`: the CRC (lowering.machine.checks) of the list up to the end of this descriptor, with 0 for its own `check`. A
 # list begins where the header's ended.
+# A region that a linear reads; where each port has one, `address` is that of the first, `stride` from one to the next.
+STREAM_BITS = {"address": 64, "beats": 32, "stride": 32}
+LINEAR_STREAMS, STREAM_WORDS = ("c", "q", "w"), 2
 # After the header: address of stream p (64), then beats (32) and bytes added for each position (32).
 PARAMETER_WORDS = 2
 
@@ -92,7 +95,7 @@ SIZED_STREAMS = (
 # Fields of each task, bits each, lowest first. Counts of words are of one token; bases are addresses of memory words,
 # which do not depend on the tokens of a pass; `start` is the first word of the row that a round's outputs go to.
 TASK_BITS: dict[str, dict[str, int]] = {
-    "linear": ROUND_BITS,  # then address and beats (64 bits each) of c, q and each w port
+    "linear": ROUND_BITS,  # then STREAM_BITS of each of c, q and w
     "feed": {"base": 16, "groups": 16, "takes": 8},  # takes: follows who writes its words
     "norm": {"base": 16, "words": 16, "shift": 8, "bits": 8, "last": 8, "reserved": 8, "epsilon": 64},
     "residual": {"start": 16, "words": 16, "residual_right": 8, "y_right": 8, "load": 8},
@@ -303,7 +306,7 @@ class AcceleratorConfig:
     def task_words(self, engine: str) -> int:
         """64-bit words of a descriptor."""
         words = 1 + PARAMETER_WORDS + -(-sum(TASK_BITS[engine].values()) // DESCRIPTOR_PORT_BITS)
-        return words + (2 * (2 + self.engine.weight_ports) if engine == "linear" else 0)
+        return words + (len(LINEAR_STREAMS) * STREAM_WORDS if engine == "linear" else 0)
 
     @property
     def token_bits(self) -> int:
