@@ -21,6 +21,7 @@ from lutllm.tools.verbs import diff as diff_verb
 from lutllm.tools.verbs import estimate as estimate_verb
 from lutllm.tools.verbs import quantize as quantize_verb
 from lutllm.tools.verbs import run as run_verb
+from lutllm.tools.verbs import serve as serve_verb
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -72,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     run_verb.run_arguments(_verb(verbs, "run", run_verb.run, "answer a prompt with a quantized model"))
     chat_verb.chat_arguments(_verb(verbs, "chat", chat_verb.chat, "talk with a quantized model"))
+    serve_verb.serve_arguments(_verb(verbs, "serve", serve_verb.serve, "answer clients of OpenAI's API"))
     _simulate_arguments(
         _verb(verbs, "simulate", _simulate, "run compiled programs again, with other memory or simulator")
     )

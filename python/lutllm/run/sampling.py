@@ -40,7 +40,7 @@ class Sampling:
             if value < 0:
                 raise InputError(f"expected {_words(name)} of 0 or more, got {value}")
         if not (math.isfinite(self.temperature) and self.temperature >= 0):
-            raise InputError(f"expected temperature of 0 (greedy) or more, got {self.temperature}")
+            raise InputError(f"expected a temperature of 0 (greedy) or more, got {self.temperature}")
         if not 0 < self.top_p <= 1:
             raise InputError(f"expected top-p above 0 and up to 1, got {self.top_p}")
         if not 0 <= self.min_p <= 1:

@@ -59,11 +59,14 @@ class Session(ABC):
         """Forget everything."""
         self._ids.clear()
 
-    def seek(self, ids: Sequence[int]) -> int:
-        """Go back to where `ids` begin as what has been read does, but for the last of them, which is to be read again
-        for its logits. Returns how many need not be read."""
+    def common(self, ids: Sequence[int]) -> int:
+        """With how many of `ids` what has been read begins, but for the last of them, whose logits are wanted."""
         pairs = zip(self._ids, ids[:-1], strict=False)
-        same = next((i for i, (have, want) in enumerate(pairs) if have != want), min(len(self._ids), len(ids) - 1))
+        return next((i for i, (have, want) in enumerate(pairs) if have != want), min(len(self._ids), len(ids) - 1))
+
+    def seek(self, ids: Sequence[int]) -> int:
+        """Go back to where `ids` begin as what has been read does; returns how many of them need not be read."""
+        same = self.common(ids)
         del self._ids[same:]
         return same
 
