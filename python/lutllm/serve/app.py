@@ -66,7 +66,8 @@ class _Choice:
 class _Server:
     def __init__(self, engine: Engine, name: str, key: str, limits: Limits) -> None:
         self.engine, self.name, self.key, self.limits = engine, name, key, limits
-        self.tokenizer, self.created = engine.model.tokenizer, int(time.time())
+        self.tokenizer: Any = engine.model.tokenizer
+        self.created = int(time.time())
 
     def guarded(self, handler: Handler) -> Handler:
         """`handler` for clients with the key; what it refuses as an error object."""

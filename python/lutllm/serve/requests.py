@@ -140,10 +140,9 @@ def _turn(message: Any, where: str) -> Turn:
         raise Refused(f"expected {where} with a role among {', '.join(_ROLES)}, got {_short(message)}", where)
     content = message.get("content")
     if isinstance(content, list):
-        parts = [
-            part.get("text") if isinstance(part, dict) and part.get("type") == "text" else None for part in content
-        ]
-        content = "".join(parts) if all(isinstance(part, str) for part in parts) else None
+        texts = [part.get("text") for part in content if isinstance(part, dict) and part.get("type") == "text"]
+        known = [text for text in texts if isinstance(text, str)]
+        content = "".join(known) if len(known) == len(content) else None
     if not isinstance(content, str):
         raise Refused(f"expected {where}.content as text, got {_short(message.get('content'))}", f"{where}.content")
     other = sorted(name for name, value in message.items() if name not in ("role", "content") and value)
@@ -175,7 +174,7 @@ def _prompts(fields: _Fields, tokenizer: Any, vocabulary: int) -> list[list[int]
 def _sampling(fields: _Fields) -> Sampling:
     values: dict[str, Any] = {name: fields.number(name) for name in _SAMPLING}
     values |= {name: fields.take(name, int, None) for name in _WHOLE}
-    given = {"temperature": 1.0, "seed": secrets.randbits(32)}
+    given: dict[str, Any] = {"temperature": 1.0, "seed": secrets.randbits(32)}
     given |= {name: value for name, value in values.items() if value is not None}
     greedy = given["temperature"] == 0
     try:
