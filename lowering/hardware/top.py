@@ -2,10 +2,11 @@
 
 What an engine that the configuration does not have would use - memories, masters, streams - is not there either.
 
-Ports: `ap_clk`, `ap_rst_n`; the AXI4-Lite slave s_axi_control and its interrupt `irq` (`interrupt` is a word of C++ to
-Verilator); AXI4 read masters m_axi_d (tasks), _p (vector parameters), _c, _q, _w0.. (of LutLinear), _e (embedding), _k
-and _v (KV cache), _x (engine load), the write masters m_axi_kv and m_axi_y (engine save); `events`, a bit for each
-engine that takes a task and one for each that ends one, for simulation.
+Ports: `ap_clk`, `ap_rst_n`, where the machine has two clocks also `ap_clk_2`, that of all AXI4 masters; the AXI4-Lite
+slave s_axi_control and its interrupt `irq` (`interrupt` is a word of C++ to Verilator); AXI4 read masters m_axi_d
+(tasks), _p (vector parameters), _c, _q, _w0.. (of LutLinear), _e (embedding), _k0.. and _v0.. (KV cache), _x (engine
+load), the write masters m_axi_kv and m_axi_y (engine save); `events`, a bit for each engine that takes a task and one for each
+that ends one, for simulation.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ from lutllm.lowering.machine.accelerator import (
 from lutllm.lowering.machine.engine import DESCRIPTOR_PORT_BITS, QUEUE, ROUNDS_AHEAD
 
 TOP = "lut_accelerator"
+BUS_CLOCK = "ap_clk_2"  # of the AXI4 masters, where memory has a clock of its own
 COMMANDS = 4  # transfers of stream p that may wait, where nothing else is asked for
 BUILDERS = {
     "feed": feed, "norm": norm, "residual": residual, "store": store, "swiglu": swiglu,
@@ -65,20 +67,22 @@ def fifo_depth(config: AcceleratorConfig, name: str) -> int:
     usual = {"p_commands": COMMANDS, "p_orders": ORDERS, "y_orders": ORDERS}
     usual |= {"responses": engine.outstanding, "y_responses": engine.outstanding}
     if kind in ("read", "write"):
-        names = {"w": "w0"}
+        names = {name: f"{name}0" for name in "wkv"}
         bits = (config.read_ports if kind == "read" else config.write_ports)[names.get(port, port)]
         bursts = engine.outstanding if kind == "read" else 2
-        usual[name] = bursts * burst_limit(bits, engine.burst_beats)
+        usual[name] = bursts * burst_limit(bits, config.burst_beats(bits))
     return config.depths.get(name, usual[name])
 
 
 def lut_accelerator(design: Design, config: AcceleratorConfig) -> str:
     """Add the top module and everything under it; returns its name."""
-    inputs, outputs = bus_ports(config.read_ports, config.write_ports)
+    buses = ({n: config.bus_bits(b) for n, b in ports.items()} for ports in (config.read_ports, config.write_ports))
+    inputs, outputs = bus_ports(*buses)
     slave = {f"{PREFIX}{name}": bits for name, bits in slave_inputs(address_bits(config)).items()}
     inputs = {"ap_rst_n": 1} | slave | inputs
     outputs = slave_outputs(PREFIX) | {"irq": 1, "events": 2 * len(config.engines)} | outputs
-    return design.module(TOP, inputs, outputs, lambda m: _Top(m, config).outputs, reset=False, top=True)
+    clock = None if config.clocks is None else BUS_CLOCK
+    return design.module(TOP, inputs, outputs, lambda m: _Top(m, config).outputs, reset=False, top=True, clock=clock)
 
 
 class _Top:
@@ -94,10 +98,8 @@ class _Top:
         self.halt, self.halt_inputs = self._instance(halt(m.design), "halting", hard=self.hard)
         m.rst = self.halt["reset"]
         self.image, limit = Wire(64), Wire(64)
-        engine = config.engine
         self.masters = Masters(
-            m, burst_beats=engine.burst_beats, outstanding=engine.outstanding, base=self.image.signal,
-            limit=limit.signal, hard=self.hard, clear=self.halt["clear"],
+            m, config, base=self.image.signal, limit=limit.signal, hard=self.hard, clear=self.halt["clear"],
         )  # fmt: skip
         self.sequencer, self.sequencer_inputs = self._instance(
             sequencer(m.design, config), "sequencer", hard=self.hard, over=self.halt["over"], torn=self.halt["torn"]
@@ -162,10 +164,12 @@ class _Top:
             write, address, data = self._shared(memory, "write", writers)
             if memory == "x":
                 self.inputs["feed"].pop("written").assign(write)
-            read, read_address, _ = self._shared(memory, "read", readers)
-            found = m.output_of(made, f"memory_{memory}", we=write, wa=address, wd=data, re=read, ra=read_address)
-            for reader in readers:
-                self.inputs[reader].pop(f"{memory}_read_data").assign(found)
+            copies = range(config.attention_units) if memory == "q" else ("",)  # who reads one has one
+            for port in (f"{memory}{copy}" for copy in copies):
+                read, read_address, _ = self._shared(port, "read", readers)
+                found = m.output_of(made, f"memory_{port}", we=write, wa=address, wd=data, re=read, ra=read_address)
+                for reader in readers:
+                    self.inputs[reader].pop(f"{port}_read_data").assign(found)
         if "residual" in self.engines:
             self._squares()
 
@@ -305,9 +309,9 @@ class _Top:
         return self.m.reg(words, f"{engine}_words_of_pass")
 
     def _caches(self) -> None:
-        """The KV cache: attention reads it through two masters, heads writes it through one."""
-        for name in ("k", "v"):
-            self._read("attention", name, command=f"{name}_command", data=name)
+        """The KV cache: each unit of attention reads it through two masters, heads writes it through one."""
+        for name in (f"{name}{unit}" for unit in range(self.config.attention_units) for name in "kv"):
+            self._read("attention", name, command=f"{name}_command", data=name, bits=self.config.row_bits)
         self._write("heads", "kv", command="kv_command", data="kv", written="kv_written", responses="responses")
 
     def _transfers(self) -> None:
@@ -317,10 +321,12 @@ class _Top:
         if "save" in self.engines:
             self._write("save", "y", command="command", data="out", written="written", responses="y_responses")
 
-    def _read(self, engine: str, master: str, *, command: str, data: str) -> None:
-        """A read master whose commands an engine gives and whose beats it takes."""
-        out, wires = self.engines[engine], self.inputs[engine]
-        stream = self._reader(master, self.config.read_ports[master], self._command(engine, command))
+    def _read(self, engine: str, master: str, *, command: str, data: str, bits: int = 0) -> None:
+        """A read master whose commands an engine gives and whose beats it takes, joined to words of `bits`."""
+        out, wires, width = self.engines[engine], self.inputs[engine], self.config.read_ports[master]
+        stream = self._reader(master, width, self._command(engine, command))
+        if bits > width:
+            stream = self.masters.words(master, stream, bits)
         wires.pop(f"{data}_valid").assign(stream.valid)
         wires.pop(f"{data}_data").assign(stream.data)
         stream.ready.assign(out[f"{data}_ready"])
@@ -379,6 +385,7 @@ class _Top:
         command = Stream(s["d_command_valid"], data, self.sequencer_inputs.pop("d_command_ready"))
         d = self._reader("d", DESCRIPTOR_PORT_BITS, command)
         d.ready.assign(s["d_ready"])
+        self.masters.close()
         busy, idle = s["busy"], all_of(self.masters.idle).named("bus_idle")
         watched = self._watched(busy)
         slave = {port: m[port] for port in m.inputs if port.startswith(PREFIX)}
@@ -402,7 +409,8 @@ class _Top:
         self.image.assign(host["image"])
         self.verifies.assign(host["verifies"])
         writing = any_of(self.masters.torn) if self.masters.torn else const(0, 1)
-        for name, signal in dict(halt=s["halt"], idle=idle, moved=self.answered, writing=writing).items():
+        halts = dict(halt=s["halt"], idle=idle, moved=self.answered, writing=writing, stopped=self.masters.stopped)
+        for name, signal in halts.items():
             self.halt_inputs.pop(name).assign(signal)
         if "embed" in self.engines:
             self.inputs["embed"].pop("ids_read_data").assign(host["ids_read_data"])
@@ -447,9 +455,7 @@ class _Top:
         """The watchdog: progress is a task given or done, or a word on any bus."""
         m = self.m
         self.start = Wire(1)
-        answers = [m[f"m_axi_{name}_rvalid"] for name in self.config.read_ports]
-        answers += [m[f"m_axi_{name}_bvalid"] for name in self.config.write_ports]
-        self.answered = any_of(answers).named("answered")
+        self.answered = any_of(self.masters.answers).named("answered")
         moved = [self.answered, *self.dispatch.values(), *self.done.values()]
         engines = self.sequencer["pending"].zext(16)
         return m.instance(
