@@ -23,6 +23,7 @@ from lutllm.tools.verbs import compile as compile_verb
 from lutllm.tools.verbs import diff as diff_verb
 from lutllm.tools.verbs import estimate as estimate_verb
 from lutllm.tools.verbs import models as models_verb
+from lutllm.tools.verbs import package as package_verb
 from lutllm.tools.verbs import quantize as quantize_verb
 from lutllm.tools.verbs import run as run_verb
 from lutllm.tools.verbs import serve as serve_verb
@@ -93,6 +94,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     diff_verb.diff_arguments(
         _verb(verbs, "diff", diff_verb.diff, "compare the levels of a compiled model, number by number")
+    )
+    package_verb.package_arguments(
+        _verb(verbs, "package", package_verb.package, "write a compiled accelerator as an IP for Vivado and SLASH")
     )
     bench_verb.bench_arguments(
         _verb(verbs, "bench", bench_verb.bench, "measure a model's speed here, or the hardware engine's in simulation")

@@ -12,7 +12,7 @@ import pytest
 
 from lutllm.accelerator import hardware
 from lutllm.compiler import Options, compile
-from lutllm.diff import saved
+from lutllm.compiler import compiled as compiled_files
 from lutllm.lowering.export.image.whole import IMAGE, MANIFEST
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
 from lutllm.quantize.random.float_models import float_decoder
@@ -93,7 +93,7 @@ def test_a_directory_that_was_moved(
         assert capsys.readouterr().out.startswith("lut and transaction: equal (")
     finally:
         (tmp_path / "hidden").rename(model)
-    about = (out / saved.ABOUT).read_text()
+    about = (out / compiled_files.ABOUT).read_text()
     assert json.loads(about)["model"]["sha256"] == from_pretrained(out / "model").sha256
     assert str(compiled) not in about and str(model) not in about.replace(f'"name": "{model}"', "")
 
@@ -151,12 +151,12 @@ def test_directories_that_are_of_no_whole_model(
     (short / "mem" / IMAGE).write_bytes(b"123")
     assert main(["diff", str(short), "--quiet"]) == 1
     assert "bytes, got 3; compile again" in capsys.readouterr().err
-    (short / saved.SCHEDULED).write_text("module {")
+    (short / compiled_files.SCHEDULED).write_text("module {")
     assert main(["diff", str(short), "--quiet"]) == 1
     assert "expected scheduled IR, got" in capsys.readouterr().err
-    text = (compiled / saved.SCHEDULED).read_text()
+    text = (compiled / compiled_files.SCHEDULED).read_text()
     shutil.copy(compiled / "mem" / IMAGE, short / "mem")
     for old, new in (("lut.store = ", "test.store = "), ("gain = @model.norm.gain", "gain = @gone")):
-        (short / saved.SCHEDULED).write_text(text.replace(old, new))
+        (short / compiled_files.SCHEDULED).write_text(text.replace(old, new))
         assert main(["diff", str(short), "--quiet"]) == 1
         assert "expected scheduled IR that verifies and names its store; compile again" in capsys.readouterr().err

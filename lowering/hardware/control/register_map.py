@@ -15,45 +15,71 @@ from lutllm.lowering.machine.accelerator import AcceleratorConfig
 WORD_BITS, WORD_BYTES = 32, 4
 VERSION = 2  # of this map
 
-START, ABORT, VERIFY = 1, 2, 4  # in CONTROL
-ENDED, STUCK = 1, 2  # in IER and ISR
-STATUS_BUSY, STATUS_DONE, STATUS_WATCHDOG, STATUS_ERROR_SHIFT, STATUS_ERROR_MASK = 1, 2, 4, 8, 0xFF
 STOPS = 8  # tokens that end a run, at most
-STOP_ENABLE = 1 << 31  # in STOP0 ..
 
 MIN_WINDOW = 0x1000  # registers lie below
 
 
 @dataclass(frozen=True)
+class Field:
+    """`bits` bits of a register from bit `low` on."""
+
+    name: str
+    low: int
+    bits: int = 1
+    meaning: str = ""
+
+    def __str__(self) -> str:
+        where = f"bit {self.low}" if self.bits == 1 else f"bits {self.low + self.bits - 1}:{self.low}"
+        return f"{where}: {self.meaning}"
+
+
+@dataclass(frozen=True)
 class Register:
     """One word at byte `offset`, its low `bits` in use. `access`: "rw", "r", or "w" (reads as 0). What is not `always`
-    writable is so between runs."""
+    writable is so between runs. Without `fields` all of its bits are one number."""
 
     name: str
     offset: int
     access: str
     bits: int
-    description: str
+    note: str = ""
     always: bool = False
+    fields: tuple[Field, ...] = ()
+    clears: bool = False  # writing a 1 clears a bit
+
+    @property
+    def description(self) -> str:
+        """What its fields mean and what else is to be said, in one line."""
+        notes = [self.note, "writing a 1 clears a bit" if self.clears else ""]
+        return "; ".join([*(str(field) for field in self.fields if field.meaning), *filter(None, notes)])
 
 
 # The first four lie as in the control protocol ap_ctrl_hs.
 REGISTERS = (
     Register(
-        "CONTROL", 0x00, "w", 3,
-        "bit 0: start a run; bit 1: abort it; bit 2: start a run that verifies the image; starts are ignored during a "
-        "run", always=True,
+        "CONTROL", 0x00, "w", 3, "starts are ignored during a run", always=True,
+        fields=(
+            Field("START", 0, meaning="start a run"), Field("ABORT", 1, meaning="abort it"),
+            Field("VERIFY", 2, meaning="start a run that verifies the image"),
+        ),
     ),
-    Register("GIE", 0x04, "rw", 1, "bit 0: `irq` may be raised", always=True),
-    Register("IER", 0x08, "rw", 2, "bits of ISR that raise `irq`", always=True),
+    Register("GIE", 0x04, "rw", 1, always=True, fields=(Field("ENABLE", 0, meaning="`irq` may be raised"),)),
     Register(
-        "ISR", 0x0C, "rw", 2,
-        "bit 0: a run has ended; bit 1: the watchdog has fired; writing a 1 clears a bit", always=True,
+        "IER", 0x08, "rw", 2, "bits of ISR that raise `irq`", always=True,
+        fields=(Field("ENDED", 0), Field("STUCK", 1)),
+    ),
+    Register(
+        "ISR", 0x0C, "rw", 2, always=True, clears=True,
+        fields=(Field("ENDED", 0, meaning="a run has ended"), Field("STUCK", 1, meaning="the watchdog has fired")),
     ),
     Register(
         "STATUS", 0x10, "r", 16,
-        "bit 0: busy, until the bus is quiet; bit 1: done, from the end of a run to the next start; bit 2: watchdog; "
-        "bits 15:8: error code",
+        fields=(
+            Field("BUSY", 0, meaning="busy, until the bus is quiet"),
+            Field("DONE", 1, meaning="done, from the end of a run to the next start"),
+            Field("WATCHDOG", 2, meaning="watchdog"), Field("ERROR", 8, 8, "error code"),
+        ),
     ),
     Register("POSITION", 0x14, "rw", 32, "where the sequence goes on; 0: afresh"),
     Register("LENGTH", 0x18, "rw", 32, "tokens of the sequence so far, prompt included"),
@@ -71,11 +97,28 @@ REGISTERS = (
     Register("CONTEXT", 0x48, "r", 32, "tokens of a sequence at most"),
     Register("PASS_TOKENS", 0x4C, "r", 32, "tokens of a pass at most"),
     *(
-        Register(f"STOP{i}", 0x50 + 4 * i, "rw", 32, "bits 30:0: a token that ends a run; bit 31: there is one")
+        Register(
+            f"STOP{i}", 0x50 + 4 * i, "rw", 32,
+            fields=(Field("TOKEN", 0, 31, "a token that ends a run"), Field("ENABLE", 31, meaning="there is one")),
+        )
         for i in range(STOPS)
     ),
 )  # fmt: skip
 OFFSETS = {register.name: register.offset for register in REGISTERS}
+
+
+def mask(register: str, field: str) -> int:
+    """The bits of a field, where they lie in the register."""
+    found = next(f for r in REGISTERS if r.name == register for f in r.fields if f.name == field)
+    return (1 << found.bits) - 1 << found.low
+
+
+START, ABORT, VERIFY = (mask("CONTROL", name) for name in ("START", "ABORT", "VERIFY"))
+ENDED, STUCK = mask("ISR", "ENDED"), mask("ISR", "STUCK")
+STATUS_BUSY, STATUS_DONE, STATUS_WATCHDOG = (mask("STATUS", name) for name in ("BUSY", "DONE", "WATCHDOG"))
+STATUS_ERROR_SHIFT = (mask("STATUS", "ERROR") & -mask("STATUS", "ERROR")).bit_length() - 1
+STATUS_ERROR_MASK = mask("STATUS", "ERROR") >> STATUS_ERROR_SHIFT
+STOP_ENABLE = mask("STOP0", "ENABLE")
 
 
 def window(config: AcceleratorConfig) -> int:

@@ -1,0 +1,1 @@
+"""An accelerator on a board: the IP that Vivado and SLASH take, and the driver of the host."""
