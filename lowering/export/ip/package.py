@@ -53,7 +53,7 @@ def package_files(
     names = (CLOCK,) if config.clocks is None else (CLOCK, BUS_CLOCK)
     hertz = {name: round(value * 1e6) for name, value in zip(names, mhz, strict=False)}
     texts = {CLOCKS: _clocks(hertz)}
-    uses = {CLOCKS: ("USED_IN_synthesis", "USED_IN_implementation", "USED_IN_out_of_context")}
+    uses: dict[str, Sequence[str]] = {CLOCKS: ("USED_IN_synthesis", "USED_IN_implementation", "USED_IN_out_of_context")}
     if len(hertz) > 1:
         texts[CROSSINGS] = _crossings(hertz)
         uses[CROSSINGS] = ("PROCESSING_ORDER_LATE",)
