@@ -43,6 +43,10 @@ class SimulationError(LutllmError):
     """A simulation that cannot start, or one that stopped without reaching its end."""
 
 
+class DeviceError(LutllmError):
+    """An accelerator that answered with an error, or is not what was expected."""
+
+
 def near(given: str, names: Iterable[str]) -> str:
     """The end of a message about a name that is not known: "; did you mean NAME?", or nothing."""
     found = get_close_matches(given.lower(), list(names), 1)

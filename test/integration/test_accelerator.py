@@ -18,7 +18,7 @@ from lutllm.dialect.linears.schemes import after
 from lutllm.dialect.machines.machine import MEMORIES
 from lutllm.lowering import pipelines
 from lutllm.lowering.export.image.whole import whole_image
-from lutllm.lowering.hardware.control.register_map import STATUS_BUSY, STUCK
+from lutllm.lowering.hardware.control.register_map import STATUS_BUSY
 from lutllm.lowering.machine.engine import MODES
 from lutllm.lowering.machine.form import Machine, read_machine, write_machine
 from lutllm.lowering.schedule.descriptors import list_region
@@ -196,7 +196,7 @@ def test_reset_in_mid_run() -> None:
     made = case()
     for cycles in (300, 3000, 11111):
         accelerator = made.accelerator()
-        accelerator.load(prompt_of(9))
+        accelerator.host.prompt(prompt_of(9))
         accelerator.start(9, 3, max_cycles=cycles)
         accelerator.reset()
         assert accelerator.generate(prompt_of(7), 2).check().tokens == made.golden(prompt_of(7), 2)
@@ -211,7 +211,7 @@ def test_a_full_context_keeps_what_was_made() -> None:
 
 def fault(**asked: Any) -> AcceleratorRun:
     accelerator = case().accelerator()
-    accelerator.load(asked.pop("ids", prompt_of(5)))
+    accelerator.host.prompt(asked.pop("ids", prompt_of(5)))
     return accelerator.start(**({"length": 5, "tokens": 1} | asked))
 
 
@@ -264,8 +264,8 @@ def test_the_watchdog_names_what_stands_still() -> None:
     made = case()
     never = AxiTiming(latency=1 << 30)
     accelerator = made.accelerator(timing={"m_axi_k0": never}, watchdog=9000)
-    accelerator.load(prompt_of(5))
+    accelerator.host.prompt(prompt_of(5))
     run = accelerator.start(5, 1)
     assert run.watchdog and run.error == "watchdog" and "attention" in run.stalled
     assert run.result.ok  # the interrupt came, though the bus will never be quiet
-    assert accelerator.host.read("STATUS") & STATUS_BUSY and accelerator.host.read("ISR") == STUCK
+    assert accelerator.host.read("STATUS") & STATUS_BUSY and accelerator.host.read("ISR") == 0

@@ -93,8 +93,8 @@ def test_the_end_of_a_long_context(tokens: int) -> None:
     position = LONG - tokens
     accelerator = Accelerator(plan.config, simulator, image)
     prompt = [5, 9, 2][:tokens]
-    accelerator.sequence = [0] * position
-    accelerator.load(prompt, position)
+    accelerator.host.sequence = [0] * position
+    accelerator.host.prompt(prompt, position)
     run = accelerator.start(LONG, 1, position=position).check()
     state = [rows.reshape(2, LONG, 8).swapaxes(0, 1).reshape(LONG, 16) for rows in caches.values()]
     state[0] = state[0].reshape(LONG, 2, 4, 2).swapaxes(2, 3).reshape(LONG, 16)  # pairs of keys lie side by side

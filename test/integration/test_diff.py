@@ -336,8 +336,8 @@ def test_a_wrong_token(made: Hardware, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_bench_comes_back_to_a_checkpoint(recorded: Recording, simulator: Simulator) -> None:
     """And goes on as if nothing had been in between: same events, same cycles, same memory."""
     accelerator = Accelerator(recorded.plan.config, simulator, recorded.image)
-    accelerator.load(PROMPT)
-    accelerator.begin(len(PROMPT), 2)
+    accelerator.host.prompt(PROMPT)
+    accelerator.host.begin(len(PROMPT), 2)
     seen: list[int] = []
 
     def listen(cycle: int, bits: int) -> bool:

@@ -212,7 +212,7 @@ def test_a_second_program_without_reset(case: MakeCase, arc: Arc) -> None:
     for index in (0, 1, 2, 3, 3, 0, 2):
         made, image = cases[index], cases[index].image
         accelerator.memory.write(0, image)
-        accelerator.model = int(image[8:16].view("<u8")[0])
+        accelerator.host.model = int(image[8:16].view("<u8")[0])
         accelerator.start(made.tokens, 0).check()
         assert made.equal(accelerator), index
 

@@ -78,12 +78,12 @@ def test_start_while_busy_is_ignored(made: Case, arc: Arc) -> None:
     accelerator = made.accelerator(arc(made))
     beats = accelerator.start(made.tokens, 0).check().result.ports["m_axi_d"].beats
     accelerator = made.accelerator(arc(made))
-    accelerator.begin(made.tokens, 0)
+    accelerator.host.begin(made.tokens, 0)
     assert accelerator.bench.run(40).stop == "the cycle limit"
     with pytest.raises(SimulationError, match="write of register POSITION: expected OKAY, got the response 2"):
-        accelerator.begin(3, 0)
+        accelerator.host.begin(3, 0)
     accelerator.host.write("CONTROL", START)
-    run = accelerator.finished(accelerator.bench.run(), made.tokens).check()
+    run = accelerator.wait(made.tokens).check()
     assert run.result.ports["m_axi_d"].beats == beats and made.equal(accelerator)
 
 
@@ -93,7 +93,7 @@ def test_done_stands_without_a_start(made: Case, arc: Arc) -> None:
     accelerator.start(made.tokens, 0).check()
     accelerator.bench.step(20)
     assert accelerator.host.read("STATUS") == STATUS_DONE
-    accelerator.begin(made.tokens, 0)
+    accelerator.host.begin(made.tokens, 0)
     assert accelerator.host.read("STATUS") == STATUS_BUSY
     accelerator.reset()
     assert accelerator.host.read("STATUS") == 0
@@ -101,7 +101,7 @@ def test_done_stands_without_a_start(made: Case, arc: Arc) -> None:
 
 def test_a_host_cannot_write_tokens_where_there_are_none(made: Case, arc: Arc) -> None:
     with pytest.raises(SimulationError, match="expected OKAY, got the response 2"):
-        made.accelerator(arc(made)).load([1, 2])
+        made.accelerator(arc(made)).host.prompt([1, 2])
 
 
 def test_a_memory_that_stops_answering_is_reported(made: Case, arc: Arc) -> None:

@@ -92,8 +92,8 @@ def test_its_own_bench_compares_rows(made: Any, arc: Arc, rtl: Rtl, tmp_path: Pa
     ports = hw_ports(accelerator_to_hw(plan.config, "sv"), ACCELERATOR_TOP)
     folder = tmp_path / "tb"
     write_testbench(
-        plan.config, ports, folder, [], [], accelerator.model, "../image.bin", rtl=os.path.relpath(rtl("tiny"), folder),
-        length=made.tokens, inputs=inputs, outputs=outputs,
+        plan.config, ports, folder, [], [], accelerator.host.model, "../image.bin",
+        rtl=os.path.relpath(rtl("tiny"), folder), length=made.tokens, inputs=inputs, outputs=outputs,
     )  # fmt: skip
 
     def run() -> subprocess.CompletedProcess[str]:

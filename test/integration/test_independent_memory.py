@@ -34,7 +34,7 @@ def test_tokens_with_a_memory_and_a_host_that_are_not_ours(tmp_path: Path) -> No
     files = hw_to_sv(accelerator_to_hw(config, "sv"), ACCELERATOR_TOP, tmp_path / "rtl")
     hardware.image.tofile(tmp_path / "image.bin")
     given = dict(
-        registers=rm.OFFSETS, window=rm.window(config), base=3 * 4096, model=hardware.model, prompt=prompt,
+        registers=rm.OFFSETS, window=rm.window(config.context), base=3 * 4096, model=hardware.model, prompt=prompt,
         tokens=greedy(hardware.program, hardware.tensors, prompt, 2).tokens, reads=list(config.read_ports),
         writes=list(config.write_ports), seed=1, pauses=0.2, aborted=ERRORS.index("abort"),
         START=rm.START, ABORT=rm.ABORT, VERIFY=rm.VERIFY,

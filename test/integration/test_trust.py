@@ -13,7 +13,7 @@ import pytest
 from lutllm import dialect
 from lutllm.accelerator.hardware import Hardware, build
 from lutllm.lowering.export.image.whole import whole_image
-from lutllm.lowering.hardware.control.register_map import ABORT, ENDED, STATUS_BUSY, STATUS_DONE, STUCK
+from lutllm.lowering.hardware.control.register_map import ABORT, STATUS_BUSY, STATUS_DONE
 from lutllm.lowering.machine.accelerator import HEAD_MODES, IMAGE_HEADER, LIST_BITS
 from lutllm.lowering.machine.form import machine_op
 from lutllm.quantize.random.float_models import float_decoder
@@ -106,8 +106,8 @@ def quiet(one: Accelerator) -> bool:
 
 def begun(one: Accelerator, cycles: int) -> Accelerator:
     """A run under way for some cycles."""
-    one.load(PROMPT)
-    one.begin(len(PROMPT), TOKENS)
+    one.host.prompt(PROMPT)
+    one.host.begin(len(PROMPT), TOKENS)
     one.bench.run(cycles)
     return one
 
@@ -132,7 +132,7 @@ def test_a_reset_while_memory_owes_answers_changes_no_token(cycles: int) -> None
         one = begun(accelerator(timing=timing()), moment)
         one.bench.reset(cycles, memory=False)
         assert quiet(one) or one.host.read("STATUS") & STATUS_BUSY
-        one.sequence = []
+        one.host.sequence = []
         run = one.generate(PROMPT, TOKENS)  # waits for the bus
         if run.error == "reset":
             torn += 1
@@ -159,7 +159,7 @@ def test_an_abort_ends_a_run_once_the_bus_is_quiet() -> None:
     for moment in moments():
         begun(one, moment)
         one.host.write("CONTROL", ABORT)
-        run = one.finished(one.bench.run(10_000), len(PROMPT))
+        run = one.wait(len(PROMPT), 10_000)
         assert quiet(one) and (run.error, run.result.ok) == ("abort", True) and nothing_wrong_in_memory(one)
         assert one.host.read("STATUS") & (STATUS_BUSY | STATUS_DONE) == STATUS_DONE
         again(one)
@@ -174,7 +174,7 @@ def test_an_error_ends_a_run_once_the_bus_is_quiet(kind: str) -> None:
     run = one.generate(PROMPT, TOKENS)
     assert run.error == ("memory_write" if kind in "kv" else "memory_read") and quiet(one)
     one.bench._control[[n.FAULT_LOW, n.FAULT_HIGH]] = 0
-    one.sequence = []
+    one.host.sequence = []
     again(one)
 
 
@@ -191,12 +191,11 @@ def test_the_watchdog_interrupts_and_the_run_ends_once_the_bus_is_quiet() -> Non
     one = accelerator(watchdog=4 * limit, timing={"m_axi_k0": AxiTiming(latency=2 * limit)})
     first = one.generate(PROMPT, 1)
     assert (first.error, first.watchdog) == ("watchdog", True) and "attention" in first.stalled
-    assert one.host.read("ISR") == STUCK and one.host.read("STATUS") & STATUS_BUSY and not quiet(one)
-    one.host.write("ISR", STUCK)
-    second = one.finished(one.bench.run(4 * limit), len(PROMPT))
-    assert second.error == "watchdog" and one.host.read("ISR") == ENDED and quiet(one)
+    assert one.host.read("ISR") == 0 and one.host.read("STATUS") & STATUS_BUSY and not quiet(one)
+    second = one.wait(len(PROMPT), 4 * limit)
+    assert second.error == "watchdog" and one.host.read("ISR") == 0 and quiet(one)
     one.bench._ports[:, n.LATENCY] = SLOW.latency
-    one.sequence = []
+    one.host.sequence = []
     assert one.generate(PROMPT, TOKENS).check().tokens == whole().tokens
 
 

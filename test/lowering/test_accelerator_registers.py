@@ -16,7 +16,7 @@ from lutllm.simulate import ArcSimulator
 
 CONTEXT = 1500  # no power of two, and a window larger than the least
 CONFIG = AcceleratorConfig(context=CONTEXT, watchdog=20)
-WINDOW = rm.window(CONFIG)
+WINDOW = rm.window(CONFIG.context)
 INPUTS = {"quiet": 1, "error": 0x5A, "made": 7, "last": 1234, "cycles": (9 << 32) + 11, "stalled": 0x8001}
 
 
@@ -341,7 +341,7 @@ def test_reset_between_the_halves_of_a_write(compiled: ArcSimulator) -> None:
 @pytest.mark.parametrize(("context", "wanted"), [(1, 0x1000), (1024, 0x1000), (1025, 0x2000), (2048, 0x2000)])
 def test_the_window_holds_the_context(context: int, wanted: int) -> None:
     config = AcceleratorConfig(context=context)
-    assert rm.window(config) == wanted and rm.address_bits(config) == wanted.bit_length()
+    assert rm.window(config.context) == wanted and rm.address_bits(config) == wanted.bit_length()
     registers(Design("sv"), config)
 
 

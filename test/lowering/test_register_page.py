@@ -10,7 +10,7 @@ def test_it_names_every_register_error_and_engine() -> None:
     text = register_page(config)
     assert register_table(config) in text
     assert all(f"`{register.name}`" in text for register in REGISTERS)
-    assert f"{window(config):#x}" in text and "1500 tokens" in text
+    assert f"{window(config.context):#x}" in text and "1500 tokens" in text
     for i, (error, meaning) in enumerate(ERROR_MEANINGS.items()):
         assert f"| {i} | {error.replace('_', ' ')} | {meaning} |" in text
     for i, engine in enumerate(config.engines):

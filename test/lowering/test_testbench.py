@@ -38,7 +38,7 @@ def test_masters_are_found_and_the_slave_is_none() -> None:
 def test_the_header_is_of_this_design() -> None:
     text = design_header(CONFIG, PORTS)
     found = {name: int(value, 16) for name, value in re.findall(r"uint32_t (\w+) = (0x\w+);", text)}
-    assert OFFSETS.items() <= found.items() and found["WINDOW"] == window(CONFIG)
+    assert OFFSETS.items() <= found.items() and found["WINDOW"] == window(CONFIG.context)
     assert "WATCHDOG = 777;" in text
     assert re.findall(r"push_back\((\w+)_PORT\(top, memory, (\w+)\)", text) == [(k, n) for n, k in masters(PORTS)]
     for name, words in (("ENGINES", CONFIG.engines), ("ERRORS", ERRORS)):

@@ -11,10 +11,14 @@ from lutllm.tools.verbs import arguments
 from lutllm.tools.verbs.terminal import show
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lutllm.accelerator.hardware import Hardware
     from lutllm.quantized.pretrained import QuantizedModel
     from lutllm.run.sampling import Sampling
 
-RTL = "rtl"
+RTL, BOARD = "rtl", "board"
+DEVICES = ("sim",)
 
 
 def run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,12 +36,15 @@ def run_arguments(parser: argparse.ArgumentParser) -> None:
         "--backend",
         default="cpu",
         help="cpu (default); golden: the reference interpreter, slow; rtl: the whole accelerator, simulated, and every "
-        "token compared with the golden model's",
+        "token compared with the golden model's; board: the same of an output of lutllm compile, by a board's driver",
     )
     where.add_argument("--threads", type=arguments.positive, metavar="N", help="of cpu (default: all cores)")
     where.add_argument("--target", help=f"accelerator of rtl: {arguments.TARGET_HELP} (default small)")
+    where.add_argument("--device", choices=DEVICES, help="of board: sim, the accelerator simulated (default)")
     where.add_argument(
-        "--simulator", choices=("arc", "verilator"), help="of rtl: arc (default); verilator runs the SystemVerilog"
+        "--simulator",
+        choices=("arc", "verilator"),
+        help="of rtl and board: arc (default); verilator runs the SystemVerilog",
     )
     arguments.float_model_arguments(parser)
 
@@ -47,20 +54,27 @@ def run(options: argparse.Namespace) -> tuple[int, Any]:
     from lutllm.run.prompts import prompt_ids
     from lutllm.run.session import BACKENDS, CpuSession, open_session
 
-    if options.backend not in (*BACKENDS, RTL):
-        raise InputError(f"expected a backend among {', '.join((*BACKENDS, RTL))}, got '{options.backend}'")
-    for of, names in {"cpu": ["threads"], RTL: ["target", "simulator"]}.items():
-        given = next((name for name in names if getattr(options, name) is not None), None)
-        if given and options.backend != of:
-            raise InputError(
-                f"--{given} is of backend {of}: expected none, got one with {options.backend}; leave it out"
-            )
+    backends = (*BACKENDS, RTL, BOARD)
+    if options.backend not in backends:
+        raise InputError(f"expected a backend among {', '.join(backends)}, got '{options.backend}'")
+    of_one = {"threads": ("cpu",), "target": (RTL,), "simulator": (RTL, BOARD), "device": (BOARD,)}
+    for name, of in of_one.items():
+        if getattr(options, name) is not None and options.backend not in of:
+            wanted = f"--{name} is of backend {' and '.join(of)}"
+            raise InputError(f"{wanted}: expected none, got one with {options.backend}; leave it out")
     sampling = arguments.sampling(options)
     prompt = _prompt(options.prompt)
+    if options.backend == BOARD:
+        return _run_board(options, sampling, prompt)
     model = arguments.model_of(options)
     context = options.context or min(arguments.CONTEXT, model.positions)
     if options.backend == RTL:
-        return _run_hardware(options, sampling, model, prompt, context)
+        from lutllm.accelerator.hardware import Hardware
+
+        def made() -> Hardware:
+            return Hardware.of(model.lut(context), model.tensors, target=options.target or "small")
+
+        return _run_hardware(options, sampling, model, prompt, context, made)
     session = open_session(model, context, backend=options.backend, threads=options.threads)
     ids = prompt_ids(model.tokenizer, prompt, raw=options.raw)
     found = respond(model, session, ids, options.tokens, show, sampling=sampling, strings=options.stop)
@@ -72,11 +86,35 @@ def run(options: argparse.Namespace) -> tuple[int, Any]:
     return 0, {**found.to_dict(), **about, "seed": options.seed}
 
 
+def _run_board(options: argparse.Namespace, sampling: Sampling, prompt: str) -> tuple[int, Any]:
+    """What `lutllm compile` wrote, at a device: the image is loaded and checked first."""
+    from lutllm.accelerator.hardware import Hardware
+    from lutllm.compiler.compiled import Compiled
+
+    for name in ("context", "scheme", "text", "calibration_tokens"):
+        if getattr(options, name) is not None:
+            option = name.replace("_", "-")
+            raise InputError(f"expected no --{option} with backend board, which runs what was compiled; leave it out")
+    compiled = Compiled(options.model)
+    model, plan = compiled.model, compiled.plan
+
+    def made() -> Hardware:
+        return Hardware(model.lut(plan.context), compiled.module, model.tensors, compiled.image)
+
+    options.target = compiled.about["options"]["target"]
+    return _run_hardware(options, sampling, model, prompt, plan.context, made)
+
+
 def _run_hardware(
-    options: argparse.Namespace, sampling: Sampling, model: QuantizedModel, prompt: str, context: int
+    options: argparse.Namespace,
+    sampling: Sampling,
+    model: QuantizedModel,
+    prompt: str,
+    context: int,
+    made: Callable[[], Hardware],
 ) -> tuple[int, Any]:
     """The same on the simulated accelerator: greedy tokens, each compared."""
-    from lutllm.accelerator.hardware import Hardware, build, check_prompt
+    from lutllm.accelerator.hardware import build, check_prompt
     from lutllm.progress import note
     from lutllm.report import text as report
     from lutllm.run.prompts import prompt_ids, stop_ids
@@ -84,11 +122,12 @@ def _run_hardware(
     from lutllm.run.text_stream import TextStream
 
     if sampling != Sampling(seed=options.seed) or options.stop:
-        raise InputError("expected no sampling and no --stop with backend rtl, which picks greedily; leave them out")
+        raise InputError(
+            f"expected no sampling and no --stop with backend {options.backend}, which picks greedily; leave them out"
+        )
     ids, stops = prompt_ids(model.tokenizer, prompt, raw=options.raw), stop_ids(model)
     check_prompt(ids, context)
-    target, kind = options.target or "small", options.simulator or "arc"
-    hardware = Hardware.of(model.lut(context), model.tensors, target=target)
+    kind, hardware = options.simulator or "arc", made()
     note(f"building the simulator of an accelerator ({kind})", quiet=options.quiet)
     simulator = build(hardware.plan.config, kind)
     stream, text, shown = TextStream(model.tokenizer), "", 0
@@ -101,11 +140,19 @@ def _run_hardware(
             show(piece)
         shown = len(tokens)
 
-    found = hardware.answer(simulator, ids, options.tokens, stops=stops, listener=told, quiet=options.quiet)
+    found = hardware.answer(
+        simulator, ids, options.tokens, stops=stops, listener=told, load=options.backend == BOARD, quiet=options.quiet
+    )
     told(found.tokens)
     rest = stream.finish()
     show(rest + "\n")
-    about = {"backend": RTL, "target": target, "context": context, "bits": model.bits, "text": text + rest}
+    about = {
+        "backend": options.backend,
+        "target": options.target or "small",
+        "context": context,
+        "bits": model.bits,
+        "text": text + rest,
+    }
     values = found.to_dict() | about | {"simulated_cycles_per_second": found.cycles_per_second}
     if not options.quiet:
         print(report.answer(found), file=sys.stderr)

@@ -166,7 +166,7 @@ def _space(bus: Interface) -> ET.Element:
 
 def _memory_map(config: AcceleratorConfig) -> ET.Element:
     """One block, for SLASH makes its first block of registers the window of the kernel."""
-    start = window(config)
+    start = window(config.context)
     registers = [_register(register) for register in REGISTERS]
     if config.has_sequence:
         note = "token i of the sequence; written only between runs"

@@ -89,7 +89,7 @@ def masters(ports: Sequence[Port]) -> list[tuple[str, str]]:
 
 def design_header(config: AcceleratorConfig, ports: Sequence[Port], latency: int = MEMORY_LATENCY) -> str:
     """design.h: what main.cpp must know of this design."""
-    values = OFFSETS | {name: getattr(register_map, name) for name in _CONSTANTS} | {"WINDOW": window(config)}
+    values = OFFSETS | {name: getattr(register_map, name) for name in _CONSTANTS} | {"WINDOW": window(config.context)}
     engines = config.engines
     pick_done = len(engines) + engines.index("pick") if "pick" in engines else 63  # a bit that is never set
     lines = ["// Generated: registers, engines and AXI4 masters of this design.", "#pragma once", ""]

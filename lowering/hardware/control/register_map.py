@@ -1,7 +1,7 @@
 """The host's view of the accelerator as data: one source for the slave in hardware, the driver and the documentation.
 
 Nothing here is hardware: a driver imports this without the bindings of CIRCT. Registers are 32 bits wide; numbers of
-64 bits are two of them, the low half first. Token i of the sequence is at `window(config)` + 4 * i, where an engine
+64 bits are two of them, the low half first. Token i of the sequence is at `window(context)` + 4 * i, where an engine
 uses tokens.
 """
 
@@ -121,19 +121,19 @@ STATUS_ERROR_MASK = mask("STATUS", "ERROR") >> STATUS_ERROR_SHIFT
 STOP_ENABLE = mask("STOP0", "ENABLE")
 
 
-def window(config: AcceleratorConfig) -> int:
-    """Where the sequence begins, and how many bytes are set aside for it: a power of two."""
-    return max(MIN_WINDOW, 1 << (WORD_BYTES * config.context - 1).bit_length())
+def window(context: int) -> int:
+    """Where a sequence of `context` tokens begins, and how many bytes are set aside for it: a power of two."""
+    return max(MIN_WINDOW, 1 << (WORD_BYTES * context - 1).bit_length())
 
 
 def address_bits(config: AcceleratorConfig) -> int:
     """Bits of an AXI4-Lite address: the window is its upper half."""
-    return window(config).bit_length()
+    return window(config.context).bit_length()
 
 
 def register_table(config: AcceleratorConfig | None = None) -> str:
     """The map as a Markdown table; the window's address depends on `config`."""
-    place = "the window" if config is None else f"`{window(config):#x}`"
+    place = "the window" if config is None else f"`{window(config.context):#x}`"
     rows = [(f"`{r.offset:#04x}`", f"`{r.name}`", r.access, r.bits, r.description) for r in REGISTERS]
     if config is None or config.has_sequence:
         meaning = "token i of the sequence; written only between runs"

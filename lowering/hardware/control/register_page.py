@@ -49,8 +49,8 @@ def register_page(config: AcceleratorConfig) -> str:
         version=VERSION,
         bits=address_bits(config),
         table=register_table(config),
-        prompt=prompt.format(window=window(config), context=config.context),
-        results=results.format(window=window(config)),
+        prompt=prompt.format(window=window(config.context), context=config.context),
+        results=results.format(window=window(config.context)),
         errors=markdown_table(("code", "error", "meaning"), errors),
         engines=markdown_table(("bit", "engine"), enumerate(config.engines)),
     )

@@ -165,7 +165,7 @@ def _ended(recorded: Recording, watch: _Watch, accelerator: Accelerator, result:
     if result.stop != DONE:
         waiting = [queue[0].task.name for queue in watch.left.values() if queue]
         return f"{result.message}; not done: {', '.join(waiting)}"
-    run = accelerator.finished(result, len(recorded.prompt))
+    run = accelerator.host.outcome(len(recorded.prompt))
     if run.error != recorded.error:
         return f"expected error '{recorded.error}', got '{run.error}' in cycle {result.cycles}"
     if run.tokens != recorded.tokens:

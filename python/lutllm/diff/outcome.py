@@ -8,7 +8,7 @@ from lutllm.diff.chip_state import EXTERNAL, external
 from lutllm.diff.difference import Comparison
 from lutllm.diff.elements import difference_in
 from lutllm.diff.recording import Recording
-from lutllm.simulate.accelerator import CYCLES, Accelerator
+from lutllm.simulate.accelerator import Accelerator
 from lutllm.simulate.simulator import Simulator
 
 
@@ -16,7 +16,7 @@ def compare_outcome(recorded: Recording, simulator: Simulator, image: np.ndarray
     """Run `image` on any simulator of the plan's accelerator; the difference named is that of the first task."""
     accelerator = Accelerator(recorded.plan.config, simulator, image)
     recorded.begin(accelerator)
-    run, memory = accelerator.finished(accelerator.bench.run(CYCLES), len(recorded.prompt)), accelerator.memory.data
+    run, memory = accelerator.wait(len(recorded.prompt)), accelerator.memory.data
     found = Comparison(("transaction", level), cycles=run.cycles)
     if run.error != recorded.error:
         found.stopped = f"expected error '{recorded.error}', got '{run.error}' after {run.cycles} cycles"

@@ -41,8 +41,8 @@ class Recording:
     def begin(self, accelerator: Accelerator) -> None:
         """Start this run on hardware."""
         if self.plan.config.has_sequence:
-            accelerator.load(self.prompt)
-        accelerator.begin(len(self.prompt), len(self.tokens))
+            accelerator.host.prompt(self.prompt)
+        accelerator.host.begin(len(self.prompt), len(self.tokens))
 
     def places(self, wrong: np.ndarray) -> str:
         """Which bytes of an image are marked, as text; nothing where none is."""

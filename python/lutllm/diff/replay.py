@@ -55,7 +55,7 @@ class Replay:
         assert wrong.dispatched is not None and wrong.done is not None
         if wrong.memory in EXTERNAL:
             self._go(wrong.done + 1)
-            cycle = self.bench.run(0).write_cycle(self.accelerator.base + wrong.address)
+            cycle = self.bench.run(0).write_cycle(self.accelerator.memory.base + wrong.address)
             return cycle if cycle is not None and cycle >= wrong.dispatched else None
         self._go(wrong.dispatched)
         found, before = None, self.chip.bytes(wrong.memory, address)

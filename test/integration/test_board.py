@@ -1,4 +1,4 @@
-"""`lutllm package`: an IP whose component.xml the published schema and readers that are not ours take, port by port."""
+"""The way to a board: an IP that the published schema and readers that are not ours take, and the host's driver."""
 
 from __future__ import annotations
 
@@ -11,18 +11,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from lutllm.accelerator.hardware import build
+from lutllm.board.driver import Driver
 from lutllm.board.package import ip_files, package
 from lutllm.compiler import Options, compile
 from lutllm.compiler.compiled import Compiled
+from lutllm.errors import DeviceError
+from lutllm.lowering.export.image.whole import IMAGE
 from lutllm.lowering.export.ip.component import COMPONENT, SPIRIT
 from lutllm.lowering.export.ip.package import CLOCKS, CROSSINGS, HBM_BYTES, LINK, NOT_DONE, link_memories
 from lutllm.lowering.hardware.control.register_map import REGISTERS, window
 from lutllm.quantize.random.float_models import float_decoder
 from lutllm.quantize.random.model import random_model
 from lutllm.quantized.pretrained import save_pretrained
+from lutllm.run.session import GoldenSession
 from lutllm.scheme import EXACT
+from lutllm.simulate.host import SimulatedDevice
+from lutllm.simulate.testbench import Memory, TestBench
 from lutllm.tools.lutllm import main
 
 pytest.importorskip("transformers", reason="tokenizers need transformers: pip install 'lutllm[models]'")
@@ -266,4 +274,121 @@ def test_what_cannot_be_packaged_is_refused(compiled: Path, tmp_path: Path, caps
     error = refused(capsys, compiled, "-o", tmp_path)
     assert "expected no such directory, or an IP to replace" in error and (copy / "manifest.json").exists()
     assert main(["package", str(compiled), "-o", str(ip)]) == 0
-    assert NOT_DONE in capsys.readouterr().out and window(Compiled(compiled).plan.config) == 0x1000
+    assert NOT_DONE in capsys.readouterr().out and window(Compiled(compiled).plan.config.context) == 0x1000
+
+
+PROMPT, TOKENS = [ord(c) for c in "abc"], 4
+
+
+@pytest.fixture(scope="module")
+def golden(compiled: Path) -> list[int]:
+    """The reference interpreter's greedy tokens."""
+    session = GoldenSession(Compiled(compiled).model.lut(32), Compiled(compiled).model.tensors)
+    made: list[int] = []
+    for _ in range(TOKENS):
+        made.append(int(np.argmax(session.forward(made[-1:] or PROMPT)[-1])))
+    return made
+
+
+@pytest.fixture(scope="module")
+def device(compiled: Path) -> SimulatedDevice:
+    """An accelerator beside an empty memory that is larger than the image and begins elsewhere."""
+    saved = Compiled(compiled)
+    simulator = build(saved.plan.config, "arc")
+    memory = Memory(saved.image.size + 0x3000, 0x1_4000_0000)
+    made = SimulatedDevice(TestBench(simulator, memory=memory, until="irq", events="events"))
+    made.left = 1 << 40
+    return made
+
+
+@pytest.fixture
+def driver(compiled: Path, device: SimulatedDevice) -> Driver:
+    """Connected, the image loaded and checked."""
+    device.reset()
+    made = Driver.connect(device)
+    made.settle()
+    made.load(Compiled(compiled).image, 0x1_4000_2000)
+    return made
+
+
+def test_the_driver_gets_the_golden_models_tokens(driver: Driver, golden: list[int]) -> None:
+    seen: list[list[int]] = []
+    first = driver.generate(PROMPT, 2).check()
+    assert (driver.context, first.tokens, driver.sequence) == (32, golden[:2], PROMPT + golden[:2])
+    # The sequence goes on where it was: the last token made has not been read yet.
+    rest = driver.generate(golden[1:2], 2, position=len(PROMPT) + 1, progress=lambda made: seen.append(list(made)))
+    assert rest.check().tokens == golden[2:] and driver.read("ISR") == 0
+    assert driver.generate(PROMPT, TOKENS, stops=[golden[1]]).check().tokens[-1] == golden[1]
+
+
+def test_a_damaged_image_is_not_loaded(driver: Driver, compiled: Path, golden: list[int]) -> None:
+    saved = Compiled(compiled)
+    region = next(iter(saved.plan.regions_of("w")))
+    image = saved.image.copy()
+    image[region.address] ^= 1
+    with pytest.raises(DeviceError, match="got 'checksum'"):
+        driver.load(image, driver.base)
+    assert driver.verify().error == "checksum"
+    driver.load(saved.image, driver.base)
+    assert driver.generate(PROMPT, TOKENS).check().tokens == golden
+
+
+def test_an_abort_and_a_reset(driver: Driver, device: SimulatedDevice, golden: list[int]) -> None:
+    for reset in (False, True):
+        driver.prompt(PROMPT)
+        driver.begin(len(PROMPT), TOKENS)
+        device.bench.run(500)
+        if reset:
+            driver.reset()
+            assert driver.read("STATUS") == 0
+        else:
+            with pytest.raises(DeviceError, match="got 'abort' after"):
+                driver.abort(len(PROMPT)).check()
+        assert driver.generate(PROMPT, TOKENS).check().tokens == golden
+
+
+def test_another_accelerator_is_refused(
+    driver: Driver, device: SimulatedDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lutllm.board.driver.rm.VERSION", 77)
+    with pytest.raises(DeviceError, match="whose registers have version 77, got 2"):
+        Driver.connect(device)
+
+
+def board(compiled: Path, *options: str) -> int:
+    return main(["run", str(compiled), "abc", "--backend", "board", "--raw", "--tokens", str(TOKENS), *options])
+
+
+def test_the_verb_runs_a_compiled_directory(
+    compiled: Path, golden: list[int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert board(compiled, "--device", "sim", "--json", str(tmp_path / "run.json"), "--quiet") == 0
+    report = json.loads((tmp_path / "run.json").read_text())
+    assert report["token_ids"] == golden and report["equal"] and report["backend"] == "board"
+    copy = tmp_path / "copy"
+    shutil.copytree(compiled, copy)
+    region = next(iter(Compiled(compiled).plan.regions_of("w")))
+    image = bytearray((copy / "mem" / IMAGE).read_bytes())
+    image[region.address] ^= 1
+    (copy / "mem" / IMAGE).write_bytes(image)
+    capsys.readouterr()
+    assert board(copy, "--quiet") == 1
+    assert "expected a run without an error, got 'checksum'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--context", "9"], "expected no --context with backend board, which runs what was compiled; leave it out"),
+        (["--target", "tiny"], "--target is of backend rtl: expected none, got one with board; leave it out"),
+        (["--temperature", "1"], "expected no sampling and no --stop with backend board, which picks greedily"),
+        (["--backend", "rtl", "--device", "sim"], "--device is of backend board: expected none, got one with rtl"),
+    ],
+)
+def test_options_that_change_nothing_are_refused(
+    compiled: Path, options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert board(compiled, *options) == 1
+    assert message in capsys.readouterr().err
+    assert board(compiled / "model") == 1
+    assert "expected a whole model of lutllm compile, got a quantized model" in capsys.readouterr().err
