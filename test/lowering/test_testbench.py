@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from lutllm.errors import IRError
+from lutllm.lowering.export.driver import driver_header
 from lutllm.lowering.export.hw_to_arc import Port
 from lutllm.lowering.export.testbench import design_header, masters, write_testbench
-from lutllm.lowering.hardware.control.register_map import OFFSETS, window
+from lutllm.lowering.hardware.control.register_map import MIN_WINDOW, OFFSETS
 from lutllm.lowering.machine.accelerator import ERRORS, AcceleratorConfig
 
 CONFIG = AcceleratorConfig(context=1500, watchdog=777)
@@ -37,13 +38,14 @@ def test_masters_are_found_and_the_slave_is_none() -> None:
 
 def test_the_header_is_of_this_design() -> None:
     text = design_header(CONFIG, PORTS)
-    found = {name: int(value, 16) for name, value in re.findall(r"uint32_t (\w+) = (0x\w+);", text)}
-    assert OFFSETS.items() <= found.items() and found["WINDOW"] == window(CONFIG.context)
     assert "WATCHDOG = 777;" in text
     assert re.findall(r"push_back\((\w+)_PORT\(top, memory, (\w+)\)", text) == [(k, n) for n, k in masters(PORTS)]
-    for name, words in (("ENGINES", CONFIG.engines), ("ERRORS", ERRORS)):
-        listed = re.search(rf"{name}\[\] = {{([^}}]*)}}", text)
+    driver = driver_header()
+    for where, name, words in ((text, "ENGINES", CONFIG.engines), (driver, "ERRORS", ERRORS)):
+        listed = re.search(rf"{name}\[\] = {{([^}}]*)}}", where)
         assert listed and re.findall(r'"(\w+)"', listed[1]) == list(words)
+    found = {name: int(value, 16) for name, value in re.findall(r"uint32_t (\w+) = (0x\w+);", driver)}
+    assert OFFSETS.items() <= found.items() and found["MIN_WINDOW"] == MIN_WINDOW
 
 
 def test_the_run_is_in_a_file_of_its_own(tmp_path: Path) -> None:
@@ -55,7 +57,7 @@ def test_the_run_is_in_a_file_of_its_own(tmp_path: Path) -> None:
 def test_the_same_bytes_twice(tmp_path: Path) -> None:
     first = write(tmp_path / "a")
     assert first == write(tmp_path / "b") == write(tmp_path / "a")
-    names = {"main.cpp", "axi_memory.h", "design.h", "expected.txt", "run.sh", "README.txt"}
+    names = {"main.cpp", "axi_memory.h", "design.h", "lutllm_driver.hpp", "expected.txt", "run.sh", "README.txt"}
     assert set(first) == names == {path.name for path in (tmp_path / "a").iterdir()}
     assert not [name for name, text in first.items() if re.search(r"@[A-Z]+@", text)]
     assert max(len(line) for text in first.values() for line in text.splitlines()) <= 120

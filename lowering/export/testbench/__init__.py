@@ -6,30 +6,18 @@ for every design), design.h and expected.txt (generated), run.sh and README.txt;
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
 from lutllm.errors import IRError
+from lutllm.lowering.export.driver import HEADER, driver_header, quoted
 from lutllm.lowering.export.hw_to_arc import Port
-from lutllm.lowering.hardware.control import register_map
-from lutllm.lowering.hardware.control.register_map import OFFSETS, window
-from lutllm.lowering.machine.accelerator import ERRORS, AcceleratorConfig
+from lutllm.lowering.machine.accelerator import AcceleratorConfig
 from lutllm.lowering.machine.targets import MEMORY_LATENCY
 
 _TEMPLATES = Path(__file__).parent
 _FIXED = ("main.cpp", "axi_memory.h", "README.txt")
-_CONSTANTS = (
-    "START",
-    "VERIFY",
-    "ENDED",
-    "STATUS_WATCHDOG",
-    "STATUS_ERROR_SHIFT",
-    "STATUS_ERROR_MASK",
-    "STOP_ENABLE",
-    "STOPS",
-)
 _NEEDED = ("ap_clk", "ap_rst_n", "irq", "events", "s_axi_control_awaddr")
 
 
@@ -65,7 +53,7 @@ def write_testbench(
     for name, value in (("TOP", top), ("RTL", rtl), ("IMAGE", image), ("LATENCY", str(latency))):
         script = script.replace(f"@{name}@", value)
     texts = {name: (_TEMPLATES / name).read_text() for name in _FIXED}
-    texts |= {"design.h": design_header(config, ports, latency), "run.sh": script}
+    texts |= {"design.h": design_header(config, ports, latency), HEADER: driver_header(), "run.sh": script}
     binaries = {f"input_{address:x}.bin": data for address, data in inputs.items()}
     binaries |= {f"output_{address:x}.bin": data for address, data in outputs.items()}
     run = _expected(prompt, expected, model, memory_bytes, stops) + (f"length {length}\n" if length else "")
@@ -89,30 +77,20 @@ def masters(ports: Sequence[Port]) -> list[tuple[str, str]]:
 
 def design_header(config: AcceleratorConfig, ports: Sequence[Port], latency: int = MEMORY_LATENCY) -> str:
     """design.h: what main.cpp must know of this design."""
-    values = OFFSETS | {name: getattr(register_map, name) for name in _CONSTANTS} | {"WINDOW": window(config.context)}
     engines = config.engines
     pick_done = len(engines) + engines.index("pick") if "pick" in engines else 63  # a bit that is never set
-    lines = ["// Generated: registers, engines and AXI4 masters of this design.", "#pragma once", ""]
+    lines = ["// Generated: engines and AXI4 masters of this design.", "#pragma once", ""]
     lines += ["#include <memory>", "#include <vector>", "", '#include "Vmodel.h"', '#include "axi_memory.h"', ""]
     lines += ["namespace design {", "", "using Top = Vmodel;", ""]
-    lines += ["// Byte offsets of registers, bits in them, and where the sequence of tokens begins."]
-    lines += [f"constexpr uint32_t {name} = {value:#x};" for name, value in values.items()]
-    lines += ["", f"constexpr uint64_t WATCHDOG = {config.watchdog};  // cycles until the accelerator's own fires"]
+    lines += [f"constexpr uint64_t WATCHDOG = {config.watchdog};  // cycles until the accelerator's own fires"]
     lines += [f"constexpr uint64_t LATENCY = {latency};  // of memory, in cycles, where nothing else is asked for"]
     lines += [f"constexpr unsigned PICK_DONE = {pick_done};  // bit of the port `events`"]
-    lines += [
-        f"constexpr const char *{name}[] = {{\n{_quoted(words)}}};"
-        for name, words in (("ENGINES", engines), ("ERRORS", ERRORS))
-    ]
+    lines += [f"constexpr const char *ENGINES[] = {{\n{quoted(engines)}}};"]
     lines += ["", "inline std::vector<std::unique_ptr<AxiPort>> axi_ports(Top &top, Memory &memory) {"]
     lines += ["  std::vector<std::unique_ptr<AxiPort>> ports;"]
     lines += [f"  ports.push_back({kind}_PORT(top, memory, {name}));" for name, kind in masters(ports)]
     lines += ["  return ports;", "}", "", "}  // namespace design"]
     return "\n".join(lines) + "\n"
-
-
-def _quoted(words: Sequence[str]) -> str:
-    return textwrap.fill(", ".join(f'"{word}"' for word in words), 116, initial_indent="    ", subsequent_indent="    ")
 
 
 def _expected(

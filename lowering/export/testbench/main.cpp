@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "design.h"
+#include "lutllm_driver.hpp"
 
 static const char USAGE[] =
     "usage: [--image FILE] [--expected FILE] [--latency CYCLES] [--stalls 0..255] [--seed N] [--watchdog CYCLES]\n"
@@ -22,12 +23,13 @@ static const char USAGE[] =
     "  --stalls    chance in 256 that an AXI channel pauses in a cycle (0)\n"
     "  --seed      of the stalls, and of what registers and memories hold before the reset (1)\n"
     "  --watchdog  cycles without any movement after which the run fails\n"
-    "  --verify    1: have the image checked before the run (0)\n";
+    "  --verify    1: have the driver load the image and the accelerator check it before the run (0)\n"
+    "  --abort     cycles after which a first run is ended, and the accelerator reset (0: no such run)\n";
 
 struct Options {
   std::string image = "../mem/image.bin", expected = "expected.txt";
   Timing timing{design::LATENCY};
-  uint64_t seed = 1, watchdog = design::WATCHDOG + 16, verify = 0;
+  uint64_t seed = 1, watchdog = design::WATCHDOG + 16, verify = 0, abort = 0;
 };
 
 // Bytes of a file at an address.
@@ -89,15 +91,17 @@ class Bench {
   std::vector<std::unique_ptr<AxiPort>> ports_;
 };
 
-// A host on AXI4-Lite, one access at a time.
-class Host {
+// The design as a driver's device: registers on AXI4-Lite, one access at a time. Says now and then how far it is.
+class BenchDevice : public lutllm::Device {
  public:
-  explicit Host(Bench &bench) : bench_(bench), top_(bench.top) {
+  BenchDevice(Bench &bench, Memory &memory, uint64_t watchdog)
+      : bench_(bench), top_(bench.top), memory_(memory), watchdog_(watchdog) {
     top_.s_axi_control_awvalid = top_.s_axi_control_wvalid = top_.s_axi_control_arvalid = 0;
     top_.s_axi_control_bready = top_.s_axi_control_rready = 0;
   }
 
-  void write(uint32_t address, uint32_t value) {
+  void write_register(uint32_t address, uint32_t value) override {
+    bench_.idle = 0;
     top_.s_axi_control_awaddr = address;
     top_.s_axi_control_wdata = value;
     top_.s_axi_control_wstrb = 15;
@@ -114,7 +118,7 @@ class Host {
     fail("no answer to a write of register " + std::to_string(address));
   }
 
-  uint32_t read(uint32_t address) {
+  uint32_t read_register(uint32_t address) override {
     top_.s_axi_control_araddr = address;
     top_.s_axi_control_arvalid = top_.s_axi_control_rready = 1;
     for (int i = 0; i < PATIENCE; ++i) {
@@ -131,6 +135,36 @@ class Host {
     fail("no answer to a read of register " + std::to_string(address));
   }
 
+  void read_memory(uint64_t address, uint8_t *data, size_t size) override {
+    std::copy_n(memory_.bytes.begin() + address, size, data);
+  }
+  void write_memory(uint64_t address, const uint8_t *data, size_t size) override {
+    std::copy_n(data, size, memory_.bytes.begin() + address);
+  }
+
+  // For 4096 cycles, or until the interrupt.
+  bool wait() override {
+    const auto now = std::chrono::steady_clock::now();
+    if (now - said_ >= std::chrono::seconds(10)) {
+      said_ = now;
+      const double seconds = std::chrono::duration<double>(now - begin_).count();
+      std::fprintf(stderr, "%" PRIu64 " cycles, %.0f cycles/s\n", bench_.cycles, bench_.cycles / seconds);
+    }
+    for (int i = 0; i < 4096; ++i) {
+      bench_.settle();
+      if (top_.irq) break;
+      bench_.edge();
+      if (bench_.idle >= watchdog_)
+        fail("watchdog: nothing moved for " + std::to_string(bench_.idle) + " cycles\n" + bench_.standing());
+    }
+    ended = bench_.cycles;
+    return top_.irq;
+  }
+  void pause() override { bench_.cycle(); }
+  void reset() override { bench_.reset(); }
+
+  uint64_t ended = 0;  // when the last wait did
+
  private:
   static constexpr int PATIENCE = 1000;  // cycles
 
@@ -141,6 +175,10 @@ class Host {
 
   Bench &bench_;
   design::Top &top_;
+  Memory &memory_;
+  uint64_t watchdog_;
+  const std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+  std::chrono::steady_clock::time_point said_ = begin_;
 };
 
 static uint64_t number(const std::string &text, uint64_t most) {
@@ -169,6 +207,7 @@ static Options read_options(const std::vector<std::string> &arguments) {
     else if (name == "--seed") options.seed = number(value, UINT32_MAX);
     else if (name == "--watchdog") options.watchdog = number(value, UINT64_MAX);
     else if (name == "--verify") options.verify = number(value, 1);
+    else if (name == "--abort") options.abort = number(value, UINT32_MAX);
     else fail("unknown option '" + name + "'\n" + USAGE);
   }
   return options;
@@ -222,66 +261,11 @@ static Expected read_expected(const std::string &path) {
   return expected;
 }
 
-static void start(Host &host, const Expected &expected, uint32_t control) {
-  uint32_t place = design::WINDOW;
-  for (uint32_t id : expected.prompt) {
-    host.write(place, id);
-    place += 4;
-  }
-  host.write(design::POSITION, 0);
-  host.write(design::LENGTH, expected.prompt.empty() ? expected.length : expected.prompt.size());
-  host.write(design::TOKENS, expected.tokens.size());
-  if (expected.stops.size() > design::STOPS) fail("more tokens that end a run than the accelerator takes");
-  for (size_t i = 0; i < design::STOPS; ++i)
-    host.write(design::STOP0 + 4 * i, i < expected.stops.size() ? design::STOP_ENABLE | expected.stops[i] : 0);
-  host.write(design::IMAGE_LOW, 0);
-  host.write(design::IMAGE_HIGH, 0);
-  host.write(design::MODEL_LOW, expected.model);
-  host.write(design::MODEL_HIGH, expected.model >> 32);
-  host.write(design::GIE, 1);
-  host.write(design::IER, design::ENDED);
-  host.write(design::ISR, design::ENDED);
-  host.write(design::CONTROL, control);
-}
-
 static std::string engines(uint32_t mask) {
   std::string names;
   for (size_t i = 0; i < std::size(design::ENGINES); ++i)
     if (mask >> i & 1) names += std::string(names.empty() ? "" : ", ") + design::ENGINES[i];
   return names.empty() ? "none" : names;
-}
-
-static std::string stalled(Host &host) {
-  if (host.read(design::STATUS) & design::STATUS_WATCHDOG)
-    return "engines with a task: " + engines(host.read(design::STALLED));
-  return "the accelerator's own watchdog has not fired";
-}
-
-// Clocks until the interrupt. Says now and then how far it is.
-static void wait(Bench &bench, Host &host, uint64_t watchdog) {
-  const auto begin = std::chrono::steady_clock::now();
-  auto said = begin;
-  bench.idle = 0;
-  for (bench.settle(); !bench.top.irq; bench.settle()) {
-    bench.edge();
-    if (bench.idle >= watchdog) {
-      const std::string text = "watchdog: nothing moved for " + std::to_string(bench.idle) + " cycles\n";
-      fail(text + bench.standing() + stalled(host));
-    }
-    if (bench.cycles % 4096) continue;
-    const auto now = std::chrono::steady_clock::now();
-    if (now - said < std::chrono::seconds(10)) continue;
-    said = now;
-    const double seconds = std::chrono::duration<double>(now - begin).count();
-    std::fprintf(stderr, "%" PRIu64 " cycles, %.0f cycles/s\n", bench.cycles, bench.cycles / seconds);
-  }
-}
-
-static std::vector<uint32_t> read_tokens(Host &host, size_t prompt) {
-  std::vector<uint32_t> tokens(host.read(design::MADE));
-  for (size_t i = 0; i + 1 < tokens.size(); ++i) tokens[i] = host.read(design::WINDOW + 4 * (prompt + i));
-  if (!tokens.empty()) tokens.back() = host.read(design::LAST);  // may lie beyond the window
-  return tokens;
 }
 
 // Prints each token; returns how many are as expected.
@@ -325,26 +309,38 @@ static int run(const std::vector<std::string> &arguments) {
   context.randReset(2);
   context.randSeed(options.seed);
   Bench bench(context, memory);
-  Host host(bench);
   bench.reset();
-  for (const uint32_t control : {design::VERIFY, design::START}) {
-    if (control == design::VERIFY && !options.verify) continue;
-    start(host, expected, control);
-    wait(bench, host, options.watchdog);
-    if (host.read(design::STATUS) >> design::STATUS_ERROR_SHIFT) break;
+  BenchDevice device(bench, memory, options.watchdog);
+  lutllm::Driver driver(device);
+  if (options.verify) {
+    std::vector<uint8_t> image(memory.bytes.size());
+    image.swap(memory.bytes);
+    driver.load(image);
   }
-  const uint64_t ended = bench.cycles, low = host.read(design::CYCLES_LOW);
-  const uint64_t cycles = low | uint64_t{host.read(design::CYCLES_HIGH)} << 32;
-  const unsigned error = host.read(design::STATUS) >> design::STATUS_ERROR_SHIFT & design::STATUS_ERROR_MASK;
-  const std::vector<uint32_t> made = read_tokens(host, expected.prompt.size());
-  const size_t equal = compare(made, expected.tokens, bench, ended - cycles);
+  driver.use(0, expected.model);
+  if (options.abort) {
+    driver.prompt(expected.prompt);
+    driver.begin(expected.prompt.size(), expected.tokens.size());
+    for (uint64_t i = 0; i < options.abort; ++i) bench.cycle();
+    std::printf("stopped: error '%s'\n", driver.abort(expected.prompt.size()).error_name().c_str());
+    driver.reset();
+  }
+  lutllm::Outcome found;
+  if (expected.prompt.empty()) {
+    driver.begin(expected.length, 0);
+    found = driver.wait(expected.length);
+  } else {
+    found = driver.generate(expected.prompt, expected.tokens.size(), expected.stops);
+  }
+  if (found.busy)
+    fail("watchdog: memory does not answer\n" + bench.standing() + "engines with a task: " + engines(found.stalled));
+  const std::vector<uint32_t> &made = found.tokens;
+  const uint64_t cycles = found.cycles;
+  const size_t equal = compare(made, expected.tokens, bench, device.ended - cycles);
   std::printf("%" PRIu64 " cycles, %.0f cycles per token\n", cycles, made.empty() ? 0.0 : double(cycles) / made.size());
-  if (error) {
-    const char *name = error < std::size(design::ERRORS) ? design::ERRORS[error] : "unknown";
-    std::printf("the accelerator reports error '%s'\n", name);
-  }
+  if (found.error) std::printf("the accelerator reports error '%s'\n", found.error_name().c_str());
   const bool written = compare(memory.bytes, expected.outputs);
-  const bool pass = !error && written && equal == expected.tokens.size() && equal == made.size();
+  const bool pass = !found.error && written && equal == expected.tokens.size() && equal == made.size();
   std::printf("%s: %zu of %zu tokens as expected\n", pass ? "PASS" : "FAIL", equal, expected.tokens.size());
   return pass ? 0 : 1;
 }

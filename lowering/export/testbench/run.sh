@@ -11,7 +11,8 @@ usage: $0 [options]
   --stalls N         chance in 256 that an AXI channel pauses in a cycle (0)
   --seed N           of the stalls, and of what registers and memories hold before the reset (1)
   --watchdog CYCLES  without any movement until the run fails
-  --verify 1         have the accelerator check the image before the run (0)
+  --verify 1         have the driver load the image and the accelerator check it before the run (0)
+  --abort CYCLES     end a first run after so many, and reset the accelerator (0: no such run)
 Files without a path given are those beside this script. Environment: BUILD, the build folder (build beside this
 script); OPT, what the C++ compiler gets (-O2); JOBS, of make (2).
 USAGE

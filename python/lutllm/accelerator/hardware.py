@@ -134,9 +134,9 @@ class Hardware:
     ) -> Answer:
         """Greedy tokens of hardware, and the golden model's beside them, up to the first of `stops`.
 
-        `listener` gets all tokens so far when there are more. With `load` the driver writes the image to empty memory and
-        has it checked, as on a board; else it is there. `options` as of `TestBench`; memory answers as the machine says,
-        if no timing is among them."""
+        `listener` gets all tokens so far when there are more. With `load` the driver writes the image to empty memory
+        and has it checked, as on a board; else it is there. `options` as of `TestBench`; memory answers as the machine
+        says, if no timing is among them."""
         options = {"timing": AxiTiming(latency=self.plan.latency)} | options
         accelerator = Accelerator(self.plan.config, simulator, self.image, **options)
         if load:

@@ -1,0 +1,32 @@
+"""The driver of a host in C++: one header, its offsets from the register map. The same for every accelerator."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+from lutllm.lowering.hardware.control import register_map
+from lutllm.lowering.machine.accelerator import ERRORS, IMAGE_HEADER
+
+HEADER = "lutllm_driver.hpp"
+_CONSTANTS = (
+    "START", "ABORT", "VERIFY", "ENDED", "STUCK", "STATUS_BUSY", "STATUS_DONE", "STATUS_WATCHDOG", "STATUS_ERROR_SHIFT",
+    "STATUS_ERROR_MASK", "STOP_ENABLE", "STOPS", "MIN_WINDOW",
+)  # fmt: skip
+
+
+def driver_header() -> str:
+    """The text of `HEADER`."""
+    values = register_map.OFFSETS | {name: getattr(register_map, name) for name in _CONSTANTS}
+    values |= {"MAP_VERSION": register_map.VERSION, "MODEL_AT": 8 * IMAGE_HEADER.index("model")}
+    lines = [
+        "// Byte offsets of registers, bits in them; where the sequence begins at least; where an image says its model."
+    ]
+    lines += [f"constexpr uint32_t {name} = {value:#x};" for name, value in values.items()]
+    lines += [f"constexpr const char *ERRORS[] = {{\n{quoted(ERRORS)}}};"]
+    return (Path(__file__).parent / HEADER).read_text().replace("@REGISTERS@", "\n".join(lines))
+
+
+def quoted(words: tuple[str, ...]) -> str:
+    """As the elements of an array of C."""
+    return textwrap.fill(", ".join(f'"{word}"' for word in words), 116, initial_indent="    ", subsequent_indent="    ")
