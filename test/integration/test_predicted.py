@@ -68,7 +68,7 @@ CASES = {
     "2 units of one head": Kind(units=2, shape=dict(heads=2, kv_heads=2, head_dim=20)),
     "4 units": Kind(units=4, shape=dict(heads=8, kv_heads=4, head_dim=12), depths="shrunk"),
     "2 units of 2 ways": Kind(units=2, ways=2, shape=dict(heads=8, kv_heads=4)),
-    "4 ways": Kind(ways=4, kv_bits=32, shape=dict(heads=8, kv_heads=1, head_dim=20), depths="shrunk"),
+    "4 ways": Kind(ways=4, kv_bits=32, shape=dict(heads=8, kv_heads=1, head_dim=12), depths="shrunk"),
 }
 
 
