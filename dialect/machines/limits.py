@@ -47,7 +47,7 @@ ENGINE_RANGES = {
     "acc_bits": (ACC_BITS, ACC_BITS),
     "bias_bits": (0, ACC_BITS),
     "out_bits": (2, 32),
-    "requant_lanes": (4, 32),
+    "requant_lanes": (4, 128),
     "tokens": (1, (1 << 16) - 1),
     "acc_words": (1, 1 << 16),
     "codes_depth": (2, 1 << 16),
@@ -68,7 +68,12 @@ MACHINE_RANGES = {
     "latency": (1, 1 << 16),
     "memory_bytes": (1, ADDRESS_LIMIT),
 }
-_POWERS_OF_TWO = ("row_writes", "requant_lanes", "burst_beats", "head_lanes", "kv_bits")
+CLOCK_RANGES = {
+    "core_mhz": (1, 1000),
+    "memory_mhz": (1, 1000),
+    "bus_bits": (PORT_BITS[0], PORT_BITS[-1]),
+}
+_POWERS_OF_TWO = ("row_writes", "requant_lanes", "burst_beats", "head_lanes", "kv_bits", "bus_bits")
 _MULTIPLES = (
     ("centroids", "chains"), ("lanes", "requant_lanes"), ("pairs", "weight_ports"), ("pairs", "sum_chains"),
 )  # fmt: skip
@@ -111,6 +116,14 @@ def machine_problems(values: Mapping[str, Any]) -> Iterator[str]:
     got = list(values["engines"])
     if got != [name for name in ENGINES if name in got]:
         yield f"expected engines among {', '.join(ENGINES)}, in this order, got {', '.join(got)}; change them"
+
+
+def clock_problems(values: Mapping[str, Any]) -> Iterator[str]:
+    """Of a machine's two clocks."""
+    yield from _size_problems(values, CLOCK_RANGES)
+    core, memory = values["core_mhz"], values["memory_mhz"]
+    if core >= memory:
+        yield f"expected memory_mhz above core_mhz = {core}, got {memory}; one clock needs no lut.clocks"
 
 
 def head_problems(values: Mapping[str, Any], requant_lanes: int) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """The machine: what hardware is built of. Module level; the hardware generator reads these ops and nothing else.
 
-`lut.machine` holds a `lut.linear_engine`, on-chip memories and, where they do not have their usual depth, FIFOs.
+`lut.machine` holds a `lut.linear_engine`, on-chip memories, FIFOs where they do not have their usual depth, and
+`lut.clocks` where memory has a clock of its own.
 """
 
 from collections.abc import Iterable
@@ -10,9 +11,11 @@ from typing import Any
 from lutllm.bindings import ext, ir
 from lutllm.dialect.base import Invalid, LutOp, elements, entries, expect, integer, read
 from lutllm.dialect.machines.limits import (
+    CLOCK_RANGES,
     ENGINE_RANGES,
     MACHINE_RANGES,
     MOST_WORDS,
+    clock_problems,
     engine_problems,
     head_problems,
     machine_problems,
@@ -74,9 +77,9 @@ class MachineOp(LutOp, name="machine", traits=[ir.NoTerminatorTrait]):
         for problem in machine_problems(_values(self, ("engines", *MACHINE_RANGES))):
             raise Invalid(problem)
         inside = [op.operation.name for op in self.operation.regions[0].blocks[0]]
-        wanted = "one 'lut.linear_engine', and 'lut.memory' and 'lut.fifo' ops, in it"
-        known = {"lut.linear_engine", "lut.memory", "lut.fifo"}
-        right = inside.count("lut.linear_engine") == 1 and set(inside) <= known
+        wanted = "one 'lut.linear_engine', and 'lut.memory', 'lut.fifo' and at most one 'lut.clocks' ops, in it"
+        known = {"lut.linear_engine", "lut.memory", "lut.fifo", "lut.clocks"}
+        right = inside.count("lut.linear_engine") == 1 and set(inside) <= known and inside.count("lut.clocks") < 2
         expect(right, wanted, ", ".join(dict.fromkeys(inside)) or "nothing", "change its region")
         parts = list(self.operation.regions[0].blocks[0])
         named = [f"{op.operation.name} {read(op.operation.attributes, 'sym_name')}" for op in parts]
@@ -114,6 +117,29 @@ class FifoOp(LutOp, name="fifo"):
     def check(self) -> None:
         check_inside(self, "lut.machine")
         integer(self.depth, "depth", 1, MOST_WORDS)
+
+
+class ClocksOp(LutOp, name="clocks"):
+    """Memory has a clock of its own: every port crosses to it. Without this op there is one clock."""
+
+    core_mhz: ir.IntegerAttr
+    memory_mhz: ir.IntegerAttr
+    bus_bits: ir.IntegerAttr
+
+    NOTES = {  # noqa: RUF012
+        "core_mhz": "of the engines",
+        "memory_mhz": "of the ports, above core_mhz",
+        "bus_bits": "width of a port's bus at most; a beat of a wider port is several of its bus",
+    }
+    DEFINITION = "changes no integer, only when words move"
+    EXAMPLE = MachineOp.EXAMPLE.replace(
+        '  "lut.fifo"', '  "lut.clocks"() {core_mhz = 250, memory_mhz = 400, bus_bits = 256} : () -> ()\n  "lut.fifo"'
+    )
+
+    def check(self) -> None:
+        check_inside(self, "lut.machine")
+        for problem in clock_problems(_values(self, CLOCK_RANGES)):
+            raise Invalid(problem)
 
 
 class LinearEngineOp(LutOp, name="linear_engine"):

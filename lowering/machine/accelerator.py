@@ -11,8 +11,9 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from math import gcd
 
-from lutllm.dialect.machines.limits import ENGINES, MOST_WORDS, head_problems, machine_problems
+from lutllm.dialect.machines.limits import ENGINES, MOST_WORDS, clock_problems, head_problems, machine_problems
 from lutllm.dialect.machines.machine import MEMORIES
 from lutllm.errors import CapacityError
 from lutllm.lowering.machine.engine import DESCRIPTOR_PORT_BITS, ROUND_BITS, EngineConfig
@@ -41,6 +42,9 @@ WAIT_BITS = {"engine": 4, "pending": 4}  # dispatch once `engine` has at most `p
 NO_WAIT = 15
 # `check`: the CRC (lowering.machine.checks) of the list up to the end of this descriptor, with 0 for its own `check`. A
 # list begins where the header's ended.
+# A region that a linear reads; where each port has one, `address` is that of the first, `stride` from one to the next.
+STREAM_BITS = {"address": 64, "beats": 32, "stride": 32}
+LINEAR_STREAMS, STREAM_WORDS = ("c", "q", "w"), 2
 # After the header: address of stream p (64), then beats (32) and bytes added for each position (32).
 PARAMETER_WORDS = 2
 
@@ -91,7 +95,7 @@ SIZED_STREAMS = (
 # Fields of each task, bits each, lowest first. Counts of words are of one token; bases are addresses of memory words,
 # which do not depend on the tokens of a pass; `start` is the first word of the row that a round's outputs go to.
 TASK_BITS: dict[str, dict[str, int]] = {
-    "linear": ROUND_BITS,  # then address and beats (64 bits each) of c, q and each w port
+    "linear": ROUND_BITS,  # then STREAM_BITS of each of c, q and w
     "feed": {"base": 16, "groups": 16, "takes": 8},  # takes: follows who writes its words
     "norm": {"base": 16, "words": 16, "shift": 8, "bits": 8, "last": 8, "reserved": 8, "epsilon": 64},
     "residual": {"start": 16, "words": 16, "residual_right": 8, "y_right": 8, "load": 8},
@@ -118,6 +122,22 @@ ARITHMETIC = {"shift", "bits", "epsilon", "residual_right", "y_right", "sigmoid_
 ENGINE_NUMBERS = {name: i for i, name in enumerate(ENGINES)} | {VERIFY: (1 << HEADER_BITS["engine"]) - 1}
 # What the sequencer adds to each task's fields: tokens of the pass (1 where the header says single), first position.
 DYNAMIC_BITS = {"tokens": 16, "position": 32}
+
+
+@dataclass(frozen=True)
+class Clocks:
+    """Where memory has a clock of its own, faster than the core's: a port's bus has at most `bus_bits`, so that a beat
+    of a wider port is several of the bus."""
+
+    core_mhz: int
+    memory_mhz: int
+    bus_bits: int
+
+    @property
+    def periods(self) -> tuple[int, int]:
+        """Of the core's clock and of memory's, in the largest unit in which both are whole."""
+        unit = gcd(self.core_mhz, self.memory_mhz)
+        return self.memory_mhz // unit, self.core_mhz // unit
 
 
 @dataclass(frozen=True)
@@ -149,6 +169,7 @@ class AcceleratorConfig:
     head_words: int = 16
     watchdog: int = 1 << 20  # cycles without progress before the flag is raised
     depths: dict[str, int] = field(default_factory=dict)
+    clocks: Clocks | None = None
 
     def __post_init__(self) -> None:
         for problem in self._problems():
@@ -158,6 +179,7 @@ class AcceleratorConfig:
         yield from machine_problems(vars(self))
         yield from head_problems(vars(self), self.lanes)
         yield from self._engine_problems()
+        yield from self._clock_problems()
         for memory in MEMORIES:
             words = getattr(self, f"{memory}_words")
             if not 1 <= words <= MOST_WORDS:
@@ -180,6 +202,28 @@ class AcceleratorConfig:
         for what, some in needs:
             if not self.having(some):
                 yield f"expected an engine for {what} ({', '.join(some)}), got {', '.join(self.engines)}; add one"
+
+    def _clock_problems(self) -> Iterator[str]:
+        if self.clocks is None:
+            return
+        yield from clock_problems(vars(self.clocks))
+        widest = max([*self.read_ports.values(), *self.write_ports.values()])
+        least = widest // self.bus_bits(widest)
+        if self.engine.burst_beats < least:
+            wanted = f"burst_beats of at least {least}, a beat of {widest} bits on a bus of {self.clocks.bus_bits}"
+            yield f"expected {wanted}, got {self.engine.burst_beats}; change either"
+
+    def bus_bits(self, bits: int) -> int:
+        """Of the bus of a port of `bits`."""
+        return bits if self.clocks is None else min(bits, self.clocks.bus_bits)
+
+    def bus_cycles(self, cycles: int) -> int:
+        """Cycles of the buses that take as long as `cycles` of the core."""
+        return cycles if self.clocks is None else -(-cycles * self.clocks.memory_mhz // self.clocks.core_mhz)
+
+    def burst_beats(self, bits: int) -> int:
+        """Beats of a port of `bits` in the longest burst of its bus."""
+        return self.engine.burst_beats * self.bus_bits(bits) // bits
 
     @property
     def has_sequence(self) -> bool:
@@ -268,7 +312,7 @@ class AcceleratorConfig:
     def task_words(self, engine: str) -> int:
         """64-bit words of a descriptor."""
         words = 1 + PARAMETER_WORDS + -(-sum(TASK_BITS[engine].values()) // DESCRIPTOR_PORT_BITS)
-        return words + (2 * (2 + self.engine.weight_ports) if engine == "linear" else 0)
+        return words + (len(LINEAR_STREAMS) * STREAM_WORDS if engine == "linear" else 0)
 
     @property
     def token_bits(self) -> int:

@@ -90,6 +90,7 @@ class LutPlace(Pass):
             item_words=at_once * beats,
             head_words=beats * head_lanes // engine.requant_lanes,
             depths={},
+            clocks=target.clock.crossing,
         )
         return Machine(config, target.memory.latency, target.memory.bytes)
 

@@ -37,7 +37,7 @@
 
 // -----
 
-// expected-error@+1 {{'lut.machine' op expected one 'lut.linear_engine', and 'lut.memory' and 'lut.fifo' ops, in it, got lut.memory; change its region}}
+// expected-error@+1 {{'lut.machine' op expected one 'lut.linear_engine', and 'lut.memory', 'lut.fifo' and at most one 'lut.clocks' ops, in it, got lut.memory; change its region}}
 "lut.machine"() ({
   "lut.memory"() {sym_name = "x", words = 128} : () -> ()
 }) {sym_name = "machine", engines = ["linear", "feed", "load",
@@ -45,7 +45,7 @@
 
 // -----
 
-// expected-error@+1 {{'lut.machine' op expected one 'lut.linear_engine', and 'lut.memory' and 'lut.fifo' ops, in it, got lut.linear_engine, lut.region; change its region}}
+// expected-error@+1 {{'lut.machine' op expected one 'lut.linear_engine', and 'lut.memory', 'lut.fifo' and at most one 'lut.clocks' ops, in it, got lut.linear_engine, lut.region; change its region}}
 "lut.machine"() ({
   "lut.linear_engine"() {pairs = 2, lanes = 4, centroids = 16, chains = 1, act_stages = 1, metric = "chebyshev",
       row_entries = 16, row_writes = 16, sum_chains = 1, operand_bits = 16, weight_bits = 8, table_bits = 8, term_bits = 24, acc_bits = 32, bias_bits = 32,

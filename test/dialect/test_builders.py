@@ -24,6 +24,7 @@ PLACED = {
         "Region",
         "Round",
         "Task",
+        "Clocks",
     )
 }
 VQ = Scheme(c_a=300, S=2, G=4, R=3, out_bits=20)
@@ -138,6 +139,7 @@ def test_builders_of_machine_places_and_time(ctx: ir.Context) -> None:
             build.linear_engine(metric="l2", row_sources=["built_row"], port_bits=ports, codes_depth=2, **sizes)
             build.memory("x", 8)
             build.fifo("read_w", 16)
+            build.clocks(core_mhz=250, memory_mhz=400, bus_bits=256)
         build.layout("c8", channels=8, unit=1, unit_size=1, interleaved=0, block=8, pad=8, repeat=0)
         build.buffer("x0", memory="x", base=0, words=2, size=8)
         for i, kind in enumerate("wcq"):

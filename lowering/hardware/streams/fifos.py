@@ -104,7 +104,7 @@ def _readers(config: AcceleratorConfig, latency: int) -> Iterator[Fifo]:
         if names[0] not in ports:
             continue
         bits = ports[names[0]]
-        burst = burst_limit(bits, engine.burst_beats)
+        burst = burst_limit(bits, config.burst_beats(bits))
         rate, group = _centroid_rate(engine) if port == "c" else (Fraction(1), 0)
         yield Fifo(
             f"read_{port}", f"memory {port}", users, bits,
@@ -150,7 +150,7 @@ def _linear(config: AcceleratorConfig) -> Iterator[Fifo]:
     engine, depths, timing = config.engine, config.depths, linear_timing(config.engine)
     yield Fifo(
         "x", "feed", ("search",), engine.word_bits["x"], feed.x_depth(config), ("feed/words/count",),
-        rate=Fraction(1, feed.joined_words(config)), latency=feed.LATENCY,
+        rate=Fraction(1, feed.joined_words(config)), latency=feed.LATENCY, slack=int(feed.joined_words(config) > 1),
     )  # fmt: skip
     pairs = range(engine.pairs)
     yield Fifo(
@@ -177,7 +177,7 @@ def _linear(config: AcceleratorConfig) -> Iterator[Fifo]:
 def _heads(config: AcceleratorConfig, latency: int) -> Iterator[Fifo]:
     """From engine heads to the cache, in beats of `kv_words`. The shortest row is one beat of attention, of `ratio`."""
     ratio = config.head_lanes // config.lanes
-    burst = burst_limit(config.kv_bits, config.engine.burst_beats)
+    burst = burst_limit(config.kv_bits, config.burst_beats(config.kv_bits))
     rows, beats = Fraction(1, ratio), Fraction(1, config.kv_words)
     # Squares take a word a cycle until the first values come, which wait for parameters too: memory latency away.
     yield Fifo(
@@ -213,7 +213,7 @@ def _embedding(config: AcceleratorConfig) -> Iterator[Fifo]:
 
 def _saving(config: AcceleratorConfig, latency: int) -> Iterator[Fifo]:
     """From engine save to memory: a word of stream y a cycle. A transfer's first and last burst may be short."""
-    burst = burst_limit(config.save_bits, config.engine.burst_beats)
+    burst = burst_limit(config.save_bits, config.burst_beats(config.save_bits))
     yield Fifo(
         "write_y", "save", ("memory y",), config.save_bits, fifo_depth(config, "write_y"),
         ("write_y/data_queue/count",), rate=Fraction(1), latency=WRITE, slack=burst, atomic=burst,

@@ -19,6 +19,7 @@ from lutllm.lowering.hardware.control.sequencer import DISPATCH, END, HEAD_LIST,
 from lutllm.lowering.hardware.control.task import START
 from lutllm.lowering.hardware.lib.axi import ANSWERED
 from lutllm.lowering.hardware.lib.memory import FIFO_LATENCY
+from lutllm.lowering.hardware.linear.ports import spread_latency
 from lutllm.lowering.hardware.top import fifo_depth
 from lutllm.lowering.hardware.vector import embed, transfer
 from lutllm.lowering.hardware.vector.heads import BEAT_LATENCY, QUERIES_DONE, ROWS_DONE, TABLE_DONE
@@ -203,7 +204,10 @@ class _List:
             "w0": r.groups * r.stages * (r.blocks * rows + chunks * engine.codes_units),
         }
         seen = out + FIFO_LATENCY
-        commands = {name: kernels.command(self.chip.ports[name], seen, n, 0) for name, n in beats.items()}
+        late = {"w": spread_latency(self.config.engine.weight_ports)}
+        commands = {
+            name: kernels.command(self.chip.ports[name], seen + late.get(name, 0), n, 0) for name, n in beats.items()
+        }
         return _Linear(task, r, words, out, commands, [])
 
     def queues(self, own: _Linear, units: Sequence[str]) -> list[int]:

@@ -92,7 +92,7 @@ def ports(config: AcceleratorConfig, latency: int) -> dict[str, k.Port]:
     """Read masters; `w0` stands for all weight ports, which move together. A port that is not there is never used."""
     made = {name: _port(1, 1, 1) for name in ("d", "p", "c", "q", "w0", "e", "k0", "v0", "x")}
     for name, bits in config.read_ports.items():
-        burst = burst_limit(bits, config.engine.burst_beats)
+        burst = burst_limit(bits, config.burst_beats(bits))
         made[name] = _port(fifo_depth(config, f"read_{name[0]}"), burst, latency + READ)
     return made
 
@@ -110,7 +110,7 @@ def writers(config: AcceleratorConfig, latency: int) -> dict[str, k.Writer]:
     """Write masters. One that is not there is never used."""
     made = {name: _writer(1, 1, 1, 1) for name in ("kv", "y")}
     for name, bits in config.write_ports.items():
-        burst = burst_limit(bits, config.engine.burst_beats)
+        burst = burst_limit(bits, config.burst_beats(bits))
         outstanding = fifo_depth(config, {"kv": "responses", "y": "y_responses"}[name])
         made[name] = _writer(fifo_depth(config, f"write_{name}"), burst, outstanding, latency)
     return made
