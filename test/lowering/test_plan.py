@@ -312,6 +312,15 @@ def test_scores_and_sums_decide_how_many_heads_an_item_has() -> None:
     refused("expected room for at least 128 scores, 4 tokens of a context of 32, and 8 sums", item_words=7)
 
 
+@pytest.mark.parametrize(("units", "program"), [(1, "prefill"), (2, "prefill"), (2, "decode")])
+def test_a_feed_waits_for_units_that_write_heads_in_turn(units: int, program: str) -> None:
+    """With two items of a KV head, another unit's item is written between them; a feed follows words in their order."""
+    plan = plan_of("plain", attention_units=units)
+    feed = next(t for t in plan.program(program) if t.engine == "feed" and t.cluster.endswith("o_proj"))
+    assert attention(plan, program)[0] == (2 if program == "prefill" else 1)
+    assert (("attention", 0) in feed.waits) == (units == 2 and program == "prefill")
+
+
 @pytest.mark.parametrize("memory", ["r", "x", "y", "q"])
 def test_memories_are_just_large_enough(memory: str) -> None:
     needed = getattr(plan_of().config, f"{memory}_words")
