@@ -40,7 +40,7 @@ TIMINGS = [
 
 NAMES = (
     "tiny", "one-pair", "six-pairs", "two-ports", "exact-only", "row-only", "table-only", "stored-only", "wide",
-    "one-write", "two-writes", "four-writes", "eight-writes",
+    "one-write", "two-writes", "four-writes", "eight-writes", "eighth",
 )  # fmt: skip
 # Those have the FIFOs that their parameters ask for, however small; the others as deep as they must be.
 UNSIZED = ("one-pair", "six-pairs", "two-ports", "row-only", "one-write", "two-writes")
@@ -258,3 +258,19 @@ def test_weights_of_all_ports_lie_evenly(case: MakeCase, engines: dict[str, Engi
         wanted = "expected the regions w of round layer0.0 each as far behind the one before as all others, got"
         with pytest.raises(LutllmError, match=f"{wanted} distances of 4096, [0-9]* bytes; allocate again"):
             run_pipeline(module, "builtin.module(lut-verify-schedule)", passes=PASSES)
+
+
+def test_rows_that_last_cost_nothing(case: MakeCase, engines: dict[str, EngineConfig], arc: Arc) -> None:
+    """Blocks of as many chunks as a row has entries: one row is made while another is looked up in."""
+    engine = engines["eighth"]
+    shapes = [dict(pairs=96, outputs=256, G=block, row_source="exact_row") for block in (128, 64)]
+    cycles, rows = {}, []
+    for shape in shapes:
+        made = case(engine, [shape] * 4, 8, seed=5)
+        for timing in (STALLING, AxiTiming(latency=10)):
+            cycles[shape["G"]] = made.run(arc(made), timing=timing).run.cycles
+        rounds = made.activations.plan.rounds.values()
+        steps = sum(8 * round_.groups * round_.chunks for round_ in rounds)
+        rows.append(8 * sum(round_.row_waits(engine) for round_ in rounds))
+    assert rows == [0, steps]
+    assert steps <= cycles[128] < steps + 700 and 2 * steps <= cycles[64] < 2 * steps + 700, (steps, cycles)

@@ -29,7 +29,7 @@ class Estimate:
 
     `bytes`: what a decode step moves, by port. `hbm_busy`: that, as a share of what the target's memory moves at best
     in the same time. `engines`: the share of a decode step in which an engine has work. `bits_effective` as in
-    `QuantizedModel.bits`.
+    `QuantizedModel.bits`. `row_waits`: cycles of a token's lookups that wait for rows, beside those that do not.
     """
 
     target: str
@@ -45,6 +45,7 @@ class Estimate:
     bits_effective: float
     bytes: dict[str, int]
     engines: dict[str, float]
+    row_waits: float
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -62,6 +63,9 @@ class Estimate:
             align([("port", "MB"), *((port, f"{n / 1e6:,.2f}") for port, n in self.bytes.items())]),
             align([("engine", "at work"), *((name, f"{share:.0%}") for name, share in self.engines.items())]),
         ]  # fmt: skip
+        if self.row_waits:
+            waits = f"lookups wait for rows {self.row_waits:.0%} as long as they take"
+            lines.append(f"{waits}: quantize with larger codebook blocks, or make rows in fewer steps (row_writes)")
         return "\n\n".join(lines)
 
 
@@ -94,9 +98,16 @@ def estimate(plan: Plan, name: str, target: Target, bits: float, *, kv: int = 25
         prefill_ms=prefill_cycles / mhz / 1e3,
         hbm_busy=sum(moved.values()) / (seconds * memory.gb_per_s * memory.share * 1e9),
         bits_effective=bits,
+        row_waits=round(_row_waits(plan), 4),
         bytes=dict(sorted(moved.items(), key=lambda item: -item[1])),
         engines={e: round(share, 4) for e, share in sorted(shares.items(), key=lambda item: -item[1])},
     )
+
+
+def _row_waits(plan: Plan) -> float:
+    engine, rounds = plan.config.engine, plan.rounds.values()
+    taken = sum(r.lookups for r in rounds) / engine.pairs / engine.lanes
+    return sum(r.row_waits(engine) for r in rounds) / taken
 
 
 def _end(records: list[TaskRecord], turn: int) -> int:
