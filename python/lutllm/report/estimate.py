@@ -63,7 +63,7 @@ class Estimate:
             align([("port", "MB"), *((port, f"{n / 1e6:,.2f}") for port, n in self.bytes.items())]),
             align([("engine", "at work"), *((name, f"{share:.0%}") for name, share in self.engines.items())]),
         ]  # fmt: skip
-        if self.row_waits:
+        if self.row_waits >= 0.01:
             waits = f"lookups wait for rows {self.row_waits:.0%} as long as they take"
             lines.append(f"{waits}: quantize with larger codebook blocks, or make rows in fewer steps (row_writes)")
         return "\n\n".join(lines)
