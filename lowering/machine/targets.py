@@ -77,12 +77,13 @@ class Memory:
 
 @dataclass(frozen=True)
 class Around:
-    """The accelerator around the engine: `head_lanes` channels of a head a cycle in each of up to `attention_units`,
-    whose ports of the KV cache have `kv_bits` and which holds up to `score_words` scores in each of two banks;
-    sequences of `context` tokens."""
+    """The accelerator around the engine: `head_lanes` channels of a head a cycle in each of up to `attention_ways` of
+    up to `attention_units`. Ports of the KV cache have `kv_bits`; a way holds up to `score_words` scores in each of two
+    banks. Sequences have `context` tokens."""
 
     head_lanes: int
     attention_units: int
+    attention_ways: int
     kv_bits: int
     context: int
     score_words: int
