@@ -18,6 +18,7 @@ from lutllm.tools.verbs import bench as bench_verb
 from lutllm.tools.verbs import compile as compile_verb
 from lutllm.tools.verbs import diff as diff_verb
 from lutllm.tools.verbs import estimate as estimate_verb
+from lutllm.tools.verbs import explore as explore_verb
 from lutllm.tools.verbs import quantize as quantize_verb
 from lutllm.tools.verbs import run as run_verb
 
@@ -79,8 +80,11 @@ def _parser() -> argparse.ArgumentParser:
     bench_verb.bench_arguments(
         _verb(verbs, "bench", bench_verb.bench, "measure a model's speed here, or the hardware engine's in simulation")
     )
-    estimate_verb.estimate_arguments(
-        _verb(verbs, "estimate", estimate_verb.estimate, "cycles and memory traffic of a model on a target, predicted")
+    estimate_verb.model_arguments(
+        _verb(verbs, "estimate", estimate_verb.estimate, "cycles, traffic, resources and energy of a model on a target")
+    )
+    explore_verb.explore_arguments(
+        _verb(verbs, "explore", explore_verb.explore, "search for the best configurations of a target for a model")
     )
     _verb(verbs, "doctor", _doctor, "say what is installed, what is missing and how to get it")
     return parser

@@ -22,9 +22,10 @@ MEMORY_LATENCY = 64  # cycles from an address to its first beat, where nothing e
 
 @dataclass(frozen=True)
 class Device:
-    """What there is of everything; BRAM counts blocks of 36 Kbit."""
+    """What there is of everything, in `slrs` dies alike; BRAM counts blocks of 36 Kbit."""
 
     name: str
+    slrs: int
     LUT: int
     FF: int
     DSP: int
@@ -33,7 +34,7 @@ class Device:
 
     @property
     def available(self) -> dict[str, int]:
-        return {kind: count for kind, count in vars(self).items() if kind != "name"}
+        return {kind: count for kind, count in vars(self).items() if kind not in ("name", "slrs")}
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,20 @@ class Memory:
 
 
 @dataclass(frozen=True)
+class Power:
+    """`static_w` always; `logic_w` more if all LUTs were used at `at_mhz`; `pj_per_bit` of external memory."""
+
+    static_w: float
+    logic_w: float
+    at_mhz: float
+    pj_per_bit: float
+
+    def watts(self, luts: float, mhz: float, bits_per_second: float) -> float:
+        """With a share `luts` of all LUTs in use at `mhz`, and memory moving bits."""
+        return self.static_w + self.logic_w * luts * mhz / self.at_mhz + self.pj_per_bit * 1e-12 * bits_per_second
+
+
+@dataclass(frozen=True)
 class Around:
     """The accelerator around the engine: `head_lanes` channels of a head a cycle, sequences of `context` tokens."""
 
@@ -75,12 +90,13 @@ class Target:
     device: Device
     clock: Clock
     memory: Memory
+    power: Power
     accelerator: Around
     engine: EngineConfig
 
 
-_TABLES = {"device": Device, "clock": Clock, "memory": Memory, "accelerator": Around, "engine": EngineConfig}
-_ALL_OF = ("device", "clock", "memory", "accelerator")  # tables that leave nothing out
+_TABLES = {"device": Device, "clock": Clock, "memory": Memory, "power": Power, "accelerator": Around, "engine": EngineConfig}
+_ALL_OF = ("device", "clock", "memory", "power", "accelerator")  # tables that leave nothing out
 
 
 def find_target(name: str) -> Target:

@@ -1,6 +1,8 @@
 """Predicted against simulated cycles, over configurations of model, target, memory and run; a table and its errors.
 
-    python test/bench/prediction.py [--only WORD] [--tasks] [--json FILE]
+    python test/bench/prediction.py [--only WORD] [--tasks] [--json FILE] [--write]
+
+`--write` keeps the error in the package (`lutllm/cost/calibration.json`), where estimates show it.
 
 Simulated by the arc JIT, integers random; cycles do not depend on them. The depths of FIFOs are those that hide the
 target's latency of 64 cycles, whatever the memory of the run; with `sized` those for the run's memory.
@@ -9,7 +11,6 @@ target's latency of 64 cycles, whatever the memory of the run; with `sized` thos
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
 import tempfile
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ import numpy as np
 
 from lutllm import interpreter, report, store
 from lutllm.accelerator.hardware import PASSES, Hardware, build, copy_of
+from lutllm.cost.calibration import error_of, keep
 from lutllm.cost.predicted import predicted, run_cycles
 from lutllm.lowering import pipelines
 from lutllm.lowering.export.image.whole import whole_image
@@ -170,6 +172,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="rows whose text has this in it")
     parser.add_argument("--tasks", action="store_true", help="every task of these rows")
     parser.add_argument("--json", metavar="FILE")
+    parser.add_argument("--write", action="store_true", help="keep the error in the package")
     options = parser.parse_args()
     head = ("model", "target", "rows", "tokens", "latency", "prompt", "made", "simulated", "predicted", "error")
     lines, errors, entries = [head], [], []
@@ -186,8 +189,10 @@ def main() -> int:
         if options.tasks:
             print(_tasks(found))
     print(report.align(lines))
-    sizes = sorted(map(abs, errors))
-    print(f"error: median {100 * statistics.median(sizes):.1f} %, worst {100 * sizes[-1]:.1f} %, {len(sizes)} runs")
+    error = error_of(errors)
+    print(f"error: median {error['median']:.1%}, worst {error['worst']:.1%}, {error['of']} runs")
+    if options.write:
+        keep(cycles=error)
     if options.json:
         store.write_json(options.json, entries)
     return 0

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from lutllm.quantized.pretrained import QuantizedModel
 
 
-def estimate_arguments(parser: argparse.ArgumentParser) -> None:
+def model_arguments(parser: argparse.ArgumentParser) -> None:
+    """What is estimated, and for which lengths."""
     parser.add_argument(
         "model", metavar="MODEL", help="a float model, of which only shapes are read; or a directory of lutllm quantize"
     )

@@ -7,9 +7,12 @@ cycle on every port. That this can be had of the target's memory at all is check
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from lutllm.cost.area import Area
+from lutllm.cost.calibration import calibration
 from lutllm.cost.predicted import predicted
 from lutllm.cost.traffic import traffic
 from lutllm.errors import InputError
@@ -28,8 +31,10 @@ class Estimate:
     `prefill` tokens up to the first token after it. Milliseconds at `core_mhz`, at which ports run, too (`memory_mhz`).
 
     `bytes`: what a decode step moves, by port. `hbm_busy`: that, as a share of what the target's memory moves at best
-    in the same time. `engines`: the share of a decode step in which an engine has work. `bits_effective` as in
-    `QuantizedModel.bits`.
+    in the same time; `port_busy`: the same of the port that moves most. `engines`: the share of a decode step in which an engine has work. `bits_effective` as in
+    `QuantizedModel.bits`. `resources`: `used`, `available` and `share` by kind; `units`: used by unit; `slrs`: shares of
+    each SLR. `watts` in a decode step, `energy_mj` of it. `error`: `median` and `worst` of predicted cycles against
+    simulations, and of resources against Yosys, by kind, `of` so many, where they were measured.
     """
 
     target: str
@@ -42,9 +47,16 @@ class Estimate:
     prefill_cycles: int
     prefill_ms: float
     hbm_busy: float
+    port_busy: float
     bits_effective: float
     bytes: dict[str, int]
     engines: dict[str, float]
+    resources: dict[str, dict[str, float]]
+    units: dict[str, dict[str, float]]
+    slrs: list[dict[str, float]]
+    watts: float
+    energy_mj: float
+    error: dict[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -61,8 +73,22 @@ class Estimate:
             f"a token moves {total / 1e6:,.1f} MB, {self.hbm_busy:.0%} of what the memory can in that time",
             align([("port", "MB"), *((port, f"{n / 1e6:,.2f}") for port, n in self.bytes.items())]),
             align([("engine", "at work"), *((name, f"{share:.0%}") for name, share in self.engines.items())]),
+            align([
+                ("resource", "used", "available", "share", *(f"SLR {i}" for i in range(len(self.slrs)))),
+                *(self._resource(kind, values) for kind, values in self.resources.items()),
+            ]),
+            f"{self.watts:.0f} W, {self.energy_mj:.1f} mJ a token: static, logic and memory as the target's file assumes",
+            "error: " + "; ".join(self._errors()),
         ]  # fmt: skip
         return "\n\n".join(lines)
+
+    def _resource(self, kind: str, values: dict[str, float]) -> tuple[str, ...]:
+        shares = (f"{share:.0%}" for share in (values["share"], *(slr[kind] for slr in self.slrs)))
+        return kind, f"{values['used']:,}", f"{values['available']:,}", *shares
+
+    def _errors(self) -> Iterator[str]:
+        for what, values in {"cycles": self.error["cycles"], **self.error["resources"]}.items():
+            yield f"{what} {values['median']:.1%}, at worst {values['worst']:.1%} of {values['of']}"
 
 
 def estimate(plan: Plan, name: str, target: Target, bits: float, *, kv: int = 256, prefill: int = 128) -> Estimate:
@@ -81,6 +107,10 @@ def estimate(plan: Plan, name: str, target: Target, bits: float, *, kv: int = 25
     mhz, memory = target.clock.core_mhz, target.memory
     seconds, prefill_cycles = cycles / mhz / 1e6, _end(whole, len(prompt))
     step = [record for record in records if record.start >= begin]
+    busiest = max(n // (plan.config.engine.weight_ports if port == "w" else 1) for port, n in moved.items())
+    area = Area(plan.config)
+    resources = area.total(target.device)
+    watts = target.power.watts(resources["LUT"]["share"], mhz, 8 * sum(moved.values()) / seconds)
     shares = {e: busy_cycles(r for r in step if r.engine == e) / cycles for e in plan.config.engines}
     return Estimate(
         target=name,
@@ -93,9 +123,16 @@ def estimate(plan: Plan, name: str, target: Target, bits: float, *, kv: int = 25
         prefill_cycles=prefill_cycles,
         prefill_ms=prefill_cycles / mhz / 1e3,
         hbm_busy=sum(moved.values()) / (seconds * memory.gb_per_s * memory.share * 1e9),
+        port_busy=busiest / (seconds * memory.port_gb_per_s * 1e9),
         bits_effective=bits,
         bytes=dict(sorted(moved.items(), key=lambda item: -item[1])),
         engines={e: round(share, 4) for e, share in sorted(shares.items(), key=lambda item: -item[1])},
+        resources=resources,
+        units=area.units_by("LUT"),
+        slrs=area.slrs(target.device),
+        watts=round(watts, 2),
+        energy_mj=round(1e3 * watts * seconds, 3),
+        error={name: calibration()[name] for name in ("cycles", "resources")},
     )
 
 
