@@ -46,7 +46,7 @@ from lutllm.lowering.machine.accelerator import (
     WRITERS,
     AcceleratorConfig,
 )
-from lutllm.lowering.machine.engine import DESCRIPTOR_PORT_BITS, QUEUE
+from lutllm.lowering.machine.engine import DESCRIPTOR_PORT_BITS, QUEUE, ROUNDS_AHEAD
 
 TOP = "lut_accelerator"
 COMMANDS = 4  # transfers of stream p that may wait, where nothing else is asked for
@@ -252,7 +252,7 @@ class _Top:
         words = self.fields.chunks(DESCRIPTOR_PORT_BITS)
         place = -(-sum(TASK_BITS["linear"].values()) // DESCRIPTOR_PORT_BITS) + 2 * order.index(name)
         command = pack([words[place], words[place + 1][0:32]])
-        queue, room = buffered(self.m, f"{name}_commands", self.dispatch["linear"], command, QUEUE)
+        queue, room = buffered(self.m, f"{name}_commands", self.dispatch["linear"], command, ROUNDS_AHEAD)
         self.linear_rooms = (*self.linear_rooms, room)
         beats = self._reader(name, self.config.read_ports[name], queue)
         return self.masters.words(name, beats, engine.word_bits[name]) if name in ("c", "q") else beats

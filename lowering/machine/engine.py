@@ -16,8 +16,8 @@ from lutllm.scheme import MULTIPLIER_BITS
 MODES = ("exact_row", "built_row", "built_table", "stored_table")  # a round's mode is the index
 # Tables a PSum engine holds: a short last block is looked up sooner than the next table comes, so two would stall.
 TABLE_BANKS = 4
-OPERAND_BANKS = 4  # groups in flight between the front end and the PSum engines; four cost no more LUTRAM than two
-QUEUE = 2  # rounds, or tasks, that a unit may have waiting besides the one it works on
+QUEUE = 2  # tasks that an engine may have waiting besides the one it works on
+ROUNDS_AHEAD = 8  # rounds that a unit of LutLinear may have: their weights are asked for before their inputs come
 DESCRIPTOR_PORT_BITS = 64
 MULTIPLIER_FIELD = 32  # bits of a multiplier in stream q, where it comes behind a bias of as many
 # Bits of a round's fields in its descriptor, lowest first.
@@ -125,8 +125,14 @@ class EngineConfig:
         return self.index_bits * self.has_tables + 2 * self.operand_bits * self.builds_rows
 
     @property
+    def operand_banks(self) -> int:
+        """Groups in flight between the front end and the PSum engines. A group keeps its bank until it has passed the
+        whole chain, so they grow with it; four cost no more LUTRAM than two."""
+        return max(4, 1 << (self.pairs // 4 - 1).bit_length())
+
+    @property
     def bank_bits(self) -> int:
-        return bits_for(OPERAND_BANKS)
+        return bits_for(self.operand_banks)
 
     @property
     def psum_bits(self) -> int:
@@ -145,6 +151,11 @@ class EngineConfig:
     @property
     def code_bits(self) -> int:
         return (self.row_entries - 1).bit_length()
+
+    @property
+    def codebooks_ahead(self) -> int:
+        """Codebooks that wait in a PSum engine beside codes: one for eight chunks, and enough for short blocks."""
+        return max(4, self.codes_depth // 8)
 
     @property
     def codes_units(self) -> int:

@@ -2,7 +2,8 @@
 
 A task is done once it and all that it needs are dispatched: what is before it at its engine, in stream p and among
 those that take stream y, and who is at the other end of its own streams. It is dispatched once what it waits for is
-done, and its engine has room: once the task is done that `QUEUE` others of the engine have come after.
+done, and its engine has room: once the task is done that `QUEUE` others of the engine (`ROUNDS_AHEAD`
+rounds of LutLinear) have come after.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from lutllm.lowering.machine.engine import QUEUE
+from lutllm.lowering.machine.engine import QUEUE, ROUNDS_AHEAD
 from lutllm.lowering.schedule.data import Task
 
 
@@ -19,7 +20,8 @@ def endless(tasks: Sequence[Task]) -> Iterator[tuple[Task, str]]:
     of_engine: dict[str, list[int]] = defaultdict(list)
     for i, task in enumerate(tasks):
         found = [of_engine[engine][: max(0, len(of_engine[engine]) - pending)][-1:] for engine, pending in task.waits]
-        found.append(of_engine[task.engine][:-QUEUE][-1:])
+        room = ROUNDS_AHEAD if task.engine == "linear" else QUEUE
+        found.append(of_engine[task.engine][:-room][-1:])
         for waited in (k for numbers in found for k in numbers):
             if whole[waited] >= i:
                 message = (

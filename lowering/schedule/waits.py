@@ -12,14 +12,15 @@ from dataclasses import dataclass, field
 
 from lutllm.errors import CapacityError
 from lutllm.lowering.machine.accelerator import NO_WAIT, WAIT_SLOTS, WRITERS
+from lutllm.lowering.machine.engine import ROUNDS_AHEAD
 from lutllm.lowering.place.buffers import Buffer
 from lutllm.lowering.schedule.data import Task
 
 
 def hoisted(tasks: Sequence[Task]) -> list[Task]:
-    """Each linear task moved up to before the feed of the round before it, so that its weights are there when its
-    inputs come. Further it would wait for room in the queue. A new row source makes the engine run empty first, which
-    it cannot while that feed is to come."""
+    """Linear tasks moved up before feeds of earlier rounds, so that weights come while their inputs are made: as far
+    as there is room in the queue, and two a feed at most, so that the first feed does not wait for many. A new row
+    source makes the engine run empty first, which it cannot while such a feed is to come."""
     linears = [task for task in tasks if task.engine == "linear"]
     ordered = linears[:1]
     own, ahead = 0, 1
@@ -27,10 +28,11 @@ def hoisted(tasks: Sequence[Task]) -> list[Task]:
         if task.engine == "linear":
             continue
         if task.engine == "feed":
-            last = min(own + 1, len(linears) - 1)
-            last -= linears[last].fields["mode"] != linears[own].fields["mode"]
-            ordered += linears[ahead : last + 1]
-            own, ahead = own + 1, max(ahead, last + 1)
+            last = min(own + ROUNDS_AHEAD, 2 * own + 2, len(linears))
+            while ahead < last and linears[ahead].fields["mode"] == linears[own].fields["mode"]:
+                ordered.append(linears[ahead])
+                ahead += 1
+            own += 1
         ordered.append(task)
     return ordered
 

@@ -58,9 +58,10 @@ ENGINES = {
         pairs=2, lanes=16, centroids=4, chains=2, requant_lanes=16, tokens=1, acc_words=5, row_sources=("exact_row",),
         port_bits={"w": 128, "c": 32, "q": 512},
     ),
+    # a chain so long that more groups are in it than a short one has operand banks for
     "row-only": EngineConfig(
-        pairs=10, lanes=4, centroids=10, chains=5, act_stages=2, requant_lanes=4, tokens=7, acc_words=14, codes_depth=4,
-        row_sources=("built_row",), weight_ports=5, port_bits={"w": 32, "c": 256, "q": 128},
+        pairs=20, lanes=4, centroids=10, chains=5, act_stages=2, requant_lanes=4, tokens=7, acc_words=14, codes_depth=4,
+        row_sources=("built_row",), weight_ports=5, port_bits={"w": 32, "c": 512, "q": 128},
     ),
     "table-only": EngineConfig(
         pairs=2, lanes=8, centroids=12, chains=4, metric="l2", requant_lanes=4, tokens=2, acc_words=16,

@@ -22,8 +22,8 @@ from lutllm.lowering.hardware.lib.circt import (
 )
 from lutllm.lowering.hardware.linear import records
 from lutllm.lowering.hardware.linear.front import held_round
-from lutllm.lowering.hardware.linear.psum import CODEBOOK_DEPTH, build_fields, control_fields
-from lutllm.lowering.machine.engine import MODES, OPERAND_BANKS, TABLE_BANKS, EngineConfig
+from lutllm.lowering.hardware.linear.psum import build_fields, control_fields
+from lutllm.lowering.machine.engine import MODES, TABLE_BANKS, EngineConfig
 from lutllm.numerics import bits_for
 
 ACC_BANKS = 2
@@ -33,7 +33,7 @@ ISSUE = 1  # cycles from a step of either walk until its beat is at the first en
 BUILD_LATENCY = 4  # cycles from a build beat until the head may count on its row
 
 
-def psum_control(design: Design, config: EngineConfig, codebooks: int = CODEBOOK_DEPTH) -> str:
+def psum_control(design: Design, config: EngineConfig, codebooks: int) -> str:
     """In: stream `round` (and `build_round`); `codes_push` and `rows_push` of each engine, with up to `codebooks`
     codebooks; `group_ready`, `centroids_ready` and `acc_free` pulses. Out: packed `control` (and `build`) beats."""
     control, build = control_fields(config), build_fields(config)
@@ -55,7 +55,7 @@ def psum_control(design: Design, config: EngineConfig, codebooks: int = CODEBOOK
         take_rows.assign(taken)
 
         def needs(name: str, first: Signal, **credits) -> Signal:  # type: ignore[no-untyped-def]
-            there = credit(m, name, bits_for(OPERAND_BANKS + 1), take=issue.signal & first, **credits)
+            there = credit(m, name, bits_for(config.operand_banks + 1), take=issue.signal & first, **credits)
             return (~first | there).named(f"{name}_allow")
 
         codes_ok = _of_all(m, "codes", config.codes_depth, m["codes_push"], issue.signal & walk.chunk_first)
@@ -158,7 +158,7 @@ def _build_walk(
     started = step.signal & first
     free = credit(m, "free_tables", bits_for(TABLE_BANKS + 1), give=table_free, take=started, initial=TABLE_BANKS)
     centroids = credit(
-        m, "centroids", bits_for(OPERAND_BANKS + 1), give=m["centroids_ready"], take=step.signal & group_first
+        m, "centroids", bits_for(config.operand_banks + 1), give=m["centroids_ready"], take=step.signal & group_first
     )
     step.assign(all_of([busy, ~first | (rows_here & free), ~group_first | centroids]))
     finished = step.signal & last["build_row"]

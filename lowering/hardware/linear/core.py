@@ -27,7 +27,7 @@ from lutllm.lowering.hardware.linear.psum import (
 )
 from lutllm.lowering.hardware.linear.records import ROUND
 from lutllm.lowering.hardware.linear.search import search_latency, swap_latency
-from lutllm.lowering.machine.engine import QUEUE, EngineConfig
+from lutllm.lowering.machine.engine import ROUNDS_AHEAD, EngineConfig
 
 _BANK_FREE = 1  # cycles from a beat at the accumulator until its bank of operands is given back
 
@@ -81,7 +81,7 @@ class _Core:
 
     def __init__(self, m: Module, config: EngineConfig, depths: Mapping[str, int]) -> None:
         self.m, self.config = m, config
-        self.codebooks = codebook_depth(depths)
+        self.codebooks = codebook_depth(config, depths)
         self.results = drain_unit.results_depth(depths)
         self.rst = m.rst | m["flush"]
         self.units_ready: list[Signal] = []
@@ -99,7 +99,7 @@ class _Core:
         """A unit's queue of rounds: the fields of `record`."""
         fields = ROUND.unpack(self.m["round"])
         data = record.pack(**{n: fields[n][0:w] for n, w in record.widths.items()})
-        stream, ready = buffered(self.m, f"{name}_rounds", self.m["dispatch"], data, QUEUE)
+        stream, ready = buffered(self.m, f"{name}_rounds", self.m["dispatch"], data, ROUNDS_AHEAD)
         self.units_ready.append(ready)
         return stream
 

@@ -2,7 +2,7 @@
 
 A group is `pairs` channel pairs of every token of the round. The loader takes a group's parameter words (stream c:
 one word of shifts and, to search, `chain_length` words of centroids), the feeder its activation words (stream x: one a
-token). Up to `OPERAND_BANKS` groups are in flight; a bank is taken with the group's first word.
+token). Up to `operand_banks` groups are in flight; a bank is taken with the group's first word.
 """
 
 from typing import Any
@@ -24,7 +24,7 @@ from lutllm.lowering.hardware.lib.circt import (
 from lutllm.lowering.hardware.lib.memory import Stream, buffered
 from lutllm.lowering.hardware.linear import records
 from lutllm.lowering.hardware.linear.search import bpcsu, search_latency, swap_latency
-from lutllm.lowering.machine.engine import MODES, OPERAND_BANKS, EngineConfig
+from lutllm.lowering.machine.engine import MODES, EngineConfig
 from lutllm.numerics import bits_for
 from lutllm.scheme import PAIR_SHIFT_BITS
 
@@ -167,10 +167,10 @@ def _loader(m: Module, config: EngineConfig, swapped: Signal) -> dict[str, Any]:
     bank_free = credit(
         m,
         "free_banks",
-        bits_for(OPERAND_BANKS + 1),
+        bits_for(config.operand_banks + 1),
         give=m["bank_free"],
         take=shift_write.signal,
-        initial=OPERAND_BANKS,
+        initial=config.operand_banks,
     )
     shadow_free = m.state(1, "shadow_free", reset=1) if config.searches else None
     allowed = bank_free if shadow_free is None else mux(is_shift, bank_free, shadow_free.signal)

@@ -24,7 +24,7 @@ from lutllm.lowering.hardware.lib.circt import (
 )
 from lutllm.lowering.hardware.lib.memory import Stream, buffered, ram
 from lutllm.lowering.hardware.linear.front import shift_bits
-from lutllm.lowering.machine.engine import MODES, OPERAND_BANKS, TABLE_BANKS, EngineConfig
+from lutllm.lowering.machine.engine import MODES, TABLE_BANKS, EngineConfig
 from lutllm.numerics import bits_for
 from lutllm.scheme import PAIR_SHIFT_BITS
 
@@ -33,12 +33,11 @@ CODES_STAGE = 3  # to the pop of its codes
 TABLE_STAGE = 2  # to the last use of its table
 KINDS = ("codes", "codebook", "table")  # of a weight unit
 KIND_BITS = 2
-CODEBOOK_DEPTH = 4
 
 
-def codebook_depth(depths: Mapping[str, int]) -> int:
+def codebook_depth(config: EngineConfig, depths: Mapping[str, int]) -> int:
     """Codebooks that wait in an engine."""
-    return depths.get("codebooks", CODEBOOK_DEPTH)
+    return depths.get("codebooks", config.codebooks_ahead)
 
 
 def control_fields(config: EngineConfig) -> Fields:
@@ -108,7 +107,7 @@ def row_builder(design: Design, config: EngineConfig) -> str:
     return design.module("row_builder", inputs, {"row": config.row_entries * term}, body, reset=False)
 
 
-def psum_engine(design: Design, config: EngineConfig, codebooks: int = CODEBOOK_DEPTH) -> str:
+def psum_engine(design: Design, config: EngineConfig, codebooks: int) -> str:
     """One engine of the chain, with room for `codebooks` codebooks. See the module's docstring for the pipeline and
     `top.py` for the ports' partners."""
     control, build = control_fields(config), build_fields(config)
@@ -248,7 +247,7 @@ def _row(m: Module, config: EngineConfig, beats: list[dict[str, Signal]], w: _We
     """The 16 row entries of the beat, at the accumulator's scale, in a register at cycle 4."""
     stages, entries, term = config.act_stages, config.row_entries, config.term_bits
     operands = m.output_of(
-        ram(m.design, OPERAND_BANKS << bits_for(config.tokens), stages * config.operand_width),
+        ram(m.design, config.operand_banks << bits_for(config.tokens), stages * config.operand_width),
         "operands",
         we=m["operand_write"],
         wa=m["operand_address"],
@@ -256,7 +255,7 @@ def _row(m: Module, config: EngineConfig, beats: list[dict[str, Signal]], w: _We
         re=beats[0]["valid"],
         ra=pack([beats[0]["token"], beats[0]["operand_bank"]]),
     ).chunks(config.operand_width)
-    rights, lefts = _shifts(m)
+    rights, lefts = _shifts(m, config)
     build_beats, centroids = _built_operands(m, config)
     rows: list[list[Signal]] = []
     codebook = _codebook(m, beats, build_beats, w) if config.builds_rows else None
@@ -293,10 +292,10 @@ def _chosen(config: EngineConfig, beat: dict[str, Signal], candidates: dict[str,
     return mux(choice, candidates["table"], candidates["built"])
 
 
-def _shifts(m: Module) -> tuple[list[Signal], list[Signal]]:
+def _shifts(m: Module, config: EngineConfig) -> tuple[list[Signal], list[Signal]]:
     """The pair's right (where rows are built) and left shift of each operand bank."""
     rights, lefts = [], []
-    for bank in range(OPERAND_BANKS):
+    for bank in range(config.operand_banks):
         mine = m["shift_write"] & m["shift_bank"].eq(bank)
         *right, left = m["shift_data"].chunks(PAIR_SHIFT_BITS)
         rights += [m.reg(shift, f"right_{bank}", enable=mine) for shift in right]
@@ -326,7 +325,7 @@ def _built_operands(m: Module, config: EngineConfig):  # type: ignore[no-untyped
     centroids = []
     for s, data in enumerate(m["centroid_data"].chunks(width)):
         words = m.output_of(
-            ram(m.design, OPERAND_BANKS << position_bits, width),
+            ram(m.design, config.operand_banks << position_bits, width),
             f"centroids_{s}",
             we=m["centroid_write"],
             wa=m["centroid_address"],

@@ -18,7 +18,7 @@ from lutllm.lowering.hardware.lib.memory import FIFO_LATENCY
 from lutllm.lowering.hardware.lib.route import COUNT_BITS
 from lutllm.lowering.hardware.linear.core import linear_timing
 from lutllm.lowering.hardware.linear.front import JOBS, job_fields
-from lutllm.lowering.hardware.linear.psum import CODEBOOK_DEPTH, codebook_depth
+from lutllm.lowering.hardware.linear.psum import codebook_depth
 from lutllm.lowering.hardware.linear.records import ROUND
 from lutllm.lowering.hardware.linear.requantize import results_depth
 from lutllm.lowering.hardware.top import fifo_depth
@@ -26,7 +26,7 @@ from lutllm.lowering.hardware.vector import embed, feed
 from lutllm.lowering.hardware.vector.head_roots import ROOT, root_latency, roots_depth
 from lutllm.lowering.hardware.vector.heads import BEAT_LATENCY, kv_depth
 from lutllm.lowering.machine.accelerator import PARAMETERIZED, RIGHT_BITS, SINKS, AcceleratorConfig
-from lutllm.lowering.machine.engine import QUEUE, EngineConfig
+from lutllm.lowering.machine.engine import QUEUE, ROUNDS_AHEAD, EngineConfig
 from lutllm.numerics import bits_for
 
 COMMAND_BITS = 96  # address and beats
@@ -161,11 +161,11 @@ def _linear(config: AcceleratorConfig) -> Iterator[Fifo]:
     if engine.builds_rows:
         yield Fifo(
             "codebooks", "weights", ("lookup",), engine.row_entries * 2 * engine.weight_bits,
-            codebook_depth(depths),
+            codebook_depth(engine, depths),
             tuple(f"linear/psum_{i}/codebook_fifo/count" for i in pairs),
             rate=Fraction(1, engine.codebook_units + engine.codes_units), latency=timing["weights_there"],
             hold=engine.codes_units + timing["codebook_room"], slack=1,
-            ahead=CODEBOOK_DEPTH, copies=engine.pairs,
+            ahead=engine.codebooks_ahead, copies=engine.pairs,
         )  # fmt: skip
     yield Fifo(
         "results", "drain", config.having(SINKS), engine.word_bits["y"], results_depth(depths),
@@ -227,8 +227,8 @@ def _saving(config: AcceleratorConfig, latency: int) -> Iterator[Fifo]:
 def _given(config: AcceleratorConfig) -> Iterator[Fifo]:
     """What has no depth to choose.
 
-    Tasks, rounds and the transfers of rounds: the order of tasks and the descriptors' waits count on two a queue. Jobs
-    of the front end: at most as many as operand banks, and one is taken every group. Of the two addresses of each
+    Tasks, rounds and the transfers of rounds: the order of tasks and the descriptors' waits count on so many. Jobs of
+    the front end: at most as many as operand banks, and one is taken every group. Of the two addresses of each
     master there is no row: memory that refuses them for long limits the rate, not they.
     """
     engine = config.engine
@@ -241,12 +241,20 @@ def _given(config: AcceleratorConfig) -> Iterator[Fifo]:
     units += ["build"] if engine.builds_tables else []
     registers = tuple(f"linear/{unit}_rounds/count" for unit in units)
     yield Fifo(
-        "rounds", "sequencer", ("linear",), ROUND.width, QUEUE, registers, slack=2, copies=len(units), sized=False
+        "rounds",
+        "sequencer",
+        ("linear",),
+        ROUND.width,
+        ROUNDS_AHEAD,
+        registers,
+        slack=2,
+        copies=len(units),
+        sized=False,
     )
     for name, names in {"c": ["c"], "q": ["q"], "w": ports}.items():
         registers = tuple(f"{port}_commands/count" for port in names)
         yield Fifo(
-            f"{name}_commands", "sequencer", (f"memory {name}",), COMMAND_BITS, QUEUE, registers, slack=2,
+            f"{name}_commands", "sequencer", (f"memory {name}",), COMMAND_BITS, ROUNDS_AHEAD, registers, slack=2,
             copies=len(names), sized=False,
         )  # fmt: skip
     bits = job_fields(engine).width

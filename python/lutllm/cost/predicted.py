@@ -23,7 +23,7 @@ from lutllm.lowering.hardware.top import fifo_depth
 from lutllm.lowering.hardware.vector import embed, transfer
 from lutllm.lowering.hardware.vector.heads import BEAT_LATENCY, QUERIES_DONE, ROWS_DONE, TABLE_DONE
 from lutllm.lowering.machine.accelerator import HEAD_MODES, IMAGE_HEADER, SINKS, WRITERS, AcceleratorConfig
-from lutllm.lowering.machine.engine import QUEUE
+from lutllm.lowering.machine.engine import QUEUE, ROUNDS_AHEAD
 from lutllm.lowering.schedule.data import Plan, Task
 from lutllm.simulate.transactions.passes import Pass
 from lutllm.simulate.transactions.records import TaskRecord
@@ -144,7 +144,9 @@ class _List:
         for engine, pending in task.waits:
             ready.append(known(f"engine {engine}", self.done[engine], self.given[engine] - pending - 1) + 1)
         if task.engine == "linear":
-            ready += [cycle + 1 for round_ in self.linears[max(0, n - QUEUE) :][: n >= QUEUE] for cycle in round_.left]
+            ready += [
+                cycle + 1 for round_ in self.linears[n - ROUNDS_AHEAD :][: n >= ROUNDS_AHEAD] for cycle in round_.left
+            ]
         else:
             ready.append(known(f"engine {task.engine}", self.held[task.engine], n - QUEUE))
         if _drains(task):

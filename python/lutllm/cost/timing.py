@@ -21,7 +21,7 @@ from lutllm.lowering.hardware.vector import feed, head_rows, load, norm, pick, r
 from lutllm.lowering.hardware.vector.head_roots import root_latency, roots_depth
 from lutllm.lowering.hardware.vector.heads import BEAT_LATENCY, kv_depth
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
-from lutllm.lowering.machine.engine import MODES, OPERAND_BANKS, TABLE_BANKS
+from lutllm.lowering.machine.engine import MODES, TABLE_BANKS
 
 assert tuple(MODES.index(name) for name in ("exact_row", "built_row", "built_table", "stored_table")) == (
     k.EXACT_ROW, k.BUILT_ROW, k.BUILT_TABLE, k.STORED_TABLE,
@@ -54,9 +54,9 @@ def linear(config: AcceleratorConfig) -> k.Engine:
         joined=feed.joined_words(config),
         parts=feed.parts_of_word(config),
         codes=engine.codes_depth,
-        codebooks=codebook_depth(depths),
+        codebooks=codebook_depth(engine, depths),
         tables=TABLE_BANKS,
-        banks=OPERAND_BANKS,
+        banks=engine.operand_banks,
         jobs=JOBS,
         x=feed.x_depth(config),
         results=results_depth(depths),

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from lutllm.errors import SimulationError
 from lutllm.lowering.machine.accelerator import ENGINES, SINKS, WRITERS
-from lutllm.lowering.machine.engine import QUEUE
+from lutllm.lowering.machine.engine import QUEUE, ROUNDS_AHEAD
 from lutllm.simulate.transactions.chip import Written
 from lutllm.simulate.transactions.functions import Job
 
@@ -42,7 +42,7 @@ class TaskOrder:
         task = job.task
         for engine, pending in task.waits:
             self.finish(engine, pending, task.name)
-        self.finish(task.engine, QUEUE, task.name)
+        self.finish(task.engine, ROUNDS_AHEAD if task.engine == "linear" else QUEUE, task.name)
         self.queues[task.engine].append(job)
         if task.engine in SINKS and not task.fields.get("load"):
             self.sinks.append(task.engine)
