@@ -20,6 +20,7 @@ from lutllm.tools.verbs import diff as diff_verb
 from lutllm.tools.verbs import estimate as estimate_verb
 from lutllm.tools.verbs import explore as explore_verb
 from lutllm.tools.verbs import quantize as quantize_verb
+from lutllm.tools.verbs import report as report_verb
 from lutllm.tools.verbs import run as run_verb
 
 
@@ -85,6 +86,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     explore_verb.explore_arguments(
         _verb(verbs, "explore", explore_verb.explore, "search for the best configurations of a target for a model")
+    )
+    report_verb.report_arguments(
+        _verb(verbs, "report", report_verb.report, "write a page of a compiled model: cycles, ports, bits, resources")
     )
     _verb(verbs, "doctor", _doctor, "say what is installed, what is missing and how to get it")
     return parser

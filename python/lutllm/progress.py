@@ -26,7 +26,7 @@ def progress(items: Iterable[T], label: str, *, total: int | None = None, quiet:
 
 
 def _plain(items: Iterable[T], label: str, total: int | None) -> Iterator[T]:
-    """A line whenever another tenth is done (or every ten items when the total is unknown), with the time so far and to come."""
+    """A line a tenth (or ten items, if their number is unknown), with the time so far and about what is left."""
     start = time.monotonic()
     step = max(1, -(-total // _LINES)) if total else _LINES
     for done, item in enumerate(items, 1):

@@ -12,46 +12,49 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections import Counter
-from dataclasses import replace
+from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from scipy.optimize import nnls
 
-from lutllm import report, store
+from lutllm import store
 from lutllm.cost.area import KINDS, Counts, Structure, structures
 from lutllm.cost.calibration import error_of, keep
+from lutllm.cost.planning import Planner
 from lutllm.cost.resources import counted
 from lutllm.cost.yosys import synthesize
 from lutllm.lowering.export.hw_to_sv import hw_to_sv
 from lutllm.lowering.hardware.accelerator_to_hw import ACCELERATOR_TOP, accelerator_to_hw
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
-from lutllm.lowering.machine.engine import EngineConfig
-from lutllm.lowering.machine.targets import find_target
 from lutllm.models.cache import cache_directory
+from lutllm.quantize.random.float_models import float_decoder
+from lutllm.quantize.random.model import hollow_model
+from lutllm.report.text import align
+from lutllm.run.decoder_bench import SHAPES
+from lutllm.scheme import ADDITIVE, EXACT, Scheme
 
 LEAST = 32  # LUTs of a module whose error counts
-EXACT = ("exact_row",)
+KV = 256
+# Target, shape of the model, scheme, row source.
+BUILT: dict[str, tuple[str, str, Scheme, str]] = {
+    "tiny": ("tiny", "tiny", EXACT, ""),
+    "tiny, searching": ("tiny", "tiny", ADDITIVE, ""),
+    "small": ("small", "smollm2-135m", EXACT.with_(R=1, G=1024), ""),
+    "small, searching": ("small", "smollm2-135m", ADDITIVE, "built_row"),
+    "v80": ("v80", "qwen3-1.7b", EXACT.with_(R=1, G=1024), ""),
+}
 
 
-def configurations() -> dict[str, AcceleratorConfig]:
-    """What is synthesized."""
-    found = {}
-    for name in ("tiny", "small", "u280", "v80"):
-        target = find_target(name)
-        lanes, words = target.accelerator.head_lanes, 16 * target.engine.tokens
-        sizes: dict[str, Any] = {"head_lanes": lanes, "context": 258, "score_words": 16 * 258, "item_words": words}
-        found[name] = AcceleratorConfig(engine=_exact(target.engine), **sizes)
-        if name in ("tiny", "small"):
-            found[f"{name}, searching"] = AcceleratorConfig(engine=target.engine, **sizes)
-    return found
-
-
-def _exact(engine: EngineConfig) -> EngineConfig:
-    ports = engine.port_bits | {"c": min(engine.port_bits["c"], max(32, 1 << (engine.pairs * 16).bit_length() - 1))}
-    return replace(engine, row_sources=EXACT, term_bits=16, port_bits=ports)
+def configuration(name: str) -> AcceleratorConfig:
+    """What is synthesized: the accelerator that one layer of a model asks for."""
+    target, shape, scheme, source = BUILT[name]
+    model = hollow_model(float_decoder(**SHAPES[shape] | {"layers": 1}), scheme, positions=KV + 2)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "target.toml"
+        choice = f'[model]\nrow_source = "{source}"\n' if source else ""
+        path.write_text(f'like = "{target}"\nsummary = "a row"\n{choice}[sources]\nmodel = "the row"\n')
+        return Planner(model, KV + 2).plan(str(path)).config
 
 
 def measured(config: AcceleratorConfig, seconds: float) -> dict[str, tuple[Structure, Counts]]:
@@ -72,23 +75,22 @@ def fitted(rows: list[tuple[Structure, Counts]]) -> dict[str, float]:
     weights = np.array([1 / max(LEAST, counts["LUT"]) ** 0.75 for _, counts in kept])
     bits = np.array([[own.bits[kind] for kind in kinds] for own, _ in kept], float)
     factors, _ = nnls(bits * weights[:, None], np.array([counts["LUT"] for _, counts in kept]) * weights)
-    registers = [(own.bits["register"], counts["FF"]) for own, counts in rows if own.bits["register"]]
-    ff = float(np.median([b / a for a, b in registers]))
-    return {kind: round(float(f), 4) for kind, f in zip(kinds, factors, strict=True)} | {"FF": round(ff, 4)}
+    return {kind: round(float(f), 4) for kind, f in zip(kinds, factors, strict=True)}
 
 
 def whole(modules: dict[str, tuple[Structure, Counts]], factors: dict[str, float] | None) -> Counts:
-    """Of the top module with all below; by Yosys where there are no factors."""
-    times: Counter[str] = Counter({ACCELERATOR_TOP: 1})
-    for name in reversed(list(modules)):
-        for child, n in modules[name][0].instances.items():
-            times[child] += n * times[name]
-    sums = dict.fromkeys(KINDS, 0.0)
-    for name, (own, counts) in modules.items():
+    """Of the top module with all below; by Yosys where there are no factors. What Yosys left out counts as nothing."""
+
+    @cache
+    def below(name: str) -> np.ndarray:
+        if name not in modules:
+            return np.zeros(len(KINDS))
+        own, counts = modules[name]
         one = own.counts(factors) if factors else counts
-        for kind in KINDS:
-            sums[kind] += times[name] * one[kind]
-    return sums
+        sums = np.array([one[kind] for kind in KINDS])
+        return sums + sum(times * below(child) for child, times in own.instances.items())
+
+    return dict(zip(KINDS, map(float, below(ACCELERATOR_TOP)), strict=True))
 
 
 def main() -> int:
@@ -98,7 +100,7 @@ def main() -> int:
     parser.add_argument("--json", metavar="FILE")
     parser.add_argument("--write", action="store_true", help="keep factors and errors in the package")
     options = parser.parse_args()
-    found = {n: measured(c, options.seconds) for n, c in configurations().items() if options.only in n}
+    found = {name: measured(configuration(name), options.seconds) for name in BUILT if options.only in name}
     errors: dict[str, list[float]] = {kind: [] for kind in ("LUT", "FF", "DSP", "BRAM", "URAM")}
     lines = [("configuration", *(f"{kind}, {by}" for kind in errors for by in ("Yosys", "model")))]
     modules: list[float] = []
@@ -111,7 +113,7 @@ def main() -> int:
             if yosys[kind]:
                 list_.append(model[kind] / yosys[kind] - 1)
         modules += [s.counts(factors)["LUT"] / c["LUT"] - 1 for s, c in own.values() if c["LUT"] >= LEAST]
-    print(report.align(lines))
+    print(align(lines))
     summary = {kind: error_of(values) for kind, values in errors.items()} | {"LUT by module": error_of(modules)}
     for kind, values in summary.items():
         print(f"{kind}: error {values}")

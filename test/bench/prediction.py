@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from lutllm import interpreter, report, store
+from lutllm import interpreter, store
 from lutllm.accelerator.hardware import PASSES, Hardware, build, copy_of
 from lutllm.cost.calibration import error_of, keep
 from lutllm.cost.predicted import predicted, run_cycles
@@ -33,6 +33,7 @@ from lutllm.progress import note
 from lutllm.quantize.random.float_models import float_decoder
 from lutllm.quantize.random.model import random_model
 from lutllm.quantized.pretrained import QuantizedModel
+from lutllm.report.text import align
 from lutllm.scheme import ADDITIVE, EXACT, Scheme
 from lutllm.simulate import AxiTiming, Simulator
 from lutllm.simulate.accelerator import Accelerator
@@ -164,7 +165,7 @@ def _tasks(found: Compared) -> str:
         p = estimates[r.turn, r.task]
         numbers = (r.start, r.end, p.start, p.end, p.start - r.start, p.end - r.end)
         lines.append((str(r.turn), r.task, r.engine, *map(str, numbers)))
-    return report.align(lines)
+    return align(lines)
 
 
 def main() -> int:
@@ -188,7 +189,7 @@ def main() -> int:
         note(" ".join(lines[-1]))
         if options.tasks:
             print(_tasks(found))
-    print(report.align(lines))
+    print(align(lines))
     error = error_of(errors)
     print(f"error: median {error['median']:.1%}, worst {error['worst']:.1%}, {error['of']} runs")
     if options.write:

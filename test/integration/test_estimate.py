@@ -87,8 +87,8 @@ def _alternating(layers: int) -> list[LayerShape]:
 @pytest.mark.parametrize(
     ("shape", "context", "periods"),
     [
-        ({"layers": 9}, 32, (1, 5)),
-        ({"layers": _alternating(11)}, 40, (2, 2)),
+        ({"layers": 9}, 32, (1, 4)),
+        ({"layers": _alternating(11)}, 40, (2, 1)),
         ({"layers": [*_alternating(6), LayerShape()]}, 32, None),
         ({"layers": 4}, 32, None),
     ],

@@ -9,7 +9,7 @@ from typing import Any
 
 from lutllm.errors import InputError
 from lutllm.tools.verbs import arguments
-from lutllm.tools.verbs.estimate import hollow, model_arguments
+from lutllm.tools.verbs.estimate import BLOCK, hollow, model_arguments
 
 LIMIT = 0.65  # of each resource, where nothing else is asked for
 
@@ -73,7 +73,7 @@ def explore(options: argparse.Namespace) -> tuple[int, Any]:
     (kind,) = parse_schemes([options.scheme]).values()
     whole = model.directory is not None
     text = str(model.directory) if whole else dialect.module_text(model.module)
-    scheme = None if whole else kind.with_(G=options.block)
+    scheme = None if whole else kind.with_(G=options.block or BLOCK)
     job = Job(Path(options.target).stem, "", text, scheme, options.kv, options.prefill)
     limits = dict.fromkeys(target.device.available, LIMIT) | {MEMORY: 1.0, PORT: 1.0} | dict(options.limit)
     out = Path(options.output)

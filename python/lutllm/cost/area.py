@@ -17,12 +17,18 @@ from typing import Any
 from lutllm.cost.calibration import calibration
 from lutllm.lowering.hardware.accelerator_to_hw import ACCELERATOR_TOP, accelerator_to_hw
 from lutllm.lowering.hardware.lib.circt import Design
+from lutllm.lowering.hardware.lib.circt_bindings import ir
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
 from lutllm.lowering.machine.targets import Device
 
 KINDS = ("LUT", "FF", "DSP", "BRAM", "URAM", "LUTRAM")
 DSP_WIDTHS = (26, 17)  # of an unsigned product that one DSP48E2 makes; the DSP58 of Versal has 26 x 23
-_URAM = (4096, 72)
+LEAST_PRODUCT = 9  # bits of a product that Yosys takes a DSP for
+SHIFTS = (3, 32)  # registers in a row that become a shift register of LUTs; how many one LUT holds
+_ROM_BITS = 4096  # from here a table becomes block RAM
+_URAM = ((4096, 72), (8192, 36))  # the second: two words in one
+_BRAM_BITS = 36 * 1024
+_REGISTERS = ("seq.compreg", "seq.compreg.ce")
 _BRAM = ((16384, 1), (8192, 2), (4096, 4), (2048, 9), (1024, 18), (512, 36))  # of 18 Kbit
 _ARRAY = re.compile(r"uarray<(\d+)xi(\d+)>")
 _PIECE = 0.05  # of an SLR
@@ -38,13 +44,13 @@ class Structure:
 
     bits: Counter[str] = field(default_factory=Counter)
     instances: Counter[str] = field(default_factory=Counter)
-    fixed: Counter[str] = field(default_factory=Counter)
+    fixed: dict[str, float] = field(default_factory=lambda: dict.fromkeys(KINDS, 0.0))
 
     def counts(self, factors: Mapping[str, float]) -> Counts:
         """What one takes, without what it instantiates."""
         found: Counts = dict.fromkeys(KINDS, 0.0) | self.fixed
         found["LUT"] += sum(factors.get(kind, 0.0) * bits for kind, bits in self.bits.items())
-        found["FF"] += factors.get("FF", 1.0) * self.bits["register"]
+        found["FF"] += self.bits["register"]
         return found
 
 
@@ -56,6 +62,8 @@ def structures(design: Design) -> dict[str, Structure]:
             own = Structure()
             for op in module.regions[0].blocks[0].operations:
                 _count(op.operation, own)
+            output = own.bits.pop("output", 0)  # of a memory, which block RAM has inside
+            own.bits["register"] += 0 if own.fixed["BRAM"] or own.fixed["URAM"] else output
             found[module.attributes["sym_name"].value] = own
     return found
 
@@ -126,13 +134,15 @@ def _count(op: Any, own: Structure) -> None:
     kind = op.name
     if kind == "hw.instance":
         own.instances[op.attributes["moduleName"].value] += 1
-    elif kind == "seq.compreg.ce" or kind == "seq.compreg":
-        own.bits["register"] += _width(op.results[0])
+    elif kind in _REGISTERS:
+        _delay(op, own)
     elif kind == "sv.reg":
         _register(op, own)
     elif kind == "sv.always":
         for case in (inner for inner in _inside(op) if inner.name == "sv.case"):
-            own.bits["rom"] += (len(case.regions) - 1) * _width(_first_constant(case))
+            bits = (len(case.regions) - 1) * _width(_first_constant(case))
+            own.bits["rom"] += bits if bits < _ROM_BITS else 0
+            own.fixed["BRAM"] += 0 if bits < _ROM_BITS else ceil(2 * bits / _BRAM_BITS) / 2
     elif kind.startswith("comb."):
         _logic(op, own)
 
@@ -146,7 +156,9 @@ def _logic(op: Any, own: Structure) -> None:
         own.bits["logic"] += width * max(0, len(varying) - 1)
     elif kind == "mux":
         both = sum(not _constant(value) for value in list(op.operands)[1:])
-        own.bits["mux" if both == 2 else "gate" if both == 1 else "choice"] += width
+        makers = [_maker(value) for value in list(op.operands)[1:]]
+        tree = both == 2 and all(maker is not None and maker.name == "comb.mux" for maker in makers)
+        own.bits["tree" if tree else "mux" if both == 2 else "gate" if both == 1 else "choice"] += width
     elif kind == "icmp":
         wide, equal = _width(op.operands[0]), int(op.attributes["predicate"].value) < 2
         own.bits[("equal" if equal else "less") + ("" if len(varying) == 2 else "_constant")] += wide
@@ -154,10 +166,12 @@ def _logic(op: Any, own: Structure) -> None:
         own.bits["shift"] += width * _effective(op.operands[1])
     elif kind == "mul":
         a, b = sorted((_effective(value) for value in op.operands), reverse=True)
-        if len(varying) == 2 and a + b > 9:
-            own.fixed["DSP"] += ceil(a / DSP_WIDTHS[0]) * ceil(b / DSP_WIDTHS[1])
+        if len(varying) == 2 and width >= LEAST_PRODUCT:
+            parts = _dsps(width, a, b)
+            own.fixed["DSP"] += parts
+            own.bits["partial"] += width * (parts - 1)  # whose sum LUTs make
         else:
-            own.bits["product"] += a * b
+            own.bits["product"] += min(a * b, width * width)
     elif kind == "parity":
         own.bits["parity"] += _width(op.operands[0])
 
@@ -166,18 +180,20 @@ def _register(op: Any, own: Structure) -> None:
     """A register, or a memory by what it asks to be."""
     array = _ARRAY.search(str(op.results[0].type))
     if array is None:
-        own.bits["rom_register"] += int(re.search(r"i(\d+)", str(op.results[0].type)).group(1))  # type: ignore[union-attr]
+        own.bits["output"] += int(re.search(r"i(\d+)", str(op.results[0].type)).group(1))  # type: ignore[union-attr]
         return
     depth, width = int(array[1]), int(array[2])
     style = re.search(r'\\22(\w+)\\22|\\"(\w+)\\"', str(op.attributes["sv.attributes"]))
     name = next(filter(None, style.groups())) if style else "distributed"
     if name == "ultra":
-        own.fixed["URAM"] += _blocks(depth, width, _URAM)
+        own.fixed["URAM"] += min(_blocks(depth, width, shape) for shape in _URAM)
     elif name == "block":
         own.fixed["BRAM"] += min(_blocks(depth, width, shape) for shape in _BRAM) / 2
     else:
-        luts = 8 * min(_blocks(depth, width, shape) for shape in _LUTRAM)
+        shape = next((shape for shape in _LUTRAM if depth <= shape[0]), _LUTRAM[-1])
+        luts = 8 * _blocks(depth, width, shape)
         own.bits["memory"] += luts
+        own.bits["mux"] += width * (ceil(depth / shape[0]) - 1)
         own.fixed["LUTRAM"] += luts
 
 
@@ -202,14 +218,64 @@ def _width(value: Any) -> int:
 
 
 def _constant(value: Any) -> bool:
-    return getattr(value.owner, "name", "") == "hw.constant"
+    return (owner := _maker(value)) is not None and owner.name == "hw.constant"
+
+
+def _maker(value: Any) -> Any | None:
+    """The op that makes a value; None for a port."""
+    return None if isinstance(value.owner, ir.Block) else value.owner.operation
 
 
 def _effective(value: Any) -> int:
-    """Bits of a value without what only extends it."""
-    owner = value.owner
-    if getattr(owner, "name", "") == "comb.concat":
+    """Bits of a value without zeros in front. Yosys sees no more: a sign that is repeated counts."""
+    owner = _maker(value)
+    if owner is not None and owner.name == "comb.concat":
         parts = list(owner.operands)
-        if _constant(parts[0]) or getattr(parts[0].owner, "name", "") == "comb.replicate":
+        if _constant(parts[0]):
             return sum(_width(part) for part in parts[1:])
     return _width(value)
+
+
+def _dsps(width: int, a: int, b: int) -> int:
+    """Of the lowest `width` bits of a product of `a` and `b` bits, a >= b, cut as Yosys cuts it."""
+    step, first = DSP_WIDTHS[1], [0]
+    while a - first[-1] > DSP_WIDTHS[0]:
+        first.append(first[-1] + step)
+    return sum(i + j < width for i in first for j in range(0, b, step))
+
+
+def _delay(op: Any, own: Structure) -> None:
+    """A register; with those before it, where nothing else reads them, a shift register."""
+    if _follower(op) is not None:
+        return  # counted with the last of its row
+    length, width = 1, _width(op.results[0])
+    while (before := _before(op)) is not None:
+        op, length = before, length + 1
+    if length < SHIFTS[0]:
+        own.bits["register"] += length * width
+    else:
+        own.bits["shift_register"] += width * ceil(length / SHIFTS[1])
+        own.fixed["LUTRAM"] += width * ceil(length / SHIFTS[1])
+
+
+def _before(op: Any) -> Any | None:
+    """The register before one in a row: without reset, with the same enable, read by no other."""
+    owner = _maker(op.operands[0])
+    after = _follower(owner) if owner is not None and owner.name in _REGISTERS else None
+    return owner if after is not None and after == op else None
+
+
+def _follower(op: Any) -> Any | None:
+    uses = list(op.results[0].uses)
+    if len(uses) != 1 or _plain(op) is None:
+        return None
+    other = uses[0].owner.operation
+    return other if other.name in _REGISTERS and uses[0].operand_number == 0 and _plain(other) == _plain(op) else None
+
+
+def _plain(op: Any) -> Any | None:
+    """What enables a register that has no reset."""
+    plain = 3 if op.name == "seq.compreg.ce" else 2
+    if len(op.operands) != plain:
+        return None
+    return True if plain == 2 or _constant(op.operands[2]) else op.operands[2]

@@ -1,8 +1,8 @@
 """What estimates were compared with: errors and factors in `calibration.json`, which benchmarks write.
 
 `cycles`: predicted against simulated, by `test/bench/prediction.py`. `resources`: by structure against Yosys, of whole
-accelerators by kind of resource and of LUTs by module; `factors`: LUTs a bit by kind of op; both by `test/bench/area.py`.
-An error is a share, by its size: `median` and `worst` `of` so many.
+accelerators by kind of resource, and of LUTs by module; `factors`: LUTs a bit by kind of op; both by
+`test/bench/area.py`. An error is a share, by its size: `median` and `worst` `of` so many.
 """
 
 from __future__ import annotations

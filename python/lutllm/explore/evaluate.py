@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from lutllm import cost, dialect, lowering, passes, report
+from lutllm.compiler.levels import parsed
 from lutllm.cost.planning import Planner
 from lutllm.errors import CapacityError, IRError
 from lutllm.lowering.machine.targets import find_target
 from lutllm.quantize.random.model import hollow_model
-from lutllm.quantized.pretrained import QuantizedModel
+from lutllm.quantized.pretrained import from_pretrained
 from lutllm.report.estimate import estimate
 from lutllm.scheme import Scheme
 
@@ -23,7 +24,7 @@ from lutllm.scheme import Scheme
 @dataclass(frozen=True)
 class Job:
     """`file`: a target's, as text, called `name`; `model`: text of the float level, with `scheme` for all linears, or
-    the directory of a quantized model; `block`: of the scheme, and `row_source`, where they are chosen."""
+    the directory of a quantized model."""
 
     name: str
     file: str
@@ -31,8 +32,6 @@ class Job:
     scheme: Scheme | None
     kv: int
     prefill: int
-    row_source: str = ""
-    block: int | None = None
 
     @property
     def key(self) -> str:
@@ -47,29 +46,20 @@ def evaluate(job: Job) -> dict[str, Any]:
         path = Path(folder) / f"{job.name}.toml"
         path.write_text(job.file)
         try:
-            model, planner = _model(job.model, job.scheme, job.block, max(job.kv + 2, job.prefill + 1))
-            plan = planner.plan(str(path), job.row_source)
-            target, bits = find_target(str(path)), model.bits["effective"]
+            target = find_target(str(path))
+            planner = _planner(job.model, job.scheme, target.model.block, max(job.kv + 2, job.prefill + 1))
+            plan, bits = planner.plan(str(path)), planner.model.bits["effective"]
             return estimate(plan, job.name, target, bits, kv=job.kv, prefill=job.prefill).to_dict()
         except (CapacityError, IRError) as problem:
             return {"refused": problem.message}
 
 
 @lru_cache(maxsize=8)
-def _model(model: str, scheme: Scheme | None, block: int | None, context: int) -> tuple[QuantizedModel, Planner]:
-    found = made(model, scheme, block, context)
-    return found, Planner(found, context)
-
-
-def made(model: str, scheme: Scheme | None, block: int | None, context: int) -> QuantizedModel:
-    """The model of a job, without weights where it is a float one."""
+def _planner(model: str, scheme: Scheme | None, block: int, context: int) -> Planner:
+    """Of the job's model, without weights where it is a float one."""
     if scheme is None:
-        from lutllm.quantized.pretrained import from_pretrained
-
-        return from_pretrained(model)
-    from lutllm.compiler.levels import parsed
-
-    return hollow_model(parsed(model), scheme.with_(G=block) if block else scheme, positions=context)
+        return Planner(from_pretrained(model), context)
+    return Planner(hollow_model(parsed(model), scheme.with_(G=block or scheme.G), positions=context), context)
 
 
 @lru_cache(maxsize=1)
@@ -80,4 +70,3 @@ def code() -> str:
         for path in sorted(path for path in Path(folder).rglob("*") if path.suffix in (".py", ".json")):
             digest.update(path.read_bytes())
     return digest.hexdigest()
-

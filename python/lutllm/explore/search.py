@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from lutllm import store
 from lutllm.cpu.features import cores
 from lutllm.errors import InputError, MissingDependencyError
 from lutllm.explore.evaluate import Job, evaluate
-from lutllm.explore.space import BLOCK, ROW_SOURCE, Point, Space
+from lutllm.explore.space import Point, Space
 from lutllm.progress import progress
 
 OBJECTIVES = {"decode": "decode_ms", "prefill": "prefill_ms", "area": "area"}
@@ -143,9 +143,7 @@ class Search:
         self.tried[point] = Found(point, self.space.changes(point), job.file, estimate, self._path(job))
 
     def of(self, point: Point) -> Job:
-        chosen = {dimension.name: value for dimension, value in point}
-        made = {"row_source": chosen.get(ROW_SOURCE, ""), "block": chosen.get(BLOCK, self.job.block)}
-        return Job(**vars(self.job) | made | {"file": self.space.file(point)})
+        return replace(self.job, file=self.space.file(point))
 
     def _path(self, job: Job) -> Path:
         return self.directory / "points" / f"{job.key}.toml"
@@ -166,7 +164,8 @@ class Search:
         changes = ", ".join(f"{key} = {value}" for key, value in nearest.changes.items()) or "the target's own"
         return (
             f"expected {name} of at most {limit:g} {unit}, got {got:.4g} at the nearest of {len(self.tried)} points "
-            f"({excess[name]:.0%} over{more}): {changes}; allow that with --limit {name}={_up(got)}, or take {nearest.path}"
+            f"({excess[name]:.0%} over{more}): {changes}; allow that with --limit {name}={_up(got)}, "
+            f"or take {nearest.path}"
         )
 
 

@@ -6,9 +6,10 @@ the target's own value, and its halves and doubles within the range. A point is 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from itertools import combinations
+from itertools import permutations
 from typing import Any
 
 from lutllm.dialect.machines.limits import ENGINE_RANGES, MACHINE_RANGES, PORT_BITS
@@ -19,7 +20,7 @@ from lutllm.lowering.machine.targets import Around, Target
 from lutllm.scheme import Scheme
 
 ENGINE, AROUND, PORTS, MODEL = "engine", "accelerator", "port_bits", "model"
-ROW_SOURCE, BLOCK = "row_source", "block"
+ROW_SOURCE, BLOCK = "row_source", "block"  # of a target's `Choices`
 _STEPS = 3  # halves, and doubles
 
 Point = tuple[tuple["Dimension", Any], ...]
@@ -71,13 +72,15 @@ class Space:
             yield Dimension(MODEL, BLOCK, tuple(blocks), blocks[0])
 
     def neighbours(self, point: Point) -> Iterator[Point]:
-        """One step in one dimension; in two, where neither step can be made alone."""
+        """One step in one dimension; where that cannot be built, with a step in another that makes it possible."""
         steps = [(i, value) for i, (d, own) in enumerate(point) for value in _beside(d.values, own)]
         alone = {step for step in steps if self.possible(_with(point, step))}
         yield from (_with(point, step) for step in steps if step in alone)
-        for pair in combinations([step for step in steps if step not in alone], 2):
-            if pair[0][0] != pair[1][0] and self.possible(both := _with(point, *pair)):
-                yield both
+        for step, other in permutations(steps, 2):
+            if step not in alone and step[0] != other[0] and (other in alone or step < other):
+                both = _with(point, step, other)
+                if self.possible(both):
+                    yield both
 
     def possible(self, point: Point) -> bool:
         """Whether hardware can be made like that."""
@@ -99,16 +102,16 @@ class Space:
         return {dimension.name: value for dimension, value in point if value != dimension.own}
 
     def file(self, point: Point) -> str:
-        """The point as a target's file: what is unlike the target, and nothing of how the model is made."""
+        """The point as a target's file: what is unlike the target."""
         changed: Mapping[str, list[str]] = {ENGINE: [], AROUND: [], PORTS: [], MODEL: []}
         for dimension, value in point:
             if dimension.table == PORTS or value != dimension.own:
-                changed[dimension.table].append(f"{dimension.name} = {value!r}")
+                changed[dimension.table].append(f"{dimension.name} = {json.dumps(value)}")
         lines = [f'summary = "{self.like}, as a search changed it"', f'like = "{self.like}"']
         ports = any(value != dimension.own for dimension, value in point if dimension.table == PORTS)
         engine = [*changed[ENGINE], *([f"{PORTS} = {{ {', '.join(changed[PORTS])} }}"] if ports else [])]
         sources = []
-        for table, values in {AROUND: changed[AROUND], ENGINE: engine}.items():
+        for table, values in {AROUND: changed[AROUND], ENGINE: engine, MODEL: changed[MODEL]}.items():
             if values:
                 lines += ["", f"[{table}]", *values]
                 sources.append(f'{table} = "found by lutllm explore"')

@@ -31,10 +31,10 @@ class Estimate:
     `prefill` tokens up to the first token after it. Milliseconds at `core_mhz`, at which ports run, too (`memory_mhz`).
 
     `bytes`: what a decode step moves, by port. `hbm_busy`: that, as a share of what the target's memory moves at best
-    in the same time; `port_busy`: the same of the port that moves most. `engines`: the share of a decode step in which an engine has work. `bits_effective` as in
-    `QuantizedModel.bits`. `resources`: `used`, `available` and `share` by kind; `units`: used by unit; `slrs`: shares of
-    each SLR. `watts` in a decode step, `energy_mj` of it. `error`: `median` and `worst` of predicted cycles against
-    simulations, and of resources against Yosys, by kind, `of` so many, where they were measured.
+    in the same time; `port_busy`: the same of the port that moves most. `engines`: the share of a decode step in which
+    an engine has work. `bits_effective` as in `QuantizedModel.bits`. `resources`: `used`, `available` and `share` by
+    kind; `units`: used by unit; `slrs`: shares of each SLR. `watts` in a decode step, `energy_mj`
+    of it. `error`: that of cycles, and of resources by kind, as `lutllm.cost.calibration` has them.
     """
 
     target: str
@@ -77,7 +77,7 @@ class Estimate:
                 ("resource", "used", "available", "share", *(f"SLR {i}" for i in range(len(self.slrs)))),
                 *(self._resource(kind, values) for kind, values in self.resources.items()),
             ]),
-            f"{self.watts:.0f} W, {self.energy_mj:.1f} mJ a token: static, logic and memory as the target's file assumes",
+            f"{self.watts:.0f} W, {self.energy_mj:.1f} mJ a token, as the target assumes of static, logic, memory",
             "error: " + "; ".join(self._errors()),
         ]  # fmt: skip
         return "\n\n".join(lines)
@@ -98,15 +98,10 @@ def estimate(plan: Plan, name: str, target: Target, bits: float, *, kv: int = 25
     longest = max(kv + 2, prefill + 1)
     if longest > plan.context:
         raise InputError(f"expected a context of at least {longest} tokens, got {plan.context}; take fewer")
-    decode, head = Pass("decode", 1, kv), Pass(HEAD, 1, kv + 1)
-    records = predicted(plan, [Pass("decode", 1, kv - 1), Pass(HEAD, 1, kv), decode, head])
-    begin, cycles = _end(records, 1), _end(records, 3) - _end(records, 1)
-    moved = Counter(traffic(plan, decode)) + Counter(traffic(plan, head))
-    prompt = list(prompt_passes(0, prefill, plan.config.tokens))
-    whole = predicted(plan, [*prompt, Pass(HEAD, prompt[-1].tokens, prefill)])
+    step, cycles = decode_step(plan, kv)
+    moved = Counter(traffic(plan, Pass("decode", 1, kv))) + Counter(traffic(plan, Pass(HEAD, 1, kv + 1)))
     mhz, memory = target.clock.core_mhz, target.memory
-    seconds, prefill_cycles = cycles / mhz / 1e6, _end(whole, len(prompt))
-    step = [record for record in records if record.start >= begin]
+    seconds, prefill_cycles = cycles / mhz / 1e6, prompt_cycles(plan, prefill)
     busiest = max(n // (plan.config.engine.weight_ports if port == "w" else 1) for port, n in moved.items())
     area = Area(plan.config)
     resources = area.total(target.device)
@@ -134,6 +129,20 @@ def estimate(plan: Plan, name: str, target: Target, bits: float, *, kv: int = 25
         energy_mj=round(1e3 * watts * seconds, 3),
         error={name: calibration()[name] for name in ("cycles", "resources")},
     )
+
+
+def decode_step(plan: Plan, kv: int) -> tuple[list[TaskRecord], int]:
+    """Tasks and cycles of a token, its head included, that sees `kv` tokens and follows another."""
+    before = [Pass("decode", 1, kv - 1), Pass(HEAD, 1, kv)]
+    records = predicted(plan, [*before, Pass("decode", 1, kv), Pass(HEAD, 1, kv + 1)])
+    begin = _end(records, 1)
+    return [record for record in records if record.start >= begin], _end(records, 3) - begin
+
+
+def prompt_cycles(plan: Plan, tokens: int) -> int:
+    """Up to the first token after a prompt."""
+    prompt = list(prompt_passes(0, tokens, plan.config.tokens))
+    return _end(predicted(plan, [*prompt, Pass(HEAD, prompt[-1].tokens, tokens)]), len(prompt))
 
 
 def _end(records: list[TaskRecord], turn: int) -> int:

@@ -16,9 +16,9 @@ HEAD = ("ms a token", "ms of the prompt", "LUT", "DSP", "BRAM", "URAM", "memory"
 def explore_table(report: Mapping[str, Any]) -> str:
     """The front, the best first."""
     rows = [HEAD, *(tuple(_cells(point)) for point in report["points"])]
-    about = f"{report['tried']} points estimated, {report['refused']} refused; the best of them by {report['objective']}"
-    best = report["points"][0]
-    return f"{align(rows)}\n\n{about}: {_changes(best)}"
+    about = f"{report['tried']} points estimated, {report['refused']} refused"
+    best = _changes(report["points"][0])
+    return f"{align(rows)}\n\n{about}; the best by {report['objective']}: {best}"
 
 
 def explore_page(report: Mapping[str, Any], tried: Sequence[Mapping[str, Any]]) -> str:

@@ -22,7 +22,7 @@ body { font: 14px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 82em; 
 table { border-collapse: collapse; margin: .5em 0 1em; display: block; overflow-x: auto; }
 th, td { padding: .15em .7em; text-align: right; border-bottom: 1px solid var(--line);
   font-variant-numeric: tabular-nums; }
-th:first-child, td:first-child, .text { text-align: left; }
+th:first-child, td:first-child, td:has(.text) { text-align: left; }
 .wrong { background: var(--wrong); } .faint { color: var(--faint); }
 svg { display: block; margin: .5em 0; } svg text { font: 12px sans-serif; fill: var(--ink); }
 svg text.bar { font-size: 10.5px; fill: #222; } svg text.tick { font-size: 10px; fill: var(--faint); }
@@ -40,7 +40,8 @@ function draw() {
   const axis = {gridcolor: line, linecolor: line, zerolinecolor: line, automargin: true};
   for (const chart of charts) {
     const layout = {paper_bgcolor: 'rgba(0,0,0,0)', plot_bgcolor: 'rgba(0,0,0,0)', font: {color: ink},
-      margin: {l: 60, r: 20, t: 20, b: 50}, hovermode: 'closest', ...chart.layout};
+      margin: {l: 60, r: 20, t: 20, b: 50}, hovermode: 'closest',
+      modebar: {bgcolor: 'rgba(0,0,0,0)', color: line, activecolor: ink}, ...chart.layout};
     for (const name of ['xaxis', 'yaxis']) layout[name] = {...axis, ...(chart.layout[name] || {})};
     Plotly.react(chart.id, chart.data, layout, {responsive: true, displaylogo: false});
   }
@@ -93,7 +94,8 @@ def _plotly() -> str:
     try:
         from plotly.offline import get_plotlyjs
     except ImportError:
-        raise MissingDependencyError("expected package 'plotly' for charts, got none; pip install 'lutllm[pages]'") from None
+        problem = "expected package 'plotly' for charts, got none; pip install 'lutllm[explore]'"
+        raise MissingDependencyError(problem) from None
     return str(get_plotlyjs())
 
 

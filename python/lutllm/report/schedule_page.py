@@ -16,6 +16,7 @@ from lutllm.lowering.machine.accelerator import ENGINES
 from lutllm.report.gantt import colors_of, gantt
 from lutllm.report.page import Page, share, table
 from lutllm.simulate.occupancy import Occupancy
+from lutllm.simulate.transactions.passes import Pass
 from lutllm.simulate.transactions.records import TaskRecord
 
 SOURCES = {
@@ -56,12 +57,17 @@ def schedule_page(
 
 
 def schedule_json(
-    records: Sequence[TaskRecord], *, how: str = "predicted", streams: Mapping[str, int] | None = None
+    records: Sequence[TaskRecord],
+    *,
+    how: str = "predicted",
+    streams: Mapping[str, int] | None = None,
+    passes: Sequence[Pass] = (),
 ) -> dict[str, Any]:
-    """What the page says, as data."""
+    """What the page says, as data; with `passes` what each list worked on, too."""
     by_layer = {name: _busy_by_engine(mine) for name, mine in _layers(records).items()}
     turns = [
         {"turn": turn, "program": mine[0].program, "start": _begin(mine), "end": _end(mine)}
+        | ({"tokens": passes[turn].tokens, "position": passes[turn].position} if passes else {})
         for turn, mine in _turns(records).items()
     ]
     return {
