@@ -71,7 +71,7 @@ from lutllm.dialect.linears.rows import BuiltRowOp, BuiltTableOp, ExactRowOp, St
 from lutllm.dialect.linears.schemes import SchemeOp, declare_scheme, scheme_of, schemes
 from lutllm.dialect.linears.search import CentroidSearchOp
 from lutllm.dialect.loading import context, irdl_text, register_dialects, verify
-from lutllm.dialect.machines.machine import FifoOp, LinearEngineOp, MachineOp, MemoryOp
+from lutllm.dialect.machines.machine import ClocksOp, FifoOp, LinearEngineOp, MachineOp, MemoryOp
 from lutllm.dialect.machines.placement import BufferOp, ClusterOp, LayoutOp, RegionOp, RoundOp, YieldOp
 from lutllm.dialect.machines.tasks import TaskOp, TokenType
 from lutllm.dialect.stored import verify_store

@@ -25,7 +25,8 @@ from lutllm.tools import measure_errors
 
 ROOT = Path(lutllm.dialect.__file__).parents[1]
 ACCELERATOR = (
-    "machine", "linear_engine", "memory", "fifo", "cluster", "yield", "layout", "buffer", "region", "round", "task",
+    "machine", "linear_engine", "memory", "fifo", "clocks", "cluster", "yield", "layout", "buffer", "region", "round",
+    "task",
 )  # fmt: skip
 DECODER = ("lutllm.dialect.decoders.ops", "lutllm.dialect.decoders.attention")
 FLOAT = "lutllm.dialect.floats.ops"

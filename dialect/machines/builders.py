@@ -37,6 +37,10 @@ def memory(name: str, words: int) -> ir.OpView:
     return module_op("memory", name, {"words": words})
 
 
+def clocks(**integers: int) -> ir.OpView:
+    return ir.Operation.create("lut.clocks", attributes={key: i64(value) for key, value in integers.items()}).opview
+
+
 def fifo(name: str, depth: int) -> ir.OpView:
     return module_op("fifo", name, {"depth": depth})
 

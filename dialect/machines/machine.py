@@ -1,6 +1,7 @@
 """The machine: what hardware is built of. Module level; the hardware generator reads these ops and nothing else.
 
-`lut.machine` holds a `lut.linear_engine`, on-chip memories and, where they do not have their usual depth, FIFOs.
+`lut.machine` holds a `lut.linear_engine`, on-chip memories, FIFOs where they do not have their usual depth, and
+`lut.clocks` where memory has a clock of its own.
 """
 
 from collections.abc import Iterable
@@ -10,9 +11,11 @@ from typing import Any
 from lutllm.bindings import ext, ir
 from lutllm.dialect.base import Invalid, LutOp, elements, entries, expect, integer, read
 from lutllm.dialect.machines.limits import (
+    CLOCK_RANGES,
     ENGINE_RANGES,
     MACHINE_RANGES,
     MOST_WORDS,
+    clock_problems,
     engine_problems,
     head_problems,
     machine_problems,
@@ -42,10 +45,12 @@ class MachineOp(LutOp, name="machine", traits=[ir.NoTerminatorTrait]):
 
     NOTES = {  # noqa: RUF012
         "engines": "which engines there are, one of each",
-        "head_lanes": "channels of a head that attention works on a cycle",
+        "head_lanes": "channels of a head that an attention unit works on a cycle",
+        "attention_units": "KV heads that attention works on at a time, each with ports k and v of its own",
+        "kv_bits": "width of ports k and v, which read the KV cache, and kv, which writes it",
         "context": "tokens of a sequence at most",
-        "score_words": "scores attention keeps in each of two banks",
-        "item_words": "sums, of head_lanes channels, attention keeps in each of two banks",
+        "score_words": "scores an attention unit keeps in each of two banks",
+        "item_words": "sums, of head_lanes channels, an attention unit keeps in each of two banks",
         "head_words": "vector words of a head at most",
         "watchdog": "cycles without progress that raise a flag",
         "latency": "cycles of memory that its FIFOs hide",
@@ -55,14 +60,15 @@ class MachineOp(LutOp, name="machine", traits=[ir.NoTerminatorTrait]):
     EXAMPLE = """
 "lut.machine"() ({
   "lut.linear_engine"() {pairs = 2, lanes = 4, centroids = 16, chains = 1, act_stages = 1, metric = "chebyshev",
-      row_entries = 16, operand_bits = 16, weight_bits = 8, table_bits = 8, term_bits = 24, acc_bits = 32,
-      bias_bits = 32, out_bits = 24, requant_lanes = 4, tokens = 4, acc_words = 64, codes_depth = 64,
-      row_sources = ["built_row"], weight_ports = 1, port_bits = {w = 64, c = 64, q = 64}, burst_beats = 16,
-      outstanding = 4} : () -> ()
+      row_entries = 16, row_writes = 16, sum_chains = 1, operand_bits = 16, weight_bits = 8, table_bits = 8,
+      term_bits = 24, acc_bits = 32, bias_bits = 32, out_bits = 24, requant_lanes = 4, tokens = 4, acc_words = 64,
+      codes_depth = 64, row_sources = ["built_row"], weight_ports = 1, port_bits = {w = 64, c = 64, q = 64},
+      burst_beats = 16, outstanding = 4} : () -> ()
   "lut.memory"() {sym_name = "x", words = 128} : () -> ()
   "lut.fifo"() {sym_name = "read_w", depth = 64} : () -> ()
-}) {sym_name = "machine", engines = ["linear", "feed", "load", "save"], head_lanes = 8, context = 64,
-    score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216}
+}) {sym_name = "machine", engines = ["linear", "feed", "load", "save"], head_lanes = 8, attention_units = 1,
+    kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64,
+    memory_bytes = 16777216}
     : () -> ()"""
 
     def check(self) -> None:
@@ -70,9 +76,9 @@ class MachineOp(LutOp, name="machine", traits=[ir.NoTerminatorTrait]):
         for problem in machine_problems(_values(self, ("engines", *MACHINE_RANGES))):
             raise Invalid(problem)
         inside = [op.operation.name for op in self.operation.regions[0].blocks[0]]
-        wanted = "one 'lut.linear_engine', and 'lut.memory' and 'lut.fifo' ops, in it"
-        known = {"lut.linear_engine", "lut.memory", "lut.fifo"}
-        right = inside.count("lut.linear_engine") == 1 and set(inside) <= known
+        wanted = "one 'lut.linear_engine', and 'lut.memory', 'lut.fifo' and at most one 'lut.clocks' ops, in it"
+        known = {"lut.linear_engine", "lut.memory", "lut.fifo", "lut.clocks"}
+        right = inside.count("lut.linear_engine") == 1 and set(inside) <= known and inside.count("lut.clocks") < 2
         expect(right, wanted, ", ".join(dict.fromkeys(inside)) or "nothing", "change its region")
         parts = list(self.operation.regions[0].blocks[0])
         named = [f"{op.operation.name} {read(op.operation.attributes, 'sym_name')}" for op in parts]
@@ -86,7 +92,7 @@ class MemoryOp(LutOp, name="memory"):
     sym_name: ir.StringAttr
     words: ir.IntegerAttr
 
-    NOTES = {"words": "of requant_lanes channels, in memory q of head_lanes"}  # noqa: RUF012
+    NOTES = {"words": "of requant_lanes channels, in memory q, which each attention unit has, of head_lanes"}  # noqa: RUF012
     DEFINITION = "one read and one write port; what engines share it take turns"
     EXAMPLE = MachineOp.EXAMPLE
 
@@ -112,6 +118,29 @@ class FifoOp(LutOp, name="fifo"):
         integer(self.depth, "depth", 1, MOST_WORDS)
 
 
+class ClocksOp(LutOp, name="clocks"):
+    """Memory has a clock of its own: every port crosses to it. Without this op there is one clock."""
+
+    core_mhz: ir.IntegerAttr
+    memory_mhz: ir.IntegerAttr
+    bus_bits: ir.IntegerAttr
+
+    NOTES = {  # noqa: RUF012
+        "core_mhz": "of the engines",
+        "memory_mhz": "of the ports, above core_mhz",
+        "bus_bits": "width of a port's bus at most; a beat of a wider port is several of its bus",
+    }
+    DEFINITION = "changes no integer, only when words move"
+    EXAMPLE = MachineOp.EXAMPLE.replace(
+        '  "lut.fifo"', '  "lut.clocks"() {core_mhz = 250, memory_mhz = 400, bus_bits = 256} : () -> ()\n  "lut.fifo"'
+    )
+
+    def check(self) -> None:
+        check_inside(self, "lut.machine")
+        for problem in clock_problems(_values(self, CLOCK_RANGES)):
+            raise Invalid(problem)
+
+
 class LinearEngineOp(LutOp, name="linear_engine"):
     """A LutLinear engine: `pairs` x `lanes` lookups a cycle, and how much of everything it can hold."""
 
@@ -127,6 +156,8 @@ class LinearEngineOp(LutOp, name="linear_engine"):
         "chains": "pipelined chains the centroids of a search are split into; divides centroids",
         "act_stages": "additive activation stages searched one after the other",
         "row_entries": "entries of a row: 16; schemes with a smaller c_w leave the rest unused",
+        "row_writes": "entries of a row made a cycle; 16: each cycle a row, below: a row stays in the lanes meanwhile",
+        "sum_chains": "chains of pairs, whose sums a tree adds; divides pairs",
         "operand_bits": "bits of an input and of an activation centroid",
         "bias_bits": "bits of a bias, which stream q brings with each multiplier; 0: no linear has one",
         "requant_lanes": "outputs requantized a cycle: a vector word; divides lanes, and 2 * pairs or the reverse",

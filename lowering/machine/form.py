@@ -12,11 +12,13 @@ from lutllm.bindings import ir
 from lutllm.dialect.base import elements, entries, read
 from lutllm.dialect.machines import builders as build
 from lutllm.errors import CapacityError
-from lutllm.lowering.machine.accelerator import AcceleratorConfig
+from lutllm.lowering.machine.accelerator import AcceleratorConfig, Clocks
 from lutllm.lowering.machine.engine import EngineConfig
 
 NAME = "machine"
-_SIZES = ("head_lanes", "context", "score_words", "item_words", "head_words", "watchdog")
+_SIZES = (
+    "head_lanes", "attention_units", "kv_bits", "context", "score_words", "item_words", "head_words", "watchdog",
+)  # fmt: skip
 _WORDS = "_words"
 
 
@@ -50,6 +52,10 @@ def read_machine(module: ir.Operation) -> Machine:
             values[part.sym_name.value + _WORDS] = int(part.words.value)
         elif isinstance(part, dialect.FifoOp):
             depths[part.sym_name.value] = int(part.depth.value)
+        elif isinstance(part, dialect.ClocksOp):
+            values["clocks"] = Clocks(
+                **{field.name: int(part.attributes[field.name].value) for field in fields(Clocks)}
+            )
         else:
             engine = {field.name: _value(read(part.attributes, field.name)) for field in fields(EngineConfig)}
     try:
@@ -66,6 +72,8 @@ def write_machine(machine: Machine, memories: Sequence[str] = ()) -> None:
     sizes |= {"latency": machine.latency, "memory_bytes": machine.memory_bytes}
     with build.machine(NAME, engines=config.engines, **sizes):
         build.linear_engine(**asdict(config.engine))
+        if config.clocks is not None:
+            build.clocks(**asdict(config.clocks))
         for memory in memories:
             build.memory(memory, getattr(config, memory + _WORDS))
         for name, depth in sorted(config.depths.items()):

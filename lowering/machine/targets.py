@@ -13,7 +13,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from lutllm.dialect.machines.limits import clock_problems
 from lutllm.errors import CapacityError, InputError
+from lutllm.lowering.machine.accelerator import Clocks
 from lutllm.lowering.machine.engine import EngineConfig
 from lutllm.lowering.machine.target_files import DIRECTORY, NAMES
 
@@ -39,9 +41,24 @@ class Device:
 
 @dataclass(frozen=True)
 class Clock:
-    """`core_mhz`: of the accelerator and of its ports."""
+    """`core_mhz`: of the accelerator; `memory_mhz`: of its ports, on buses of `bus_bits` at most if it is another."""
 
     core_mhz: float
+    memory_mhz: float
+    bus_bits: int
+
+    @property
+    def crossing(self) -> Clocks | None:
+        """What a machine says of it. Raises `CapacityError` where none can be built like it."""
+        if self.core_mhz == self.memory_mhz:
+            return None
+        for name, mhz in (("core_mhz", self.core_mhz), ("memory_mhz", self.memory_mhz)):
+            if mhz != int(mhz):
+                raise CapacityError(f"expected whole MHz of two clocks, got {name} = {mhz}; round it")
+        found = Clocks(int(self.core_mhz), int(self.memory_mhz), self.bus_bits)
+        for problem in clock_problems(vars(found)):
+            raise CapacityError(problem)
+        return found
 
 
 @dataclass(frozen=True)
@@ -75,10 +92,15 @@ class Power:
 
 @dataclass(frozen=True)
 class Around:
-    """The accelerator around the engine: `head_lanes` channels of a head a cycle, sequences of `context` tokens."""
+    """The accelerator around the engine: `head_lanes` channels of a head a cycle in each of up to `attention_units`,
+    whose ports of the KV cache have `kv_bits` and which holds up to `score_words` scores in each of two banks;
+    sequences of `context` tokens."""
 
     head_lanes: int
+    attention_units: int
+    kv_bits: int
     context: int
+    score_words: int
 
 
 @dataclass(frozen=True)
@@ -142,7 +164,8 @@ def _read(path: Path) -> Target:
         if missing:
             raise InputError(f"{path}: expected {name}.{missing[0]}, got none; add it, or the target it is like")
     try:
-        made = {name: kind(**tables[name]) for name, kind in _TABLES.items()}
+        made: dict[str, Any] = {name: kind(**tables[name]) for name, kind in _TABLES.items()}
+        _ = made["clock"].crossing
     except CapacityError as problem:
         raise InputError(f"{path}: {problem.message}") from None
     return Target(tables["summary"], **made)

@@ -24,6 +24,7 @@ PLACED = {
         "Region",
         "Round",
         "Task",
+        "Clocks",
     )
 }
 VQ = Scheme(c_a=300, S=2, G=4, R=3, out_bits=20)
@@ -110,12 +111,16 @@ def test_builders_of_machine_places_and_time(ctx: ir.Context) -> None:
         "chains": 2,
         "act_stages": 1,
         "row_entries": 16,
+        "row_writes": 16,
+        "sum_chains": 1,
         "operand_bits": 16,
         "weight_bits": 8,
     }
     sizes |= {"table_bits": 8, "term_bits": 24, "acc_bits": 32, "bias_bits": 32, "out_bits": 24}
     sizes |= {"burst_beats": 16, "outstanding": 1}
-    limits = dict.fromkeys(("context", "score_words", "item_words", "head_words", "watchdog", "latency"), 64)
+    limits = dict(kv_bits=64) | dict.fromkeys(
+        ("attention_units", "context", "score_words", "item_words", "head_words", "watchdog", "latency"), 64
+    )
     dialect.declare(module, "q.exponents", (4,), "int8")
     type_ = ir.Type.parse("tensor<?x8xi16, #lut.fixed<16, @q.exponents>>", ctx)
     with ctx, ir.Location.unknown(), ir.InsertionPoint(module.body):
@@ -124,6 +129,7 @@ def test_builders_of_machine_places_and_time(ctx: ir.Context) -> None:
             build.linear_engine(metric="l2", row_sources=["built_row"], port_bits=ports, codes_depth=2, **sizes)
             build.memory("x", 8)
             build.fifo("read_w", 16)
+            build.clocks(core_mhz=250, memory_mhz=400, bus_bits=256)
         build.layout("c8", channels=8, unit=1, unit_size=1, interleaved=0, block=8, pad=8, repeat=0)
         build.buffer("x0", memory="x", base=0, words=2, size=8)
         for i, kind in enumerate("wcq"):

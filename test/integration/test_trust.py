@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from binascii import crc_hqx
+from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,11 +28,31 @@ PROMPT, TOKENS = [5, 17, 200, 3, 9, 11, 250], 2
 SLOW = AxiTiming(latency=150)
 
 
+TARGETS = {
+    "one clock": "",
+    "two clocks": "[clock]\nmemory_mhz = 400\nbus_bits = 32\n",
+    "odd clocks": "[clock]\ncore_mhz = 237\nmemory_mhz = 251\nbus_bits = 64\n",
+}
+target: list[str] = []  # its file
+
+
+@pytest.fixture(scope="module", autouse=True, params=TARGETS)
+def _made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Everything below is of this target."""
+    path: Path = tmp_path_factory.mktemp("target") / "mine.toml"
+    head = 'like = "tiny"\nsummary = "for tests"\n'
+    path.write_text(head + TARGETS[request.param] + '[sources]\nclock = "chosen"\n')
+    for found in (hardware, simulator, undisturbed, moments):
+        found.cache_clear()
+    target[:] = [str(path)]
+    yield
+
+
 @cache
 def hardware() -> Hardware:
     model = random_model(float_decoder(layers=1), EXACT.with_(R=1), positions=64)
     program = model.lut()
-    module = Hardware.of(program, model.tensors, target="tiny").module
+    module = Hardware.of(program, model.tensors, target=target[0]).module
     with module.context:
         machine_op(module.operation).attributes["watchdog"] = dialect.i64(8000)  # type: ignore[union-attr]
     return Hardware(program, module, model.tensors, whole_image(module, model.tensors))
@@ -72,7 +94,9 @@ def nothing_wrong_in_memory(one: Accelerator) -> bool:
 def again(disturbed: Accelerator) -> None:
     """The next run is like the first one."""
     run = disturbed.generate(PROMPT, TOKENS).check()
-    assert (run.tokens, run.cycles) == (whole().tokens, whole().cycles)
+    assert run.tokens == whole().tokens
+    if hardware().plan.config.clocks is None:  # else they depend on where the clocks are when a run begins
+        assert run.cycles == whole().cycles
 
 
 def quiet(one: Accelerator) -> bool:
@@ -164,7 +188,7 @@ def test_an_image_must_begin_at_a_page(offset: int) -> None:
 def test_the_watchdog_interrupts_and_the_run_ends_once_the_bus_is_quiet() -> None:
     """Memory stands still for longer than the watchdog waits, then goes on."""
     limit = hardware().plan.config.watchdog
-    one = accelerator(watchdog=4 * limit, timing={"m_axi_k": AxiTiming(latency=2 * limit)})
+    one = accelerator(watchdog=4 * limit, timing={"m_axi_k0": AxiTiming(latency=2 * limit)})
     first = one.generate(PROMPT, 1)
     assert (first.error, first.watchdog) == ("watchdog", True) and "attention" in first.stalled
     assert one.host.read("ISR") == STUCK and one.host.read("STATUS") & STATUS_BUSY and not quiet(one)

@@ -9,8 +9,10 @@ from lutllm.interpreter import requantize
 from lutllm.lowering.export.hw_to_arc import hw_to_arc
 from lutllm.lowering.hardware.lib.circt import Design, Fields
 from lutllm.lowering.hardware.linear.accumulate import accumulator
-from lutllm.lowering.hardware.linear.psum import accumulator_fields, psum_lane, row_builder
+from lutllm.lowering.hardware.linear.psum import psum_lane
+from lutllm.lowering.hardware.linear.records import accumulator_fields
 from lutllm.lowering.hardware.linear.requantize import requantizer_lane
+from lutllm.lowering.hardware.linear.rows import row_builder
 from lutllm.lowering.hardware.linear.words import beats_to_words
 from lutllm.lowering.machine.engine import EngineConfig
 from lutllm.numerics import round_shift
@@ -51,16 +53,18 @@ def packed(record: Fields, values: dict[str, int]) -> int:
     return word
 
 
-def test_psum_lane_adds_the_entry_its_code_selects() -> None:
-    c, design = config(term_bits=9), Design("arc")
+@pytest.mark.parametrize("entries", [1, 4, 16])
+def test_psum_lane_adds_the_entry_its_code_selects(entries: int) -> None:
+    c, design = config(term_bits=9, row_writes=entries), Design("arc")
     top, draw = compiled(design, psum_lane(design, c)), random.Random(1)
     for step in range(100):
-        row = [draw.choice([-256, 255, 0, draw.randrange(-256, 256)]) for _ in range(16)]
-        code, partial = step % 16, draw.randrange(-512, 257)
+        row = [draw.choice([-256, 255, 0, draw.randrange(-256, 256)]) for _ in range(entries)]
+        code, partial = step % entries, draw.randrange(-512, 257)
         for name, value in (("row", joined(row, 9)), ("code", code), ("partial", partial)):
-            top.poke(name, value)
+            if name != "code" or entries > 1:
+                top.poke(name, value)
         top.cycle()
-        bits = c.psum_bits
+        bits = c.chain_bits
         assert split(top.peek("sum"), bits, 1) == split(partial + row[code], bits, 1)
 
 

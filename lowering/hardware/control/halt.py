@@ -11,7 +11,8 @@ def halt(design: Design) -> str:
     """`reset` is that of all that works: while the sequencer asks for it with `halt`, until the bus is `idle`; with
     the `hard` one, and on until then. `over`: the sequencer may end. After a hard reset, `draining` until the bus is
     idle, or until it has not `moved` for `SILENCE` cycles: what it owes is then forgotten, with `clear`, as when the
-    device is configured. `torn`: the last hard reset broke off a write, of which memory has a part."""
+    device is configured. `torn`: the last hard reset broke off a write, of which memory has a part, as `writing` says
+    when the bus has `stopped`."""
 
     def body(m: Module) -> dict[str, Signal]:
         m.rst = m.output_of(power_on(design), "power_on")
@@ -21,8 +22,7 @@ def halt(design: Design) -> str:
         # A cycle after it was asked for, nothing new goes out.
         over = all_of([m.reg(asked, "asked_q", reset=0), m["idle"], ~hard]).named("may_end")
         draining.set(hard | (draining.signal & ~over))
-        first = hard & ~m.reg(hard, "hard_q", reset=0)
-        torn = m.reg(m["writing"], "torn", enable=first, reset=0)
+        torn = m.reg(m["writing"], "torn", enable=m["stopped"], reset=0)
         bits = bits_for(SILENCE + 1)
         silent = m.state(bits, "silent", reset=0)
         forget = silent.signal.eq(SILENCE).named("forget")
@@ -30,6 +30,6 @@ def halt(design: Design) -> str:
         silent.set(mux(waits, silent.signal + 1, const(0, bits)))
         return dict(reset=asked | hard, over=over, draining=draining.signal, clear=m.rst | forget, torn=torn)
 
-    inputs = {"hard": 1, "halt": 1, "idle": 1, "moved": 1, "writing": 1}
+    inputs = {"hard": 1, "halt": 1, "idle": 1, "moved": 1, "writing": 1, "stopped": 1}
     outputs = {"reset": 1, "over": 1, "draining": 1, "clear": 1, "torn": 1}
     return design.module("halt", inputs, outputs, body, reset=False)

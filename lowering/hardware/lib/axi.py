@@ -238,10 +238,16 @@ def _bursts(
     entry = pack([address.signal, length])
     out = m.instance(queue, "address_queue", rst=drop, in_valid=issue, in_data=entry, out_ready=ready)
     queued.assign(out["in_ready"])
-    channel = dict(valid=out["out_valid"], addr=out["out_data"][0:64], len=out["out_data"][64:72])
-    # Bufferable and modifiable, as interconnects want that may widen or merge bursts; data, secure, unprivileged.
-    channel |= dict(size=const(word, 3), burst=const(1, 2), id=const(0, 1), cache=const(3, 4), prot=const(0, 3))
+    channel = address_channel(bits, out["out_valid"], out["out_data"][0:64], out["out_data"][64:72])
     return _Burst(issue, last, beats[0 : bits_for(limit + 1)], command_ready, active.signal), channel
+
+
+def address_channel(bits: int, valid: Signal, address: Signal, length: Signal) -> dict[str, Signal]:
+    """The signals of a burst of beats of `bits`, as every master here gives them."""
+    size = (bits // 8).bit_length() - 1
+    channel = dict(valid=valid, addr=address, len=length, size=const(size, 3), burst=const(1, 2), id=const(0, 1))
+    # Bufferable and modifiable, as interconnects want that may widen or merge bursts; data, secure, unprivileged.
+    return channel | dict(cache=const(3, 4), prot=const(0, 3))
 
 
 def _sticky(m: Module, event: Signal) -> Signal:

@@ -9,6 +9,7 @@ a cycle where valid and ready are both 1; valid never waits for ready.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Any
 
 from lutllm.lowering.hardware.lib.circt_bindings import comb, context, hw, ir, seq
@@ -167,14 +168,32 @@ class Wire:
 class Module:
     """A module being built: its input ports as attributes, registers, and instances of other modules."""
 
-    def __init__(self, design: Design, arguments: dict[str, ir.Value]) -> None:
+    def __init__(self, design: Design, arguments: dict[str, ir.Value], clock: str | None) -> None:
         self.design = design
         self.clk = arguments.pop(next(iter(arguments)))
+        self.other = arguments.pop(clock) if clock else None
         self.rst: Any = Signal(arguments.pop("rst")) if "rst" in arguments else None
         self.inputs = {name: Signal(value) for name, value in arguments.items()}
 
     def __getitem__(self, name: str) -> Signal:
         return self.inputs[name]
+
+    def other_side(self) -> Module:
+        """The same module, seen from its other clock: registers and instances made through it are clocked by that one.
+        It has no reset until it is given `rst`, which must be of that clock."""
+        side = copy(self)
+        side.clk, side.other, side.rst = self.other, self.clk, None
+        return side
+
+    def synchronized(self, value: Signal, name: str, *, reset: int | None = None) -> Signal:
+        """`value`, a register of another clock of which one bit changes at a time, two cycles of this one later."""
+        begin = {} if reset is None else dict(reset=self.rst.value, reset_value=const(reset, value.width).value)
+        kept = ir.Attribute.parse('[#sv.attribute<"ASYNC_REG" = "\\"TRUE\\"">]')
+        for stage in ("meta", "sync"):
+            made = seq.compreg(value.value, self.clk, name=f"{name}_{stage}", **begin)
+            made.owner.attributes["sv.attributes"] = kept
+            value = Signal(made)
+        return value
 
     def reg(
         self,
@@ -203,7 +222,8 @@ class Module:
         return count.set(following, enable)
 
     def instance(self, module: str, name: str, **inputs: Signal) -> dict[str, Signal]:
-        """Instantiate `module`; clock and reset are connected unless `rst` is given. Returns its outputs."""
+        """Instantiate `module`; clock and reset are connected unless `rst` is given; where it has a second clock, that
+        is this module's other one. Returns its outputs."""
         made = self.design.modules[module]
         reset = inputs.pop("rst", self.rst)
         if set(inputs) != set(made.inputs):
@@ -214,6 +234,8 @@ class Module:
         operands = {port: signal.value for port, signal in inputs.items()}
         if made.reset:
             operands["rst"] = reset.value
+        if made.clock:
+            operands[made.clock] = self.other
         results = made.op.instantiate(name, clk=self.clk, **operands).operation.results
         return dict(zip(made.outputs, map(Signal, results), strict=True))
 
@@ -224,8 +246,15 @@ class Module:
 
 
 class _Made:
-    def __init__(self, op: hw.HWModuleOp, inputs: dict[str, int], outputs: dict[str, int], reset: bool) -> None:
-        self.op, self.inputs, self.outputs, self.reset = op, inputs, outputs, reset
+    def __init__(
+        self,
+        op: hw.HWModuleOp,
+        inputs: dict[str, int],
+        outputs: dict[str, int],
+        reset: bool,
+        clock: str | None = None,
+    ) -> None:
+        self.op, self.inputs, self.outputs, self.reset, self.clock = op, inputs, outputs, reset, clock
 
 
 class Design:
@@ -251,26 +280,27 @@ class Design:
         *,
         reset: bool = True,
         top: bool = False,
+        clock: str | None = None,
     ) -> str:
         """Add module `name` (once; a second call with the name returns it) and return the name.
 
-        Every module has a clock `clk` (the `top`: `ap_clk`, and its name without the prefix) and, unless `reset` is
-        False, a synchronous active-high reset `rst` before its own ports. `inputs` and `outputs` give widths in bits;
-        `body` returns every output.
+        Every module has a clock `clk` (the `top`: `ap_clk`, and its name without the prefix), perhaps a second
+        `clock`, and, unless `reset` is False, a synchronous active-high reset `rst` before its own ports. `inputs` and
+        `outputs` give widths in bits; `body` returns every output.
         """
         if name in self.modules:
             return name
         with self.context, ir.Location.unknown(), ir.InsertionPoint(self.mlir.body):
-            clock = ("ap_clk" if top else "clk", ir.Type.parse("!seq.clock"))
-            ports = [clock, *([("rst", _int(1))] if reset else [])]
+            names = ["ap_clk" if top else "clk", *([clock] if clock else [])]
+            ports = [(port, ir.Type.parse("!seq.clock")) for port in names] + ([("rst", _int(1))] if reset else [])
             ports += [(port, _int(width)) for port, width in inputs.items()]
             op = hw.HWModuleOp(
                 name=name if top else self.symbol(name),
                 input_ports=ports,
                 output_ports=[(port, _int(width)) for port, width in outputs.items()],
-                body_builder=lambda made: _build_body(self, made, ports, name, outputs, body),
+                body_builder=lambda made: _build_body(self, made, ports, name, outputs, body, clock),
             )
-            self.modules[name] = _Made(op, inputs, outputs, reset)
+            self.modules[name] = _Made(op, inputs, outputs, reset, clock)
         return name
 
     def symbol(self, name: str) -> str:
@@ -294,9 +324,9 @@ class Design:
             self.mlir.operation.verify()
 
 
-def _build_body(design, made, ports, name, outputs, body):  # type: ignore[no-untyped-def]
+def _build_body(design, made, ports, name, outputs, body, clock):  # type: ignore[no-untyped-def]
     arguments = dict(zip((port for port, _ in ports), made.entry_block.arguments, strict=True))
-    results = body(Module(design, arguments))
+    results = body(Module(design, arguments, clock))
     if set(results) != set(outputs):
         raise WidthError(f"{name}: expected outputs {sorted(outputs)}, got {sorted(results)}")
     for port, width in outputs.items():
@@ -434,3 +464,12 @@ def delay(m: Module, signal: Signal, cycles: int, name: str, *, reset: int | Non
     for _ in range(cycles):
         signal = m.reg(signal, name, reset=reset)
     return signal
+
+
+def delay_record(m: Module, record: Fields, signal: Signal, name: str, cycles: int) -> list[dict[str, Signal]]:
+    """The fields of `signal` by the cycles since it came, 0 to `cycles`; `valid` is 0 after reset."""
+    found = [record.unpack(signal)]
+    for i in range(1, cycles + 1):
+        late = {f: m.reg(s, f"{name}_{f}_{i}", reset=0 if f == "valid" else None) for f, s in found[-1].items()}
+        found.append(late)
+    return found

@@ -94,16 +94,17 @@ def _readers(config: AcceleratorConfig, latency: int) -> Iterator[Fifo]:
     """Ports of memory: a burst is asked for when a whole one fits, and its slots are held from then on."""
     engine, ports = config.engine, config.read_ports
     weights = engine.weight_streams
+    rows = {name: [f"{name}{unit}" for unit in range(config.attention_units)] for name in "kv"}
     consumers = {
         "d": ("sequencer",), "p": config.having(PARAMETERIZED), "c": ("search",), "q": ("drain",),
         "w": ("weights",), "e": ("embed",), "k": ("scores",), "v": ("weighted",), "x": ("load",),
     }  # fmt: skip
     for port, users in consumers.items():
-        names = weights if port == "w" else [port]
+        names = {"w": weights, "k": rows["k"], "v": rows["v"]}.get(port, [port])
         if names[0] not in ports:
             continue
         bits = ports[names[0]]
-        burst = burst_limit(bits, engine.burst_beats)
+        burst = burst_limit(bits, config.burst_beats(bits))
         rate, group = _centroid_rate(engine) if port == "c" else (Fraction(1), 0)
         yield Fifo(
             f"read_{port}", f"memory {port}", users, bits,
@@ -149,12 +150,12 @@ def _linear(config: AcceleratorConfig) -> Iterator[Fifo]:
     engine, depths, timing = config.engine, config.depths, linear_timing(config.engine)
     yield Fifo(
         "x", "feed", ("search",), engine.word_bits["x"], feed.x_depth(config), ("feed/words/count",),
-        rate=Fraction(1, feed.joined_words(config)), latency=feed.LATENCY,
+        rate=Fraction(1, feed.joined_words(config)), latency=feed.LATENCY, slack=int(feed.joined_words(config) > 1),
     )  # fmt: skip
     pairs = range(engine.pairs)
     yield Fifo(
         "codes", "weights", ("lookup",), engine.lanes * engine.code_bits, engine.codes_depth,
-        tuple(f"linear/psum_{i}/codes_fifo/count" for i in pairs),
+        tuple(f"linear/psum_{i}/codes/count" for i in pairs),
         rate=Fraction(1, engine.codes_units), latency=timing["weights_there"], hold=timing["codes_room"], atomic=2,
         ahead=engine.codes_depth, copies=engine.pairs,
     )  # fmt: skip
@@ -174,27 +175,27 @@ def _linear(config: AcceleratorConfig) -> Iterator[Fifo]:
 
 
 def _heads(config: AcceleratorConfig, latency: int) -> Iterator[Fifo]:
-    """From engine heads to the cache. The shortest row is one beat, of `ratio` words."""
+    """From engine heads to the cache, in beats of `kv_words`. The shortest row is one beat of attention, of `ratio`."""
     ratio = config.head_lanes // config.lanes
-    burst = burst_limit(config.kv_bits, config.engine.burst_beats)
-    beats = Fraction(1, ratio)
+    burst = burst_limit(config.kv_bits, config.burst_beats(config.kv_bits))
+    rows, beats = Fraction(1, ratio), Fraction(1, config.kv_words)
     # Squares take a word a cycle until the first values come, which wait for parameters too: memory latency away.
     yield Fifo(
         "roots", "squares", ("heads",), ROOT.width, roots_depth(config), ("heads/roots/roots/count",),
-        rate=beats, latency=ratio - 1 + root_latency(config), hold=ratio,
+        rate=rows, latency=ratio - 1 + root_latency(config), hold=ratio,
     )  # fmt: skip
     yield Fifo(
         "kv", "heads", ("cache",), config.kv_bits, kv_depth(config), ("heads/beats/count",),
-        rate=beats, latency=ratio + BEAT_LATENCY,
+        rate=beats, latency=config.kv_words + BEAT_LATENCY,
     )  # fmt: skip
     yield Fifo(
         "write_kv", "cache", ("memory kv",), config.kv_bits, fifo_depth(config, "write_kv"),
         ("write_kv/data_queue/count",), rate=beats, latency=WRITE, slack=burst, atomic=burst,
     )  # fmt: skip
-    yield Fifo(  # responses of bursts of a beat, and their lengths
+    yield Fifo(  # responses of bursts of a row, and their lengths
         "responses", "memory kv", ("written",), 1 + bits_for(burst + 1),
         fifo_depth(config, "responses"), ("write_kv/response_queue/count",),
-        rate=beats, latency=latency + WRITE,
+        rate=max(rows, beats / burst), latency=latency + WRITE,
     )  # fmt: skip
 
 
@@ -212,7 +213,7 @@ def _embedding(config: AcceleratorConfig) -> Iterator[Fifo]:
 
 def _saving(config: AcceleratorConfig, latency: int) -> Iterator[Fifo]:
     """From engine save to memory: a word of stream y a cycle. A transfer's first and last burst may be short."""
-    burst = burst_limit(config.save_bits, config.engine.burst_beats)
+    burst = burst_limit(config.save_bits, config.burst_beats(config.save_bits))
     yield Fifo(
         "write_y", "save", ("memory y",), config.save_bits, fifo_depth(config, "write_y"),
         ("write_y/data_queue/count",), rate=Fraction(1), latency=WRITE, slack=burst, atomic=burst,
@@ -238,7 +239,7 @@ def _given(config: AcceleratorConfig) -> Iterator[Fifo]:
         bits = task_record(name).width
         yield Fifo(f"{name}_tasks", "sequencer", (name,), bits, QUEUE, registers, slack=2, sized=False)
     units = ["front", "head", *(f"distribute_{i}" for i in range(len(ports))), "requantizer"]
-    units += ["build"] if engine.builds_tables else []
+    units += ["rows"] * (engine.row_steps > 1) + ["build"] * engine.builds_tables
     registers = tuple(f"linear/{unit}_rounds/count" for unit in units)
     yield Fifo(
         "rounds",
@@ -267,13 +268,15 @@ def _attention(config: AcceleratorConfig) -> Iterator[Fifo]:
     """Rows: two of the largest head, and what is used late, by construction. Shifts: what is needed depends on the
     query heads of a kv head; less than two items' costs cycles in attention's division only."""
     beats, timing = config.head_beats, attention_timing(config)
+    units = range(config.attention_units)
     for name, user, path, depth, ahead in (
-        ("k", "scores", "attention/score_stage/keys", timing["k_rows"], 0),
-        ("v", "weighted", "attention/weighted_stage/values", timing["v_rows"], timing["v_freed"] + 1),
+        ("k", "scores", "score_stage/keys", timing["k_rows"], 0),
+        ("v", "weighted", "weighted_stage/values", timing["v_rows"], timing["v_freed"] + 1),
     ):
         yield Fifo(
-            f"{name}_rows", f"row {name}", (user,), config.kv_bits, depth, (f"{path}/used",),
-            rate=Fraction(1), latency=ahead, slack=2 * beats, atomic=beats, sized=False,
+            f"{name}_rows", f"row {name}", (user,), config.row_bits, depth,
+            tuple(f"attention/unit_{unit}/{path}/used" for unit in units),
+            rate=Fraction(1), latency=ahead, slack=2 * beats, atomic=beats, copies=len(units), sized=False,
         )  # fmt: skip
     yield Fifo(
         "rights", "attention", ("attention",), RIGHT_BITS * config.lanes, timing["rights"],

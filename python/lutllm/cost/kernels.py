@@ -9,6 +9,7 @@ All that is compiled lives in this file: numba's cache does not see changes in o
 
 from __future__ import annotations
 
+from collections import namedtuple
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -159,44 +160,18 @@ def write(w, at, last):  # type: ignore[no-untyped-def]
     s[W_HELD], s[W_PLACE] = 0, 0
 
 
-class Engine(NamedTuple):
-    """LutLinear. Units of port w for a codebook, a chunk's codes, a table; centroids that a table is built from; words
-    of stream c that a search takes; beats of a word of c and of q; words of memory x of one of stream x, or `parts` of
-    stream x of one of memory x. What each FIFO holds. Then the cycles of `linear_timing`; `fed`: from a read of memory
-    x to its word of stream x; `written`: from the write of a group's last word to its first read."""
-
-    codebook_units: int
-    codes_units: int
-    table_units: int
-    centroids: int
-    centroid_words: int
-    c_beats: int
-    q_beats: int
-    joined: int
-    parts: int
-    codes: int
-    codebooks: int
-    tables: int
-    banks: int
-    jobs: int
-    x: int
-    results: int
-    weights_there: int
-    codes_room: int
-    codebook_room: int
-    build_room: int
-    table_room: int
-    table_reused: int
-    table_built: int
-    bank_room: int
-    centroids_there: int
-    centroids_used: int
-    operands_there: int
-    summed: int
-    bank_drained: int
-    drained: int
-    fed: int
-    written: int
+# LutLinear. Units of port w for a codebook, a chunk's codes, a table; steps of a row, and chunks in which a token is
+# looked up before the next is; centroids that a table is built from; words of stream c that a search takes; beats of a
+# word of c and of q; words of memory x of one of stream x, or `parts` of stream x of one of memory x. What each FIFO
+# holds. Then the cycles of `linear_timing`; `fed`: from a read of memory x to its word of stream x; `written`: from the
+# write of a group's last word to its first read.
+Engine = namedtuple(
+    "Engine",
+    "codebook_units codes_units table_units row_steps strip centroids centroid_words c_beats q_beats joined parts "
+    "codes codebooks tables banks jobs x results "
+    "weights_there codes_room codebook_room build_room table_room table_reused table_built bank_room centroids_there "
+    "centroids_used operands_there summed bank_drained drained fed written",
+)
 
 
 EXACT_ROW, BUILT_ROW, BUILT_TABLE, STORED_TABLE = range(4)
@@ -214,13 +189,13 @@ class Round(NamedTuple):
     last_chunks: int
 
 
-X_AT, Y_AT, SHADOW, CODES, CODEBOOKS, TABLES, GROUPS, WORDS, RESULTS, LINEAR_FIELDS = range(10)
+X_AT, Y_AT, SHADOW, CODES, CODEBOOKS, TABLES, GROUPS, WORDS, RESULTS, ROWS, LINEAR_FIELDS = range(11)
 
 
 class Linear(NamedTuple):
     """LutLinear's state. `at`: when the last word of x and of y was taken, when centroids may be loaded again, how many
     codes, codebooks ... there were. Rings of the steps that give back room: codes, codebooks and tables used, banks of
-    operands, jobs and words of x, results taken."""
+    operands, jobs and words of x, results taken, rows looked up in."""
 
     at: np.ndarray
     codes: np.ndarray
@@ -230,6 +205,7 @@ class Linear(NamedTuple):
     jobs: np.ndarray
     words: np.ndarray
     results: np.ndarray
+    halves: np.ndarray
 
 
 @_compiled
@@ -265,45 +241,65 @@ def _rows(e, s, r, w, w_at):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def look_up(e, s, r, c, w, loader, distributor, head, builder, feed, bank, x_rows):  # type: ignore[no-untyped-def]
+def look_up(e, s, r, c, w, loader, distributor, head, rows, builder, feed, bank, x_rows):  # type: ignore[no-untyped-def]
     """A round from its inputs to its sums. Each unit begins at the cycle given; `feed` is the engine's first step,
     `bank` when a bank of sums is free, `x_rows` when each word of memory x is written for all tokens, where the feed
-    follows that. Returns when the last word of x, of c, of w is taken, the last table built, the last lookup made."""
-    c_at, w_at, issued, built, step = loader - 1, distributor - 1, head - 1, builder - 1, feed - 1
+    follows that. Returns when the last word of x, of c, of w is taken, the last table built, the last row made, the
+    last lookup made."""
+    c_at, w_at, issued, made = loader - 1, distributor - 1, max(head, bank) - 1, rows - 1
+    built, step = builder - 1, feed - 1
     for group in range(r.groups):
         written = NEVER
         if x_rows.size > 0 and group % e.parts == 0:
             written = x_rows[group // e.parts * e.joined + e.joined - 1] + e.written
         c_at, step = _operands(e, s, r, c, c_at, max(step, written - 1))
-        begin = max(s.at[X_AT] + e.operands_there, bank if group == 0 else NEVER)
+        begin = s.at[X_AT] + e.operands_there
         for part in range(r.stages * r.blocks):
             w_at = _rows(e, s, r, w, w_at)
-            rows, book, table = w_at + e.weights_there, s.at[CODEBOOKS] % e.codebooks, s.at[TABLES] % e.tables
+            there, book, table = w_at + e.weights_there, s.at[CODEBOOKS] % e.codebooks, s.at[TABLES] % e.tables
             if r.source == BUILT_TABLE:
-                there = c_at + e.centroids_there if part == 0 else NEVER
-                built = max(built + 1, rows, s.tables[table] + e.table_reused, there)
+                centroids = c_at + e.centroids_there if part == 0 else NEVER
+                built = max(built + 1, there, s.tables[table] + e.table_reused, centroids)
                 s.codebooks[book] = built
-                built += e.centroids - 1
-                rows = built + e.table_built
-            for chunk in range(r.last_chunks if part % r.blocks == r.blocks - 1 else r.block_chunks):
-                place = s.at[CODES] % e.codes
-                w_at = take_all(w, e.codes_units - 1, w_at + 1)
-                w_at = take(w, max(w_at + 1, s.codes[place] + e.codes_room))
-                issued = max(issued + 1, w_at + e.weights_there)
-                if chunk == 0:
-                    issued = max(issued, rows, begin if part == 0 else NEVER)
-                    if r.source < BUILT_TABLE:
-                        s.codebooks[book] = issued
-                s.codes[place] = issued
-                s.at[CODES] += 1
-                issued += r.tokens - 1
+                built += e.centroids * e.row_steps - 1
+                there = built + e.table_built
+            there = max(there, begin if part == 0 else NEVER)
+            chunks = r.last_chunks if part % r.blocks == r.blocks - 1 else r.block_chunks
+            for strip in range(0, chunks, e.strip):
+                for token in range(r.tokens):
+                    first = strip == 0 and token == 0
+                    if e.row_steps > 1:
+                        made = max(made, s.halves[s.at[ROWS] % 2], there - 1 if first else NEVER) + 1
+                        if first and r.source < BUILT_TABLE:
+                            s.codebooks[book] = made
+                        made += e.row_steps - 1
+                        issued = max(issued, made)
+                    elif first:
+                        issued = max(issued, there - 1)
+                    for chunk in range(min(e.strip, chunks - strip)):
+                        place = (s.at[CODES] + chunk) % e.codes
+                        issued += 1
+                        if token == 0:
+                            w_at = take_all(w, e.codes_units - 1, w_at + 1)
+                            w_at = take(w, max(w_at + 1, s.codes[place] + e.codes_room))
+                            issued = max(issued, w_at + e.weights_there)
+                        if e.row_steps == 1:
+                            if first and r.source < BUILT_TABLE:
+                                s.codebooks[book] = issued
+                            if token == 0:
+                                s.codes[place] = issued
+                        elif token == r.tokens - 1:
+                            s.codes[place] = issued
+                    s.halves[s.at[ROWS] % 2] = issued
+                    s.at[ROWS] += 1
+                s.at[CODES] += min(e.strip, chunks - strip)
             s.at[CODEBOOKS] += r.source != STORED_TABLE
             if r.source >= BUILT_TABLE:
-                s.tables[table] = issued
+                s.tables[table] = made if e.row_steps > 1 else issued
                 s.at[TABLES] += 1
         s.banks[s.at[GROUPS] % e.banks] = issued
         s.at[GROUPS] += 1
-    return s.at[X_AT], c_at, w_at, built, issued
+    return s.at[X_AT], c_at, w_at, built, made, issued
 
 
 @_compiled
@@ -375,8 +371,9 @@ def embed(e, start, residual, tokens, words, asked, there, rows, depth):  # type
 
 
 class Heads(NamedTuple):
-    """Engine heads. `root`: cycles from a row's last square to its root, at most `roots` at a time. A beat of `ratio`
-    words has one of `beats` places until written, `leave` cycles after its last word. `command`: to its transfer."""
+    """Engine heads. `root`: cycles from a row's last square to its root, at most `roots` at a time. A beat to memory,
+    of `ratio` words, has one of `beats` places until written, `leave` cycles after its last word. `command`: to its
+    transfer."""
 
     root: int
     roots: int
@@ -426,9 +423,10 @@ def heads(h, p, start, count, tokens, words, normed, writer, rows, place, stride
 
 
 class Attention(NamedTuple):
-    """Attention: `parts` vector words of a beat; the rest as in `attention_timing`."""
+    """Attention: `parts` vector words of a beat, which is `port_beats` at a port; the rest as in `attention_timing`."""
 
     parts: int
+    port_beats: int
     k_rows: int
     v_rows: int
     rights: int
@@ -444,11 +442,12 @@ class Attention(NamedTuple):
 
 
 @_compiled
-def _row(port, freed, n, beats):  # type: ignore[no-untyped-def]
-    """Row number `n` into a buffer whose words were freed at `freed`; returns when it may be used."""
+def _row(port, freed, n, beats, joined):  # type: ignore[no-untyped-def]
+    """Row number `n`, of words that are `joined` beats, into a buffer whose words were freed at `freed`; returns when
+    it may be used."""
     at = NEVER
     for i in range(n * beats, (n + 1) * beats):
-        at = take(port, freed[i % freed.shape[0]] + 1)
+        at = take(port, max(word(port, joined), freed[i % freed.shape[0]] + 1))
     return at + 1
 
 
@@ -459,32 +458,33 @@ def _use(freed, n, beats, at):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def attend(a, k, v, p, start, items, reps, beats, tokens, position, shared, places, stride):  # type: ignore[no-untyped-def]
-    """Items of attention through its stages, each as soon as it may; `start`: the stages' first cycle. `shared` items
-    read one head of keys and values, the first at `places` in a burst, each `stride` beats after the one before.
-    Returns the last step of each word of the division."""
-    rows = position + tokens
-    k_freed, v_freed, right_freed = np.full(a.k_rows, NEVER), np.full(a.v_rows, NEVER), np.full(a.rights, NEVER)
-    read, divided = np.full(2, NEVER), np.full(2, NEVER)  # ends of items that free a bank
-    ends = np.zeros(items * reps * beats * a.parts, np.int64)
-    score, weight, out, p_at, right = start - 1, start - 1, start - 1, start - 1, 0
-    for item in range(items):
-        bank, first = item % 2, item * rows
-        command(k, start, rows * beats, places[0] + item // shared * stride)
-        command(v, start, rows * beats, places[1] + item // shared * stride)
-        p_at = take_all(p, reps, max(p_at + 1, read[bank] + a.bank_free))
+def attend(a, k, v, p, start, kv_heads, items, reps, beats, tokens, position, places, stride):  # type: ignore[no-untyped-def]
+    """Items of attention through its stages, each as soon as it may; `start`: the stages' first cycle. `k` and `v` are
+    the ports of its units, each of which has `kv_heads` of `items`; the first head's rows are at `places` in a burst,
+    those of each other `stride` beats after the one before. Returns the last step of each word of the division."""
+    rows, units = position + tokens, len(k)
+    k_freed, v_freed = np.full((units, a.k_rows), NEVER), np.full((units, a.v_rows), NEVER)
+    read, divided, right_freed = np.full((units, 2), NEVER), np.full((units, 2), NEVER), np.full(a.rights, NEVER)
+    ends = np.zeros(kv_heads * items * units * reps * beats * a.parts, np.int64)
+    scores, weights, out, p_at, right = np.full(units, start - 1), np.full(units, start - 1), start - 1, start - 1, 0
+    for n in range(kv_heads * items * units):
+        u, item = n % units, n // units
+        bank, first, head = item % 2, item * rows, item // items * units + u
+        command(k[u], start, rows * beats * a.port_beats, places[0] + head * stride)
+        command(v[u], start, rows * beats * a.port_beats, places[1] + head * stride)
+        p_at = take_all(p, reps, max(p_at + 1, read[u, bank] + a.bank_free))
         loaded = p_at + a.loaded
-        score = max(score, read[bank] + a.bank_free - 1)
+        score = max(scores[u], read[u, bank] + a.bank_free - 1)
         for row in range(rows):
             seen = reps * beats * (tokens - max(0, row - position))
-            score = max(score + 1, _row(k, k_freed, first + row, beats)) + seen - 1
-            _use(k_freed, first + row, beats, score)
-        weight = max(weight, score + a.scored - 1, loaded - 1, divided[bank] + a.sums_free - 1)
+            score = max(score + 1, _row(k[u], k_freed[u], first + row, beats, a.port_beats)) + seen - 1
+            _use(k_freed[u], first + row, beats, score)
+        weight = max(weights[u], score + a.scored - 1, loaded - 1, divided[u, bank] + a.sums_free - 1)
         for row in range(rows):
             seen = reps * beats * (tokens - max(0, row - position))
-            weight = max(weight + 1, _row(v, v_freed, first + row, beats)) + seen - 1
-            _use(v_freed, first + row, beats, weight + a.v_freed)
-        read[bank] = weight
+            weight = max(weight + 1, _row(v[u], v_freed[u], first + row, beats, a.port_beats)) + seen - 1
+            _use(v_freed[u], first + row, beats, weight + a.v_freed)
+        read[u, bank], scores[u], weights[u] = weight, score, weight
         out = max(out, weight + a.weighted - 1)
         for _ in range(reps * beats * a.parts):
             p_at = take(p, max(p_at + 1, right_freed[right % a.rights] + 1))
@@ -492,5 +492,5 @@ def attend(a, k, v, p, start, items, reps, beats, tokens, position, shared, plac
             right_freed[right % a.rights] = out + a.right_freed
             ends[right] = out
             right += 1
-        divided[bank] = out
+        divided[u, bank] = out
     return ends

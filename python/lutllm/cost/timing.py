@@ -12,6 +12,7 @@ from lutllm.lowering.hardware.attention.attention import attention_timing
 from lutllm.lowering.hardware.control.task import Timing
 from lutllm.lowering.hardware.lib.axi import READ, WRITE, burst_limit
 from lutllm.lowering.hardware.lib.memory import FIFO_LATENCY
+from lutllm.lowering.hardware.linear.control import HALVES
 from lutllm.lowering.hardware.linear.core import linear_timing
 from lutllm.lowering.hardware.linear.front import JOBS
 from lutllm.lowering.hardware.linear.psum import codebook_depth
@@ -47,6 +48,8 @@ def linear(config: AcceleratorConfig) -> k.Engine:
         codebook_units=engine.codebook_units,
         codes_units=engine.codes_units,
         table_units=engine.table_units,
+        row_steps=engine.row_steps,
+        strip=engine.strip_chunks,
         centroids=engine.centroids,
         centroid_words=engine.chain_length,
         c_beats=engine.word_beats("c"),
@@ -67,29 +70,30 @@ def linear(config: AcceleratorConfig) -> k.Engine:
 
 
 def heads(config: AcceleratorConfig) -> k.Heads:
-    ratio = config.head_lanes // config.lanes
     leave = BEAT_LATENCY + FIFO_LATENCY
-    return k.Heads(root_latency(config), roots_depth(config), ratio, kv_depth(config), leave, head_rows.SETTLE)
+    return k.Heads(
+        root_latency(config), roots_depth(config), config.kv_words, kv_depth(config), leave, head_rows.SETTLE
+    )  # fmt: skip
 
 
 def attention(config: AcceleratorConfig) -> k.Attention:
-    return k.Attention(config.head_lanes // config.lanes, **attention_timing(config))
+    beats = config.row_bits // config.kv_bits
+    return k.Attention(config.head_lanes // config.lanes, beats, **attention_timing(config))
 
 
 def linear_state(e: k.Engine) -> k.Linear:
     at = np.zeros(k.LINEAR_FIELDS, np.int64)
     at[[k.X_AT, k.Y_AT, k.SHADOW]] = k.NEVER
     sizes = (e.codes, e.codebooks, e.tables, e.banks, e.jobs, e.x, e.results)
-    return k.Linear(at, *(np.full(size, k.NEVER) for size in sizes))
+    return k.Linear(at, *(np.full(size, k.NEVER) for size in (*sizes, HALVES)))
 
 
 def ports(config: AcceleratorConfig, latency: int) -> dict[str, k.Port]:
-    """Read masters; one stands for all weight ports, which move together. A port that is not there is never used."""
-    found = {name[0]: bits for name, bits in config.read_ports.items()}
-    made = {name: _port(1, 1, 1) for name in "dpcqwekvx"}
-    for name, bits in found.items():
-        burst = burst_limit(bits, config.engine.burst_beats)
-        made[name] = _port(fifo_depth(config, f"read_{name}"), burst, latency + READ)
+    """Read masters; `w0` stands for all weight ports, which move together. A port that is not there is never used."""
+    made = {name: _port(1, 1, 1) for name in ("d", "p", "c", "q", "w0", "e", "k0", "v0", "x")}
+    for name, bits in config.read_ports.items():
+        burst = burst_limit(bits, config.burst_beats(bits))
+        made[name] = _port(fifo_depth(config, f"read_{name[0]}"), burst, latency + READ)
     return made
 
 
@@ -106,7 +110,7 @@ def writers(config: AcceleratorConfig, latency: int) -> dict[str, k.Writer]:
     """Write masters. One that is not there is never used."""
     made = {name: _writer(1, 1, 1, 1) for name in ("kv", "y")}
     for name, bits in config.write_ports.items():
-        burst = burst_limit(bits, config.engine.burst_beats)
+        burst = burst_limit(bits, config.burst_beats(bits))
         outstanding = fifo_depth(config, {"kv": "responses", "y": "y_responses"}[name])
         made[name] = _writer(fifo_depth(config, f"write_{name}"), burst, outstanding, latency)
     return made

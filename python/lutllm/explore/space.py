@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from itertools import permutations
 from typing import Any
 
-from lutllm.dialect.machines.limits import ENGINE_RANGES, MACHINE_RANGES, PORT_BITS
+from lutllm.dialect.machines.limits import ENGINE_RANGES, MACHINE_RANGES, PORT_BITS, head_problems
 from lutllm.errors import CapacityError
 from lutllm.lowering.machine.choice import engine_for
 from lutllm.lowering.machine.engine import EngineConfig
@@ -94,8 +94,8 @@ class Space:
             engine = EngineConfig(**values)
         except CapacityError:
             return False
-        beat = next((v for d, v in point if (d.table, d.name) == (AROUND, "head_lanes")), 0)
-        return beat % engine.requant_lanes == 0
+        around = vars(self.target.accelerator) | {d.name: value for d, value in point if d.table == AROUND}
+        return not any(head_problems(around | {"head_words": around["head_lanes"]}, engine.requant_lanes))
 
     def changes(self, point: Point) -> dict[str, Any]:
         """What a point has unlike the target, by the names of dimensions."""

@@ -102,7 +102,8 @@ def estimate(plan: Plan, name: str, target: Target, bits: float, *, kv: int = 25
     moved = Counter(traffic(plan, Pass("decode", 1, kv))) + Counter(traffic(plan, Pass(HEAD, 1, kv + 1)))
     mhz, memory = target.clock.core_mhz, target.memory
     seconds, prefill_cycles = cycles / mhz / 1e6, prompt_cycles(plan, prefill)
-    busiest = max(n // (plan.config.engine.weight_ports if port == "w" else 1) for port, n in moved.items())
+    ports = Counter(name.rstrip("0123456789") for name in (*plan.config.read_ports, *plan.config.write_ports))
+    busiest = max(n / ports[port] for port, n in moved.items())
     area = Area(plan.config)
     resources = area.total(target.device)
     watts = target.power.watts(resources["LUT"]["share"], mhz, 8 * sum(moved.values()) / seconds)

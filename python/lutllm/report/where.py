@@ -93,6 +93,7 @@ def port_rates(
     The beats of a task count evenly over the cycles in which it runs, though they may have come before."""
     begin, end = min(r.start for r in records), max(r.end for r in records)
     width = {name[0]: bits for name, bits in plan.config.read_ports.items()}
+    alike = Counter(name[0] for name in plan.config.read_ports)  # a beat comes on all of them
     width |= {f"{name} write": bits for name, bits in plan.config.write_ports.items()}
     found = {name: np.zeros(bins) for name in width}
     edges = np.linspace(begin, end, bins + 1)
@@ -105,6 +106,6 @@ def port_rates(
             inside = np.clip(np.minimum(edges[1:], record.end) - np.maximum(edges[:-1], record.start), 0, None)
             for port, size in task_traffic(plan, task, each).items():
                 name = port if port in found else f"{port} write"
-                beats = 8 * size / width[name] / (plan.config.engine.weight_ports if port == "w" else 1)
+                beats = 8 * size / width[name] / max(1, alike[name])
                 found[name] += beats * inside / max(1, record.cycles)
     return {name: beats / max(1.0, (end - begin) / bins) for name, beats in found.items()}

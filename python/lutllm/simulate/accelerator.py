@@ -87,6 +87,7 @@ class Accelerator:
         self.config, self.base = config, base
         simulator.configure()
         self.memory = Memory(image.copy(), base)
+        options |= {} if config.clocks is None else {"periods": config.clocks.periods}
         self.bench = TestBench(simulator, memory=self.memory, timing=timing, until="irq", events="events", **options)
         self.host = Host(self.bench)
         self.model = model_of(image)

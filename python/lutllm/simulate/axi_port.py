@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from math import ceil
 
 import numpy as np
 
@@ -23,11 +24,11 @@ MOST_LATENCY = 1 << 30
 
 @dataclass(frozen=True)
 class AxiTiming:
-    """How memory behaves at one port.
+    """How memory behaves at one port; cycles are of the design's clock, also where its AXI4 masters have another.
 
     `latency`: cycles from an accepted address to its first beat (or from the last write beat to its response), at
-    least 1. `bytes_per_cycle`: sustained bandwidth; None means one beat a cycle. `outstanding`: bursts in flight.
-    `max_beats`: longest burst accepted. `stall_*`: chance in 256 that a channel pauses in a cycle.
+    least 1. `bytes_per_cycle`: sustained bandwidth; None means one beat a cycle of the port. `outstanding`: bursts in
+    flight. `max_beats`: longest burst accepted. `stall_*`: chance in 256 that a channel pauses in a cycle.
     """
 
     latency: int = MEMORY_LATENCY
@@ -77,8 +78,11 @@ def find_ports(layout: Layout) -> list[tuple[str, int]]:
     return found
 
 
-def port_table(layout: Layout, timing: AxiTiming | Mapping[str, AxiTiming]) -> tuple[np.ndarray, np.ndarray]:
-    """Rows for every master and their empty burst queues. A mapping names ports; the others get the default."""
+def port_table(
+    layout: Layout, timing: AxiTiming | Mapping[str, AxiTiming], clock: Fraction
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows for every master and their empty burst queues. A mapping names ports; the others get the default. Masters
+    have `clock` cycles in one of the design's clock."""
     found = find_ports(layout)
     if isinstance(timing, Mapping):
         unknown = set(timing) - {name for name, _ in found}
@@ -87,13 +91,13 @@ def port_table(layout: Layout, timing: AxiTiming | Mapping[str, AxiTiming]) -> t
         timings = [timing.get(name, AxiTiming()) for name, _ in found]
     else:
         timings = [timing] * len(found)
-    rows = [_row(layout, name, kind, t) for (name, kind), t in zip(found, timings, strict=True)]
+    rows = [_row(layout, name, kind, t, clock) for (name, kind), t in zip(found, timings, strict=True)]
     depth = max((t.outstanding for t in timings), default=1)
     table = np.array(rows, np.int64).reshape(len(rows), n.PORT_FIELDS)
     return table, np.zeros((len(rows), depth, n.QUEUE_FIELDS), np.int64)
 
 
-def _row(layout: Layout, name: str, kind: int, timing: AxiTiming) -> np.ndarray:
+def _row(layout: Layout, name: str, kind: int, timing: AxiTiming, clock: Fraction) -> np.ndarray:
     address, data = ("ar", "r") if kind == n.READ else ("aw", "w")
     prefix = f"{name}_" if name else ""
 
@@ -104,8 +108,9 @@ def _row(layout: Layout, name: str, kind: int, timing: AxiTiming) -> np.ndarray:
 
     row = np.zeros(n.PORT_FIELDS, np.int64)
     width = layout.port(f"{prefix}{data}data").bytes
-    rate = Fraction(width if timing.bytes_per_cycle is None else timing.bytes_per_cycle)
-    row[n.KIND], row[n.BYTES], row[n.MAX_BEATS], row[n.LATENCY] = kind, width, timing.max_beats, timing.latency
+    rate = Fraction(width) if timing.bytes_per_cycle is None else timing.bytes_per_cycle / clock
+    row[n.KIND], row[n.BYTES], row[n.MAX_BEATS] = kind, width, timing.max_beats
+    row[n.LATENCY] = ceil(timing.latency * clock)
     row[n.RATE], row[n.COST] = rate.numerator, width * rate.denominator
     row[n.CREDIT], row[n.DEPTH] = row[n.COST], timing.outstanding
     row[n.STALL_A], row[n.STALL_D], row[n.STALL_B] = timing.stall_address, timing.stall_data, timing.stall_response

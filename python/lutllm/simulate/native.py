@@ -2,7 +2,8 @@
 
 In and out: plain arrays (see `lutllm.simulate.testbench`, which fills and reads them). The names below index their
 fields. One cycle: choose what the bench drives, evaluate with clk = 0 so that outputs settle, see which handshakes
-happen, evaluate with clk = 1. What the bench drives never depends on the design's outputs of the same cycle.
+happen, evaluate with clk = 1. What the bench drives never depends on the design's outputs of the same cycle. A design
+whose AXI4 masters have a clock of their own has cycles of both, in the order of their edges.
 
 Everything compiled lives in this file: numba's cache does not see changes in other files.
 """
@@ -29,7 +30,10 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 # Control block (int64).
 CYCLE, BASE, SIZE, WATCHDOG, IDLE, CODE, CODE_PORT, CODE_ADDRESS, CLK, DONE, DRAIN, DRAINED = range(12)
 TRACE_FIRST, TRACE_ROWS, FAULT_LOW, FAULT_HIGH, GRANULE = range(12, 17)
-EVENTS, EVENT_BYTES, LOGGED, CONTROL_FIELDS = range(17, 21)
+EVENTS, EVENT_BYTES, LOGGED = range(17, 20)
+# Memory's clock: its offset (-1: there is one clock), its cycle, both periods, when the next edges are. `FORGIVEN`: the
+# core's cycle until which a reset may take back what was offered.
+BUS_CLK, BUS_CYCLE, PERIOD, BUS_PERIOD, NEXT, BUS_NEXT, MOVED, FORGIVEN, CONTROL_FIELDS = range(20, 29)
 
 # Why the loop stopped.
 (RUNNING, STOP_DONE, STOP_STREAMS, STOP_WATCHDOG, BAD_ADDRESS, MISALIGNED, CROSSES_4K, BAD_LENGTH, BAD_BURST, BAD_LAST,
@@ -89,6 +93,8 @@ def _random(rng):  # type: ignore[no-untyped-def]
 
 @_compiled
 def _fail(control, code, port, address):  # type: ignore[no-untyped-def]
+    if code == VALID_DROPPED and control[CYCLE] < control[FORGIVEN]:
+        return
     if control[CODE] == RUNNING:
         control[CODE] = code
         control[CODE_PORT] = port
@@ -117,7 +123,7 @@ def _offer_port(state, memory, control, rng, port, queue):  # type: ignore[no-un
 def _offer_beat(state, memory, control, port, queue, may_move):  # type: ignore[no-untyped-def]
     burst = queue[port[HEAD]]
     data, width = port[D_DATA], port[BYTES]
-    if may_move and port[COUNT] > 0 and burst[Q_READY] <= control[CYCLE]:
+    if may_move and port[COUNT] > 0 and burst[Q_READY] <= control[BUS_CYCLE]:
         start = burst[Q_ADDRESS] - control[BASE]
         for i in range(width):
             state[data + i] = memory[start + i]
@@ -139,7 +145,7 @@ def _offer_response(state, control, port, queue, may_move):  # type: ignore[no-u
     if port[B_HELD]:
         return
     burst = queue[port[HEAD]]
-    if may_move and port[FILLED] > 0 and burst[Q_READY] <= control[CYCLE]:
+    if may_move and port[FILLED] > 0 and burst[Q_READY] <= control[BUS_CYCLE]:
         state[port[B_VALID]] = 1
         if port[B_RESPONSE] >= 0:
             state[port[B_RESPONSE]] = _SLAVE_ERROR if burst[Q_FAULT] else 0
@@ -171,6 +177,7 @@ def _take_address(state, control, port, queue, index):  # type: ignore[no-untype
     if state[port[A_VALID]] & 1 == 0:
         if port[A_HELD]:
             _fail(control, VALID_DROPPED, index, port[A_HELD_ADDRESS])
+            port[A_HELD] = 0
         return False
     address = _load(state, port[A_ADDRESS], 8)
     if port[A_HELD] and address != port[A_HELD_ADDRESS]:
@@ -187,7 +194,7 @@ def _take_address(state, control, port, queue, index):  # type: ignore[no-untype
     end = address + beats * port[BYTES]
     burst[Q_ADDRESS] = address
     burst[Q_BEATS] = beats
-    burst[Q_READY] = control[CYCLE] + port[LATENCY]
+    burst[Q_READY] = control[BUS_CYCLE] + port[LATENCY]
     burst[Q_FAULT] = address < control[FAULT_HIGH] and end > control[FAULT_LOW]
     port[COUNT] += 1
     port[BURSTS] += 1
@@ -221,6 +228,7 @@ def _take_write(state, memory, control, port, queue, stamps, index):  # type: ig
     if state[port[D_VALID]] & 1 == 0:
         if port[D_HELD]:
             _fail(control, VALID_DROPPED, index, queue[(port[HEAD] + port[FILLED]) % port[DEPTH], Q_ADDRESS])
+            port[D_HELD] = 0
         return False
     if state[port[D_READY]] == 0:
         port[D_HELD] = 1
@@ -239,7 +247,7 @@ def _take_write(state, memory, control, port, queue, stamps, index):  # type: ig
     if (state[port[D_LAST]] & 1) != (burst[Q_BEATS] == 0):
         _fail(control, BAD_LAST, index, burst[Q_ADDRESS] - port[BYTES])
     if burst[Q_BEATS] == 0:
-        burst[Q_READY] = control[CYCLE] + port[LATENCY]
+        burst[Q_READY] = control[BUS_CYCLE] + port[LATENCY]
         port[FILLED] += 1
     port[CREDIT] -= port[COST]
     port[BEATS] += 1
@@ -268,6 +276,24 @@ def _take_port(state, memory, control, port, queue, stamps, index):  # type: ign
         moved = _take_response(state, port)
         moved |= _take_write(state, memory, control, port, queue, stamps, index)
     return moved | _take_address(state, control, port, queue, index)
+
+
+@_compiled
+def _offer_ports(state, memory, control, rng, ports, queues):  # type: ignore[no-untyped-def]
+    for p in range(ports.shape[0]):
+        _offer_port(state, memory, control, rng, ports[p], queues[p])
+    if control[BUS_CLK] >= 0:
+        state[control[BUS_CLK]] = 0
+
+
+@_compiled
+def _take_ports(state, memory, control, ports, queues, stamps):  # type: ignore[no-untyped-def]
+    """A cycle of memory's clock."""
+    for p in range(ports.shape[0]):
+        if _take_port(state, memory, control, ports[p], queues[p], stamps, p):
+            control[MOVED] = 1
+    control[BUS_CYCLE] += 1
+    control[BUS_NEXT] += control[BUS_PERIOD]
 
 
 @_compiled
@@ -362,8 +388,17 @@ def run_cycles(
     """Run up to `cycles` cycles; stops early with `control[CODE]` set, or when `log` is full."""
     pointer = np.int64(state.ctypes.data)
     for _ in range(cycles):
-        for p in range(ports.shape[0]):
-            _offer_port(state, memory, control, rng, ports[p], queues[p])
+        while control[BUS_CLK] >= 0 and control[BUS_NEXT] < control[NEXT]:
+            _offer_ports(state, memory, control, rng, ports, queues)
+            _evaluate(function, pointer)
+            _take_ports(state, memory, control, ports, queues, stamps)
+            if control[CODE] != RUNNING:
+                return
+            state[control[BUS_CLK]] = 1
+            _evaluate(function, pointer)
+        bus = control[BUS_CLK] < 0 or control[BUS_NEXT] == control[NEXT]
+        if bus:
+            _offer_ports(state, memory, control, rng, ports, queues)
         for s in range(streams.shape[0]):
             _offer_stream(state, rng, streams[s], fields, rows)
         state[control[CLK]] = 0
@@ -372,9 +407,9 @@ def run_cycles(
         if done and control[DRAIN] < 0:
             control[CODE] = STOP_DONE
             return
-        moved = False
-        for p in range(ports.shape[0]):
-            moved |= _take_port(state, memory, control, ports[p], queues[p], stamps, p)
+        if bus:
+            _take_ports(state, memory, control, ports, queues, stamps)
+        moved = control[MOVED] != 0
         for s in range(streams.shape[0]):
             moved |= _take_stream(state, control, streams[s], fields, rows, row_cycles, s)
         _observe(state, control, probes, spans, trace)
@@ -382,8 +417,12 @@ def run_cycles(
         if control[CODE] != RUNNING:
             return
         state[control[CLK]] = 1
+        if bus and control[BUS_CLK] >= 0:
+            state[control[BUS_CLK]] = 1
         _evaluate(function, pointer)
         control[CYCLE] += 1
+        control[NEXT] += control[PERIOD]
+        control[MOVED] = 0
         control[IDLE] = 0 if moved else control[IDLE] + 1
         if control[DRAIN] >= 0:
             complete = (done or control[DONE] < 0) and _streams_complete(streams)

@@ -15,6 +15,7 @@ import numpy as np
 from lutllm.errors import SimulationError
 from lutllm.lowering.export.hw_to_arc import ArcModel, Layout, Port, State
 
+BUS_CLOCKS = ("ap_clk_2", "m_clk")  # of a whole accelerator; of a unit
 _ALIGNMENT = 64  # generated code may load wide values with aligned vector moves
 
 
@@ -68,8 +69,10 @@ class Simulator:
         self.state[place.offset : place.offset + place.bytes] = data
 
     @property
-    def clock_port(self) -> str:
-        return "ap_clk" if self.layout.has_port("ap_clk") else "clk"
+    def clock_ports(self) -> tuple[str, ...]:
+        """The clock, and the one that AXI4 masters have for themselves."""
+        core = "ap_clk" if self.layout.has_port("ap_clk") else "clk"
+        return core, *(name for name in BUS_CLOCKS if self.layout.has_port(name))
 
     @property
     def reset_port(self) -> tuple[str, int]:
@@ -77,24 +80,25 @@ class Simulator:
         return ("ap_rst_n", 0) if self.layout.has_port("ap_rst_n") else ("rst", 1)
 
     def cycle(self, cycles: int = 1) -> None:
-        """Let outputs settle with the inputs as they are, then clock once; `cycles` times."""
+        """Let outputs settle with the inputs as they are, then clock once, all clocks at a time; `cycles` times."""
         for _ in range(cycles):
-            self.poke(self.clock_port, 0)
-            self.evaluate()
-            self.poke(self.clock_port, 1)
-            self.evaluate()
+            for level in (0, 1):
+                for clock in self.clock_ports:
+                    self.poke(clock, level)
+                self.evaluate()
 
     def reset(self, cycles: int = 4) -> None:
         """Zero every input, hold reset for `cycles` clocks, release it. Memories keep their contents."""
         for port in self.layout.ports:
             if port.direction == "in":
                 self._store(port, 0)
-        if self.layout.has_port(self.clock_port):
+        if self.layout.has_port(self.clock_ports[0]):
             name, active = self.reset_port
             self.poke(name, active)
             self.cycle(cycles)
             self.poke(name, 1 - active)
-            self.poke(self.clock_port, 0)
+            for clock in self.clock_ports:
+                self.poke(clock, 0)
         self.evaluate()
 
     def configure(self) -> None:

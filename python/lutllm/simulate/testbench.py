@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 import numpy as np
 
@@ -109,7 +110,8 @@ class TestBench:
     `timing`: for all AXI ports, or by name. `fault`: addresses (low, high) that answer with SLVERR. `probes`: registers
     whose peak value is wanted. `trace`: (first cycle, cycles) to record. `constants`: inputs held at a value. `until`:
     the output that ends a run when high; with streams, all words have moved too, and both hold for a while. `events`:
-    an output to log.
+    an output to log. `periods` of the clocks of a design whose AXI4 masters have one of their own: of the other
+    one, then of theirs, whose first edge is `phase` after the other's. All cycles are of the other clock.
     """
 
     __test__ = False  # not a pytest class
@@ -131,7 +133,13 @@ class TestBench:
         constants: Mapping[str, int] | None = None,
         until: str | None = None,
         events: str | None = None,
+        periods: tuple[int, int] | None = None,
+        phase: int = 0,
     ) -> None:
+        if (periods is not None) != (len(simulator.clock_ports) > 1):
+            clocks = ", ".join(simulator.clock_ports)
+            raise SimulationError(f"expected periods of two clocks where there are two, got {periods} for {clocks}")
+        self._periods, self._phase = periods, phase
         self.simulator, self.layout = simulator, simulator.layout
         self.memory = Memory(0) if memory is None else memory
         self.constants = dict(constants or {})
@@ -149,7 +157,8 @@ class TestBench:
         self.seconds = 0.0
 
     def _clear(self) -> None:
-        self._ports, self._queues = port_table(self.layout, self._timing)
+        clock = Fraction(*self._periods) if self._periods else Fraction(1)
+        self._ports, self._queues = port_table(self.layout, self._timing, clock)
         widths = self._ports[self._ports[:, n.KIND] == n.WRITE, n.BYTES]
         granule = int(widths.min()) if widths.size else 1
         self._stamps = np.zeros(self.memory.data.size // granule if widths.size else 0, np.int64)
@@ -159,7 +168,9 @@ class TestBench:
         control = np.zeros(n.CONTROL_FIELDS, np.int64)
         control[n.BASE], control[n.SIZE] = self.memory.base, self.memory.data.size
         control[n.WATCHDOG], control[n.GRANULE] = self._watchdog, granule
-        control[n.CLK] = self.layout.port(self.simulator.clock_port).offset
+        core, *bus = (self.layout.port(name).offset for name in self.simulator.clock_ports)
+        control[n.CLK], control[n.BUS_CLK] = core, bus[0] if bus else -1
+        control[[n.PERIOD, n.BUS_PERIOD]], control[n.BUS_NEXT] = self._periods or (1, 1), self._phase
         control[n.DONE] = self.layout.port(self._until).offset if self._until else -1
         control[n.DRAIN] = 16 if self._streaming else -1
         control[n.FAULT_LOW], control[n.FAULT_HIGH] = self._fault
@@ -177,6 +188,8 @@ class TestBench:
         if not memory:
             name, active = self.simulator.reset_port
             self.simulator.poke(name, active)
+            if self._periods is not None:  # it is some cycles until a reset comes through
+                self._control[n.FORGIVEN] = self._control[n.CYCLE] + cycles + 16
             self._ports[:, n.A_HELD] = 0  # a reset may take a request back
             self._ports[self._ports[:, n.KIND] == n.WRITE, n.D_HELD] = 0
             self.step(cycles)
