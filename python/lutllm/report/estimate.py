@@ -28,7 +28,7 @@ from lutllm.simulate.transactions.records import TaskRecord
 @dataclass(frozen=True)
 class Estimate:
     """`decode_*`: a token, its LM head and pick included, that sees `kv` tokens before it; `prefill_*`: a prompt of
-    `prefill` tokens up to the first token after it. Milliseconds at `core_mhz`, at which ports run, too (`memory_mhz`).
+    `prefill` tokens up to the first token after it. Milliseconds at `core_mhz`; ports run at `memory_mhz`.
 
     `bytes`: what a decode step moves, by port. `hbm_busy`: that, as a share of what the target's memory moves at best
     in the same time; `port_busy`: the same of the port that moves most. `engines`: the share of a decode step in which
@@ -113,7 +113,7 @@ def estimate(plan: Plan, name: str, target: Target, bits: float, *, kv: int = 25
         kv=kv,
         prefill=prefill,
         core_mhz=mhz,
-        memory_mhz=mhz,
+        memory_mhz=target.clock.memory_mhz,
         decode_cycles=cycles,
         decode_ms=1e3 * seconds,
         prefill_cycles=prefill_cycles,
