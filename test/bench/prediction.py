@@ -68,7 +68,7 @@ class Run:
 
 
 def runs() -> list[Run]:
-    """Every configuration of the table."""
+    """Every configuration of the table; those that share hardware follow each other, for it is built once."""
     found = []
     for latency in (1, 64, 200):
         found += [Run("llama", latency=latency, prompt=prompt) for prompt in (1, 16)]
@@ -87,7 +87,7 @@ def runs() -> list[Run]:
     found += [Run("wide", WIDE, EXACT.with_(R=1), target="small", tokens=tokens) for tokens in (1, 4)]
     found += [Run("searched", WIDE, SEARCHED, source, target="small") for source in SEARCHED.row_sources]
     found += [Run("smollm2", SMOLLM2, EXACT.with_(R=1, G=1024), target="small", prompt=8, made=2)]
-    return found
+    return sorted(found, key=lambda run: (run.target, run.name, run.source, run.scheme.kind, run.tokens, run.sized))
 
 
 @cache
