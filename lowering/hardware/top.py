@@ -5,8 +5,8 @@ What an engine that the configuration does not have would use - memories, master
 Ports: `ap_clk`, `ap_rst_n`, where the machine has two clocks also `ap_clk_2`, that of all AXI4 masters; the AXI4-Lite
 slave s_axi_control and its interrupt `irq` (`interrupt` is a word of C++ to Verilator); AXI4 read masters m_axi_d
 (tasks), _p (vector parameters), _c, _q, _w0.. (of LutLinear), _e (embedding), _k0.. and _v0.. (KV cache), _x (engine
-load), the write masters m_axi_kv and m_axi_y (engine save); `events`, a bit for each engine that takes a task and one for each
-that ends one, for simulation.
+load), the write masters m_axi_kv and m_axi_y (engine save); `events`, a bit for each engine that takes a task and one
+for each that ends one, for simulation.
 """
 
 from __future__ import annotations
