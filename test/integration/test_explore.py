@@ -19,6 +19,8 @@ from lutllm.quantize.random.float_models import float_decoder
 from lutllm.scheme import ADDITIVE, EXACT
 from lutllm.tools.lutllm import main
 
+pytest.importorskip("plotly", reason="pip install 'lutllm[explore]'")
+
 SCHEME = EXACT.with_(R=1, G=64)
 KEYS = {
     "target", "core_mhz", "memory_mhz", "decode_cycles", "decode_ms", "prefill_cycles", "prefill_ms", "hbm_busy",
@@ -162,13 +164,15 @@ def test_points_in_processes_and_on_a_cluster(job: Job) -> None:
         assert list(submit([asked])) == [(asked, expected)]
 
 
-def test_no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_packages(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     import builtins
 
     real = builtins.__import__
 
     def without(name: str, *rest: Any, **names: Any) -> Any:
-        if name == "distributed":
+        if name.partition(".")[0] in ("distributed", "plotly"):
             raise ImportError(name)
         return real(name, *rest, **names)
 
@@ -178,6 +182,9 @@ def test_no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
         workers("tcp://127.0.0.1:1", 1),
     ):
         pass
+    assert main([*COMMAND, "-o", str(tmp_path / "out")]) == 1
+    assert "expected package 'plotly' for charts, got none" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()  # said before any point was estimated
 
 
 @pytest.mark.parametrize(

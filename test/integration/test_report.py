@@ -121,3 +121,10 @@ def test_what_has_no_page(quantized: Path, made: Path, tmp_path: Path, capsys: p
     path.write_text(json.dumps(schedule))
     with pytest.raises(InputError, match="expected a run that makes two tokens, got fewer"):
         model_page(short)
+
+
+def test_codebooks_that_a_search_chose_are_those_of_the_model(quantized: Path, tmp_path: Path) -> None:
+    path = tmp_path / "point.toml"
+    path.write_text('like = "tiny"\nsummary = "s"\n[model]\nblock = 48\n[sources]\nmodel = "me"\n')
+    with pytest.raises(InputError, match="expected codebooks of 48 outputs, as the search took them, got 512 in"):
+        compile(quantized, tmp_path / "out", Options(**OPTIONS | {"target": str(path)}))

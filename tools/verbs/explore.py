@@ -61,8 +61,10 @@ def explore(options: argparse.Namespace) -> tuple[int, Any]:
     from lutllm.lowering.machine.targets import find_target
     from lutllm.progress import note
     from lutllm.report.explore_page import explore_page, explore_table
+    from lutllm.report.page import plotly_script
     from lutllm.scheme import parse_schemes
 
+    plotly_script()
     target = find_target(options.target)
     model = hollow(options, max(options.kv + 2, options.prefill + 1))
     schemes = list(dict.fromkeys(linear.scheme for linear in model.linears.values()))

@@ -69,7 +69,7 @@ class Page:
 
     def __str__(self) -> str:
         head = f"<meta charset='utf-8'><meta name='viewport' content='width=device-width'><title>{escape(self.title)}"
-        script = f"<script>{_plotly()}</script>\n<script>const charts = {_json(self.charts)};{_DRAW}</script>\n"
+        script = f"<script>{plotly_script()}</script>\n<script>const charts = {_json(self.charts)};{_DRAW}</script>\n"
         body = "\n".join(self.parts)
         return (
             f"<!doctype html>\n<html lang='en'>{head}</title><style>{STYLE}</style>\n{body}\n"
@@ -90,7 +90,8 @@ def share(part: float, whole: float) -> list[str]:
     return [f"{percent:.1f} %", f"<div class=share><i style='width:{min(percent, 100):.1f}%'></i></div>"]
 
 
-def _plotly() -> str:
+def plotly_script() -> str:
+    """Of charts. Raises `MissingDependencyError`, which long work asks for before it begins."""
     try:
         from plotly.offline import get_plotlyjs
     except ImportError:
