@@ -2,7 +2,8 @@
 
     python test/bench/prediction.py [--only WORD] [--tasks] [--json FILE] [--write]
 
-`--write` keeps the error in the package (`lutllm/cost/calibration.json`), where estimates show it.
+`--write` keeps the error so far in the package (`lutllm/cost/calibration.json`), where estimates show it. WORD may be a
+regular expression.
 
 Simulated by the arc JIT, integers random; cycles do not depend on them. The depths of FIFOs are those that hide the
 target's latency of 64 cycles, whatever the memory of the run; with `sized` those for the run's memory.
@@ -11,6 +12,7 @@ target's latency of 64 cycles, whatever the memory of the run; with `sized` thos
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import tempfile
 from dataclasses import dataclass, field
@@ -170,7 +172,7 @@ def _tasks(found: Compared) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="", help="rows whose text has this in it")
+    parser.add_argument("--only", default="", help="rows whose text this regular expression finds")
     parser.add_argument("--tasks", action="store_true", help="every task of these rows")
     parser.add_argument("--json", metavar="FILE")
     parser.add_argument("--write", action="store_true", help="keep the error in the package")
@@ -180,20 +182,20 @@ def main() -> int:
     for run in runs():
         source = run.source or run.scheme.row_sources[-1]
         cells = (run.name, run.target, source, str(run.tokens or "-"), str(run.latency), str(run.prompt), str(run.made))
-        if options.only not in " ".join(cells):
+        if not re.search(options.only, " ".join(cells)):
             continue
         found = compared(run)
         errors.append(found.error)
         lines.append((*cells, f"{found.cycles:,}", f"{found.estimate:,}", f"{100 * found.error:+.1f} %"))
         entries.append(dict(zip(head, lines[-1], strict=True)) | {"error": found.error})
         note(" ".join(lines[-1]))
+        if options.write:
+            keep(cycles=error_of(errors))
         if options.tasks:
             print(_tasks(found))
     print(align(lines))
     error = error_of(errors)
     print(f"error: median {error['median']:.1%}, worst {error['worst']:.1%}, {error['of']} runs")
-    if options.write:
-        keep(cycles=error)
     if options.json:
         store.write_json(options.json, entries)
     return 0

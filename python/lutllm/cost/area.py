@@ -166,7 +166,11 @@ def _logic(op: Any, own: Structure) -> None:
         own.bits["shift"] += width * _effective(op.operands[1])
     elif kind == "mul":
         a, b = sorted((_effective(value) for value in op.operands), reverse=True)
-        if len(varying) == 2 and width >= LEAST_PRODUCT:
+        if len(varying) < 2:
+            constant = next(_maker(value) for value in op.operands if _constant(value))
+            ones = constant.attributes["value"].value if constant is not None else 0
+            own.bits["add"] += width * max(0, (ones & ((1 << width) - 1)).bit_count() - 1)
+        elif width >= LEAST_PRODUCT:
             parts = _dsps(width, a, b)
             own.fixed["DSP"] += parts
             own.bits["partial"] += width * (parts - 1)  # whose sum LUTs make
