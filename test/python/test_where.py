@@ -1,5 +1,8 @@
 """Where cycles go: every cycle once, every beat once, and a reason for every round."""
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -11,7 +14,7 @@ from lutllm.lowering.schedule.data import Plan
 from lutllm.passes.lut_outline_head import HEAD
 from lutllm.quantize.random.float_models import float_decoder
 from lutllm.quantize.random.model import hollow_model
-from lutllm.report.estimate import decode_step, prompt_cycles
+from lutllm.report.estimate import decode_step, memory_seconds, prompt_step
 from lutllm.report.paper import CONTEXT, paper
 from lutllm.report.published import DEVICES, LATENCY_MS, PAIRS
 from lutllm.report.where import NOTHING, RoundTime, cycles_by_part, port_rates, round_times
@@ -76,7 +79,9 @@ def test_the_table_of_the_paper(plan: Plan) -> None:
     found = paper(plan, "tiny", target, "exact", 4.0)
     made = predicted(plan, run_passes(32, 16, plan.config.tokens))
     assert found.ours[0] == pytest.approx(max(r.end for r in made) / 250e3, rel=0.005)
-    assert found.ours[0] > prompt_cycles(plan, 32) / 250e3 + 15 * decode_step(plan, 32)[1] / 250e3
+    assert (
+        found.ours[0] > prompt_step(plan, target, 32).cycles / 250e3 + 15 * decode_step(plan, target, 32).cycles / 250e3
+    )
     text = str(found)
     assert "LUT-LLM" in text and "estimate" in text and "Where it loses:\nnowhere, of these" in text
     found.ours[4] = 500.0
@@ -86,6 +91,19 @@ def test_the_table_of_the_paper(plan: Plan) -> None:
     ]
     assert found.to_dict()["how"] == "estimated" and set(found.to_dict()["published_ms"]) == set(LATENCY_MS)
     assert all(len(row) == len(PAIRS) for row in LATENCY_MS.values())
+
+
+def test_what_memory_needs_is_the_least(plan: Plan) -> None:
+    target = find_target("tiny")
+    fast = decode_step(plan, target, 9)
+    assert fast.cycles == fast.hardware
+    total, port = memory_seconds(plan, target, fast.moved)
+    assert total == pytest.approx(sum(fast.moved.values()) / (819.2e9 * 0.92))
+    assert port == pytest.approx(fast.moved["w"] / 12.8e9)
+    slow = replace(target, memory=replace(target.memory, gb_per_s=0.1))
+    found = decode_step(plan, slow, 9)
+    assert found.hardware == fast.hardware < found.cycles
+    assert found.cycles == math.ceil(250e6 * sum(fast.moved.values()) / (0.1e9 * 0.92))
 
 
 def test_points_of_others_lie_under_their_roofs() -> None:

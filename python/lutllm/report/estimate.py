@@ -1,14 +1,15 @@
-"""An estimate of a model on a target: its schedule in; cycles, time, memory traffic out, as data and as text.
+"""An estimate of a model on a target: its schedule in; cycles, time, traffic, resources, energy out, as data and text.
 
 Cycles are predicted (`lutllm.cost.predicted`) for a memory that answers after the target's latency and gives a beat a
-cycle on every port. That this can be had of the target's memory at all is checked in bytes, and nothing more.
+cycle on every port; where the target's memory, at best, needs more for the bytes, what it needs.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from math import ceil
 from typing import Any
 
 from lutllm.cost.area import Area
@@ -28,13 +29,14 @@ from lutllm.simulate.transactions.records import TaskRecord
 @dataclass(frozen=True)
 class Estimate:
     """`decode_*`: a token, its LM head and pick included, that sees `kv` tokens before it; `prefill_*`: a prompt of
-    `prefill` tokens up to the first token after it. Milliseconds at `core_mhz`; ports run at `memory_mhz`.
+    `prefill` tokens up to the first token after it. Milliseconds at `core_mhz`; ports run at `memory_mhz`. Where the
+    target's memory needs more cycles than the hardware, which takes `hardware_cycles` in a decode step, they are its.
 
     `bytes`: what a decode step moves, by port. `hbm_busy`: that, as a share of what the target's memory moves at best
     in the same time; `port_busy`: the same of the port that moves most. `engines`: the share of a decode step in which
     an engine has work. `bits_effective` as in `QuantizedModel.bits`. `resources`: `used`, `available` and `share` by
-    kind; `units`: used by unit; `slrs`: shares of each SLR. `watts` in a decode step, `energy_mj`
-    of it. `error`: that of cycles, and of resources by kind, as `lutllm.cost.calibration` has them.
+    kind; `units`: used by unit; `slrs`: shares of each SLR. `watts` in a decode step, `energy_mj` of it. `error`: that
+    of cycles, and of resources by kind, as `lutllm.cost.calibration` has them.
     """
 
     target: str
@@ -44,6 +46,7 @@ class Estimate:
     memory_mhz: float
     decode_cycles: int
     decode_ms: float
+    hardware_cycles: int
     prefill_cycles: int
     prefill_ms: float
     hbm_busy: float
@@ -70,6 +73,7 @@ class Estimate:
                 (f"a token after {self.kv}", f"{self.decode_cycles:,}", f"{self.decode_ms:.3f}"),
                 (f"a prompt of {self.prefill}", f"{self.prefill_cycles:,}", f"{self.prefill_ms:.3f}"),
             ]),
+            *self._bound(),
             f"a token moves {total / 1e6:,.1f} MB, {self.hbm_busy:.0%} of what the memory can in that time",
             align([("port", "MB"), *((port, f"{n / 1e6:,.2f}") for port, n in self.bytes.items())]),
             align([("engine", "at work"), *((name, f"{share:.0%}") for name, share in self.engines.items())]),
@@ -81,6 +85,10 @@ class Estimate:
             "error: " + "; ".join(self._errors()),
         ]  # fmt: skip
         return "\n\n".join(lines)
+
+    def _bound(self) -> Iterator[str]:
+        if self.decode_cycles > self.hardware_cycles:
+            yield f"a token waits for memory: the hardware alone would take {self.hardware_cycles:,} cycles"
 
     def _resource(self, kind: str, values: dict[str, float]) -> tuple[str, ...]:
         shares = (f"{share:.0%}" for share in (values["share"], *(slr[kind] for slr in self.slrs)))
@@ -98,28 +106,26 @@ def estimate(plan: Plan, name: str, target: Target, bits: float, *, kv: int = 25
     longest = max(kv + 2, prefill + 1)
     if longest > plan.context:
         raise InputError(f"expected a context of at least {longest} tokens, got {plan.context}; take fewer")
-    step, cycles = decode_step(plan, kv)
-    moved = Counter(traffic(plan, Pass("decode", 1, kv))) + Counter(traffic(plan, Pass(HEAD, 1, kv + 1)))
-    mhz, memory = target.clock.core_mhz, target.memory
-    seconds, prefill_cycles = cycles / mhz / 1e6, prompt_cycles(plan, prefill)
-    ports = Counter(name.rstrip("0123456789") for name in (*plan.config.read_ports, *plan.config.write_ports))
-    busiest = max(n / ports[port] for port, n in moved.items())
+    step, prompt = decode_step(plan, target, kv), prompt_step(plan, target, prefill)
+    mhz, moved = target.clock.core_mhz, step.moved
+    seconds, busy = step.cycles / mhz / 1e6, memory_seconds(plan, target, moved)
     area = Area(plan.config)
     resources = area.total(target.device)
     watts = target.power.watts(resources["LUT"]["share"], mhz, 8 * sum(moved.values()) / seconds)
-    shares = {e: busy_cycles(r for r in step if r.engine == e) / cycles for e in plan.config.engines}
+    shares = {e: busy_cycles(r for r in step.records if r.engine == e) / step.cycles for e in plan.config.engines}
     return Estimate(
         target=name,
         kv=kv,
         prefill=prefill,
         core_mhz=mhz,
         memory_mhz=target.clock.memory_mhz,
-        decode_cycles=cycles,
+        decode_cycles=step.cycles,
         decode_ms=1e3 * seconds,
-        prefill_cycles=prefill_cycles,
-        prefill_ms=prefill_cycles / mhz / 1e3,
-        hbm_busy=sum(moved.values()) / (seconds * memory.gb_per_s * memory.share * 1e9),
-        port_busy=busiest / (seconds * memory.port_gb_per_s * 1e9),
+        hardware_cycles=step.hardware,
+        prefill_cycles=prompt.cycles,
+        prefill_ms=prompt.cycles / mhz / 1e3,
+        hbm_busy=busy[0] / seconds,
+        port_busy=busy[1] / seconds,
         bits_effective=bits,
         bytes=dict(sorted(moved.items(), key=lambda item: -item[1])),
         engines={e: round(share, 4) for e, share in sorted(shares.items(), key=lambda item: -item[1])},
@@ -132,18 +138,49 @@ def estimate(plan: Plan, name: str, target: Target, bits: float, *, kv: int = 25
     )
 
 
-def decode_step(plan: Plan, kv: int) -> tuple[list[TaskRecord], int]:
-    """Tasks and cycles of a token, its head included, that sees `kv` tokens and follows another."""
-    before = [Pass("decode", 1, kv - 1), Pass(HEAD, 1, kv)]
-    records = predicted(plan, [*before, Pass("decode", 1, kv), Pass(HEAD, 1, kv + 1)])
+@dataclass(frozen=True)
+class Step:
+    """A part of a run: `cycles`, of which `hardware` needs so many and memory, for what is `moved` by port, no more;
+    `records` of its tasks."""
+
+    cycles: int
+    hardware: int
+    moved: Counter[str]
+    records: list[TaskRecord]
+
+
+def decode_step(plan: Plan, target: Target, kv: int) -> Step:
+    """A token, its head included, that sees `kv` tokens and follows another."""
+    before, own = [Pass("decode", 1, kv - 1), Pass(HEAD, 1, kv)], [Pass("decode", 1, kv), Pass(HEAD, 1, kv + 1)]
+    records = predicted(plan, [*before, *own])
     begin = _end(records, 1)
-    return [record for record in records if record.start >= begin], _end(records, 3) - begin
+    return _step(plan, target, own, [r for r in records if r.start >= begin], _end(records, 3) - begin)
 
 
-def prompt_cycles(plan: Plan, tokens: int) -> int:
+def prompt_step(plan: Plan, target: Target, tokens: int) -> Step:
     """Up to the first token after a prompt."""
-    prompt = list(prompt_passes(0, tokens, plan.config.tokens))
-    return _end(predicted(plan, [*prompt, Pass(HEAD, prompt[-1].tokens, tokens)]), len(prompt))
+    passes = list(prompt_passes(0, tokens, plan.config.tokens))
+    passes.append(Pass(HEAD, passes[-1].tokens, tokens))
+    records = predicted(plan, passes)
+    return _step(plan, target, passes, records, _end(records, len(passes) - 1))
+
+
+def _step(plan: Plan, target: Target, passes: list[Pass], records: list[TaskRecord], hardware: int) -> Step:
+    moved: Counter[str] = Counter()
+    for each in passes:
+        moved.update(traffic(plan, each))
+    needed = ceil(max(memory_seconds(plan, target, moved)) * target.clock.core_mhz * 1e6)
+    return Step(max(hardware, needed), hardware, moved, records)
+
+
+def memory_seconds(plan: Plan, target: Target, moved: Mapping[str, int]) -> tuple[float, float]:
+    """What the target's memory takes at best for all bytes, and for those of the port with most; a port that is wider
+    than a bus of memory stands for several."""
+    memory, room = target.memory, Counter[str]()
+    for name, bits in (plan.config.read_ports | plan.config.write_ports).items():
+        room[name.rstrip("0123456789")] += ceil(bits / target.clock.bus_bits)
+    whole = sum(moved.values()) / (memory.gb_per_s * memory.share * 1e9)
+    return whole, max(size / room[port] for port, size in moved.items()) / (memory.port_gb_per_s * 1e9)
 
 
 def _end(records: list[TaskRecord], turn: int) -> int:

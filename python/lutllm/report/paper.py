@@ -8,14 +8,11 @@ from typing import Any
 import numpy as np
 
 from lutllm.cost.area import Area
-from lutllm.cost.traffic import traffic
 from lutllm.lowering.machine.targets import Target
 from lutllm.lowering.schedule.data import Plan
-from lutllm.passes.lut_outline_head import HEAD
-from lutllm.report.estimate import decode_step, prompt_cycles
+from lutllm.report.estimate import decode_step, prompt_step
 from lutllm.report.published import LATENCY_MS, LUT_LLM, PAIRS, SOURCE, WATTS
 from lutllm.report.text import align
-from lutllm.simulate.transactions.passes import Pass, prompt_passes
 
 LENGTHS = 4  # at which tokens of an answer are predicted; in between, cycles are a straight line
 CONTEXT = max(prompt + made for prompt, made in PAIRS) + 2
@@ -73,22 +70,13 @@ def paper(plan: Plan, name: str, target: Target, scheme: str, bits: float) -> Pa
     found = Paper(name, scheme, bits, mhz)
     ends = [prompt + made for prompt, made in PAIRS]
     lengths = np.unique(np.linspace(min(prompt for prompt, _ in PAIRS), max(ends), LENGTHS).astype(int))
-    cycles = [decode_step(plan, int(length))[1] for length in lengths]
-    moved = [_bytes(plan, int(length)) for length in lengths]
+    tokens = [decode_step(plan, target, int(length)) for length in lengths]
+    cycles, moved = [step.cycles for step in tokens], [sum(step.moved.values()) for step in tokens]
     for prompt, made in PAIRS:
         steps = np.arange(prompt, prompt + made - 1)  # what each token after the first sees
-        seconds = (prompt_cycles(plan, prompt) + np.interp(steps, lengths, cycles).sum()) / mhz / 1e6
-        bits_moved = 8 * (np.interp(steps, lengths, moved).sum() + _prompt_bytes(plan, prompt))
+        first = prompt_step(plan, target, prompt)
+        seconds = (first.cycles + np.interp(steps, lengths, cycles).sum()) / mhz / 1e6
+        bits_moved = 8 * (sum(first.moved.values()) + np.interp(steps, lengths, moved).sum())
         found.ours.append(round(1e3 * seconds, 2))
         found.joules.append(round(seconds * target.power.watts(luts, mhz, bits_moved / seconds), 3))
     return found
-
-
-def _bytes(plan: Plan, kv: int) -> int:
-    passes = Pass("decode", 1, kv), Pass(HEAD, 1, kv + 1)
-    return sum(sum(traffic(plan, each).values()) for each in passes)
-
-
-def _prompt_bytes(plan: Plan, tokens: int) -> int:
-    passes = [*prompt_passes(0, tokens, plan.config.tokens), Pass(HEAD, 1, tokens)]
-    return sum(sum(traffic(plan, each).values()) for each in passes)
