@@ -125,7 +125,8 @@ def _decides(schemes: Sequence[Scheme], engine: EngineConfig, name: str) -> bool
         return False
     low, high = ENGINE_RANGES[name]
     found = set()
-    for value in {getattr(engine, name), low, high}:
+    own = getattr(engine, name)
+    for value in {own, 2 * own, own // 2, low, high}:
         try:
             found.add(getattr(engine_for(list(schemes), replace(engine, **{name: value})), name) == value)
         except CapacityError:
