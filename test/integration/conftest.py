@@ -91,6 +91,11 @@ ENGINES = {
         pairs=4, lanes=16, row_writes=8, centroids=4, chains=2, requant_lanes=8, tokens=1, acc_words=9, codes_depth=16,
         port_bits={"w": 256, "c": 128, "q": 128},
     ),
+    # v80 at an eighth of its size in each direction: a row lasts as long as it takes to make
+    "eighth": EngineConfig(
+        pairs=32, lanes=8, row_writes=1, sum_chains=4, centroids=4, chains=2, requant_lanes=8, tokens=4, acc_words=64,
+        codes_depth=64, row_sources=("exact_row",), weight_ports=8, port_bits={"w": 64, "c": 256, "q": 256},
+    ),
     # the search as in the paper, at its width
     "wide": EngineConfig(
         pairs=2, lanes=64, centroids=64, chains=4, requant_lanes=16, tokens=4, acc_words=16,
