@@ -58,6 +58,7 @@ ENGINE_RANGES = {
 MACHINE_RANGES = {
     "head_lanes": (4, 128),
     "attention_units": (1, 64),
+    "attention_ways": (1, 16),
     "kv_bits": (32, 1024),
     "context": (1, 1 << 20),
     "score_words": (1, COUNT_LIMIT),

@@ -239,3 +239,17 @@ def arc() -> Callable[..., Simulator]:
         return built[key]
 
     return get
+
+
+@pytest.fixture(scope="session")
+def attention_target(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, int, int], str]:
+    """The file of a target like tiny with units of attention, ways in each and ports of so many bits."""
+
+    def path(units: int, ways: int, kv_bits: int) -> str:
+        file = tmp_path_factory.getbasetemp() / f"{units}_{ways}_{kv_bits}.toml"
+        values = f"attention_units = {units}\nattention_ways = {ways}\nkv_bits = {kv_bits}"
+        head, sources = 'like = "tiny"\nsummary = "a case"', '[sources]\naccelerator = "the case"'
+        file.write_text(f"{head}\n[accelerator]\n{values}\n{sources}\n")
+        return str(file)
+
+    return path
