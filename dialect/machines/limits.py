@@ -38,6 +38,8 @@ ENGINE_RANGES = {
     "chains": (1, 1024),
     "act_stages": (1, 4),
     "row_entries": (16, 16),
+    "row_writes": (1, 16),
+    "sum_chains": (1, 1024),
     "operand_bits": (16, 16),
     "weight_bits": (2, 8),
     "table_bits": (2, 24),
@@ -68,8 +70,10 @@ CLOCK_RANGES = {
     "memory_mhz": (1, 1000),
     "bus_bits": (PORT_BITS[0], PORT_BITS[-1]),
 }
-_POWERS_OF_TWO = ("requant_lanes", "burst_beats", "head_lanes", "bus_bits")
-_MULTIPLES = (("centroids", "chains"), ("lanes", "requant_lanes"), ("pairs", "weight_ports"))
+_POWERS_OF_TWO = ("row_writes", "requant_lanes", "burst_beats", "head_lanes", "bus_bits")
+_MULTIPLES = (
+    ("centroids", "chains"), ("lanes", "requant_lanes"), ("pairs", "weight_ports"), ("pairs", "sum_chains"),
+)  # fmt: skip
 _AT_MOST = (("tokens", "acc_words"), ("table_bits", "term_bits"))
 
 

@@ -58,10 +58,10 @@ class MachineOp(LutOp, name="machine", traits=[ir.NoTerminatorTrait]):
     EXAMPLE = """
 "lut.machine"() ({
   "lut.linear_engine"() {pairs = 2, lanes = 4, centroids = 16, chains = 1, act_stages = 1, metric = "chebyshev",
-      row_entries = 16, operand_bits = 16, weight_bits = 8, table_bits = 8, term_bits = 24, acc_bits = 32,
-      bias_bits = 32, out_bits = 24, requant_lanes = 4, tokens = 4, acc_words = 64, codes_depth = 64,
-      row_sources = ["built_row"], weight_ports = 1, port_bits = {w = 64, c = 64, q = 64}, burst_beats = 16,
-      outstanding = 4} : () -> ()
+      row_entries = 16, row_writes = 16, sum_chains = 1, operand_bits = 16, weight_bits = 8, table_bits = 8,
+      term_bits = 24, acc_bits = 32, bias_bits = 32, out_bits = 24, requant_lanes = 4, tokens = 4, acc_words = 64,
+      codes_depth = 64, row_sources = ["built_row"], weight_ports = 1, port_bits = {w = 64, c = 64, q = 64},
+      burst_beats = 16, outstanding = 4} : () -> ()
   "lut.memory"() {sym_name = "x", words = 128} : () -> ()
   "lut.fifo"() {sym_name = "read_w", depth = 64} : () -> ()
 }) {sym_name = "machine", engines = ["linear", "feed", "load", "save"], head_lanes = 8, context = 64,
@@ -153,6 +153,8 @@ class LinearEngineOp(LutOp, name="linear_engine"):
         "chains": "pipelined chains the centroids of a search are split into; divides centroids",
         "act_stages": "additive activation stages searched one after the other",
         "row_entries": "entries of a row: 16; schemes with a smaller c_w leave the rest unused",
+        "row_writes": "entries of a row made a cycle; 16: each cycle a row, below: a row stays in the lanes meanwhile",
+        "sum_chains": "chains of pairs, whose sums a tree adds; divides pairs",
         "operand_bits": "bits of an input and of an activation centroid",
         "bias_bits": "bits of a bias, which stream q brings with each multiplier; 0: no linear has one",
         "requant_lanes": "outputs requantized a cycle: a vector word; divides lanes, and 2 * pairs or the reverse",

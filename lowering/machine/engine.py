@@ -39,7 +39,8 @@ class EngineConfig:
     """One LutLinear engine.
 
     `pairs` channel pairs a step, each with a search unit of `chains` x (`centroids` / `chains`) distance units and
-    a 2D-PSum engine of `lanes` multiplexers. `act_stages` additive activation stages. Widths in bits: `operand_bits`
+    a 2D-PSum engine of `lanes` lookups; `sum_chains` chains of them, whose sums a tree adds. A row of `row_entries` is
+    made `row_writes` entries a cycle. `act_stages` additive activation stages. Widths in bits: `operand_bits`
     (inputs and centroids), `weight_bits`, `table_bits` (a stored entry), `term_bits` (a row entry after the left
     shift), `acc_bits`, `bias_bits` (0: no biases), `out_bits`. `requant_lanes` outputs leave a cycle. `tokens` a round
     at most; the accumulator holds `acc_words` words of `lanes` sums, twice. `codes_depth` chunks of codes wait in each
@@ -53,6 +54,8 @@ class EngineConfig:
     act_stages: int = 1
     metric: str = "chebyshev"
     row_entries: int = 16
+    row_writes: int = 16
+    sum_chains: int = 1
     operand_bits: int = 16
     weight_bits: int = 8
     table_bits: int = 8
@@ -128,16 +131,40 @@ class EngineConfig:
     def operand_banks(self) -> int:
         """Groups in flight between the front end and the PSum engines. A group keeps its bank until it has passed the
         whole chain, so they grow with it; four cost no more LUTRAM than two."""
-        return max(4, 1 << (self.pairs // 4 - 1).bit_length())
+        return max(4, 1 << (self.chain_pairs // 4 - 1).bit_length())
 
     @property
     def bank_bits(self) -> int:
         return bits_for(self.operand_banks)
 
     @property
+    def row_steps(self) -> int:
+        """Cycles that it takes to make a row; where more than one, it is kept in the lanes."""
+        return self.row_entries // self.row_writes
+
+    @property
+    def strip_chunks(self) -> int:
+        """Chunks of a block that one token is looked up in before the next token is: a power of two, so many that
+        codes of as many more wait. Where rows are made at once, all tokens are looked up in a chunk."""
+        return 1 if self.row_steps == 1 else 1 << (self.codes_depth // 2).bit_length() - 1
+
+    @property
+    def chain_pairs(self) -> int:
+        """Pairs of one of the chains that sum."""
+        return self.pairs // self.sum_chains
+
+    @property
+    def chain_bits(self) -> int:
+        """Bits of a sum in a chain: a term grown by the number of its pairs, never wider than the accumulator."""
+        return self._sum_bits(self.chain_pairs)
+
+    @property
     def psum_bits(self) -> int:
-        """Bits of a partial sum in the chain: a term grown by the number of pairs, never wider than the accumulator."""
-        return min(self.acc_bits, self.term_bits + (self.pairs - 1).bit_length())
+        """Bits of the sum of all pairs."""
+        return self._sum_bits(self.pairs)
+
+    def _sum_bits(self, pairs: int) -> int:
+        return min(self.acc_bits, self.term_bits + (pairs - 1).bit_length())
 
     @property
     def engines_per_port(self) -> int:

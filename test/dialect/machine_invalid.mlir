@@ -4,7 +4,7 @@
 // expected-error@+1 {{'lut.machine' op expected latency in 1..65536, got 0; change it}}
 "lut.machine"() ({
   "lut.linear_engine"() {pairs = 2, lanes = 4, centroids = 16, chains = 1, act_stages = 1, metric = "chebyshev",
-      row_entries = 16, operand_bits = 16, weight_bits = 8, table_bits = 8, term_bits = 24, acc_bits = 32, bias_bits = 32,
+      row_entries = 16, row_writes = 16, sum_chains = 1, operand_bits = 16, weight_bits = 8, table_bits = 8, term_bits = 24, acc_bits = 32, bias_bits = 32,
       out_bits = 24, requant_lanes = 4, tokens = 4, acc_words = 64, codes_depth = 64, row_sources = ["built_row"],
       weight_ports = 1, port_bits = {w = 64, c = 64, q = 64}, burst_beats = 16,
       outstanding = 4} : () -> ()
@@ -16,7 +16,7 @@
 // expected-error@+1 {{'lut.machine' op expected engines among linear, feed, norm, residual, store, swiglu, heads, attention, embed, pick, load, save, in this order, got tensor; change them}}
 "lut.machine"() ({
   "lut.linear_engine"() {pairs = 2, lanes = 4, centroids = 16, chains = 1, act_stages = 1, metric = "chebyshev",
-      row_entries = 16, operand_bits = 16, weight_bits = 8, table_bits = 8, term_bits = 24, acc_bits = 32, bias_bits = 32,
+      row_entries = 16, row_writes = 16, sum_chains = 1, operand_bits = 16, weight_bits = 8, table_bits = 8, term_bits = 24, acc_bits = 32, bias_bits = 32,
       out_bits = 24, requant_lanes = 4, tokens = 4, acc_words = 64, codes_depth = 64, row_sources = ["built_row"],
       weight_ports = 1, port_bits = {w = 64, c = 64, q = 64}, burst_beats = 16,
       outstanding = 4} : () -> ()
@@ -28,7 +28,7 @@
 // expected-error@+1 {{'lut.machine' op expected engines among linear, feed, norm, residual, store, swiglu, heads, attention, embed, pick, load, save, in this order, got linear, linear; change them}}
 "lut.machine"() ({
   "lut.linear_engine"() {pairs = 2, lanes = 4, centroids = 16, chains = 1, act_stages = 1, metric = "chebyshev",
-      row_entries = 16, operand_bits = 16, weight_bits = 8, table_bits = 8, term_bits = 24, acc_bits = 32, bias_bits = 32,
+      row_entries = 16, row_writes = 16, sum_chains = 1, operand_bits = 16, weight_bits = 8, table_bits = 8, term_bits = 24, acc_bits = 32, bias_bits = 32,
       out_bits = 24, requant_lanes = 4, tokens = 4, acc_words = 64, codes_depth = 64, row_sources = ["built_row"],
       weight_ports = 1, port_bits = {w = 64, c = 64, q = 64}, burst_beats = 16,
       outstanding = 4} : () -> ()
@@ -48,7 +48,7 @@
 // expected-error@+1 {{'lut.machine' op expected one 'lut.linear_engine', and 'lut.memory', 'lut.fifo' and at most one 'lut.clocks' ops, in it, got lut.linear_engine, lut.region; change its region}}
 "lut.machine"() ({
   "lut.linear_engine"() {pairs = 2, lanes = 4, centroids = 16, chains = 1, act_stages = 1, metric = "chebyshev",
-      row_entries = 16, operand_bits = 16, weight_bits = 8, table_bits = 8, term_bits = 24, acc_bits = 32, bias_bits = 32,
+      row_entries = 16, row_writes = 16, sum_chains = 1, operand_bits = 16, weight_bits = 8, table_bits = 8, term_bits = 24, acc_bits = 32, bias_bits = 32,
       out_bits = 24, requant_lanes = 4, tokens = 4, acc_words = 64, codes_depth = 64, row_sources = ["built_row"],
       weight_ports = 1, port_bits = {w = 64, c = 64, q = 64}, burst_beats = 16,
       outstanding = 4} : () -> ()
@@ -61,7 +61,7 @@
 // expected-error@+1 {{'lut.machine' op expected each memory and each FIFO once, got lut.memory "x" again; remove one}}
 "lut.machine"() ({
   "lut.linear_engine"() {pairs = 2, lanes = 4, centroids = 16, chains = 1, act_stages = 1, metric = "chebyshev",
-      row_entries = 16, operand_bits = 16, weight_bits = 8, table_bits = 8, term_bits = 24, acc_bits = 32, bias_bits = 32,
+      row_entries = 16, row_writes = 16, sum_chains = 1, operand_bits = 16, weight_bits = 8, table_bits = 8, term_bits = 24, acc_bits = 32, bias_bits = 32,
       out_bits = 24, requant_lanes = 4, tokens = 4, acc_words = 64, codes_depth = 64, row_sources = ["built_row"],
       weight_ports = 1, port_bits = {w = 64, c = 64, q = 64}, burst_beats = 16,
       outstanding = 4} : () -> ()
@@ -77,7 +77,7 @@ func.func @f() {
 // expected-error@+1 {{'lut.machine' op expected a 'builtin.module' around it, got 'func.func'; move it to the module}}
 "lut.machine"() ({
   "lut.linear_engine"() {pairs = 2, lanes = 4, centroids = 16, chains = 1, act_stages = 1, metric = "chebyshev",
-      row_entries = 16, operand_bits = 16, weight_bits = 8, table_bits = 8, term_bits = 24, acc_bits = 32, bias_bits = 32,
+      row_entries = 16, row_writes = 16, sum_chains = 1, operand_bits = 16, weight_bits = 8, table_bits = 8, term_bits = 24, acc_bits = 32, bias_bits = 32,
       out_bits = 24, requant_lanes = 4, tokens = 4, acc_words = 64, codes_depth = 64, row_sources = ["built_row"],
       weight_ports = 1, port_bits = {w = 64, c = 64, q = 64}, burst_beats = 16,
       outstanding = 4} : () -> ()

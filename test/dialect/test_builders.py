@@ -111,6 +111,8 @@ def test_builders_of_machine_places_and_time(ctx: ir.Context) -> None:
         "chains": 2,
         "act_stages": 1,
         "row_entries": 16,
+        "row_writes": 16,
+        "sum_chains": 1,
         "operand_bits": 16,
         "weight_bits": 8,
     }

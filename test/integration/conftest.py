@@ -72,6 +72,25 @@ ENGINES = {
         pairs=2, lanes=16, centroids=9, chains=3, act_stages=2, table_bits=16, requant_lanes=8, tokens=3, acc_words=21,
         row_sources=("stored_table",), weight_ports=2, port_bits={"w": 128, "c": 64, "q": 64}, outstanding=8,
     ),
+    # rows made in steps: an entry a cycle for strips of two chunks, so that rows are waited for
+    "one-write": EngineConfig(
+        pairs=4, lanes=8, row_writes=1, sum_chains=2, centroids=6, chains=3, requant_lanes=4, tokens=5, acc_words=40,
+        codes_depth=5, weight_ports=2, port_bits={"w": 64, "c": 64, "q": 64},
+    ),
+    # a chunk a strip; three pairs a chain would be one too many for a tree of two
+    "two-writes": EngineConfig(
+        pairs=6, lanes=4, row_writes=2, sum_chains=3, centroids=4, chains=1, act_stages=2, term_bits=20, metric="l2",
+        requant_lanes=4, tokens=3, acc_words=30, codes_depth=3, weight_ports=3, port_bits={"w": 32, "c": 64, "q": 32},
+    ),
+    # as many steps as a strip has chunks, a chain for each pair
+    "four-writes": EngineConfig(
+        pairs=2, lanes=8, row_writes=4, sum_chains=2, centroids=4, chains=2, requant_lanes=4, tokens=4, acc_words=64,
+        codes_depth=8, port_bits={"w": 128, "c": 64, "q": 64},
+    ),
+    "eight-writes": EngineConfig(
+        pairs=4, lanes=16, row_writes=8, centroids=4, chains=2, requant_lanes=8, tokens=1, acc_words=9, codes_depth=16,
+        port_bits={"w": 256, "c": 128, "q": 128},
+    ),
     # the search as in the paper, at its width
     "wide": EngineConfig(
         pairs=2, lanes=64, centroids=64, chains=4, requant_lanes=16, tokens=4, acc_words=16,

@@ -34,9 +34,10 @@ TIMINGS = [
 
 NAMES = (
     "tiny", "one-pair", "six-pairs", "two-ports", "exact-only", "row-only", "table-only", "stored-only", "wide",
+    "one-write", "two-writes", "four-writes", "eight-writes",
 )  # fmt: skip
 # Those have the FIFOs that their parameters ask for, however small; the others as deep as they must be.
-UNSIZED = ("one-pair", "six-pairs", "two-ports", "row-only")
+UNSIZED = ("one-pair", "six-pairs", "two-ports", "row-only", "one-write", "two-writes")
 
 # Tables so small that memory brings them faster than they are used, and room for many codes: weights run ahead.
 AHEAD = EngineConfig(

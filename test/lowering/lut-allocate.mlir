@@ -21,7 +21,7 @@
 #x = #lut.fixed<16, @a.input.exponents>
 #y = #lut.fixed<24, -20>
 "lut.machine"() ({
-  "lut.linear_engine"() {pairs = 2, lanes = 8, centroids = 2, chains = 2, act_stages = 1, metric = "chebyshev", row_entries = 16,
+  "lut.linear_engine"() {pairs = 2, lanes = 8, centroids = 2, chains = 2, act_stages = 1, metric = "chebyshev", row_entries = 16, row_writes = 16, sum_chains = 1,
     operand_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, acc_bits = 32, bias_bits = 32, out_bits = 24,
     requant_lanes = 4, tokens = 4, acc_words = 4, codes_depth = 4, row_sources = ["exact_row"], weight_ports
     = 1, port_bits = {w = 64, c = 32, q = 64}, burst_beats = 16, outstanding = 8} : () -> ()

@@ -85,7 +85,7 @@ ml_program.global private @lm.shifts(#ml_program.extern : tensor<4x2xi8>) : tens
 ml_program.global private @lm.multiplier(#ml_program.extern : tensor<30xi32>) : tensor<30xi32>
 ml_program.global private @lm.bias(#ml_program.extern : tensor<30xi32>) : tensor<30xi32>
 "lut.machine"() ({
-  "lut.linear_engine"() {pairs = 2, lanes = 8, centroids = 2, chains = 2, act_stages = 1, metric = "chebyshev", row_entries = 16,
+  "lut.linear_engine"() {pairs = 2, lanes = 8, centroids = 2, chains = 2, act_stages = 1, metric = "chebyshev", row_entries = 16, row_writes = 16, sum_chains = 1,
     operand_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, acc_bits = 32, bias_bits = 32, out_bits = 24,
     requant_lanes = 4, tokens = 4, acc_words = 64, codes_depth = 4, row_sources = ["exact_row"],
     weight_ports = 1, port_bits = {w = 64, c = 32, q = 64}, burst_beats = 16, outstanding = 8} : () -> ()
@@ -125,7 +125,7 @@ ml_program.global private @s.multiplier(#ml_program.extern : tensor<3xi32>) : te
 ml_program.global private @cos(#ml_program.extern : tensor<16x3xi16>) : tensor<16x3xi16>
 ml_program.global private @sin(#ml_program.extern : tensor<16x3xi16>) : tensor<16x3xi16>
 "lut.machine"() ({
-  "lut.linear_engine"() {pairs = 2, lanes = 8, centroids = 2, chains = 2, act_stages = 1, metric = "chebyshev", row_entries = 16,
+  "lut.linear_engine"() {pairs = 2, lanes = 8, centroids = 2, chains = 2, act_stages = 1, metric = "chebyshev", row_entries = 16, row_writes = 16, sum_chains = 1,
     operand_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, acc_bits = 32, bias_bits = 32, out_bits = 24,
     requant_lanes = 4, tokens = 4, acc_words = 64, codes_depth = 4, row_sources = ["exact_row"],
     weight_ports = 1, port_bits = {w = 64, c = 32, q = 64}, burst_beats = 16, outstanding = 8} : () -> ()
@@ -161,7 +161,7 @@ ml_program.global private @s.multiplier(#ml_program.extern : tensor<3xi32>) : te
 ml_program.global private @cos(#ml_program.extern : tensor<16x3xi16>) : tensor<16x3xi16>
 ml_program.global private @sin(#ml_program.extern : tensor<16x3xi16>) : tensor<16x3xi16>
 "lut.machine"() ({
-  "lut.linear_engine"() {pairs = 2, lanes = 16, centroids = 2, chains = 2, act_stages = 1, metric = "chebyshev", row_entries = 16,
+  "lut.linear_engine"() {pairs = 2, lanes = 16, centroids = 2, chains = 2, act_stages = 1, metric = "chebyshev", row_entries = 16, row_writes = 16, sum_chains = 1,
     operand_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, acc_bits = 32, bias_bits = 32, out_bits = 24,
     requant_lanes = 4, tokens = 4, acc_words = 64, codes_depth = 4, row_sources = ["exact_row"],
     weight_ports = 1, port_bits = {w = 64, c = 32, q = 64}, burst_beats = 16, outstanding = 8} : () -> ()

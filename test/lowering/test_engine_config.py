@@ -42,6 +42,9 @@ def refused(engine: dict[str, Any], machine: dict[str, Any]) -> str:
     [
         (dict(pairs=0), "expected pairs in 1..1024, got 0; change it"),
         (dict(row_entries=8), "expected row_entries = 16, got 8; change it"),
+        (dict(row_writes=3), "expected row_writes to be a power of two, got 3; change it"),
+        (dict(row_writes=32), "expected row_writes in 1..16, got 32; change it"),
+        (dict(sum_chains=4), "expected sum_chains to divide pairs = 2, got 4; change either"),
         (dict(operand_bits=12), "expected operand_bits = 16, got 12; change it"),
         (dict(acc_bits=24), "expected acc_bits = 32, got 24; change it"),
         (dict(term_bits=4, table_bits=4), "expected term_bits in 8..31, got 4; change it"),
@@ -125,6 +128,8 @@ def test_ports_that_are_too_narrow_or_too_wide(changes: dict[str, Any], message:
         dict(row_sources=("exact_row",), pairs=1024, weight_ports=64, port_bits={"w": 128, "c": 128, "q": 64}),
         dict(tokens=1, acc_words=1),
         dict(codes_depth=2, outstanding=1, burst_beats=1),
+        dict(codes_depth=2, row_writes=1),
+        dict(pairs=256, row_writes=8, sum_chains=256, weight_ports=64, port_bits={"w": 32, "c": 128, "q": 64}),
     ],
 )
 def test_the_edges_of_what_is_accepted_build(changes: dict[str, Any]) -> None:

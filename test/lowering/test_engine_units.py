@@ -9,8 +9,10 @@ from lutllm.interpreter import requantize
 from lutllm.lowering.export.hw_to_arc import hw_to_arc
 from lutllm.lowering.hardware.lib.circt import Design, Fields
 from lutllm.lowering.hardware.linear.accumulate import accumulator
-from lutllm.lowering.hardware.linear.psum import accumulator_fields, psum_lane, row_builder
+from lutllm.lowering.hardware.linear.psum import psum_lane
+from lutllm.lowering.hardware.linear.records import accumulator_fields
 from lutllm.lowering.hardware.linear.requantize import requantizer_lane
+from lutllm.lowering.hardware.linear.rows import row_builder
 from lutllm.lowering.hardware.linear.words import beats_to_words
 from lutllm.lowering.machine.engine import EngineConfig
 from lutllm.numerics import round_shift

@@ -464,3 +464,12 @@ def delay(m: Module, signal: Signal, cycles: int, name: str, *, reset: int | Non
     for _ in range(cycles):
         signal = m.reg(signal, name, reset=reset)
     return signal
+
+
+def delay_record(m: Module, record: Fields, signal: Signal, name: str, cycles: int) -> list[dict[str, Signal]]:
+    """The fields of `signal` by the cycles since it came, 0 to `cycles`; `valid` is 0 after reset."""
+    found = [record.unpack(signal)]
+    for i in range(1, cycles + 1):
+        late = {f: m.reg(s, f"{name}_{f}_{i}", reset=0 if f == "valid" else None) for f, s in found[-1].items()}
+        found.append(late)
+    return found

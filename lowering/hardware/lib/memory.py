@@ -36,7 +36,7 @@ def fifo(design: Design, width: int, depth: int) -> str:
 
     Words fall through after one cycle; both ends move every cycle. No path leads from out_ready to in_ready.
     """
-    address, count_bits = bits_for(depth), bits_for(depth + 1)
+    count_bits = bits_for(depth + 1)
 
     def body(m: Module) -> dict[str, Signal]:
         count = m.state(count_bits, "count", reset=0)
@@ -49,20 +49,23 @@ def fifo(design: Design, width: int, depth: int) -> str:
         return dict(in_ready=in_ready, out_valid=out_valid, out_data=data, count=count.signal)
 
     def _storage(m: Module, push: Signal, pop: Signal) -> Signal:
-        head = _pointer(m, "write_pointer", push)
-        tail = _pointer(m, "read_pointer", pop)
+        head, tail = pointer(m, "write_pointer", depth, push), pointer(m, "read_pointer", depth, pop)
         store = ram(design, depth, width, read_latency=0)
         return m.output_of(store, "store", we=push, wa=head, wd=m["in_data"], ra=tail)
-
-    def _pointer(m: Module, name: str, step: Signal) -> Signal:
-        pointer = m.state(address, name, reset=0)
-        return pointer.set(mux(pointer.signal.eq(depth - 1), const(0, address), pointer.signal + 1), step)
 
     inputs = {"in_valid": 1, "in_data": width, "out_ready": 1}
     outputs = {"in_ready": 1, "out_valid": 1, "out_data": width, "count": count_bits}
     if depth > 1:
         ram(design, depth, width, read_latency=0)
     return design.module(f"fifo_{depth}x{width}", inputs, outputs, body)
+
+
+def pointer(m: Module, name: str, depth: int, step: Signal, jump: tuple[Signal, Signal] | None = None) -> Signal:
+    """Counts around a memory of `depth` words, a word at each `step`; with `jump` = (whether, where to), elsewhere."""
+    address = bits_for(depth)
+    place = m.state(address, name, reset=0)
+    following = mux(place.signal.eq(depth - 1), const(0, address), place.signal + 1)
+    return place.set(following if jump is None else mux(jump[0], jump[1], following), step)
 
 
 class Stream:

@@ -6,7 +6,7 @@ the beat before it takes the sum from a register, since the RAM still reads the 
 
 from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, Wire, const, mux, pack
 from lutllm.lowering.hardware.lib.memory import ram
-from lutllm.lowering.hardware.linear.psum import accumulator_fields
+from lutllm.lowering.hardware.linear.records import accumulator_fields
 from lutllm.lowering.machine.engine import EngineConfig
 from lutllm.numerics import bits_for
 

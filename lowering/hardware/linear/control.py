@@ -1,15 +1,18 @@
-"""The head of the PSum chain: the only place that waits.
+"""The head of the PSum chains: the only place that waits.
 
-It walks the round's loops (group, stage, block, chunk, token) and issues one lookup beat a cycle. Before the first
-beat of a chunk, block, group or round it needs a credit from every engine (codes arrived, codebook or table arrived),
-from the front end (operands of the group) and from the accumulator (a free bank). What a credit promises is there for
-good, so nothing downstream stalls. In built-table rounds a second walk issues the build beats, tables ahead.
+It walks the round's loops (group, stage, block, strip of chunks, token, chunk) and issues one lookup beat a cycle.
+Before the first beat of a chunk, block, group or round it needs a credit from every weight port (codes arrived,
+codebook or table arrived), from the front end (operands of the group) and from the accumulator (a free bank). What a
+credit promises is there for good, so nothing downstream stalls. Where rows are made in steps, a walk of its own issues
+their beats, a row ahead of the lookups: it needs what rows are made of, and a half of the lanes' memories that no
+lookup reads any more. In built-table rounds another walk issues the build beats, tables ahead.
 """
 
 from collections.abc import Callable
 
 from lutllm.lowering.hardware.lib.circt import (
     Design,
+    Levels,
     Module,
     Signal,
     Wire,
@@ -22,31 +25,34 @@ from lutllm.lowering.hardware.lib.circt import (
 )
 from lutllm.lowering.hardware.linear import records
 from lutllm.lowering.hardware.linear.front import held_round
-from lutllm.lowering.hardware.linear.psum import build_fields, control_fields
 from lutllm.lowering.machine.engine import MODES, TABLE_BANKS, EngineConfig
 from lutllm.numerics import bits_for
 
 ACC_BANKS = 2
+HALVES = 2  # rows that a lane keeps
 ROUND = records.ROUND.subset("mode", "stages", "tokens", "groups", "blocks", "block_chunks", "last_chunks")
 BUILD_ROUND = records.ROUND.subset("mode", "stages", "groups", "blocks")
-ISSUE = 1  # cycles from a step of either walk until its beat is at the first engine
+ISSUE = 1  # cycles from a step of a walk until its beat is at the first engine
 BUILD_LATENCY = 4  # cycles from a build beat until the head may count on its row
 
 
 def psum_control(design: Design, config: EngineConfig, codebooks: int) -> str:
-    """In: stream `round` (and `build_round`); `codes_push` and `rows_push` of each engine, with up to `codebooks`
-    codebooks; `group_ready`, `centroids_ready` and `acc_free` pulses. Out: packed `control` (and `build`) beats."""
-    control, build = control_fields(config), build_fields(config)
-    builds = config.builds_tables
+    """In: streams `round`, `rows_round` (rows made in steps) and `build_round` (tables built); `codes_push` and
+    `rows_push` of each weight port, with up to `codebooks` codebooks; `group_ready`, `centroids_ready` and `acc_free`
+    pulses. Out: packed `control`, `rows` and `build` beats."""
+    lookup, row, build = (f(config) for f in (records.lookup_fields, records.row_fields, records.build_fields))
+    builds, serial = config.builds_tables, config.row_steps > 1
 
     def body(m: Module) -> dict[str, Signal]:
         issue, take_rows = Wire(1), Wire(1)
+        making = Wire(1) if serial else issue
+        lookups = _Walk(m, config, "lookup", issue.signal)
+        rows = _Walk(m, config, "row", making.signal) if serial else lookups
         rows_here = _of_all(m, "rows", max(codebooks, TABLE_BANKS), m["rows_push"], take_rows.signal)
-        walk = _Walk(m, issue.signal)
-        rows_ok, taken, outputs = rows_here, walk.block_first & issue.signal, {}
+        rows_ok, taken, outputs = rows_here, rows.block_first & making.signal, {}
         if builds:
-            built_mode = walk.fields["mode"].eq(MODES.index("built_table"))
-            table_free = issue.signal & walk.block_last & built_mode
+            built_mode = rows.fields["mode"].eq(MODES.index("built_table"))
+            table_free = making.signal & rows.block_last & built_mode
             beat, started, finished, ready = _build_walk(m, config, rows_here, table_free)
             table_ready = delay(m, finished, BUILD_LATENCY - 1, "table_ready", reset=0)
             tables_ok = credit(m, "tables", bits_for(TABLE_BANKS + 1), give=table_ready, take=taken & built_mode)
@@ -54,29 +60,42 @@ def psum_control(design: Design, config: EngineConfig, codebooks: int) -> str:
             outputs = dict(build=delay(m, build.pack(**beat), ISSUE, "build_q", reset=0), build_round_ready=ready)
         take_rows.assign(taken)
 
-        def needs(name: str, first: Signal, **credits) -> Signal:  # type: ignore[no-untyped-def]
-            there = credit(m, name, bits_for(config.operand_banks + 1), take=issue.signal & first, **credits)
+        def needs(
+            name: str, step: Signal, first: Signal, initial: int = 0, most: int = config.operand_banks, **give: Signal
+        ):  # type: ignore[no-untyped-def]
+            there = credit(m, name, bits_for(most + 1), take=step & first, initial=initial, **give)
             return (~first | there).named(f"{name}_allow")
 
-        codes_ok = _of_all(m, "codes", config.codes_depth, m["codes_push"], issue.signal & walk.chunk_first)
-        issue.assign(
-            all_of(
-                [
-                    walk.busy,
-                    (~walk.chunk_first | codes_ok).named("codes_allow"),
-                    (~walk.block_first | rows_ok).named("rows_allow"),
-                    needs("groups", walk.group_first, give=m["group_ready"]),
-                    needs("acc_banks", walk.round_first, give=m["acc_free"], initial=ACC_BANKS),
-                ]
-            )
-        )
-        beat = _lookup_beat(m, config, walk, issue.signal)
-        outputs |= dict(control=delay(m, control.pack(**beat), ISSUE, "control_q", reset=0), round_ready=walk.ready)
-        return outputs
+        codes_ok = _of_all(m, "codes", config.codes_depth, m["codes_push"], issue.signal & lookups.token_first)
+        to_make = [
+            (~rows.block_first | rows_ok).named("rows_allow"),
+            needs("groups", making.signal, rows.group_first, give=m["group_ready"]),
+        ]
+        to_look_up = [
+            lookups.busy,
+            (~lookups.token_first | codes_ok).named("codes_allow"),
+            needs("acc_banks", issue.signal, lookups.round_first, ACC_BANKS, give=m["acc_free"]),
+        ]
+        if serial:
+            free, made = issue.signal & lookups.row_last, making.signal & rows.row_last
+            to_make += [rows.busy, needs("halves", making.signal, rows.row_first, HALVES, HALVES, give=free)]
+            to_look_up.append(needs("made", issue.signal, lookups.row_first, 0, HALVES, give=made))
+            making.assign(all_of(to_make))
+            outputs["rows_round_ready"] = rows.ready
+            issue.assign(all_of(to_look_up))
+        else:
+            issue.assign(all_of(to_look_up + to_make))
+        beats = {"control": lookup.pack(**_lookup_beat(m, config, lookups, issue.signal))}
+        beats["rows"] = row.pack(**_row_beat(m, config, rows, making.signal))
+        outputs |= {name: delay(m, beat, ISSUE, f"{name}_q", reset=0) for name, beat in beats.items()}
+        return outputs | dict(round_ready=lookups.ready)
 
-    inputs = {"round_valid": 1, "round_data": ROUND.width, "codes_push": config.pairs, "rows_push": config.pairs}
-    inputs |= {"group_ready": 1, "acc_free": 1}
-    outputs = {"round_ready": 1, "control": control.width}
+    inputs = {"round_valid": 1, "round_data": ROUND.width}
+    inputs |= {"codes_push": config.weight_ports, "rows_push": config.weight_ports, "group_ready": 1, "acc_free": 1}
+    outputs = {"round_ready": 1, "control": lookup.width, "rows": row.width}
+    if serial:
+        inputs |= {"rows_round_valid": 1, "rows_round_data": ROUND.width}
+        outputs |= {"rows_round_ready": 1}
     if builds:
         inputs |= {"build_round_valid": 1, "build_round_data": BUILD_ROUND.width, "centroids_ready": 1}
         outputs |= {"build_round_ready": 1, "build": build.width}
@@ -89,59 +108,96 @@ def chunks_of_block(fields: dict[str, Signal]) -> Callable[[dict[str, Signal], d
 
 
 def _of_all(m: Module, name: str, depth: int, pushes: Signal, take: Signal) -> Signal:
-    """A credit that every engine has given."""
+    """A credit that every weight port has given."""
     bits = bits_for(depth + 1)
     given = [credit(m, f"{name}_{i}", bits, give=pushes[i], take=take) for i in range(pushes.width)]
     return all_of(given).named(f"all_{name}")
 
 
 class _Walk:
-    """The lookup loops of the held round, and what is first and last in them."""
+    """The loops of the held round, and what is first and last in them: of lookups, or of rows, where `step`s make one.
 
-    def __init__(self, m: Module, issue: Signal) -> None:
-        done = Wire(1)
-        self.busy, f, self.ready = held_round(m, "lookup", ROUND, done.signal)
-        self.fields = f
-        levels = [("group", f["groups"]), ("stage", f["stages"]), ("block", f["blocks"])]
-        index, last = loop_nest(m, issue, [*levels, ("chunk", chunks_of_block(f)), ("token", f["tokens"])])
-        self.token = index["token"]
-        self.chunk_first = index["token"].eq(0).named("chunk_first")
-        self.block_first = (self.chunk_first & index["chunk"].eq(0)).named("block_first")
-        self.step_first = (self.block_first & index["block"].eq(0)).named("step_first")
-        self.group_first = (self.step_first & index["stage"].eq(0)).named("group_first")
-        self.round_first = (self.group_first & index["group"].eq(0)).named("round_first")
+    Where rows are made at once one walk serves both: a strip is then a chunk."""
+
+    def __init__(self, m: Module, config: EngineConfig, kind: str, step: Signal) -> None:
+        done, serial, rows = Wire(1), config.row_steps > 1, kind == "row"
+        self.busy, f, self.ready = held_round(m, kind, ROUND, done.signal, stream="rows_round" if rows else "round")
+        self.fields, chunks, bits = f, chunks_of_block(f), (config.strip_chunks - 1).bit_length()
+
+        def strips(index: dict[str, Signal], last: dict[str, Signal]) -> Signal:
+            return ((chunks(index, last) - 1) >> const(bits, 16)) + 1
+
+        def of_strip(index: dict[str, Signal], last: dict[str, Signal]) -> Signal:
+            rest = ((chunks(index, last) - 1)[0:bits] if bits else const(0, 1)).zext(16) + 1
+            return mux(last["strip"], rest, const(config.strip_chunks, 16))
+
+        inner: Levels = [("strip", strips), ("token", f["tokens"])]
+        if serial:
+            inner = [*inner, ("step", const(config.row_steps, 16)) if rows else ("chunk", of_strip)]
+        levels: Levels = [("group", f["groups"]), ("stage", f["stages"]), ("block", f["blocks"]), *inner]
+        index, last = loop_nest(m, step, levels)
+        firsts, lasts = [i.eq(0) for i in index.values()], list(last.values())
+
+        def first(name: str) -> Signal:
+            """Whether all loops from that of `name` on are at their first."""
+            return all_of(firsts[list(index).index(name) :]).named(f"{name}_first")
+
+        def done_with(name: str) -> Signal:
+            return all_of(lasts[list(index).index(name) :]).named(f"{name}_done")
+
+        self.index, self.token_first, self.token_last = index, index["token"].eq(0), last["token"]
+        self.block_first, self.group_first, self.round_first = first("strip"), first("stage"), first("group")
         self.first_step = (index["stage"].eq(0) & index["group"].eq(0)).named("first_step")
-        self.block_last = (last["token"] & last["chunk"]).named("block_done")
-        self.step_last = (self.block_last & last["block"]).named("step_done")
-        self.group_last = (self.step_last & last["stage"]).named("group_done")
-        self.round_last = (self.group_last & last["group"]).named("round_done")
-        done.assign(issue & self.round_last)
+        self.block_last, self.step_last, self.group_last = done_with("strip"), done_with("block"), done_with("stage")
+        self.round_last = done_with("group")
+        if serial:
+            name = list(index)[-1]
+            self.row_first, self.row_last = first(name), last[name]
+        done.assign(step & self.round_last)
+
+
+def _bank(m: Module, name: str, bits: int, done: Signal) -> Signal:
+    bank = m.state(bits, name, reset=0)
+    return bank.set(bank.signal + 1, done)
 
 
 def _lookup_beat(m: Module, config: EngineConfig, walk: _Walk, issue: Signal) -> dict[str, Signal]:
-    address_bits = bits_for(config.acc_words)
-    address = m.state(address_bits, "address", reset=0)
-    address.set(mux(walk.step_last, const(0, address_bits), address.signal + 1), issue)
-    banks = {}
-    for name, bits, last in (
-        ("operand_bank", config.bank_bits, walk.group_last),
-        ("table_bank", bits_for(TABLE_BANKS), walk.block_last),
-        ("acc_bank", 1, walk.round_last),
-    ):
-        bank = m.state(bits, name, reset=0)
-        banks[name] = bank.set(bank.signal + 1, issue & last)
-    return dict(
+    """A sum's address is that of its chunk and token in this order, whichever order they come in."""
+    bits, kept = bits_for(config.acc_words), dict(token_first=walk.token_first)
+    address = m.state(bits, "address", reset=0)
+    following = address.signal + 1
+    if config.row_steps > 1:
+        tokens = walk.fields["tokens"].zext(max(16, bits))[0:bits]
+        row = m.state(bits, "row_address", reset=0)  # of the token's first chunk of the strip
+        next_row = mux(walk.step_last, const(0, bits), mux(walk.token_last, following, row.signal + 1))
+        row.set(next_row, issue & walk.row_last)
+        following = mux(walk.row_last, next_row, address.signal + tokens)
+        half = _bank(m, "half", 1, issue & walk.row_last)
+        kept = dict(half=half, row_last=walk.row_last, token_last=walk.token_last)
+    address.set(mux(walk.step_last, const(0, bits), following), issue)
+    return kept | dict(
         valid=issue,
-        token=walk.token[0 : bits_for(config.tokens)],
-        chunk_first=walk.chunk_first,
-        block_first=walk.block_first,
-        block_last=walk.block_last,
         group_last=walk.group_last,
-        mode=walk.fields["mode"],
         address=address.signal,
         first_step=walk.first_step,
+        acc_bank=_bank(m, "acc_bank", 1, issue & walk.round_last),
         round_last=walk.round_last,
-        **banks,
+    )
+
+
+def _row_beat(m: Module, config: EngineConfig, walk: _Walk, making: Signal) -> dict[str, Signal]:
+    kept = {}
+    if config.row_steps > 1:
+        step = walk.index["step"][0 : bits_for(config.row_steps)]
+        kept = dict(step=step, half=_bank(m, "row_half", 1, making & walk.row_last))
+    return kept | dict(
+        valid=making,
+        token=walk.index["token"][0 : bits_for(config.tokens)],
+        first=walk.block_first,
+        last=walk.block_last,
+        mode=walk.fields["mode"],
+        operand_bank=_bank(m, "operand_bank", config.bank_bits, making & walk.group_last),
+        table_bank=_bank(m, "table_bank", bits_for(TABLE_BANKS), making & walk.block_last),
     )
 
 
@@ -149,11 +205,13 @@ def _build_walk(
     m: Module, config: EngineConfig, rows_here: Signal, table_free: Signal
 ) -> tuple[dict[str, Signal], Signal, Signal, Signal]:
     """The table-building loops; returns (beat, table started, table finished, round ready)."""
-    step, done = Wire(1), Wire(1)
+    step, done, serial = Wire(1), Wire(1), config.row_steps > 1
     busy, f, ready = held_round(m, "build", BUILD_ROUND, done.signal, stream="build_round", mode="built_table")
-    levels = [("build_group", f["groups"]), ("build_stage", f["stages"]), ("build_block", f["blocks"])]
-    index, last = loop_nest(m, step.signal, [*levels, ("build_row", const(config.centroids, 16))])
-    first = index["build_row"].eq(0)
+    levels: Levels = [("build_group", f["groups"]), ("build_stage", f["stages"]), ("build_block", f["blocks"])]
+    levels = [*levels, ("build_row", const(config.centroids, 16))]
+    levels = [*levels, ("build_step", const(config.row_steps, 16))] if serial else levels
+    index, last = loop_nest(m, step.signal, levels)
+    first = index["build_row"].eq(0) & index["build_step"].eq(0) if serial else index["build_row"].eq(0)
     group_first = all_of([first, index["build_stage"].eq(0), index["build_block"].eq(0)])
     started = step.signal & first
     free = credit(m, "free_tables", bits_for(TABLE_BANKS + 1), give=table_free, take=started, initial=TABLE_BANKS)
@@ -161,13 +219,12 @@ def _build_walk(
         m, "centroids", bits_for(config.operand_banks + 1), give=m["centroids_ready"], take=step.signal & group_first
     )
     step.assign(all_of([busy, ~first | (rows_here & free), ~group_first | centroids]))
-    finished = step.signal & last["build_row"]
+    finished = all_of([step.signal, last["build_row"], *([last["build_step"]] if serial else [])])
     group_last = all_of([finished, last["build_block"], last["build_stage"]])
     done.assign(group_last & last["build_group"])
-    table_bank = m.state(bits_for(TABLE_BANKS), "build_table_bank", reset=0)
-    table_bank.set(table_bank.signal + 1, finished)
-    operand_bank = m.state(config.bank_bits, "build_operand_bank", reset=0)
-    operand_bank.set(operand_bank.signal + 1, group_last)
     row = index["build_row"][0 : config.index_bits]
-    beat = dict(valid=step.signal, row=row, first=first, operand_bank=operand_bank.signal, table_bank=table_bank.signal)
+    beat = dict(valid=step.signal, row=row, first=first)
+    beat |= dict(step=index["build_step"][0 : bits_for(config.row_steps)]) if serial else {}
+    beat["operand_bank"] = _bank(m, "build_operand_bank", config.bank_bits, group_last)
+    beat["table_bank"] = _bank(m, "build_table_bank", bits_for(TABLE_BANKS), finished)
     return beat, started, finished, ready

@@ -6,8 +6,9 @@ stream y leaves.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 from lutllm.lowering.hardware.lib.circt import CREDIT, Design, Fields, Module, Signal, Wire, all_of, const, delay, pack
 from lutllm.lowering.hardware.lib.memory import FIFO_LATENCY, Stream, buffered
@@ -16,20 +17,24 @@ from lutllm.lowering.hardware.linear import front as front_unit
 from lutllm.lowering.hardware.linear import requantize as drain_unit
 from lutllm.lowering.hardware.linear import weights as weight_unit
 from lutllm.lowering.hardware.linear.accumulate import ROUND_DONE, accumulator
-from lutllm.lowering.hardware.linear.psum import (
+from lutllm.lowering.hardware.linear.psum import codebook_depth, psum_engine
+from lutllm.lowering.hardware.linear.records import (
     CODES_STAGE,
+    ROUND,
     ROW_STAGE,
     TABLE_STAGE,
     accumulator_fields,
-    codebook_depth,
-    control_fields,
-    psum_engine,
+    lookup_fields,
 )
-from lutllm.lowering.hardware.linear.records import ROUND
 from lutllm.lowering.hardware.linear.search import search_latency, swap_latency
 from lutllm.lowering.machine.engine import ROUNDS_AHEAD, EngineConfig
 
 _BANK_FREE = 1  # cycles from a beat at the accumulator until its bank of operands is given back
+
+
+def tree_latency(config: EngineConfig) -> int:
+    """Cycles from the sums of the chains to that of all."""
+    return (config.sum_chains - 1).bit_length()
 
 
 def linear_timing(config: EngineConfig) -> dict[str, int]:
@@ -43,8 +48,8 @@ def linear_timing(config: EngineConfig) -> dict[str, int]:
     of x to the centroids of the next group (`centroids_used`), from the last one to its first lookup
     (`operands_there`). From a round's last lookup to the first sum read (`summed`), from the last sum read to a round
     in its bank (`bank_drained`), from a sum read to its result in stream y (`drained`)."""
-    last = head_unit.ISSUE + config.pairs - 1  # until a beat is at the last engine of the chain
-    late = last + 1 + ROW_STAGE - 1  # until it is at the accumulator
+    last = head_unit.ISSUE + config.chain_pairs - 1  # until a beat is at the last engine of a chain
+    late = last + 1 + ROW_STAGE - 1 + tree_latency(config)  # until it is at the accumulator
     search = search_latency(config)
     return dict(
         weights_there=CREDIT,
@@ -113,13 +118,12 @@ class _Core:
             {"c": self._stream("c"), "x": self._stream("x")},
             bank_free=bank_free.signal,
         )
-        codes_push, rows_push = Wire(config.pairs), Wire(config.pairs)
+        codes_push, rows_push = Wire(config.weight_ports), Wire(config.weight_ports)
         head_inputs = dict(codes_push=codes_push.signal, rows_push=rows_push.signal, group_ready=group_ready.signal)
-        builds = config.builds_tables
-        streams = {}
-        if builds:
+        streams = {"rows_round": self._round("rows", head_unit.ROUND)} if config.row_steps > 1 else {}
+        if config.builds_tables:
             head_inputs["centroids_ready"] = front["centroids_ready"]
-            streams = {"build_round": self._round("build", head_unit.BUILD_ROUND)}
+            streams["build_round"] = self._round("build", head_unit.BUILD_ROUND)
         head = self._unit(
             head_unit.psum_control(design, config, self.codebooks),
             "head",
@@ -129,15 +133,16 @@ class _Core:
             **head_inputs,
         )
         group_ready.assign(front["group_ready"])
-        control, sums, pushes = self._chain(front, head)
-        codes_push.assign(pack([push["codes_push"] for push in pushes]))
-        rows_push.assign(pack([push["rows_push"] for push in pushes]))
+        feeds = self._distributors()
+        codes_push.assign(pack([feed["codes_push"] for feed in feeds]))
+        rows_push.assign(pack([feed["rows_push"] for feed in feeds]))
+        control, sums = self._chains(front, head, feeds)
 
         # The chain's control runs ROW_STAGE cycles ahead of its sums; the accumulator wants to be one ahead.
-        beat = control_fields(config).unpack(control)
-        late = control_fields(config).subset(*accumulator_fields(config).widths, "group_last")
+        beat, fields = lookup_fields(config).unpack(control), accumulator_fields(config)
+        late = lookup_fields(config).subset(*fields.widths, "group_last")
         control = late.pack(**{name: beat[name] for name in late.widths})
-        beat = late.unpack(delay(m, control, ROW_STAGE - 1, "control_late", reset=0))
+        beat = late.unpack(delay(m, control, ROW_STAGE - 1 + tree_latency(config), "control_late", reset=0))
         bank_free.assign(delay(m, beat["valid"] & beat["group_last"], _BANK_FREE, "bank_free", reset=0))
         self._finish(beat, sums, acc_free)
 
@@ -177,45 +182,61 @@ class _Core:
             stream.ready.assign(out[f"{prefix}_ready"])
         return out
 
-    def _chain(
-        self, front: dict[str, Signal], head: dict[str, Signal]
-    ) -> tuple[Signal, Signal, list[dict[str, Signal]]]:
-        """The PSum engines and the weight ports' distributors; returns (last control, sums, each engine's outputs)."""
-        m, config = self.m, self.config
-        made = psum_engine(m.design, config, self.codebooks)
-        control, build = head["control"], head.get("build")
-        sums = const(0, config.lanes * config.psum_bits)
-        engines, units, ready_wires = [], [], []
+    def _distributors(self) -> list[dict[str, Signal]]:
+        """One for each weight port: its outputs, its `data`, and what says that `all_ready`."""
+        m, config, found = self.m, self.config, []
         for port, name in enumerate(config.weight_streams):
             all_ready, stream = Wire(1), self._stream(name)
-            feed = self._unit(
+            feed: dict[str, Any] = self._unit(
                 weight_unit.weight_distributor(m.design, config),
                 f"distribute_{port}",
                 weight_unit.ROUND,
                 {"w": stream},
                 all_ready=all_ready.signal,
             )
-            units += [(feed, unit) for unit in stream.data.chunks(config.unit_bits)]
-            ready_wires.append(all_ready)
-        share = config.act_stages * config.chains * 2 * config.operand_bits
-        operand = config.act_stages * config.operand_width
-        for i, (feed, unit) in enumerate(units):
-            inputs = dict(control=control, partial=sums, unit_fire=feed["fire"], unit_kind=feed["kind"])
-            inputs |= dict(unit_last=feed["last"], unit_data=unit, operand_write=front["operand_write"])
-            inputs["operand_address"] = front["operand_address"]
-            inputs["operand_data"] = front["operand_data"][i * operand : (i + 1) * operand]
-            inputs |= dict(shift_write=front["shift_write"], shift_bank=front["shift_bank"])
-            shifts = front_unit.shift_bits(config)
-            inputs["shift_data"] = front["shift_data"][i * shifts : (i + 1) * shifts]
-            if build is not None:
-                inputs |= dict(build=build, centroid_write=front["centroid_write"])
-                inputs["centroid_address"] = front["centroid_address"]
-                inputs["centroid_data"] = front["centroid_data"][i * share : (i + 1) * share]
-            out = m.instance(made, f"psum_{i}", rst=self.rst, **inputs)
-            control, sums, build = out["control_out"], out["sums"], out.get("build_out")
+            found.append(feed | dict(data=stream.data, all_ready=all_ready))
+        return found
+
+    def _chains(
+        self, front: dict[str, Signal], head: dict[str, Signal], feeds: list[dict[str, Any]]
+    ) -> tuple[Signal, Signal]:
+        """The PSum engines; returns (control of the end of a chain, the sums of all)."""
+        m, config = self.m, self.config
+        made, engines, ends = psum_engine(m.design, config, self.codebooks), [], []
+        widths = dict(operand_data=config.act_stages * config.operand_width, shift_data=front_unit.shift_bits(config))
+        beats = ["control", "rows", *(["build"] if config.builds_tables else [])]
+        to_all = ["operand_write", "operand_address", "shift_write", "shift_bank"]
+        if config.builds_tables:
+            widths["centroid_data"] = config.act_stages * config.chains * 2 * config.operand_bits
+            to_all += ["centroid_write", "centroid_address"]
+        parts = {name: front[name].chunks(bits) for name, bits in widths.items()}
+        for i in range(config.pairs):
+            if i % config.chain_pairs == 0:
+                moving = {name: head[name] for name in beats}
+                moving["partial"] = const(0, config.lanes * config.chain_bits)
+            feed, unit = feeds[i // config.engines_per_port], i % config.engines_per_port * config.unit_bits
+            inputs = {f"unit_{name}": feed[name] for name in ("fire", "kind", "last")}
+            inputs |= {name: front[name] for name in to_all} | {name: part[i] for name, part in parts.items()}
+            inputs["unit_data"] = feed["data"][unit : unit + config.unit_bits]
+            out = m.instance(made, f"psum_{i}", rst=self.rst, **moving, **inputs)
+            moving = {name: out[f"{name}_out"] for name in beats} | dict(partial=out["sums"])
             engines.append(out)
+            if (i + 1) % config.chain_pairs == 0:
+                ends.append(moving)
         per_port = config.engines_per_port
-        for port, wire in enumerate(ready_wires):
+        for port, feed in enumerate(feeds):
             mine = engines[port * per_port : (port + 1) * per_port]
-            wire.assign(all_of([engine["unit_ready"] for engine in mine]))
-        return control, sums, engines
+            feed["all_ready"].assign(all_of([engine["unit_ready"] for engine in mine]))
+        sums = [end["partial"].chunks(config.chain_bits) for end in ends]
+        return ends[-1]["control"], pack([self._tree(i, lane) for i, lane in enumerate(zip(*sums, strict=True))])
+
+    def _tree(self, lane: int, sums: Sequence[Signal]) -> Signal:
+        """The sum of all chains' sums of a lane, a register a level."""
+        level = 0
+        while len(sums) > 1:
+            wide = min(self.config.psum_bits, sums[0].width + 1)
+            sums = [*(s.sext(wide) for s in sums), *[const(0, wide)] * (len(sums) % 2)]
+            added = [sums[i] + sums[i + 1] for i in range(0, len(sums), 2)]
+            sums = [self.m.reg(s, f"sum_{lane}_level{level}_{i}") for i, s in enumerate(added)]
+            level += 1
+        return sums[0]

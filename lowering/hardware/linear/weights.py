@@ -17,7 +17,7 @@ ROUND = records.ROUND.subset("mode", "stages", "groups", "blocks", "block_chunks
 def weight_distributor(design: Design, config: EngineConfig) -> str:
     """Streams in: `round`, `w` (beats). `all_ready`: every engine takes the unit of `kind`.
 
-    Out: `fire`, `kind`, `last`.
+    Out: `fire`, `kind`, `last`; of the last unit, `codes_push` of codes, `rows_push` of a codebook or table.
     """
 
     def body(m: Module) -> dict[str, Signal]:
@@ -38,10 +38,13 @@ def weight_distributor(design: Design, config: EngineConfig) -> str:
             ],
         )
         codes, codebook, table = (const(i, KIND_BITS) for i in range(len(KINDS)))
-        kind = mux(index["item"].eq(0), mux(stored, table, codebook), codes)
+        of_rows, complete = index["item"].eq(0), fire & last["unit"]
+        kind = mux(of_rows, mux(stored, table, codebook), codes)
         done.assign(all_of([fire, *last.values()]))
-        return dict(round_ready=ready, w_ready=busy & m["all_ready"], fire=fire, kind=kind, last=last["unit"])
+        pushes = dict(codes_push=complete & ~of_rows, rows_push=complete & of_rows)
+        return pushes | dict(round_ready=ready, w_ready=busy & m["all_ready"], fire=fire, kind=kind, last=last["unit"])
 
     inputs = {"round_valid": 1, "round_data": ROUND.width, "w_valid": 1, "all_ready": 1}
     outputs = {"round_ready": 1, "w_ready": 1, "fire": 1, "kind": KIND_BITS, "last": 1}
+    outputs |= {"codes_push": 1, "rows_push": 1}
     return design.module("weight_distributor", inputs, outputs, body)

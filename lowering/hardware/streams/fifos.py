@@ -154,7 +154,7 @@ def _linear(config: AcceleratorConfig) -> Iterator[Fifo]:
     pairs = range(engine.pairs)
     yield Fifo(
         "codes", "weights", ("lookup",), engine.lanes * engine.code_bits, engine.codes_depth,
-        tuple(f"linear/psum_{i}/codes_fifo/count" for i in pairs),
+        tuple(f"linear/psum_{i}/codes/count" for i in pairs),
         rate=Fraction(1, engine.codes_units), latency=timing["weights_there"], hold=timing["codes_room"], atomic=2,
         ahead=engine.codes_depth, copies=engine.pairs,
     )  # fmt: skip
@@ -238,7 +238,7 @@ def _given(config: AcceleratorConfig) -> Iterator[Fifo]:
         bits = task_record(name).width
         yield Fifo(f"{name}_tasks", "sequencer", (name,), bits, QUEUE, registers, slack=2, sized=False)
     units = ["front", "head", *(f"distribute_{i}" for i in range(len(ports))), "requantizer"]
-    units += ["build"] if engine.builds_tables else []
+    units += ["rows"] * (engine.row_steps > 1) + ["build"] * engine.builds_tables
     registers = tuple(f"linear/{unit}_rounds/count" for unit in units)
     yield Fifo(
         "rounds",

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import namedtuple
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -33,16 +33,10 @@ SEEN, BEATS, FIRST, ACCEPTED, COMMAND_FIELDS = range(5)
 RING = 256  # commands that are remembered
 
 
-class Port(NamedTuple):
-    """A read master: `state`, its last `commands`, when each of the last beats was taken (`pops`) and arrived. It has
-    room for `DEPTH` beats; `LATENCY`: cycles from asking for a burst until its first beat is there. Where `clocks` has
-    two, `LATENCY` is that of memory, in cycles of the bus, of whose beats `PARTS` are one here."""
-
-    state: np.ndarray
-    commands: np.ndarray
-    pops: np.ndarray
-    arrivals: np.ndarray
-    clocks: np.ndarray
+# A read master: `state`, its last `commands`, when each of the last beats was taken (`pops`) and arrived. It has room
+# for `DEPTH` beats; `LATENCY`: cycles from asking for a burst until its first beat is there. Where `clocks` has two,
+# `LATENCY` is that of memory, in cycles of the bus, of whose beats `PARTS` are one here.
+Port = namedtuple("Port", "state commands pops arrivals clocks")
 
 
 CORE, BUS, PHASE, CROSSING, EDGES = range(5)  # periods; the bus's first edge; depth of a crossing's FIFO, its way
@@ -143,17 +137,10 @@ def word(port, beats):  # type: ignore[no-untyped-def]
  W_BUS_ASKED, W_BUS_BEAT, W_BUS_ANSWER, WRITER_FIELDS) = range(16)  # fmt: skip
 
 
-class Writer(NamedTuple):
-    """A write master: `state`, when each of the last words was on the bus, and when each of the last bursts was begun
-    there (`lengths`) and answered. A burst's first word is on the bus `W_FIRST` cycles after its last one came. Of two
-    `clocks` as in `Port`; the bus is then the crossing, and `sent` says when words left that."""
-
-    state: np.ndarray
-    words: np.ndarray
-    lengths: np.ndarray
-    answers: np.ndarray
-    clocks: np.ndarray
-    sent: np.ndarray
+# A write master: `state`, when each of the last words was on the bus, and when each of the last bursts was begun
+# there (`lengths`) and answered. A burst's first word is on the bus `W_FIRST` cycles after its last one came. Of two
+# `clocks` as in `Port`; the bus is then the crossing, and `sent` says when words left that.
+Writer = namedtuple("Writer", "state words lengths answers clocks sent")
 
 
 @_compiled
@@ -211,16 +198,19 @@ def write(w, at, last):  # type: ignore[no-untyped-def]
     s[W_HELD], s[W_PLACE] = 0, 0
 
 
-# LutLinear. Units of port w for a codebook, a chunk's codes, a table; centroids that a table is built from; words of
-# stream c that a search takes; beats of a word of c and of q; words of memory x of one of stream x, or `parts` of
-# stream x of one of memory x. What each FIFO holds. Then the cycles of `linear_timing`; `fed`: from a read of memory
-# x to its word of stream x; `written`: from the write of a group's last word to its first read.
+# LutLinear. Units of port w for a codebook, a chunk's codes, a table; steps of a row, and chunks in which a token is
+# looked up before the next is; centroids that a table is built from; words of stream c that a search takes; beats of a
+# word of c and of q; words of memory x of one of stream x, or `parts` of stream x of one of memory x. What each FIFO
+# holds. Then the cycles of `linear_timing`; `fed`: from a read of memory x to its word of stream x; `written`: from the
+# write of a group's last word to its first read.
 Engine = namedtuple(
     "Engine",
-    "codebook_units codes_units table_units centroids centroid_words c_beats q_beats joined parts codes codebooks "
-    "tables banks jobs x results weights_there codes_room codebook_room build_room table_room table_reused "
-    "table_built bank_room centroids_there centroids_used operands_there summed bank_drained drained fed written",
+    "codebook_units codes_units table_units row_steps strip centroids centroid_words c_beats q_beats joined parts "
+    "codes codebooks tables banks jobs x results "
+    "weights_there codes_room codebook_room build_room table_room table_reused table_built bank_room centroids_there "
+    "centroids_used operands_there summed bank_drained drained fed written",
 )
+
 
 EXACT_ROW, BUILT_ROW, BUILT_TABLE, STORED_TABLE = range(4)
 
@@ -229,13 +219,13 @@ EXACT_ROW, BUILT_ROW, BUILT_TABLE, STORED_TABLE = range(4)
 Round = namedtuple("Round", "source tokens stages groups blocks block_chunks last_chunks")
 
 
-X_AT, Y_AT, SHADOW, CODES, CODEBOOKS, TABLES, GROUPS, WORDS, RESULTS, LINEAR_FIELDS = range(10)
+X_AT, Y_AT, SHADOW, CODES, CODEBOOKS, TABLES, GROUPS, WORDS, RESULTS, ROWS, LINEAR_FIELDS = range(11)
 
 
 # LutLinear's state. `at`: when the last word of x and of y was taken, when centroids may be loaded again, how many
 # codes, codebooks ... there were. Rings of the steps that give back room: codes, codebooks and tables used, banks of
-# operands, jobs and words of x, results taken.
-Linear = namedtuple("Linear", "at codes codebooks tables banks jobs words results")
+# operands, jobs and words of x, results taken, rows looked up in.
+Linear = namedtuple("Linear", "at codes codebooks tables banks jobs words results halves")
 
 
 @_compiled
@@ -271,45 +261,65 @@ def _rows(e, s, r, w, w_at):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def look_up(e, s, r, c, w, loader, distributor, head, builder, feed, bank, x_rows):  # type: ignore[no-untyped-def]
+def look_up(e, s, r, c, w, loader, distributor, head, rows, builder, feed, bank, x_rows):  # type: ignore[no-untyped-def]
     """A round from its inputs to its sums. Each unit begins at the cycle given; `feed` is the engine's first step,
     `bank` when a bank of sums is free, `x_rows` when each word of memory x is written for all tokens, where the feed
-    follows that. Returns when the last word of x, of c, of w is taken, the last table built, the last lookup made."""
-    c_at, w_at, issued, built, step = loader - 1, distributor - 1, head - 1, builder - 1, feed - 1
+    follows that. Returns when the last word of x, of c, of w is taken, the last table built, the last row made, the
+    last lookup made."""
+    c_at, w_at, issued, made = loader - 1, distributor - 1, max(head, bank) - 1, rows - 1
+    built, step = builder - 1, feed - 1
     for group in range(r.groups):
         written = NEVER
         if x_rows.size > 0 and group % e.parts == 0:
             written = x_rows[group // e.parts * e.joined + e.joined - 1] + e.written
         c_at, step = _operands(e, s, r, c, c_at, max(step, written - 1))
-        begin = max(s.at[X_AT] + e.operands_there, bank if group == 0 else NEVER)
+        begin = s.at[X_AT] + e.operands_there
         for part in range(r.stages * r.blocks):
             w_at = _rows(e, s, r, w, w_at)
-            rows, book, table = w_at + e.weights_there, s.at[CODEBOOKS] % e.codebooks, s.at[TABLES] % e.tables
+            there, book, table = w_at + e.weights_there, s.at[CODEBOOKS] % e.codebooks, s.at[TABLES] % e.tables
             if r.source == BUILT_TABLE:
-                there = c_at + e.centroids_there if part == 0 else NEVER
-                built = max(built + 1, rows, s.tables[table] + e.table_reused, there)
+                centroids = c_at + e.centroids_there if part == 0 else NEVER
+                built = max(built + 1, there, s.tables[table] + e.table_reused, centroids)
                 s.codebooks[book] = built
-                built += e.centroids - 1
-                rows = built + e.table_built
-            for chunk in range(r.last_chunks if part % r.blocks == r.blocks - 1 else r.block_chunks):
-                place = s.at[CODES] % e.codes
-                w_at = take_all(w, e.codes_units - 1, w_at + 1)
-                w_at = take(w, max(w_at + 1, s.codes[place] + e.codes_room))
-                issued = max(issued + 1, w_at + e.weights_there)
-                if chunk == 0:
-                    issued = max(issued, rows, begin if part == 0 else NEVER)
-                    if r.source < BUILT_TABLE:
-                        s.codebooks[book] = issued
-                s.codes[place] = issued
-                s.at[CODES] += 1
-                issued += r.tokens - 1
+                built += e.centroids * e.row_steps - 1
+                there = built + e.table_built
+            there = max(there, begin if part == 0 else NEVER)
+            chunks = r.last_chunks if part % r.blocks == r.blocks - 1 else r.block_chunks
+            for strip in range(0, chunks, e.strip):
+                for token in range(r.tokens):
+                    first = strip == 0 and token == 0
+                    if e.row_steps > 1:
+                        made = max(made, s.halves[s.at[ROWS] % 2], there - 1 if first else NEVER) + 1
+                        if first and r.source < BUILT_TABLE:
+                            s.codebooks[book] = made
+                        made += e.row_steps - 1
+                        issued = max(issued, made)
+                    elif first:
+                        issued = max(issued, there - 1)
+                    for chunk in range(min(e.strip, chunks - strip)):
+                        place = (s.at[CODES] + chunk) % e.codes
+                        issued += 1
+                        if token == 0:
+                            w_at = take_all(w, e.codes_units - 1, w_at + 1)
+                            w_at = take(w, max(w_at + 1, s.codes[place] + e.codes_room))
+                            issued = max(issued, w_at + e.weights_there)
+                        if e.row_steps == 1:
+                            if first and r.source < BUILT_TABLE:
+                                s.codebooks[book] = issued
+                            if token == 0:
+                                s.codes[place] = issued
+                        elif token == r.tokens - 1:
+                            s.codes[place] = issued
+                    s.halves[s.at[ROWS] % 2] = issued
+                    s.at[ROWS] += 1
+                s.at[CODES] += min(e.strip, chunks - strip)
             s.at[CODEBOOKS] += r.source != STORED_TABLE
             if r.source >= BUILT_TABLE:
-                s.tables[table] = issued
+                s.tables[table] = made if e.row_steps > 1 else issued
                 s.at[TABLES] += 1
         s.banks[s.at[GROUPS] % e.banks] = issued
         s.at[GROUPS] += 1
-    return s.at[X_AT], c_at, w_at, built, issued
+    return s.at[X_AT], c_at, w_at, built, made, issued
 
 
 @_compiled
@@ -424,22 +434,11 @@ def heads(h, p, start, count, tokens, words, normed, writer, rows, place, stride
     return at
 
 
-class Attention(NamedTuple):
-    """Attention: `parts` vector words of a beat; the rest as in `attention_timing`."""
-
-    parts: int
-    k_rows: int
-    v_rows: int
-    rights: int
-    first: int
-    scored: int
-    bank_free: int
-    v_freed: int
-    loaded: int
-    weighted: int
-    sums_free: int
-    right_freed: int
-    done: int
+# Attention: `parts` vector words of a beat; the rest as in `attention_timing`.
+Attention = namedtuple(
+    "Attention",
+    "parts k_rows v_rows rights first scored bank_free v_freed loaded weighted sums_free right_freed done",
+)
 
 
 @_compiled

@@ -30,7 +30,7 @@ from lutllm.simulate.transactions.passes import Pass
 from lutllm.simulate.transactions.records import TaskRecord
 
 _TAKEN = np.empty(0, np.int64)  # no word to wait for
-UNITS = ("loader", "distributor", "head", "builder")  # of LutLinear: those that work on a round's lookups
+UNITS = ("loader", "distributor", "head", "rows", "builder")  # of LutLinear: those that work on a round's lookups
 
 
 def predicted(plan: Plan, passes: Sequence[Pass], latency: int | None = None, begin: int = 0) -> list[TaskRecord]:
@@ -229,11 +229,12 @@ class _List:
         rows = np.concatenate(self.written[label]) if task.fields["takes"] else _TAKEN
         x, *ends, own.end = kernels.look_up(
             chip.engine, chip.linear, own.round, chip.ports["c"], chip.ports["w"],
-            held[0], held[1], held[2], held[3], start, bank, rows,
+            held[0], held[1], held[2], held[3], held[4], start, bank, rows,
         )  # fmt: skip
         self.accepted(own, "cw")
-        c, w, built = ends
-        chip.free |= {"loader": c + START, "distributor": w + START, "head": own.end + START, "builder": built + START}
+        for unit, end in zip(("loader", "distributor", "builder", "rows"), ends, strict=True):
+            chip.free[unit] = end + START
+        chip.free["head"] = own.end + START
         own.begin = max(start - START, own.out)
         self.fed += 1
         self.ended(task, start, x)

@@ -13,6 +13,7 @@ from lutllm.lowering.hardware.control.task import Timing
 from lutllm.lowering.hardware.lib import crossing
 from lutllm.lowering.hardware.lib.axi import READ, WRITE, burst_limit
 from lutllm.lowering.hardware.lib.memory import FIFO_LATENCY
+from lutllm.lowering.hardware.linear.control import HALVES
 from lutllm.lowering.hardware.linear.core import linear_timing
 from lutllm.lowering.hardware.linear.front import JOBS
 from lutllm.lowering.hardware.linear.psum import codebook_depth
@@ -48,6 +49,8 @@ def linear(config: AcceleratorConfig) -> k.Engine:
         codebook_units=engine.codebook_units,
         codes_units=engine.codes_units,
         table_units=engine.table_units,
+        row_steps=engine.row_steps,
+        strip=engine.strip_chunks,
         centroids=engine.centroids,
         centroid_words=engine.chain_length,
         c_beats=engine.word_beats("c"),
@@ -81,7 +84,7 @@ def linear_state(e: k.Engine) -> k.Linear:
     at = np.zeros(k.LINEAR_FIELDS, np.int64)
     at[[k.X_AT, k.Y_AT, k.SHADOW]] = k.NEVER
     sizes = (e.codes, e.codebooks, e.tables, e.banks, e.jobs, e.x, e.results)
-    return k.Linear(at, *(np.full(size, k.NEVER) for size in sizes))
+    return k.Linear(at, *(np.full(size, k.NEVER) for size in (*sizes, HALVES)))
 
 
 def clocks(config: AcceleratorConfig, begin: int) -> np.ndarray:
