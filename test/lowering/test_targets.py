@@ -43,7 +43,11 @@ def test_what_a_file_does_not_say_is_as_in_another(tmp_path: Path) -> None:
             "delay = 9",
             "expected memory to have bytes, latency, gb_per_s, share, port_gb_per_s, ports, got",
         ),
-        ("[memory]", "[memori]", "expected tables device, clock, memory, accelerator, engine, got memori; remove it"),
+        (
+            "[memory]",
+            "[memori]",
+            "expected tables device, clock, memory, dram, accelerator, engine, got memori; remove",
+        ),
         ('memory = "measured"', "", "expected a source of memory.latency, got none; say in [sources] where it comes"),
         (
             "[sources]",

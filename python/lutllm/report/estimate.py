@@ -1,7 +1,7 @@
 """An estimate of a model on a target: its schedule in; cycles, time, memory traffic out, as data and as text.
 
 Cycles are predicted (`lutllm.cost.predicted`) for a memory that answers after the target's latency and gives a beat a
-cycle on every port. That this can be had of the target's memory at all is checked in bytes, and nothing more.
+cycle of its clock on every port. That this can be had of the target's memory at all is checked in bytes, no more.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from lutllm.simulate.transactions.records import TaskRecord
 @dataclass(frozen=True)
 class Estimate:
     """`decode_*`: a token, its LM head and pick included, that sees `kv` tokens before it; `prefill_*`: a prompt of
-    `prefill` tokens up to the first token after it. Milliseconds at `core_mhz`, at which ports run, too (`memory_mhz`).
+    `prefill` tokens up to the first token after it. Milliseconds at `core_mhz`; ports run at `memory_mhz`.
 
     `bytes`: what a decode step moves, by port. `hbm_busy`: that, as a share of what the target's memory moves at best
     in the same time. `engines`: the share of a decode step in which an engine has work. `bits_effective` as in
@@ -52,7 +52,8 @@ class Estimate:
     def __str__(self) -> str:
         total = sum(self.bytes.values())
         lines = [
-            f"target {self.target}, {self.core_mhz:g} MHz, {self.bits_effective:.2f} bits per weight",
+            f"target {self.target}, {self.core_mhz:g} MHz, memory {self.memory_mhz:g} MHz, "
+            f"{self.bits_effective:.2f} bits per weight",
             align([
                 ("", "cycles", "ms"),
                 (f"a token after {self.kv}", f"{self.decode_cycles:,}", f"{self.decode_ms:.3f}"),
@@ -87,7 +88,7 @@ def estimate(plan: Plan, name: str, target: Target, bits: float, *, kv: int = 25
         kv=kv,
         prefill=prefill,
         core_mhz=mhz,
-        memory_mhz=mhz,
+        memory_mhz=target.clock.memory_mhz,
         decode_cycles=cycles,
         decode_ms=1e3 * seconds,
         prefill_cycles=prefill_cycles,
