@@ -15,11 +15,13 @@ from lutllm import __version__, store
 from lutllm.errors import InputError, LutllmError
 from lutllm.tools.verbs import arguments
 from lutllm.tools.verbs import bench as bench_verb
+from lutllm.tools.verbs import chat as chat_verb
 from lutllm.tools.verbs import compile as compile_verb
 from lutllm.tools.verbs import diff as diff_verb
 from lutllm.tools.verbs import estimate as estimate_verb
 from lutllm.tools.verbs import quantize as quantize_verb
 from lutllm.tools.verbs import run as run_verb
+from lutllm.tools.verbs import serve as serve_verb
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -70,6 +72,8 @@ def _parser() -> argparse.ArgumentParser:
         _verb(verbs, "eval", quantize_verb.evaluate, "measure a quantized model's perplexity beside the float model's")
     )
     run_verb.run_arguments(_verb(verbs, "run", run_verb.run, "answer a prompt with a quantized model"))
+    chat_verb.chat_arguments(_verb(verbs, "chat", chat_verb.chat, "talk with a quantized model"))
+    serve_verb.serve_arguments(_verb(verbs, "serve", serve_verb.serve, "answer clients of OpenAI's API"))
     _simulate_arguments(
         _verb(verbs, "simulate", _simulate, "run compiled programs again, with other memory or simulator")
     )

@@ -47,7 +47,7 @@ ENGINE_RANGES = {
     "acc_bits": (ACC_BITS, ACC_BITS),
     "bias_bits": (0, ACC_BITS),
     "out_bits": (2, 32),
-    "requant_lanes": (4, 32),
+    "requant_lanes": (4, 128),
     "tokens": (1, (1 << 16) - 1),
     "acc_words": (1, 1 << 16),
     "codes_depth": (2, 1 << 16),
@@ -57,6 +57,8 @@ ENGINE_RANGES = {
 }
 MACHINE_RANGES = {
     "head_lanes": (4, 128),
+    "attention_units": (1, 64),
+    "kv_bits": (32, 1024),
     "context": (1, 1 << 20),
     "score_words": (1, COUNT_LIMIT),
     "item_words": (1, MOST_WORDS),
@@ -70,7 +72,7 @@ CLOCK_RANGES = {
     "memory_mhz": (1, 1000),
     "bus_bits": (PORT_BITS[0], PORT_BITS[-1]),
 }
-_POWERS_OF_TWO = ("row_writes", "requant_lanes", "burst_beats", "head_lanes", "bus_bits")
+_POWERS_OF_TWO = ("row_writes", "requant_lanes", "burst_beats", "head_lanes", "kv_bits", "bus_bits")
 _MULTIPLES = (
     ("centroids", "chains"), ("lanes", "requant_lanes"), ("pairs", "weight_ports"), ("pairs", "sum_chains"),
 )  # fmt: skip
@@ -131,6 +133,9 @@ def head_problems(values: Mapping[str, Any], requant_lanes: int) -> Iterator[str
     if words * requant_lanes % beat:
         wanted = f"head_words to be a multiple of {beat // requant_lanes}, a beat of head_lanes"
         yield f"expected {wanted}, got {words}; change it"
+    if not 8 * requant_lanes <= values["kv_bits"] <= 8 * beat:
+        wanted = f"kv_bits in {8 * requant_lanes}..{8 * beat}, of requant_lanes to head_lanes channels"
+        yield f"expected {wanted}, got {values['kv_bits']}; change it"
 
 
 def _size_problems(values: Mapping[str, Any], ranges: Mapping[str, tuple[int, int]]) -> Iterator[str]:

@@ -4,9 +4,9 @@ What an engine that the configuration does not have would use - memories, master
 
 Ports: `ap_clk`, `ap_rst_n`, where the machine has two clocks also `ap_clk_2`, that of all AXI4 masters; the AXI4-Lite
 slave s_axi_control and its interrupt `irq` (`interrupt` is a word of C++ to Verilator); AXI4 read masters m_axi_d
-(tasks), _p (vector parameters), _c, _q, _w0.. (of LutLinear), _e (embedding), _k and _v (KV cache), _x (engine load),
-the write masters m_axi_kv and m_axi_y (engine save); `events`, a bit for each engine that takes a task and one for each
-that ends one, for simulation.
+(tasks), _p (vector parameters), _c, _q, _w0.. (of LutLinear), _e (embedding), _k0.. and _v0.. (KV cache), _x (engine
+load), the write masters m_axi_kv and m_axi_y (engine save); `events`, a bit for each engine that takes a task and one
+for each that ends one, for simulation.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from lutllm.lowering.hardware.lib.circt import Design, Fields, Module, Signal, W
 from lutllm.lowering.hardware.lib.memory import Stream, buffered, ram
 from lutllm.lowering.hardware.lib.route import ORDERS, router, way_of
 from lutllm.lowering.hardware.linear.core import linear_core
-from lutllm.lowering.hardware.linear.ports import Masters, bus_ports
+from lutllm.lowering.hardware.linear.ports import Masters, bus_ports, spread
 from lutllm.lowering.hardware.linear.records import ROUND
 from lutllm.lowering.hardware.vector.embed import embed
 from lutllm.lowering.hardware.vector.feed import feed
@@ -39,9 +39,12 @@ from lutllm.lowering.hardware.vector.store import store
 from lutllm.lowering.hardware.vector.swiglu import swiglu
 from lutllm.lowering.machine.accelerator import (
     DYNAMIC_BITS,
+    LINEAR_STREAMS,
     PARAMETERIZED,
     READERS,
     SINKS,
+    STREAM_BITS,
+    STREAM_WORDS,
     TASK_BITS,
     VERIFY,
     WRITERS,
@@ -64,7 +67,7 @@ def fifo_depth(config: AcceleratorConfig, name: str) -> int:
     usual = {"p_commands": COMMANDS, "p_orders": ORDERS, "y_orders": ORDERS}
     usual |= {"responses": engine.outstanding, "y_responses": engine.outstanding}
     if kind in ("read", "write"):
-        names = {"w": "w0"}
+        names = {name: f"{name}0" for name in "wkv"}
         bits = (config.read_ports if kind == "read" else config.write_ports)[names.get(port, port)]
         bursts = engine.outstanding if kind == "read" else 2
         usual[name] = bursts * burst_limit(bits, config.burst_beats(bits))
@@ -161,10 +164,12 @@ class _Top:
             write, address, data = self._shared(memory, "write", writers)
             if memory == "x":
                 self.inputs["feed"].pop("written").assign(write)
-            read, read_address, _ = self._shared(memory, "read", readers)
-            found = m.output_of(made, f"memory_{memory}", we=write, wa=address, wd=data, re=read, ra=read_address)
-            for reader in readers:
-                self.inputs[reader].pop(f"{memory}_read_data").assign(found)
+            copies = range(config.attention_units) if memory == "q" else ("",)  # who reads one has one
+            for port in (f"{memory}{copy}" for copy in copies):
+                read, read_address, _ = self._shared(port, "read", readers)
+                found = m.output_of(made, f"memory_{port}", we=write, wa=address, wd=data, re=read, ra=read_address)
+                for reader in readers:
+                    self.inputs[reader].pop(f"{port}_read_data").assign(found)
         if "residual" in self.engines:
             self._squares()
 
@@ -224,7 +229,7 @@ class _Top:
         bits = TASK_BITS["linear"]
         values = Fields(**bits).unpack(self.fields[0 : sum(bits.values())]) | {"tokens": self.sequencer["task_tokens"]}
         round_ = ROUND.pack(**{name: values[name][0:width] for name, width in ROUND.widths.items()})
-        streams = {name: self._linear_stream(name) for name in ("c", "q", *engine.weight_streams)}
+        streams = self._linear_streams()
         feed_ready = self.inputs["feed"].pop("out_ready")
         streams["x"] = Stream(self.engines["feed"]["out_valid"], self.engines["feed"]["out_data"], feed_ready)
         inputs = {f"{name}_valid": stream.valid for name, stream in streams.items()}
@@ -247,17 +252,23 @@ class _Top:
 
     linear_rooms: tuple[Signal, ...] = ()
 
-    def _linear_stream(self, name: str) -> Stream:
-        """Stream c, q or w of LutLinear: its transfers come with the task."""
-        engine = self.config.engine
-        order = ["c", "q", *engine.weight_streams]
+    def _linear_streams(self) -> dict[str, Stream]:
+        """Streams c, q and w of LutLinear: their transfers come with the task."""
+        config, found = self.config, {}
         words = self.fields.chunks(DESCRIPTOR_PORT_BITS)
-        place = -(-sum(TASK_BITS["linear"].values()) // DESCRIPTOR_PORT_BITS) + 2 * order.index(name)
-        command = pack([words[place], words[place + 1][0:32]])
-        queue, room = buffered(self.m, f"{name}_commands", self.dispatch["linear"], command, ROUNDS_AHEAD)
-        self.linear_rooms = (*self.linear_rooms, room)
-        beats = self._reader(name, self.config.read_ports[name], queue)
-        return self.masters.words(name, beats, engine.word_bits[name]) if name in ("c", "q") else beats
+        place = -(-sum(TASK_BITS["linear"].values()) // DESCRIPTOR_PORT_BITS)
+        for number, kind in enumerate(LINEAR_STREAMS):
+            first = place + STREAM_WORDS * number
+            asked = Fields(**STREAM_BITS).unpack(pack(words[first : first + STREAM_WORDS]))
+            names = config.engine.weight_streams if kind == "w" else [kind]
+            push, addresses, beats = spread(self.m, self.dispatch["linear"], asked, len(names))
+            for name, address in zip(names, addresses, strict=True):
+                queue, room = buffered(self.m, f"{name}_commands", push, pack([address, beats]), ROUNDS_AHEAD)
+                self.linear_rooms = (*self.linear_rooms, room)
+                found[name] = self._reader(name, config.read_ports[name], queue)
+                if kind != "w":
+                    found[name] = self.masters.words(name, found[name], config.engine.word_bits[kind])
+        return found
 
     def _sinks(self, core: dict[str, Signal], y_ready: Wire) -> None:
         """Stream y to the engine whose task is next."""
@@ -298,9 +309,9 @@ class _Top:
         return self.m.reg(words, f"{engine}_words_of_pass")
 
     def _caches(self) -> None:
-        """The KV cache: attention reads it through two masters, heads writes it through one."""
-        for name in ("k", "v"):
-            self._read("attention", name, command=f"{name}_command", data=name)
+        """The KV cache: each unit of attention reads it through two masters, heads writes it through one."""
+        for name in (f"{name}{unit}" for unit in range(self.config.attention_units) for name in "kv"):
+            self._read("attention", name, command=f"{name}_command", data=name, bits=self.config.row_bits)
         self._write("heads", "kv", command="kv_command", data="kv", written="kv_written", responses="responses")
 
     def _transfers(self) -> None:
@@ -310,10 +321,12 @@ class _Top:
         if "save" in self.engines:
             self._write("save", "y", command="command", data="out", written="written", responses="y_responses")
 
-    def _read(self, engine: str, master: str, *, command: str, data: str) -> None:
-        """A read master whose commands an engine gives and whose beats it takes."""
-        out, wires = self.engines[engine], self.inputs[engine]
-        stream = self._reader(master, self.config.read_ports[master], self._command(engine, command))
+    def _read(self, engine: str, master: str, *, command: str, data: str, bits: int = 0) -> None:
+        """A read master whose commands an engine gives and whose beats it takes, joined to words of `bits`."""
+        out, wires, width = self.engines[engine], self.inputs[engine], self.config.read_ports[master]
+        stream = self._reader(master, width, self._command(engine, command))
+        if bits > width:
+            stream = self.masters.words(master, stream, bits)
         wires.pop(f"{data}_valid").assign(stream.valid)
         wires.pop(f"{data}_data").assign(stream.data)
         stream.ready.assign(out[f"{data}_ready"])

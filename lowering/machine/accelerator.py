@@ -43,6 +43,9 @@ WAIT_BITS = {"engine": 4, "pending": 4}  # dispatch once `engine` has at most `p
 NO_WAIT = 15
 # `check`: the CRC (lowering.machine.checks) of the list up to the end of this descriptor, with 0 for its own `check`. A
 # list begins where the header's ended.
+# A region that a linear reads; where each port has one, `address` is that of the first, `stride` from one to the next.
+STREAM_BITS = {"address": 64, "beats": 32, "stride": 32}
+LINEAR_STREAMS, STREAM_WORDS = ("c", "q", "w"), 2
 # After the header: address of stream p (64), then beats (32) and bytes added for each position (32).
 PARAMETER_WORDS = 2
 
@@ -93,7 +96,7 @@ SIZED_STREAMS = (
 # Fields of each task, bits each, lowest first. Counts of words are of one token; bases are addresses of memory words,
 # which do not depend on the tokens of a pass; `start` is the first word of the row that a round's outputs go to.
 TASK_BITS: dict[str, dict[str, int]] = {
-    "linear": ROUND_BITS,  # then address and beats (64 bits each) of c, q and each w port
+    "linear": ROUND_BITS,  # then STREAM_BITS of each of c, q and w
     "feed": {"base": 16, "groups": 16, "takes": 8},  # takes: follows who writes its words
     "norm": {"base": 16, "words": 16, "shift": 8, "bits": 8, "last": 8, "reserved": 8, "epsilon": 64},
     "residual": {"start": 16, "words": 16, "residual_right": 8, "y_right": 8, "load": 8},
@@ -103,7 +106,7 @@ TASK_BITS: dict[str, dict[str, int]] = {
         "mode": 8, "norm": 8, "rotate": 8, "heads": 16, "head_words": 8, "shift": 8, "wide": 8,
         "epsilon": 64, "source": 16, "base": 16, "head_stride": 32, "address": 64,
     },
-    "attention": {
+    "attention": {  # kv_heads: of each unit
         "kv_heads": 16, "items": 8, "reps": 8, "beats": 8, "shift": 8, "bits": 8, "reserved": 8,
         "q": 16, "base": 16, "head_stride": 32, "keys": 64, "values": 64,
     },
@@ -142,17 +145,20 @@ class Clocks:
 class AcceleratorConfig:
     """The whole accelerator: a LutLinear engine and what stands around it, `engines`.
 
-    Vector engines work on `lanes` = `engine.requant_lanes` channels a cycle, attention on `head_lanes`: that many
-    multipliers each for QK^T and AV, and bytes of the ports k, v and kv. A pass has at most `engine.tokens` tokens, a
-    sequence `context`. Capacities are in words: `r_words` of the residual stream, `x_words` of inputs of linears,
-    `y_words` of outputs (all of `lanes` channels), `q_words` of queries (of `head_lanes` channels), `score_words`
-    scores and `item_words` sums (of `head_lanes` channels) of an item of attention in each of two banks, `head_words`
-    vector words of a head at most. `depths`: words of the FIFOs that do not have their usual depth.
+    Vector engines work on `lanes` = `engine.requant_lanes` channels a cycle, each of `attention_units` on `head_lanes`:
+    that many multipliers each for QK^T and AV. Ports k and v of each unit, and port kv, have `kv_bits`. A pass has at
+    most `engine.tokens` tokens, a sequence `context`. Capacities are in words: `r_words` of the residual stream,
+    `x_words` of inputs of linears, `y_words` of outputs (all of `lanes` channels), `q_words` of queries (of
+    `head_lanes` channels), `score_words` scores and `item_words` sums (of `head_lanes` channels) of an item of an
+    attention unit in each of two banks, `head_words` vector words of a head at most. `depths`: words of the FIFOs that
+    do not have their usual depth.
     """
 
     engine: EngineConfig = field(default_factory=EngineConfig)
     engines: tuple[str, ...] = DECODER_ENGINES
     head_lanes: int = 64
+    attention_units: int = 1
+    kv_bits: int = 512
     context: int = 2048
     r_words: int = 1024
     x_words: int = 4096
@@ -255,9 +261,14 @@ class AcceleratorConfig:
         return self.lanes * PARAMETER_BITS
 
     @property
-    def kv_bits(self) -> int:
-        """Width of ports k, v (reads) and kv (writes)."""
+    def row_bits(self) -> int:
+        """Bits of a word of attention's rows of keys and values: `head_lanes` channels."""
         return self.head_lanes * CACHE_BITS
+
+    @property
+    def kv_words(self) -> int:
+        """Vector words of a beat of port kv."""
+        return self.kv_bits // (self.lanes * CACHE_BITS)
 
     @property
     def e_bits(self) -> int:
@@ -286,7 +297,8 @@ class AcceleratorConfig:
         widths = {"d": DESCRIPTOR_PORT_BITS} | ({"p": self.p_bits} if self.having(PARAMETERIZED) else {})
         widths |= {"c": engine.port_bits["c"], "q": engine.port_bits["q"]}
         widths |= {name: engine.port_bits["w"] for name in engine.weight_streams}
-        of_engines = {"embed": {"e": self.e_bits}, "attention": {"k": self.kv_bits, "v": self.kv_bits}}
+        rows = {f"{name}{unit}": self.kv_bits for name in "kv" for unit in range(self.attention_units)}
+        of_engines = {"embed": {"e": self.e_bits}, "attention": rows}
         of_engines["load"] = {"x": self.load_bits}
         for name in self.having(tuple(of_engines)):
             widths |= of_engines[name]
@@ -301,7 +313,7 @@ class AcceleratorConfig:
     def task_words(self, engine: str) -> int:
         """64-bit words of a descriptor."""
         words = 1 + PARAMETER_WORDS + -(-sum(TASK_BITS[engine].values()) // DESCRIPTOR_PORT_BITS)
-        return words + (2 * (2 + self.engine.weight_ports) if engine == "linear" else 0)
+        return words + (len(LINEAR_STREAMS) * STREAM_WORDS if engine == "linear" else 0)
 
     @property
     def token_bits(self) -> int:

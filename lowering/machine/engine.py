@@ -181,8 +181,9 @@ class EngineConfig:
 
     @property
     def codebooks_ahead(self) -> int:
-        """Codebooks that wait in a PSum engine beside codes: one for eight chunks, and enough for short blocks."""
-        return max(4, self.codes_depth // 8)
+        """Codebooks that wait in a PSum engine beside codes: one for eight chunks, or for as many as rows must last,
+        and enough for short blocks."""
+        return max(4, self.codes_depth // max(8, self.row_steps))
 
     @property
     def codes_units(self) -> int:

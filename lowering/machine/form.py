@@ -16,7 +16,9 @@ from lutllm.lowering.machine.accelerator import AcceleratorConfig, Clocks
 from lutllm.lowering.machine.engine import EngineConfig
 
 NAME = "machine"
-_SIZES = ("head_lanes", "context", "score_words", "item_words", "head_words", "watchdog")
+_SIZES = (
+    "head_lanes", "attention_units", "kv_bits", "context", "score_words", "item_words", "head_words", "watchdog",
+)  # fmt: skip
 _WORDS = "_words"
 
 

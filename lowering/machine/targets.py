@@ -96,10 +96,15 @@ class Dram:
 
 @dataclass(frozen=True)
 class Around:
-    """The accelerator around the engine: `head_lanes` channels of a head a cycle, sequences of `context` tokens."""
+    """The accelerator around the engine: `head_lanes` channels of a head a cycle in each of up to `attention_units`,
+    whose ports of the KV cache have `kv_bits` and which holds up to `score_words` scores in each of two banks;
+    sequences of `context` tokens."""
 
     head_lanes: int
+    attention_units: int
+    kv_bits: int
     context: int
+    score_words: int
 
 
 @dataclass(frozen=True)

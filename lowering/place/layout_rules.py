@@ -119,6 +119,11 @@ def _head_problems(cluster: Cluster, layout: Layout, of: LayoutOf, config: Accel
         wanted = "interleaved" if turned else "not interleaved"
         yield f"expected heads {wanted}, as RoPE wants them, got interleaved = {layout.interleaved}; change the layout"
     if attention is not None:
+        if int(attention.kv_heads.value) % config.attention_units:
+            yield (
+                f"expected KV heads for each of {config.attention_units} attention units alike, got "
+                f"{int(attention.kv_heads.value)}; change attention_units of the lut.machine"
+            )
         if layout.size != heads * layout.unit_size:
             behind = layout.size - heads * layout.unit_size
             yield f"expected heads without padding behind them, got {behind} places; change its pad"

@@ -145,8 +145,8 @@ class _Allocation:
             self._linear(cluster, layout)
 
     def _attention(self, cluster: Cluster, layout: Layout) -> None:
-        """One token's rows are read once for the whole group of query heads where it fits; many tokens keep the
-        multipliers busy a head at a time."""
+        """One token's rows are read once for the whole group of query heads where it fits; many tokens for as few as
+        keep the multipliers busy while the next row comes."""
         op = cluster.find("lut.attention")
         group = int(op.heads.value) // int(op.kv_heads.value)
         tokens, context = 1 if op.query.type.shape[0] == 1 else self.config.tokens, int(op.keys.type.shape[0])
@@ -159,7 +159,9 @@ class _Allocation:
                 f"{tokens * beats} sums, got score_words = {self.config.score_words} and item_words = "
                 f"{self.config.item_words}; enlarge them, or use a shorter context or fewer tokens a pass"
             )
-        cluster.op.attributes["reps"] = dialect.i64(fitting[0] if tokens > 1 else fitting[-1])
+        busy = self.config.row_bits // self.config.kv_bits if tokens > 1 else group * tokens
+        reps = next((n for n in fitting if n * tokens >= busy), fitting[-1])
+        cluster.op.attributes["reps"] = dialect.i64(reps)
 
     def _linear(self, cluster: Cluster, layout: Layout) -> None:
         linear, engine = cluster.linear, self.config.engine

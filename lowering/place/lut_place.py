@@ -56,7 +56,8 @@ class LutPlace(Pass):
         self._check_engines(op)
 
     def _machine(self, op: ir.Operation) -> Machine:
-        """The target with what the clusters need."""
+        """The target with what the clusters need. Attention keeps a score for each token of a pass and each position: a
+        pass has as many tokens as there is room for in a long context."""
         target = find_target(self.target)
         schemes = dict.fromkeys(dialect.scheme_of(lookup) for lookup in ops_in(op, dialect.TableLookupOp))
         used = {engine.value for cluster in ops_in(op, dialect.ClusterOp) for engine in cluster.engines}
@@ -66,14 +67,23 @@ class LutPlace(Pass):
         context = min((int(a.keys.type.shape[0]) for a in attentions), default=target.accelerator.context)
         groups = [int(a.heads.value) // int(a.kv_heads.value) for a in attentions]
         sizes = [int(a.query.type.shape[-1]) // int(a.heads.value) for a in attentions]
-        head_lanes = target.accelerator.head_lanes
+        around, kv_heads = target.accelerator, [int(a.kv_heads.value) for a in attentions]
+        head_lanes, most = around.head_lanes, around.score_words // context if attentions else engine.tokens
+        if not most:
+            raise CapacityError(
+                f"expected a context of at most {around.score_words} tokens, as many as the target keeps scores of, "
+                f"got {context}; shorten it, or enlarge score_words of the target"
+            )
+        engine = replace(engine, tokens=min(engine.tokens, most))
         beats = max((-(-size // head_lanes) for size in sizes), default=1)
-        at_once = max(engine.tokens, *groups, 1)
+        at_once = min(max(engine.tokens, *groups, 1), most)
         words = [_block_words(end, engine.lanes, engine.tokens) for end in ops_in(op, dialect.RequantizeOp)]
         config = AcceleratorConfig(
             engine=replace(engine, acc_words=max(engine.acc_words, *words)),
             engines=tuple(name for name in ENGINES if name in used),
             head_lanes=head_lanes,
+            attention_units=max(n for n in range(1, around.attention_units + 1) if not any(k % n for k in kv_heads)),
+            kv_bits=around.kv_bits,
             context=context,
             score_words=at_once * context,
             item_words=at_once * beats,

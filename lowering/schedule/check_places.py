@@ -5,6 +5,7 @@ A module that `Reader` can read in; what is wrong out, each with the op it is ab
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -77,6 +78,13 @@ def _round_problems(reader: Reader, cluster: Cluster, layout: Layout) -> Iterato
             yield (
                 f"expected {reader.config.engine.weight_ports} regions w in round {round_.name}, got "
                 f"{len(round_.w)}; allocate again"
+            )
+        at = [reader.regions[name].address for name in round_.w if name in reader.regions]
+        steps = {later - earlier for earlier, later in itertools.pairwise(at)}
+        if len(steps) > 1 or min(steps, default=0) < 0:
+            yield (
+                f"expected the regions w of round {round_.name} each as far behind the one before as all others, got "
+                f"distances of {', '.join(map(str, sorted(steps)))} bytes; allocate again"
             )
         end = round_.first + round_.outputs
     if end != layout.size:

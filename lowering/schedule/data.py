@@ -34,7 +34,8 @@ class Task:
     of each buffer only. `waits`: (engine, pending) - dispatched once that engine has at most `pending` unfinished
     tasks. `single`: one token whatever the pass has. `round`, of a linear task, its feed and its sink: the round they
     compute together. `rotations`, of engine heads: the region of RoPE's rows that must be loaded. `source` is the
-    PyTorch module, `location` the place of the op in its file. `values`: for each buffer or cache that it reads the
+    PyTorch module, `location` the place of the op in its file. `in_order`: it writes its
+    words in their order. `values`: for each buffer or cache that it reads the
     label of the cluster whose result that must hold.
     """
 
@@ -53,6 +54,7 @@ class Task:
     round: str = ""
     rotations: str = ""
     location: str | None = None
+    in_order: bool = True
     values: dict[str, str] = field(default_factory=dict, hash=False)
 
     def span(self, words: int) -> range:

@@ -10,6 +10,7 @@ from lutllm.lowering.machine.accelerator import (
     ENGINES,
     HEADER_BITS,
     NO_WAIT,
+    STREAM_BITS,
     TASK_BITS,
     VERIFY,
     WAIT_BITS,
@@ -33,11 +34,14 @@ def descriptor(plan: Plan, task: Task) -> list[int]:
     name, bits = f"task {task.name}", TASK_BITS[task.engine]
     fields = packed(name, bits, {"reserved": 0, **task.fields})
     words = [address, 0 if p is None else _fit(name, p.beats) | _fit(name, p.stride) << 32]
-    words += [fields >> low & (1 << 64) - 1 for low in range(0, sum(bits.values()), 64)]
+    words += _words(fields, bits)
     if task.engine == "linear":
         round_ = plan.rounds[task.round]
-        for region in (plan.regions[name] for name in (round_.c, round_.q, *round_.w)):
-            words += [region.address, _beats(plan, region)]
+        for region, *others in ([round_.c], [round_.q], round_.w):
+            first, last = plan.regions[region], plan.regions[[region, *others][-1]]
+            stride = (last.address - first.address) // max(1, len(others))
+            values = dict(address=first.address, beats=_beats(plan, first), stride=stride)
+            words += _words(packed(name, STREAM_BITS, values), STREAM_BITS)
     values = {
         "check": 0,
         "engine": ENGINE_NUMBERS[task.engine],
@@ -49,6 +53,10 @@ def descriptor(plan: Plan, task: Task) -> list[int]:
     words.insert(0, packed(name, HEADER_BITS, values))
     assert len(words) == plan.config.task_words(task.engine), task.name
     return words
+
+
+def _words(record: int, bits: dict[str, int]) -> list[int]:
+    return [record >> low & (1 << 64) - 1 for low in range(0, sum(bits.values()), 64)]
 
 
 def checked(descriptors: Iterable[list[int]], start: int) -> list[int]:

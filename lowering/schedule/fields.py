@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from lutllm.bindings import ir
 from lutllm.dialect import bits_of, exponent_of, fault
 from lutllm.errors import CapacityError
@@ -219,7 +221,7 @@ def attention(places: Places, cluster: Cluster) -> Fields:
     layout = places.layout(cluster)
     keys, values = (places.cache(Cluster(value.owner.opview)) for value in (op.keys, op.values))
     return {
-        "kv_heads": int(op.kv_heads.value),
+        "kv_heads": int(op.kv_heads.value) // places.config.attention_units,
         "items": items,
         "reps": reps,
         "beats": layout.unit_size // places.config.head_lanes,
@@ -243,6 +245,11 @@ def items_of(cluster: Cluster) -> tuple[int, int]:
             f"{cluster.label}: expected reps that divide a group of {group} query heads, got {got}; change it"
         )
     return group // int(reps.value), int(reps.value)
+
+
+def order_of_items(kv_heads: int, items: int, units: int) -> np.ndarray:
+    """Items, numbered kv head by kv head, in the order in which units of attention take them in turn."""
+    return np.arange(kv_heads * items).reshape(-1, units, items).swapaxes(1, 2).reshape(-1)
 
 
 ALONE: dict[str, Callable[[Places, Cluster], Fields]] = {

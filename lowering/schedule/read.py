@@ -117,6 +117,7 @@ class Reader:
             parameters=parameters, rotations=cluster.symbol("region") or "" if run.engine == "heads" else "",
             single=program == HEAD and run.engine != "norm",  # which needs to know where the last token is
             location=source_position(cluster.op.location),
+            in_order=min(values.get("items", 1), self.config.attention_units) == 1,  # units are a kv head apart
         )  # fmt: skip
 
     def _rotations(self, program: str, run: Run) -> Task:

@@ -101,22 +101,26 @@ class Hazards:
 
 class Follower:
     """Which results feeds may take while they are written, as `feed` counts words: the first feed of a result, where
-    every result that was written before has been taken, and all feeds after the one that took it."""
+    every result that was written before has been taken and this one is written in order, and all feeds after the one
+    that took it."""
 
     def __init__(self) -> None:
         self.written: list[str] = []  # clusters, in order, whose words no feed has taken yet
         self.taken: set[str] = set()
+        self.in_order: set[str] = set()
 
     def follows(self, task: Task) -> str:
         """The cluster whose words `task` follows, or "". To be asked of every task once, in order of dispatch."""
         if task.engine in WRITERS["x"] and task.cluster not in {*self.written, *self.taken}:
             self.written.append(task.cluster)
+            if task.in_order:
+                self.in_order.add(task.cluster)
         if task.engine != "feed":
             return ""
         (label,) = task.values.values()
         if not task.fields["takes"]:
             return label if label in self.taken else ""
-        first = self.written[:1] == [label]
+        first = self.written[:1] == [label] and label in self.in_order
         self.written = [other for other in self.written if other != label]
         self.taken.add(label)
         return label if first else ""

@@ -27,7 +27,7 @@ from lutllm.quantized.resolve import quantized_model
 from lutllm.report import text as report
 from lutllm.report.schedule_page import schedule_json
 from lutllm.run.decoder_bench import SHAPES
-from lutllm.run.generate import prompt_ids
+from lutllm.run.prompts import prompt_ids
 from lutllm.scheme import EXACT
 from lutllm.simulate.transactions.passes import Pass, run_passes
 

@@ -147,8 +147,8 @@ class Case:
 def machine_of(engine: EngineConfig) -> Machine:
     """`engine` with what linears alone need around it."""
     config = AcceleratorConfig(
-        engine, ("linear", "feed", "load", "save"), head_lanes=engine.requant_lanes, context=CONTEXT, x_words=X_WORDS,
-        score_words=1, item_words=1, head_words=1,
+        engine, ("linear", "feed", "load", "save"), head_lanes=engine.requant_lanes,
+        kv_bits=8 * engine.requant_lanes, context=CONTEXT, x_words=X_WORDS, score_words=1, item_words=1, head_words=1,
     )  # fmt: skip
     return Machine(config, 64, 1 << 28)
 

@@ -263,7 +263,7 @@ def test_memory_that_answers_with_an_error(kind: str, error: str) -> None:
 def test_the_watchdog_names_what_stands_still() -> None:
     made = case()
     never = AxiTiming(latency=1 << 30)
-    accelerator = made.accelerator(timing={"m_axi_k": never}, watchdog=9000)
+    accelerator = made.accelerator(timing={"m_axi_k0": never}, watchdog=9000)
     accelerator.load(prompt_of(5))
     run = accelerator.start(5, 1)
     assert run.watchdog and run.error == "watchdog" and "attention" in run.stalled

@@ -11,9 +11,15 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 
+from lutllm import dialect
+from lutllm.accelerator.hardware import PASSES
+from lutllm.bindings import ir
+from lutllm.errors import LutllmError
 from lutllm.lowering.machine.accelerator import IMAGE_HEADER
 from lutllm.lowering.machine.engine import MODES, EngineConfig
 from lutllm.lowering.machine.targets import find_target
+from lutllm.passes import run_pipeline
+from lutllm.passes.walk import ops_in
 from lutllm.simulate import AxiTiming
 from lutllm.simulate.transactions.simulator import TransactionSimulator
 
@@ -240,3 +246,15 @@ def test_transactions_write_the_same_bytes(case: MakeCase, arc: Arc) -> None:
     simulated = TransactionSimulator.of(made.activations.module, made.activations.tensors, made.image)
     assert simulated.generate([0] * made.tokens, 0).error == "none"
     assert np.array_equal(simulated.chip.image, accelerator.memory.data)
+
+
+def test_weights_of_all_ports_lie_evenly(case: MakeCase, engines: dict[str, EngineConfig]) -> None:
+    """A descriptor has one address and one distance for them."""
+    made = case(engines["six-pairs"], [dict(pairs=6, outputs=12, row_source="exact_row")], 2)
+    module = made.activations.module
+    with module.context, ir.Location.unknown():
+        (last,) = (op for op in ops_in(module.operation, dialect.RegionOp) if op.sym_name.value == "layer0.0.w2")
+        last.attributes["address"] = dialect.i64(1 << 27)
+        wanted = "expected the regions w of round layer0.0 each as far behind the one before as all others, got"
+        with pytest.raises(LutllmError, match=f"{wanted} distances of 4096, [0-9]* bytes; allocate again"):
+            run_pipeline(module, "builtin.module(lut-verify-schedule)", passes=PASSES)

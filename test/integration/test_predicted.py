@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import pytest
@@ -42,13 +44,17 @@ def mixed(name: str) -> Scheme:
 
 @dataclass(frozen=True)
 class Kind:
-    """A model on a machine, whose FIFOs may be `shrunk`, or as deep as the files of the units say (`usual`)."""
+    """A model on a machine, whose FIFOs may be `shrunk`, or as deep as the files of the units say (`usual`), with
+    attention in `units` that have ports of `kv_bits`."""
 
     scheme: Scheme | Callable[[str], Scheme] = EXACT
     source: str = ""
     qwen3: bool = False
     depths: str = ""
     clocks: tuple[int, int, int] | None = None
+    units: int = 1
+    kv_bits: int = 64
+    shape: dict[str, Any] = field(default_factory=dict, hash=False)
 
 
 CASES = {
@@ -64,19 +70,24 @@ CASES = {
     "two clocks": Kind(qwen3=True, clocks=(250, 400, 32)),
     "two clocks, shrunk": Kind(qwen3=True, depths="shrunk", clocks=(250, 400, 64)),
     "odd clocks": Kind(EXACT.with_(R=1), clocks=(237, 300, 32)),
+    "narrow ports": Kind(kv_bits=32, depths="shrunk"),
+    "2 units": Kind(units=2, kv_bits=32, shape=dict(heads=8, kv_heads=4)),
+    "2 units of one head": Kind(units=2, shape=dict(heads=2, kv_heads=2, head_dim=20)),
+    "4 units": Kind(units=4, shape=dict(heads=8, kv_heads=4, head_dim=12), depths="shrunk"),
 }
 
 
 @cache
 def made(case: str) -> tuple[Hardware, Simulator]:
     kind = CASES[case]
-    model = random_model(float_decoder(**(QWEN3 if kind.qwen3 else LLAMA)), kind.scheme, positions=CONTEXT)
+    shape = (QWEN3 if kind.qwen3 else LLAMA) | kind.shape
+    model = random_model(float_decoder(**shape), kind.scheme, positions=CONTEXT)
     if kind.source == "stored_table":
         for linear in model.linears.values():
             linear.tables = interpreter.make_tables(linear)
     program = model.lut(CONTEXT)
     module = copy_of(program)
-    run_pipeline(module, pipelines.to_scheduled("tiny", kind.source), passes=PASSES)
+    run_pipeline(module, pipelines.to_scheduled(target_with(kind), kind.source), passes=PASSES)
     with module.context, ir.Location.unknown():
         _change(module, kind.depths)
         if kind.clocks is not None:
@@ -86,6 +97,14 @@ def made(case: str) -> tuple[Hardware, Simulator]:
                 builders.clocks(**dict(zip(("core_mhz", "memory_mhz", "bus_bits"), kind.clocks, strict=True)))
     hardware = Hardware(program, module, model.tensors, whole_image(module, model.tensors))
     return hardware, build(hardware.plan.config, "arc")
+
+
+def target_with(kind: Kind) -> str:
+    """The file of a target like tiny with units of attention."""
+    path = Path(mkdtemp()) / "target.toml"
+    units = f"[accelerator]\nattention_units = {kind.units}\nkv_bits = {kind.kv_bits}\n"
+    path.write_text(f'like = "tiny"\nsummary = "a case"\n{units}[sources]\naccelerator = "the case"\n')
+    return str(path)
 
 
 def _change(module: ir.Module, depths: str) -> None:

@@ -188,7 +188,7 @@ def test_an_image_must_begin_at_a_page(offset: int) -> None:
 def test_the_watchdog_interrupts_and_the_run_ends_once_the_bus_is_quiet() -> None:
     """Memory stands still for longer than the watchdog waits, then goes on."""
     limit = hardware().plan.config.watchdog
-    one = accelerator(watchdog=4 * limit, timing={"m_axi_k": AxiTiming(latency=2 * limit)})
+    one = accelerator(watchdog=4 * limit, timing={"m_axi_k0": AxiTiming(latency=2 * limit)})
     first = one.generate(PROMPT, 1)
     assert (first.error, first.watchdog) == ("watchdog", True) and "attention" in first.stalled
     assert one.host.read("ISR") == STUCK and one.host.read("STATUS") & STATUS_BUSY and not quiet(one)

@@ -19,6 +19,7 @@ from lutllm.lowering.hardware.lib.arithmetic import round_shift_staged
 from lutllm.lowering.hardware.lib.axi import axi_read_stream
 from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, Wire, const
 from lutllm.lowering.hardware.lib.memory import ram
+from lutllm.lowering.hardware.linear.words import beats_to_words
 from lutllm.lowering.machine.accelerator import LEFT, AcceleratorConfig
 from lutllm.lowering.machine.engine import EngineConfig
 from lutllm.numerics import round_shift
@@ -27,14 +28,14 @@ from lutllm.simulate import ArcSimulator, AxiTiming, Memory, RunResult, TestBenc
 PORTS = {"w": 512, "c": 32, "q": 64}
 
 
-def config(lanes: int = 4, head_lanes: int = 8, tokens: int = 4, **changes: int) -> AcceleratorConfig:
+def config(lanes: int = 4, head_lanes: int = 8, tokens: int = 4, kv_bits: int = 0, **changes: int) -> AcceleratorConfig:
     engine = EngineConfig(
         pairs=2, lanes=4 * lanes, requant_lanes=lanes, centroids=4, chains=1, tokens=tokens, acc_words=tokens,
         port_bits=PORTS,
     )  # fmt: skip
     words = dict(context=64, q_words=256, x_words=256, score_words=512, head_words=6)
     words |= dict(item_words=288 // head_lanes) | changes  # 12 heads of 24 channels: the most of `SHAPES`
-    return AcceleratorConfig(engine=engine, head_lanes=head_lanes, **words)  # type: ignore[arg-type]
+    return AcceleratorConfig(engine=engine, head_lanes=head_lanes, kv_bits=kv_bits or 8 * head_lanes, **words)  # type: ignore[arg-type]
 
 
 def compiled(design: Design, name: str, *, optimize: int = 0) -> ArcSimulator:
@@ -101,11 +102,12 @@ def test_round_shift_in_two_steps_rounds_once() -> None:
 
 
 def bench_module(design: Design, c: AcceleratorConfig) -> str:
-    """Streams load (memory q, from 0 on; its last word lets tasks in), task and p; AXI masters k, v.
+    """Streams load (memories q, from 0 on; its last word lets tasks in), task and p; AXI masters k0, v0 ..
 
-    Streams out: x (writes of memory x), qk and av (a word a useful beat), done.
+    Streams out: x (writes of memory x), qk0, av0 .. (a word a useful beat), done.
     """
     engine, reader = attention(design, c), axi_read_stream(design, c.kv_bits, outstanding=8)
+    joined, masters = beats_to_words(design, c.kv_bits, c.row_bits), masters_of(c)
     store = ram(design, c.q_words, c.word_bits("q"))
     record = task_record("attention").width
 
@@ -114,50 +116,63 @@ def bench_module(design: Design, c: AcceleratorConfig) -> str:
         address.set(address.signal + 1, m["load_valid"])
         loaded = m.state(1, "loaded", reset=0)
         loaded.set(const(1, 1), m["load_valid"] & m["load_last"])
-        ports = ("q_read", "q_read_address", "k_ready", "v_ready")
-        back = {port: Wire(c.address_bits("q") if port == "q_read_address" else 1) for port in ports}
-        commands = {n: {p: Wire(w) for p, w in (("valid", 1), ("address", 64), ("beats", 32))} for n in "kv"}
-        q = m.output_of(
-            store, "q", we=m["load_valid"], wa=address.signal, wd=m["load_word"], re=back["q_read"].signal,
-            ra=back["q_read_address"].signal,
-        )  # fmt: skip
-        rows = {}
-        for n in "kv":
+        outputs = design.modules[engine].outputs
+        back = {port: Wire(width) for port, width in outputs.items()}
+        q = {
+            f"q{u}_read_data": m.output_of(
+                store, f"q{u}", we=m["load_valid"], wa=address.signal, wd=m["load_word"], re=back[f"q{u}_read"].signal,
+                ra=back[f"q{u}_read_address"].signal,
+            )
+            for u in range(c.attention_units)
+        }  # fmt: skip
+        rows, streams = {}, {}
+        for n in masters:
             axi = {port: m[f"{n}_{port}"] for port in ("arready", "rvalid", "rdata", "rresp", "rlast")}
             axi |= dict(clear=m.rst, rid=const(0, 1))
-            command = {f"command_{port}": wire.signal for port, wire in commands[n].items()}
-            rows[n] = m.instance(reader, f"{n}_reader", data_ready=back[f"{n}_ready"].signal, **axi, **command)
-        streams: dict[str, Signal] = {}
-        for n in "kv":
-            streams |= {f"{n}_valid": rows[n]["data_valid"], f"{n}_data": rows[n]["data_data"]}
+            command = {
+                port: back[f"{n}_{port}"].signal for port in ("command_valid", "command_address", "command_beats")
+            }
+            ready = Wire(1)
+            rows[n] = m.instance(reader, f"{n}_reader", data_ready=ready.signal, **axi, **command)
+            words = m.instance(
+                joined, f"{n}_words", in_valid=rows[n]["data_valid"], in_data=rows[n]["data_data"],
+                out_ready=back[f"{n}_ready"].signal,
+            )  # fmt: skip
+            ready.assign(words["in_ready"])
+            streams |= {f"{n}_valid": words["out_valid"], f"{n}_data": words["out_data"]}
             streams[f"{n}_command_ready"] = rows[n]["command_ready"]
         out = m.instance(
             engine, "attention", task_valid=m["task_valid"] & loaded.signal, task_data=m["task_data"],
-            p_valid=m["p_valid"], p_data=m["p_data"], q_read_data=q, **streams,
+            p_valid=m["p_valid"], p_data=m["p_data"], **q, **streams,
         )  # fmt: skip
         for port, wire in back.items():
             wire.assign(out[port])
-        for n in "kv":
-            for port, wire in commands[n].items():
-                wire.assign(out[f"{n}_command_{port}"])
         result = dict(
             load_ready=const(1, 1), task_ready=out["task_ready"] & loaded.signal, p_ready=out["p_ready"],
             x_valid=out["x_write"], x_address=out["x_write_address"], x_word=out["x_write_data"],
-            qk_valid=out["qk_busy"], qk_data=const(1, 1), av_valid=out["av_busy"], av_data=const(1, 1),
             done_valid=out["done"], done_data=const(1, 1),
         )  # fmt: skip
-        masters = ("arvalid", "araddr", "arlen", "arsize", "arburst", "rready")
-        return result | {f"{n}_{port}": rows[n][port] for n in "kv" for port in masters}
+        for u in range(c.attention_units):
+            result |= {f"{n}{u}_valid": out[f"{n}_busy"][u] for n in ("qk", "av")}
+            result |= {f"{n}{u}_data": const(1, 1) for n in ("qk", "av")}
+        axi = ("arvalid", "araddr", "arlen", "arsize", "arburst", "rready")
+        return result | {f"{n}_{port}": rows[n][port] for n in masters for port in axi}
 
     inputs = {"load_valid": 1, "load_last": 1, "load_word": c.word_bits("q"), "task_valid": 1, "task_data": record}
-    inputs |= {"p_valid": 1, "p_data": c.p_bits, "x_ready": 1, "qk_ready": 1, "av_ready": 1, "done_ready": 1}
+    inputs |= {"p_valid": 1, "p_data": c.p_bits, "x_ready": 1, "done_ready": 1}
+    stages = [f"{n}{u}" for n in ("qk", "av") for u in range(c.attention_units)]
+    inputs |= {f"{n}_ready": 1 for n in stages}
     outputs = {"load_ready": 1, "task_ready": 1, "p_ready": 1, "x_valid": 1, "x_address": c.address_bits("x")}
-    outputs |= {"x_word": c.word_bits("x")} | {f"{n}_{s}": 1 for n in ("qk", "av", "done") for s in ("valid", "data")}
-    for n in "kv":
+    outputs |= {"x_word": c.word_bits("x")} | {f"{n}_{s}": 1 for n in (*stages, "done") for s in ("valid", "data")}
+    for n in masters:
         inputs |= {f"{n}_arready": 1, f"{n}_rvalid": 1, f"{n}_rdata": c.kv_bits, f"{n}_rresp": 2, f"{n}_rlast": 1}
         outputs |= {f"{n}_arvalid": 1, f"{n}_araddr": 64, f"{n}_arlen": 8, f"{n}_arsize": 3, f"{n}_arburst": 2}
         outputs |= {f"{n}_rready": 1}
     return design.module("bench", inputs, outputs, body)
+
+
+def masters_of(c: AcceleratorConfig) -> list[str]:
+    return [f"{n}{u}" for n in "kv" for u in range(c.attention_units)]
 
 
 @dataclass(frozen=True)
@@ -207,14 +222,16 @@ class Case:
         self.parameters = self._parameters(multiplier, np.pad(right, pad[1:]))
         self.base = base
         self.task = dict(
-            kv_heads=s.kv_heads, items=s.group // s.reps, reps=s.reps, beats=self.beats, shift=shift, bits=bits, q=q,
-            base=base, head_stride=self.stride, keys=self.addresses[0], values=self.addresses[1], tokens=s.tokens,
-            position=s.position,
+            kv_heads=s.kv_heads // c.attention_units, items=s.group // s.reps, reps=s.reps, beats=self.beats,
+            shift=shift, bits=bits, q=q, base=base, head_stride=self.stride, keys=self.addresses[0],
+            values=self.addresses[1], tokens=s.tokens, position=s.position,
         )  # fmt: skip
 
     def _parameters(self, multiplier: np.ndarray, right: np.ndarray) -> np.ndarray:
-        v, words = self.c.lanes, []
-        for first in range(0, self.heads, self.s.reps):
+        v, words, items, units = self.c.lanes, [], self.s.group // self.s.reps, self.c.attention_units
+        for n in range(self.heads // self.s.reps):  # unit by unit, for each item of each kv head of a unit
+            turn, unit = divmod(n, units)
+            first = ((turn // items * units + unit) * items + turn % items) * self.s.reps
             heads = range(first, first + self.s.reps)
             words += [[int(multiplier[h])] + [0] * (v - 1) for h in heads]
             words += [[int(r) << 24 for r in word] for h in heads for word in right[h].reshape(-1, v)]
@@ -279,7 +296,8 @@ def bench_of(
         tasks.append(np.frombuffer(word.to_bytes(-(-record.width // 8), "little"), np.uint8))
     query = np.concatenate([case.query for case in cases]).astype("<i2")
     last = np.arange(len(query)) == len(query) - 1
-    work = sum(case.work for case in cases)
+    work = sum(case.work for case in cases) // c.attention_units
+    stages = {f"{n}{u}": work for n in ("qk", "av") for u in range(c.attention_units)}
     return TestBench(
         top,
         memory=memory,
@@ -289,7 +307,7 @@ def bench_of(
             "task": np.stack(tasks),
             "p": as_words(np.concatenate([case.parameters for case in cases]), c.p_bits),
         },
-        outputs={"x": sum(len(case.query) for case in cases) * c.head_lanes // c.lanes, "qk": work, "av": work,
+        outputs={"x": sum(len(case.query) for case in cases) * c.head_lanes // c.lanes, **stages,
                  "done": len(cases)},
         stalls={"p": stalls},
         seed=stalls + 1,
@@ -310,6 +328,9 @@ def check(c: AcceleratorConfig, cases: list[Case], result: RunResult) -> None:
 CONFIGS = {
     "V4 L4": config(head_lanes=4),
     "V4 L8": config(head_lanes=8),
+    "V4 L8, ports of a word": config(head_lanes=8, kv_bits=32),
+    "2 units": config(head_lanes=8, kv_bits=32, attention_units=2),
+    "4 units": config(head_lanes=4, attention_units=4),
 }
 _tops: dict[str, ArcSimulator] = {}
 
@@ -331,12 +352,16 @@ SHAPES = {
     "division takes longest": Shape(kv_heads=8, group=1, reps=1, channels=24, tokens=1, position=0),
     "full": Shape(kv_heads=1, group=2, reps=2, channels=12, tokens=4, position=60),
     "heads alone": Shape(kv_heads=2, group=2, reps=1, channels=4, tokens=4, position=7),
+    "several kv heads a unit": Shape(kv_heads=4, group=4, reps=1, channels=12, tokens=2, position=5),
+    "items of two heads": Shape(kv_heads=4, group=4, reps=2, channels=12, tokens=3, position=2),
 }
 
 
-@pytest.mark.parametrize("name", CONFIGS)
-@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("stalls", [0, 100])
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [(name, shape) for name, c in CONFIGS.items() for shape, s in SHAPES.items() if not s.kv_heads % c.attention_units],
+)
 def test_attention_equals_the_golden_model(name: str, shape: str, stalls: int) -> None:
     c = CONFIGS[name]
     cases, memory = cases_of(c, [SHAPES[shape]], seed=len(shape) + stalls)
@@ -357,12 +382,12 @@ def test_tasks_one_behind_the_other() -> None:
     check(c, cases, finished(bench_of(top_of("V4 L8"), c, cases, memory, AxiTiming(latency=20), 30)))
 
 
-@pytest.mark.parametrize("slow", ["k", "v"])
+@pytest.mark.parametrize("slow", ["k0", "v0"])
 def test_one_reader_far_behind_the_other(slow: str) -> None:
     """Stages wait for each other: neither overtakes the banks."""
     c = CONFIGS["V4 L8"]
     cases, memory = cases_of(c, [SHAPES["parts of a group"]], seed=61)
-    timing = {"k": AxiTiming(latency=2), "v": AxiTiming(latency=2)} | {slow: AxiTiming(latency=90, stall_data=230)}
+    timing = {"k0": AxiTiming(latency=2), "v0": AxiTiming(latency=2)} | {slow: AxiTiming(latency=90, stall_data=230)}
     check(c, cases, finished(bench_of(top_of("V4 L8"), c, cases, memory, timing, 0)))
 
 
@@ -394,7 +419,7 @@ def test_multipliers_are_busy_in_prefill() -> None:
         cycles = result.stream_cycles
         for stage in ("qk", "av"):
             used[stage] += cases[0].work
-            spent[stage] += int(cycles[stage][-1] - cycles[stage][0]) + 1
+            spent[stage] += int(cycles[f"{stage}0"][-1] - cycles[f"{stage}0"][0]) + 1
         used["all"] += cases[0].work
         spent["all"] += int(cycles["done"][0] - cycles["task"][0]) + 1
     share = {name: used[name] / spent[name] for name in used}

@@ -38,7 +38,7 @@ def test_masters_are_those_of_the_engines() -> None:
     linears, whole = AcceleratorConfig(engines=LINEARS), AcceleratorConfig(engines=ENGINES)
     assert linears.read_ports == {"d": 64, "c": 512, "q": 512, "w0": 512, "x": 16 * 16}
     assert linears.write_ports == {"y": 16 * 32}
-    assert set(whole.read_ports) - set(linears.read_ports) == {"p", "e", "k", "v"}
+    assert set(whole.read_ports) - set(linears.read_ports) == {"p", "e", "k0", "v0"}
     assert set(whole.write_ports) == {"kv", "y"}
     assert AcceleratorConfig().engines == DECODER_ENGINES and not {"x", "y"} & set(AcceleratorConfig().read_ports)
 
@@ -57,6 +57,6 @@ def test_without_tokens_there_is_no_window_for_them() -> None:
 def test_accelerators_of_two_configurations_share_no_name_but_the_top() -> None:
     """So that both may be in one design, the top of one under another name."""
     engine = find_target("tiny").engine
-    configs = [AcceleratorConfig(engine, head_lanes=8, context=context) for context in (64, 65)]
+    configs = [AcceleratorConfig(engine, head_lanes=8, kv_bits=64, context=context) for context in (64, 65)]
     names = [set(re.findall(r"hw\.module @(\w+)", accelerator_to_hw(config, "sv").text())) for config in configs]
     assert names[0] & names[1] == {ACCELERATOR_TOP} and len(names[0]) == len(names[1]) > 50

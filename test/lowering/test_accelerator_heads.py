@@ -31,20 +31,21 @@ GARBAGE = 0xEE
 
 
 @cache
-def config(lanes: int, head_lanes: int, head_words: int) -> AcceleratorConfig:
+def config(lanes: int, head_lanes: int, head_words: int, kv_bits: int) -> AcceleratorConfig:
     ports = {"w": 512, "c": 64, "q": 64}
     engine = EngineConfig(
         pairs=2, lanes=max(8, lanes), requant_lanes=lanes, centroids=4, chains=1, tokens=4, acc_words=8, port_bits=ports
     )
     return AcceleratorConfig(
-        engine=engine, head_lanes=head_lanes, head_words=head_words, context=CONTEXT, y_words=1024, q_words=256
-    )
+        engine=engine, head_lanes=head_lanes, head_words=head_words, kv_bits=kv_bits, context=CONTEXT, y_words=1024,
+        q_words=256,
+    )  # fmt: skip
 
 
 @cache
-def compiled(lanes: int, head_lanes: int, head_words: int) -> ArcSimulator:
+def compiled(lanes: int, head_lanes: int, head_words: int, kv_bits: int) -> ArcSimulator:
     design = Design("arc")
-    return ArcSimulator(hw_to_arc(design, heads(design, config(lanes, head_lanes, head_words))), optimize=0)
+    return ArcSimulator(hw_to_arc(design, heads(design, config(lanes, head_lanes, head_words, kv_bits))), optimize=0)
 
 
 def joined(values: np.ndarray | list[int], bits: int) -> int:
@@ -244,19 +245,24 @@ class Bench:
         """The writer: a command's response comes some time after its last beat."""
         while self.commands and len(self.beats) >= self.commands[0][1]:
             address, beats = self.commands.popleft()
-            size = self.c.head_lanes
+            size = self.c.kv_bits // 8
             data = b"".join(self.beats.popleft().to_bytes(size, "little") for _ in range(beats))
             wait = self.draw.randrange(60) if self.stall else 1
             due = max([self.cycles + 1 + wait, *(cycle + 1 for cycle, _ in self.responses)])
             self.responses.append((due, {address + i: byte for i, byte in enumerate(data)}))
 
 
-SHAPES = [(4, 4, 6, 12), (4, 8, 6, 12), (16, 64, 4, 64), (4, 4, 1, 4)]  # lanes, head_lanes, head_words, head_dim
+SHAPES = [  # lanes, head_lanes, head_words, kv_bits, head_dim
+    (4, 4, 6, 32, 12), (4, 8, 6, 64, 12), (16, 64, 4, 512, 64), (4, 4, 1, 32, 4), (4, 8, 6, 32, 12),
+    (16, 64, 4, 256, 64),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize(("tokens", "position", "stall"), [(1, 37, 0.0), (3, 0, 0.4), (4, 9, 0.1)])
-def test_all_modes_back_to_back(shape: tuple[int, int, int, int], tokens: int, position: int, stall: float) -> None:
+def test_all_modes_back_to_back(
+    shape: tuple[int, int, int, int, int], tokens: int, position: int, stall: float
+) -> None:
     *hardware, head_dim = shape
     c, top = config(*hardware), compiled(*hardware)
     top.randomize(tokens)
@@ -275,7 +281,7 @@ def test_all_modes_back_to_back(shape: tuple[int, int, int, int], tokens: int, p
 @pytest.mark.parametrize("mode", ["query", "key"])
 def test_a_word_a_cycle_or_two_with_a_norm(mode: str, norm: bool) -> None:
     """Between a task's first and last read of memory y nothing waits but a norm's first root."""
-    hardware = (4, 8, 6)
+    hardware = (4, 8, 6, 64)
     c, top = config(*hardware), compiled(*hardware)
     model = Model(c, 12, tokens=4, position=5, seed=1)
     jobs = [model.rotations(), model.job(mode, 6, norm=norm)]
@@ -290,7 +296,7 @@ def test_a_word_a_cycle_or_two_with_a_norm(mode: str, norm: bool) -> None:
 @pytest.mark.parametrize("norm", [False, True])
 def test_a_stream_that_stands_still_for_long(held: str, norm: bool) -> None:
     """More rows and beats than are under way at once wait for parameters, or for the cache."""
-    hardware = (4, 8, 6)
+    hardware = (4, 8, 6, 64)
     c, top = config(*hardware), compiled(*hardware)
     model = Model(c, 12, tokens=4, position=5, seed=8)
     jobs = [model.job("value", 6, norm=norm)]
@@ -303,7 +309,7 @@ def test_a_stream_that_stands_still_for_long(held: str, norm: bool) -> None:
 @pytest.mark.parametrize("mode", ["query", "key", "rotations"])
 def test_reset_in_mid_run(mode: str) -> None:
     """Wherever a run is cut off, after the reset everything works as at power-up."""
-    hardware = (4, 8, 6)
+    hardware = (4, 8, 6, 64)
     c, top = config(*hardware), compiled(*hardware)
     model = Model(c, 12, tokens=3, position=2, seed=3)
     table = model.rotations()
@@ -320,7 +326,7 @@ def test_reset_in_mid_run(mode: str) -> None:
 
 def test_norm_lane_extremes() -> None:
     """Every h and shift, largest x, r and gain, halves of both signs; a channel every cycle."""
-    c, design = config(4, 8, 6), Design("arc")
+    c, design = config(4, 8, 6, 64), Design("arc")
     top, draw = ArcSimulator(hw_to_arc(design, head_norm_lane(design, c)), optimize=0), random.Random(6)
     cases = []
     for step in range(400):

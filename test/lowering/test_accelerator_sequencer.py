@@ -29,7 +29,7 @@ from lutllm.lowering.machine.targets import find_target
 from lutllm.simulate import ArcSimulator
 
 MODEL = 0x1234567890ABCDEF
-CONFIG = AcceleratorConfig(engine=find_target("tiny").engine, head_lanes=4, context=16, head_words=4)
+CONFIG = AcceleratorConfig(engine=find_target("tiny").engine, head_lanes=4, kv_bits=32, context=16, head_words=4)
 
 
 PLACES = ((0, 8), (32, 32), (64, 64), (128, 64))  # of the fields of a task that verifies

@@ -44,7 +44,7 @@ def config(pairs: int = 2, lanes: int = 4, out_bits: int = 24) -> AcceleratorCon
         out_bits=out_bits, port_bits=PORTS,
     )  # fmt: skip
     words = dict(context=60, r_words=60, x_words=200, y_words=180)
-    return AcceleratorConfig(engine=engine, head_lanes=8, head_words=8, **words)  # type: ignore[arg-type]
+    return AcceleratorConfig(engine=engine, head_lanes=8, kv_bits=64, head_words=8, **words)  # type: ignore[arg-type]
 
 
 class Bench:

@@ -11,16 +11,16 @@ from lutllm.lowering.hardware.lib.memory import fifo, ram
 from lutllm.simulate import ArcSimulator
 
 
-@pytest.mark.parametrize(("depth", "width"), [(1, 5), (2, 96), (3, 1), (5, 64), (8, 200)])
+@pytest.mark.parametrize(("depth", "width"), [(1, 5), (2, 96), (3, 1), (5, 64), (8, 200), (130, 127)])
 def test_fifo_is_a_queue(depth: int, width: int) -> None:
     design = Design("arc")
     top = ArcSimulator(hw_to_arc(design, fifo(design, width, depth)), optimize=0)
     top.randomize(1)
     top.reset()
     queue: deque[int] = deque()
-    draw, most, moved = random.Random(depth), 0, 0
-    for cycle in range(600):
-        eager = (0.9, 0.2, 0.5)[cycle // 200]
+    draw, most, moved, phase = random.Random(depth), 0, 0, 200 + 2 * depth
+    for cycle in range(3 * phase):
+        eager = (0.9, 0.2, 0.5)[cycle // phase]
         word = draw.getrandbits(width)
         push, pop = int(draw.random() < eager), int(draw.random() < 1 - eager / 2)
         for name, value in (("in_valid", push), ("in_data", word), ("out_ready", pop)):

@@ -21,7 +21,7 @@ from lutllm.lowering.machine.targets import find_target
 
 TINY = find_target("tiny").engine
 PORTS = TINY.port_bits
-LINEARS = AcceleratorConfig(TINY, ("linear", "feed", "load", "save"), head_lanes=8, context=40)
+LINEARS = AcceleratorConfig(TINY, ("linear", "feed", "load", "save"), head_lanes=8, kv_bits=64, context=40)
 
 
 def refused(engine: dict[str, Any], machine: dict[str, Any]) -> str:

@@ -53,16 +53,18 @@ def packed(record: Fields, values: dict[str, int]) -> int:
     return word
 
 
-def test_psum_lane_adds_the_entry_its_code_selects() -> None:
-    c, design = config(term_bits=9), Design("arc")
+@pytest.mark.parametrize("entries", [1, 4, 16])
+def test_psum_lane_adds_the_entry_its_code_selects(entries: int) -> None:
+    c, design = config(term_bits=9, row_writes=entries), Design("arc")
     top, draw = compiled(design, psum_lane(design, c)), random.Random(1)
     for step in range(100):
-        row = [draw.choice([-256, 255, 0, draw.randrange(-256, 256)]) for _ in range(16)]
-        code, partial = step % 16, draw.randrange(-512, 257)
+        row = [draw.choice([-256, 255, 0, draw.randrange(-256, 256)]) for _ in range(entries)]
+        code, partial = step % entries, draw.randrange(-512, 257)
         for name, value in (("row", joined(row, 9)), ("code", code), ("partial", partial)):
-            top.poke(name, value)
+            if name != "code" or entries > 1:
+                top.poke(name, value)
         top.cycle()
-        bits = c.psum_bits
+        bits = c.chain_bits
         assert split(top.peek("sum"), bits, 1) == split(partial + row[code], bits, 1)
 
 

@@ -125,8 +125,9 @@ def touched(plan: Plan, task: Task) -> tuple[Words, Words]:
             return read, {("m", f["address"] + head * f["head_stride"]) for head in range(f["heads"])}
         return read, words("q", f["base"], f["heads"] * channels // config.head_lanes)
     if task.engine == "attention":
-        heads = f["kv_heads"] * f["items"] * f["reps"]
-        caches = {("m", f[part] + g * f["head_stride"]) for part in ("keys", "values") for g in range(f["kv_heads"])}
+        kv_heads = f["kv_heads"] * config.attention_units
+        heads = kv_heads * f["items"] * f["reps"]
+        caches = {("m", f[part] + g * f["head_stride"]) for part in ("keys", "values") for g in range(kv_heads)}
         seen = heads * f["beats"] * config.head_lanes // config.lanes
         return words("q", f["q"], heads * f["beats"]) | caches, words("x", f["base"], seen)
     return set(), set()
@@ -322,6 +323,7 @@ def test_memories_are_just_large_enough(memory: str) -> None:
 def test_what_does_not_fit() -> None:
     refused("memory map: expected at most 8192 bytes, got", memory_bytes=8192)
     refused("q_proj: expected an accumulator of at least 32 words for 4 tokens of a block of", acc_words=30)
+    refused("expected KV heads for each of 4 attention units alike, got 2; change attention_units", attention_units=4)
     refused("expected heads of at most 2 words, got 4; enlarge head_words", head_words=2)
     refused("expected a machine with a context of at least 32, as KV caches have, got 31; enlarge it", context=31)
 

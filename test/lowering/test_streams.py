@@ -23,7 +23,7 @@ from lutllm.lowering.machine.form import Machine, machine_op, read_machine, writ
 from lutllm.lowering.machine.target_files import NAMES
 from lutllm.lowering.machine.targets import find_target
 
-TINY = AcceleratorConfig(engine=find_target("tiny").engine, head_lanes=8, context=64)
+TINY = AcceleratorConfig(engine=find_target("tiny").engine, head_lanes=8, kv_bits=64, context=64)
 SIZED = with_depths(TINY)
 
 
@@ -48,7 +48,12 @@ OF_LINEARS = {"read_d", "read_c", "read_q", "read_w", "read_x", "write_y", "y_re
 @pytest.mark.parametrize("latency", [1, 64, 500])
 def test_the_chosen_depths_are_proven_and_are_the_cheapest(target: str, latency: int, engines: tuple[str, ...]) -> None:
     found = find_target(target)
-    sized = with_depths(AcceleratorConfig(found.engine, engines, found.accelerator.head_lanes), latency)
+    sized = with_depths(
+        AcceleratorConfig(
+            found.engine, engines, head_lanes=found.accelerator.head_lanes, kv_bits=found.accelerator.kv_bits
+        ),
+        latency,
+    )
     streams = fifos(sized, latency)
     verify_depths(streams)
     absent = {ENGINES: set(), DECODER_ENGINES: {"read_x", "write_y", "y_responses"}}
@@ -71,7 +76,9 @@ def test_any_configuration_has_depths(
     ports = {"w": 512, "c": 32, "q": 64}
     sizes = dict(pairs=pairs, lanes=lanes, requant_lanes=chunk, burst_beats=burst)
     engine = EngineConfig(**sizes, row_sources=sources, port_bits=ports)  # type: ignore[arg-type]
-    verify_depths(fifos(with_depths(AcceleratorConfig(engine=engine, head_lanes=head), latency), latency))
+    verify_depths(
+        fifos(with_depths(AcceleratorConfig(engine=engine, head_lanes=head, kv_bits=8 * head), latency), latency)
+    )
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 from lutllm.errors import InputError
-from lutllm.run.generate import Generation, Sampling, TextStream, generate, prompt_ids, respond, stop_ids
+from lutllm.run.generate import Generation, generate, respond
+from lutllm.run.prompts import chat_ids, prompt_ids, stop_ids
+from lutllm.run.sampling import Sampling, log_probabilities
+from lutllm.run.text_stream import StopStrings, TextStream
 
 VOCABULARY = 300
 
@@ -34,8 +37,9 @@ class FakeSession:
         self.script, self.context, self.position = list(script), context, 0
         self.logit_exponent, self.vocabulary, self.read = -3, VOCABULARY, []
 
-    def reset(self):
-        self.position, self.said = 0, 0
+    def seek(self, ids):
+        self.position = self.said = 0
+        return 0
 
     def forward(self, ids, all_logits=False):
         assert self.position + len(ids) <= self.context
@@ -117,9 +121,9 @@ def test_errors(prompt, limit, message):
 
 def test_greedy_is_the_largest_integer_and_the_lowest_among_equals():
     logits = np.array([-(2**31), 7, 2**31 - 1, 2**31 - 1], np.int64)
-    assert Sampling().picker()(logits, -30) == 2
-    assert Sampling(temperature=1.0, top_k=1).picker()(logits, -2) == 2
-    assert Sampling(temperature=1e-9).picker()(logits[:3], -2) == 2
+    assert Sampling().picker()(logits, -30, []) == 2
+    assert Sampling(temperature=1.0, top_k=1).picker()(logits, -2, []) == 2
+    assert Sampling(temperature=1e-9).picker()(logits[:3], -2, []) == 2
 
 
 def test_a_seed_repeats_and_another_does_not():
@@ -127,7 +131,7 @@ def test_a_seed_repeats_and_another_does_not():
 
     def picks(seed):
         pick = Sampling(temperature=0.8, seed=seed).picker()
-        return [pick(logits, -3) for _ in range(20)]
+        return [pick(logits, -3, []) for _ in range(20)]
 
     assert picks(3) == picks(3) != picks(4)
 
@@ -143,7 +147,7 @@ def test_probabilities_are_softmax_over_the_temperature():
 def test_draws_follow_the_probabilities():
     logits, sampling = np.array([0, 8, 4]), Sampling(temperature=1.0, seed=5)
     pick = sampling.picker()
-    counts = np.bincount([pick(logits, -3) for _ in range(4000)], minlength=3)
+    counts = np.bincount([pick(logits, -3, []) for _ in range(4000)], minlength=3)
     order, chances = sampling.distribution(logits, -3)
     np.testing.assert_allclose(counts[order] / 4000, chances, atol=0.03)
 
@@ -181,10 +185,16 @@ def test_top_k_and_top_p(top_k, top_p, left):
         {"temperature": 1.0, "seed": -1},
         {"top_k": 5},  # without a temperature it would change nothing
         {"top_p": 0.5},
+        {"min_p": 0.5},
+        {"temperature": 1.0, "min_p": 1.5},
+        {"repeat_penalty": 0.0},
+        {"repeat_last_n": -1},
+        {"frequency_penalty": 2.5},
+        {"presence_penalty": float("nan")},
     ],
 )
 def test_wrong_sampling_is_refused(wrong):
-    with pytest.raises(InputError, match=r"expected (a temperature|top-k|top-p|a seed)"):
+    with pytest.raises(InputError, match=r"expected (a )?[a-z-]+ (of|from|above|with)"):
         Sampling(**wrong)
 
 
@@ -223,6 +233,65 @@ def test_what_was_shown_is_never_taken_back(kind):
         assert shown + stream.finish() == whole
 
 
+def test_temperature_comes_after_the_filters():
+    """As llama.cpp has it: what top-p and min-p leave in does not depend on the temperature."""
+    logits = np.round(np.log([0.5, 0.3, 0.15, 0.05]) * 2**20).astype(np.int64)
+    for temperature in (0.2, 5.0):
+        assert Sampling(temperature, top_p=0.7).distribution(logits, -20)[0].tolist() == [0, 1]
+        assert Sampling(temperature, min_p=0.25).distribution(logits, -20)[0].tolist() == [0, 1, 2]
+        assert Sampling(temperature, top_p=0.9, min_p=0.5).distribution(logits, -20)[0].tolist() == [0, 1]
+    chances = Sampling(0.5, min_p=0.25).distribution(logits, -20)[1]
+    np.testing.assert_allclose(chances, np.array([0.25, 0.09, 0.0225]) / 0.3625, rtol=1e-5)
+
+
+def test_penalties_are_for_the_last_tokens():
+    logits = np.array([16, -8, 8, 12], np.int32)
+    found = Sampling(repeat_penalty=2.0, repeat_last_n=3).penalized(logits, -3, [2, 0, 0, 1])
+    assert found.tolist() == [1.0, -2.0, 1.0, 1.5]  # token 2 is too long ago
+    found = Sampling(frequency_penalty=0.5, presence_penalty=0.25).penalized(logits, -3, [0, 0, 1])
+    assert found.tolist() == [2 - 1.25, -1 - 0.75, 1.0, 1.5]
+    assert Sampling(repeat_penalty=2.0).picker()(logits, -3, [0]) == 3
+    assert Sampling(repeat_penalty=2.0, repeat_last_n=0).picker()(logits, -3, [0]) == 0
+
+
+def test_log_probabilities():
+    found = log_probabilities(np.array([8, 0, -1600], np.int32), -3)
+    np.testing.assert_allclose(np.exp(found), [np.e / (np.e + 1), 1 / (np.e + 1), 0], atol=1e-12)
+
+
+@pytest.mark.parametrize("cuts", [1, 2, 3, 7])
+def test_nothing_of_a_stop_string_is_shown(cuts):
+    text = "one, two; END of <end>what <en"
+    for strings, wanted in (
+        (["<end>"], "one, two; END of "),
+        (["<end>", ", t", "two"], "one"),
+        (["<enx>", "zzz"], text),
+        ([], text),
+        ([""], text),
+    ):
+        stops, shown = StopStrings(strings), ""
+        for at in range(0, len(text), cuts):
+            shown += stops.push(text[at : at + cuts])
+            assert wanted.startswith(shown)
+        assert stops.found == (wanted != text)
+        assert shown + stops.finish() == wanted
+
+
+def test_a_stop_string_ends_an_answer():
+    shown, session = [], FakeSession([*b"say END now", 257])
+    found = respond(model(ByteTokenizer()), session, [1], 20, shown.append, strings=["END"])
+    assert found.text == "".join(shown) == "say " and found.stop == "text" and found.tokens == list(b"say END")
+    found = respond(model(ByteTokenizer()), FakeSession([*b"say EN", 257]), [1], 20, shown.append, strings=["END"])
+    assert found.text == "say EN" and found.stop == "end"
+
+
+def test_chats_are_turns_of_a_template():
+    turns = [{"role": r, "content": c} for r, c in (("system", "s"), ("user", "a"), ("assistant", "b"), ("user", "c"))]
+    assert chat_ids(ChatTokenizer(), turns) == list(b"<system>s<user>a<assistant>b<user>c<assistant>")
+    with pytest.raises(InputError, match="a model with a chat template, got none"):
+        chat_ids(ByteTokenizer(), turns)
+
+
 def test_prompts_are_a_turn_of_a_chat_where_there_is_a_template():
     assert prompt_ids(ByteTokenizer(), "hi") == [299, *b"hi"]
     assert prompt_ids(ChatTokenizer(), "hi") == list(b"<user>hi<assistant>")
@@ -238,7 +307,7 @@ def test_a_template_that_fails_is_an_error():
         def apply_chat_template(self, *_args, **_options):
             raise ValueError("no user\nturn")
 
-    with pytest.raises(InputError, match="got no user turn; give --raw"):
+    with pytest.raises(InputError, match="got no user turn; use a text prompt"):
         prompt_ids(Broken(), "hi")
 
 
@@ -247,7 +316,9 @@ def test_a_template_that_has_no_end_is_an_error():
 
     tokenizer = byte_tokenizer()
     tokenizer.chat_template = "{% for i in range(9999) %}{% for j in range(9999) %}{% endfor %}{% endfor %}x"
-    with pytest.raises(InputError, match=r"got one that goes on after 1,000,000 lines of its program; give --raw"):
+    with pytest.raises(
+        InputError, match=r"got one that goes on after 1,000,000 lines of its program; use a text prompt"
+    ):
         prompt_ids(tokenizer, "hi")
     tokenizer.chat_template = "{% for turn in messages %}{{ turn.content }}{% endfor %}!"
     assert prompt_ids(tokenizer, "hi") == list(b"hi!")
@@ -272,7 +343,7 @@ def test_stop_tokens_of_every_file():
 def test_respond_shows_the_text_as_it_comes():
     shown = []
     session = FakeSession([*"añb".encode(), 257])
-    found = respond(model(ChatTokenizer()), session, "x", 20, shown.append)
+    found = respond(model(ChatTokenizer()), session, prompt_ids(ChatTokenizer(), "x"), 20, shown.append)
     assert shown == ["a", "ñ", "b"] and found.text == "añb" and found.stop == "end"
     assert found.prompt == list(b"<user>x<assistant>")
     assert set(json.loads(json.dumps(found.to_dict()))) >= {"prompt_ids", "token_ids", "text", "stop"}
@@ -280,5 +351,5 @@ def test_respond_shows_the_text_as_it_comes():
 
 def test_respond_gives_what_was_held_back():
     shown = []
-    found = respond(model(ByteTokenizer()), FakeSession([97, 0xC3]), "x", 2, shown.append)
+    found = respond(model(ByteTokenizer()), FakeSession([97, 0xC3]), [1], 2, shown.append)
     assert shown == ["a", "\ufffd"] and found.text == "a\ufffd"

@@ -101,12 +101,12 @@ def test_a_full_context_is_told(directory, capsys, tmp_path):
         (["abc", "--context", "99"], "expected a context of 1..48 tokens"),
         (["abc", "--temperature", "-1"], "expected a temperature of 0"),
         (["abc", "--top-p", "2"], "expected top-p above 0"),
-        (["abc", "--top-k", "5"], "expected a temperature above 0 with top-k or top-p, got 0"),
+        (["abc", "--top-k", "5"], "expected a temperature above 0 with top-k, top-p or min-p, got 0"),
         (["abc", "--threads", "1"], "--threads is of backend cpu: expected none, got one with golden"),
         (["abc", "--target", "tiny"], "--target is of backend rtl: expected none, got one with golden"),
         (["abc", "--scheme", "paper"], "expected no scheme for a model that is quantized, got one"),
         (["abc", "--text", "x"], "expected no text for a model that is quantized, got one"),
-        (["abc", "--temperature", "1", "--backend", "rtl"], "expected no --temperature with backend rtl"),
+        (["abc", "--temperature", "1", "--backend", "rtl"], "expected no sampling and no --stop with backend rtl"),
     ],
 )
 def test_errors_are_one_line(directory, arguments, message, capsys):
@@ -207,7 +207,7 @@ def test_the_accelerator_gives_the_same_tokens(directory, capsys, tmp_path):
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        (["--temperature", "1"], "expected no --temperature with backend rtl"),
+        (["--temperature", "1"], "expected no sampling and no --stop with backend rtl"),
         (["--context", "1"], "expected a prompt of 1..1 tokens, the context, got 2"),
         (["--target", "huge"], "expected a target among"),
     ],

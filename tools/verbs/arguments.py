@@ -1,14 +1,71 @@
 """Options that several verbs of `lutllm` share: text of the command line in, checked values out."""
 
+from __future__ import annotations
+
 import argparse
+from typing import TYPE_CHECKING
 
 from lutllm.lowering.machine.target_files import NAMES
 
 MODEL_HELP = (
     "a model directory (config.json + safetensors), a GGUF file, or smollm2-135m, tiny-llama, tiny-qwen3, qwen3-1.7b"
 )
+QUANTIZED_HELP = "output directory of lutllm quantize; or a float model, quantized first"
 TARGET_HELP = f"{', '.join(NAMES)}, or a file in TOML, NAME.toml"
 SCHEME_HELP = "paper, additive or exact, each optionally with :R for R weight stages"
+
+CONTEXT = 2048  # where neither --context nor the model says less
+
+if TYPE_CHECKING:
+    from lutllm.quantized.pretrained import QuantizedModel
+    from lutllm.run.sampling import Sampling
+
+
+def sampling_arguments(parser: argparse.ArgumentParser) -> None:
+    """How a token is picked, as llama.cpp has it."""
+    pick = parser.add_argument_group(
+        "how a token is picked", "greedy, unless a temperature is given; --seed repeats it"
+    )
+    pick.add_argument("--temperature", type=float, default=0.0, metavar="T", help="0 is greedy (default)")
+    pick.add_argument("--top-k", type=int, default=0, metavar="K", help="among the K likeliest (default: all)")
+    pick.add_argument("--top-p", type=float, default=1.0, metavar="P", help="among the likeliest that make up P")
+    pick.add_argument("--min-p", type=float, default=0.0, metavar="P", help="at least P times as likely as the first")
+    pick.add_argument(
+        "--repeat-penalty", type=float, default=1.0, metavar="R", help="weaken what was said by R (default 1: not)"
+    )
+    pick.add_argument(
+        "--repeat-last-n", type=int, default=64, metavar="N", help="... among the last N tokens (default 64)"
+    )
+    pick.add_argument(
+        "--stop", action="append", default=[], metavar="TEXT", help="end before this text; may be given again"
+    )
+
+
+def sampling(options: argparse.Namespace) -> Sampling:
+    """What `sampling_arguments` say."""
+    from lutllm.run.sampling import Sampling
+
+    names = ("temperature", "top_k", "top_p", "min_p", "repeat_penalty", "repeat_last_n", "seed")
+    return Sampling(**{name: getattr(options, name) for name in names})
+
+
+def float_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """How a float MODEL is quantized."""
+    float_model = parser.add_argument_group("a float model", "is quantized into the cache, once")
+    float_model.add_argument("--scheme", help=f"{SCHEME_HELP} (default exact:2)")
+    float_model.add_argument("--text", metavar="FILE", help="calibration text, as for lutllm quantize")
+    float_model.add_argument("--calibration-tokens", type=positive, metavar="N", help="default 32768")
+
+
+def model_of(options: argparse.Namespace) -> QuantizedModel:
+    """MODEL, quantized as `float_model_arguments` say where it is not yet."""
+    from lutllm.quantized.resolve import quantized_model
+    from lutllm.scheme import parse_schemes
+
+    scheme = next(iter(parse_schemes([options.scheme]).values())) if options.scheme else None
+    return quantized_model(
+        options.model, scheme=scheme, text=options.text, tokens=options.calibration_tokens, quiet=options.quiet
+    )
 
 
 def layers(text: str) -> list[int]:

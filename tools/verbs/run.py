@@ -3,36 +3,30 @@
 from __future__ import annotations
 
 import argparse
-import io
 import sys
 from typing import TYPE_CHECKING, Any
 
 from lutllm.errors import InputError
 from lutllm.tools.verbs import arguments
+from lutllm.tools.verbs.terminal import show
 
 if TYPE_CHECKING:
     from lutllm.quantized.pretrained import QuantizedModel
+    from lutllm.run.sampling import Sampling
 
 RTL = "rtl"
 
-CONTEXT = 2048  # where neither --context nor the model says less
-
 
 def run_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "model", metavar="MODEL", help="output directory of lutllm quantize; or a float model, quantized first"
-    )
+    parser.add_argument("model", metavar="MODEL", help=arguments.QUANTIZED_HELP)
     parser.add_argument("prompt", metavar="PROMPT", help="what to answer; - reads it from standard input")
     parser.add_argument("--tokens", type=arguments.positive, default=256, metavar="N", help="at most (default 256)")
     parser.add_argument("--raw", "--no-chat", action="store_true", help="go on with the text, without chat template")
-    parser.add_argument("--context", type=arguments.positive, metavar="N", help=f"tokens kept (default {CONTEXT})")
-    parser.add_argument("--quiet", action="store_true", help="nothing but the text")
-    pick = parser.add_argument_group(
-        "how a token is picked", "greedy, unless a temperature is given; --seed repeats it"
+    parser.add_argument(
+        "--context", type=arguments.positive, metavar="N", help=f"tokens kept (default {arguments.CONTEXT})"
     )
-    pick.add_argument("--temperature", type=float, default=0.0, metavar="T", help="0 is greedy (default)")
-    pick.add_argument("--top-k", type=int, default=0, metavar="K", help="among the K likeliest (default: all)")
-    pick.add_argument("--top-p", type=float, default=1.0, metavar="P", help="among the likeliest that make up P")
+    parser.add_argument("--quiet", action="store_true", help="nothing but the text")
+    arguments.sampling_arguments(parser)
     where = parser.add_argument_group("what runs it", "every backend gives the same tokens")
     where.add_argument(
         "--backend",
@@ -45,17 +39,13 @@ def run_arguments(parser: argparse.ArgumentParser) -> None:
     where.add_argument(
         "--simulator", choices=("arc", "verilator"), help="of rtl: arc (default); verilator runs the SystemVerilog"
     )
-    float_model = parser.add_argument_group("a float model", "is quantized into the cache, once")
-    float_model.add_argument("--scheme", help=f"{arguments.SCHEME_HELP} (default exact:2)")
-    float_model.add_argument("--text", metavar="FILE", help="calibration text, as for lutllm quantize")
-    float_model.add_argument("--calibration-tokens", type=arguments.positive, metavar="N", help="default 32768")
+    arguments.float_model_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> tuple[int, Any]:
-    from lutllm.quantized.resolve import quantized_model
-    from lutllm.run.generate import Sampling, respond
+    from lutllm.run.generate import respond
+    from lutllm.run.prompts import prompt_ids
     from lutllm.run.session import BACKENDS, CpuSession, open_session
-    from lutllm.scheme import parse_schemes
 
     if options.backend not in (*BACKENDS, RTL):
         raise InputError(f"expected a backend among {', '.join((*BACKENDS, RTL))}, got '{options.backend}'")
@@ -65,24 +55,16 @@ def run(options: argparse.Namespace) -> tuple[int, Any]:
             raise InputError(
                 f"--{given} is of backend {of}: expected none, got one with {options.backend}; leave it out"
             )
-    sampling = Sampling(options.temperature, options.top_k, options.top_p, options.seed)
+    sampling = arguments.sampling(options)
     prompt = _prompt(options.prompt)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a terminal that cannot show a character gets a question mark
-    scheme = next(iter(parse_schemes([options.scheme]).values())) if options.scheme else None
-    model = quantized_model(
-        options.model,
-        scheme=scheme,
-        text=options.text,
-        tokens=options.calibration_tokens,
-        quiet=options.quiet,
-    )
-    context = options.context or min(CONTEXT, model.positions)
+    model = arguments.model_of(options)
+    context = options.context or min(arguments.CONTEXT, model.positions)
     if options.backend == RTL:
-        return _run_hardware(options, model, prompt, context)
+        return _run_hardware(options, sampling, model, prompt, context)
     session = open_session(model, context, backend=options.backend, threads=options.threads)
-    found = respond(model, session, prompt, options.tokens, _show, raw=options.raw, sampling=sampling)
-    _show("\n")
+    ids = prompt_ids(model.tokenizer, prompt, raw=options.raw)
+    found = respond(model, session, ids, options.tokens, show, sampling=sampling, strings=options.stop)
+    show("\n")
     if not options.quiet:
         print(_summary(found, context, model.bits["effective"]), file=sys.stderr)
     threads = session.program.threads if isinstance(session, CpuSession) else None
@@ -90,15 +72,19 @@ def run(options: argparse.Namespace) -> tuple[int, Any]:
     return 0, {**found.to_dict(), **about, "seed": options.seed}
 
 
-def _run_hardware(options: argparse.Namespace, model: QuantizedModel, prompt: str, context: int) -> tuple[int, Any]:
+def _run_hardware(
+    options: argparse.Namespace, sampling: Sampling, model: QuantizedModel, prompt: str, context: int
+) -> tuple[int, Any]:
     """The same on the simulated accelerator: greedy tokens, each compared."""
     from lutllm.accelerator.hardware import Hardware, build, check_prompt
     from lutllm.progress import note
     from lutllm.report import text as report
-    from lutllm.run.generate import TextStream, prompt_ids, stop_ids
+    from lutllm.run.prompts import prompt_ids, stop_ids
+    from lutllm.run.sampling import Sampling
+    from lutllm.run.text_stream import TextStream
 
-    if options.temperature:
-        raise InputError("expected no --temperature with backend rtl, which picks greedily; leave it out")
+    if sampling != Sampling(seed=options.seed) or options.stop:
+        raise InputError("expected no sampling and no --stop with backend rtl, which picks greedily; leave them out")
     ids, stops = prompt_ids(model.tokenizer, prompt, raw=options.raw), stop_ids(model)
     check_prompt(ids, context)
     target, kind = options.target or "small", options.simulator or "arc"
@@ -107,18 +93,18 @@ def _run_hardware(options: argparse.Namespace, model: QuantizedModel, prompt: st
     simulator = build(hardware.plan.config, kind)
     stream, text, shown = TextStream(model.tokenizer), "", 0
 
-    def show(tokens: list[int]) -> None:
+    def told(tokens: list[int]) -> None:
         nonlocal shown, text
         for token in tokens[shown:]:
             piece = stream.push(token)
             text += piece
-            _show(piece)
+            show(piece)
         shown = len(tokens)
 
-    found = hardware.answer(simulator, ids, options.tokens, stops=stops, listener=show, quiet=options.quiet)
-    show(found.tokens)
+    found = hardware.answer(simulator, ids, options.tokens, stops=stops, listener=told, quiet=options.quiet)
+    told(found.tokens)
     rest = stream.finish()
-    _show(rest + "\n")
+    show(rest + "\n")
     about = {"backend": RTL, "target": target, "context": context, "bits": model.bits, "text": text + rest}
     values = found.to_dict() | about | {"simulated_cycles_per_second": found.cycles_per_second}
     if not options.quiet:
@@ -139,13 +125,9 @@ def _prompt(given: str) -> str:
     return prompt
 
 
-def _show(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
-
-
 def _summary(found: Any, context: int, bits: float) -> str:
     why = {"end": "the model ended it", "length": "--tokens", "context": f"the context of {context} tokens is full"}
+    why["text"] = "--stop"
     return (
         f"prompt {len(found.prompt)} tokens, {found.prefill_speed:.1f} token/s; "
         f"made {len(found.tokens)} tokens, {found.decode_speed:.1f} token/s; stopped by: {why[found.stop]}; "

@@ -17,7 +17,7 @@ from lutllm.functions import RECIPROCAL_FRACTION
 from lutllm.lowering.machine.accelerator import LEFT, RIGHT_BITS, VALUE_BITS
 from lutllm.lowering.place.clusters import Cluster, head_count
 from lutllm.lowering.place.layouts import PAD, Layout, placed
-from lutllm.lowering.schedule.fields import MOST_RIGHT, Places, items_of
+from lutllm.lowering.schedule.fields import MOST_RIGHT, Places, items_of, order_of_items
 from lutllm.numerics import check_range, fits
 
 LENGTH_LIMIT = 37  # of attention's sum of weights: at most 2**15 for each of 2**20 positions
@@ -73,7 +73,8 @@ class VectorParameters:
         multipliers = np.zeros((heads, lanes), np.int64)
         multipliers[:, 0] = self.tensors[op.multiplier.value]
         first = _pack(cluster.label, multipliers, np.zeros_like(multipliers)).reshape(kv_heads * items, reps, -1)
-        return _bytes(np.concatenate([first, shifts], axis=1))
+        order = order_of_items(kv_heads, items, self.places.config.attention_units)
+        return _bytes(np.concatenate([first, shifts], axis=1)[order])
 
     def rotations(self, cluster: Cluster, positions: int) -> np.ndarray:
         """Of a cluster with RoPE, for each position and word the cosine and sine of each pair of lanes, 16 bits each,

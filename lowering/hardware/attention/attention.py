@@ -1,16 +1,15 @@
-"""The attention engine: QK^T, softmax and AV, and the division at the end, on items that follow each other.
+"""The attention engine: units that take the kv heads of a task in turn, their parameters, and the division at the end.
 
-While an item's values are weighted, the next one's scores are made and the one before is divided; scores, maxima and
-sums have two banks each. Rows of keys and values are asked for as soon as the readers take the commands.
+Stream p and memory x are the engine's: an item of each unit after the other. See `unit` for what goes on at a time.
 """
 
 from __future__ import annotations
 
 from lutllm.lowering.hardware.attention.attention_parameters import (
     LOADED,
-    RIGHTS_AHEAD,
     attention_parameters,
     parameters_job,
+    rights_ahead,
 )
 from lutllm.lowering.hardware.attention.attention_walk import job_fields, resized
 from lutllm.lowering.hardware.attention.drain import (
@@ -22,15 +21,15 @@ from lutllm.lowering.hardware.attention.drain import (
     drain_job,
 )
 from lutllm.lowering.hardware.attention.row_buffer import row_depth
-from lutllm.lowering.hardware.attention.row_fetch import row_fetch
-from lutllm.lowering.hardware.attention.scores import attention_scores, scored_latency
-from lutllm.lowering.hardware.attention.weighted import SHIFT_BITS, WEIGHT_STAGE, WEIGHTED, attention_weighted
+from lutllm.lowering.hardware.attention.row_fetch import STEP_BITS
+from lutllm.lowering.hardware.attention.scores import scored_latency
+from lutllm.lowering.hardware.attention.unit import EXTERNAL_INPUTS, EXTERNAL_OUTPUTS, FETCHES, attention_unit
+from lutllm.lowering.hardware.attention.weighted import SHIFT_BITS, WEIGHT_STAGE, WEIGHTED
 from lutllm.lowering.hardware.control.task import held_task, task_inputs
-from lutllm.lowering.hardware.lib.circt import CREDIT, Design, Module, Signal, Wire, all_of
+from lutllm.lowering.hardware.lib.circt import CREDIT, Design, Module, Signal, Wire, all_of, const, pack
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
 
 _START = 2  # cycles from holding a task until what follows from it is there
-_STAGES = (attention_parameters, attention_scores, attention_weighted, attention_drain)
 
 
 def attention_timing(config: AcceleratorConfig) -> dict[str, int]:
@@ -42,7 +41,7 @@ def attention_timing(config: AcceleratorConfig) -> dict[str, int]:
     return dict(
         k_rows=row_depth(config.head_beats, 0),
         v_rows=row_depth(config.head_beats, WEIGHT_STAGE),
-        rights=row_depth(1, RIGHTS_AHEAD),
+        rights=row_depth(1, rights_ahead(config)),
         first=_START + 1,
         scored=scored_latency(config) + CREDIT,
         bank_free=CREDIT,
@@ -56,94 +55,104 @@ def attention_timing(config: AcceleratorConfig) -> dict[str, int]:
 
 
 def attention(design: Design, config: AcceleratorConfig) -> str:
-    """Tasks in; `k_command`, `v_command` to the readers of streams k and v; memory q read, memory x written.
+    """Tasks in; of each unit `k0_command`, `v0_command` .. to the readers of streams k0, v0 .., and a read port of a
+    memory q of its own; memory x written.
 
-    `qk_busy`, `av_busy`: a beat of multiplications was issued.
+    `qk_busy`, `av_busy`: a beat of multiplications was issued, a bit a unit.
     """
-    stages, fetch = [stage(design, config) for stage in _STAGES], row_fetch(design)
+    unit, parameters, drain = (made(design, config) for made in (attention_unit, attention_parameters, attention_drain))
+    made, units = design.modules[unit], range(config.attention_units)
 
     def body(m: Module) -> dict[str, Signal]:
+        from_drain = {port: Wire(design.modules[drain].outputs[port]) for port in _FROM_DRAIN}
+        from_units = {port: Wire(len(units) * made.outputs[port]) for port in ("item_read", "multiplier_address")}
         done = Wire(1)
         busy, f, task_ready = held_task(m, "attention", done.signal)
-        start, jobs, beats = _prepared(m, config, busy, f)
-        commands: dict[str, Signal] = {}
-        for name, field in (("k", "keys"), ("v", "values")):
-            command = m.instance(
-                fetch, f"{name}_fetch", start=start, address=f[field], head_stride=f["head_stride"], beats=beats,
-                kv_heads=f["kv_heads"], items=f["items"], command_ready=m[f"{name}_command_ready"],
-            )  # fmt: skip
-            commands |= {f"{name}_{port}": signal for port, signal in command.items()}
-        out = _connected(m, config, stages, start, jobs, f)
-        done.assign(out["done"])
-        return commands | out | dict(task_ready=task_ready)
+        start, job = _prepared(m, config, busy, f)
+        begins = [
+            dict(start=start, job=record.pack(**{name: job[name] for name in record.widths}))
+            for record in (parameters_job(config), job_fields(config), drain_job(config))
+        ]
+        p = m.instance(
+            parameters, "parameter_stage", **begins[0], p_valid=m["p_valid"], p_data=m["p_data"],
+            multipliers_free=from_units["item_read"].signal,
+            multiplier_address=from_units["multiplier_address"].signal,
+            **{port: from_drain[port].signal for port in ("right_taken", "right_freed")},
+        )  # fmt: skip
+        found = []
+        for u in units:
+            own = _of_unit(m, config, u, f, job)
+            own |= {port: m[_name(port, u)] for port in EXTERNAL_INPUTS}
+            own |= {port: p[port].chunks(made.inputs[port])[u] for port in ("loaded", "multiplier")}
+            own |= {port: from_drain[port].signal for port in ("drain_read", "drain_address", "total_address")}
+            own |= dict(drained_free=from_drain["drained_free"].signal[u])
+            found.append(m.instance(unit, f"unit_{u}", **begins[1], **own))
+        joined = {port: pack([out[port] for out in found]) for port in made.outputs if port not in EXTERNAL_OUTPUTS}
+        for port, wire in from_units.items():
+            wire.assign(joined[port])
+        end = m.instance(
+            drain, "drain_stage", **begins[2], base=resized(f["base"], config.address_bits("x")),
+            bits=f["bits"][0:BITS_BITS], right_there=p["right_there"], rights=p["rights"],
+            **{port: joined[port] for port in ("weighted", "total", "drained")},
+        )  # fmt: skip
+        for port, wire in from_drain.items():
+            wire.assign(end[port])
+        done.assign(end["done"])
+        result = {_name(port, u): out[port] for u, out in enumerate(found) for port in EXTERNAL_OUTPUTS}
+        result |= {port: end[port] for port in ("x_write", "x_write_address", "x_write_data", "done")}
+        result |= {port: joined[port] for port in ("qk_busy", "av_busy")}
+        return result | dict(task_ready=task_ready, p_ready=p["p_ready"])
 
     inputs = task_inputs("attention") | {"p_valid": 1, "p_data": config.p_bits}
-    inputs |= {"k_valid": 1, "k_data": config.kv_bits, "v_valid": 1, "v_data": config.kv_bits}
-    inputs |= {"k_command_ready": 1, "v_command_ready": 1, "q_read_data": config.word_bits("q")}
-    outputs = {"task_ready": 1, "p_ready": 1, "k_ready": 1, "v_ready": 1}
-    for name in "kv":
-        outputs |= {f"{name}_command_valid": 1, f"{name}_command_address": 64, f"{name}_command_beats": 32}
-    outputs |= {"q_read": 1, "q_read_address": config.address_bits("q")}
+    inputs |= {_name(port, u): made.inputs[port] for u in units for port in EXTERNAL_INPUTS}
+    outputs = {"task_ready": 1, "p_ready": 1}
+    outputs |= {_name(port, u): made.outputs[port] for u in units for port in EXTERNAL_OUTPUTS}
     outputs |= {"x_write": 1, "x_write_address": config.address_bits("x"), "x_write_data": config.word_bits("x")}
-    return design.module("attention", inputs, outputs | {"done": 1, "qk_busy": 1, "av_busy": 1}, body)
+    outputs |= {"done": 1, "qk_busy": len(units), "av_busy": len(units)}
+    return design.module("attention", inputs, outputs, body)
+
+
+_FROM_DRAIN = ("right_taken", "right_freed", "drained_free", "drain_read", "drain_address", "total_address")
+
+
+def _name(port: str, unit: int) -> str:
+    """Of a unit's port, at the engine: stream k of unit 1 is k1."""
+    return f"{port[0]}{unit}{port[1:]}"
 
 
 def _prepared(
     m: Module, config: AcceleratorConfig, busy: Signal, f: dict[str, Signal]
-) -> tuple[Signal, list[Signal], Signal]:
-    """What follows from a task, two cycles after it came: (start pulse, jobs of the stages, beats of a command)."""
-    widths = job_fields(config).widths
+) -> tuple[Signal, dict[str, Signal]]:
+    """What follows from a task, two cycles after it came: (start pulse, what the stages' jobs have)."""
+    widths, x_bits = job_fields(config).widths, config.address_bits("x")
     position = resized(f["position"], widths["position"])
-    # position + tokens and kv_heads * items keep to the context and to the heads of a model
+    # position + tokens, and the words of an item and of a head, keep to the context and to the memories of a model
     rows = m.reg(position + resized(f["tokens"], widths["rows"]), "rows")
-    items = m.reg(f["kv_heads"] * f["items"].zext(16), "items")
-    beats = m.reg(rows.zext(32) * f["beats"].zext(32), "command_beats")
-    job = dict(items=items, reps=f["reps"], position=position, rows=rows)
+    job = dict(kv_heads=f["kv_heads"], items=f["items"], reps=f["reps"], position=position, rows=rows)
     job |= {name: resized(f[name], widths[name]) for name in ("beats", "tokens")}
+    words = m.reg(resized(f["tokens"], x_bits) * resized(f["beats"], x_bits), "query_words")
+    heads = m.reg(resized(f["items"], x_bits) * resized(f["reps"], x_bits), "query_heads")
+    parts = const(config.head_lanes // config.lanes, x_bits)
+    job["item_words"] = m.reg(words * resized(f["reps"], x_bits) * parts, "item_words")
+    job["head_words"] = m.reg(words * heads * parts, "head_words")
     before = m.reg(busy, "busy_before", reset=0)
     ready = all_of([busy, before, m.reg(before & busy, "busy_twice", reset=0)]).named("ready")
-    start = (ready & ~m.reg(ready, "ready_before", reset=0)).named("start")
-    records = (parameters_job(config), job_fields(config), job_fields(config), drain_job(config))
-    return start, [record.pack(**{name: job[name] for name in record.widths}) for record in records], beats
+    return (ready & ~m.reg(ready, "ready_before", reset=0)).named("start"), job
 
 
-def _connected(
-    m: Module, config: AcceleratorConfig, stages: list[str], start: Signal, jobs: list[Signal], f: dict[str, Signal]
+def _of_unit(
+    m: Module, config: AcceleratorConfig, unit: int, f: dict[str, Signal], job: dict[str, Signal]
 ) -> dict[str, Signal]:
-    """The four stages, each reading what the one before it stores."""
-    back: dict[str, Wire] = {}
-
-    def later(stage: str, port: str) -> Signal:
-        """An output of a stage that is instantiated further down."""
-        if port not in back:
-            back[port] = Wire(m.design.modules[stage].outputs[port])
-        return back[port].signal
-
-    parameters, scores, weighted, drain = stages
-    begins = [dict(start=start, job=job) for job in jobs]
-    p = m.instance(
-        parameters, "parameter_stage", **begins[0], p_valid=m["p_valid"], p_data=m["p_data"],
-        multipliers_free=later(weighted, "item_read"), multiplier_address=later(weighted, "multiplier_address"),
-        right_taken=later(drain, "right_taken"), right_freed=later(drain, "right_freed"),
-    )  # fmt: skip
-    qk = m.instance(
-        scores, "score_stage", **begins[1], q=resized(f["q"], config.address_bits("q")), k_valid=m["k_valid"],
-        k_data=m["k_data"], bank_free=later(weighted, "item_read"), q_read_data=m["q_read_data"],
-        **{port: later(weighted, port) for port in ("score_read", "score_address", "pair_address")},
-    )  # fmt: skip
-    av = m.instance(
-        weighted, "weighted_stage", **begins[2], shift=f["shift"][0:SHIFT_BITS], v_valid=m["v_valid"],
-        v_data=m["v_data"], scored=qk["scored"], score=qk["score"], maximum=qk["maximum"], loaded=p["loaded"],
-        multiplier=p["multiplier"],
-        **{port: later(drain, port) for port in ("drained_free", "drain_read", "drain_address", "total_address")},
-    )  # fmt: skip
-    end = m.instance(
-        drain, "drain_stage", **begins[3], base=resized(f["base"], config.address_bits("x")),
-        bits=f["bits"][0:BITS_BITS], weighted=av["weighted"], total=av["total"], drained=av["drained"],
-        right_there=p["right_there"], rights=p["rights"],
-    )  # fmt: skip
-    for port, wire in back.items():
-        wire.assign((av | end)[port])
-    out = {port: end[port] for port in ("x_write", "x_write_address", "x_write_data", "done")}
-    out |= {port: qk[port] for port in ("k_ready", "q_read", "q_read_address")}
-    return out | dict(p_ready=p["p_ready"], v_ready=av["v_ready"], qk_busy=qk["busy"], av_busy=av["busy"])
+    """What a unit is told of its kv heads: the first is number `unit`, the next as many further as there are units."""
+    units, q_bits = config.attention_units, config.address_bits("q")
+    head = resized(job["head_words"][(config.head_lanes // config.lanes).bit_length() - 1 :], q_bits)
+    stride, beats = f["head_stride"].zext(STEP_BITS), job["rows"].zext(32) * f["beats"].zext(32)
+    first = (stride * unit).zext(64)
+    own = {f"{name}_address": m.reg(f[field] + first, f"{name}_{unit}") for name, field in FETCHES.items()}
+    return own | dict(
+        head_step=stride * units,
+        command_beats=m.reg(beats * (config.row_bits // config.kv_bits), f"command_beats_{unit}"),
+        q=resized(f["q"], q_bits) + head * unit,
+        q_skip=head * (units - 1),
+        shift=f["shift"][0:SHIFT_BITS],
+    )

@@ -1,6 +1,7 @@
 """Stream p of attention, sorted: for each item the multipliers of its heads, then the right shifts of their results.
 
-Both are fetched ahead, as far as they fit, since the multipliers of an item come behind the shifts of the one before.
+Both are fetched ahead, as far as they fit, since the multipliers of an item come behind the shifts of the one before;
+each unit has multipliers of its own.
 """
 
 from __future__ import annotations
@@ -20,33 +21,40 @@ from lutllm.lowering.hardware.lib.circt import (
     loop_nest,
     mux,
     pack,
+    select,
 )
 from lutllm.lowering.hardware.lib.memory import ram
 from lutllm.lowering.machine.accelerator import PARAMETER_BITS, RIGHT_BITS, VALUE_BITS, AcceleratorConfig
 
 MULTIPLIER_BITS = 16
 LOADED = 1  # cycles from an item's last multiplier until `loaded`
-RIGHTS_DEPTH = 64  # vector words of right shifts: two items of 32 words, such as 4 heads of 128 channels, 16 a word
+ADDRESS_BITS = 9  # of a multiplier: its bank and the head of an item
+RIGHTS_DEPTH = 64  # vector words of right shifts a unit: two items of 32 words, such as 4 heads of 128 channels
 
-RIGHTS_AHEAD = RIGHTS_DEPTH - 3  # beside the two words that a row buffer has, rounded up for its addresses
+
+def rights_ahead(config: AcceleratorConfig) -> int:
+    """Words of right shifts beside the two that a row buffer has, rounded up for its addresses."""
+    return RIGHTS_DEPTH * config.attention_units - 3
 
 
 def parameters_job(config: AcceleratorConfig) -> Fields:
     """What this stage needs of a task."""
-    return job_fields(config).subset("items", "reps", "beats")
+    return job_fields(config).subset("kv_heads", "items", "reps", "beats")
 
 
 def attention_parameters(design: Design, config: AcceleratorConfig) -> str:
     """Stream p in. `loaded`: the multipliers of an item are there, at `multiplier_address` at once (its top bit is the
-    bank); `multipliers_free`: a bank was read. `rights` and its signals are a row buffer's: a row is a vector word."""
-    job, lanes = parameters_job(config), config.lanes
+    bank); `multipliers_free`: a bank was read; of these each unit has its part, the first lowest. `rights` and its
+    signals are a row buffer's: a row is a vector word."""
+    job, lanes, units = parameters_job(config), config.lanes, config.attention_units
     words_per_beat = config.head_lanes // lanes
-    queue = row_buffer(design, lanes * RIGHT_BITS, 1, RIGHTS_AHEAD)
+    queue = row_buffer(design, lanes * RIGHT_BITS, 1, rights_ahead(config))
 
     def body(m: Module) -> dict[str, Signal]:
         f = job.unpack(m["job"])
         step, end = Wire(1), Wire(1)
-        active, bank, _ = running(m, m["start"], end.signal, f["items"])
+        run = running(m, m["start"], end.signal, f, units)
+        mine = [run.unit.eq(unit) for unit in range(units)]
         words = pack([const(0, words_per_beat.bit_length() - 1), f["beats"]]) if words_per_beat > 1 else f["beats"]
         # First a word for each head, then all the words of each.
         levels: Levels = [("rights", const(2, 2)), ("head", f["reps"])]
@@ -55,26 +63,33 @@ def attention_parameters(design: Design, config: AcceleratorConfig) -> str:
         are_rights = last["rights"]
         end.assign((step.signal & are_rights & last["head"] & last["word"]).named("parameters_end"))
         first = step.signal & ~are_rights & index["head"].eq(0)
-        free = credit(m, "banks", 2, give=m["multipliers_free"], take=first, initial=2)
+        free = select([
+            credit(m, f"banks_{unit}", 2, give=m["multipliers_free"][unit], take=first & mine[unit], initial=2)
+            for unit in range(units)
+        ], run.unit)  # fmt: skip
         values = m["p_data"].chunks(PARAMETER_BITS)
         rights = m.instance(
-            queue, "right_queue", in_valid=m["p_valid"] & active & are_rights,
+            queue, "right_queue", in_valid=m["p_valid"] & run.active & are_rights,
             in_data=pack([value[VALUE_BITS:] for value in values]), beats=const(1, 1), taken=m["right_taken"],
             beat=const(0, 1), freed=m["right_freed"],
         )  # fmt: skip
         room = mux(are_rights, rights["in_ready"], free | index["head"].ne(0))
-        ready = (active & room).named("p_ready")
+        ready = (run.active & room).named("p_ready")
         step.assign(ready & m["p_valid"])
-        multiplier = m.output_of(
-            ram(design, 512, MULTIPLIER_BITS, read_latency=0), "multipliers", we=step.signal & ~are_rights,
-            wa=pack([index["head"], bank]), wd=values[0][0:MULTIPLIER_BITS], ra=m["multiplier_address"],
-        )  # fmt: skip
-        loaded = delay(m, step.signal & ~are_rights & last["head"], LOADED, "loaded_q", reset=0)
+        store, write = ram(design, 1 << ADDRESS_BITS, MULTIPLIER_BITS, read_latency=0), step.signal & ~are_rights
+        written = dict(wa=pack([index["head"], run.bank]), wd=values[0][0:MULTIPLIER_BITS])
+        multipliers = [
+            m.output_of(store, f"multipliers_{unit}", we=write & mine[unit], ra=address, **written)
+            for unit, address in enumerate(m["multiplier_address"].chunks(ADDRESS_BITS))
+        ]
+        loaded = pack([write & last["head"] & own for own in mine])
         return dict(
-            p_ready=ready, loaded=loaded, multiplier=multiplier, right_there=rights["there"], rights=rights["data"]
+            p_ready=ready, loaded=delay(m, loaded, LOADED, "loaded_q", reset=0), multiplier=pack(multipliers),
+            right_there=rights["there"], rights=rights["data"],
         )  # fmt: skip
 
-    inputs = {"start": 1, "job": job.width, "p_valid": 1, "p_data": config.p_bits, "multipliers_free": 1}
-    inputs |= {"multiplier_address": 9, "right_taken": 1, "right_freed": 1}
-    outputs = {"p_ready": 1, "loaded": 1, "multiplier": MULTIPLIER_BITS, "right_there": 1, "rights": lanes * RIGHT_BITS}
+    inputs = {"start": 1, "job": job.width, "p_valid": 1, "p_data": config.p_bits}
+    inputs |= {"multipliers_free": units, "multiplier_address": units * ADDRESS_BITS, "right_taken": 1}
+    outputs = {"p_ready": 1, "loaded": units, "multiplier": units * MULTIPLIER_BITS, "right_there": 1}
+    inputs, outputs = inputs | {"right_freed": 1}, outputs | {"rights": lanes * RIGHT_BITS}
     return design.module("attention_parameters", inputs, outputs, body)

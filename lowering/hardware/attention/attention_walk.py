@@ -2,22 +2,25 @@
 
 An item is `reps` query heads of one kv head: reps * tokens * beats sums, at most `config.item_words`. Scores and
 weighted sums both take its rows in turn, of each row the pairs (query head, token) that see it, and of each pair its
-beats: causal work that is not there costs no cycle.
+beats: causal work that is not there costs no cycle. Units take kv heads in turn, so what serves them all takes an item
+of each.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lutllm.lowering.hardware.lib.circt import Fields, Module, Signal, all_of, const, mux
+from lutllm.lowering.hardware.lib.circt import Fields, Module, Signal, all_of, const, loop_nest, mux
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
 from lutllm.numerics import bits_for
 
 
 def job_fields(config: AcceleratorConfig) -> Fields:
-    """What each stage needs of a task: `items` in all, and `rows`, the position after the pass."""
+    """What each stage needs of a task: `kv_heads` of each unit, `items` of each of them, and `rows`, the position after
+    the pass."""
     return Fields(
-        items=16,
+        kv_heads=16,
+        items=8,
         reps=8,
         beats=bits_for(config.head_beats + 1),
         tokens=bits_for(config.tokens + 1),
@@ -104,15 +107,29 @@ def _jump(count: Signal, rep_end: Signal, skip: Signal, row_end: Signal, restart
     return mux(row_end, resized(restart, count.width), on)
 
 
-def running(m: Module, start: Signal, item_end: Signal, items: Signal) -> tuple[Signal, Signal, Signal]:
-    """A stage at work on `items` items from `start` on: (active, the bank of its item, this is the last item).
+@dataclass
+class Running:
+    """A stage at work: `active`, the `bank` of its item and the `unit` that it is of; whether that is the `last_unit`,
+    this the `last_item` of the unit's kv head, and of all `final`."""
 
-    `item_end`: the step that ends an item. Items take banks in turn, over tasks.
+    active: Signal
+    bank: Signal
+    unit: Signal
+    last_unit: Signal
+    last_item: Signal
+    final: Signal
+
+
+def running(m: Module, start: Signal, item_end: Signal, job: dict[str, Signal], units: int = 1) -> Running:
+    """A stage at work on a task's items from `start` on; one that serves several `units` takes one of each in turn.
+
+    `item_end`: the step that ends an item. Items of a unit take banks in turn, over tasks.
     """
     active, bank = m.state(1, "active", reset=0), m.state(1, "bank", reset=0)
-    item = m.state(items.width, "item", reset=0)
-    last = item.signal.eq(items - 1).named("last_item")
-    item.set(_next(item.signal, last), item_end)
-    bank.set(~bank.signal, item_end)
-    active.set(start | (active.signal & ~(item_end & last)))
-    return active.signal, bank.signal, last
+    levels = [("kv_head", job["kv_heads"]), ("item", job["items"]), ("unit", const(units, bits_for(units + 1)))]
+    index, last = loop_nest(m, item_end, levels)
+    final = all_of(list(last.values())).named("final_item")
+    bank.set(~bank.signal, item_end & last["unit"])
+    active.set(start | (active.signal & ~(item_end & final)))
+    unit = index["unit"][0 : bits_for(units)]
+    return Running(active.signal, bank.signal, unit, last["unit"], last["item"], final)

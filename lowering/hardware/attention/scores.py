@@ -62,13 +62,13 @@ def _tag_fields(config: AcceleratorConfig) -> Fields:
 
 
 def attention_scores(design: Design, config: AcceleratorConfig) -> str:
-    """Stream k in; memory q read at `q` + item * words + word.
+    """Stream k in; memory q read at `q` + item * words + word, and `q_skip` words further on for each other kv head.
 
     `bank_free`: a bank of scores was read. `scored`: an item's scores and maxima are there, to be read at
     `score_address` a cycle after `score_read`, and at `pair_address` at once; the bank is an address' top bit.
     """
     job, dot = job_fields(config), attention_dot(design, config)
-    keys = row_buffer(design, config.kv_bits, config.head_beats, 0)
+    keys = row_buffer(design, config.row_bits, config.head_beats, 0)
     q_bits, pair_bits = config.address_bits("q"), bits_for(config.item_words)
     score_bits = bits_for(config.score_words)
 
@@ -77,20 +77,21 @@ def attention_scores(design: Design, config: AcceleratorConfig) -> str:
         step = Wire(1)
         walk = causal_walk(m, step.signal, f, config)
         item_end = step.signal & walk.item_end
-        active, bank, _ = running(m, m["start"], item_end, f["items"])
+        run = running(m, m["start"], item_end, f)
         banks = credit(m, "banks", 2, give=m["bank_free"], take=step.signal & walk.item_start, initial=2)
         row_end = step.signal & walk.row_end
         row = m.instance(
             keys, "keys", in_valid=m["k_valid"], in_data=m["k_data"], beats=f["beats"], taken=row_end,
             beat=walk.beat, freed=row_end,
         )  # fmt: skip
-        step.assign((active & row["there"] & (~walk.item_start | banks)).named("step"))
+        step.assign((run.active & row["there"] & (~walk.item_start | banks)).named("step"))
         base = m.state(q_bits, "query_base")
         q_address = (base.signal + resized(walk.word, q_bits)).named("query_address")
-        base.set(mux(m["start"], m["q"], q_address + 1), m["start"] | item_end)
+        skip = mux(run.last_item, m["q_skip"], const(0, q_bits))
+        base.set(mux(m["start"], m["q"], q_address + skip + 1), m["start"] | item_end)
 
         product = m.output_of(dot, "dot_product", query=m["q_read_data"], key=m.reg(row["data"], "key"))
-        tag = _delayed_tag(m, config, step.signal, bank, walk)
+        tag = _delayed_tag(m, config, step.signal, run.bank, walk)
         partial = m.state(SCORE_BITS, "score")
         before = mux(tag["first_beat"], const(0, SCORE_BITS), partial.signal)
         score = partial.set(before + product, tag["valid"])
@@ -99,8 +100,13 @@ def attention_scores(design: Design, config: AcceleratorConfig) -> str:
             k_ready=row["in_ready"], q_read=step.signal, q_read_address=q_address, busy=step.signal, **stored
         )  # fmt: skip
 
-    inputs = {"start": 1, "job": job.width, "q": q_bits, "k_valid": 1, "k_data": config.kv_bits, "bank_free": 1}
-    inputs |= {"q_read_data": config.word_bits("q"), "score_read": 1, "score_address": score_bits + 1}
+    inputs = {"start": 1, "job": job.width, "q": q_bits, "q_skip": q_bits, "k_valid": 1, "bank_free": 1}
+    inputs |= {
+        "k_data": config.row_bits,
+        "q_read_data": config.word_bits("q"),
+        "score_read": 1,
+        "score_address": score_bits + 1,
+    }
     inputs |= {"pair_address": pair_bits + 1}
     outputs = {"k_ready": 1, "q_read": 1, "q_read_address": q_bits, "busy": 1, "scored": 1}
     return design.module("attention_scores", inputs, outputs | {"score": SCORE_BITS, "maximum": SCORE_BITS}, body)

@@ -8,7 +8,7 @@ Cycle by cycle after a beat's step:
 
 from __future__ import annotations
 
-from lutllm.lowering.hardware.attention.attention_parameters import MULTIPLIER_BITS
+from lutllm.lowering.hardware.attention.attention_parameters import ADDRESS_BITS, MULTIPLIER_BITS
 from lutllm.lowering.hardware.attention.attention_walk import causal_walk, job_fields, running
 from lutllm.lowering.hardware.attention.row_buffer import row_buffer
 from lutllm.lowering.hardware.attention.scores import SCORE_BITS
@@ -90,7 +90,7 @@ def attention_weighted(design: Design, config: AcceleratorConfig) -> str:
     `total_address` at once (`total`); the bank is an address' top bit. `scores_free`: all scores of an item were read.
     """
     job, fields = job_fields(config), _beat_fields(config)
-    values = row_buffer(design, config.kv_bits, config.head_beats, WEIGHT_STAGE)
+    values = row_buffer(design, config.row_bits, config.head_beats, WEIGHT_STAGE)
     score_bits, address = bits_for(config.score_words), bits_for(config.item_words)
 
     def body(m: Module) -> dict[str, Signal]:
@@ -98,7 +98,8 @@ def attention_weighted(design: Design, config: AcceleratorConfig) -> str:
         step = Wire(1)
         walk = causal_walk(m, step.signal, f, config)
         item_end = step.signal & walk.item_end
-        active, bank, _ = running(m, m["start"], item_end, f["items"])
+        run = running(m, m["start"], item_end, f)
+        bank = run.bank
         begin = step.signal & walk.item_start
         may_begin = all_of([
             credit(m, "scored_items", 2, give=m["scored"], take=begin),
@@ -114,7 +115,7 @@ def attention_weighted(design: Design, config: AcceleratorConfig) -> str:
             values, "values", in_valid=m["v_valid"], in_data=m["v_data"], beats=f["beats"],
             taken=step.signal & walk.row_end, beat=reading["beat"], freed=reading["valid"] & reading["row_end"],
         )  # fmt: skip
-        step.assign((active & row["there"] & (~walk.item_start | may_begin)).named("step"))
+        step.assign((run.active & row["there"] & (~walk.item_start | may_begin)).named("step"))
         position = m.counter(score_bits, "score_position", step=step.signal & walk.last_beat, last=walk.item_end)
         weight = _weight(m)
         drained = _sums(m, config, reading, weight, m.reg(row["data"], "value"))
@@ -128,12 +129,12 @@ def attention_weighted(design: Design, config: AcceleratorConfig) -> str:
             busy=step.signal,
         )
 
-    inputs = {"start": 1, "job": job.width, "shift": SHIFT_BITS, "v_valid": 1, "v_data": config.kv_bits, "scored": 1}
+    inputs = {"start": 1, "job": job.width, "shift": SHIFT_BITS, "v_valid": 1, "v_data": config.row_bits, "scored": 1}
     inputs |= {"loaded": 1, "drained_free": 1, "score": SCORE_BITS, "maximum": SCORE_BITS}
     inputs |= {"multiplier": MULTIPLIER_BITS, "drain_read": 1, "drain_address": address + 1}
     inputs |= {"total_address": address + 1}
     outputs = {"v_ready": 1, "score_read": 1, "score_address": score_bits + 1, "pair_address": address + 1}
-    outputs |= {"multiplier_address": 9, "item_read": 1, "busy": 1, "weighted": 1}
+    outputs |= {"multiplier_address": ADDRESS_BITS, "item_read": 1, "busy": 1, "weighted": 1}
     outputs |= {"drained": config.head_lanes * sum_bits(config), "total": total_bits(config)}
     return design.module("attention_weighted", inputs, outputs, body)
 

@@ -1,10 +1,11 @@
 """RAM, FIFO and power-on leaves: with ROMs the only modules whose body differs between simulation and synthesis."""
 
-from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, Wire, const, mux
+from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, Wire, const, mux, pack
 from lutllm.numerics import bits_for
 
 ULTRA_BITS = 288 * 1024  # from here a RAM asks for ultra RAM (one URAM288 holds 4096 x 72)
 BLOCK_BITS = 4 * 1024  # from here a RAM asks for block RAM
+DEEP, DEEP_BITS = 128, 16 * 1024  # from here on, words and bits, a FIFO's words are in block RAM
 FIFO_LATENCY = 1  # cycles from a push until the word may be taken, from a pop until its room is there
 
 
@@ -18,6 +19,36 @@ def ram(design: Design, depth: int, width: int, *, read_latency: int = 1, zeroed
     name = f"ram_{style}_{depth}x{width}" + ("" if read_latency else "_async") + ("_zeroed" if zeroed else "")
     if name not in design.modules:
         _ram_body(design, depth, width, read_latency=read_latency, style=style, name=name, zeroed=zeroed)
+    return name
+
+
+def copied_ram(design: Design, depth: int, width: int, copies: int) -> str:
+    """Distributed RAM that is read at `copies` places at once, for each a copy: ports we, wa, wd, ra -> rd, of which
+    `ra` and `rd` have a part for each."""
+    name, address = f"ram_copied_{depth}x{width}x{copies}", bits_for(depth)
+    inputs, outputs = {"we": 1, "wa": address, "wd": width, "ra": copies * address}, {"rd": copies * width}
+    if design.target == "sv":
+        one = ram(design, depth, width, read_latency=0)
+
+        def body(m: Module) -> dict[str, Signal]:
+            write = {port: m[port] for port in ("we", "wa", "wd")}
+            places = enumerate(m["ra"].chunks(address))
+            return dict(rd=pack([m.output_of(one, f"copy_{i}", ra=place, **write) for i, place in places]))
+
+        return design.module(name, inputs, outputs, body, reset=False)
+    if name not in design.modules:  # for simulation one memory will do
+        ports = ", ".join(f"in %{port}: i{bits}" for port, bits in inputs.items())
+        lines = [f"%mem = seq.firmem 0, 1, undefined, undefined : <{depth} x {width}>"]
+        for i in range(copies):
+            lines.append(f"%a{i} = comb.extract %ra from {i * address} : (i{copies * address}) -> i{address}")
+            lines.append(f"%r{i} = seq.firmem.read_port %mem[%a{i}], clock %clk : <{depth} x {width}>")
+        lines.append(f"seq.firmem.write_port %mem[%wa] = %wd, clock %clk enable %we : <{depth} x {width}>")
+        words, kinds = (
+            ", ".join(parts) for parts in ([f"%r{i}" for i in reversed(range(copies))], [f"i{width}"] * copies)
+        )
+        lines += [f"%rd = comb.concat {words} : {kinds}", f"hw.output %rd : i{copies * width}"]
+        text = f"hw.module @$NAME$(in %clk: !seq.clock, {ports}, out rd: i{copies * width}) {{" + "\n".join(lines) + "}"
+        design.add_text(name, text, inputs, outputs)
     return name
 
 
@@ -45,13 +76,23 @@ def fifo(design: Design, width: int, depth: int) -> str:
         push, pop = m["in_valid"] & in_ready, out_valid & m["out_ready"]
         step = mux(push, const(1, count_bits), const(-1, count_bits))
         count.set(count.signal + step, push ^ pop)
-        data = m.reg(m["in_data"], "word", enable=push) if depth == 1 else _storage(m, push, pop)
+        stored = _deep if depth * width >= DEEP_BITS and depth >= DEEP else _storage
+        data = m.reg(m["in_data"], "word", enable=push) if depth == 1 else stored(m, push, pop)
         return dict(in_ready=in_ready, out_valid=out_valid, out_data=data, count=count.signal)
 
     def _storage(m: Module, push: Signal, pop: Signal) -> Signal:
         head, tail = pointer(m, "write_pointer", depth, push), pointer(m, "read_pointer", depth, pop)
         store = ram(design, depth, width, read_latency=0)
         return m.output_of(store, "store", we=push, wa=head, wd=m["in_data"], ra=tail)
+
+    def _deep(m: Module, push: Signal, pop: Signal) -> Signal:
+        """In block RAM, which is read a cycle ahead: a word that is written just then goes past it."""
+        head, tail = pointer(m, "write_pointer", depth, push), m.state(bits_for(depth), "read_pointer", reset=0)
+        ahead, data = mux(pop, following(tail.signal, depth), tail.signal), m["in_data"]
+        tail.set(ahead)
+        read = m.output_of(ram(design, depth, width), "store", we=push, wa=head, wd=data, re=const(1, 1), ra=ahead)
+        passes = push & head.eq(ahead)
+        return mux(m.reg(passes, "passed", reset=0), m.reg(data, "passed_word", enable=passes), read)
 
     inputs = {"in_valid": 1, "in_data": width, "out_ready": 1}
     outputs = {"in_ready": 1, "out_valid": 1, "out_data": width, "count": count_bits}
@@ -62,10 +103,13 @@ def fifo(design: Design, width: int, depth: int) -> str:
 
 def pointer(m: Module, name: str, depth: int, step: Signal, jump: tuple[Signal, Signal] | None = None) -> Signal:
     """Counts around a memory of `depth` words, a word at each `step`; with `jump` = (whether, where to), elsewhere."""
-    address = bits_for(depth)
-    place = m.state(address, name, reset=0)
-    following = mux(place.signal.eq(depth - 1), const(0, address), place.signal + 1)
-    return place.set(following if jump is None else mux(jump[0], jump[1], following), step)
+    place = m.state(bits_for(depth), name, reset=0)
+    after = following(place.signal, depth)
+    return place.set(after if jump is None else mux(jump[0], jump[1], after), step)
+
+
+def following(place: Signal, depth: int) -> Signal:
+    return mux(place.eq(depth - 1), const(0, place.width), place + 1)
 
 
 class Stream:

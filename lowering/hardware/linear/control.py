@@ -60,26 +60,25 @@ def psum_control(design: Design, config: EngineConfig, codebooks: int) -> str:
             outputs = dict(build=delay(m, build.pack(**beat), ISSUE, "build_q", reset=0), build_round_ready=ready)
         take_rows.assign(taken)
 
-        def needs(
-            name: str, step: Signal, first: Signal, initial: int = 0, most: int = config.operand_banks, **give: Signal
-        ):  # type: ignore[no-untyped-def]
-            there = credit(m, name, bits_for(most + 1), take=step & first, initial=initial, **give)
+        def needs(name: str, step: Signal, first: Signal, give: Signal, initial: int = 0) -> Signal:
+            bits = bits_for(config.operand_banks + 1)  # at least as many as there are halves and banks of sums
+            there = credit(m, name, bits, take=step & first, initial=initial, give=give)
             return (~first | there).named(f"{name}_allow")
 
         codes_ok = _of_all(m, "codes", config.codes_depth, m["codes_push"], issue.signal & lookups.token_first)
         to_make = [
             (~rows.block_first | rows_ok).named("rows_allow"),
-            needs("groups", making.signal, rows.group_first, give=m["group_ready"]),
+            needs("groups", making.signal, rows.group_first, m["group_ready"]),
         ]
         to_look_up = [
             lookups.busy,
             (~lookups.token_first | codes_ok).named("codes_allow"),
-            needs("acc_banks", issue.signal, lookups.round_first, ACC_BANKS, give=m["acc_free"]),
+            needs("acc_banks", issue.signal, lookups.round_first, m["acc_free"], ACC_BANKS),
         ]
         if serial:
             free, made = issue.signal & lookups.row_last, making.signal & rows.row_last
-            to_make += [rows.busy, needs("halves", making.signal, rows.row_first, HALVES, HALVES, give=free)]
-            to_look_up.append(needs("made", issue.signal, lookups.row_first, 0, HALVES, give=made))
+            to_make += [rows.busy, needs("halves", making.signal, rows.row_first, free, HALVES)]
+            to_look_up.append(needs("made", issue.signal, lookups.row_first, made))
             making.assign(all_of(to_make))
             outputs["rows_round_ready"] = rows.ready
             issue.assign(all_of(to_look_up))

@@ -51,6 +51,24 @@ def bounds(design: Design, bits: int) -> str:
     return design.module(f"bounds_{bits}", inputs, {"inside_beats": BEATS_BITS, "outside": 1}, body)
 
 
+def spread_latency(ports: int) -> int:
+    """Cycles from a transfer asked for until each of `ports` has its own."""
+    return (ports - 1).bit_length()
+
+
+def spread(m: Module, asked: Signal, transfer: dict[str, Signal], ports: int) -> tuple[Signal, list[Signal], Signal]:
+    """(whether, address for each of `ports`, beats) of a transfer of `beats` at all of them, `stride` bytes apart from
+    `address` on: a tree that adds half of the ports' strides, then a quarter, a level a cycle."""
+    addresses, beats, stride = {0: transfer["address"]}, transfer["beats"], transfer["stride"]
+    for level in reversed(range(spread_latency(ports))):
+        ahead = pack([const(0, level), stride]).zext(64) if level else stride.zext(64)
+        others = {i + (1 << level): address + ahead for i, address in addresses.items() if i + (1 << level) < ports}
+        addresses = {i: m.reg(address, f"w_address_{i}") for i, address in (addresses | others).items()}
+        asked, beats = m.reg(asked, "w_asked", reset=0), m.reg(beats, "w_beats")
+        stride = m.reg(stride, "w_stride")
+    return asked, [addresses[i] for i in range(ports)], beats
+
+
 class Masters:
     """Instantiates masters in a top module `m`; `outputs` are their bus signals, `errors` those of the readers, `idle`
     those of all, `answers` what memory says in this cycle, `outside` whether one was asked for what is beyond `limit`,

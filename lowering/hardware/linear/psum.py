@@ -9,7 +9,7 @@ head issues one only when every engine has what it needs (`control.py`).
 from collections.abc import Mapping
 
 from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, const, delay_record, loop_nest, mux, pack, select
-from lutllm.lowering.hardware.lib.memory import buffered, pointer, ram
+from lutllm.lowering.hardware.lib.memory import buffered, copied_ram, pointer, ram
 from lutllm.lowering.hardware.linear.front import shift_bits
 from lutllm.lowering.hardware.linear.records import (
     CODES_STAGE,
@@ -33,28 +33,14 @@ def codebook_depth(config: EngineConfig, depths: Mapping[str, int]) -> int:
 
 
 def psum_lane(design: Design, config: EngineConfig) -> str:
-    """One lookup: `sum` = `partial` + row[code], a cycle later. The row is `row`, or, where rows are made in steps, in
-    `half` of the lane's memory, of which `write` fills word `write_address` with `row_writes` entries."""
-    entries, term, bits, steps = config.row_entries, config.term_bits, config.chain_bits, config.row_steps
-    low = (config.row_writes - 1).bit_length()  # bits of a code that say which entry of a word
+    """One lookup: `sum` = `partial` + row[code], a cycle later, of the `row_writes` entries that the lane is given."""
+    term, bits, low = config.term_bits, config.chain_bits, (config.row_writes - 1).bit_length()
 
     def body(m: Module) -> dict[str, Signal]:
-        code = m["code"]
-        if steps == 1:
-            found = m["row"].chunks(term)
-        else:
-            store, address = ram(design, 2 * steps, term, read_latency=0), pack([code[low:], m["half"]])
-            write = dict(we=m["write"], wa=m["write_address"])
-            words = [
-                m.output_of(store, f"entries_{i}", wd=entry, ra=address, **write)
-                for i, entry in enumerate(m["row"].chunks(term))
-            ]
-            found, code = words, code[0:low] if low else const(0, 1)
-        entry = select(found, code).named("entry")
+        entry = select(m["row"].chunks(term), m["code"] if low else const(0, 1)).named("entry")
         return dict(sum=m.reg(m["partial"] + entry.sext(bits), "sum_q"))
 
-    inputs = {"row": min(entries, config.row_writes) * term, "code": config.code_bits, "partial": bits}
-    inputs |= {"write": 1, "write_address": bits_for(2 * steps), "half": 1} if steps > 1 else {}
+    inputs = {"row": config.row_writes * term, "partial": bits} | ({"code": low} if low else {})
     return design.module("psum_lane", inputs, {"sum": bits}, body, reset=False)
 
 
@@ -85,7 +71,7 @@ def codes_store(design: Design, config: EngineConfig) -> str:
 def psum_engine(design: Design, config: EngineConfig, codebooks: int) -> str:
     """One engine of a chain, with room for `codebooks` codebooks. See `core.py` for the ports' partners."""
     lookup, row, build = lookup_fields(config), row_fields(config), build_fields(config)
-    lane, builds, term = psum_lane(design, config), config.builds_tables, config.term_bits
+    lane, builds = psum_lane(design, config), config.builds_tables
 
     def body(m: Module) -> dict[str, Signal]:
         lookups = delay_record(m, lookup, m["control"], "lookup", ROW_STAGE)
@@ -94,15 +80,12 @@ def psum_engine(design: Design, config: EngineConfig, codebooks: int) -> str:
             delay_record(m, build, m["build"], "build", 3) if builds else [],
         )
         ready, codes, tables = _weight_buffers(m, config, beats, lookups, codebooks)
-        made, shared = row_of(m, config, beats, tables), {}
-        if config.row_steps > 1:
-            late = beats.rows[ROW_STAGE]
-            shared = dict(write=late["valid"], write_address=pack([late["step"], late["half"]]))
-            shared["half"] = lookups[ROW_STAGE]["half"]
+        made = row_of(m, config, beats, tables)
+        rows, low = _rows_of_lanes(m, config, made, beats, lookups, codes), (config.row_writes - 1).bit_length()
         sums = []
         for i, partial in enumerate(m["partial"].chunks(config.chain_bits)):
-            code = codes[i * config.code_bits : (i + 1) * config.code_bits]
-            sums.append(m.output_of(lane, f"lane_{i}", row=made, code=code, partial=partial, **shared))
+            code = {"code": codes[i * config.code_bits : i * config.code_bits + low]} if low else {}
+            sums.append(m.output_of(lane, f"lane_{i}", row=rows[i], partial=partial, **code))
         outputs = dict(control_out=lookup.pack(**lookups[1]), rows_out=row.pack(**beats.rows[1]))
         outputs |= dict(sums=pack(sums), unit_ready=ready)
         return outputs | (dict(build_out=build.pack(**beats.builds[1])) if builds else {})
@@ -120,8 +103,25 @@ def psum_engine(design: Design, config: EngineConfig, codebooks: int) -> str:
         inputs |= {"centroid_address": bank + bits_for(config.chain_length)}
         inputs |= {"centroid_data": stages * config.chains * 2 * config.operand_bits}
         outputs |= {"build_out": build.width}
-    assert term <= config.chain_bits
     return design.module("psum_engine", inputs, outputs, body)
+
+
+def _rows_of_lanes(
+    m: Module, config: EngineConfig, made: Signal, beats: Beats, lookups: list[dict[str, Signal]], codes: Signal
+) -> list[Signal]:
+    """What of its row each lane chooses from: all of the one just made; or, of a row kept, the `row_writes` entries
+    that the high bits of the lane's code name."""
+    if config.row_steps == 1:
+        return [made] * config.lanes
+    row, half, low = beats.rows[ROW_STAGE], lookups[ROW_STAGE]["half"], (config.row_writes - 1).bit_length()
+    address = pack([pack([code[low:], half]) for code in codes.chunks(config.code_bits)])
+    store, term = copied_ram(m.design, 2 * config.row_steps, config.term_bits, config.lanes), config.term_bits
+    write = dict(we=row["valid"], wa=pack([row["step"], row["half"]]))
+    kept = [
+        m.output_of(store, f"row_{i}", wd=entry, ra=address, **write).chunks(term)
+        for i, entry in enumerate(made.chunks(term))
+    ]
+    return [pack(entries) for entries in zip(*kept, strict=True)]
 
 
 def _weight_buffers(

@@ -98,12 +98,13 @@ def _readers(config: AcceleratorConfig, latency: int) -> Iterator[Fifo]:
     """Ports of memory: a burst is asked for when a whole one fits, and its slots are held from then on."""
     engine, ports = config.engine, config.read_ports
     weights = engine.weight_streams
+    rows = {name: [f"{name}{unit}" for unit in range(config.attention_units)] for name in "kv"}
     consumers = {
         "d": ("sequencer",), "p": config.having(PARAMETERIZED), "c": ("search",), "q": ("drain",),
         "w": ("weights",), "e": ("embed",), "k": ("scores",), "v": ("weighted",), "x": ("load",),
     }  # fmt: skip
     for port, users in consumers.items():
-        names = weights if port == "w" else [port]
+        names = {"w": weights, "k": rows["k"], "v": rows["v"]}.get(port, [port])
         if names[0] not in ports:
             continue
         bits = ports[names[0]]
@@ -154,7 +155,7 @@ def _linear(config: AcceleratorConfig) -> Iterator[Fifo]:
     engine, depths, timing = config.engine, config.depths, linear_timing(config.engine)
     yield Fifo(
         "x", "feed", ("search",), engine.word_bits["x"], feed.x_depth(config), ("feed/words/count",),
-        rate=Fraction(1, feed.joined_words(config)), latency=feed.LATENCY,
+        rate=Fraction(1, feed.joined_words(config)), latency=feed.LATENCY, slack=int(feed.joined_words(config) > 1),
     )  # fmt: skip
     pairs = range(engine.pairs)
     yield Fifo(
@@ -179,27 +180,27 @@ def _linear(config: AcceleratorConfig) -> Iterator[Fifo]:
 
 
 def _heads(config: AcceleratorConfig, latency: int) -> Iterator[Fifo]:
-    """From engine heads to the cache. The shortest row is one beat, of `ratio` words."""
+    """From engine heads to the cache, in beats of `kv_words`. The shortest row is one beat of attention, of `ratio`."""
     ratio = config.head_lanes // config.lanes
     burst = burst_limit(config.kv_bits, config.burst_beats(config.kv_bits))
-    beats = Fraction(1, ratio)
+    rows, beats = Fraction(1, ratio), Fraction(1, config.kv_words)
     # Squares take a word a cycle until the first values come, which wait for parameters too: memory latency away.
     yield Fifo(
         "roots", "squares", ("heads",), ROOT.width, roots_depth(config), ("heads/roots/roots/count",),
-        rate=beats, latency=ratio - 1 + root_latency(config), hold=ratio,
+        rate=rows, latency=ratio - 1 + root_latency(config), hold=ratio,
     )  # fmt: skip
     yield Fifo(
         "kv", "heads", ("cache",), config.kv_bits, kv_depth(config), ("heads/beats/count",),
-        rate=beats, latency=ratio + BEAT_LATENCY,
+        rate=beats, latency=config.kv_words + BEAT_LATENCY,
     )  # fmt: skip
     yield Fifo(
         "write_kv", "cache", ("memory kv",), config.kv_bits, fifo_depth(config, "write_kv"),
         ("write_kv/data_queue/count",), rate=beats, latency=WRITE, slack=burst, atomic=burst,
     )  # fmt: skip
-    yield Fifo(  # responses of bursts of a beat, and their lengths
+    yield Fifo(  # responses of bursts of a row, and their lengths
         "responses", "memory kv", ("written",), 1 + bits_for(burst + 1),
         fifo_depth(config, "responses"), ("write_kv/response_queue/count",),
-        rate=beats, latency=latency + WRITE,
+        rate=max(rows, beats / burst), latency=latency + WRITE,
     )  # fmt: skip
 
 
@@ -272,13 +273,15 @@ def _attention(config: AcceleratorConfig) -> Iterator[Fifo]:
     """Rows: two of the largest head, and what is used late, by construction. Shifts: what is needed depends on the
     query heads of a kv head; less than two items' costs cycles in attention's division only."""
     beats, timing = config.head_beats, attention_timing(config)
+    units = range(config.attention_units)
     for name, user, path, depth, ahead in (
-        ("k", "scores", "attention/score_stage/keys", timing["k_rows"], 0),
-        ("v", "weighted", "attention/weighted_stage/values", timing["v_rows"], timing["v_freed"] + 1),
+        ("k", "scores", "score_stage/keys", timing["k_rows"], 0),
+        ("v", "weighted", "weighted_stage/values", timing["v_rows"], timing["v_freed"] + 1),
     ):
         yield Fifo(
-            f"{name}_rows", f"row {name}", (user,), config.kv_bits, depth, (f"{path}/used",),
-            rate=Fraction(1), latency=ahead, slack=2 * beats, atomic=beats, sized=False,
+            f"{name}_rows", f"row {name}", (user,), config.row_bits, depth,
+            tuple(f"attention/unit_{unit}/{path}/used" for unit in units),
+            rate=Fraction(1), latency=ahead, slack=2 * beats, atomic=beats, copies=len(units), sized=False,
         )  # fmt: skip
     yield Fifo(
         "rights", "attention", ("attention",), RIGHT_BITS * config.lanes, timing["rights"],

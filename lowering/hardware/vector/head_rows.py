@@ -16,7 +16,7 @@ def head_rows(design: Design, config: AcceleratorConfig) -> str:
     head. `written` pulses when all of a command is in memory; `finished` follows the last one by a cycle. `run` falls
     between two tasks."""
     word_bytes = config.lanes * CACHE_BITS // 8
-    word_shift, beat_shift = (word_bytes - 1).bit_length(), (config.head_lanes // config.lanes - 1).bit_length()
+    word_shift, beat_shift = (word_bytes - 1).bit_length(), config.kv_words.bit_length() - 1
 
     def body(m: Module) -> dict[str, Signal]:
         settled = run = m["run"]

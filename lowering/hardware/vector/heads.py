@@ -58,7 +58,7 @@ TABLE_DONE, QUERIES_DONE, ROWS_DONE = 1, 1, FINISHED
 
 def kv_depth(config: AcceleratorConfig) -> int:
     """Beats under way in the pipeline, and a few to wait."""
-    return config.depths.get("kv", 1 << (_OUT // (config.head_lanes // config.lanes) + 2).bit_length())
+    return config.depths.get("kv", 1 << (_OUT // config.kv_words + 2).bit_length())
 
 
 def heads(design: Design, config: AcceleratorConfig) -> str:
@@ -79,7 +79,7 @@ class _Heads:
 
     def __init__(self, m: Module, config: AcceleratorConfig) -> None:
         self.m, self.config = m, config
-        self.ratio = config.head_lanes // config.lanes  # words a beat
+        self.ratio = config.head_lanes // config.lanes  # words a beat of memory q; of the cache, kv_words
         self.done, self.fire, self.popped = Wire(1), Wire(1), Wire(1)
         self.busy, self.fields, ready = held_task(m, "heads", self.done.signal)
         self.outputs = dict(task_ready=ready, done=self.done.signal)
@@ -105,8 +105,7 @@ class _Heads:
         m, fire = self.m, self.fire.signal
         walk, going = self._walk("words", fire, "all_issued")
         self.walk, self.last = walk, (fire & walk["last"]).named("last_issued")
-        beat_first = walk["word"][0 : bits_for(self.ratio)].eq(0) if self.ratio > 1 else const(1, 1)
-        keeps = (self.rows & beat_first).named("takes_room")
+        keeps = (self.rows & self._at(walk["word"], self.config.kv_words, 0)).named("takes_room")
         self.depth = kv_depth(self.config)
         room = credit(
             m, "room", bits_for(self.depth + 1), give=self.popped.signal, take=fire & keeps, initial=self.depth
@@ -202,8 +201,9 @@ class _Heads:
     def _beats(self) -> None:
         """Words to beats; a beat to its place in memory q, or through a FIFO to the cache."""
         m, walk, word = self.m, self.walk, pack(self.results)
-        beat_last = walk["word"][0 : bits_for(self.ratio)].eq(self.ratio - 1) if self.ratio > 1 else const(1, 1)
+        kept, whole = (self._at(walk["word"], words, words - 1) for words in (self.config.kv_words, self.ratio))
         valid, last = self.fire.signal & ~self.loads, self.last
+        beat_last = mux(self.rows, kept, whole)
         tag = delay(m, pack([valid, valid & beat_last, last]), _OUT, "tag", reset=0)
         parts: list[Signal] = []
         for i in range(self.ratio - 1):
@@ -212,10 +212,16 @@ class _Heads:
         here, last = m.reg(tag[1], "beat_here", reset=0), m.reg(tag[2] & tag[1], "beat_last", reset=0)
         self._write(here, last, beat)
 
+    @staticmethod
+    def _at(word: Signal, words: int, place: int) -> Signal:
+        """Whether a word of a head is number `place` of a beat of `words`."""
+        return word[0 : bits_for(words)].eq(place) if words > 1 else const(1, 1)
+
     def _write(self, here: Signal, last: Signal, beat: Signal) -> None:
         m, f = self.m, self.fields
         bits = self.config.address_bits("q")
         row = pack([channel[0:CACHE_BITS] for channel in beat.chunks(X_BITS)])
+        row = row[row.width - self.config.kv_bits :]
         out, _ = buffered(m, "beats", here & self.rows, row, self.depth)
         out.ready.assign(m["kv_ready"])
         self.popped.assign(out.valid & m["kv_ready"])

@@ -148,6 +148,6 @@ def prompt_ids(model: QuantizedModel, prompt: str, seed: int) -> list[int]:
     if model.tokenizer is None:
         vocabulary = next(len(array) for name, array in model.tensors.items() if name.endswith(".rows"))
         return [int(i) for i in np.random.default_rng(seed).integers(0, vocabulary, len(prompt.split()) or 1)]
-    from lutllm.run import generate
+    from lutllm.run import prompts
 
-    return generate.prompt_ids(model.tokenizer, prompt, raw=True)
+    return prompts.prompt_ids(model.tokenizer, prompt, raw=True)

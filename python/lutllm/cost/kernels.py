@@ -390,8 +390,9 @@ def embed(e, start, residual, tokens, words, asked, there, rows, depth):  # type
     return out
 
 
-# Engine heads. `root`: cycles from a row's last square to its root, at most `roots` at a time. A beat of `ratio`
-# words has one of `beats` places until written, `leave` cycles after its last word. `command`: to its transfer.
+# Engine heads. `root`: cycles from a row's last square to its root, at most `roots` at a time. A beat to memory, of
+# `ratio` words, has one of `beats` places until written, `leave` cycles after its last word. `command`: to its
+# transfer.
 Heads = namedtuple("Heads", "root roots ratio beats leave command")
 
 
@@ -434,19 +435,20 @@ def heads(h, p, start, count, tokens, words, normed, writer, rows, place, stride
     return at
 
 
-# Attention: `parts` vector words of a beat; the rest as in `attention_timing`.
+# Attention: `parts` vector words of a beat, which is `port_beats` at a port; the rest as in `attention_timing`.
 Attention = namedtuple(
     "Attention",
-    "parts k_rows v_rows rights first scored bank_free v_freed loaded weighted sums_free right_freed done",
+    "parts port_beats k_rows v_rows rights first scored bank_free v_freed loaded weighted sums_free right_freed done",
 )
 
 
 @_compiled
-def _row(port, freed, n, beats):  # type: ignore[no-untyped-def]
-    """Row number `n` into a buffer whose words were freed at `freed`; returns when it may be used."""
+def _row(port, freed, n, beats, joined):  # type: ignore[no-untyped-def]
+    """Row number `n`, of words that are `joined` beats, into a buffer whose words were freed at `freed`; returns when
+    it may be used."""
     at = NEVER
     for i in range(n * beats, (n + 1) * beats):
-        at = take(port, freed[i % freed.shape[0]] + 1)
+        at = take(port, max(word(port, joined), freed[i % freed.shape[0]] + 1))
     return at + 1
 
 
@@ -457,32 +459,33 @@ def _use(freed, n, beats, at):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def attend(a, k, v, p, start, items, reps, beats, tokens, position, shared, places, stride):  # type: ignore[no-untyped-def]
-    """Items of attention through its stages, each as soon as it may; `start`: the stages' first cycle. `shared` items
-    read one head of keys and values, the first at `places` in a burst, each `stride` beats after the one before.
-    Returns the last step of each word of the division."""
-    rows = position + tokens
-    k_freed, v_freed, right_freed = np.full(a.k_rows, NEVER), np.full(a.v_rows, NEVER), np.full(a.rights, NEVER)
-    read, divided = np.full(2, NEVER), np.full(2, NEVER)  # ends of items that free a bank
-    ends = np.zeros(items * reps * beats * a.parts, np.int64)
-    score, weight, out, p_at, right = start - 1, start - 1, start - 1, start - 1, 0
-    for item in range(items):
-        bank, first = item % 2, item * rows
-        command(k, start, rows * beats, places[0] + item // shared * stride)
-        command(v, start, rows * beats, places[1] + item // shared * stride)
-        p_at = take_all(p, reps, max(p_at + 1, read[bank] + a.bank_free))
+def attend(a, k, v, p, start, kv_heads, items, reps, beats, tokens, position, places, stride):  # type: ignore[no-untyped-def]
+    """Items of attention through its stages, each as soon as it may; `start`: the stages' first cycle. `k` and `v` are
+    the ports of its units, each of which has `kv_heads` of `items`; the first head's rows are at `places` in a burst,
+    those of each other `stride` beats after the one before. Returns the last step of each word of the division."""
+    rows, units = position + tokens, len(k)
+    k_freed, v_freed = np.full((units, a.k_rows), NEVER), np.full((units, a.v_rows), NEVER)
+    read, divided, right_freed = np.full((units, 2), NEVER), np.full((units, 2), NEVER), np.full(a.rights, NEVER)
+    ends = np.zeros(kv_heads * items * units * reps * beats * a.parts, np.int64)
+    scores, weights, out, p_at, right = np.full(units, start - 1), np.full(units, start - 1), start - 1, start - 1, 0
+    for n in range(kv_heads * items * units):
+        u, item = n % units, n // units
+        bank, first, head = item % 2, item * rows, item // items * units + u
+        command(k[u], start, rows * beats * a.port_beats, places[0] + head * stride)
+        command(v[u], start, rows * beats * a.port_beats, places[1] + head * stride)
+        p_at = take_all(p, reps, max(p_at + 1, read[u, bank] + a.bank_free))
         loaded = p_at + a.loaded
-        score = max(score, read[bank] + a.bank_free - 1)
+        score = max(scores[u], read[u, bank] + a.bank_free - 1)
         for row in range(rows):
             seen = reps * beats * (tokens - max(0, row - position))
-            score = max(score + 1, _row(k, k_freed, first + row, beats)) + seen - 1
-            _use(k_freed, first + row, beats, score)
-        weight = max(weight, score + a.scored - 1, loaded - 1, divided[bank] + a.sums_free - 1)
+            score = max(score + 1, _row(k[u], k_freed[u], first + row, beats, a.port_beats)) + seen - 1
+            _use(k_freed[u], first + row, beats, score)
+        weight = max(weights[u], score + a.scored - 1, loaded - 1, divided[u, bank] + a.sums_free - 1)
         for row in range(rows):
             seen = reps * beats * (tokens - max(0, row - position))
-            weight = max(weight + 1, _row(v, v_freed, first + row, beats)) + seen - 1
-            _use(v_freed, first + row, beats, weight + a.v_freed)
-        read[bank] = weight
+            weight = max(weight + 1, _row(v[u], v_freed[u], first + row, beats, a.port_beats)) + seen - 1
+            _use(v_freed[u], first + row, beats, weight + a.v_freed)
+        read[u, bank], scores[u], weights[u] = weight, score, weight
         out = max(out, weight + a.weighted - 1)
         for _ in range(reps * beats * a.parts):
             p_at = take(p, max(p_at + 1, right_freed[right % a.rights] + 1))
@@ -490,5 +493,5 @@ def attend(a, k, v, p, start, items, reps, beats, tokens, position, shared, plac
             right_freed[right % a.rights] = out + a.right_freed
             ends[right] = out
             right += 1
-        divided[bank] = out
+        divided[u, bank] = out
     return ends

@@ -20,6 +20,7 @@ from lutllm.lowering.hardware.control.sequencer import DISPATCH, END, HEAD_LIST,
 from lutllm.lowering.hardware.control.task import START
 from lutllm.lowering.hardware.lib.axi import ANSWERED
 from lutllm.lowering.hardware.lib.memory import FIFO_LATENCY
+from lutllm.lowering.hardware.linear.ports import spread_latency
 from lutllm.lowering.hardware.top import fifo_depth
 from lutllm.lowering.hardware.vector import embed, transfer
 from lutllm.lowering.hardware.vector.heads import BEAT_LATENCY, QUERIES_DONE, ROWS_DONE, TABLE_DONE
@@ -202,10 +203,13 @@ class _List:
         beats = {
             "c": r.groups * (1 + searched) * engine.c_beats,
             "q": words * engine.q_beats,
-            "w": r.groups * r.stages * (r.blocks * rows + chunks * engine.codes_units),
+            "w0": r.groups * r.stages * (r.blocks * rows + chunks * engine.codes_units),
         }
         seen = out + FIFO_LATENCY
-        commands = {name: kernels.command(self.chip.ports[name], seen, n, 0) for name, n in beats.items()}
+        late = {"w": spread_latency(self.config.engine.weight_ports)}
+        commands = {
+            name: kernels.command(self.chip.ports[name], seen + late.get(name, 0), n, 0) for name, n in beats.items()
+        }
         return _Linear(task, r, words, out, commands, [])
 
     def queues(self, own: _Linear, units: Sequence[str]) -> list[int]:
@@ -214,7 +218,7 @@ class _List:
         own.left += [cycle - 1 for cycle in held]
         return held
 
-    def accepted(self, own: _Linear, ports: str) -> None:
+    def accepted(self, own: _Linear, *ports: str) -> None:
         for name in ports:
             command = self.chip.ports[name].commands[own.commands[name] % kernels.RING]
             own.left.append(command[kernels.ACCEPTED])
@@ -228,10 +232,10 @@ class _List:
         bank, (label,) = chip.banks.popleft() + chip.engine.bank_drained, task.values.values()
         rows = np.concatenate(self.written[label]) if task.fields["takes"] else _TAKEN
         x, *ends, own.end = kernels.look_up(
-            chip.engine, chip.linear, own.round, chip.ports["c"], chip.ports["w"],
+            chip.engine, chip.linear, own.round, chip.ports["c"], chip.ports["w0"],
             held[0], held[1], held[2], held[3], held[4], start, bank, rows,
         )  # fmt: skip
-        self.accepted(own, "cw")
+        self.accepted(own, "c", "w0")
         for unit, end in zip(("loader", "distributor", "builder", "rows"), ends, strict=True):
             chip.free[unit] = end + START
         chip.free["head"] = own.end + START
@@ -318,11 +322,10 @@ class _List:
 
     def attention(self, task: Task, start: int) -> int:
         f, chip, a, beat = task.fields, self.chip, self.chip.attention, self.config.kv_bits // 8
-        places = (f["keys"] // beat, f["values"] // beat)
+        k, v = (tuple(chip.ports[f"{name}{u}"] for u in range(self.config.attention_units)) for name in "kv")
         ends = kernels.attend(
-            a, chip.ports["k"], chip.ports["v"], chip.ports["p"], start + a.first, f["kv_heads"] * f["items"],
-            f["reps"], f["beats"], self.tokens(task), self.each.position, f["items"], places,
-            f["head_stride"] // beat,
+            a, k, v, chip.ports["p"], start + a.first, f["kv_heads"], f["items"], f["reps"], f["beats"],
+            self.tokens(task), self.each.position, (f["keys"] // beat, f["values"] // beat), f["head_stride"] // beat,
         )  # fmt: skip
         return self.steps_end(task, ends, a.done) + a.done
 

@@ -71,13 +71,15 @@ def linear(config: AcceleratorConfig) -> k.Engine:
 
 
 def heads(config: AcceleratorConfig) -> k.Heads:
-    ratio = config.head_lanes // config.lanes
     leave = BEAT_LATENCY + FIFO_LATENCY
-    return k.Heads(root_latency(config), roots_depth(config), ratio, kv_depth(config), leave, head_rows.SETTLE)
+    return k.Heads(
+        root_latency(config), roots_depth(config), config.kv_words, kv_depth(config), leave, head_rows.SETTLE
+    )  # fmt: skip
 
 
 def attention(config: AcceleratorConfig) -> k.Attention:
-    return k.Attention(config.head_lanes // config.lanes, **attention_timing(config))
+    beats = config.row_bits // config.kv_bits
+    return k.Attention(config.head_lanes // config.lanes, beats, **attention_timing(config))
 
 
 def linear_state(e: k.Engine) -> k.Linear:
@@ -97,16 +99,13 @@ def clocks(config: AcceleratorConfig, begin: int) -> np.ndarray:
 
 
 def ports(config: AcceleratorConfig, latency: int, begin: int) -> dict[str, k.Port]:
-    """Read masters; one stands for all weight ports, which move together. A port that is not there is never used."""
-    found = {name[0]: bits for name, bits in config.read_ports.items()}
-    both, parts = clocks(config, begin), {name: 0 for name in found}
-    there = latency + READ
-    if config.clocks is not None:
-        parts, there = {name: bits // config.bus_bits(bits) for name, bits in found.items()}, config.bus_cycles(latency)
-    made = {name: _port(1, 1, 1, 0, both) for name in "dpcqwekvx"}
-    for name, bits in found.items():
+    """Read masters; `w0` stands for all weight ports, which move together. A port that is not there is never used."""
+    both, there = clocks(config, begin), latency + READ if config.clocks is None else config.bus_cycles(latency)
+    made = {name: _port(1, 1, 1, 0, both) for name in ("d", "p", "c", "q", "w0", "e", "k0", "v0", "x")}
+    for name, bits in config.read_ports.items():
         burst = burst_limit(bits, config.burst_beats(bits))
-        made[name] = _port(fifo_depth(config, f"read_{name}"), burst, there, parts[name], both)
+        parts = 0 if config.clocks is None else bits // config.bus_bits(bits)
+        made[name] = _port(fifo_depth(config, f"read_{name[0]}"), burst, there, parts, both)
     return made
 
 

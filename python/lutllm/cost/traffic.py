@@ -11,7 +11,7 @@ from lutllm.simulate.transactions.passes import Pass
 
 
 def traffic(plan: Plan, each: Pass) -> dict[str, int]:
-    """Bytes that one run of a task list reads and writes, by port; w stands for all weight ports."""
+    """Bytes that one run of a task list reads and writes, by port; w, k and v stand for all ports of their streams."""
     found: Counter[str] = Counter()
     for task in plan.program(each.program):
         found.update(_of_task(plan, task, each))
@@ -28,7 +28,8 @@ def _of_task(plan: Plan, task: Task, each: Pass) -> dict[str, int]:
         sizes = stream_bytes(plan.rounds[task.round], config.engine)
         found |= sizes | {"w": sizes["w"] * config.engine.weight_ports}
     elif task.engine == "attention":
-        rows = f["kv_heads"] * f["items"] * (each.position + tokens) * f["beats"] * config.kv_bits // 8
+        items = config.attention_units * f["kv_heads"] * f["items"]
+        rows = items * (each.position + tokens) * f["beats"] * config.row_bits // 8
         found |= {"k": rows, "v": rows}
     elif task.engine == "heads" and HEAD_MODES[f["mode"]] in ("key", "value"):
         found["kv"] = f["heads"] * f["head_words"] * tokens * config.lanes

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -32,7 +33,12 @@ class Session(ABC):
         found = _Signature.of(module)
         self.context, self.vocabulary, self.logit_exponent = found.context, found.vocabulary, found.logit_exponent
         self._caches = found.caches
-        self.position = 0
+        self._ids: list[int] = []
+        self._state = self._empty()
+
+    @property
+    def position(self) -> int:
+        return len(self._ids)
 
     @classmethod
     def of(cls, model: QuantizedModel, context: int = 0, **options: Any) -> Self:
@@ -40,9 +46,29 @@ class Session(ABC):
         those of the class."""
         return cls(model.lut(context), model.tensors, **options)
 
+    def another(self) -> Self:
+        """Another sequence of tokens on the same program; one of them runs at a time."""
+        found = copy(self)
+        found._ids, found._state = [], self._empty()
+        return found
+
+    def _empty(self) -> list[np.ndarray]:
+        return [np.zeros(cache.shape, cache.dtype) for cache in self._caches]
+
     def reset(self) -> None:
         """Forget everything."""
-        self.position = 0
+        self._ids.clear()
+
+    def common(self, ids: Sequence[int]) -> int:
+        """With how many of `ids` what has been read begins, but for the last of them, whose logits are wanted."""
+        pairs = zip(self._ids, ids[:-1], strict=False)
+        return next((i for i, (have, want) in enumerate(pairs) if have != want), min(len(self._ids), len(ids) - 1))
+
+    def seek(self, ids: Sequence[int]) -> int:
+        """Go back to where `ids` begin as what has been read does; returns how many of them need not be read."""
+        same = self.common(ids)
+        del self._ids[same:]
+        return same
 
     def forward(self, ids: Sequence[int] | np.ndarray, all_logits: bool = False) -> np.ndarray:
         """Read `ids` [T], T >= 1: the logits after the last, [1, V], or after each, [T, V].
@@ -55,7 +81,7 @@ class Session(ABC):
             chunk = tokens[start : start + CHUNK]
             function = "score" if all_logits else "decode" if len(chunk) == 1 else "prefill"
             parts.append(self._step(function, chunk))
-            self.position += len(chunk)
+            self._ids += chunk.tolist()
         return np.concatenate(parts) if all_logits else parts[-1]
 
     def _checked(self, ids: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -88,11 +114,6 @@ class GoldenSession(Session):
         """`trace` is told of every op and its value, as that of `interpreter.run`."""
         super().__init__(module, store)
         self._module, self._store, self._trace = module, store, trace
-        self.reset()
-
-    def reset(self) -> None:
-        super().reset()
-        self._state = [np.zeros(cache.shape, cache.dtype) for cache in self._caches]
 
     def _step(self, function: str, ids: np.ndarray) -> np.ndarray:
         inputs = [ids, np.array([self.position], np.int32), *self._state]
@@ -114,7 +135,6 @@ class CpuSession(Session):
     ) -> None:
         super().__init__(module, store)
         self.program = CpuProgram(module, store, tokens=CHUNK, threads=threads, level=level)
-        self._state = [np.zeros(cache.shape, cache.dtype) for cache in self._caches]
 
     def _step(self, function: str, ids: np.ndarray) -> np.ndarray:
         position = np.array([self.position], np.int32)

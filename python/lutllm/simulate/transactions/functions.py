@@ -17,6 +17,7 @@ from lutllm.interpreter.decoder import attention as golden_attention
 from lutllm.lowering.machine.accelerator import CACHE_BITS, HEAD_MODES, LEFT, X_BITS, AcceleratorConfig
 from lutllm.lowering.place.rounds import Round
 from lutllm.lowering.schedule.data import Task
+from lutllm.lowering.schedule.fields import order_of_items
 from lutllm.numerics import rescale, round_shift, saturate
 from lutllm.quantization import NORM_BITS, RESIDUAL_BITS
 from lutllm.scheme import QuantizedLinear
@@ -164,10 +165,12 @@ def append_rows(chip: Chip, job: Job, rows: np.ndarray) -> None:
 
 def attention(chip: Chip, job: Job) -> None:
     f, tokens, lanes = job.fields, job.tokens, chip.config.lanes
-    heads_ = f["kv_heads"] * f["items"] * f["reps"]
+    kv_heads = f["kv_heads"] * chip.config.attention_units
+    heads_ = kv_heads * f["items"] * f["reps"]
     channels = f["beats"] * chip.config.head_lanes
     words, shape = channels // lanes, (-1, f["reps"] * (1 + channels // lanes), lanes)
-    value, rights = (p.reshape(shape) for p in chip.parameters(job.address, job.beats))
+    order = np.argsort(order_of_items(kv_heads, f["items"], chip.config.attention_units))
+    value, rights = (p.reshape(shape)[order] for p in chip.parameters(job.address, job.beats))
     multiplier = value[:, : f["reps"], 0].reshape(heads_)
     right = rights[:, f["reps"] :].reshape(heads_ * words * lanes)
     if (right[0::2] != right[1::2]).any():
@@ -180,10 +183,10 @@ def attention(chip: Chip, job: Job) -> None:
         values,
         np.array([job.position]),
         heads=heads_,
-        kv_heads=f["kv_heads"],
+        kv_heads=kv_heads,
         multiplier=multiplier,
         shift=f["shift"],
-        value_exponents=np.zeros(f["kv_heads"] * channels // 2, np.int64),
+        value_exponents=np.zeros(kv_heads * channels // 2, np.int64),
         exponents=right[0::2] - LEFT - RECIPROCAL_FRACTION,  # stream p holds LEFT - shift
         bits=f["bits"],
     )
@@ -193,7 +196,8 @@ def attention(chip: Chip, job: Job) -> None:
 def cache_rows(chip: Chip, job: Job, address: int, channels: int) -> np.ndarray:
     """The rows that a pass sees of one cache, [rows, kv heads * channels]."""
     rows, f = job.position + job.tokens, job.fields
-    heads_ = [chip.bytes(address + g * f["head_stride"], rows, channels) for g in range(f["kv_heads"])]
+    kv_heads = f["kv_heads"] * chip.config.attention_units
+    heads_ = [chip.bytes(address + g * f["head_stride"], rows, channels) for g in range(kv_heads)]
     return np.concatenate(heads_, axis=1).view(np.int8)
 
 

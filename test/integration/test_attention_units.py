@@ -1,0 +1,116 @@
+"""Attention in units of KV heads, with ports of any width and contexts of any length: tokens are the golden model's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lutllm.accelerator.hardware import Hardware, build
+from lutllm.errors import LutllmError
+from lutllm.interpreter.module import run as interpreted
+from lutllm.quantize.random.float_models import float_decoder
+from lutllm.quantize.random.model import random_model
+from lutllm.scheme import EXACT
+from lutllm.simulate import AxiTiming, Simulator
+from lutllm.simulate.accelerator import Accelerator
+
+LONG = 32768
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A model's heads on units of attention whose ports have `kv_bits`; an item is of 8 channels, of 64 bits."""
+
+    units: int
+    kv_bits: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    context: int = 48
+    shape: dict[str, Any] = field(default_factory=dict, hash=False)
+
+
+KINDS = {
+    "1 unit, group of 4": Kind(1, 32, 4, 1, 20),
+    "2 units, group of 1": Kind(2, 32, 4, 4, 16),
+    "2 units, group of 4": Kind(2, 64, 8, 2, 8),
+    "4 units, group of 2": Kind(4, 32, 8, 4, 12),
+    "3 units, group of 3": Kind(3, 64, 9, 3, 16),
+}
+
+
+def target(units: int, kv_bits: int) -> str:
+    path = Path(mkdtemp()) / "target.toml"
+    lines = ['like = "tiny"', 'summary = "a case"', "[accelerator]", f"attention_units = {units}"]
+    path.write_text("\n".join([*lines, f"kv_bits = {kv_bits}", "[sources]", 'accelerator = "the case"', ""]))
+    return str(path)
+
+
+@cache
+def made(kind: Kind) -> tuple[Hardware, Simulator]:
+    shape = dict(layers=2, heads=kind.heads, kv_heads=kind.kv_heads, head_dim=kind.head_dim, qk_norm=True) | kind.shape
+    model = random_model(float_decoder(**shape), EXACT.with_(R=1), positions=kind.context)
+    hardware = Hardware.of(model.lut(kind.context), model.tensors, target=target(kind.units, kind.kv_bits))
+    assert hardware.plan.config.attention_units == kind.units
+    return hardware, build(hardware.plan.config, "arc")
+
+
+TIMINGS = {
+    "short": dict(timing=AxiTiming(latency=1)),
+    "long": dict(timing=AxiTiming(latency=300)),
+    "random": dict(timing=AxiTiming(latency=20, outstanding=3, stall_address=90, stall_data=120, stall_response=100)),
+}
+
+
+@pytest.mark.parametrize("timing", TIMINGS)
+@pytest.mark.parametrize("name", KINDS)
+def test_tokens(name: str, timing: str) -> None:
+    hardware, simulator = made(KINDS[name])
+    prompt = [i * 11 % hardware.plan.vocabulary for i in range(9)]
+    answer = hardware.answer(simulator, prompt, 4, **TIMINGS[timing])
+    assert answer.error == "none" and len(answer.tokens) == 4
+    assert answer.tokens == answer.golden
+
+
+@pytest.mark.parametrize("tokens", [1, 3])
+def test_the_end_of_a_long_context(tokens: int) -> None:
+    """The KV caches hold random rows of all tokens before: scores, sums and counts of `LONG` positions."""
+    kind = Kind(2, 64, 4, 2, 8, LONG, dict(layers=1))
+    hardware, simulator = made(kind)
+    plan, rng = hardware.plan, np.random.default_rng(5)
+    assert plan.config.tokens == 2  # of tiny's 4: there is room for as many scores
+    image = hardware.image.copy()
+    caches = {}
+    for region in (region for letter in "kv" for region in plan.regions_of(letter)):
+        caches[region.name] = rng.integers(-128, 128, region.size, np.int8)
+        image[region.address : region.address + region.size] = caches[region.name].view(np.uint8)
+    position = LONG - tokens
+    accelerator = Accelerator(plan.config, simulator, image)
+    prompt = [5, 9, 2][:tokens]
+    accelerator.sequence = [0] * position
+    accelerator.load(prompt, position)
+    run = accelerator.start(LONG, 1, position=position).check()
+    state = [rows.reshape(2, LONG, 8).swapaxes(0, 1).reshape(LONG, 16) for rows in caches.values()]
+    state[0] = state[0].reshape(LONG, 2, 4, 2).swapaxes(2, 3).reshape(LONG, 16)  # pairs of keys lie side by side
+    inputs = [np.array(prompt, np.int32), np.array([position], np.int32), *state]
+    *_, logits, _, _ = interpreted(hardware.program, inputs, hardware.tensors, function="prefill")
+    assert run.tokens == [int(np.argmax(logits[-1]))]
+
+
+@pytest.mark.parametrize(
+    ("units", "kv_bits", "message"),
+    [
+        (0, 64, "attention_units to be a whole number above 0, got 0"),
+        (1, 128, "expected kv_bits in 32..64, of requant_lanes to head_lanes channels, got 128; change it"),
+        (1, 48, "expected kv_bits to be a power of two, got 48; change it"),
+    ],
+)
+def test_units_that_cannot_be_built(units: int, kv_bits: int, message: str) -> None:
+    with pytest.raises(LutllmError, match=message):
+        made.__wrapped__(Kind(units, kv_bits, 4, 2, 8))
