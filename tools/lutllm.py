@@ -6,19 +6,23 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
+
+import shtab
 
 from lutllm import __version__, store
-from lutllm.errors import InputError, LutllmError
+from lutllm.errors import InputError, LutllmError, near
 from lutllm.tools.verbs import arguments
 from lutllm.tools.verbs import bench as bench_verb
 from lutllm.tools.verbs import chat as chat_verb
 from lutllm.tools.verbs import compile as compile_verb
 from lutllm.tools.verbs import diff as diff_verb
 from lutllm.tools.verbs import estimate as estimate_verb
+from lutllm.tools.verbs import models as models_verb
 from lutllm.tools.verbs import quantize as quantize_verb
 from lutllm.tools.verbs import run as run_verb
 from lutllm.tools.verbs import serve as serve_verb
@@ -55,10 +59,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says which of the names may have been meant."""
+
+    def error(self, message: str) -> NoReturn:
+        known = re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message)
+        hint = near(known[1], re.findall(r"[\w-]+", known[2])) if known else ""
+        super().error(message + hint)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="lutllm", description="Compile a PyTorch LLM into a table-lookup accelerator, checked integer for integer."
     )
+    shtab.add_argument_to(parser, ["--print-completion"], help="print completions for a shell: bash, zsh, tcsh")
     parser.add_argument("--version", action="version", version=f"lutllm {__version__}")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     compile_verb.compile_arguments(
@@ -86,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     estimate_verb.estimate_arguments(
         _verb(verbs, "estimate", estimate_verb.estimate, "cycles and memory traffic of a model on a target, predicted")
     )
+    models_verb.models_arguments(_verb(verbs, "models", models_verb.models, "list models by name, and the cache"))
     _verb(verbs, "doctor", _doctor, "say what is installed, what is missing and how to get it")
     return parser
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lutllm.dialect.machines.limits import clock_problems
-from lutllm.errors import CapacityError, InputError
+from lutllm.errors import CapacityError, InputError, near
 from lutllm.lowering.machine.accelerator import Clocks
 from lutllm.lowering.machine.engine import EngineConfig
 from lutllm.lowering.machine.target_files import DIRECTORY, NAMES
@@ -136,7 +136,9 @@ def find_target(name: str) -> Target:
     """A built-in target, or that of a TOML file. Raises `InputError` that names the file and the value."""
     if not name.endswith(".toml"):
         if name not in NAMES:
-            raise InputError(f"expected a target among {', '.join(NAMES)}, or a .toml file, got '{name}'")
+            raise InputError(
+                f"expected a target among {', '.join(NAMES)}, or a .toml file, got '{name}'{near(name, NAMES)}"
+            )
         return _read(DIRECTORY / f"{name}.toml")
     return _read(Path(name).resolve())
 

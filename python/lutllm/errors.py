@@ -1,5 +1,8 @@
 """The errors lutllm raises on purpose. Tools print them as one line; anything else is a defect of ours."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class LutllmError(Exception):
     """A problem the user can act on: what was expected, what came, what to do.
@@ -38,3 +41,9 @@ class MissingDependencyError(LutllmError):
 
 class SimulationError(LutllmError):
     """A simulation that cannot start, or one that stopped without reaching its end."""
+
+
+def near(given: str, names: Iterable[str]) -> str:
+    """The end of a message about a name that is not known: "; did you mean NAME?", or nothing."""
+    found = get_close_matches(given.lower(), list(names), 1)
+    return f"; did you mean {found[0]}?" if found else ""

@@ -6,10 +6,9 @@ import argparse
 from typing import TYPE_CHECKING
 
 from lutllm.lowering.machine.target_files import NAMES
+from lutllm.models import BUILTIN_NAMES
 
-MODEL_HELP = (
-    "a model directory (config.json + safetensors), a GGUF file, or smollm2-135m, tiny-llama, tiny-qwen3, qwen3-1.7b"
-)
+MODEL_HELP = f"a model directory (config.json + safetensors), a GGUF file, or {', '.join(BUILTIN_NAMES)}"
 QUANTIZED_HELP = "output directory of lutllm quantize; or a float model, quantized first"
 TARGET_HELP = f"{', '.join(NAMES)}, or a file in TOML, NAME.toml"
 SCHEME_HELP = "paper, additive or exact, each optionally with :R for R weight stages"

@@ -1,6 +1,6 @@
 """RAM, FIFO and power-on leaves: with ROMs the only modules whose body differs between simulation and synthesis."""
 
-from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, Wire, const, mux, pack
+from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, Wire, const, mux, pack, select
 from lutllm.numerics import bits_for
 
 ULTRA_BITS = 288 * 1024  # from here a RAM asks for ultra RAM (one URAM288 holds 4096 x 72)
@@ -25,31 +25,22 @@ def ram(design: Design, depth: int, width: int, *, read_latency: int = 1, zeroed
 def copied_ram(design: Design, depth: int, width: int, copies: int) -> str:
     """Distributed RAM that is read at `copies` places at once, for each a copy: ports we, wa, wd, ra -> rd, of which
     `ra` and `rd` have a part for each."""
-    name, address = f"ram_copied_{depth}x{width}x{copies}", bits_for(depth)
-    inputs, outputs = {"we": 1, "wa": address, "wd": width, "ra": copies * address}, {"rd": copies * width}
+    address = bits_for(depth)
+
+    def body(m: Module) -> dict[str, Signal]:
+        write, places = {port: m[port] for port in ("we", "wa", "wd")}, m["ra"].chunks(address)
+        if design.target == "sv":
+            one = ram(design, depth, width, read_latency=0)
+            words = [m.output_of(one, f"copy_{i}", ra=place, **write) for i, place in enumerate(places)]
+        else:  # many reads of a memory take the arc JIT minutes to build
+            kept = [m.reg(m["wd"], f"word_{i}", enable=m["we"] & m["wa"].eq(i)) for i in range(depth)]
+            words = [select(kept, place) for place in places]
+        return dict(rd=pack(words))
+
+    inputs = {"we": 1, "wa": address, "wd": width, "ra": copies * address}
     if design.target == "sv":
-        one = ram(design, depth, width, read_latency=0)
-
-        def body(m: Module) -> dict[str, Signal]:
-            write = {port: m[port] for port in ("we", "wa", "wd")}
-            places = enumerate(m["ra"].chunks(address))
-            return dict(rd=pack([m.output_of(one, f"copy_{i}", ra=place, **write) for i, place in places]))
-
-        return design.module(name, inputs, outputs, body, reset=False)
-    if name not in design.modules:  # for simulation one memory will do
-        ports = ", ".join(f"in %{port}: i{bits}" for port, bits in inputs.items())
-        lines = [f"%mem = seq.firmem 0, 1, undefined, undefined : <{depth} x {width}>"]
-        for i in range(copies):
-            lines.append(f"%a{i} = comb.extract %ra from {i * address} : (i{copies * address}) -> i{address}")
-            lines.append(f"%r{i} = seq.firmem.read_port %mem[%a{i}], clock %clk : <{depth} x {width}>")
-        lines.append(f"seq.firmem.write_port %mem[%wa] = %wd, clock %clk enable %we : <{depth} x {width}>")
-        words, kinds = (
-            ", ".join(parts) for parts in ([f"%r{i}" for i in reversed(range(copies))], [f"i{width}"] * copies)
-        )
-        lines += [f"%rd = comb.concat {words} : {kinds}", f"hw.output %rd : i{copies * width}"]
-        text = f"hw.module @$NAME$(in %clk: !seq.clock, {ports}, out rd: i{copies * width}) {{" + "\n".join(lines) + "}"
-        design.add_text(name, text, inputs, outputs)
-    return name
+        ram(design, depth, width, read_latency=0)
+    return design.module(f"ram_copied_{depth}x{width}x{copies}", inputs, {"rd": copies * width}, body, reset=False)
 
 
 def power_on(design: Design) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from lutllm.lowering.hardware.lib.circt import (
     Design,
+    Fields,
     Levels,
     Module,
     Signal,
@@ -34,6 +35,12 @@ ROUND = records.ROUND.subset("mode", "stages", "tokens", "groups", "blocks", "bl
 BUILD_ROUND = records.ROUND.subset("mode", "stages", "groups", "blocks")
 ISSUE = 1  # cycles from a step of a walk until its beat is at the first engine
 BUILD_LATENCY = 4  # cycles from a build beat until the head may count on its row
+
+
+def lookup_round(config: EngineConfig) -> Fields:
+    """What the walk of lookups needs of a round: of rows made before, not where they come from."""
+    names = [name for name in ROUND.widths if name != "mode" or config.row_steps == 1]
+    return ROUND.subset(*names)
 
 
 def psum_control(design: Design, config: EngineConfig, codebooks: int) -> str:
@@ -89,7 +96,7 @@ def psum_control(design: Design, config: EngineConfig, codebooks: int) -> str:
         outputs |= {name: delay(m, beat, ISSUE, f"{name}_q", reset=0) for name, beat in beats.items()}
         return outputs | dict(round_ready=lookups.ready)
 
-    inputs = {"round_valid": 1, "round_data": ROUND.width}
+    inputs = {"round_valid": 1, "round_data": lookup_round(config).width}
     inputs |= {"codes_push": config.weight_ports, "rows_push": config.weight_ports, "group_ready": 1, "acc_free": 1}
     outputs = {"round_ready": 1, "control": lookup.width, "rows": row.width}
     if serial:
@@ -120,15 +127,18 @@ class _Walk:
 
     def __init__(self, m: Module, config: EngineConfig, kind: str, step: Signal) -> None:
         done, serial, rows = Wire(1), config.row_steps > 1, kind == "row"
-        self.busy, f, self.ready = held_round(m, kind, ROUND, done.signal, stream="rows_round" if rows else "round")
+        record = ROUND if rows else lookup_round(config)
+        self.busy, f, self.ready = held_round(m, kind, record, done.signal, stream="rows_round" if rows else "round")
         self.fields, chunks, bits = f, chunks_of_block(f), (config.strip_chunks - 1).bit_length()
 
         def strips(index: dict[str, Signal], last: dict[str, Signal]) -> Signal:
-            return ((chunks(index, last) - 1) >> const(bits, 16)) + 1
+            count = chunks(index, last)
+            return count[bits:].zext(16) + count[0:bits].ne(0).zext(16) if bits else count
 
         def of_strip(index: dict[str, Signal], last: dict[str, Signal]) -> Signal:
-            rest = ((chunks(index, last) - 1)[0:bits] if bits else const(0, 1)).zext(16) + 1
-            return mux(last["strip"], rest, const(config.strip_chunks, 16))
+            whole = const(config.strip_chunks, 16)
+            rest = chunks(index, last)[0:bits].zext(16) if bits else whole
+            return mux(last["strip"] & rest.ne(0), rest, whole)
 
         inner: Levels = [("strip", strips), ("token", f["tokens"])]
         if serial:

@@ -127,7 +127,7 @@ class _Core:
         head = self._unit(
             head_unit.psum_control(design, config, self.codebooks),
             "head",
-            head_unit.ROUND,
+            head_unit.lookup_round(config),
             streams,
             acc_free=acc_free.signal,
             **head_inputs,

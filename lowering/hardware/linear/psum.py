@@ -45,7 +45,7 @@ def psum_lane(design: Design, config: EngineConfig) -> str:
 
 
 def codes_store(design: Design, config: EngineConfig) -> str:
-    """Chunks of codes that wait: `in` a word, `read` the next one (`codes`, a cycle later, until the next read), `free`
+    """Chunks of codes that wait: `in` a word, `read` the next one (`word`, a cycle later, until the next read), `free`
     the room of one. Where rows are made in steps, words are read once for each token: after one read with `again`
     comes the first that is not free."""
     depth, width, count_bits = config.codes_depth, config.lanes * config.code_bits, bits_for(config.codes_depth + 1)
@@ -61,11 +61,11 @@ def codes_store(design: Design, config: EngineConfig) -> str:
             jump = m["again"], pointer(m, "free_pointer", depth, free)
         place = pointer(m, "read_pointer", depth, read, jump)
         store = ram(m.design, depth, width)
-        codes = m.output_of(store, "store", we=push, wa=head, wd=m["in_data"], re=read, ra=place)
-        return dict(in_ready=in_ready, codes=codes)
+        word = m.output_of(store, "store", we=push, wa=head, wd=m["in_data"], re=read, ra=place)
+        return dict(in_ready=in_ready, word=word)
 
     inputs = {"in_valid": 1, "in_data": width, "read": 1, "free": 1} | ({"again": 1} if config.row_steps > 1 else {})
-    return design.module("codes_store", inputs, {"in_ready": 1, "codes": width}, body)
+    return design.module("codes_store", inputs, {"in_ready": 1, "word": width}, body)
 
 
 def psum_engine(design: Design, config: EngineConfig, codebooks: int) -> str:
@@ -155,7 +155,7 @@ def _codes(m: Module, config: EngineConfig, push: Signal, beat: dict[str, Signal
         again = beat["row_last"] & ~beat["token_last"]
         ports = dict(read=beat["valid"], again=again, free=beat["valid"] & beat["token_last"])
     out = m.instance(codes_store(m.design, config), "codes", in_valid=push, in_data=word, **ports)
-    return out["codes"], out["in_ready"]
+    return out["word"], out["in_ready"]
 
 
 def _assembled(m: Module, units: int, bits: int, name: str) -> Signal:

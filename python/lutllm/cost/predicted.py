@@ -206,7 +206,7 @@ class _List:
             "w0": r.groups * r.stages * (r.blocks * rows + chunks * engine.codes_units),
         }
         seen = out + FIFO_LATENCY
-        late = {"w": spread_latency(self.config.engine.weight_ports)}
+        late = {"w0": spread_latency(self.config.engine.weight_ports)}
         commands = {
             name: kernels.command(self.chip.ports[name], seen + late.get(name, 0), n, 0) for name, n in beats.items()
         }

@@ -3,4 +3,5 @@
 Importing this package is cheap; torch and transformers are imported by the first `load`.
 """
 
-from lutllm.models.loader import BUILTIN_NAMES, LoadedModel, fingerprint, load
+from lutllm.models.catalog import BUILTIN_NAMES
+from lutllm.models.loader import LoadedModel, fingerprint, load

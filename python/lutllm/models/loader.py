@@ -10,12 +10,11 @@ from typing import Any
 
 from lutllm.errors import InputError
 from lutllm.models import checkpoint, random_weights, smollm2
+from lutllm.models.catalog import SMOLLM2, no_model
 from lutllm.models.gguf_file import checkpoint_from_gguf, converted_sha256, open_gguf
 from lutllm.models.hf import empty_module, make_config, require
 from lutllm.models.tokenizer import byte_tokenizer, load_tokenizer
 
-SMOLLM2 = "smollm2-135m"
-BUILTIN_NAMES = (SMOLLM2, *random_weights.CONFIGS)
 _FLOAT32_BYTES = 2 << 30  # checkpoints up to this size on disk are computed in float32, larger ones in bfloat16
 
 
@@ -75,10 +74,7 @@ def _found(spec: str | Path) -> tuple[Path, str, str | None]:
     if path.is_dir():
         return path, path.resolve().name, None
     if not path.exists():
-        raise InputError(
-            f"{spec}: expected a model directory, a GGUF file or one of {', '.join(BUILTIN_NAMES)}; "
-            "found no such file; models are not downloaded by name"
-        )
+        raise no_model(str(spec))
     checkpoint.refuse_pickle(path)
     if path.suffix.lower() == ".safetensors":
         raise InputError(f"{path}: expected a directory with config.json, got one file; give {path.parent} instead")

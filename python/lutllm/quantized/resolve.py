@@ -10,6 +10,7 @@ from pathlib import Path
 from lutllm import models
 from lutllm.errors import InputError
 from lutllm.models.cache import cache_directory
+from lutllm.models.catalog import no_model
 from lutllm.models.hf import QUANTIZATION
 from lutllm.models.text import Text, text_file
 from lutllm.progress import note
@@ -39,10 +40,7 @@ def quantized_model(
             raise InputError(f"'{path}': expected no {name} for a model that is quantized, got one; leave it out")
         return from_pretrained(path)
     if str(spec) not in models.BUILTIN_NAMES and not path.exists():
-        raise InputError(
-            f"'{spec}': expected a directory made by lutllm quantize, a model directory, a GGUF file or one of "
-            f"{', '.join(models.BUILTIN_NAMES)}; found no such file"
-        )
+        raise no_model(str(spec))
     return _from_cache(spec, scheme or EXACT, text, tokens, seed, quiet)
 
 
