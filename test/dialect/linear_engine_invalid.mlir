@@ -14,7 +14,7 @@
 // -----
 
 "lut.machine"() ({
-  // expected-error@+1 {{'lut.linear_engine' op expected row_entries = 16, row_writes = 16, sum_chains = 1, got 8; change it}}
+  // expected-error@+1 {{'lut.linear_engine' op expected row_entries = 16, got 8; change it}}
   "lut.linear_engine"() {pairs = 2, lanes = 4, centroids = 16, chains = 1, act_stages = 1, metric = "chebyshev",
       row_entries = 8, row_writes = 16, sum_chains = 1, operand_bits = 16, weight_bits = 8, table_bits = 8, term_bits = 24, acc_bits = 32, bias_bits = 32,
       out_bits = 24, requant_lanes = 4, tokens = 4, acc_words = 64, codes_depth = 64, row_sources = ["built_row"],
