@@ -50,7 +50,8 @@ def test_cycles_and_bytes_are_those_of_hardware(scheme: Scheme) -> None:
 
 def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "slow.toml").write_text(
-        'like = "tiny"\nsummary = "half as fast"\n[clock]\ncore_mhz = 125\n[sources]\nclock = "mine"\n'
+        'like = "tiny"\nsummary = "half as fast"\n[clock]\ncore_mhz = 125\nmemory_mhz = 125\n'
+        '[sources]\nclock = "mine"\n'
     )
     found = []
     for target in ("tiny", str(tmp_path / "slow.toml")):

@@ -136,5 +136,5 @@ def _writer(depth: int, burst: int, outstanding: int, latency: int, parts: int, 
     state = np.zeros(k.WRITER_FIELDS, np.int64)
     state[[k.W_BURST, k.W_LATENCY, k.W_FIRST, k.W_PARTS]] = burst, latency, WRITE, parts
     state[[k.W_ACCEPTED, k.W_ISSUED_AT, k.W_BUS, k.W_ANSWER, k.W_BUS_ASKED, k.W_BUS_BEAT, k.W_BUS_ANSWER]] = k.NEVER
-    rings = (np.full(size, k.NEVER) for size in (depth, outstanding, outstanding))
-    return k.Writer(state, *rings, both, np.full(crossing.DEPTH, k.NEVER))
+    words, lengths, answers, sent = (np.full(n, k.NEVER) for n in (depth, outstanding, outstanding, crossing.DEPTH))
+    return k.Writer(state, words, lengths, answers, both, sent)
