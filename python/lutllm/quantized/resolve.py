@@ -40,7 +40,7 @@ def quantized_model(
             raise InputError(f"'{path}': expected no {name} for a model that is quantized, got one; leave it out")
         return from_pretrained(path)
     if str(spec) not in models.BUILTIN_NAMES and not path.exists():
-        raise no_model(str(spec))
+        raise no_model(str(spec), "a directory made by lutllm quantize, ")
     return _from_cache(spec, scheme or EXACT, text, tokens, seed, quiet)
 
 
