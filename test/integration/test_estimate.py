@@ -65,6 +65,24 @@ def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert fast["decode_ms"] == pytest.approx(fast["decode_cycles"] / 250e3)
     assert fast["prefill_cycles"] > 2 * fast["decode_cycles"]
     assert fast["hbm_busy"] == pytest.approx(2 * slow["hbm_busy"])
+    assert (fast["memory_mhz"], slow["memory_mhz"]) == (250, 125)
+
+
+def test_ports_with_a_clock_of_their_own_get_what_memory_gives(tmp_path: Path) -> None:
+    """The target's clock is said, and a port's share of the memory counted with."""
+    found = []
+    for ports in (64, 32):
+        path = tmp_path / f"p{ports}.toml"
+        path.write_text(
+            f'like = "tiny"\nsummary = "mine"\n[clock]\nmemory_mhz = 500\nbus_bits = 32\n[memory]\nports = {ports}\n'
+            '[sources]\nclock = "mine"\nmemory = "mine"\n'
+        )
+        command = ["estimate", "tiny", "--target", str(path), "--kv", "20", "--prefill", "10", "--block", "64"]
+        assert main([*command, "--json", str(tmp_path / "out.json"), "--debug"]) == 0
+        found.append(json.loads((tmp_path / "out.json").read_text()))
+    shared, own = found
+    assert shared["memory_mhz"] == own["memory_mhz"] == 500
+    assert shared["decode_cycles"] > own["decode_cycles"]  # 64 ports share what 32 have alone
 
 
 @pytest.mark.parametrize(

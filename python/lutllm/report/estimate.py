@@ -1,18 +1,20 @@
 """An estimate of a model on a target: its schedule in; cycles, time, memory traffic out, as data and as text.
 
-Cycles are predicted (`lutllm.cost.predicted`) for a memory that answers after the target's latency and gives a beat a
-cycle of its clock on every port. That this can be had of the target's memory at all is checked in bytes, no more.
+Cycles are predicted (`lutllm.cost.predicted`) for a memory that answers after the target's latency and gives a beat on
+every port in each cycle of its clock - where that is more than the memory gives all ports in the long run, in as large
+a share of the cycles. That this can be had of the target's memory is checked in bytes, no more.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from lutllm.cost.predicted import predicted
 from lutllm.cost.traffic import traffic
 from lutllm.errors import InputError
+from lutllm.lowering.machine.accelerator import AcceleratorConfig
 from lutllm.lowering.machine.targets import Target
 from lutllm.lowering.schedule.data import Plan
 from lutllm.passes.lut_outline_head import HEAD
@@ -73,6 +75,7 @@ def estimate(plan: Plan, name: str, target: Target, bits: float, *, kv: int = 25
     longest = max(kv + 2, prefill + 1)
     if longest > plan.context:
         raise InputError(f"expected a context of at least {longest} tokens, got {plan.context}; take fewer")
+    plan = replace(plan, config=sustained(plan.config, target))
     decode, head = Pass("decode", 1, kv), Pass(HEAD, 1, kv + 1)
     records = predicted(plan, [Pass("decode", 1, kv - 1), Pass(HEAD, 1, kv), decode, head])
     begin, cycles = _end(records, 1), _end(records, 3) - _end(records, 1)
@@ -98,6 +101,17 @@ def estimate(plan: Plan, name: str, target: Target, bits: float, *, kv: int = 25
         bytes=dict(sorted(moved.items(), key=lambda item: -item[1])),
         engines={e: round(share, 4) for e, share in sorted(shares.items(), key=lambda item: -item[1])},
     )
+
+
+def sustained(config: AcceleratorConfig, target: Target) -> AcceleratorConfig:
+    """The same with a clock of memory at which all ports together ask for no more than the memory gives in the long
+    run."""
+    memory = target.memory
+    share = memory.share * memory.gb_per_s / (memory.ports * memory.port_gb_per_s)
+    if config.clocks is None or share >= 1:
+        return config
+    slower = max(config.clocks.core_mhz + 1, int(config.clocks.memory_mhz * share))
+    return replace(config, clocks=replace(config.clocks, memory_mhz=slower))
 
 
 def _end(records: list[TaskRecord], turn: int) -> int:
