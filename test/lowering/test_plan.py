@@ -126,7 +126,7 @@ def touched(plan: Plan, task: Task) -> tuple[Words, Words]:
         return read, words("q", f["base"], f["heads"] * channels // config.head_lanes)
     if task.engine == "attention":
         kv_heads = f["kv_heads"] * config.attention_units
-        heads = kv_heads * f["items"] * f["reps"]
+        heads = kv_heads * f["items"] * config.attention_ways * f["reps"]
         caches = {("m", f[part] + g * f["head_stride"]) for part in ("keys", "values") for g in range(kv_heads)}
         seen = heads * f["beats"] * config.head_lanes // config.lanes
         return words("q", f["q"], heads * f["beats"]) | caches, words("x", f["base"], seen)

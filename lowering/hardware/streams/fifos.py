@@ -273,15 +273,15 @@ def _attention(config: AcceleratorConfig) -> Iterator[Fifo]:
     """Rows: two of the largest head, and what is used late, by construction. Shifts: what is needed depends on the
     query heads of a kv head; less than two items' costs cycles in attention's division only."""
     beats, timing = config.head_beats, attention_timing(config)
-    units = range(config.attention_units)
+    cores = [divmod(core, config.attention_ways) for core in range(config.attention_cores)]
     for name, user, path, depth, ahead in (
-        ("k", "scores", "score_stage/keys", timing["k_rows"], 0),
-        ("v", "weighted", "weighted_stage/values", timing["v_rows"], timing["v_freed"] + 1),
+        ("k", "scores", "score_stage_{}/keys", timing["k_rows"], 0),
+        ("v", "weighted", "weighted_stage_{}/values", timing["v_rows"], timing["v_freed"] + 1),
     ):
         yield Fifo(
             f"{name}_rows", f"row {name}", (user,), config.row_bits, depth,
-            tuple(f"attention/unit_{unit}/{path}/used" for unit in units),
-            rate=Fraction(1), latency=ahead, slack=2 * beats, atomic=beats, copies=len(units), sized=False,
+            tuple(f"attention/unit_{unit}/{path.format(way)}/used" for unit, way in cores),
+            rate=Fraction(1), latency=ahead, slack=2 * beats, atomic=beats, copies=len(cores), sized=False,
         )  # fmt: skip
     yield Fifo(
         "rights", "attention", ("attention",), RIGHT_BITS * config.lanes, timing["rights"],

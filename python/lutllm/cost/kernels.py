@@ -164,8 +164,7 @@ def _cross(w, first):  # type: ignore[no-untyped-def]
     s, clocks, ring, depth = w.state, w.clocks, w.words.shape[0], w.sent.shape[0]
     s[W_BUS_ASKED] = max(s[W_BUS_ASKED] + 1, _to_bus(clocks, s[W_ISSUED_AT] + 1))
     s[W_BUS], s[W_BUS_BEAT] = max(s[W_BUS], first - 1), max(s[W_BUS_BEAT], s[W_BUS_ASKED])
-    for i in range(s[W_HELD]):
-        n = s[W_WORDS] - s[W_HELD] + i
+    for n in range(s[W_WORDS] - s[W_HELD], s[W_WORDS]):
         s[W_BUS] = max(s[W_BUS] + 1, _to_core(clocks, w.sent[n % depth]))
         s[W_BUS_BEAT] = max(s[W_BUS_BEAT] + 1, _to_bus(clocks, s[W_BUS])) + s[W_PARTS] - 1
         w.words[n % ring], w.sent[n % depth] = s[W_BUS], s[W_BUS_BEAT]
@@ -390,9 +389,8 @@ def embed(e, start, residual, tokens, words, asked, there, rows, depth):  # type
     return out
 
 
-# Engine heads. `root`: cycles from a row's last square to its root, at most `roots` at a time. A beat to memory, of
-# `ratio` words, has one of `beats` places until written, `leave` cycles after its last word. `command`: to its
-# transfer.
+# Engine heads. `root`: cycles from a row's last square to its root, at most `roots` at a time. A beat of `ratio` words
+# has one of `beats` places until written, `leave` cycles after its last word. `command`: to its transfer.
 Heads = namedtuple("Heads", "root roots ratio beats leave command")
 
 
@@ -435,63 +433,68 @@ def heads(h, p, start, count, tokens, words, normed, writer, rows, place, stride
     return at
 
 
-# Attention: `parts` vector words of a beat, which is `port_beats` at a port; the rest as in `attention_timing`.
+# Attention: `ways` of a unit, `parts` vector words of `port_beats`; the rest as in `attention_timing`.
 Attention = namedtuple(
     "Attention",
-    "parts port_beats k_rows v_rows rights first scored bank_free v_freed loaded weighted sums_free right_freed done",
+    "ways parts port_beats k_rows v_rows rights first scored bank_free v_freed loaded weighted sums_free right_freed "
+    "done",
 )
 
 
 @_compiled
-def _row(port, freed, n, beats, joined):  # type: ignore[no-untyped-def]
-    """Row number `n`, of words that are `joined` beats, into a buffer whose words were freed at `freed`; returns when
-    it may be used."""
-    at = NEVER
-    for i in range(n * beats, (n + 1) * beats):
-        at = take(port, max(word(port, joined), freed[i % freed.shape[0]] + 1))
-    return at + 1
-
-
-@_compiled
-def _use(freed, n, beats, at):  # type: ignore[no-untyped-def]
-    for i in range(n * beats, (n + 1) * beats):
-        freed[i % freed.shape[0]] = at
+def _use_rows(port, freed, at, first, beats, joined, reps, position, tokens, late):  # type: ignore[no-untyped-def]
+    """All rows of an item, from number `first` on, of words that are `joined` beats: into a buffer of each way, whose
+    words were freed at `freed`, and used, `at` the last step of each way so far; freed `late` after that."""
+    ring = freed.shape[1]
+    for row in range(position + tokens):
+        here, there = (first + row) * beats, NEVER
+        for i in range(here, here + beats):
+            there = take(port, max(word(port, joined), freed[:, i % ring].max() + 1))
+        at[:] = np.maximum(at, there) + reps * beats * (tokens - max(0, row - position))
+        for i in range(here, here + beats):
+            freed[:, i % ring] = at + late
 
 
 @_compiled
 def attend(a, k, v, p, start, kv_heads, items, reps, beats, tokens, position, places, stride):  # type: ignore[no-untyped-def]
-    """Items of attention through its stages, each as soon as it may; `start`: the stages' first cycle. `k` and `v` are
-    the ports of its units, each of which has `kv_heads` of `items`; the first head's rows are at `places` in a burst,
-    those of each other `stride` beats after the one before. Returns the last step of each word of the division."""
-    rows, units = position + tokens, len(k)
-    k_freed, v_freed = np.full((units, a.k_rows), NEVER), np.full((units, a.v_rows), NEVER)
-    read, divided, right_freed = np.full((units, 2), NEVER), np.full((units, 2), NEVER), np.full(a.rights, NEVER)
-    ends = np.zeros(kv_heads * items * units * reps * beats * a.parts, np.int64)
-    scores, weights, out, p_at, right = np.full(units, start - 1), np.full(units, start - 1), start - 1, start - 1, 0
+    """Items of attention through its stages, each as soon as it may; `start`: the stages' first cycle. `k` and `v`:
+    ports of its units, each of which has `kv_heads` of `items` a way; the first head's rows are at `places` in a burst,
+    each other's `stride` beats further on. Returns the last step of each word of the division."""
+    rows, units, words = position + tokens, len(k), reps * beats * a.parts
+    k_freed, v_freed = np.full((units, a.ways, a.k_rows), NEVER), np.full((units, a.ways, a.v_rows), NEVER)
+    read, divided = np.full((units, a.ways, 2), NEVER), np.full((units, a.ways, 2), NEVER)
+    right_freed, there, loaded = (
+        np.full(a.rights, NEVER),
+        np.zeros(a.ways * words, np.int64),
+        np.zeros(a.ways, np.int64),
+    )
+    scores, out, p_at, right = np.full((units, a.ways), start - 1), start - 1, start - 1, 0
+    weights, ends = scores.copy(), np.zeros(kv_heads * items * units * a.ways * words, np.int64)
     for n in range(kv_heads * items * units):
         u, item = n % units, n // units
         bank, first, head = item % 2, item * rows, item // items * units + u
         command(k[u], start, rows * beats * a.port_beats, places[0] + head * stride)
         command(v[u], start, rows * beats * a.port_beats, places[1] + head * stride)
-        p_at = take_all(p, reps, max(p_at + 1, read[u, bank] + a.bank_free))
-        loaded = p_at + a.loaded
-        score = max(scores[u], read[u, bank] + a.bank_free - 1)
-        for row in range(rows):
-            seen = reps * beats * (tokens - max(0, row - position))
-            score = max(score + 1, _row(k[u], k_freed[u], first + row, beats, a.port_beats)) + seen - 1
-            _use(k_freed[u], first + row, beats, score)
-        weight = max(weights[u], score + a.scored - 1, loaded - 1, divided[u, bank] + a.sums_free - 1)
-        for row in range(rows):
-            seen = reps * beats * (tokens - max(0, row - position))
-            weight = max(weight + 1, _row(v[u], v_freed[u], first + row, beats, a.port_beats)) + seen - 1
-            _use(v_freed[u], first + row, beats, weight + a.v_freed)
-        read[u, bank], scores[u], weights[u] = weight, score, weight
-        out = max(out, weight + a.weighted - 1)
-        for _ in range(reps * beats * a.parts):
-            p_at = take(p, max(p_at + 1, right_freed[right % a.rights] + 1))
-            out = max(out + 1, p_at + 1) + tokens - 1
-            right_freed[right % a.rights] = out + a.right_freed
-            ends[right] = out
-            right += 1
-        divided[u, bank] = out
+        for w in range(a.ways):
+            p_at = take_all(p, reps, max(p_at + 1, read[u, w, bank] + a.bank_free))
+            loaded[w] = p_at + a.loaded
+            scores[u, w] = max(scores[u, w], read[u, w, bank] + a.bank_free - 1)
+            if w < a.ways - 1:  # there is room for the shifts of all ways
+                for i in range(w * words, (w + 1) * words):
+                    there[i] = p_at = take(p, max(p_at + 1, right_freed[(right + i) % a.rights] + 1))
+        _use_rows(k[u], k_freed[u], scores[u], first, beats, a.port_beats, reps, position, tokens, 0)
+        ready = np.maximum(scores[u] + a.scored, np.maximum(loaded, divided[u, :, bank] + a.sums_free)) - 1
+        weights[u] = np.maximum(weights[u], ready)
+        _use_rows(v[u], v_freed[u], weights[u], first, beats, a.port_beats, reps, position, tokens, a.v_freed)
+        for w in range(a.ways):
+            read[u, w, bank] = weights[u, w]
+            out = max(out, weights[u, w] + a.weighted - 1)
+            for i in range(w * words, (w + 1) * words):
+                if w == a.ways - 1:
+                    there[i] = p_at = take(p, max(p_at + 1, right_freed[right % a.rights] + 1))
+                out = max(out + 1, there[i] + 1) + tokens - 1
+                right_freed[right % a.rights] = out + a.right_freed
+                ends[right] = out
+                right += 1
+            divided[u, w, bank] = out
     return ends

@@ -78,8 +78,8 @@ def heads(config: AcceleratorConfig) -> k.Heads:
 
 
 def attention(config: AcceleratorConfig) -> k.Attention:
-    beats = config.row_bits // config.kv_bits
-    return k.Attention(config.head_lanes // config.lanes, beats, **attention_timing(config))
+    parts, beats = config.head_lanes // config.lanes, config.row_bits // config.kv_bits
+    return k.Attention(config.attention_ways, parts, beats, **attention_timing(config))
 
 
 def linear_state(e: k.Engine) -> k.Linear:
