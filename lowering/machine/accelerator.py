@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from fractions import Fraction
 from math import gcd
 
 from lutllm.dialect.machines.limits import ENGINES, MOST_WORDS, clock_problems, head_problems, machine_problems
@@ -220,6 +221,12 @@ class AcceleratorConfig:
     def bus_cycles(self, cycles: int) -> int:
         """Cycles of the buses that take as long as `cycles` of the core."""
         return cycles if self.clocks is None else -(-cycles * self.clocks.memory_mhz // self.clocks.core_mhz)
+
+    def port_rate(self, bits: int) -> Fraction:
+        """Beats of a port of `bits` in a cycle of the core at most."""
+        if self.clocks is None:
+            return Fraction(1)
+        return min(Fraction(1), Fraction(self.clocks.memory_mhz * self.bus_bits(bits), self.clocks.core_mhz * bits))
 
     def burst_beats(self, bits: int) -> int:
         """Beats of a port of `bits` in the longest burst of its bus."""

@@ -77,6 +77,25 @@ class Memory:
 
 
 @dataclass(frozen=True)
+class Dram:
+    """What the test bench may model of `Memory` (docs/memory.md), times in ns: `channels` of it; a refresh of
+    `refresh_ns` every `refresh_every_ns`; rows of `row_bytes`; the first beat after `first_ns`, `opening_ns` more where
+    a row must be opened, up to `spread_ns` more by chance, `noc_ns` more through the network on chip. A channel loses
+    `burst_ns` a burst and `turn_ns` from reads to writes and back."""
+
+    channels: int
+    refresh_ns: float
+    refresh_every_ns: float
+    row_bytes: int
+    first_ns: float
+    opening_ns: float
+    spread_ns: float
+    noc_ns: float
+    burst_ns: float
+    turn_ns: float
+
+
+@dataclass(frozen=True)
 class Power:
     """`static_w` always; `logic_w` more if all LUTs were used at `at_mhz`; `pj_per_bit` of external memory."""
 
@@ -121,6 +140,7 @@ class Target:
     device: Device
     clock: Clock
     memory: Memory
+    dram: Dram
     power: Power
     accelerator: Around
     engine: EngineConfig
@@ -131,12 +151,13 @@ _TABLES = {
     "device": Device,
     "clock": Clock,
     "memory": Memory,
+    "dram": Dram,
     "power": Power,
     "accelerator": Around,
     "engine": EngineConfig,
     "model": Choices,
 }
-_ALL_OF = ("device", "clock", "memory", "power", "accelerator")  # tables that leave nothing out
+_ALL_OF = ("device", "clock", "memory", "dram", "power", "accelerator")  # tables that leave nothing out
 
 
 def find_target(name: str) -> Target:

@@ -50,7 +50,8 @@ def test_cycles_and_bytes_are_those_of_hardware(scheme: Scheme) -> None:
 
 def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "slow.toml").write_text(
-        'like = "tiny"\nsummary = "half as fast"\n[clock]\ncore_mhz = 125\n[sources]\nclock = "mine"\n'
+        'like = "tiny"\nsummary = "half as fast"\n[clock]\ncore_mhz = 125\nmemory_mhz = 125\n'
+        '[sources]\nclock = "mine"\n'
     )
     found = []
     for target in ("tiny", str(tmp_path / "slow.toml")):
@@ -64,6 +65,7 @@ def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert fast["decode_ms"] == pytest.approx(fast["decode_cycles"] / 250e3)
     assert fast["prefill_cycles"] > 2 * fast["decode_cycles"]
     assert fast["hbm_busy"] == pytest.approx(2 * slow["hbm_busy"])
+    assert (fast["memory_mhz"], slow["memory_mhz"]) == (250, 125)
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,10 @@ from lutllm import dialect, interpreter
 from lutllm.accelerator.hardware import PASSES, Hardware, build, copy_of
 from lutllm.bindings import ir
 from lutllm.cost.predicted import predicted, run_cycles
+from lutllm.dialect.machines import builders
 from lutllm.lowering import pipelines
 from lutllm.lowering.export.image.whole import whole_image
+from lutllm.lowering.machine.form import machine_op
 from lutllm.passes import run_pipeline
 from lutllm.passes.walk import ops_in
 from lutllm.quantize.random.float_models import float_decoder
@@ -47,6 +49,7 @@ class Kind:
     source: str = ""
     qwen3: bool = False
     depths: str = ""
+    clocks: tuple[int, int, int] | None = None
     units: int = 1
     ways: int = 1
     kv_bits: int = 64
@@ -63,6 +66,9 @@ CASES = {
     "built tables, shrunk": Kind(SEARCHED, "built_table", depths="shrunk"),
     "stored tables": Kind(SEARCHED, "stored_table"),
     "mixed": Kind(mixed),
+    "two clocks": Kind(qwen3=True, clocks=(250, 400, 32)),
+    "two clocks, shrunk": Kind(qwen3=True, depths="shrunk", clocks=(250, 400, 64)),
+    "odd clocks": Kind(EXACT.with_(R=1), clocks=(237, 300, 32)),
     "narrow ports": Kind(kv_bits=32, depths="shrunk"),
     "2 units": Kind(units=2, kv_bits=32, shape=dict(heads=8, kv_heads=4)),
     "2 units of one head": Kind(units=2, shape=dict(heads=2, kv_heads=2, head_dim=20)),
@@ -85,6 +91,11 @@ def made(case: str, target: str) -> tuple[Hardware, Simulator]:
     run_pipeline(module, pipelines.to_scheduled(target, kind.source), passes=PASSES)
     with module.context, ir.Location.unknown():
         _change(module, kind.depths)
+        if kind.clocks is not None:
+            machine = machine_op(module.operation)
+            assert machine is not None
+            with ir.InsertionPoint(machine.operation.regions[0].blocks[0]):
+                builders.clocks(**dict(zip(("core_mhz", "memory_mhz", "bus_bits"), kind.clocks, strict=True)))
     hardware = Hardware(program, module, model.tensors, whole_image(module, model.tensors))
     return hardware, build(hardware.plan.config, "arc")
 
@@ -112,6 +123,7 @@ def test_every_task_of_a_decoder(
     run = accelerator.generate([i * 7 % plan.vocabulary for i in range(prompt)], tokens).check()
     passes = run_passes(prompt, tokens, plan.config.tokens)
     spans = [(span.engine, span.dispatched, span.done) for span in run.spans]
-    wanted = predicted(plan, passes, latency)
-    assert wanted == named_records(plan, passes, spans, run.result.cycles - run.cycles)
+    begin = run.result.cycles - run.cycles
+    wanted = predicted(plan, passes, latency, begin)
+    assert wanted == named_records(plan, passes, spans, begin)
     assert run_cycles(wanted) == run.cycles

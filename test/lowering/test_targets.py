@@ -78,7 +78,7 @@ def test_a_configuration_is_of_a_target(tmp_path: Path) -> None:
         (
             "[memory]",
             "[memori]",
-            "expected tables device, clock, memory, power, accelerator, engine, model, got memori",
+            "expected tables device, clock, memory, dram, power, accelerator, engine, model, got",
         ),
         ('memory = "measured"', "", "expected a source of memory.latency, got none; say in [sources] where it comes"),
         (

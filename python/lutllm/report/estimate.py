@@ -69,7 +69,8 @@ class Estimate:
     def __str__(self) -> str:
         total = sum(self.bytes.values())
         lines = [
-            f"target {self.target}, {self.core_mhz:g} MHz, {self.bits_effective:.2f} bits per weight",
+            f"target {self.target}, {self.core_mhz:g} MHz, memory {self.memory_mhz:g} MHz, "
+            f"{self.bits_effective:.2f} bits per weight",
             align([
                 ("", "cycles", "ms"),
                 (f"a token after {self.kv}", f"{self.decode_cycles:,}", f"{self.decode_ms:.3f}"),
@@ -184,7 +185,7 @@ def memory_seconds(plan: Plan, target: Target, moved: Mapping[str, int]) -> tupl
     than a bus of memory stands for several."""
     memory, room = target.memory, Counter[str]()
     for name, bits in (plan.config.read_ports | plan.config.write_ports).items():
-        room[name.rstrip("0123456789")] += ceil(bits / target.clock.bus_bits)
+        room[name.rstrip("0123456789")] += ceil(plan.config.bus_bits(bits) / target.clock.bus_bits)
     whole = sum(moved.values()) / (memory.gb_per_s * memory.share * 1e9)
     return whole, max(size / room[port] for port, size in moved.items()) / (memory.port_gb_per_s * 1e9)
 
