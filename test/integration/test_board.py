@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from dataclasses import replace
@@ -190,6 +191,26 @@ def test_every_register_is_there(ip: Path) -> None:
         assert bits >> register.bits == 0 and (register.fields or bits == (1 << register.bits) - 1)
     assert (found["TOKEN"].addressOffset, found["TOKEN"].dim) == (0x1000, 32) and block.range == 0x2000
     assert [f.bitOffset for f in found["STATUS"].field] == [0, 1, 2, 8] and found["CONTROL"].access == "write-only"
+
+
+def test_the_drivers_header_has_the_same_registers(ip: Path, tmp_path: Path) -> None:
+    """Beside those that a reader finds in the component; and it is C++17 without a warning."""
+    header = ip / "host" / "lutllm_driver.hpp"
+    found = {name: int(value, 16) for name, value in re.findall(r"uint32_t (\w+) = (0x\w+);", header.read_text())}
+    component = ipyxact.Component()
+    component.load(str(ip / COMPONENT))
+    registers = {r.name: r for r in component.memoryMaps.memoryMap[0].addressBlock[0].register if r.name != "TOKEN"}
+    assert {name: r.addressOffset for name, r in registers.items()}.items() <= found.items()
+    bits = {f.name: 1 << f.bitOffset for r in ("CONTROL", "ISR") for f in registers[r].field}
+    assert bits.items() <= found.items() and found["STOP_ENABLE"] == 1 << registers["STOP0"].field[1].bitOffset
+    if shutil.which("g++") is None:
+        pytest.skip("g++ is not installed (apt install g++)")
+    (tmp_path / "use.cpp").write_text(
+        f'#include "{header}"\nvoid f(lutllm::Device &d) {{ lutllm::Driver{{d}}.reset(); }}\n'
+    )
+    command = ["g++", "-std=c++17", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", str(tmp_path / "use.cpp")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_files_are_all_there_in_order(ip: Path) -> None:
