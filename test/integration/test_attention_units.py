@@ -91,7 +91,7 @@ def test_the_watchdog_sees_a_port_of_any_unit(made: Made) -> None:
     timing = dict.fromkeys(hardware.plan.config.read_ports, AxiTiming(latency=64)) | {"v1": AxiTiming(latency=1 << 30)}
     timing = {f"m_axi_{name}": t for name, t in timing.items()}
     accelerator = Accelerator(hardware.plan.config, simulator, hardware.image, timing=timing, watchdog=9 << 17)
-    accelerator.load([1, 2, 3])
+    accelerator.host.prompt([1, 2, 3])
     run = accelerator.start(3, 1)
     assert run.watchdog and run.error == "watchdog" and run.stalled == ["linear", "attention"]
 
