@@ -98,7 +98,7 @@ def test_a_full_context_is_told(directory, capsys, tmp_path):
     ("arguments", "message"),
     [
         ([""], "expected a prompt, got an empty one"),
-        (["abc", "--backend", "gpu"], "expected a backend among cpu, golden, rtl, got 'gpu'"),
+        (["abc", "--backend", "gpu"], "expected a backend among cpu, golden, rtl, board, got 'gpu'"),
         (["abcdef", "--context", "4"], "expected a prompt of at most 4 tokens, the context, got 6"),
         (["abc", "--context", "99"], "expected a context of 1..48 tokens"),
         (["abc", "--temperature", "-1"], "expected a temperature of 0"),

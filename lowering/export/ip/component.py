@@ -7,7 +7,7 @@ top module stands in exactly one.
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lutllm.errors import IRError
@@ -217,14 +217,14 @@ def _port(port: Port) -> ET.Element:
 
 
 def _file_sets(rtl: Sequence[str], constraints: Mapping[str, Sequence[str]]) -> Iterator[ET.Element]:
-    sources = [(file, ("fileType", "systemVerilogSource")) for file in rtl]
-    limits = [(file, *(("userFileType", use) for use in ("xdc", *uses))) for file, uses in constraints.items()]
+    sources = [_file(name, fileType=["systemVerilogSource"]) for name in rtl]
+    limits = [_file(name, userFileType=["xdc", *uses]) for name, uses in constraints.items()]
     for view, files in ((_SYNTHESIS, [*sources, *limits]), (_SIMULATION, sources)):
-        yield _node("fileSet", _node("name", f"{view}_view_fileset"), *(_file(file, kinds) for file, *kinds in files))
+        yield _node("fileSet", _node("name", f"{view}_view_fileset"), *files)
 
 
-def _file(name: str, kinds: Iterable[tuple[str, str]]) -> ET.Element:
-    return _node("file", _node("name", name), *(_node(*kind) for kind in kinds))
+def _file(name: str, **kinds: Sequence[str]) -> ET.Element:
+    return _node("file", _node("name", name), *(_node(tag, kind) for tag, all_ in kinds.items() for kind in all_))
 
 
 def _core(name: str) -> ET.Element:
