@@ -27,7 +27,8 @@ class ChipState:
         self.accelerator, self.simulator = accelerator, accelerator.bench.simulator
         layout = self.simulator.layout
         built = [memory for memory in WRITERS if config.having(WRITERS[memory])]
-        self.places = {memory: layout.state(f"memory_{memory}/mem") for memory in built}
+        names = {memory: f"memory_{memory}" for memory in built} | {"q": "memory_q0"}  # its copies are equal
+        self.places = {memory: layout.state(f"{names[memory]}/mem") for memory in built}
         self.places |= {"squares": layout.state(_SQUARES)} if "r" in built else {}
         self.places |= {"token": layout.state(_TOKEN)}
         self.bits = {"r": RESIDUAL_BITS, "x": X_BITS, "y": config.y_bits, "q": X_BITS, "squares": 64, "token": 32}
