@@ -102,7 +102,8 @@ class AttentionOp(LutOp, name="attention", traits=[ext.Pure]):
 
     The multiplier of a head and `shift` bring a difference of scores to 16 fraction bits in log2. For this the
     exponents of query and keys must add up to one number over the channels of a head; the store check and the
-    interpreter see to it. exp2_negative and reciprocal are in docs/numerics.md.
+    interpreter see to it. exp2_negative and reciprocal are in docs/numerics.md. With a `window` a token sees itself and
+    the window - 1 tokens before it.
     """
 
     query: ext.Operand[ir.RankedTensorType]
@@ -122,8 +123,9 @@ class AttentionOp(LutOp, name="attention", traits=[ext.Pure]):
         "position": "tensor<1xi32>",
         "y": "tensor<TxKxi16, #lut.fixed<...>>",
     }
+    OPTIONAL = {"window": ir.IntegerAttr}  # noqa: RUF012
     DEFINITION = """
-for each token t and head, with q, k, v the head's channels and j = 0 .. position + t:
+for each token t and head, with q, k, v the head's channels and j = max(0, position + t - window + 1) .. position + t:
 s[j] = q[t] . k[j]                                                        (32 bits)
 p[j] = exp2_negative(round_shift((max s - s[j]) * multiplier[head], shift))
 (r, L) = reciprocal(sum_j p[j])
@@ -141,6 +143,7 @@ func.func @attention(%query: tensor<?x8xi16, #q>, %keys: tensor<16x4xi8, #k>, %v
         sizes, bits, _ = typed(self)
         integer(self.shift, "shift", 0, MAX_SHIFT)
         channels = check_heads(self, sizes)
+        check_window(self)
         expect(channels % 2 == 0, "an even number of channels in a head", channels, "change heads")
         rows = sizes["M"]
         expect(rows <= MAX_ROWS, f"at most {MAX_ROWS} rows of keys", rows, "compile with a shorter context")
@@ -161,6 +164,11 @@ def check_heads(op: LutOp, sizes: Mapping[str, Any]) -> int:
     wanted = kv_heads * channels
     same("channels of keys, in heads as wide as those of query,", wanted, sizes["K_kv"], "change the type")
     return channels
+
+
+def check_window(op: LutOp) -> None:
+    if (window := op.optional("window")) is not None:
+        integer(window, "window", 1, MAX_SIZE)
 
 
 def score_problem(query: np.ndarray, keys: np.ndarray, heads: int, kv_heads: int) -> str | None:

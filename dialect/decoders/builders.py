@@ -46,9 +46,12 @@ def rescale(x: ir.Value, *, exponents: str, bits: int) -> ir.Value:
     return make("rescale", [x], type_)
 
 
-def swiglu(gate: ir.Value, up: ir.Value, *, exponents: str, bits: int = INPUT_BITS) -> ir.Value:
+def swiglu(
+    gate: ir.Value, up: ir.Value | None, *, exponents: str, bits: int = INPUT_BITS, activation: str = "silu"
+) -> ir.Value:
     type_ = like(gate, gate.type.shape, "i16", fixed(bits, exponents))
-    return make("swiglu", [gate, up], type_)
+    named = {} if activation == "silu" else {"activation": ir.StringAttr.get(activation)}
+    return make("swiglu", [gate] if up is None else [gate, up], type_, **named)
 
 
 def last_token(x: ir.Value) -> ir.Value:
@@ -82,6 +85,7 @@ def attention(
     shift: int,
     exponents: str,
     bits: int = INPUT_BITS,
+    window: int | None = None,
 ) -> ir.Value:
     type_ = like(query, query.type.shape, "i16", fixed(bits, exponents))
     return make(
@@ -92,4 +96,5 @@ def attention(
         kv_heads=i64(kv_heads),
         multiplier=symbol(multiplier),
         shift=i64(shift),
+        **({} if window is None else {"window": i64(window)}),
     )

@@ -3,11 +3,14 @@
 One leading dimension T of tokens. Attention and what lies around it are in lutllm.dialect.decoders.attention.
 """
 
+from typing import Optional
+
 from lutllm.bindings import ext, ir
-from lutllm.dialect.base import LutOp, expect, integer
+from lutllm.dialect.base import LutOp, expect, integer, last_optional
 from lutllm.dialect.linears import parameters
 from lutllm.dialect.linears.parameters import Parameter
 from lutllm.dialect.shapes import Types, divides, same, typed
+from lutllm.functions import SHARES
 from lutllm.numerics import MAX_RESCALE
 from lutllm.scheme import MAX_SHIFT
 
@@ -130,21 +133,27 @@ func.func @rescale(%x: tensor<?x8xi32, #n>) -> tensor<?x8xi16, #x> {
 
 
 class SwigluOp(LutOp, name="swiglu", traits=[ext.Pure]):
-    """gate * sigmoid(gate) * up, at the exponents of the linear that reads it. sigmoid is in docs/numerics.md."""
+    """gate * share(gate) * up, at the exponents of the linear that reads it; without `up`, gate * share(gate) alone.
+
+    `activation` says which share, a function whose values for x and -x add up to 1: "silu" (the default) the sigmoid,
+    "gelu" the normal distribution function, "gelu_tanh" its approximation, "relu" a step. docs/numerics.md has them.
+    """
 
     gate: ext.Operand[ir.RankedTensorType]
-    up: ext.Operand[ir.RankedTensorType]
     y: ext.Result[ir.RankedTensorType]
+    up: Optional[ext.Operand[ir.RankedTensorType]] = None  # noqa: UP045 (ext reads typing.Optional)
 
     TYPES = {  # noqa: RUF012
         "gate": "tensor<TxKxi32, #lut.fixed<...>>",
         "up": "tensor<TxKxi32, #lut.fixed<...>>",
         "y": "tensor<TxKxi16, #lut.fixed<...>>",
     }
+    OPTIONAL = {"activation": ir.StringAttr}  # noqa: RUF012
     DEFINITION = """
-s = sigmoid(min(65535, rescale(|gate[t, k]|, exponent of gate + 12))), or 2**15 - that for gate[t, k] < 0
-silu = round_shift(gate[t, k] * s, 15)
-y[t, k] = clamp(rescale(silu * up[t, k], exponent of gate + exponent of up - exponents of y[k / 2]), bits)"""
+s = share(min(65535, rescale(|gate[t, k]|, exponent of gate + 12))), or 2**15 - that for gate[t, k] < 0
+a = round_shift(gate[t, k] * s, 15)
+y[t, k] = clamp(rescale(a * up[t, k], exponent of gate + exponent of up - exponents of y[k / 2]), bits)
+without up: y[t, k] = clamp(rescale(a, exponent of gate - exponents of y[k / 2]), bits)"""
     EXAMPLE = """
 func.func @swiglu(%gate: tensor<?x8xi32, #n>, %up: tensor<?x8xi32, #n>) -> tensor<?x8xi16, #x> {
   %0 = "lut.swiglu"(%gate, %up)
@@ -155,8 +164,13 @@ func.func @swiglu(%gate: tensor<?x8xi32, #n>, %up: tensor<?x8xi32, #n>) -> tenso
     def check(self) -> None:
         types = typed(self)
         _check_rescale(types, "gate", SIGMOID_FRACTION, "the sigmoid")
-        width = types.bits["gate"] + types.bits["up"]
+        got = activation_of(self)
+        expect(got in SHARES, f"activation to be one of {', '.join(SHARES)}", f"'{got}'", "change it")
+        width = types.bits["gate"] + types.bits.get("up", 0)
         expect(width <= 62, "gate and up of at most 62 bits together", width, "give them fewer bits")
+
+
+last_optional(SwigluOp, "gate", "up")
 
 
 class LastTokenOp(LutOp, name="last_token", traits=[ext.Pure]):
@@ -195,6 +209,12 @@ func.func @pick(%logits: tensor<1x6xi32, #y>) -> tensor<1xi32> {
 
     def check(self) -> None:
         typed(self)
+
+
+def activation_of(op: LutOp) -> str:
+    """The activation of a `lut.swiglu`."""
+    found = op.optional("activation")
+    return "silu" if found is None else ir.StringAttr(found).value
 
 
 def ceil_log2(n: int) -> int:

@@ -5,17 +5,18 @@ has: quantization finds the constants of an op by it. Parameters are PyTorch's, 
 """
 
 import math
+from typing import Optional
 
 from lutllm.bindings import ext, ir
-from lutllm.dialect.base import LutOp, describe_kind, expect, integer
-from lutllm.dialect.decoders.attention import check_heads
+from lutllm.dialect.base import LutOp, describe_kind, expect, integer, last_optional
+from lutllm.dialect.decoders.attention import check_heads, check_window
 from lutllm.dialect.decoders.ops import MAX_SIZE
 from lutllm.dialect.linears import parameters
 from lutllm.dialect.linears.parameters import Parameter
 from lutllm.dialect.shapes import divides, typed
 
 NORM_KINDS = ("rms",)
-ACTIVATIONS = ("silu",)
+ACTIVATIONS = ("silu", "gelu", "gelu_tanh", "relu")
 
 describe_kind(ir.FloatAttr, "an f64 number")
 
@@ -34,7 +35,7 @@ class FloatOp(LutOp):
 
 
 class FloatEmbeddingOp(FloatOp, name="float_embedding", traits=[ext.Pure]):
-    """A row of the embedding for each token. An id outside the rows of the weight is an error."""
+    """A row of the embedding for each token, times `scale` (1). An id outside the rows of the weight is an error."""
 
     ids: ext.Operand[ir.RankedTensorType]
     name: ir.StringAttr
@@ -42,7 +43,8 @@ class FloatEmbeddingOp(FloatOp, name="float_embedding", traits=[ext.Pure]):
     y: ext.Result[ir.RankedTensorType]
 
     TYPES = {"ids": "tensor<Txi32>", "y": "tensor<TxKxf32>"}  # noqa: RUF012
-    DEFINITION = "y[t, k] = weight[ids[t], k]"
+    OPTIONAL = {"scale": ir.FloatAttr}  # noqa: RUF012
+    DEFINITION = "y[t, k] = scale * weight[ids[t], k]"
     EXAMPLE = """
 func.func @embedding(%ids: tensor<?xi32>) -> tensor<?x8xf32> {
   %0 = "lut.float_embedding"(%ids) {name = "embed_tokens", weight = @embed_tokens.weight}
@@ -52,6 +54,7 @@ func.func @embedding(%ids: tensor<?xi32>) -> tensor<?x8xf32> {
 
     def check_values(self) -> None:
         typed(self)
+        _optional_positive(self, "scale")
 
     def parameters(self) -> list[Parameter]:
         return [_parameter("weight", self.weight, parameters.ANY, typed(self).sizes["K"])]
@@ -60,7 +63,7 @@ func.func @embedding(%ids: tensor<?xi32>) -> tensor<?x8xf32> {
 class FloatNormOp(FloatOp, name="float_norm", traits=[ext.Pure]):
     """Each token's channels, in `groups` equal groups of C, divided by their root mean square, times a gain.
 
-    More than one group is a norm of the heads of queries or keys. `kind` is "rms".
+    More than one group is a norm of the heads of queries or keys. `kind` is "rms". `offset` (0) is added to the gain.
     """
 
     x: ext.Operand[ir.RankedTensorType]
@@ -72,7 +75,10 @@ class FloatNormOp(FloatOp, name="float_norm", traits=[ext.Pure]):
     y: ext.Result[ir.RankedTensorType]
 
     TYPES = {"x": "tensor<TxKxf32>", "y": "tensor<TxKxf32>"}  # noqa: RUF012
-    DEFINITION = "y[t, k] = x[t, k] / sqrt(epsilon + mean of x[t, c]**2 over the channels c of a group) * gain[k % C]"
+    OPTIONAL = {"offset": ir.FloatAttr}  # noqa: RUF012
+    DEFINITION = """
+r = sqrt(epsilon + mean of x[t, c]**2 over the channels c of a group)
+y[t, k] = x[t, k] / r * (offset + gain[k % C])"""
     EXAMPLE = """
 func.func @norm(%x: tensor<?x8xf32>) -> tensor<?x8xf32> {
   %0 = "lut.float_norm"(%x) {name = "norm", gain = @norm.weight, kind = "rms", epsilon = 1.0e-05, groups = 1}
@@ -85,6 +91,8 @@ func.func @norm(%x: tensor<?x8xf32>) -> tensor<?x8xf32> {
         _one_of("kind", self.attributes["kind"].value, NORM_KINDS)
         epsilon = _number("epsilon", self.epsilon)
         expect(epsilon >= 0, "epsilon >= 0", epsilon, "change it")
+        if (offset := self.optional("offset")) is not None:
+            _number("offset", offset)
         divides("groups", integer(self.groups, "groups", 1, MAX_SIZE), channels, "the channels of x")
 
     def parameters(self) -> list[Parameter]:
@@ -92,7 +100,7 @@ func.func @norm(%x: tensor<?x8xf32>) -> tensor<?x8xf32> {
 
 
 class FloatLinearOp(FloatOp, name="float_linear", traits=[ext.Pure]):
-    """A linear layer."""
+    """A linear layer, times `scale` (1)."""
 
     x: ext.Operand[ir.RankedTensorType]
     name: ir.StringAttr
@@ -100,8 +108,8 @@ class FloatLinearOp(FloatOp, name="float_linear", traits=[ext.Pure]):
     y: ext.Result[ir.RankedTensorType]
 
     TYPES = {"x": "tensor<TxKxf32>", "y": "tensor<TxNxf32>"}  # noqa: RUF012
-    OPTIONAL = {"bias": ir.FlatSymbolRefAttr}  # noqa: RUF012
-    DEFINITION = "y[t, n] = sum_k x[t, k] * weight[n, k] + bias[n]"
+    OPTIONAL = {"bias": ir.FlatSymbolRefAttr, "scale": ir.FloatAttr}  # noqa: RUF012
+    DEFINITION = "y[t, n] = scale * (sum_k x[t, k] * weight[n, k] + bias[n])"
     EXAMPLE = """
 func.func @linear(%x: tensor<?x8xf32>) -> tensor<?x6xf32> {
   %0 = "lut.float_linear"(%x) {name = "proj", weight = @proj.weight, bias = @proj.bias}
@@ -111,6 +119,7 @@ func.func @linear(%x: tensor<?x8xf32>) -> tensor<?x6xf32> {
 
     def check_values(self) -> None:
         typed(self)
+        _optional_positive(self, "scale")
 
     def parameters(self) -> list[Parameter]:
         sizes = typed(self).sizes
@@ -157,7 +166,10 @@ func.func @rope(%x: tensor<?x8xf32>, %position: tensor<1xi32>) -> tensor<?x8xf32
 
 
 class FloatAttentionOp(FloatOp, name="float_attention", traits=[ext.Pure]):
-    """Causal grouped-query attention: query head h of C channels reads head h * kv_heads / heads of keys and values."""
+    """Causal grouped-query attention: query head h of C channels reads head h * kv_heads / heads of keys and values.
+
+    With a `window` a token sees itself and the window - 1 tokens before it.
+    """
 
     query: ext.Operand[ir.RankedTensorType]
     keys: ext.Operand[ir.RankedTensorType]
@@ -174,8 +186,9 @@ class FloatAttentionOp(FloatOp, name="float_attention", traits=[ext.Pure]):
         "values": "tensor<TxK_kvxf32>",
         "y": "tensor<TxKxf32>",
     }
+    OPTIONAL = {"window": ir.IntegerAttr}  # noqa: RUF012
     DEFINITION = """
-for each token t and head, with q, k, v the head's channels and j = 0 .. t:
+for each token t and head, with q, k, v the head's channels and j = max(0, t - window + 1) .. t:
 p = softmax_j(scale * q[t] . k[j])
 y[t, c] = sum_j p[j] * v[j, c]"""
     EXAMPLE = """
@@ -187,17 +200,22 @@ func.func @attention(%q: tensor<?x8xf32>, %k: tensor<?x4xf32>, %v: tensor<?x4xf3
 
     def check_values(self) -> None:
         check_heads(self, typed(self).sizes)
+        check_window(self)
         _positive("scale", self.scale)
 
 
 class FloatGatedOp(FloatOp, name="float_gated", traits=[ext.Pure]):
-    """The activation of a gate, times what it lets through. `activation` is "silu": x / (1 + exp(-x))."""
+    """The activation of a gate, times what it lets through, or alone where there is no `up`.
+
+    `activation` is "silu", x / (1 + exp(-x)); "gelu", x times the normal distribution function; "gelu_tanh",
+    x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3))); or "relu", max(0, x).
+    """
 
     gate: ext.Operand[ir.RankedTensorType]
-    up: ext.Operand[ir.RankedTensorType]
     name: ir.StringAttr
     activation: ir.StringAttr
     y: ext.Result[ir.RankedTensorType]
+    up: Optional[ext.Operand[ir.RankedTensorType]] = None  # noqa: UP045 (ext reads typing.Optional)
 
     TYPES = {name: "tensor<TxKxf32>" for name in ("gate", "up", "y")}  # noqa: RUF012
     DEFINITION = "y[t, k] = activation(gate[t, k]) * up[t, k]"
@@ -211,6 +229,9 @@ func.func @gated(%gate: tensor<?x8xf32>, %up: tensor<?x8xf32>) -> tensor<?x8xf32
     def check_values(self) -> None:
         typed(self)
         _one_of("activation", self.activation.value, ACTIVATIONS)
+
+
+last_optional(FloatGatedOp, "gate", "up")
 
 
 class FloatAddOp(FloatOp, name="float_add", traits=[ext.Pure]):
@@ -245,6 +266,11 @@ def _number(name: str, attribute: ir.Attribute) -> float:
     value = ir.FloatAttr(attribute).value
     expect(math.isfinite(value), f"a finite {name}", value, "change it")
     return value
+
+
+def _optional_positive(op: LutOp, name: str) -> None:
+    if (attribute := op.optional(name)) is not None:
+        _positive(name, attribute)
 
 
 def _positive(name: str, attribute: ir.Attribute) -> None:

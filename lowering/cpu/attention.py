@@ -51,7 +51,9 @@ def output_shifts(values: str, outputs: str, heads: int, kv_heads: int, channels
     return Packed((values, outputs), 2 * heads * channels, pack)
 
 
-def attention(name: str, heads: int, kv_heads: int, channels: int, bits: int, level: str) -> str:
+def attention(
+    name: str, heads: int, kv_heads: int, channels: int, bits: int, level: str, window: int | None = None
+) -> str:
     """Tokens times heads are shared by the threads. Scratch: the scores of all rows seen, then sums of a head."""
     pointers = ("query", "keys", "values", "position", "multiplier", "shifts", "exp2", "reciprocal", "y")
     code = kernel(name, *pointers, numbers=["shift"])
@@ -62,7 +64,11 @@ def attention(name: str, heads: int, kv_heads: int, channels: int, bits: int, le
         head = each.index % heads
         seen = start + each.index // heads + 1
         query = code.at(a["query"], each.index * (2 * channels))
-        keys, values = (code.at(a[n], head // (heads // kv_heads) * channels) for n in ("keys", "values"))
+        first = head // (heads // kv_heads) * channels
+        if window is not None:
+            before = (seen - window).maximum(0)  # rows that lie beyond it
+            seen, first = seen - before, first + before * width
+        keys, values = (code.at(a[n], first) for n in ("keys", "values"))
         sums = code.at(a["scratch"], 0)
         scores = code.at(a["scratch"], 8 * channels)
         most = _scores(code, query, keys, scores, seen, channels, width, level)

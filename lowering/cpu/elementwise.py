@@ -13,7 +13,8 @@ import numpy as np
 from lutllm.lowering.cpu.code import Code, Value, bytes_of, rescale, round_shift, saturate
 from lutllm.lowering.cpu.kernel import kernel, rows_of, share
 from lutllm.lowering.cpu.layout import Packed
-from lutllm.lowering.cpu.tables import rsqrt, sigmoid
+from lutllm.lowering.cpu.tables import rsqrt
+from lutllm.lowering.cpu.tables import share as let_through
 
 
 def channel_shifts(symbol: str, exponent: int, channels: int) -> Packed:
@@ -81,12 +82,13 @@ def rescale_channels(name: str, channels: int, bits: int, element: str) -> str:
     return code.text()
 
 
-def swiglu(name: str, channels: int, bits: int) -> str:
-    code = kernel(name, "gate", "up", "shifts", "table", "y", numbers=["gate_shift"])
+def swiglu(name: str, channels: int, bits: int, gated: bool) -> str:
+    code = kernel(name, "gate", *(["up"] if gated else []), "shifts", "table", "y", numbers=["gate_shift"])
     a = code.arguments
     with elements(code, a["tokens"], channels) as (i, k):
-        gate, up = (code.load(a[n], i * 4, "i32").to("i64") for n in ("gate", "up"))
-        s = sigmoid(rescale(gate.maximum(0 - gate), a["gate_shift"]), a["table"])
+        gate = code.load(a["gate"], i * 4, "i32").to("i64")
+        up = code.load(a["up"], i * 4, "i32").to("i64") if gated else 1
+        s = let_through(rescale(gate.maximum(0 - gate), a["gate_shift"]), a["table"])
         s = gate.compare("slt", 0).select(2**15 - s, s)
         silu = round_shift(gate * s, 15)
         value = rescale(silu * up, code.load(a["shifts"], k * 2, "i16").to("i64"))

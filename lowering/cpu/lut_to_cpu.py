@@ -14,6 +14,7 @@ import numpy as np
 
 from lutllm.bindings import func, ir
 from lutllm.dialect import bits_of, exponent_of, exponents_of, fault, fixed_of, scheme_of
+from lutllm.dialect.decoders.ops import activation_of
 from lutllm.errors import IRError
 from lutllm.lowering.cpu import attention, elementwise, linear
 from lutllm.lowering.cpu.layout import LEVELS, LinearShape, Packed, codebook
@@ -230,11 +231,12 @@ class _Function:
         constants = (_width(op.x), bits_of(op.y), element)
         self.call(elementwise.rescale_channels, constants, [x, shifts, y], tokens=_tokens(op.x))
 
-    def _swiglu(self, op: Any, gate: Buffer, up: Buffer, y: Buffer) -> None:
-        exponents = exponent_of(op.gate), exponent_of(op.up)
-        shifts = self._channel_shifts(exponents_of(op.y), sum(exponents), _width(op.y))
-        pointers, numbers = [gate, up, shifts, self.table("sigmoid"), y], [exponents[0] + 12]
-        self.call(elementwise.swiglu, (_width(op.y), bits_of(op.y)), pointers, tokens=_tokens(op.y), numbers=numbers)
+    def _swiglu(self, op: Any, gate: Buffer, *rest: Buffer) -> None:
+        exponent, (*up, y) = exponent_of(op.gate), rest
+        both = exponent + (exponent_of(op.up) if up else 0)
+        shifts = self._channel_shifts(exponents_of(op.y), both, _width(op.y))
+        pointers, constants = [gate, *up, shifts, self.table(activation_of(op)), y], (_width(op.y), bits_of(op.y))
+        self.call(elementwise.swiglu, (*constants, bool(up)), pointers, tokens=_tokens(op.y), numbers=[exponent + 12])
 
     def _channel_shifts(self, symbol: str, exponent: int, channels: int) -> Buffer:
         packed = elementwise.channel_shifts(symbol, exponent, channels)
@@ -273,7 +275,8 @@ class _Function:
         packed = attention.output_shifts(exponents_of(op.values), exponents_of(op.y), heads, kv_heads, channels)
         shifts = self.shared.parameter(packed, "output_shifts")
         multiplier = self.array(op.multiplier.value, 4 * heads)
-        constants = (heads, kv_heads, channels, bits_of(op.y), self.shared.level)
+        window = op.number("window")
+        constants = (heads, kv_heads, channels, bits_of(op.y), self.shared.level, window)
         tables = [self.table("exp2"), self.table("reciprocal")]
         self._scratch(attention.scratch_bytes(rows, channels))
         pointers = [query, keys, values, position, multiplier, shifts, *tables, y]

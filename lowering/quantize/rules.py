@@ -182,13 +182,15 @@ def _attention(w: Writer, op: Any) -> ir.Value:
         shift=constants.shift,
         exponents=reader.exponents,
         bits=reader.scheme.x_bits,
+        window=op.number("window"),
     )
 
 
 def _gated(w: Writer, op: Any) -> ir.Value:
     reader = w.reader(op.y)
-    gate, up = w.values[op.gate], w.values[op.up]
-    return build.swiglu(gate, up, exponents=reader.exponents, bits=reader.scheme.x_bits)
+    gate, up = w.values[op.gate], None if op.up is None else w.values[op.up]
+    ends = {"exponents": reader.exponents, "bits": reader.scheme.x_bits}
+    return build.swiglu(gate, up, activation=op.activation.value, **ends)
 
 
 def _add(w: Writer, op: Any) -> ir.Value:

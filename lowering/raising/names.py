@@ -41,7 +41,9 @@ def _name(term: Term, names: dict[Term, str], attentions: set[str]) -> str:
         return _joined(path, "gated")
     if term.kind == "add":
         return _joined(path, _added(path, term.inputs[1], attentions))
-    symbol = {"embedding": term.data, "norm": getattr(term.data, "gain", "")}.get(term.kind, "attention")
+    symbol = {"embedding": getattr(term.data, "weight", ""), "norm": getattr(term.data, "gain", "")}.get(
+        term.kind, "attention"
+    )
     return path or symbol.removesuffix(".weight")
 
 

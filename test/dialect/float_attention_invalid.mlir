@@ -78,3 +78,11 @@ func.func @f(%a: tensor<?x8xf32>, %b: tensor<?x4xf32>, %c: tensor<?x4xf32>) {
   %0 = "lut.float_attention"(%a, %b, %c) {name = "a", heads = 4, kv_heads = 2, scale = -1.0} : (tensor<?x8xf32>, tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x8xf32>
   return
 }
+
+// -----
+
+func.func @f(%a: tensor<?x8xf32>, %b: tensor<?x4xf32>) {
+  // expected-error@+1 {{'lut.float_attention' op expected window in 1..2147483647, got 0; change it}}
+  %0 = "lut.float_attention"(%a, %b, %b) {name = "a", heads = 4, kv_heads = 2, scale = 0.5, window = 0} : (tensor<?x8xf32>, tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x8xf32>
+  return
+}

@@ -86,3 +86,11 @@ func.func @f(%a: tensor<?x8xf32>) {
   %0 = "lut.float_norm"(%a) {gain = @n.weight, kind = "rms", epsilon = 1.0e-5, groups = 1} : (tensor<?x8xf32>) -> tensor<?x8xf32>
   return
 }
+
+// -----
+
+func.func @f(%a: tensor<?x8xf32>) {
+  // expected-error@+1 {{'lut.float_norm' op expected a finite offset, got inf; change it}}
+  %0 = "lut.float_norm"(%a) {name = "n", gain = @n.weight, kind = "rms", epsilon = 1.0e-5, groups = 1, offset = 0x7FF0000000000000 : f64} : (tensor<?x8xf32>) -> tensor<?x8xf32>
+  return
+}

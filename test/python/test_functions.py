@@ -89,15 +89,15 @@ def test_exp2_of_any_argument(t: int) -> None:
 def test_sigmoid_of_any_argument(a: int) -> None:
     i, f = a >> 7, a & 127
     low, high = int(functions.SIGMOID[i]), int(functions.SIGMOID[i + 1])
-    assert int(functions.sigmoid(np.array([a]))[0]) == low + _round_shift((high - low) * f, 7)
+    assert int(functions.share(np.array([a]))[0]) == low + _round_shift((high - low) * f, 7)
 
 
 def test_functions_are_monotonous_where_attention_and_gates_need_it() -> None:
     """A larger score must never get a smaller weight, a larger gate never a smaller sigmoid."""
     assert (np.diff(functions.exp2_negative(np.arange(18 << 16))) <= 0).all()
-    assert (np.diff(functions.sigmoid(np.arange(1 << 16))) >= 0).all()
+    assert (np.diff(functions.share(np.arange(1 << 16))) >= 0).all()
     assert functions.exp2_negative(np.array([0])) == 2**15
-    assert functions.sigmoid(np.array([0, functions.SIGMOID_END])).tolist() == [2**14, 2**15]
+    assert functions.share(np.array([0, functions.SIGMOID_END])).tolist() == [2**14, 2**15]
 
 
 @given(st.integers(0, 2**63 - 1))

@@ -7,7 +7,7 @@ before that is exact in int64 or raises NumericsError.
 import numpy as np
 
 from lutllm.errors import NumericsError
-from lutllm.functions import SIGMOID_END, exp2_negative, reciprocal, rsqrt, sigmoid
+from lutllm.functions import SIGMOID_END, exp2_negative, reciprocal, rsqrt, share
 from lutllm.numerics import check_fits, check_range, rescale, round_shift, saturate
 from lutllm.scheme import MULTIPLIER_BITS
 
@@ -43,12 +43,18 @@ def rescale_channels(x: np.ndarray, exponent: int, exponents: np.ndarray, bits: 
 
 
 def swiglu(
-    gate: np.ndarray, up: np.ndarray, gate_exponent: int, up_exponent: int, exponents: np.ndarray, bits: int
+    gate: np.ndarray,
+    up: np.ndarray | int,
+    gate_exponent: int,
+    up_exponent: int,
+    exponents: np.ndarray,
+    bits: int,
+    activation: str = "silu",
 ) -> np.ndarray:
-    """gate * sigmoid(gate) * up, [..., K]."""
-    s = sigmoid(np.minimum(SIGMOID_END, rescale(np.abs(gate), gate_exponent + 12)))
-    silu = round_shift(gate * np.where(gate < 0, 2**15 - s, s), 15)
-    return saturate(rescale(silu * up, gate_exponent + up_exponent - _channels(exponents)), bits)
+    """gate * share(gate) * up, [..., K]; 1 at exponent 0 stands for no `up`."""
+    s = share(np.minimum(SIGMOID_END, rescale(np.abs(gate), gate_exponent + 12)), activation)
+    active = round_shift(gate * np.where(gate < 0, 2**15 - s, s), 15)
+    return saturate(rescale(active * up, gate_exponent + up_exponent - _channels(exponents)), bits)
 
 
 def last_token(x: np.ndarray) -> np.ndarray:
@@ -100,6 +106,7 @@ def attention(
     value_exponents: np.ndarray,
     exponents: np.ndarray,
     bits: int,
+    window: int | None = None,
 ) -> np.ndarray:
     """Causal grouped-query attention: query [T, H*C], keys and values [M, G*C] -> [T, H*C]; `multiplier` [H]."""
     check_range(multiplier, 1, (1 << (MULTIPLIER_BITS - 1)) - 1, "multipliers")
@@ -116,7 +123,8 @@ def attention(
             tokens = slice(t, min(t + step, len(q)))
             seen = start + tokens.stop
             scores = check_fits(q[tokens, head] @ k[:seen, group].T, SCORE_BITS, "score [token, row] ").astype(np.int64)
-            hidden = np.arange(seen) > start + np.arange(tokens.start, tokens.stop)[:, None]
+            away = start + np.arange(tokens.start, tokens.stop)[:, None] - np.arange(seen)
+            hidden = (away < 0) | (away >= (window or seen))
             largest = np.where(hidden, np.iinfo(np.int64).min, scores).max(axis=-1, keepdims=True)
             away = np.where(hidden, 0, largest - scores)
             p = np.where(hidden, 0, exp2_negative(round_shift(away * int(multiplier[head]), shift)))

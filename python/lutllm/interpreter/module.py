@@ -12,6 +12,7 @@ import numpy as np
 from lutllm.bindings import func, ir, source_position
 from lutllm.dialect import ClusterOp, LutOp, TaskOp, bits_of, exponent_of, fault, fixed_of, scheme_of
 from lutllm.dialect.decoders.attention import score_problem
+from lutllm.dialect.decoders.ops import activation_of
 from lutllm.dialect.linears.layer import linear_of
 from lutllm.dialect.symbols import op_parameters
 from lutllm.errors import IRError, LutllmError, NumericsError
@@ -204,7 +205,14 @@ def _attention(op: Any, arrays: Arrays, *operands: np.ndarray) -> np.ndarray:
         value_exponents=arrays["values.exponents"],
         exponents=arrays["y.exponents"],
         bits=bits_of(op.y),
+        window=op.number("window"),
     )
+
+
+def _swiglu(op: Any, arrays: Arrays, gate: np.ndarray, up: np.ndarray | None = None) -> np.ndarray:
+    factor, exponent = (1, 0) if up is None else (up, exponent_of(op.up))
+    ends = arrays["y.exponents"], bits_of(op.y), activation_of(op)
+    return decoder.swiglu(gate, factor, exponent_of(op.gate), exponent, *ends)
 
 
 def _add(op: Any, arrays: Arrays, a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -235,9 +243,7 @@ _OPS: dict[str, Callable[..., Value]] = {
     ),
     "add": _add,
     "rescale": lambda op, a, x: decoder.rescale_channels(x, exponent_of(op.x), a["y.exponents"], bits_of(op.y)),
-    "swiglu": lambda op, a, gate, up: decoder.swiglu(
-        gate, up, exponent_of(op.gate), exponent_of(op.up), a["y.exponents"], bits_of(op.y)
-    ),
+    "swiglu": _swiglu,
     "last_token": lambda op, _, x: decoder.last_token(x),
     "argmax": lambda op, _, x: decoder.argmax(x),
     "rope": lambda op, a, x, position: decoder.rope(
@@ -245,15 +251,17 @@ _OPS: dict[str, Callable[..., Value]] = {
     ),
     "append": lambda op, _, *operands: decoder.append(*operands),
     "attention": _attention,
-    "float_embedding": lambda op, a, ids: floats.embedding(ids, a["weight"]),
-    "float_norm": lambda op, a, x: floats.norm(x, a["gain"], op.epsilon.value, int(op.groups.value)),
-    "float_linear": lambda op, a, x: floats.linear(x, a["weight"], a.get("bias")),
+    "float_embedding": lambda op, a, ids: floats.embedding(ids, a["weight"], op.number("scale", 1.0)),
+    "float_norm": lambda op, a, x: floats.norm(
+        x, a["gain"], op.epsilon.value, int(op.groups.value), op.number("offset", 0.0)
+    ),
+    "float_linear": lambda op, a, x: floats.linear(x, a["weight"], a.get("bias"), op.number("scale", 1.0)),
     "float_rope": lambda op, a, x, position: floats.rope(
         x, position, a["frequencies"], int(op.heads.value), op.scale.value
     ),
     "float_attention": lambda op, _, query, keys, values: floats.attention(
-        query, keys, values, int(op.heads.value), int(op.kv_heads.value), op.scale.value
+        query, keys, values, int(op.heads.value), int(op.kv_heads.value), op.scale.value, op.number("window")
     ),
-    "float_gated": lambda op, _, gate, up: floats.gated(gate, up, op.activation.value),
+    "float_gated": lambda op, _, gate, up=None: floats.gated(gate, up, op.activation.value),
     "float_add": lambda op, _, a, b: floats.add(a, b),
 }

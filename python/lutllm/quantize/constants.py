@@ -143,11 +143,12 @@ class FromPeaks(OpQuantizer):
         self.parameters, self.peaks = parameters, peaks
 
     def embedding(self, op: Any) -> tuple[EmbeddingConstants, Arrays]:
-        return quantize_embedding(floats(self.parameters, op.weight.value))
+        return quantize_embedding(floats(self.parameters, op.weight.value) * np.float32(op.number("scale", 1.0)))
 
     def norm(self, op: Any, exponent: int) -> tuple[NormConstants, Arrays]:
         peak, channels = self.peaks.norms[name_of(op)], op.x.type.shape[1] // int(op.groups.value)
-        return quantize_norm(channels, float(op.epsilon.value), floats(self.parameters, op.gain.value), peak, exponent)
+        gain = floats(self.parameters, op.gain.value) + np.float32(op.number("offset", 0.0))
+        return quantize_norm(channels, float(op.epsilon.value), gain, peak, exponent)
 
     def add(self, op: Any) -> AddConstants:
         return AddConstants(_exponent(self.peaks.adds[name_of(op)] * STREAM_HEADROOM, RESIDUAL_BITS))

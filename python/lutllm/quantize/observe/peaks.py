@@ -22,10 +22,11 @@ _MODULES = (FloatEmbeddingOp, FloatNormOp, FloatLinearOp)
 
 
 class Source(NamedTuple):
-    """The result of a module, or its input."""
+    """The result of a module, or its input, times a number."""
 
     path: str
     result: bool
+    scale: float = 1.0
 
 
 @dataclass
@@ -37,6 +38,7 @@ class _Watched:
     parts: dict[Source, torch.Tensor] = field(default_factory=dict)
 
     def see(self, source: Source, tensor: torch.Tensor) -> None:
+        tensor = tensor if source.scale == 1.0 else tensor * source.scale
         if len(self.sources) == 1:
             self.then(tensor)
             return
@@ -132,7 +134,7 @@ def sources(graph: FloatGraph, value: ir.Value) -> list[Source]:
     """Where PyTorch passes a value on; of a sum that no module reads, where its terms are."""
     op = maker(value)
     if isinstance(op, _MODULES):
-        return [Source(name_of(op), True)]
+        return [Source(name_of(op), True, op.number("scale", 1.0))]
     reader = next((op for op in graph.readers(value) if isinstance(op, _MODULES)), None)
     if reader is not None:
         return [Source(name_of(reader), False)]
