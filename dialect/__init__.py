@@ -29,7 +29,16 @@ from lutllm.dialect.decoders.builders import (
     rope,
     swiglu,
 )
-from lutllm.dialect.decoders.ops import AddOp, ArgmaxOp, EmbeddingOp, LastTokenOp, RescaleOp, RmsNormOp, SwigluOp
+from lutllm.dialect.decoders.ops import (
+    AddOp,
+    ArgmaxOp,
+    EmbeddingOp,
+    LastTokenOp,
+    RescaleOp,
+    RmsNormOp,
+    SliceOp,
+    SwigluOp,
+)
 from lutllm.dialect.floats.builders import (
     float_add,
     float_attention,
@@ -38,6 +47,7 @@ from lutllm.dialect.floats.builders import (
     float_linear,
     float_norm,
     float_rope,
+    float_slice,
 )
 from lutllm.dialect.floats.ops import (
     FloatAddOp,
@@ -48,6 +58,7 @@ from lutllm.dialect.floats.ops import (
     FloatNormOp,
     FloatOp,
     FloatRopeOp,
+    FloatSliceOp,
 )
 from lutllm.dialect.linears.boundary import DequantizeOp, QuantizeOp
 from lutllm.dialect.linears.builders import (

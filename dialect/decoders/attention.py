@@ -23,7 +23,8 @@ MAX_ROWS = 1 << 20  # of a cache: weighted sums times a reciprocal then fit 58 b
 class RopeOp(LutOp, name="rope", traits=[ext.Pure]):
     """Rotary position embedding, the halves of each head of C channels rotated against each other.
 
-    The tables have 14 fraction bits. A position outside 0..positions-1 is an error.
+    The tables have 14 fraction bits. A position outside 0..positions-1 is an error. With `rotated` only so many
+    channels at the start of each head are, C stands for these; `interleaved` pairs channels 2i and 2i + 1 instead.
     """
 
     x: ext.Operand[ir.RankedTensorType]
@@ -39,6 +40,7 @@ class RopeOp(LutOp, name="rope", traits=[ext.Pure]):
         "position": "tensor<1xi32>",
         "y": "tensor<TxKxi32, #lut.fixed<...>>",
     }
+    OPTIONAL = {"rotated": ir.IntegerAttr, "interleaved": ir.UnitAttr}  # noqa: RUF012
     DEFINITION = """
 p = position + t; in each head, for i < C / 2:
 y[t, i]         = clamp(round_shift(x[t, i] * cosines[p, i] - x[t, i + C / 2] * sines[p, i], 14), bits)
@@ -53,14 +55,12 @@ func.func @rope(%x: tensor<?x8xi32, #n>, %position: tensor<1xi32>) -> tensor<?x8
     def check(self) -> None:
         sizes = typed(self).sizes
         expect(self.x.type == self.y.type, f"y to have the type of x, {self.x.type}", self.y.type, "change the type")
-        heads = integer(self.heads, "heads", 1, MAX_SIZE)
-        channels = divides("heads", heads, sizes["K"], "the channels of x")
-        expect(channels % 2 == 0, "an even number of channels in a head", channels, "change heads")
+        check_rotated(self, sizes["K"])
         positions = integer(self.positions, "positions", 1, MAX_SIZE)
         _fits_rows(sizes["T"], positions, "positions")
 
     def parameters(self) -> list[Parameter]:
-        channels = typed(self).sizes["K"] // int(self.heads.value)
+        channels = check_rotated(self, typed(self).sizes["K"])
         spec = parameters.rotations(int(self.positions.value), channels // 2)
         return [parameters.parameter(name, self.attributes[name], spec) for name in ("cosines", "sines")]
 
@@ -163,6 +163,16 @@ def check_heads(op: LutOp, sizes: Mapping[str, Any]) -> int:
     channels = divides("heads", heads, sizes["K"], "the channels of query")
     wanted = kv_heads * channels
     same("channels of keys, in heads as wide as those of query,", wanted, sizes["K_kv"], "change the type")
+    return channels
+
+
+def check_rotated(op: LutOp, width: int) -> int:
+    """How many channels of each head RoPE rotates."""
+    heads = integer(op.attributes["heads"], "heads", 1, MAX_SIZE)
+    channels = divides("heads", heads, width, "the channels of x")
+    if (rotated := op.optional("rotated")) is not None:
+        channels = integer(rotated, "rotated", 2, channels - 1)
+    expect(channels % 2 == 0, "an even number of rotated channels in a head", channels, "change it")
     return channels
 
 

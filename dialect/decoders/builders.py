@@ -64,9 +64,33 @@ def argmax(x: ir.Value) -> ir.Value:
     return make("argmax", [x], like(x, x.type.shape[:1], "i32"))
 
 
-def rope(x: ir.Value, position: ir.Value, *, heads: int, positions: int, cosines: str, sines: str) -> ir.Value:
-    symbols = {"cosines": symbol(cosines), "sines": symbol(sines)}
-    return make("rope", [x, position], x.type, heads=i64(heads), positions=i64(positions), **symbols)
+def rope(
+    x: ir.Value,
+    position: ir.Value,
+    *,
+    heads: int,
+    positions: int,
+    cosines: str,
+    sines: str,
+    rotated: int | None = None,
+    interleaved: bool = False,
+) -> ir.Value:
+    named = {"cosines": symbol(cosines), "sines": symbol(sines), **rotation(rotated, interleaved)}
+    return make("rope", [x, position], x.type, heads=i64(heads), positions=i64(positions), **named)
+
+
+def rotation(rotated: int | None, interleaved: bool) -> dict[str, ir.Attribute]:
+    """The optional attributes of RoPE."""
+    found: dict[str, ir.Attribute] = {} if rotated is None else {"rotated": i64(rotated)}
+    return found | ({"interleaved": ir.UnitAttr.get()} if interleaved else {})
+
+
+def slice_channels(x: ir.Value, *, groups: int, start: int, channels: int) -> ir.Value:
+    """[T, K] -> [T, channels]."""
+    meaning = fixed_of(x.type)
+    encoding = None if meaning is None else fixed(*meaning)
+    type_ = like(x, [x.type.shape[0], channels], "i32", encoding)
+    return make("slice", [x], type_, groups=i64(groups), start=i64(start))
 
 
 def append(cache: ir.Value, new: ir.Value, position: ir.Value) -> ir.Value:

@@ -3,7 +3,8 @@
 One leading dimension T of tokens. Attention and what lies around it are in lutllm.dialect.decoders.attention.
 """
 
-from typing import Optional
+from collections.abc import Mapping
+from typing import Any, Optional
 
 from lutllm.bindings import ext, ir
 from lutllm.dialect.base import LutOp, expect, integer, last_optional
@@ -132,6 +133,31 @@ func.func @rescale(%x: tensor<?x8xi32, #n>) -> tensor<?x8xi16, #x> {
         typed(self)
 
 
+class SliceOp(LutOp, name="slice", traits=[ext.Pure]):
+    """The same channels, from `start` on, of each of `groups` equal groups: a part of what one linear computes."""
+
+    x: ext.Operand[ir.RankedTensorType]
+    groups: ir.IntegerAttr
+    start: ir.IntegerAttr
+    y: ext.Result[ir.RankedTensorType]
+
+    TYPES = {"x": "tensor<TxKxi32, #lut.fixed<...>>", "y": "tensor<TxNxi32, #lut.fixed<...>>"}  # noqa: RUF012
+    DEFINITION = """
+for each group g and i < N / groups:
+y[t, g * N / groups + i] = x[t, g * K / groups + start + i]"""
+    EXAMPLE = """
+func.func @slice(%x: tensor<?x12xi32, #n>) -> tensor<?x4xi32, #n> {
+  %0 = "lut.slice"(%x) {groups = 2, start = 4} : (tensor<?x12xi32, #n>) -> tensor<?x4xi32, #n>
+  return %0 : tensor<?x4xi32, #n>
+}"""
+
+    def check(self) -> None:
+        sizes, bits, exponents = typed(self)
+        check_slice(self, sizes)
+        same("bits of y", bits["x"], bits["y"], "change the type")
+        same("exponent of y", exponents["x"], exponents["y"], "change the type")
+
+
 class SwigluOp(LutOp, name="swiglu", traits=[ext.Pure]):
     """gate * share(gate) * up, at the exponents of the linear that reads it; without `up`, gate * share(gate) alone.
 
@@ -209,6 +235,13 @@ func.func @pick(%logits: tensor<1x6xi32, #y>) -> tensor<1xi32> {
 
     def check(self) -> None:
         typed(self)
+
+
+def check_slice(op: LutOp, sizes: Mapping[str, Any]) -> None:
+    groups = integer(op.attributes["groups"], "groups", 1, MAX_SIZE)
+    wide, narrow = (divides("groups", groups, sizes[s], f"the channels of {v}") for s, v in (("K", "x"), ("N", "y")))
+    start = integer(op.attributes["start"], "start", 0, MAX_SIZE)
+    expect(start + narrow <= wide, f"channels within a group of {wide}", f"{start}..{start + narrow - 1}", "change it")
 
 
 def activation_of(op: LutOp) -> str:

@@ -5,6 +5,7 @@
 
 from lutllm.bindings import ir
 from lutllm.dialect.attributes import i64, symbol
+from lutllm.dialect.decoders.builders import rotation
 from lutllm.dialect.linears.builders import _size, like, make
 
 
@@ -43,9 +44,17 @@ def float_linear(
 
 
 def float_rope(
-    x: ir.Value, position: ir.Value, *, name: str, frequencies: str, heads: int, scale: float = 1.0
+    x: ir.Value,
+    position: ir.Value,
+    *,
+    name: str,
+    frequencies: str,
+    heads: int,
+    scale: float = 1.0,
+    rotated: int | None = None,
+    interleaved: bool = False,
 ) -> ir.Value:
-    numbers = {"heads": i64(heads), "scale": f64(scale)}
+    numbers = {"heads": i64(heads), "scale": f64(scale), **rotation(rotated, interleaved)}
     return make("float_rope", [x, position], x.type, name=_text(name), frequencies=symbol(frequencies), **numbers)
 
 
@@ -69,6 +78,12 @@ def float_attention(
 def float_gated(gate: ir.Value, up: ir.Value | None = None, *, name: str, activation: str = "silu") -> ir.Value:
     operands = [gate] if up is None else [gate, up]
     return make("float_gated", operands, gate.type, name=_text(name), activation=_text(activation))
+
+
+def float_slice(x: ir.Value, *, name: str, groups: int, start: int, channels: int) -> ir.Value:
+    """[T, K] -> [T, channels]."""
+    type_ = like(x, [x.type.shape[0], channels], "f32")
+    return make("float_slice", [x], type_, name=_text(name), groups=i64(groups), start=i64(start))
 
 
 def float_add(a: ir.Value, b: ir.Value, *, name: str) -> ir.Value:

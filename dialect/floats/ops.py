@@ -9,8 +9,8 @@ from typing import Optional
 
 from lutllm.bindings import ext, ir
 from lutllm.dialect.base import LutOp, describe_kind, expect, integer, last_optional
-from lutllm.dialect.decoders.attention import check_heads, check_window
-from lutllm.dialect.decoders.ops import MAX_SIZE
+from lutllm.dialect.decoders.attention import check_heads, check_rotated, check_window
+from lutllm.dialect.decoders.ops import MAX_SIZE, check_slice
 from lutllm.dialect.linears import parameters
 from lutllm.dialect.linears.parameters import Parameter
 from lutllm.dialect.shapes import divides, typed
@@ -131,7 +131,8 @@ func.func @linear(%x: tensor<?x8xf32>) -> tensor<?x6xf32> {
 class FloatRopeOp(FloatOp, name="float_rope", traits=[ext.Pure]):
     """Rotary position embedding, the halves of each head of C channels rotated against each other.
 
-    `scale` multiplies cosines and sines; `position` is that of the first token.
+    `scale` multiplies cosines and sines; `position` is that of the first token. With `rotated` only so many channels at
+    the start of each head are, C stands for these; `interleaved` pairs channels 2i and 2i + 1 instead.
     """
 
     x: ext.Operand[ir.RankedTensorType]
@@ -143,6 +144,7 @@ class FloatRopeOp(FloatOp, name="float_rope", traits=[ext.Pure]):
     y: ext.Result[ir.RankedTensorType]
 
     TYPES = {"x": "tensor<TxKxf32>", "position": "tensor<1xi32>", "y": "tensor<TxKxf32>"}  # noqa: RUF012
+    OPTIONAL = {"rotated": ir.IntegerAttr, "interleaved": ir.UnitAttr}  # noqa: RUF012
     DEFINITION = """
 a = (position + t) * frequencies[i]; in each head, for i < C / 2:
 y[t, i]         = scale * (x[t, i] * cos(a) - x[t, i + C / 2] * sin(a))
@@ -155,14 +157,11 @@ func.func @rope(%x: tensor<?x8xf32>, %position: tensor<1xi32>) -> tensor<?x8xf32
 }"""
 
     def check_values(self) -> None:
-        width = typed(self).sizes["K"]
-        channels = divides("heads", integer(self.heads, "heads", 1, MAX_SIZE), width, "the channels of x")
-        expect(channels % 2 == 0, "an even number of channels in a head", channels, "change heads")
+        check_rotated(self, typed(self).sizes["K"])
         _positive("scale", self.scale)
 
     def parameters(self) -> list[Parameter]:
-        channels = typed(self).sizes["K"] // int(self.heads.value)
-        return [_parameter("frequencies", self.frequencies, channels // 2)]
+        return [_parameter("frequencies", self.frequencies, check_rotated(self, typed(self).sizes["K"]) // 2)]
 
 
 class FloatAttentionOp(FloatOp, name="float_attention", traits=[ext.Pure]):
@@ -232,6 +231,29 @@ func.func @gated(%gate: tensor<?x8xf32>, %up: tensor<?x8xf32>) -> tensor<?x8xf32
 
 
 last_optional(FloatGatedOp, "gate", "up")
+
+
+class FloatSliceOp(FloatOp, name="float_slice", traits=[ext.Pure]):
+    """The same channels, from `start` on, of each of `groups` equal groups: a part of what one linear computes."""
+
+    x: ext.Operand[ir.RankedTensorType]
+    name: ir.StringAttr
+    groups: ir.IntegerAttr
+    start: ir.IntegerAttr
+    y: ext.Result[ir.RankedTensorType]
+
+    TYPES = {"x": "tensor<TxKxf32>", "y": "tensor<TxNxf32>"}  # noqa: RUF012
+    DEFINITION = """
+for each group g and i < N / groups:
+y[t, g * N / groups + i] = x[t, g * K / groups + start + i]"""
+    EXAMPLE = """
+func.func @slice(%x: tensor<?x12xf32>) -> tensor<?x4xf32> {
+  %0 = "lut.float_slice"(%x) {name = "qkv.slice", groups = 2, start = 4} : (tensor<?x12xf32>) -> tensor<?x4xf32>
+  return %0 : tensor<?x4xf32>
+}"""
+
+    def check_values(self) -> None:
+        check_slice(self, typed(self).sizes)
 
 
 class FloatAddOp(FloatOp, name="float_add", traits=[ext.Pure]):

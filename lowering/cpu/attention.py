@@ -14,20 +14,26 @@ LANES = 16
 KEYS = 256  # whose weighted values are added up in 32 bits: 2**15 * 2**7 each
 
 
-def rope(name: str, heads: int, channels: int, bits: int) -> str:
+def rope(name: str, heads: int, channels: int, rotated: int, interleaved: bool, bits: int) -> str:
+    """The first `rotated` channels of a head, of which the first kernel loop has a pair at a time; others stay."""
     code = kernel(name, "x", "position", "cosines", "sines", "y")
     a = code.arguments
-    half = channels // 2
+    half = rotated // 2
+    step, apart = (8, 4) if interleaved else (4, 4 * half)  # bytes from pair to pair, and within one
     start = code.load(a["position"], 0, "i32").to("i64")
     with rows_of(code, a["tokens"] * heads, half) as (row, first, last):
-        place = (start + row // heads) * channels
+        place = (start + row // heads) * rotated
         cosines, sines = (code.at(a[n], place) for n in ("cosines", "sines"))
         x, y = (code.at(a[n], row * (4 * channels)) for n in ("x", "y"))
         with code.loop(first, last) as i:
-            low, high = (code.load(x, i.index * 4 + part, "i32").to("i64") for part in (0, 4 * half))
+            low, high = (code.load(x, i.index * step + part, "i32").to("i64") for part in (0, apart))
             cos, sin = (code.load(table, i.index * 2, "i16").to("i64") for table in (cosines, sines))
-            for value, part in ((low * cos - high * sin, 0), (high * cos + low * sin, 4 * half)):
-                code.store(saturate(round_shift(value, 14), bits).to("i32"), y, i.index * 4 + part)
+            for value, part in ((low * cos - high * sin, 0), (high * cos + low * sin, apart)):
+                code.store(saturate(round_shift(value, 14), bits).to("i32"), y, i.index * step + part)
+    if rotated < channels:
+        with elements(code, a["tokens"] * heads, channels - rotated) as (i, _):
+            place = (i // (channels - rotated) * rotated + rotated + i) * 4
+            code.store(code.load(a["x"], place, "i32"), a["y"], place)
     return code.text()
 
 

@@ -96,6 +96,15 @@ def swiglu(name: str, channels: int, bits: int, gated: bool) -> str:
     return code.text()
 
 
+def slice_channels(name: str, channels: int, group: int, start: int, size: int) -> str:
+    """`size` of each `group` channels, from `start` on; `channels` are the result's."""
+    code = kernel(name, "x", "y")
+    a = code.arguments
+    with elements(code, a["tokens"], channels) as (i, _):
+        code.store(code.load(a["x"], (i // size * group + i % size + start) * 4, "i32"), a["y"], i * 4)
+    return code.text()
+
+
 def last_token(name: str, size: int) -> str:
     """Copies the last of `tokens` rows of `size` bytes; `tokens` is the operand's."""
     code = kernel(name, "x", "y")

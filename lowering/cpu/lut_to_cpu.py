@@ -251,10 +251,16 @@ class _Function:
     def _rope(self, op: Any, x: Buffer, position: Buffer, y: Buffer) -> None:
         heads, positions = int(op.heads.value), int(op.positions.value)
         channels = _width(op.x) // heads
-        tables = [self.array(symbol.value, positions * channels) for symbol in (op.cosines, op.sines)]
+        rotated = int(op.number("rotated", channels))
+        tables = [self.array(symbol.value, positions * rotated) for symbol in (op.cosines, op.sines)]
         self._limit(op, position, positions, "positions of the RoPE tables")
-        constants = (heads, channels, bits_of(op.y))
+        constants = (heads, channels, rotated, "interleaved" in op.attributes, bits_of(op.y))
         self.call(attention.rope, constants, [x, position, *tables, y], tokens=_tokens(op.x))
+
+    def _slice(self, op: Any, x: Buffer, y: Buffer) -> None:
+        groups, start = int(op.groups.value), int(op.start.value)
+        constants = (_width(op.y), _width(op.x) // groups, start, _width(op.y) // groups)
+        self.call(elementwise.slice_channels, constants, [x, y], tokens=_tokens(op.x))
 
     def _append(self, op: Any) -> None:
         cache, new, position = op.operation.operands
@@ -335,6 +341,7 @@ _OPS: dict[str, Callable[..., None]] = {
     "lut.last_token": _Function._last_token,
     "lut.argmax": _Function._argmax,
     "lut.rope": _Function._rope,
+    "lut.slice": _Function._slice,
     "lut.attention": _Function._attention,
 }
 

@@ -120,7 +120,7 @@ def _operand_problems(cluster: Cluster, op: ir.OpView) -> Iterator[str]:
 
 
 # What ops may ask for that no engine does.
-_NO_ENGINE = {"lut.attention": ("window",), "lut.swiglu": ("activation",)}
+_NO_ENGINE = {"lut.attention": ("window",), "lut.swiglu": ("activation",), "lut.rope": ("rotated", "interleaved")}
 
 
 def _mode_problems(op: ir.OpView) -> Iterator[str]:

@@ -22,6 +22,7 @@ _WIDE = (
     dialect.FloatNormOp,
     dialect.FloatLinearOp,
     dialect.FloatRopeOp,
+    dialect.FloatSliceOp,
     dialect.FloatAddOp,
 )
 _PER_PAIR = (dialect.FloatAttentionOp, dialect.FloatGatedOp)
@@ -101,6 +102,7 @@ def _of_op(graph: FloatGraph, op: Any) -> Iterator[str]:
 _READS = {
     dialect.FloatNormOp: ("x",),
     dialect.FloatRopeOp: ("x",),
+    dialect.FloatSliceOp: ("x",),
     dialect.FloatAddOp: ("a", "b"),
     dialect.FloatGatedOp: ("gate", "up"),
     dialect.FloatAttentionOp: ("query", "keys", "values"),

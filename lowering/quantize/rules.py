@@ -157,7 +157,14 @@ def _rope(w: Writer, op: Any) -> ir.Value:
         positions=constants.positions,
         cosines=f"{constants.table}.cosines",
         sines=f"{constants.table}.sines",
+        rotated=op.number("rotated"),
+        interleaved="interleaved" in op.attributes,
     )
+
+
+def _slice(w: Writer, op: Any) -> ir.Value:
+    groups, start = int(op.groups.value), int(op.start.value)
+    return build.slice_channels(w.values[op.x], groups=groups, start=start, channels=op.y.type.shape[1])
 
 
 def _attention(w: Writer, op: Any) -> ir.Value:
@@ -189,8 +196,8 @@ def _attention(w: Writer, op: Any) -> ir.Value:
 def _gated(w: Writer, op: Any) -> ir.Value:
     reader = w.reader(op.y)
     gate, up = w.values[op.gate], None if op.up is None else w.values[op.up]
-    ends = {"exponents": reader.exponents, "bits": reader.scheme.x_bits}
-    return build.swiglu(gate, up, activation=op.activation.value, **ends)
+    exponents, bits = reader.exponents, reader.scheme.x_bits
+    return build.swiglu(gate, up, exponents=exponents, bits=bits, activation=op.activation.value)
 
 
 def _add(w: Writer, op: Any) -> ir.Value:
@@ -202,6 +209,7 @@ RULES: dict[type, Callable[[Writer, Any], ir.Value]] = {
     dialect.FloatNormOp: _norm,
     dialect.FloatLinearOp: _linear,
     dialect.FloatRopeOp: _rope,
+    dialect.FloatSliceOp: _slice,
     dialect.FloatAttentionOp: _attention,
     dialect.FloatGatedOp: _gated,
     dialect.FloatAddOp: _add,

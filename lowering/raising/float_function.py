@@ -78,6 +78,9 @@ _WRITE: dict[str, Callable[[Any, str, list[ir.Value]], ir.Value]] = {
     "attention": lambda term, name, operands: dialect.float_attention(
         *operands, name=name, **{key: value for key, value in asdict(term.data).items() if key != "head_dim"}
     ),
+    "slice": lambda term, name, operands: dialect.float_slice(
+        *operands, name=name, channels=term.channels, **asdict(term.data)
+    ),
     "gated": lambda term, name, operands: dialect.float_gated(*operands, name=name, activation=term.data),
     "add": lambda term, name, operands: dialect.float_add(*operands, name=name),
 }

@@ -35,8 +35,8 @@ def _name(term: Term, names: dict[Term, str], attentions: set[str]) -> str:
     path = path_of(term)
     if term.kind == "linear":
         return term.data.name
-    if term.kind == "rope":
-        return _joined(names.get(term.inputs[0], path), "rope")
+    if term.kind in ("rope", "slice"):
+        return _joined(names.get(term.inputs[0], path), term.kind)
     if term.kind == "gated":
         return _joined(path, "gated")
     if term.kind == "add":

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lutllm.bindings import ir
-from lutllm.lowering.raising import attention
+from lutllm.lowering.raising import attention, rotary
 from lutllm.lowering.raising.attention import masked
 from lutllm.lowering.raising.axes import (
     Axes,
@@ -66,15 +66,6 @@ class Embedding:
     scale: float = 1.0
 
 
-@dataclass(frozen=True)
-class Rope:
-    """The symbol of the frequencies, what cosines and sines are multiplied by, and the heads that are rotated."""
-
-    frequencies: str
-    scale: float
-    heads: int
-
-
 def read_function(function: Any) -> Reader:
     """What every value of a model's function is."""
     return Reader(function, RULES)
@@ -98,7 +89,7 @@ def _relaid(change: Callable[[Axes, Sequence[int]], Axes | None], expected: str)
 
     def rule(reader: Reader, op: ir.Operation) -> Value:
         term, axes = reader.value(op, 0)
-        return term, required(change(axes, static_sizes(op.result) or ()), expected)
+        return rotary.relaid(op, term, required(change(axes, static_sizes(op.result) or ()), expected))
 
     return rule
 
@@ -118,43 +109,6 @@ def _transpose(reader: Reader, op: ir.Operation) -> Value:
     i, j = (reader.number(op, 1), reader.number(op, 2)) if len(op.operands) == 3 else (0, len(axes) - 1)
     order[i], order[j] = order[j], order[i]
     return term, tuple(axes[k] for k in order)
-
-
-def _slice(reader: Reader, op: ir.Operation) -> Value:
-    """All of a dimension, or one half of the channels of a head."""
-    term, axes = reader.value(op, 0)
-    before, after = static_sizes(op.operands[0]), static_sizes(op.result)
-    start, step = reader.number(op, 2), reader.number(op, 4)
-    if before == after and start == 0 and step == 1:
-        return term, axes
-    half = flat((axes[-1],))
-    require(
-        is_last(reader, op, 1, axes) and step == 1 and len(half) == 1 and half[0].label == "channel",
-        "a slice of the channels of a head",
-    )
-    size = half[0].size
-    assert after is not None
-    require(
-        after[-1] * 2 == size and start in (0, size // 2),
-        f"RoPE that rotates the halves of all {size} channels of a head, got channels {start}..{start + after[-1] - 1}",
-    )
-    return Term("half", (term,), op, start > 0), (*axes[:-1], axis("half", size // 2))
-
-
-def _cat(reader: Reader, op: ir.Operation) -> Value:
-    """rotate_half: (-second, first); or the angles twice."""
-    found = [reader.values.get(v) for v in reader.number(op, 0)]
-    wanted = "two halves: angles twice, or the negated second half of a head before the first"
-    require(len(found) == 2 and None not in found, wanted)
-    (a, a_axes), (b, b_axes) = found[0] or reader.value(op, 0), found[1] or reader.value(op, 0)
-    require(is_last(reader, op, 1, a_axes), wanted)
-    size = (static_sizes(op.result) or [0])[-1]
-    axes = (*a_axes[:-1], axis("channel", size))
-    if a is b and a.kind == "angles":
-        return Term("angle_pairs", a.inputs, op, a.data), axes
-    whole = a.kind == "negated" and b.kind == "half" and not b.data and a.inputs[0].data
-    require(whole and a.inputs[0].inputs[0] is b.inputs[0] and a_axes == b_axes, wanted)
-    return Term("rotated", b.inputs, op), axes
 
 
 # --- norms, RoPE, activations --------------------------------------------------------------------------------------
@@ -244,28 +198,11 @@ def _product(op: ir.Operation, left: Value, right: Value) -> Value | None:
         gain, offset = (b.data, 0.0) if b.kind == "parameter" else b.data
         data = Norm(gain, a.data, x.channels // size_of(b_axes, "channel"), offset)
         return Term("norm", (x,), op, data, x.channels), axes
-    if a.kind == "integers" and b.kind == "parameter" and len(b_axes) == 1 and axes[-1:] == ((),):
-        return Term("angles", (a,), op, b.data), (*axes[:-1], b_axes[0])
-    if b.kind == "cosine" and fits_in(b_axes, axes):
-        return Term("times_cosine", (a, b), op), axes
-    if a.kind == "rotated" and b.kind == "sine" and fits_in(b_axes, axes):
-        return Term("times_sine", (*a.inputs, b), op), axes
+    if found := rotary.product(op, left, right):
+        return found
     if a.kind == "gated" and len(a.inputs) == 1 and b.structural and axes == b_axes:
         return Term("gated", (*a.inputs, b), op, a.data, b.channels), axes
     return None
-
-
-def _cosine(reader: Reader, op: ir.Operation) -> Value:
-    term, axes = reader.value(op, 0)
-    require(term.kind == "angle_pairs", "angles of RoPE: positions times inverse frequencies, twice")
-    reader.use(term.inputs[0], "positions")
-    return Term("cosine" if op.name.endswith("cos") else "sine", term.inputs, op, (term.data, 1.0)), axes
-
-
-def _negated(reader: Reader, op: ir.Operation) -> Value:
-    term, axes = reader.value(op, 0)
-    require(term.kind == "half", "the second half of a head's channels, as RoPE negates it")
-    return Term("negated", (term,), op), axes
 
 
 def _activation(reader: Reader, op: ir.Operation) -> Value:
@@ -332,8 +269,8 @@ def _plus(reader: Reader, op: ir.Operation) -> Value:
 
 def _sum(op: ir.Operation, left: Value, right: Value) -> Value | None:
     (a, axes), (b, b_axes) = left, right
-    if a.kind == "times_cosine" and b.kind == "times_sine" and axes == b_axes:
-        return _rope(op, a, b, axes)
+    if found := rotary.rotation(op, left, right):
+        return found
     if found := masked(op, left, right):
         return found
     if a.structural and b.structural and axes == b_axes:
@@ -341,36 +278,22 @@ def _sum(op: ir.Operation, left: Value, right: Value) -> Value | None:
     return None
 
 
-def _rope(op: ir.Operation, a: Term, b: Term, axes: Axes) -> Value | None:
-    """The products of one value, and of its rotated halves, with cosine and sine of the same angles."""
-    (x, cosine), (y, sine) = a.inputs, b.inputs
-    same = x is y and x.structural and cosine.data == sine.data and cosine.inputs == sine.inputs
-    if not same or len(axes[-1]) != 1:
-        return None
-    symbol, scale = cosine.data
-    data = Rope(symbol, scale, x.channels // axes[-1][0].size)
-    return Term("rope", (x, *cosine.inputs), op, data, x.channels), axes
-
-
 RULES: dict[str, Rule] = {
     **dict.fromkeys(("clone", "contiguous", "alias", "detach"), _same),
-    **dict.fromkeys(("to.dtype", "_to_copy", "torch.prims.convert_element_type"), _cast),
+    **dict.fromkeys(("to.dtype", "_to_copy", "prims.convert_element_type"), _cast),
     **dict.fromkeys(("view", "reshape", "_unsafe_view", "unsqueeze", "squeeze.dim", "flatten.using_ints"), _view),
+    **rotary.RULES,
     **dict.fromkeys(("broadcast_to", "expand"), _broadcast),
     **dict.fromkeys(("transpose.int", "t"), _transpose),
     **dict.fromkeys(("sum.dim_IntList", "mean.dim"), _mean),
-    **dict.fromkeys(("cos", "sin"), _cosine),
     **dict.fromkeys(("silu", "gelu", "relu"), _activation),
     "permute": _permute,
-    "slice.Tensor": _slice,
-    "cat": _cat,
     "pow.Tensor_Scalar": _square,
     "div.Scalar": _divide,
     "add.Scalar": _add_number,
     "rsqrt": _rsqrt,
     "mul.Scalar": _times_number,
     "mul.Tensor": _times,
-    "neg": _negated,
     "embedding": _embedding,
     "linear": _linear,
     "add.Tensor": _plus,

@@ -22,7 +22,7 @@ NO_PATTERN = "expected an op of RMSNorm, RoPE, attention, an activation or a sum
 NO_TORCH_OP = "torch-mlir does not know this op: rewrite this part of the model with other ops"
 _OPERATOR = "torch.operator"  # any op the torch dialect has no definition of
 # What a term is that a lut op on floats computes, rows of channels for each token; all others are parts of these.
-STRUCTURAL = ("input", "embedding", "linear", "norm", "rope", "attention", "gated", "add")
+STRUCTURAL = ("input", "embedding", "linear", "norm", "rope", "slice", "attention", "gated", "add")
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +61,7 @@ class Mismatch(Exception):
 
 
 Value = tuple[Term, Axes]
-Rule = Callable[["Reader", ir.Operation], Value]
+Rule = Callable[["Reader", ir.Operation], Value | list[Value]]
 
 
 class Reader:
@@ -110,6 +110,8 @@ class Reader:
     def _read(self, op: ir.Operation) -> None:
         if op.name.startswith("torch.constant."):
             self.plain[op.result] = op.attributes["value"].value if "value" in op.attributes else None
+        elif op.name == "torch.aten.split_with_sizes":
+            self.plain[op.result] = op  # what the unpacking of the list reads
         elif op.name == "torch.prim.ListConstruct":
             self.plain[op.result] = [self.plain.get(v, v) for v in op.operands]
         elif op.name == "ml_program.global_load_const":
@@ -135,15 +137,16 @@ class Reader:
 
     def _apply(self, op: ir.Operation) -> None:
         """Give the results of an op a meaning, or note that it has none."""
-        rule = self.rules.get(op.name.removeprefix("torch.aten."))
+        rule = self.rules.get(op.name.removeprefix("torch.").removeprefix("aten."))
         if rule is None:
             self._unmatched(op, NO_TORCH_OP if op.name == _OPERATOR else NO_PATTERN)
             return
         try:
-            term, axes = rule(self, op)
-            self.values[op.result] = term, axes
-            if term.structural and term.op is not None:
-                self.terms.setdefault(term)
+            found = rule(self, op)
+            for result, (term, axes) in zip(op.results, found if isinstance(found, list) else [found], strict=True):
+                self.values[result] = term, axes
+                if term.structural and term.op is not None:
+                    self.terms.setdefault(term)
         except Mismatch as problem:
             follows = any(_is_unknown(self.values[v][0]) for v in _tensors(self, op))
             self._unmatched(op, DOWNSTREAM if follows else str(problem))

@@ -46,3 +46,19 @@ func.func @f(%ids: tensor<?xi32>) {
   %0 = "lut.float_embedding"(%ids) {name = "e", weight = @e.weight, scale = 0.0} : (tensor<?xi32>) -> tensor<?x8xf32>
   return
 }
+
+// -----
+
+func.func @f(%a: tensor<?x12xf32>) {
+  // expected-error@+1 {{'lut.float_slice' op expected channels within a group of 6, got 5..6; change it}}
+  %0 = "lut.float_slice"(%a) {name = "s", groups = 2, start = 5} : (tensor<?x12xf32>) -> tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @f(%a: tensor<?x8xf32>, %p: tensor<1xi32>) {
+  // expected-error@+1 {{'lut.float_rope' op expected rotated in 2..3, got 4; change it}}
+  %0 = "lut.float_rope"(%a, %p) {name = "r", frequencies = @f, heads = 2, scale = 1.0, rotated = 4} : (tensor<?x8xf32>, tensor<1xi32>) -> tensor<?x8xf32>
+  return
+}

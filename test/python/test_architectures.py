@@ -55,6 +55,10 @@ CONVERTED: dict[str, dict[str, Any]] = {
         "residual_multiplier": 0.22,
         "logits_scaling": 8.0,
     },
+    "phi3, fused linears": {"model_type": "phi3"},
+    "phi3, half of each head rotated": {"model_type": "phi3", "partial_rotary_factor": 0.5},
+    "glm, neighbours rotated": {"model_type": "glm"},
+    "helium": {"model_type": "helium"},
     "gemma": {"model_type": "gemma"},
     "gemma, exact GELU": {"model_type": "gemma", "hidden_act": "gelu"},
     "gemma3, windows of some layers": {
@@ -66,7 +70,6 @@ CONVERTED: dict[str, dict[str, Any]] = {
 # What keeps others from being converted, and the first op of theirs that is named.
 NOT_YET = {
     "cohere": ({"model_type": "cohere"}, "aten.mul.Scalar"),
-    "phi3": ({"model_type": "phi3"}, "aten.slice.Tensor"),
     "gpt_neox": ({"model_type": "gpt_neox"}, "aten.var_mean.correction"),
 }
 
@@ -106,6 +109,9 @@ def test_the_float_level_computes_what_transformers_does(name):
         ("olmo2, norms after", "expected an op that an engine computes where it stands"),
         ("mistral with a window", "expected no window, for no engine has that mode, got 4"),
         ("granite, four multipliers", ""),
+        ("phi3, half of each head rotated", "expected an op that an engine computes where it stands"),
+        ("glm, neighbours rotated", "expected an op that an engine computes where it stands"),
+        ("helium", "expected no interleaved, for no engine has that mode"),
         ("gemma", "expected no activation, for no engine has that mode"),
         ("gemma3, windows of some layers", "expected an op that an engine computes where it stands"),
     ],

@@ -8,6 +8,7 @@ import numpy as np
 
 from lutllm.errors import NumericsError
 from lutllm.functions import SIGMOID_END, exp2_negative, reciprocal, rsqrt, share
+from lutllm.interpreter.floats import rotation_pairs
 from lutllm.numerics import check_fits, check_range, rescale, round_shift, saturate
 from lutllm.scheme import MULTIPLIER_BITS
 
@@ -70,19 +71,29 @@ def argmax(x: np.ndarray) -> np.ndarray:
 
 
 def rope(
-    x: np.ndarray, position: np.ndarray, heads: int, cosines: np.ndarray, sines: np.ndarray, bits: int
+    x: np.ndarray,
+    position: np.ndarray,
+    heads: int,
+    cosines: np.ndarray,
+    sines: np.ndarray,
+    bits: int,
+    interleaved: bool = False,
 ) -> np.ndarray:
-    """Each head's channels i and i + C/2 rotated by the angle of i and the token's position: x [T, K] -> [T, K]."""
+    """The channels of a pair rotated by its angle and the token's position: x [T, K] -> [T, K]."""
     start, tokens = int(position[0]), x.shape[0]
     if start < 0 or start + tokens > cosines.shape[0]:
         raise NumericsError(
             f"expected positions in 0..{cosines.shape[0] - 1}, got {start}..{start + tokens - 1}; "
             "shorten the text or make longer RoPE tables"
         )
-    low, high = np.moveaxis(x.reshape(tokens, heads, 2, -1), 2, 0)
+    grouped = x.reshape(tokens, heads, -1)
+    result = grouped.copy()
+    first, second = rotation_pairs(cosines.shape[1], interleaved)
+    low, high = grouped[..., first], grouped[..., second]
     cos, sin = (table[start : start + tokens, None, :].astype(np.int64) for table in (cosines, sines))
-    rotated = np.stack((low * cos - high * sin, high * cos + low * sin), axis=2)
-    return saturate(round_shift(rotated, 14), bits).reshape(x.shape)
+    result[..., first] = saturate(round_shift(low * cos - high * sin, 14), bits)
+    result[..., second] = saturate(round_shift(high * cos + low * sin, 14), bits)
+    return result.reshape(x.shape)
 
 
 def append(cache: np.ndarray, new: np.ndarray, position: np.ndarray) -> np.ndarray:

@@ -32,16 +32,34 @@ def linear(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None, sc
     return (y if bias is None else y + bias.astype(np.float32)) * np.float32(scale)
 
 
-def rope(x: np.ndarray, position: np.ndarray, frequencies: np.ndarray, heads: int, scale: float) -> np.ndarray:
-    """Each head's channels i and i + C/2 rotated by the angle of i and the token's position: x [T, K] -> [T, K].
+def rope(
+    x: np.ndarray, position: np.ndarray, frequencies: np.ndarray, heads: int, scale: float, interleaved: bool = False
+) -> np.ndarray:
+    """The channels of a pair rotated by its angle and the token's position: x [T, K] -> [T, K].
 
     Angles are rounded to float32 before their cosines are taken, as PyTorch does it.
     """
     positions = int(position[0]) + np.arange(len(x))
     angles = np.outer(positions.astype(np.float32), frequencies.astype(np.float32))[:, None]
     cos, sin = np.cos(angles) * np.float32(scale), np.sin(angles) * np.float32(scale)
-    low, high = np.moveaxis(x.reshape(len(x), heads, 2, -1), 2, 0)
-    return np.stack((low * cos - high * sin, high * cos + low * sin), axis=2).reshape(x.shape)
+    result = x.reshape(len(x), heads, -1).copy()
+    first, second = rotation_pairs(len(frequencies), interleaved)
+    low, high = result[..., first], result[..., second]
+    result[..., first], result[..., second] = low * cos - high * sin, high * cos + low * sin
+    return result.reshape(x.shape)
+
+
+def rotation_pairs(pairs: int, interleaved: bool) -> tuple[slice, slice]:
+    """The channels of a head that RoPE rotates against each other: first and second of each pair."""
+    if interleaved:
+        return slice(0, 2 * pairs, 2), slice(1, 2 * pairs, 2)
+    return slice(0, pairs), slice(pairs, 2 * pairs)
+
+
+def slice_channels(x: np.ndarray, groups: int, start: int, channels: int) -> np.ndarray:
+    """From `start` on so many channels of all groups together as y has: x [T, K] -> [T, channels]."""
+    grouped = x.reshape(len(x), groups, -1)
+    return grouped[..., start : start + channels // groups].reshape(len(x), channels)
 
 
 def attention(

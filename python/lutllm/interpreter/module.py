@@ -247,7 +247,11 @@ _OPS: dict[str, Callable[..., Value]] = {
     "last_token": lambda op, _, x: decoder.last_token(x),
     "argmax": lambda op, _, x: decoder.argmax(x),
     "rope": lambda op, a, x, position: decoder.rope(
-        x, position, int(op.heads.value), a["cosines"], a["sines"], bits_of(op.y)
+        x, position, int(op.heads.value), a["cosines"], a["sines"], bits_of(op.y), "interleaved" in op.attributes
+    ),
+    **dict.fromkeys(
+        ("slice", "float_slice"),
+        lambda op, _, x: floats.slice_channels(x, int(op.groups.value), int(op.start.value), op.y.type.shape[1]),
     ),
     "append": lambda op, _, *operands: decoder.append(*operands),
     "attention": _attention,
@@ -257,7 +261,7 @@ _OPS: dict[str, Callable[..., Value]] = {
     ),
     "float_linear": lambda op, a, x: floats.linear(x, a["weight"], a.get("bias"), op.number("scale", 1.0)),
     "float_rope": lambda op, a, x, position: floats.rope(
-        x, position, a["frequencies"], int(op.heads.value), op.scale.value
+        x, position, a["frequencies"], int(op.heads.value), op.scale.value, "interleaved" in op.attributes
     ),
     "float_attention": lambda op, _, query, keys, values: floats.attention(
         query, keys, values, int(op.heads.value), int(op.kv_heads.value), op.scale.value, op.number("window")

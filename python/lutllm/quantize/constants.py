@@ -81,6 +81,8 @@ class OpQuantizer(ABC):
             elif isinstance(op, dialect.FloatRopeOp):
                 exponents[op.y] = exponents[op.x]
                 self.made.add(name_of(op), self._rope(op), {})
+            elif isinstance(op, dialect.FloatSliceOp):
+                exponents[op.y] = exponents[op.x]
             elif isinstance(op, dialect.FloatAttentionOp):
                 self.made.add(name_of(op), *self.attention(op))
             elif not isinstance(op, dialect.FloatGatedOp):
@@ -105,7 +107,7 @@ class OpQuantizer(ABC):
         if (symbol, scale) not in self.tables:
             table = f"rope.{len(self.tables)}" if self.tables else "rope"
             self.tables[symbol, scale] = table
-            pairs = op.x.type.shape[1] // int(op.heads.value) // 2
+            pairs = int(op.number("rotated", op.x.type.shape[1] // int(op.heads.value))) // 2
             self.made.arrays |= rope_tables(table, self.frequencies(symbol, pairs), scale, self.positions)
         return RopeConstants(self.tables[symbol, scale], self.positions)
 
