@@ -29,11 +29,22 @@ def embedding(
 
 
 def rms_norm(
-    x: ir.Value, *, gain: str, groups: int, epsilon: int, shift: int, exponent: int, bits: int = NORM_BITS
+    x: ir.Value,
+    *,
+    gain: str,
+    groups: int,
+    epsilon: int,
+    shift: int,
+    exponent: int,
+    bits: int = NORM_BITS,
+    centered: bool = False,
+    bias: str | None = None,
 ) -> ir.Value:
+    named: dict[str, ir.Attribute] = {"centered": ir.UnitAttr.get()} if centered else {}
+    named |= {} if bias is None else {"bias": symbol(bias)}
     type_ = like(x, x.type.shape, "i32", fixed(bits, exponent))
     integers = {"groups": i64(groups), "epsilon": i64(epsilon), "shift": i64(shift)}
-    return make("rms_norm", [x], type_, gain=symbol(gain), **integers)
+    return make("rms_norm", [x], type_, gain=symbol(gain), **integers, **named)
 
 
 def add(a: ir.Value, b: ir.Value, *, exponent: int, bits: int = RESIDUAL_BITS) -> ir.Value:

@@ -55,7 +55,8 @@ class RmsNormOp(LutOp, name="rms_norm", traits=[ext.Pure]):
     """Each token's channels, in `groups` equal groups of C, divided by their root mean square, times a gain.
 
     The gain carries the weight, sqrt(C) and the step from 22 fraction bits to the exponent of y; epsilon is in units of
-    the sum of squares, C * eps * 2**(-2 * exponent of x). rsqrt is defined in docs/numerics.md.
+    the sum of squares, C * eps * 2**(-2 * exponent of x). rsqrt is defined in docs/numerics.md. `centered`: the mean of
+    the group is subtracted first, as LayerNorm does. `bias` is in units of y.
     """
 
     x: ext.Operand[ir.RankedTensorType]
@@ -66,11 +67,13 @@ class RmsNormOp(LutOp, name="rms_norm", traits=[ext.Pure]):
     y: ext.Result[ir.RankedTensorType]
 
     TYPES = {"x": "tensor<TxKxi32, #lut.fixed<...>>", "y": "tensor<TxKxi32, #lut.fixed<...>>"}  # noqa: RUF012
+    OPTIONAL = {"centered": ir.UnitAttr, "bias": ir.FlatSymbolRefAttr}  # noqa: RUF012
     DEFINITION = """
-A = max(1, epsilon + sum of x[t, c]**2 over the channels c of a group)
+d[t, k] = x[t, k], if centered less floor((2 * sum of x[t, c] over the channels c of its group + C) / (2 * C))
+A = max(1, epsilon + sum of d[t, c]**2 over the channels c of a group)
 (r, h) = rsqrt(A)
-z[t, k] = rescale(x[t, k] * r, -(9 + h))                 (22 fraction bits, |z| < 1 + 2**-14)
-y[t, k] = clamp(round_shift(z[t, k] * gain[k % C], shift), bits)"""
+z[t, k] = rescale(d[t, k] * r, -(9 + h))                 (22 fraction bits, |z| < 1 + 2**-14)
+y[t, k] = clamp(round_shift(z[t, k] * gain[k % C], shift) + bias[k % C], bits)"""
     EXAMPLE = """
 func.func @norm(%x: tensor<?x8xi32, #r>) -> tensor<?x8xi32, #n> {
   %0 = "lut.rms_norm"(%x) {gain = @n.gain, groups = 1, epsilon = 40, shift = 12}
@@ -89,7 +92,9 @@ func.func @norm(%x: tensor<?x8xi32, #r>) -> tensor<?x8xi32, #n> {
 
     def parameters(self) -> list[Parameter]:
         channels = typed(self).sizes["K"] // int(self.groups.value)
-        return [parameters.parameter("gain", self.gain, parameters.per_output(channels))]
+        named = {"gain": self.gain, "bias": self.optional("bias")}
+        spec = parameters.per_output(channels)
+        return [parameters.parameter(name, symbol, spec) for name, symbol in named.items() if symbol is not None]
 
 
 class AddOp(LutOp, name="add", traits=[ext.Pure]):

@@ -22,9 +22,18 @@ def float_embedding(
 
 
 def float_norm(
-    x: ir.Value, *, name: str, gain: str, epsilon: float, groups: int = 1, kind: str = "rms", offset: float = 0.0
+    x: ir.Value,
+    *,
+    name: str,
+    gain: str,
+    epsilon: float,
+    groups: int = 1,
+    kind: str = "rms",
+    offset: float = 0.0,
+    bias: str | None = None,
 ) -> ir.Value:
     numbers = {"epsilon": f64(epsilon), "groups": i64(groups), **_unless(0.0, offset=offset)}
+    numbers |= {} if bias is None else {"bias": symbol(bias)}
     return make("float_norm", [x], x.type, name=_text(name), gain=symbol(gain), kind=_text(kind), **numbers)
 
 

@@ -15,7 +15,7 @@ from lutllm.dialect.linears import parameters
 from lutllm.dialect.linears.parameters import Parameter
 from lutllm.dialect.shapes import divides, typed
 
-NORM_KINDS = ("rms",)
+NORM_KINDS = ("rms", "layer")
 ACTIVATIONS = ("silu", "gelu", "gelu_tanh", "relu")
 
 describe_kind(ir.FloatAttr, "an f64 number")
@@ -63,7 +63,8 @@ func.func @embedding(%ids: tensor<?xi32>) -> tensor<?x8xf32> {
 class FloatNormOp(FloatOp, name="float_norm", traits=[ext.Pure]):
     """Each token's channels, in `groups` equal groups of C, divided by their root mean square, times a gain.
 
-    More than one group is a norm of the heads of queries or keys. `kind` is "rms". `offset` (0) is added to the gain.
+    More than one group is a norm of the heads of queries or keys. `kind` is "rms", or "layer", which first subtracts
+    the mean of the group. `offset` (0) is added to the gain.
     """
 
     x: ext.Operand[ir.RankedTensorType]
@@ -75,10 +76,11 @@ class FloatNormOp(FloatOp, name="float_norm", traits=[ext.Pure]):
     y: ext.Result[ir.RankedTensorType]
 
     TYPES = {"x": "tensor<TxKxf32>", "y": "tensor<TxKxf32>"}  # noqa: RUF012
-    OPTIONAL = {"offset": ir.FloatAttr}  # noqa: RUF012
+    OPTIONAL = {"offset": ir.FloatAttr, "bias": ir.FlatSymbolRefAttr}  # noqa: RUF012
     DEFINITION = """
-r = sqrt(epsilon + mean of x[t, c]**2 over the channels c of a group)
-y[t, k] = x[t, k] / r * (offset + gain[k % C])"""
+d[t, k] = x[t, k], for "layer" less the mean of x[t, c] over the channels c of its group
+r = sqrt(epsilon + mean of d[t, c]**2 over the channels c of a group)
+y[t, k] = d[t, k] / r * (offset + gain[k % C]) + bias[k % C]"""
     EXAMPLE = """
 func.func @norm(%x: tensor<?x8xf32>) -> tensor<?x8xf32> {
   %0 = "lut.float_norm"(%x) {name = "norm", gain = @norm.weight, kind = "rms", epsilon = 1.0e-05, groups = 1}
@@ -96,7 +98,9 @@ func.func @norm(%x: tensor<?x8xf32>) -> tensor<?x8xf32> {
         divides("groups", integer(self.groups, "groups", 1, MAX_SIZE), channels, "the channels of x")
 
     def parameters(self) -> list[Parameter]:
-        return [_parameter("gain", self.gain, typed(self).sizes["K"] // int(self.groups.value))]
+        channels = typed(self).sizes["K"] // int(self.groups.value)
+        found, bias = [_parameter("gain", self.gain, channels)], self.optional("bias")
+        return found if bias is None else [*found, _parameter("bias", bias, channels)]
 
 
 class FloatLinearOp(FloatOp, name="float_linear", traits=[ext.Pure]):

@@ -42,24 +42,35 @@ def embedding(name: str, channels: int, bits: int) -> str:
     return code.text()
 
 
-def rms_norm(name: str, channels: int, groups: int, bits: int) -> str:
+def rms_norm(name: str, channels: int, groups: int, bits: int, centered: bool, biased: bool) -> str:
     """Every thread that has a part of a group adds up the whole group."""
-    code = kernel(name, "x", "gain", "table", "y", numbers=["epsilon", "shift"])
+    code = kernel(name, "x", "gain", *(["bias"] if biased else []), "table", "y", numbers=["epsilon", "shift"])
     a = code.arguments
     with rows_of(code, a["tokens"] * groups, channels) as (row, first, last):
         x, y = (code.at(a[n], row * (4 * channels)) for n in ("x", "y"))
+        mean = _mean(code, x, channels) if centered else code.constant(0, "i64")
         with code.loop(0, channels, code.constant(0, "i64")) as k:
-            value = code.load(x, k.index * 4, "i32").to("i64")
+            value = code.load(x, k.index * 4, "i32").to("i64") - mean
             k.next(k.carried[0] + value * value)
         r, h = rsqrt((k.results[0] + a["epsilon"]).maximum(1), a["table"])
         left, right = (-9 - h).maximum(0), (h + 9).maximum(0)
         half = (code.constant(1, "i64") << right).shift_right_logical(1)
         with code.loop(first, last) as k:
-            value = code.load(x, k.index * 4, "i32").to("i64") * r
+            value = (code.load(x, k.index * 4, "i32").to("i64") - mean) * r
             value = ((value << left) + half) >> right
             value = round_shift(value * code.load(a["gain"], k.index * 4, "i32").to("i64"), a["shift"])
+            if biased:
+                value = value + code.load(a["bias"], k.index * 4, "i32").to("i64")
             code.store(saturate(value, bits).to("i32"), y, k.index * 4)
     return code.text()
+
+
+def _mean(code: Code, x: Value, channels: int) -> Value:
+    """The mean of a group, halves rounded up. Division is of numbers >= 0: a multiple of the divisor goes before."""
+    with code.loop(0, channels, code.constant(0, "i64")) as k:
+        k.next(k.carried[0] + code.load(x, k.index * 4, "i32").to("i64"))
+    before = 1 << 33
+    return (k.results[0] * 2 + channels * (1 + 2 * before)) // (2 * channels) - before
 
 
 def add(name: str, channels: int, bits: int) -> str:

@@ -216,10 +216,10 @@ class _Function:
         groups = int(op.groups.value)
         channels = _width(op.x) // groups
         numbers = int(op.epsilon.value), int(op.shift.value)
-        pointers = [x, self.array(op.gain.value, 4 * channels), self.table("rsqrt"), y]
-        self.call(
-            elementwise.rms_norm, (channels, groups, bits_of(op.y)), pointers, tokens=_tokens(op.x), numbers=numbers
-        )
+        arrays = [self.array(p.symbol, 4 * channels) for p in op.parameters()]
+        constants = (channels, groups, bits_of(op.y), "centered" in op.attributes, len(arrays) > 1)
+        pointers = [x, *arrays, self.table("rsqrt"), y]
+        self.call(elementwise.rms_norm, constants, pointers, tokens=_tokens(op.x), numbers=numbers)
 
     def _add(self, op: Any, a: Buffer, b: Buffer, y: Buffer) -> None:
         shifts = (exponent_of(op.a) - exponent_of(op.y), exponent_of(op.b) - exponent_of(op.y))

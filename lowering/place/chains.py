@@ -27,7 +27,7 @@ def problems(cluster: Cluster) -> Iterator[tuple[ir.OpView, str]]:
         return
     ops = cluster.ops
     for op in ops:
-        yield from ((op, problem) for problem in _mode_problems(op))
+        yield from ((op, problem) for problem in mode_problems(op))
         yield from ((op, problem) for problem in _operand_problems(cluster, op))
         yield from ((op, problem) for problem in _width_problems(cluster, op))
     yield from _agreement_problems(cluster)
@@ -120,10 +120,16 @@ def _operand_problems(cluster: Cluster, op: ir.OpView) -> Iterator[str]:
 
 
 # What ops may ask for that no engine does.
-_NO_ENGINE = {"lut.attention": ("window",), "lut.swiglu": ("activation",), "lut.rope": ("rotated", "interleaved")}
+_NO_ENGINE = {
+    "lut.attention": ("window",),
+    "lut.swiglu": ("activation",),
+    "lut.rope": ("rotated", "interleaved"),
+    "lut.rms_norm": ("centered", "bias"),
+}
 
 
-def _mode_problems(op: ir.OpView) -> Iterator[str]:
+def mode_problems(op: ir.OpView) -> Iterator[str]:
+    """What an op asks for that no engine does."""
     for name in _NO_ENGINE.get(op.operation.name, ()):
         if name in op.operation.attributes:
             got = op.operation.attributes[name]

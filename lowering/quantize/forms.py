@@ -16,7 +16,7 @@ from lutllm.errors import IRError
 from lutllm.functions import SHARES
 from lutllm.lowering.quantize.graph import FloatGraph, maker
 
-NORMS = ("rms",)
+NORMS = ("rms", "layer")
 _WIDE = (
     dialect.FloatEmbeddingOp,
     dialect.FloatNormOp,

@@ -140,6 +140,8 @@ def _norm(w: Writer, op: Any) -> ir.Value:
         epsilon=constants.epsilon,
         shift=constants.gain_shift,
         exponent=constants.exponent,
+        centered=op.operation.attributes["kind"].value == "layer",
+        bias=None if op.optional("bias") is None else f"{name_of(op)}.bias",
     )
 
 

@@ -107,7 +107,7 @@ def _is_mask(term: Term) -> bool:
 # --- windows: how far a query lies behind a key, from the positions of both
 
 
-def _difference(reader: Reader, op: ir.Operation) -> Value:
+def difference(reader: Reader, op: ir.Operation) -> Value:
     """Positions of queries, along the last dimension but one, minus those of keys, along the last."""
     (a, a_axes), (b, b_axes) = reader.value(op, 0), reader.value(op, 1)
     whole = len(a_axes) == len(b_axes) >= 2 and not any((*a_axes[:-2], *b_axes[:-2], a_axes[-1], b_axes[-2]))
@@ -144,7 +144,6 @@ RULES: Mapping[str, Rule] = {
     **dict.fromkeys(("bmm", "matmul"), _matmul),
     **dict.fromkeys(("_softmax", "softmax.int"), _softmax),
     "scaled_dot_product_attention": _sdpa,
-    "sub.Tensor": _difference,
     "ge.Scalar": _at_least,
     "scalar_tensor": _number,
     "where.self": _where,

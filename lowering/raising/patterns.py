@@ -46,6 +46,8 @@ class Norm:
     epsilon: float
     groups: int
     offset: float = 0.0
+    kind: str = "rms"
+    bias: str | None = None
 
 
 @dataclass(frozen=True)
@@ -124,9 +126,10 @@ def _mean(reader: Reader, op: ir.Operation) -> Value:
     """`sum.dim_IntList` or `mean.dim` of squares along the last dimension, which stays as size 1."""
     term, axes = reader.value(op, 0)
     kept = is_last(reader, op, 1, axes) and reader.number(op, 2) is True
-    require(term.kind == "square" and kept, "the mean of squares of the last dimension, as an RMSNorm takes it")
-    kind = "mean_square" if "mean" in op.name else "sum_square"
-    return Term(kind, term.inputs, op, flat((axes[-1],))), (*axes[:-1], ())
+    wanted = "the mean of the last dimension, or of its squares, as a norm takes it"
+    require((term.kind == "square" or term.structural) and kept, wanted)
+    kind, inputs = ("square", term.inputs) if term.kind == "square" else ("value", (term,))
+    return Term(f"{'mean' if 'mean' in op.name else 'sum'}_{kind}", inputs, op, flat((axes[-1],))), (*axes[:-1], ())
 
 
 def _divide(reader: Reader, op: ir.Operation) -> Value:
@@ -134,9 +137,31 @@ def _divide(reader: Reader, op: ir.Operation) -> Value:
     by = reader.number(op, 1)
     if _is_scalable(term):
         return _scaled(term, op, 1 / by), axes
-    good = term.kind == "sum_square" and len(term.data) == 1 and by == term.data[0].size
+    good = term.kind in ("sum_square", "sum_value") and len(term.data) == 1 and by == term.data[0].size
     require(good, "a sum of squares divided by their number, or scores, a linear or an embedding divided by a scale")
-    return Term("mean_square", term.inputs, op), axes
+    return Term(term.kind.replace("sum", "mean"), term.inputs, op), axes
+
+
+def _minus(reader: Reader, op: ir.Operation) -> Value:
+    """A value less its mean, or positions less positions."""
+    (a, axes), (b, b_axes) = reader.value(op, 0), reader.value(op, 1)
+    if b.kind != "mean_value":
+        return attention.difference(reader, op)
+    good = a is b.inputs[0] and fits_in(b_axes, axes) and reader.number(op, 2) == 1
+    require(good, "a value less its own mean, as a LayerNorm takes it")
+    return Term("centered", (a,), op), axes
+
+
+def _layer_norm(reader: Reader, op: ir.Operation) -> Value:
+    """x, sizes, gain, bias, epsilon, a flag."""
+    x, axes = reader.value(op, 0)
+    sizes, gain = reader.number(op, 1), parameter_symbol(op.operands[2])
+    bias, none = parameter_symbol(op.operands[3]), str(op.operands[3].type) == "!torch.none"
+    channels = static_sizes(op.operands[0]) or [0]
+    require(x.structural and sizes == channels[-1:] and len(flat(axes[-1:])) <= 1, "a norm of all channels or of heads")
+    require(gain is not None and (none or bias is not None), "a gain, and a bias if any, that are parameters")
+    data = Norm(gain or "", float(reader.number(op, 4)), x.channels // sizes[0], 0.0, "layer", bias)
+    return Term("norm", (x,), op, data, x.channels), axes
 
 
 def _add_number(reader: Reader, op: ir.Operation) -> Value:
@@ -191,18 +216,25 @@ def _product(op: ir.Operation, left: Value, right: Value) -> Value | None:
     if a is b and axes == b_axes:
         return Term("square", (a,), op), axes
     plain = axes[-1:] == b_axes[-1:] and len(axes[-1:]) == 1 and len(flat(axes[-1:])) <= 1
-    if b.kind == "inverse_rms" and b.inputs[0] is a and a.structural and fits_in(b_axes, axes):
+    same = b.kind == "inverse_rms" and ((b.inputs[0] is a and a.structural) or _centered(a) == _centered(b.inputs[0]))
+    if same and fits_in(b_axes, axes):
         return Term("normalised", (a,), op, b.data), axes
     if a.kind == "normalised" and b.kind in ("parameter", "gain") and len(b_axes) == 1 and plain:
-        x = a.inputs[0]
+        of = a.inputs[0]
+        x, kind = (of.inputs[0], "layer") if of.kind == "centered" else (of, "rms")
         gain, offset = (b.data, 0.0) if b.kind == "parameter" else b.data
-        data = Norm(gain, a.data, x.channels // size_of(b_axes, "channel"), offset)
+        data = Norm(gain, a.data, x.channels // size_of(b_axes, "channel"), offset, kind)
         return Term("norm", (x,), op, data, x.channels), axes
     if found := rotary.product(op, left, right):
         return found
     if a.kind == "gated" and len(a.inputs) == 1 and b.structural and axes == b_axes:
         return Term("gated", (*a.inputs, b), op, a.data, b.channels), axes
     return None
+
+
+def _centered(term: Term) -> Term | None:
+    """What a centered value is made of; other values have none."""
+    return term.inputs[0] if term.kind == "centered" else None
 
 
 def _activation(reader: Reader, op: ir.Operation) -> Value:
@@ -298,4 +330,6 @@ RULES: dict[str, Rule] = {
     "linear": _linear,
     "add.Tensor": _plus,
     **attention.RULES,
+    "sub.Tensor": _minus,
+    "layer_norm": _layer_norm,
 }

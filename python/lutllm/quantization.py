@@ -32,8 +32,8 @@ class EmbeddingConstants:
 
 @dataclass(frozen=True)
 class NormConstants:
-    """`NAME.gain` int32 [channels / groups], below 2**23; the output is NORM_BITS wide at 2**exponent, `epsilon` in
-    units of the sum of squares."""
+    """`NAME.gain` int32 [channels / groups], below 2**23, and `NAME.bias` where there is one; the output is NORM_BITS
+    wide at 2**exponent, `epsilon` in units of the sum of squares."""
 
     gain_shift: int
     epsilon: int

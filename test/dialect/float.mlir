@@ -38,5 +38,9 @@ func.func @forward(%ids: tensor<?xi32>, %position: tensor<1xi32>) -> tensor<?x8x
   %wa = "lut.float_attention"(%sq, %k, %k) {name = "window", heads = 4, kv_heads = 2, scale = 0.5, window = 4} : (tensor<?x8xf32>, tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x8xf32>
   // CHECK: "lut.float_gated"(%{{.*}}) {activation = "gelu_tanh", name = "alone"} : (tensor<?x8xf32>) -> tensor<?x8xf32>
   %ga = "lut.float_gated"(%wa) {name = "alone", activation = "gelu_tanh"} : (tensor<?x8xf32>) -> tensor<?x8xf32>
+  // CHECK: "lut.float_norm"(%{{.*}}) {bias = @norm.weight, {{.*}}kind = "layer"
+  %ln = "lut.float_norm"(%ga) {name = "layer", gain = @norm.weight, bias = @norm.weight, kind = "layer", epsilon = 1.0e-5, groups = 1} : (tensor<?x8xf32>) -> tensor<?x8xf32>
+  // CHECK: "lut.float_slice"(%{{.*}}) {groups = 2 : i64, name = "part", start = 1 : i64}
+  %sl = "lut.float_slice"(%ln) {name = "part", groups = 2, start = 1} : (tensor<?x8xf32>) -> tensor<?x6xf32>
   return %y : tensor<?x8xf32>
 }

@@ -10,7 +10,7 @@ func.func @f(%a: tensor<?x8xf32>, %p: tensor<1xi32>) {
 // -----
 
 func.func @f(%a: tensor<?x8xf32>, %p: tensor<1xi32>) {
-  // expected-error@+1 {{'lut.float_rope' op expected an even number of channels in a head, got 1; change heads}}
+  // expected-error@+1 {{'lut.float_rope' op expected an even number of rotated channels in a head, got 1; change it}}
   %0 = "lut.float_rope"(%a, %p) {name = "r", frequencies = @f, heads = 8, scale = 1.0} : (tensor<?x8xf32>, tensor<1xi32>) -> tensor<?x8xf32>
   return
 }

@@ -31,7 +31,7 @@ func.func @f(%a: tensor<?x8xi32, #n>, %b: tensor<1xi32>) {
 
 #n = #lut.fixed<28, -20>
 func.func @f(%a: tensor<?x8xi32, #n>, %b: tensor<1xi32>) {
-  // expected-error@+1 {{'lut.rope' op expected an even number of channels in a head, got 1; change heads}}
+  // expected-error@+1 {{'lut.rope' op expected an even number of rotated channels in a head, got 1; change it}}
   %0 = "lut.rope"(%a, %b) {heads = 8, positions = 16, cosines = @rope.cosines, sines = @rope.sines} : (tensor<?x8xi32, #n>, tensor<1xi32>) -> tensor<?x8xi32, #n>
   return
 }

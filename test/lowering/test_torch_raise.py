@@ -210,6 +210,8 @@ RAISED: dict[str, Callable[[], Any]] = {
     ),
     "window of one layer, eager": lambda: model("qwen3", **WINDOW),
     "window of one layer, sdpa": lambda: model("qwen3", "sdpa", **WINDOW),
+    "layer norm": lambda: swapped("model.layers.0.input_layernorm", nn.LayerNorm(24)),
+    "partial RoPE": lambda: foreign("StableLm", hidden_size=32, partial_rotary_factor=0.25),
     "multipliers": lambda: foreign("Granite", embedding_multiplier=2.0, residual_multiplier=0.5, logits_scaling=3.0),
 }
 
@@ -235,12 +237,6 @@ class ScaledUp(nn.Module):
 # model, first op, its module, part of what was expected
 REFUSED: dict[str, tuple[Callable[[], Any], str, str, str]] = {
     "sigmoid": (lambda: model(hidden_act="sigmoid"), "sigmoid", "model.layers.0.mlp.act_fn", "got another"),
-    "layer norm": (
-        lambda: swapped("model.layers.0.input_layernorm", nn.LayerNorm(24)),
-        "sum.dim_IntList",
-        "model.layers.0.input_layernorm",
-        "mean of squares",
-    ),
     "scaled activation": (
         lambda: swapped("model.layers.0.mlp.act_fn", ScaledUp()),
         "mul.Scalar",
@@ -248,11 +244,11 @@ REFUSED: dict[str, tuple[Callable[[], Any], str, str, str]] = {
         "a linear or an embedding times a number",
     ),
     "softcap": (lambda: foreign("Gemma2"), "tanh", "model.layers.0.self_attn", "got another"),
-    "partial RoPE": (
-        lambda: foreign("StableLm", hidden_size=32, partial_rotary_factor=0.25),
-        "slice.Tensor",
-        "model.layers.0.self_attn",
-        "rotates the halves of all 8 channels of a head, got channels 0..1",
+    "norm of a part": (
+        lambda: swapped("model.layers.0.input_layernorm", nn.LayerNorm(24, elementwise_affine=False)),
+        "layer_norm",
+        "model.layers.0.input_layernorm",
+        "a gain, and a bias if any, that are parameters",
     ),
 }
 

@@ -59,6 +59,14 @@ CONVERTED: dict[str, dict[str, Any]] = {
     "phi3, half of each head rotated": {"model_type": "phi3", "partial_rotary_factor": 0.5},
     "glm, neighbours rotated": {"model_type": "glm"},
     "helium": {"model_type": "helium"},
+    "stablelm, LayerNorm": {"model_type": "stablelm", "use_qkv_bias": True},
+    "starcoder2, plain MLP": {"model_type": "starcoder2", "sliding_window": 4},
+    "gpt_neox, parallel residual": {"model_type": "gpt_neox"},
+    "cohere, one norm of both": {"model_type": "cohere"},
+    "cohere2": {"model_type": "cohere2", "sliding_window": 4, "sliding_window_pattern": 2},
+    "gemma2, soft-caps": {
+        "model_type": "gemma2", "sliding_window": 4, "attn_logit_softcapping": 2.0, "final_logit_softcapping": 3.0
+    },
     "gemma": {"model_type": "gemma"},
     "gemma, exact GELU": {"model_type": "gemma", "hidden_act": "gelu"},
     "gemma3, windows of some layers": {
@@ -69,8 +77,8 @@ CONVERTED: dict[str, dict[str, Any]] = {
 }
 # What keeps others from being converted, and the first op of theirs that is named.
 NOT_YET = {
-    "cohere": ({"model_type": "cohere"}, "aten.mul.Scalar"),
-    "gpt_neox": ({"model_type": "gpt_neox"}, "aten.var_mean.correction"),
+    "mixtral": ({"model_type": "mixtral", "num_local_experts": 4}, "aten.topk"),
+    "gpt2": ({"model_type": "gpt2", "n_embd": 32, "n_head": 4, "n_layer": 1, "n_inner": 48}, "aten.addmm"),
 }
 
 
@@ -112,6 +120,10 @@ def test_the_float_level_computes_what_transformers_does(name):
         ("phi3, half of each head rotated", "expected an op that an engine computes where it stands"),
         ("glm, neighbours rotated", "expected an op that an engine computes where it stands"),
         ("helium", "expected no interleaved, for no engine has that mode"),
+        ("starcoder2, plain MLP", "expected no centered, for no engine has that mode"),
+        ("gpt_neox, parallel residual", "expected no centered, for no engine has that mode"),
+        ("cohere, one norm of both", "expected no centered, for no engine has that mode"),
+        ("gemma2, soft-caps", "expected no window|expected an op that an engine computes where it stands"),
         ("gemma", "expected no activation, for no engine has that mode"),
         ("gemma3, windows of some layers", "expected an op that an engine computes where it stands"),
     ],

@@ -24,13 +24,26 @@ def embedding(ids: np.ndarray, rows: np.ndarray, multiplier: np.ndarray, shift: 
     return saturate(round_shift(scaled, shift), bits)
 
 
-def rms_norm(x: np.ndarray, gain: np.ndarray, groups: int, epsilon: int, shift: int, bits: int) -> np.ndarray:
-    """Each group of channels divided by its root mean square: x [..., K], gain [K / groups] -> [..., K]."""
+def rms_norm(
+    x: np.ndarray,
+    gain: np.ndarray,
+    groups: int,
+    epsilon: int,
+    shift: int,
+    bits: int,
+    centered: bool = False,
+    bias: np.ndarray | None = None,
+) -> np.ndarray:
+    """Each group of channels divided by its root mean square: x [..., K], gain and bias [K / groups] -> [..., K]."""
     grouped = x.reshape(*x.shape[:-1], groups, -1)
+    if centered:
+        channels = grouped.shape[-1]
+        grouped = grouped - (2 * grouped.sum(axis=-1, keepdims=True) + channels) // (2 * channels)
     squares = np.square(grouped).sum(axis=-1, keepdims=True)
     r, h = rsqrt(np.maximum(1, squares + epsilon))
     z = rescale(grouped * r, -(9 + h))
-    return saturate(round_shift(z * gain.astype(np.int64), shift), bits).reshape(x.shape)
+    y = round_shift(z * gain.astype(np.int64), shift)
+    return saturate(y if bias is None else y + bias.astype(np.int64), bits).reshape(x.shape)
 
 
 def add(a: np.ndarray, b: np.ndarray, a_shift: int, b_shift: int, bits: int) -> np.ndarray:

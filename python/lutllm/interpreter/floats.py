@@ -18,12 +18,23 @@ def embedding(ids: np.ndarray, weight: np.ndarray, scale: float = 1.0) -> np.nda
     return weight[ids].astype(np.float32) * np.float32(scale)
 
 
-def norm(x: np.ndarray, gain: np.ndarray, epsilon: float, groups: int, offset: float = 0.0) -> np.ndarray:
-    """Each group of channels divided by its root mean square: x [T, K], gain [K / groups] -> [T, K]."""
+def norm(
+    x: np.ndarray,
+    gain: np.ndarray,
+    epsilon: float,
+    groups: int,
+    offset: float = 0.0,
+    kind: str = "rms",
+    bias: np.ndarray | None = None,
+) -> np.ndarray:
+    """Each group of channels divided by its root mean square: x [T, K], gain and bias [K / groups] -> [T, K]."""
     grouped = x.reshape(len(x), groups, -1)
+    if kind == "layer":
+        grouped = grouped - grouped.mean(axis=-1, keepdims=True, dtype=np.float32)
     mean = np.square(grouped).mean(axis=-1, keepdims=True, dtype=np.float32)
     normed = grouped / np.sqrt(mean + np.float32(epsilon))
-    return (normed * (gain.astype(np.float32) + np.float32(offset))).reshape(x.shape)
+    y = normed * (gain.astype(np.float32) + np.float32(offset))
+    return (y if bias is None else y + bias.astype(np.float32)).reshape(x.shape)
 
 
 def linear(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None, scale: float = 1.0) -> np.ndarray:

@@ -215,6 +215,15 @@ def _swiglu(op: Any, arrays: Arrays, gate: np.ndarray, up: np.ndarray | None = N
     return decoder.swiglu(gate, factor, exponent_of(op.gate), exponent, *ends)
 
 
+def _rms_norm(op: Any, arrays: Arrays, x: np.ndarray) -> np.ndarray:
+    numbers = int(op.groups.value), int(op.epsilon.value), int(op.shift.value), bits_of(op.y)
+    return decoder.rms_norm(x, arrays["gain"], *numbers, "centered" in op.attributes, arrays.get("bias"))
+
+
+def _kind(op: Any) -> str:
+    return op.operation.attributes["kind"].value  # ext has a `kind` of its own
+
+
 def _add(op: Any, arrays: Arrays, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     to = exponent_of(op.y)
     return decoder.add(a, b, exponent_of(op.a) - to, exponent_of(op.b) - to, bits_of(op.y))
@@ -238,9 +247,7 @@ _OPS: dict[str, Callable[..., Value]] = {
     "embedding": lambda op, a, ids: decoder.embedding(
         ids, a["rows"], a["multiplier"], int(op.shift.value), bits_of(op.y)
     ),
-    "rms_norm": lambda op, a, x: decoder.rms_norm(
-        x, a["gain"], int(op.groups.value), int(op.epsilon.value), int(op.shift.value), bits_of(op.y)
-    ),
+    "rms_norm": _rms_norm,
     "add": _add,
     "rescale": lambda op, a, x: decoder.rescale_channels(x, exponent_of(op.x), a["y.exponents"], bits_of(op.y)),
     "swiglu": _swiglu,
@@ -257,7 +264,7 @@ _OPS: dict[str, Callable[..., Value]] = {
     "attention": _attention,
     "float_embedding": lambda op, a, ids: floats.embedding(ids, a["weight"], op.number("scale", 1.0)),
     "float_norm": lambda op, a, x: floats.norm(
-        x, a["gain"], op.epsilon.value, int(op.groups.value), op.number("offset", 0.0)
+        x, a["gain"], op.epsilon.value, int(op.groups.value), op.number("offset", 0.0), _kind(op), a.get("bias")
     ),
     "float_linear": lambda op, a, x: floats.linear(x, a["weight"], a.get("bias"), op.number("scale", 1.0)),
     "float_rope": lambda op, a, x, position: floats.rope(

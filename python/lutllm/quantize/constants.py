@@ -150,7 +150,9 @@ class FromPeaks(OpQuantizer):
     def norm(self, op: Any, exponent: int) -> tuple[NormConstants, Arrays]:
         peak, channels = self.peaks.norms[name_of(op)], op.x.type.shape[1] // int(op.groups.value)
         gain = floats(self.parameters, op.gain.value) + np.float32(op.number("offset", 0.0))
-        return quantize_norm(channels, float(op.epsilon.value), gain, peak, exponent)
+        bias = op.optional("bias")
+        added = None if bias is None else floats(self.parameters, bias.value)
+        return quantize_norm(channels, float(op.epsilon.value), gain, peak, exponent, added)
 
     def add(self, op: Any) -> AddConstants:
         return AddConstants(_exponent(self.peaks.adds[name_of(op)] * STREAM_HEADROOM, RESIDUAL_BITS))
@@ -168,6 +170,8 @@ def check_parameters(graph: FloatGraph, parameters: Mapping[str, Any]) -> None:
     for op in graph.ops:
         if isinstance(op, dialect.FloatNormOp):
             floats(parameters, op.gain.value)
+            if (bias := op.optional("bias")) is not None:
+                floats(parameters, bias.value)
         elif isinstance(op, dialect.FloatEmbeddingOp):
             floats(parameters, op.weight.value)
 
@@ -208,18 +212,22 @@ def quantize_embedding(weight: np.ndarray) -> tuple[EmbeddingConstants, Arrays]:
 
 
 def quantize_norm(
-    channels: int, epsilon: float, weight: np.ndarray, peak: float, exponent: int
+    channels: int, epsilon: float, weight: np.ndarray, peak: float, exponent: int, bias: np.ndarray | None = None
 ) -> tuple[NormConstants, Arrays]:
-    """`weight` [channels] of a group, `peak` of the output, `exponent` of the input.
+    """`weight` and `bias` [channels] of a group, `peak` of the output, `exponent` of the input.
 
-    No output is larger than sqrt(channels) times the largest weight, so no more room is left than that.
+    No output is larger than sqrt(channels) times the largest weight, and the bias, so no more room is left than that.
     """
+    added = 0.0 if bias is None else float(np.abs(bias).max())
     largest = math.sqrt(channels) * max(float(np.abs(weight).max()), 2.0**-20)
-    out = _exponent(min(peak * STREAM_HEADROOM, largest) or largest, NORM_BITS)
+    out = _exponent(min(peak * STREAM_HEADROOM, largest + added) or largest, NORM_BITS)
     gain = math.sqrt(channels) * weight.astype(np.float64) * 2.0 ** (-22 - out)
     shift = int(np.clip(math.floor(math.log2(GAIN_LIMIT / float(largest * 2.0 ** (-22 - out)))), 0, MAX_SHIFT))
     squares = round(channels * epsilon * 2.0 ** (-2 * exponent))
-    return NormConstants(shift, squares, out), {"gain": np.rint(gain * 2.0**shift).astype(np.int32)}
+    arrays = {"gain": np.rint(gain * 2.0**shift).astype(np.int32)}
+    if bias is not None:
+        arrays["bias"] = np.rint(bias.astype(np.float64) * 2.0**-out).astype(np.int32)
+    return NormConstants(shift, squares, out), arrays
 
 
 def quantize_attention(
