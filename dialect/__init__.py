@@ -48,6 +48,7 @@ from lutllm.dialect.floats.builders import (
     float_norm,
     float_rope,
     float_slice,
+    float_tanh,
 )
 from lutllm.dialect.floats.ops import (
     FloatAddOp,
@@ -59,6 +60,7 @@ from lutllm.dialect.floats.ops import (
     FloatOp,
     FloatRopeOp,
     FloatSliceOp,
+    FloatTanhOp,
 )
 from lutllm.dialect.linears.boundary import DequantizeOp, QuantizeOp
 from lutllm.dialect.linears.builders import (

@@ -17,6 +17,7 @@ from lutllm.dialect.shapes import divides, same, typed
 from lutllm.scheme import MAX_SHIFT
 
 SCORE_BITS = 32
+MAX_SOFTCAP = (1 << 31) - 1
 MAX_ROWS = 1 << 20  # of a cache: weighted sums times a reciprocal then fit 58 bits
 
 
@@ -103,7 +104,8 @@ class AttentionOp(LutOp, name="attention", traits=[ext.Pure]):
     The multiplier of a head and `shift` bring a difference of scores to 16 fraction bits in log2. For this the
     exponents of query and keys must add up to one number over the channels of a head; the store check and the
     interpreter see to it. exp2_negative and reciprocal are in docs/numerics.md. With a `window` a token sees itself and
-    the window - 1 tokens before it.
+    the window - 1 tokens before it. With a `softcap` the multiplier brings twice a score, in units of the cap, to 12
+    fraction bits, and softcap * 2**-8 a step of tanh, whose 2**14 are one, to 16 fraction bits in log2.
     """
 
     query: ext.Operand[ir.RankedTensorType]
@@ -123,11 +125,13 @@ class AttentionOp(LutOp, name="attention", traits=[ext.Pure]):
         "position": "tensor<1xi32>",
         "y": "tensor<TxKxi16, #lut.fixed<...>>",
     }
-    OPTIONAL = {"window": ir.IntegerAttr}  # noqa: RUF012
+    OPTIONAL = {"window": ir.IntegerAttr, "softcap": ir.IntegerAttr}  # noqa: RUF012
     DEFINITION = """
 for each token t and head, with q, k, v the head's channels and j = max(0, position + t - window + 1) .. position + t:
 s[j] = q[t] . k[j]                                                        (32 bits)
 p[j] = exp2_negative(round_shift((max s - s[j]) * multiplier[head], shift))
+with a softcap: u[j] = tanh(round_shift(s[j] * multiplier[head], shift))
+p[j] = exp2_negative(round_shift((max u - u[j]) * softcap, 8))
 (r, L) = reciprocal(sum_j p[j])
 y[t, c] = clamp(rescale((sum_j p[j] * v[j, c]) * r, exponent of v - exponents of y[c / 2] - 15 - L), bits)"""
     EXAMPLE = """
@@ -144,6 +148,8 @@ func.func @attention(%query: tensor<?x8xi16, #q>, %keys: tensor<16x4xi8, #k>, %v
         integer(self.shift, "shift", 0, MAX_SHIFT)
         channels = check_heads(self, sizes)
         check_window(self)
+        if (softcap := self.optional("softcap")) is not None:
+            integer(softcap, "softcap", 1, MAX_SOFTCAP)
         expect(channels % 2 == 0, "an even number of channels in a head", channels, "change heads")
         rows = sizes["M"]
         expect(rows <= MAX_ROWS, f"at most {MAX_ROWS} rows of keys", rows, "compile with a shorter context")

@@ -96,6 +96,11 @@ def rotation(rotated: int | None, interleaved: bool) -> dict[str, ir.Attribute]:
     return found | ({"interleaved": ir.UnitAttr.get()} if interleaved else {})
 
 
+def tanh(x: ir.Value, *, multiplier: int, shift: int, exponent: int, bits: int = RESIDUAL_BITS) -> ir.Value:
+    type_ = like(x, x.type.shape, "i32", fixed(bits, exponent))
+    return make("tanh", [x], type_, multiplier=i64(multiplier), shift=i64(shift))
+
+
 def slice_channels(x: ir.Value, *, groups: int, start: int, channels: int) -> ir.Value:
     """[T, K] -> [T, channels]."""
     meaning = fixed_of(x.type)
@@ -121,6 +126,7 @@ def attention(
     exponents: str,
     bits: int = INPUT_BITS,
     window: int | None = None,
+    softcap: int | None = None,
 ) -> ir.Value:
     type_ = like(query, query.type.shape, "i16", fixed(bits, exponents))
     return make(
@@ -131,5 +137,5 @@ def attention(
         kv_heads=i64(kv_heads),
         multiplier=symbol(multiplier),
         shift=i64(shift),
-        **({} if window is None else {"window": i64(window)}),
+        **{k: i64(v) for k, v in {"window": window, "softcap": softcap}.items() if v is not None},
     )

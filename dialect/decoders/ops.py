@@ -138,6 +138,31 @@ func.func @rescale(%x: tensor<?x8xi32, #n>) -> tensor<?x8xi16, #x> {
         typed(self)
 
 
+class TanhOp(LutOp, name="tanh", traits=[ext.Pure]):
+    """The hyperbolic tangent, 2 * sigmoid(2 * x) - 1, of 14 fraction bits, times a number: what soft-caps logits."""
+
+    x: ext.Operand[ir.RankedTensorType]
+    multiplier: ir.IntegerAttr
+    shift: ir.IntegerAttr
+    y: ext.Result[ir.RankedTensorType]
+
+    TYPES = {"x": "tensor<TxKxi32, #lut.fixed<...>>", "y": "tensor<TxKxi32, #lut.fixed<...>>"}  # noqa: RUF012
+    DEFINITION = """
+u = sigmoid(min(65535, rescale(|x[t, k]|, exponent of x + 13))) - 2**14, negative for x[t, k] < 0
+y[t, k] = clamp(round_shift(u * multiplier, shift), bits)"""
+    EXAMPLE = """
+func.func @softcap(%x: tensor<?x8xi32, #n>) -> tensor<?x8xi32, #n> {
+  %0 = "lut.tanh"(%x) {multiplier = 30720, shift = 4} : (tensor<?x8xi32, #n>) -> tensor<?x8xi32, #n>
+  return %0 : tensor<?x8xi32, #n>
+}"""
+
+    def check(self) -> None:
+        types = typed(self)
+        _check_rescale(types, "x", SIGMOID_FRACTION + 1, "the sigmoid")
+        integer(self.multiplier, "multiplier", 1, MAX_SIZE)
+        integer(self.shift, "shift", 0, MAX_SHIFT)
+
+
 class SliceOp(LutOp, name="slice", traits=[ext.Pure]):
     """The same channels, from `start` on, of each of `groups` equal groups: a part of what one linear computes."""
 

@@ -77,8 +77,11 @@ def float_attention(
     kv_heads: int,
     scale: float,
     window: int | None = None,
+    softcap: float | None = None,
 ) -> ir.Value:
     numbers = {"heads": i64(heads), "kv_heads": i64(kv_heads), "scale": f64(scale)}
+    if softcap is not None:
+        numbers["softcap"] = f64(softcap)
     if window is not None:
         numbers["window"] = i64(window)
     return make("float_attention", [query, keys, values], query.type, name=_text(name), **numbers)
@@ -87,6 +90,10 @@ def float_attention(
 def float_gated(gate: ir.Value, up: ir.Value | None = None, *, name: str, activation: str = "silu") -> ir.Value:
     operands = [gate] if up is None else [gate, up]
     return make("float_gated", operands, gate.type, name=_text(name), activation=_text(activation))
+
+
+def float_tanh(x: ir.Value, *, name: str, scale: float) -> ir.Value:
+    return make("float_tanh", [x], x.type, name=_text(name), scale=f64(scale))
 
 
 def float_slice(x: ir.Value, *, name: str, groups: int, start: int, channels: int) -> ir.Value:

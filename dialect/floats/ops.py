@@ -171,7 +171,8 @@ func.func @rope(%x: tensor<?x8xf32>, %position: tensor<1xi32>) -> tensor<?x8xf32
 class FloatAttentionOp(FloatOp, name="float_attention", traits=[ext.Pure]):
     """Causal grouped-query attention: query head h of C channels reads head h * kv_heads / heads of keys and values.
 
-    With a `window` a token sees itself and the window - 1 tokens before it.
+    With a `window` a token sees itself and the window - 1 tokens before it; with a `softcap` scores s become
+    softcap * tanh(s / softcap).
     """
 
     query: ext.Operand[ir.RankedTensorType]
@@ -189,10 +190,10 @@ class FloatAttentionOp(FloatOp, name="float_attention", traits=[ext.Pure]):
         "values": "tensor<TxK_kvxf32>",
         "y": "tensor<TxKxf32>",
     }
-    OPTIONAL = {"window": ir.IntegerAttr}  # noqa: RUF012
+    OPTIONAL = {"window": ir.IntegerAttr, "softcap": ir.FloatAttr}  # noqa: RUF012
     DEFINITION = """
 for each token t and head, with q, k, v the head's channels and j = max(0, t - window + 1) .. t:
-p = softmax_j(scale * q[t] . k[j])
+p = softmax_j(scale * q[t] . k[j], soft-capped)
 y[t, c] = sum_j p[j] * v[j, c]"""
     EXAMPLE = """
 func.func @attention(%q: tensor<?x8xf32>, %k: tensor<?x4xf32>, %v: tensor<?x4xf32>) -> tensor<?x8xf32> {
@@ -205,6 +206,7 @@ func.func @attention(%q: tensor<?x8xf32>, %k: tensor<?x4xf32>, %v: tensor<?x4xf3
         check_heads(self, typed(self).sizes)
         check_window(self)
         _positive("scale", self.scale)
+        _optional_positive(self, "softcap")
 
 
 class FloatGatedOp(FloatOp, name="float_gated", traits=[ext.Pure]):
@@ -235,6 +237,27 @@ func.func @gated(%gate: tensor<?x8xf32>, %up: tensor<?x8xf32>) -> tensor<?x8xf32
 
 
 last_optional(FloatGatedOp, "gate", "up")
+
+
+class FloatTanhOp(FloatOp, name="float_tanh", traits=[ext.Pure]):
+    """The hyperbolic tangent times `scale`: of logits divided by `scale` their soft-cap."""
+
+    x: ext.Operand[ir.RankedTensorType]
+    name: ir.StringAttr
+    scale: ir.FloatAttr
+    y: ext.Result[ir.RankedTensorType]
+
+    TYPES = {"x": "tensor<TxKxf32>", "y": "tensor<TxKxf32>"}  # noqa: RUF012
+    DEFINITION = "y[t, k] = scale * tanh(x[t, k])"
+    EXAMPLE = """
+func.func @softcap(%x: tensor<?x8xf32>) -> tensor<?x8xf32> {
+  %0 = "lut.float_tanh"(%x) {name = "softcap", scale = 30.0} : (tensor<?x8xf32>) -> tensor<?x8xf32>
+  return %0 : tensor<?x8xf32>
+}"""
+
+    def check_values(self) -> None:
+        typed(self)
+        _positive("scale", self.scale)
 
 
 class FloatSliceOp(FloatOp, name="float_slice", traits=[ext.Pure]):

@@ -8,9 +8,10 @@ from lutllm.lowering.cpu.code import Code, Value, rescale, round_shift, saturate
 from lutllm.lowering.cpu.elementwise import elements
 from lutllm.lowering.cpu.kernel import kernel, rows_of, share
 from lutllm.lowering.cpu.layout import Packed
-from lutllm.lowering.cpu.tables import exp2_negative, exp2_negative_words, exp2_words, reciprocal
+from lutllm.lowering.cpu.tables import exp2_negative, exp2_negative_words, exp2_words, reciprocal, tanh
 
 LANES = 16
+SOFTCAP_SHIFT = 8
 KEYS = 256  # whose weighted values are added up in 32 bits: 2**15 * 2**7 each
 
 
@@ -58,10 +59,18 @@ def output_shifts(values: str, outputs: str, heads: int, kv_heads: int, channels
 
 
 def attention(
-    name: str, heads: int, kv_heads: int, channels: int, bits: int, level: str, window: int | None = None
+    name: str,
+    heads: int,
+    kv_heads: int,
+    channels: int,
+    bits: int,
+    level: str,
+    window: int | None = None,
+    softcap: int = 0,
 ) -> str:
     """Tokens times heads are shared by the threads. Scratch: the scores of all rows seen, then sums of a head."""
-    pointers = ("query", "keys", "values", "position", "multiplier", "shifts", "exp2", "reciprocal", "y")
+    tables = ("exp2", "reciprocal", *(["sigmoid"] if softcap else []))
+    pointers = ("query", "keys", "values", "position", "multiplier", "shifts", *tables, "y")
     code = kernel(name, *pointers, numbers=["shift"])
     a = code.arguments
     start = code.load(a["position"], 0, "i32").to("i64")
@@ -79,7 +88,11 @@ def attention(
         scores = code.at(a["scratch"], 8 * channels)
         most = _scores(code, query, keys, scores, seen, channels, width, level)
         multiplier = code.load(a["multiplier"], head * 4, "i32").to("i64")
-        weight = (_vector_weights if level == "avx512" else _weights)(code, scores, seen, most, multiplier)
+        shift = a["shift"]
+        if softcap:
+            most = _soft_capped(code, scores, seen, multiplier)
+            multiplier, shift = code.constant(softcap, "i64"), code.constant(SOFTCAP_SHIFT, "i64")
+        weight = (_vector_weights if level == "avx512" else _weights)(code, scores, seen, most, multiplier, shift)
         _weighted_sums(code, values, scores, sums, seen, channels, width)
         r, length = reciprocal(weight, a["reciprocal"])
         with code.loop(0, channels) as c:
@@ -125,18 +138,29 @@ def _dot(code: Code, a: Value, b: Value) -> Value:
     return code.intrinsic("llvm.x86.avx2.pmadd.wd", "vector<8xi32>", a, b)
 
 
-def _weights(code: Code, scores: Value, seen: Value, most: Value, multiplier: Value) -> Value:
+def _soft_capped(code: Code, scores: Value, seen: Value, multiplier: Value) -> Value:
+    """Replace scores by tanh of them; the largest."""
+    a = code.arguments
+    with code.loop(0, seen, code.constant(-(1 << 31), "i32")) as row:
+        score = code.load(scores, row.index * 4, "i32").to("i64")
+        capped = tanh(round_shift(score * multiplier, a["shift"]), a["sigmoid"]).to("i32")
+        code.store(capped, scores, row.index * 4)
+        row.next(row.carried[0].maximum(capped))
+    return row.results[0]
+
+
+def _weights(code: Code, scores: Value, seen: Value, most: Value, multiplier: Value, shift: Value) -> Value:
     """Replace scores by weights in units of 2**-15; their sum."""
     table = code.arguments["exp2"]
     with code.loop(0, seen, code.constant(0, "i64")) as row:
         away = most.to("i64") - code.load(scores, row.index * 4, "i32").to("i64")
-        weight = exp2_negative(round_shift(away * multiplier, code.arguments["shift"]), table)
+        weight = exp2_negative(round_shift(away * multiplier, shift), table)
         code.store(weight.to("i32"), scores, row.index * 4)
         row.next(row.carried[0] + weight)
     return row.results[0]
 
 
-def _vector_weights(code: Code, scores: Value, seen: Value, most: Value, multiplier: Value) -> Value:
+def _vector_weights(code: Code, scores: Value, seen: Value, most: Value, multiplier: Value, shift: Value) -> Value:
     """As `_weights`, 16 at a time; lanes beyond the last row get no weight."""
     table = code.arguments["exp2"]
     lane = code.pattern(range(LANES), "i32")
@@ -144,7 +168,7 @@ def _vector_weights(code: Code, scores: Value, seen: Value, most: Value, multipl
     with code.loop(0, seen, code.constant(0, vector(LANES, "i64")), step=LANES) as row:
         score = code.load(scores, row.index * 4, vector(LANES, "i32"))
         away = (most.splat(LANES) - score).unsigned_to("i64")  # at most 2**32 - 1
-        weight = exp2_negative_words(round_shift(away * multiplier, code.arguments["shift"]), tables)
+        weight = exp2_negative_words(round_shift(away * multiplier, shift), tables)
         weight = lane.compare("slt", (seen - row.index).minimum(LANES).to("i32")).select(weight, 0)
         code.store(weight, scores, row.index * 4)
         row.next(row.carried[0] + weight.to("i64"))

@@ -13,7 +13,7 @@ import numpy as np
 from lutllm.lowering.cpu.code import Code, Value, bytes_of, rescale, round_shift, saturate
 from lutllm.lowering.cpu.kernel import kernel, rows_of, share
 from lutllm.lowering.cpu.layout import Packed
-from lutllm.lowering.cpu.tables import rsqrt
+from lutllm.lowering.cpu.tables import rsqrt, tanh
 from lutllm.lowering.cpu.tables import share as let_through
 
 
@@ -113,6 +113,15 @@ def slice_channels(name: str, channels: int, group: int, start: int, size: int) 
     a = code.arguments
     with elements(code, a["tokens"], channels) as (i, _):
         code.store(code.load(a["x"], (i // size * group + i % size + start) * 4, "i32"), a["y"], i * 4)
+    return code.text()
+
+
+def soft_cap(name: str, channels: int, bits: int) -> str:
+    code = kernel(name, "x", "table", "y", numbers=["x_shift", "multiplier", "shift"])
+    a = code.arguments
+    with elements(code, a["tokens"], channels) as (i, _):
+        u = tanh(rescale(code.load(a["x"], i * 4, "i32").to("i64"), a["x_shift"]), a["table"])
+        code.store(saturate(round_shift(u * a["multiplier"], a["shift"]), bits).to("i32"), a["y"], i * 4)
     return code.text()
 
 

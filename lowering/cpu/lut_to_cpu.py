@@ -257,6 +257,11 @@ class _Function:
         constants = (heads, channels, rotated, "interleaved" in op.attributes, bits_of(op.y))
         self.call(attention.rope, constants, [x, position, *tables, y], tokens=_tokens(op.x))
 
+    def _tanh(self, op: Any, x: Buffer, y: Buffer) -> None:
+        numbers = exponent_of(op.x) + 13, int(op.multiplier.value), int(op.shift.value)
+        pointers, constants = [x, self.table("silu"), y], (_width(op.y), bits_of(op.y))
+        self.call(elementwise.soft_cap, constants, pointers, tokens=_tokens(op.x), numbers=numbers)
+
     def _slice(self, op: Any, x: Buffer, y: Buffer) -> None:
         groups, start = int(op.groups.value), int(op.start.value)
         constants = (_width(op.y), _width(op.x) // groups, start, _width(op.y) // groups)
@@ -282,8 +287,9 @@ class _Function:
         shifts = self.shared.parameter(packed, "output_shifts")
         multiplier = self.array(op.multiplier.value, 4 * heads)
         window = op.number("window")
-        constants = (heads, kv_heads, channels, bits_of(op.y), self.shared.level, window)
-        tables = [self.table("exp2"), self.table("reciprocal")]
+        softcap = op.number("softcap", 0)
+        constants = (heads, kv_heads, channels, bits_of(op.y), self.shared.level, window, softcap)
+        tables = [self.table(name) for name in ("exp2", "reciprocal", *(["silu"] if softcap else []))]
         self._scratch(attention.scratch_bytes(rows, channels))
         pointers = [query, keys, values, position, multiplier, shifts, *tables, y]
         numbers = [int(op.shift.value)]
@@ -342,6 +348,7 @@ _OPS: dict[str, Callable[..., None]] = {
     "lut.argmax": _Function._argmax,
     "lut.rope": _Function._rope,
     "lut.slice": _Function._slice,
+    "lut.tanh": _Function._tanh,
     "lut.attention": _Function._attention,
 }
 

@@ -97,6 +97,12 @@ def share(value: Value, table: Value) -> Value:
     return start + round_shift(step * (value & 127), 7)
 
 
+def tanh(value: Value, table: Value) -> Value:
+    """As lutllm.functions.tanh; `table` is that of the sigmoid."""
+    u = share(value.maximum(0 - value), table) - 2**14
+    return value.compare("slt", 0).select(0 - u, u)
+
+
 def _entry(table: Value, index: Value) -> Value:
     return table.code.load(table, index * 4, "i32").to("i64")
 

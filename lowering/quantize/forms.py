@@ -23,6 +23,7 @@ _WIDE = (
     dialect.FloatLinearOp,
     dialect.FloatRopeOp,
     dialect.FloatSliceOp,
+    dialect.FloatTanhOp,
     dialect.FloatAddOp,
 )
 _PER_PAIR = (dialect.FloatAttentionOp, dialect.FloatGatedOp)
@@ -103,6 +104,7 @@ _READS = {
     dialect.FloatNormOp: ("x",),
     dialect.FloatRopeOp: ("x",),
     dialect.FloatSliceOp: ("x",),
+    dialect.FloatTanhOp: ("x",),
     dialect.FloatAddOp: ("a", "b"),
     dialect.FloatGatedOp: ("gate", "up"),
     dialect.FloatAttentionOp: ("query", "keys", "values"),

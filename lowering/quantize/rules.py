@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
 from lutllm import dialect
@@ -26,6 +26,7 @@ from lutllm.quantization import (
     NormConstants,
     Quantization,
     RopeConstants,
+    TanhConstants,
 )
 from lutllm.scheme import Scheme
 
@@ -164,6 +165,10 @@ def _rope(w: Writer, op: Any) -> ir.Value:
     )
 
 
+def _tanh(w: Writer, op: Any) -> ir.Value:
+    return build.tanh(w.values[op.x], **asdict(w.constants(op, TanhConstants)))
+
+
 def _slice(w: Writer, op: Any) -> ir.Value:
     groups, start = int(op.groups.value), int(op.start.value)
     return build.slice_channels(w.values[op.x], groups=groups, start=start, channels=op.y.type.shape[1])
@@ -192,6 +197,7 @@ def _attention(w: Writer, op: Any) -> ir.Value:
         exponents=reader.exponents,
         bits=reader.scheme.x_bits,
         window=op.number("window"),
+        softcap=constants.softcap or None,
     )
 
 
@@ -212,6 +218,7 @@ RULES: dict[type, Callable[[Writer, Any], ir.Value]] = {
     dialect.FloatLinearOp: _linear,
     dialect.FloatRopeOp: _rope,
     dialect.FloatSliceOp: _slice,
+    dialect.FloatTanhOp: _tanh,
     dialect.FloatAttentionOp: _attention,
     dialect.FloatGatedOp: _gated,
     dialect.FloatAddOp: _add,

@@ -15,13 +15,15 @@ HIDDEN = -30000.0  # a mask's value that leaves nothing of a score, in float16 t
 
 @dataclass(frozen=True)
 class Heads:
-    """What an attention knows of its heads; with a `window` a token sees that many, itself the last."""
+    """What an attention knows of its heads; with a `window` a token sees that many, itself the last. Scores approach
+    `softcap` at most."""
 
     heads: int
     kv_heads: int
     head_dim: int
     scale: float
     window: int | None = None
+    softcap: float | None = None
 
 
 def _heads(query: Value, key: Value, grouped: bool = False) -> Heads:

@@ -81,6 +81,7 @@ _WRITE: dict[str, Callable[[Any, str, list[ir.Value]], ir.Value]] = {
     "slice": lambda term, name, operands: dialect.float_slice(
         *operands, name=name, channels=term.channels, **asdict(term.data)
     ),
+    "tanh": lambda term, name, operands: dialect.float_tanh(*operands, name=name, scale=term.data),
     "gated": lambda term, name, operands: dialect.float_gated(*operands, name=name, activation=term.data),
     "add": lambda term, name, operands: dialect.float_add(*operands, name=name),
 }

@@ -37,6 +37,8 @@ def _name(term: Term, names: dict[Term, str], attentions: set[str]) -> str:
         return term.data.name
     if term.kind in ("rope", "slice"):
         return _joined(names.get(term.inputs[0], path), term.kind)
+    if term.kind == "tanh":
+        return _joined(path, "softcap")
     if term.kind == "gated":
         return _joined(path, "gated")
     if term.kind == "add":

@@ -188,14 +188,19 @@ def _times_number(reader: Reader, op: ir.Operation) -> Value:
 
 
 def _is_scalable(term: Term) -> bool:
-    return term.kind in ("scores", "linear", "embedding")
+    return term.kind in ("scores", "capped", "tanh", "linear", "embedding")
 
 
 def _scaled(term: Term, op: ir.Operation, by: float) -> Term:
     """A value times a number, where its kind has room for it. Of a linear or an embedding the place stays its own."""
+    require(by > 0, f"a factor above 0, got {by}")
+    if term.kind == "capped":
+        (heads, groups), scale = term.data
+        return Term("scores", term.inputs, op, ((replace(heads, softcap=by), groups), scale * by))
+    if term.kind == "tanh":
+        return replace(term, data=term.data * by)
     if not term.structural:
         return Term(term.kind, term.inputs, op, (term.data[0], term.data[1] * by))
-    require(by > 0, f"a factor above 0 of a linear or an embedding, got {by}")
     return replace(term, data=replace(term.data, scale=term.data.scale * by))
 
 
@@ -230,6 +235,15 @@ def _product(op: ir.Operation, left: Value, right: Value) -> Value | None:
     if a.kind == "gated" and len(a.inputs) == 1 and b.structural and axes == b_axes:
         return Term("gated", (*a.inputs, b), op, a.data, b.channels), axes
     return None
+
+
+def _tanh(reader: Reader, op: ir.Operation) -> Value:
+    """Of scores or of logits, which a product with the cap follows."""
+    term, axes = reader.value(op, 0)
+    require(term.structural or term.kind == "scores", "scores or logits divided by a soft-cap")
+    if term.structural:
+        return Term("tanh", (term,), op, 1.0, term.channels), axes
+    return Term("capped", term.inputs, op, term.data), axes
 
 
 def _centered(term: Term) -> Term | None:
@@ -331,5 +345,6 @@ RULES: dict[str, Rule] = {
     "add.Tensor": _plus,
     **attention.RULES,
     "sub.Tensor": _minus,
+    "tanh": _tanh,
     "layer_norm": _layer_norm,
 }

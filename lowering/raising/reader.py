@@ -22,7 +22,7 @@ NO_PATTERN = "expected an op of RMSNorm, RoPE, attention, an activation or a sum
 NO_TORCH_OP = "torch-mlir does not know this op: rewrite this part of the model with other ops"
 _OPERATOR = "torch.operator"  # any op the torch dialect has no definition of
 # What a term is that a lut op on floats computes, rows of channels for each token; all others are parts of these.
-STRUCTURAL = ("input", "embedding", "linear", "norm", "rope", "slice", "attention", "gated", "add")
+STRUCTURAL = ("input", "embedding", "linear", "norm", "rope", "slice", "attention", "gated", "tanh", "add")
 
 
 @dataclass(frozen=True, eq=False)

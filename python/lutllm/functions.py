@@ -68,6 +68,12 @@ def exp2_negative(t: np.ndarray) -> np.ndarray:
     return np.where(n > 16, 0, round_shift(e, np.minimum(n, 16)))
 
 
+def tanh(a: np.ndarray) -> np.ndarray:
+    """tanh(a / 2**13) in units of 2**-14, for any a."""
+    u = share(np.minimum(SIGMOID_END, np.abs(a))) - 2**14
+    return np.where(a < 0, -u, u)
+
+
 def share(a: np.ndarray, activation: str = "silu") -> np.ndarray:
     """The share of a / 2**12 in units of 2**-15, for 0 <= a <= SIGMOID_END; of "silu", the sigmoid."""
     table, i, f = SHARES[activation], a >> 7, a & 127

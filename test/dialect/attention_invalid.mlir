@@ -152,3 +152,14 @@ func.func @f(%a: tensor<?x8xi16, #q>, %b: tensor<16x4xi8, #k>, %d: tensor<1xi32>
   %0 = "lut.attention"(%a, %b, %b, %d) {heads = 4, kv_heads = 2, multiplier = @a.multiplier, shift = 20, window = -1} : (tensor<?x8xi16, #q>, tensor<16x4xi8, #k>, tensor<16x4xi8, #k>, tensor<1xi32>) -> tensor<?x8xi16, #x>
   return
 }
+
+// -----
+
+#x = #lut.fixed<16, @q.input.exponents>
+#q = #lut.fixed<16, @a.query.exponents>
+#k = #lut.fixed<8, @a.key.exponents>
+func.func @f(%a: tensor<?x8xi16, #q>, %b: tensor<16x4xi8, #k>, %d: tensor<1xi32>) {
+  // expected-error@+1 {{'lut.attention' op expected softcap in 1..2147483647, got 0; change it}}
+  %0 = "lut.attention"(%a, %b, %b, %d) {heads = 4, kv_heads = 2, multiplier = @a.multiplier, shift = 20, softcap = 0} : (tensor<?x8xi16, #q>, tensor<16x4xi8, #k>, tensor<16x4xi8, #k>, tensor<1xi32>) -> tensor<?x8xi16, #x>
+  return
+}

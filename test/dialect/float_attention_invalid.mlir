@@ -86,3 +86,19 @@ func.func @f(%a: tensor<?x8xf32>, %b: tensor<?x4xf32>) {
   %0 = "lut.float_attention"(%a, %b, %b) {name = "a", heads = 4, kv_heads = 2, scale = 0.5, window = 0} : (tensor<?x8xf32>, tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x8xf32>
   return
 }
+
+// -----
+
+func.func @f(%a: tensor<?x8xf32>, %b: tensor<?x4xf32>) {
+  // expected-error@+1 {{'lut.float_attention' op expected softcap > 0, got 0.0; change it}}
+  %0 = "lut.float_attention"(%a, %b, %b) {name = "a", heads = 4, kv_heads = 2, scale = 0.5, softcap = 0.0} : (tensor<?x8xf32>, tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x8xf32>
+  return
+}
+
+// -----
+
+func.func @f(%a: tensor<?x8xf32>) {
+  // expected-error@+1 {{'lut.float_tanh' op expected scale > 0, got -3.0; change it}}
+  %0 = "lut.float_tanh"(%a) {name = "softcap", scale = -3.0} : (tensor<?x8xf32>) -> tensor<?x8xf32>
+  return
+}

@@ -49,3 +49,11 @@ func.func @f(%a: tensor<?x8xi32, #r>) {
   %0 = "lut.swiglu"(%a) {activation = "tanh"} : (tensor<?x8xi32, #r>) -> tensor<?x8xi16, #x>
   return
 }
+
+// -----
+
+func.func @f(%a: tensor<?x8xi32, #lut.fixed<26, -16>>) {
+  // expected-error@+1 {{'lut.tanh' op expected multiplier in 1..2147483647, got 0; change it}}
+  %0 = "lut.tanh"(%a) {multiplier = 0, shift = 4} : (tensor<?x8xi32, #lut.fixed<26, -16>>) -> tensor<?x8xi32, #lut.fixed<26, -20>>
+  return
+}

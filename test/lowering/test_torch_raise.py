@@ -212,6 +212,7 @@ RAISED: dict[str, Callable[[], Any]] = {
     "window of one layer, sdpa": lambda: model("qwen3", "sdpa", **WINDOW),
     "layer norm": lambda: swapped("model.layers.0.input_layernorm", nn.LayerNorm(24)),
     "partial RoPE": lambda: foreign("StableLm", hidden_size=32, partial_rotary_factor=0.25),
+    "soft-caps": lambda: foreign("Gemma2", head_dim=6, attn_logit_softcapping=2.0, final_logit_softcapping=3.0),
     "multipliers": lambda: foreign("Granite", embedding_multiplier=2.0, residual_multiplier=0.5, logits_scaling=3.0),
 }
 
@@ -243,7 +244,6 @@ REFUSED: dict[str, tuple[Callable[[], Any], str, str, str]] = {
         "model.layers.0.mlp.act_fn",
         "a linear or an embedding times a number",
     ),
-    "softcap": (lambda: foreign("Gemma2"), "tanh", "model.layers.0.self_attn", "got another"),
     "norm of a part": (
         lambda: swapped("model.layers.0.input_layernorm", nn.LayerNorm(24, elementwise_affine=False)),
         "layer_norm",

@@ -65,7 +65,10 @@ CONVERTED: dict[str, dict[str, Any]] = {
     "cohere, one norm of both": {"model_type": "cohere"},
     "cohere2": {"model_type": "cohere2", "sliding_window": 4, "sliding_window_pattern": 2},
     "gemma2, soft-caps": {
-        "model_type": "gemma2", "sliding_window": 4, "attn_logit_softcapping": 2.0, "final_logit_softcapping": 3.0
+        "model_type": "gemma2",
+        "sliding_window": 4,
+        "attn_logit_softcapping": 2.0,
+        "final_logit_softcapping": 3.0,
     },
     "gemma": {"model_type": "gemma"},
     "gemma, exact GELU": {"model_type": "gemma", "hidden_act": "gelu"},

@@ -49,7 +49,7 @@ def test_everything_else_is_listed_at_once(report):
     assert groups["aten._linalg_svd", NO_TORCH_OP].count == 1
     assert groups["aten._linalg_eigh", NO_TORCH_OP].count == 1
     assert groups["aten.add.Tensor", DOWNSTREAM].count == 1
-    assert groups["aten.cat", "expected two halves: angles twice"].count == 1
+    assert groups["aten.cat", "expected two parts: angles twice"].count == 1
     assert not report.all_linears_convert
     assert not report.convertible
     assert (report.structure, report.float_error) == (None, None)

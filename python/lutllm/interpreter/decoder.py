@@ -7,12 +7,13 @@ before that is exact in int64 or raises NumericsError.
 import numpy as np
 
 from lutllm.errors import NumericsError
-from lutllm.functions import SIGMOID_END, exp2_negative, reciprocal, rsqrt, share
+from lutllm.functions import SIGMOID_END, exp2_negative, reciprocal, rsqrt, share, tanh
 from lutllm.interpreter.floats import rotation_pairs
 from lutllm.numerics import check_fits, check_range, rescale, round_shift, saturate
 from lutllm.scheme import MULTIPLIER_BITS
 
 SCORE_BITS = 32
+SOFTCAP_SHIFT = 8
 GROUP_ELEMENTS = 1 << 22  # scores at a time; bounds memory, never changes a result
 
 
@@ -69,6 +70,11 @@ def swiglu(
     s = share(np.minimum(SIGMOID_END, rescale(np.abs(gate), gate_exponent + 12)), activation)
     active = round_shift(gate * np.where(gate < 0, 2**15 - s, s), 15)
     return saturate(rescale(active * up, gate_exponent + up_exponent - _channels(exponents)), bits)
+
+
+def soft_cap(x: np.ndarray, exponent: int, multiplier: int, shift: int, bits: int) -> np.ndarray:
+    """tanh times a number, of x at `exponent`."""
+    return saturate(round_shift(tanh(rescale(x, exponent + 13)) * multiplier, shift), bits)
 
 
 def last_token(x: np.ndarray) -> np.ndarray:
@@ -131,6 +137,7 @@ def attention(
     exponents: np.ndarray,
     bits: int,
     window: int | None = None,
+    softcap: int | None = None,
 ) -> np.ndarray:
     """Causal grouped-query attention: query [T, H*C], keys and values [M, G*C] -> [T, H*C]; `multiplier` [H]."""
     check_range(multiplier, 1, (1 << (MULTIPLIER_BITS - 1)) - 1, "multipliers")
@@ -149,9 +156,12 @@ def attention(
             scores = check_fits(q[tokens, head] @ k[:seen, group].T, SCORE_BITS, "score [token, row] ").astype(np.int64)
             away = start + np.arange(tokens.start, tokens.stop)[:, None] - np.arange(seen)
             hidden = (away < 0) | (away >= (window or seen))
+            step, by = int(multiplier[head]), shift
+            if softcap is not None:
+                scores, step, by = tanh(round_shift(scores * step, by)), softcap, SOFTCAP_SHIFT
             largest = np.where(hidden, np.iinfo(np.int64).min, scores).max(axis=-1, keepdims=True)
             away = np.where(hidden, 0, largest - scores)
-            p = np.where(hidden, 0, exp2_negative(round_shift(away * int(multiplier[head]), shift)))
+            p = np.where(hidden, 0, exp2_negative(round_shift(away * step, by)))
             weights[tokens, head] = p.sum(axis=-1)
             sums[tokens, head] = p.astype(np.float64) @ v[:seen, group]
     r, length = reciprocal(weights)

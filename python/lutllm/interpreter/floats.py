@@ -81,6 +81,7 @@ def attention(
     kv_heads: int,
     scale: float,
     window: int | None = None,
+    softcap: float | None = None,
 ) -> np.ndarray:
     """Causal grouped-query attention: query [T, H*C], keys and values [T, G*C] -> [T, H*C]."""
     q = query.reshape(len(query), heads, -1)
@@ -92,6 +93,8 @@ def attention(
         for t in range(0, len(q), step):
             tokens = slice(t, min(t + step, len(q)))
             scores = (q[tokens, head] @ k[: tokens.stop, group].T) * np.float32(scale)
+            if softcap is not None:
+                scores = np.float32(softcap) * np.tanh(scores / np.float32(softcap))
             away = np.arange(t, tokens.stop)[:, None] - np.arange(tokens.stop)
             scores[(away < 0) | (away >= (window or tokens.stop))] = -np.inf
             p = np.exp(scores - scores.max(axis=-1, keepdims=True))

@@ -206,6 +206,7 @@ def _attention(op: Any, arrays: Arrays, *operands: np.ndarray) -> np.ndarray:
         exponents=arrays["y.exponents"],
         bits=bits_of(op.y),
         window=op.number("window"),
+        softcap=op.number("softcap"),
     )
 
 
@@ -251,6 +252,10 @@ _OPS: dict[str, Callable[..., Value]] = {
     "add": _add,
     "rescale": lambda op, a, x: decoder.rescale_channels(x, exponent_of(op.x), a["y.exponents"], bits_of(op.y)),
     "swiglu": _swiglu,
+    "tanh": lambda op, _, x: decoder.soft_cap(
+        x, exponent_of(op.x), int(op.multiplier.value), int(op.shift.value), bits_of(op.y)
+    ),
+    "float_tanh": lambda op, _, x: np.float32(op.scale.value) * np.tanh(x),
     "last_token": lambda op, _, x: decoder.last_token(x),
     "argmax": lambda op, _, x: decoder.argmax(x),
     "rope": lambda op, a, x, position: decoder.rope(
@@ -271,7 +276,13 @@ _OPS: dict[str, Callable[..., Value]] = {
         x, position, a["frequencies"], int(op.heads.value), op.scale.value, "interleaved" in op.attributes
     ),
     "float_attention": lambda op, _, query, keys, values: floats.attention(
-        query, keys, values, int(op.heads.value), int(op.kv_heads.value), op.scale.value, op.number("window")
+        query,
+        keys,
+        values,
+        int(op.heads.value),
+        int(op.kv_heads.value),
+        op.scale.value,
+        *map(op.number, ("window", "softcap")),
     ),
     "float_gated": lambda op, _, gate, up=None: floats.gated(gate, up, op.activation.value),
     "float_add": lambda op, _, a, b: floats.add(a, b),

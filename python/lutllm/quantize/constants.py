@@ -18,6 +18,7 @@ import numpy as np
 from lutllm import dialect
 from lutllm.bindings import ir
 from lutllm.errors import InputError
+from lutllm.interpreter.decoder import SOFTCAP_SHIFT
 from lutllm.lowering.quantize.graph import FloatGraph, name_of
 from lutllm.quantization import (
     CACHE_BITS,
@@ -30,6 +31,7 @@ from lutllm.quantization import (
     EmbeddingConstants,
     NormConstants,
     RopeConstants,
+    TanhConstants,
 )
 from lutllm.quantize.protocol import require_finite
 from lutllm.scheme import MAX_SHIFT, QuantizedLinear
@@ -91,11 +93,13 @@ class OpQuantizer(ABC):
 
     def _with_exponent(self, op: Any, exponents: Mapping[ir.Value, int]) -> int:
         """The exponent of an op's result, whose constants say it."""
-        constants: EmbeddingConstants | NormConstants | AddConstants
+        constants: EmbeddingConstants | NormConstants | AddConstants | TanhConstants
         if isinstance(op, dialect.FloatEmbeddingOp):
             constants, arrays = self.embedding(op)
         elif isinstance(op, dialect.FloatNormOp):
             constants, arrays = self.norm(op, exponents[op.x])
+        elif isinstance(op, dialect.FloatTanhOp):
+            constants, arrays = quantize_tanh(float(op.scale.value)), {}
         else:
             constants, arrays = self.add(op), {}
         self.made.add(name_of(op), constants, arrays)
@@ -159,7 +163,7 @@ class FromPeaks(OpQuantizer):
 
     def attention(self, op: Any) -> tuple[AttentionConstants, Arrays]:
         seen = (self.peaks.channels[name_of(op), part] for part in ("query", "key", "value"))
-        return quantize_attention(name_of(op), float(op.scale.value), *seen)
+        return quantize_attention(name_of(op), float(op.scale.value), *seen, softcap=op.number("softcap"))
 
     def frequencies(self, symbol: str, pairs: int) -> np.ndarray:
         return floats(self.parameters, symbol)
@@ -231,7 +235,12 @@ def quantize_norm(
 
 
 def quantize_attention(
-    name: str, scale: float, query: np.ndarray, key: np.ndarray, value: np.ndarray
+    name: str,
+    scale: float,
+    query: np.ndarray,
+    key: np.ndarray,
+    value: np.ndarray,
+    softcap: float | None = None,
 ) -> tuple[AttentionConstants, Arrays]:
     """From the peaks of channels: `query` [heads, head_dim] and `key` [kv_heads, head_dim] after RoPE, `value`.
 
@@ -245,7 +254,10 @@ def quantize_attention(
     scores = (shared + needed).max(axis=1)
     scores = np.maximum(scores, scores.max() - SCORE_SPAN)
     queries = scores[:, None] - shared
+    # A score becomes 16 fraction bits in log2, or twice its part of the cap 12 fraction bits.
     factor = np.exp2(scores + 16.0) * scale / math.log(2)
+    if softcap is not None:
+        factor = np.exp2(scores + 13.0) * scale / softcap
     shift = int(np.clip(math.floor(math.log2(MULTIPLIER_LIMIT / factor.max())), 0, MAX_SHIFT))
     multiplier = np.rint(factor * 2.0**shift)
     if multiplier.max() > MULTIPLIER_LIMIT or multiplier.min() < 1 or np.abs(queries).max() > 127:
@@ -255,7 +267,16 @@ def quantize_attention(
         )
     parts = {"query": queries, "key": keys, "value": values}
     arrays = {f"{part}.exponents": exponents.reshape(-1).astype(np.int8) for part, exponents in parts.items()}
-    return AttentionConstants(shift), {**arrays, "multiplier": multiplier.astype(np.int32)}
+    capped = 0 if softcap is None else max(1, round(softcap * 2.0 ** (16 + SOFTCAP_SHIFT - 14) / math.log(2)))
+    return AttentionConstants(shift, softcap=capped), {**arrays, "multiplier": multiplier.astype(np.int32)}
+
+
+def quantize_tanh(scale: float) -> TanhConstants:
+    """Its result, at most `scale`, has all the bits there are."""
+    exponent = _exponent(scale, RESIDUAL_BITS)
+    factor = scale * 2.0 ** (-14 - exponent)
+    shift = max(0, math.floor(math.log2(MULTIPLIER_LIMIT / factor)))
+    return TanhConstants(round(factor * 2.0**shift), shift, exponent)
 
 
 def _pair_exponents(peak: np.ndarray, bits: int) -> np.ndarray:
