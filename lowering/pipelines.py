@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lutllm.lowering.machine.targets import find_target
 from lutllm.passes.pass_base import spell_option
 
 
@@ -64,7 +65,8 @@ def to_linears() -> str:
 
 
 def to_scheduled(target: str, row_source: str = "") -> str:
-    """lut -> scheduled: the three together."""
+    """lut -> scheduled: the three together; the row source is the target's, where none is asked for."""
+    row_source = row_source or find_target(target).model.row_source
     return joined(to_steps(row_source), to_placed(target), to_schedule())
 
 

@@ -22,8 +22,10 @@ from lutllm.tools.verbs import chat as chat_verb
 from lutllm.tools.verbs import compile as compile_verb
 from lutllm.tools.verbs import diff as diff_verb
 from lutllm.tools.verbs import estimate as estimate_verb
+from lutllm.tools.verbs import explore as explore_verb
 from lutllm.tools.verbs import models as models_verb
 from lutllm.tools.verbs import quantize as quantize_verb
+from lutllm.tools.verbs import report as report_verb
 from lutllm.tools.verbs import run as run_verb
 from lutllm.tools.verbs import serve as serve_verb
 
@@ -97,8 +99,14 @@ def _parser() -> argparse.ArgumentParser:
     bench_verb.bench_arguments(
         _verb(verbs, "bench", bench_verb.bench, "measure a model's speed here, or the hardware engine's in simulation")
     )
-    estimate_verb.estimate_arguments(
-        _verb(verbs, "estimate", estimate_verb.estimate, "cycles and memory traffic of a model on a target, predicted")
+    estimate_verb.model_arguments(
+        _verb(verbs, "estimate", estimate_verb.estimate, "cycles, traffic, resources and energy of a model on a target")
+    )
+    explore_verb.explore_arguments(
+        _verb(verbs, "explore", explore_verb.explore, "search for the best configurations of a target for a model")
+    )
+    report_verb.report_arguments(
+        _verb(verbs, "report", report_verb.report, "write a page of a compiled model: cycles, ports, bits, resources")
     )
     models_verb.models_arguments(_verb(verbs, "models", models_verb.models, "list models by name, and the cache"))
     _verb(verbs, "doctor", _doctor, "say what is installed, what is missing and how to get it")

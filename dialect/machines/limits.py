@@ -47,7 +47,7 @@ ENGINE_RANGES = {
     "acc_bits": (ACC_BITS, ACC_BITS),
     "bias_bits": (0, ACC_BITS),
     "out_bits": (2, 32),
-    "requant_lanes": (4, 128),
+    "requant_lanes": (4, 32),
     "tokens": (1, (1 << 16) - 1),
     "acc_words": (1, 1 << 16),
     "codes_depth": (2, 1 << 16),
@@ -58,6 +58,7 @@ ENGINE_RANGES = {
 MACHINE_RANGES = {
     "head_lanes": (4, 128),
     "attention_units": (1, 64),
+    "attention_ways": (1, 16),
     "kv_bits": (32, 1024),
     "context": (1, 1 << 20),
     "score_words": (1, COUNT_LIMIT),

@@ -45,12 +45,13 @@ class MachineOp(LutOp, name="machine", traits=[ir.NoTerminatorTrait]):
 
     NOTES = {  # noqa: RUF012
         "engines": "which engines there are, one of each",
-        "head_lanes": "channels of a head that an attention unit works on a cycle",
+        "head_lanes": "channels of a head that attention works on a cycle, in each unit and way",
         "attention_units": "KV heads that attention works on at a time, each with ports k and v of its own",
+        "attention_ways": "query heads of its KV head that each of them works on at a time",
         "kv_bits": "width of ports k and v, which read the KV cache, and kv, which writes it",
         "context": "tokens of a sequence at most",
-        "score_words": "scores an attention unit keeps in each of two banks",
-        "item_words": "sums, of head_lanes channels, an attention unit keeps in each of two banks",
+        "score_words": "scores a way of attention keeps in each of two banks",
+        "item_words": "sums, of head_lanes channels, a way of attention keeps in each of two banks",
         "head_words": "vector words of a head at most",
         "watchdog": "cycles without progress that raise a flag",
         "latency": "cycles of memory that its FIFOs hide",
@@ -67,8 +68,8 @@ class MachineOp(LutOp, name="machine", traits=[ir.NoTerminatorTrait]):
   "lut.memory"() {sym_name = "x", words = 128} : () -> ()
   "lut.fifo"() {sym_name = "read_w", depth = 64} : () -> ()
 }) {sym_name = "machine", engines = ["linear", "feed", "load", "save"], head_lanes = 8, attention_units = 1,
-    kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64,
-    memory_bytes = 16777216}
+    attention_ways = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4,
+    watchdog = 1048576, latency = 64, memory_bytes = 16777216}
     : () -> ()"""
 
     def check(self) -> None:
@@ -92,7 +93,7 @@ class MemoryOp(LutOp, name="memory"):
     sym_name: ir.StringAttr
     words: ir.IntegerAttr
 
-    NOTES = {"words": "of requant_lanes channels, in memory q, which each attention unit has, of head_lanes"}  # noqa: RUF012
+    NOTES = {"words": "of requant_lanes channels, in memory q, which each way of attention has, of head_lanes"}  # noqa: RUF012
     DEFINITION = "one read and one write port; what engines share it take turns"
     EXAMPLE = MachineOp.EXAMPLE
 

@@ -164,7 +164,7 @@ class _Top:
             write, address, data = self._shared(memory, "write", writers)
             if memory == "x":
                 self.inputs["feed"].pop("written").assign(write)
-            copies = range(config.attention_units) if memory == "q" else ("",)  # who reads one has one
+            copies = range(config.attention_cores) if memory == "q" else ("",)  # who reads one has one
             for port in (f"{memory}{copy}" for copy in copies):
                 read, read_address, _ = self._shared(port, "read", readers)
                 found = m.output_of(made, f"memory_{port}", we=write, wa=address, wd=data, re=read, ra=read_address)

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from fractions import Fraction
 from math import gcd
 
 from lutllm.dialect.machines.limits import ENGINES, MOST_WORDS, clock_problems, head_problems, machine_problems
@@ -105,7 +106,7 @@ TASK_BITS: dict[str, dict[str, int]] = {
         "mode": 8, "norm": 8, "rotate": 8, "heads": 16, "head_words": 8, "shift": 8, "wide": 8,
         "epsilon": 64, "source": 16, "base": 16, "head_stride": 32, "address": 64,
     },
-    "attention": {  # kv_heads: of each unit
+    "attention": {  # kv_heads: of each unit; items: of each of its ways
         "kv_heads": 16, "items": 8, "reps": 8, "beats": 8, "shift": 8, "bits": 8, "reserved": 8,
         "q": 16, "base": 16, "head_stride": 32, "keys": 64, "values": 64,
     },
@@ -144,19 +145,20 @@ class Clocks:
 class AcceleratorConfig:
     """The whole accelerator: a LutLinear engine and what stands around it, `engines`.
 
-    Vector engines work on `lanes` = `engine.requant_lanes` channels a cycle, each of `attention_units` on `head_lanes`:
-    that many multipliers each for QK^T and AV. Ports k and v of each unit, and port kv, have `kv_bits`. A pass has at
-    most `engine.tokens` tokens, a sequence `context`. Capacities are in words: `r_words` of the residual stream,
-    `x_words` of inputs of linears, `y_words` of outputs (all of `lanes` channels), `q_words` of queries (of
-    `head_lanes` channels), `score_words` scores and `item_words` sums (of `head_lanes` channels) of an item of an
-    attention unit in each of two banks, `head_words` vector words of a head at most. `depths`: words of the FIFOs that
-    do not have their usual depth.
+    Vector engines work on `lanes` = `engine.requant_lanes` channels a cycle, each of `attention_ways` of each of
+    `attention_units` on `head_lanes`: that many multipliers each for QK^T and AV. Ports k and v of each unit, and port
+    kv, have `kv_bits`. A pass has at most `engine.tokens` tokens, a sequence `context`. Capacities are in words:
+    `r_words` of the residual stream, `x_words` of inputs of linears, `y_words` of outputs (all of `lanes` channels),
+    `q_words` of queries (of `head_lanes` channels), `score_words` scores and `item_words` sums (of `head_lanes`
+    channels) of an item of attention in each of two banks, `head_words` vector words of a head at most. `depths`: words
+    of the FIFOs that do not have their usual depth.
     """
 
     engine: EngineConfig = field(default_factory=EngineConfig)
     engines: tuple[str, ...] = DECODER_ENGINES
     head_lanes: int = 64
     attention_units: int = 1
+    attention_ways: int = 1
     kv_bits: int = 512
     context: int = 2048
     r_words: int = 1024
@@ -220,6 +222,12 @@ class AcceleratorConfig:
         """Cycles of the buses that take as long as `cycles` of the core."""
         return cycles if self.clocks is None else -(-cycles * self.clocks.memory_mhz // self.clocks.core_mhz)
 
+    def port_rate(self, bits: int) -> Fraction:
+        """Beats of a port of `bits` in a cycle of the core at most."""
+        if self.clocks is None:
+            return Fraction(1)
+        return min(Fraction(1), Fraction(self.clocks.memory_mhz * self.bus_bits(bits), self.clocks.core_mhz * bits))
+
     def burst_beats(self, bits: int) -> int:
         """Beats of a port of `bits` in the longest burst of its bus."""
         return self.engine.burst_beats * self.bus_bits(bits) // bits
@@ -257,6 +265,11 @@ class AcceleratorConfig:
     def row_bits(self) -> int:
         """Bits of a word of attention's rows of keys and values: `head_lanes` channels."""
         return self.head_lanes * CACHE_BITS
+
+    @property
+    def attention_cores(self) -> int:
+        """Ways of all attention units."""
+        return self.attention_units * self.attention_ways
 
     @property
     def kv_words(self) -> int:

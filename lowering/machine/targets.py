@@ -24,9 +24,10 @@ MEMORY_LATENCY = 64  # cycles from an address to its first beat, where nothing e
 
 @dataclass(frozen=True)
 class Device:
-    """What there is of everything; BRAM counts blocks of 36 Kbit."""
+    """What there is of everything, in `slrs` dies alike; BRAM counts blocks of 36 Kbit."""
 
     name: str
+    slrs: int
     LUT: int
     FF: int
     DSP: int
@@ -35,7 +36,7 @@ class Device:
 
     @property
     def available(self) -> dict[str, int]:
-        return {kind: count for kind, count in vars(self).items() if kind != "name"}
+        return {kind: count for kind, count in vars(self).items() if kind not in ("name", "slrs")}
 
 
 @dataclass(frozen=True)
@@ -76,16 +77,58 @@ class Memory:
 
 
 @dataclass(frozen=True)
+class Dram:
+    """What the test bench may model of `Memory` (docs/memory.md), times in ns: `channels` of it; a refresh of
+    `refresh_ns` every `refresh_every_ns`; rows of `row_bytes`; the first beat after `first_ns`, `opening_ns` more where
+    a row must be opened, up to `spread_ns` more by chance, `noc_ns` more through the network on chip. A channel loses
+    `burst_ns` a burst and `turn_ns` from reads to writes and back."""
+
+    channels: int
+    refresh_ns: float
+    refresh_every_ns: float
+    row_bytes: int
+    first_ns: float
+    opening_ns: float
+    spread_ns: float
+    noc_ns: float
+    burst_ns: float
+    turn_ns: float
+
+
+@dataclass(frozen=True)
+class Power:
+    """`static_w` always; `logic_w` more if all LUTs were used at `at_mhz`; `pj_per_bit` of external memory."""
+
+    static_w: float
+    logic_w: float
+    at_mhz: float
+    pj_per_bit: float
+
+    def watts(self, luts: float, mhz: float, bits_per_second: float) -> float:
+        """With a share `luts` of all LUTs in use at `mhz`, and memory moving bits."""
+        return self.static_w + self.logic_w * luts * mhz / self.at_mhz + self.pj_per_bit * 1e-12 * bits_per_second
+
+
+@dataclass(frozen=True)
 class Around:
-    """The accelerator around the engine: `head_lanes` channels of a head a cycle in each of up to `attention_units`,
-    whose ports of the KV cache have `kv_bits` and which holds up to `score_words` scores in each of two banks;
-    sequences of `context` tokens."""
+    """The accelerator around the engine: `head_lanes` channels of a head a cycle in each of up to `attention_ways` of
+    up to `attention_units`. Ports of the KV cache have `kv_bits`; a way holds up to `score_words` scores in each of two
+    banks. Sequences have `context` tokens."""
 
     head_lanes: int
     attention_units: int
+    attention_ways: int
     kv_bits: int
     context: int
     score_words: int
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a search chose for the model: the `row_source` of schemes that leave it open, outputs a codebook `block`."""
+
+    row_source: str = ""
+    block: int = 0
 
 
 @dataclass(frozen=True)
@@ -97,12 +140,24 @@ class Target:
     device: Device
     clock: Clock
     memory: Memory
+    dram: Dram
+    power: Power
     accelerator: Around
     engine: EngineConfig
+    model: Choices
 
 
-_TABLES = {"device": Device, "clock": Clock, "memory": Memory, "accelerator": Around, "engine": EngineConfig}
-_ALL_OF = ("device", "clock", "memory", "accelerator")  # tables that leave nothing out
+_TABLES = {
+    "device": Device,
+    "clock": Clock,
+    "memory": Memory,
+    "dram": Dram,
+    "power": Power,
+    "accelerator": Around,
+    "engine": EngineConfig,
+    "model": Choices,
+}
+_ALL_OF = ("device", "clock", "memory", "dram", "power", "accelerator")  # tables that leave nothing out
 
 
 def find_target(name: str) -> Target:
@@ -114,6 +169,16 @@ def find_target(name: str) -> Target:
             )
         return _read(DIRECTORY / f"{name}.toml")
     return _read(Path(name).resolve())
+
+
+def configured(target: str, config: str) -> str:
+    """The target that the file `config` makes of `target`, whose name it has as `like`: that file. `InputError` where
+    it is of another."""
+    find_target(config)
+    like = tomllib.loads(Path(config).read_text()).get("like")
+    if like != target:
+        raise InputError(f"{config}: expected a configuration of target {target}, got one of {like}; take that target")
+    return config
 
 
 def _read(path: Path) -> Target:
@@ -130,8 +195,10 @@ def _read(path: Path) -> Target:
     return Target(tables["summary"], **made)
 
 
-def _tables(path: Path) -> dict[str, Any]:
+def _tables(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     """The file's tables over those of the target that it is like."""
+    if path in seen:
+        raise InputError(f"{path}: expected to be like another target, got itself; change 'like'")
     try:
         given = tomllib.loads(path.read_text())
     except OSError as problem:
@@ -141,9 +208,14 @@ def _tables(path: Path) -> dict[str, Any]:
     for wrong in _problems(given):
         raise InputError(f"{path}: {wrong}")
     like = given.get("like")
-    under = _tables(DIRECTORY / f"{like}.toml") if like else {}
+    under = _tables(_place(path, like), (*seen, path)) if like else {}
     found = {name: under.get(name, {}) | given.get(name, {}) for name in _TABLES}
     return found | {"summary": given["summary"]}
+
+
+def _place(path: Path, like: str) -> Path:
+    """The file of a target's name, or one beside `path`."""
+    return DIRECTORY / f"{like}.toml" if like in NAMES else (path.parent / like).resolve()
 
 
 def _problems(given: Mapping[str, Any]) -> Iterator[str]:
@@ -153,8 +225,9 @@ def _problems(given: Mapping[str, Any]) -> Iterator[str]:
             yield f"expected tables {', '.join(_TABLES)}, got {name}; remove it"
     if not isinstance(given.get("summary"), str):
         yield f"expected a summary, a line of text, got {given.get('summary')!r}"
-    if given.get("like") is not None and given["like"] not in NAMES:
-        yield f"expected like to be one of {', '.join(NAMES)}, got {given['like']!r}"
+    like = given.get("like")
+    if like is not None and like not in NAMES and not (isinstance(like, str) and like.endswith(".toml")):
+        yield f"expected like to be one of {', '.join(NAMES)}, or a .toml file, got {like!r}"
     sources = given.get("sources", {})
     for table, kind in _TABLES.items():
         values = given.get(table, {})

@@ -124,6 +124,12 @@ def _head_problems(cluster: Cluster, layout: Layout, of: LayoutOf, config: Accel
                 f"expected KV heads for each of {config.attention_units} attention units alike, got "
                 f"{int(attention.kv_heads.value)}; change attention_units of the lut.machine"
             )
+        group = int(attention.heads.value) // int(attention.kv_heads.value)
+        if group % config.attention_ways:
+            yield (
+                f"expected query heads of a KV head for each of {config.attention_ways} attention ways alike, got "
+                f"{group}; change attention_ways of the lut.machine"
+            )
         if layout.size != heads * layout.unit_size:
             behind = layout.size - heads * layout.unit_size
             yield f"expected heads without padding behind them, got {behind} places; change its pad"

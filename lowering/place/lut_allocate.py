@@ -152,7 +152,7 @@ class _Allocation:
         tokens, context = 1 if op.query.type.shape[0] == 1 else self.config.tokens, int(op.keys.type.shape[0])
         beats = layout.unit_size // self.config.head_lanes
         most = min(self.config.score_words // (tokens * context), self.config.item_words // (tokens * beats))
-        fitting = [n for n in range(1, min(group, most) + 1) if group % n == 0]
+        fitting = [n for n in range(1, min(group, most) + 1) if group % (n * self.config.attention_ways) == 0]
         if not fitting:
             raise CapacityError(
                 f"expected room for at least {tokens * context} scores, {tokens} tokens of a context of {context}, and "

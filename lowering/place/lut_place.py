@@ -84,6 +84,7 @@ class LutPlace(Pass):
             engines=tuple(name for name in ENGINES if name in used),
             head_lanes=head_lanes,
             attention_units=max(n for n in range(1, around.attention_units + 1) if not any(k % n for k in kv_heads)),
+            attention_ways=max(n for n in range(1, around.attention_ways + 1) if not any(g % n for g in groups)),
             kv_bits=around.kv_bits,
             context=context,
             score_words=at_once * context,

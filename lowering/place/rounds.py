@@ -46,6 +46,16 @@ class Round:
         """Chunks of block `block`."""
         return self.last_chunks if block == self.blocks - 1 else self.block_chunks
 
+    def row_waits(self, engine: EngineConfig) -> int:
+        """Cycles that a token's lookups wait for rows, which take longer to make than they last."""
+        cycles = 0
+        for block in {0, self.blocks - 1}:
+            times = 1 if block else self.blocks - (self.blocks > 1)
+            for first in range(0, self.block_size(block), engine.strip_chunks):
+                strip = min(engine.strip_chunks, self.block_size(block) - first)
+                cycles += times * max(0, engine.row_steps - strip)
+        return self.groups * self.stages * cycles
+
     @property
     def lookups(self) -> int:
         """Lookups of one token, padding counted."""

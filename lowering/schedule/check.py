@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from lutllm.lowering.hardware.attention.attention import attention_timing
 from lutllm.lowering.machine.accelerator import ENGINES, HEAD_MODES, NO_WAIT, SINKS, TASK_BITS, WAIT_SLOTS, WRITERS
 from lutllm.lowering.place.patterns import OUTSIDE
 from lutllm.lowering.schedule.data import Plan, Task
@@ -96,6 +97,11 @@ def _limits(plan: Plan, task: Task) -> Iterator[str]:
         ):
             if got > most:
                 yield f"expected at most {most} {what}, got {got}; use fewer reps"
+        # A way's multipliers come behind the shifts of the ways before it, which wait for it.
+        ways, words = config.attention_ways, f["reps"] * f["beats"] * config.head_lanes // config.lanes
+        if ways > 1 and words * ways > attention_timing(config)["rights"]:
+            most = attention_timing(config)["rights"] // ways
+            yield f"expected at most {most} words of shifts of an item, got {words}; use fewer reps"
     if task.engine == "linear":
         words = plan.rounds[task.round].chunks * tokens
         if words > config.engine.acc_words:

@@ -217,12 +217,12 @@ def attention(places: Places, cluster: Cluster) -> Fields:
         raise CapacityError(
             f"{cluster.label}: expected a KV cache of {CACHE_BITS} bits, got {bits_of(op.keys)}; quantize again"
         )
-    items, reps = items_of(cluster)
+    items, reps = items_of(cluster, places.config)
     layout = places.layout(cluster)
     keys, values = (places.cache(Cluster(value.owner.opview)) for value in (op.keys, op.values))
     return {
         "kv_heads": int(op.kv_heads.value) // places.config.attention_units,
-        "items": items,
+        "items": items // places.config.attention_ways,
         "reps": reps,
         "beats": layout.unit_size // places.config.head_lanes,
         "shift": int(op.shift.value),
@@ -235,21 +235,24 @@ def attention(places: Places, cluster: Cluster) -> Fields:
     }
 
 
-def items_of(cluster: Cluster) -> tuple[int, int]:
-    """(items, reps): times a kv head's rows are read, and query heads that they are read for at a time."""
+def items_of(cluster: Cluster, config: AcceleratorConfig) -> tuple[int, int]:
+    """(items, reps): parts of a kv head's query heads, and how many each has."""
     op = cluster.find("lut.attention")
     group, reps = int(op.heads.value) // int(op.kv_heads.value), cluster.op.optional("reps")
-    if reps is None or group % int(reps.value):
+    if reps is None or group % (int(reps.value) * config.attention_ways):
         got = "none" if reps is None else int(reps.value)
+        ways = f" in {config.attention_ways} ways" if config.attention_ways > 1 else ""
         raise CapacityError(
-            f"{cluster.label}: expected reps that divide a group of {group} query heads, got {got}; change it"
+            f"{cluster.label}: expected reps that divide a group of {group} query heads{ways}, got {got}; change it"
         )
     return group // int(reps.value), int(reps.value)
 
 
-def order_of_items(kv_heads: int, items: int, units: int) -> np.ndarray:
-    """Items, numbered kv head by kv head, in the order in which units of attention take them in turn."""
-    return np.arange(kv_heads * items).reshape(-1, units, items).swapaxes(1, 2).reshape(-1)
+def order_of_items(kv_heads: int, items: int, config: AcceleratorConfig) -> np.ndarray:
+    """Items, numbered kv head by kv head, in the order in which units of attention and their ways take them."""
+    numbers = np.arange(kv_heads * items).reshape(-1, config.attention_units, items // config.attention_ways,
+                                                  config.attention_ways)  # fmt: skip
+    return numbers.swapaxes(1, 2).reshape(-1)
 
 
 ALONE: dict[str, Callable[[Places, Cluster], Fields]] = {

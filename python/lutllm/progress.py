@@ -26,14 +26,15 @@ def progress(items: Iterable[T], label: str, *, total: int | None = None, quiet:
 
 
 def _plain(items: Iterable[T], label: str, total: int | None) -> Iterator[T]:
-    """A line whenever another tenth is done (or every ten items when the total is unknown), with the time so far."""
+    """A line a tenth (or ten items, if their number is unknown), with the time so far and about what is left."""
     start = time.monotonic()
     step = max(1, -(-total // _LINES)) if total else _LINES
     for done, item in enumerate(items, 1):
         yield item
         if done % step == 0 or done == total:
-            whole = f"/{total}" if total else ""
-            print(f"{label}: {done}{whole} ({time.monotonic() - start:.1f} s)", file=sys.stderr, flush=True)
+            whole, spent = f"/{total}" if total else "", time.monotonic() - start
+            left = f", about {spent / done * (total - done):.0f} s more" if total and done < total else ""
+            print(f"{label}: {done}{whole} ({spent:.1f} s{left})", file=sys.stderr, flush=True)
 
 
 def note(message: str, *, quiet: bool = False) -> None:

@@ -1,6 +1,9 @@
 """Predicted against simulated cycles, over configurations of model, target, memory and run; a table and its errors.
 
-    python test/bench/prediction.py [--only WORD] [--tasks] [--json FILE]
+    python test/bench/prediction.py [--only WORD] [--tasks] [--json FILE] [--write]
+
+`--write` keeps the error so far in the package (`lutllm/cost/calibration.json`), where estimates show it. WORD may be a
+regular expression.
 
 Simulated by the arc JIT, integers random; cycles do not depend on them. The depths of FIFOs are those that hide the
 target's latency of 64 cycles, whatever the memory of the run; with `sized` those for the run's memory.
@@ -9,7 +12,7 @@ target's latency of 64 cycles, whatever the memory of the run; with `sized` thos
 from __future__ import annotations
 
 import argparse
-import statistics
+import re
 import sys
 import tempfile
 from dataclasses import dataclass, field
@@ -18,8 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from lutllm import interpreter, report, store
+from lutllm import interpreter, store
 from lutllm.accelerator.hardware import PASSES, Hardware, build, copy_of
+from lutllm.cost.calibration import error_of, keep
 from lutllm.cost.predicted import predicted, run_cycles
 from lutllm.lowering import pipelines
 from lutllm.lowering.export.image.whole import whole_image
@@ -31,6 +35,7 @@ from lutllm.progress import note
 from lutllm.quantize.random.float_models import float_decoder
 from lutllm.quantize.random.model import random_model
 from lutllm.quantized.pretrained import QuantizedModel
+from lutllm.report.text import align
 from lutllm.scheme import ADDITIVE, EXACT, Scheme
 from lutllm.simulate import AxiTiming, Simulator
 from lutllm.simulate.accelerator import Accelerator
@@ -65,7 +70,7 @@ class Run:
 
 
 def runs() -> list[Run]:
-    """Every configuration of the table."""
+    """Every configuration of the table; those that share hardware follow each other, for it is built once."""
     found = []
     for latency in (1, 64, 200):
         found += [Run("llama", latency=latency, prompt=prompt) for prompt in (1, 16)]
@@ -84,7 +89,7 @@ def runs() -> list[Run]:
     found += [Run("wide", WIDE, EXACT.with_(R=1), target="small", tokens=tokens) for tokens in (1, 4)]
     found += [Run("searched", WIDE, SEARCHED, source, target="small") for source in SEARCHED.row_sources]
     found += [Run("smollm2", SMOLLM2, EXACT.with_(R=1, G=1024), target="small", prompt=8, made=2)]
-    return found
+    return sorted(found, key=lambda run: (run.target, run.name, run.source, run.scheme.kind, run.tokens, run.sized))
 
 
 @cache
@@ -162,32 +167,35 @@ def _tasks(found: Compared) -> str:
         p = estimates[r.turn, r.task]
         numbers = (r.start, r.end, p.start, p.end, p.start - r.start, p.end - r.end)
         lines.append((str(r.turn), r.task, r.engine, *map(str, numbers)))
-    return report.align(lines)
+    return align(lines)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="", help="rows whose text has this in it")
+    parser.add_argument("--only", default="", help="rows whose text this regular expression finds")
     parser.add_argument("--tasks", action="store_true", help="every task of these rows")
     parser.add_argument("--json", metavar="FILE")
+    parser.add_argument("--write", action="store_true", help="keep the error in the package")
     options = parser.parse_args()
     head = ("model", "target", "rows", "tokens", "latency", "prompt", "made", "simulated", "predicted", "error")
     lines, errors, entries = [head], [], []
     for run in runs():
         source = run.source or run.scheme.row_sources[-1]
         cells = (run.name, run.target, source, str(run.tokens or "-"), str(run.latency), str(run.prompt), str(run.made))
-        if options.only not in " ".join(cells):
+        if not re.search(options.only, " ".join(cells)):
             continue
         found = compared(run)
         errors.append(found.error)
         lines.append((*cells, f"{found.cycles:,}", f"{found.estimate:,}", f"{100 * found.error:+.1f} %"))
         entries.append(dict(zip(head, lines[-1], strict=True)) | {"error": found.error})
         note(" ".join(lines[-1]))
+        if options.write:
+            keep(cycles=error_of(errors))
         if options.tasks:
             print(_tasks(found))
-    print(report.align(lines))
-    sizes = sorted(map(abs, errors))
-    print(f"error: median {100 * statistics.median(sizes):.1f} %, worst {100 * sizes[-1]:.1f} %, {len(sizes)} runs")
+    print(align(lines))
+    error = error_of(errors)
+    print(f"error: median {error['median']:.1%}, worst {error['worst']:.1%}, {error['of']} runs")
     if options.json:
         store.write_json(options.json, entries)
     return 0

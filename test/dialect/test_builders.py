@@ -119,7 +119,17 @@ def test_builders_of_machine_places_and_time(ctx: ir.Context) -> None:
     sizes |= {"table_bits": 8, "term_bits": 24, "acc_bits": 32, "bias_bits": 32, "out_bits": 24}
     sizes |= {"burst_beats": 16, "outstanding": 1}
     limits = dict(kv_bits=64) | dict.fromkeys(
-        ("attention_units", "context", "score_words", "item_words", "head_words", "watchdog", "latency"), 64
+        (
+            "attention_units",
+            "attention_ways",
+            "context",
+            "score_words",
+            "item_words",
+            "head_words",
+            "watchdog",
+            "latency",
+        ),
+        64,
     )
     dialect.declare(module, "q.exponents", (4,), "int8")
     type_ = ir.Type.parse("tensor<?x8xi16, #lut.fixed<16, @q.exponents>>", ctx)

@@ -91,6 +91,11 @@ ENGINES = {
         pairs=4, lanes=16, row_writes=8, centroids=4, chains=2, requant_lanes=8, tokens=1, acc_words=9, codes_depth=16,
         port_bits={"w": 256, "c": 128, "q": 128},
     ),
+    # v80 at an eighth of its size in each direction: a row lasts as long as it takes to make
+    "eighth": EngineConfig(
+        pairs=32, lanes=8, row_writes=1, sum_chains=4, centroids=4, chains=2, requant_lanes=8, tokens=4, acc_words=64,
+        codes_depth=64, row_sources=("exact_row",), weight_ports=8, port_bits={"w": 64, "c": 256, "q": 256},
+    ),
     # the search as in the paper, at its width
     "wide": EngineConfig(
         pairs=2, lanes=64, centroids=64, chains=4, requant_lanes=16, tokens=4, acc_words=16,
@@ -234,3 +239,17 @@ def arc() -> Callable[..., Simulator]:
         return built[key]
 
     return get
+
+
+@pytest.fixture(scope="session")
+def attention_target(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, int, int], str]:
+    """The file of a target like tiny with units of attention, ways in each and ports of so many bits."""
+
+    def path(units: int, ways: int, kv_bits: int) -> str:
+        file = tmp_path_factory.getbasetemp() / f"{units}_{ways}_{kv_bits}.toml"
+        values = f"attention_units = {units}\nattention_ways = {ways}\nkv_bits = {kv_bits}"
+        head, sources = 'like = "tiny"\nsummary = "a case"', '[sources]\naccelerator = "the case"'
+        file.write_text(f"{head}\n[accelerator]\n{values}\n{sources}\n")
+        return str(file)
+
+    return path

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 import numpy as np
@@ -19,15 +18,19 @@ from lutllm.quantize.random.model import random_model
 from lutllm.scheme import EXACT
 from lutllm.simulate import AxiTiming, Simulator
 from lutllm.simulate.accelerator import Accelerator
+from lutllm.simulate.transactions.simulator import TransactionSimulator
 
 LONG = 32768
+
+Made = Callable[["Kind"], tuple[Hardware, Simulator]]
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A model's heads on units of attention whose ports have `kv_bits`; an item is of 8 channels, of 64 bits."""
+    """A model's heads on units of attention, of `ways` each, whose ports have `kv_bits`; a word is of 64 bits."""
 
     units: int
+    ways: int
     kv_bits: int
     heads: int
     kv_heads: int
@@ -37,27 +40,28 @@ class Kind:
 
 
 KINDS = {
-    "1 unit, group of 4": Kind(1, 32, 4, 1, 20),
-    "2 units, group of 1": Kind(2, 32, 4, 4, 16),
-    "2 units, group of 4": Kind(2, 64, 8, 2, 8),
-    "4 units, group of 2": Kind(4, 32, 8, 4, 12),
-    "3 units, group of 3": Kind(3, 64, 9, 3, 16),
+    "1 unit, group of 4": Kind(1, 1, 32, 4, 1, 20),
+    "2 units, group of 1": Kind(2, 1, 32, 4, 4, 16),
+    "2 units, group of 4": Kind(2, 1, 64, 8, 2, 8),
+    "4 units, group of 2": Kind(4, 1, 32, 8, 4, 12),
+    "3 units, group of 3": Kind(3, 1, 64, 9, 3, 16),
+    "2 units of 2 ways, group of 4": Kind(2, 2, 64, 8, 2, 12),
+    "1 unit of 3 ways, group of 3": Kind(1, 3, 32, 6, 2, 16),
 }
 
 
-def target(units: int, kv_bits: int) -> str:
-    path = Path(mkdtemp()) / "target.toml"
-    lines = ['like = "tiny"', 'summary = "a case"', "[accelerator]", f"attention_units = {units}"]
-    path.write_text("\n".join([*lines, f"kv_bits = {kv_bits}", "[sources]", 'accelerator = "the case"', ""]))
-    return str(path)
+@pytest.fixture
+def made(attention_target: Callable[[int, int, int], str]) -> Made:
+    return lambda kind: _made(kind, attention_target(kind.units, kind.ways, kind.kv_bits))
 
 
 @cache
-def made(kind: Kind) -> tuple[Hardware, Simulator]:
+def _made(kind: Kind, target: str) -> tuple[Hardware, Simulator]:
     shape = dict(layers=2, heads=kind.heads, kv_heads=kind.kv_heads, head_dim=kind.head_dim, qk_norm=True) | kind.shape
     model = random_model(float_decoder(**shape), EXACT.with_(R=1), positions=kind.context)
-    hardware = Hardware.of(model.lut(kind.context), model.tensors, target=target(kind.units, kind.kv_bits))
-    assert hardware.plan.config.attention_units == kind.units
+    hardware = Hardware.of(model.lut(kind.context), model.tensors, target=target)
+    config = hardware.plan.config
+    assert (config.attention_units, config.attention_ways) == (kind.units, kind.ways)
     return hardware, build(hardware.plan.config, "arc")
 
 
@@ -70,18 +74,32 @@ TIMINGS = {
 
 @pytest.mark.parametrize("timing", TIMINGS)
 @pytest.mark.parametrize("name", KINDS)
-def test_tokens(name: str, timing: str) -> None:
+def test_tokens(name: str, timing: str, made: Made) -> None:
     hardware, simulator = made(KINDS[name])
     prompt = [i * 11 % hardware.plan.vocabulary for i in range(9)]
     answer = hardware.answer(simulator, prompt, 4, **TIMINGS[timing])
     assert answer.error == "none" and len(answer.tokens) == 4
     assert answer.tokens == answer.golden
+    if timing == "short":
+        for late in (False, True):
+            tasks = TransactionSimulator.of(hardware.module, hardware.tensors, hardware.image, late=late)
+            assert tasks.generate(prompt, 4).tokens == answer.golden
+
+
+def test_the_watchdog_sees_a_port_of_any_unit(made: Made) -> None:
+    hardware, simulator = made(KINDS["2 units, group of 4"])
+    timing = dict.fromkeys(hardware.plan.config.read_ports, AxiTiming(latency=64)) | {"v1": AxiTiming(latency=1 << 30)}
+    timing = {f"m_axi_{name}": t for name, t in timing.items()}
+    accelerator = Accelerator(hardware.plan.config, simulator, hardware.image, timing=timing, watchdog=9 << 17)
+    accelerator.load([1, 2, 3])
+    run = accelerator.start(3, 1)
+    assert run.watchdog and run.error == "watchdog" and run.stalled == ["linear", "attention"]
 
 
 @pytest.mark.parametrize("tokens", [1, 3])
-def test_the_end_of_a_long_context(tokens: int) -> None:
+def test_the_end_of_a_long_context(tokens: int, made: Made) -> None:
     """The KV caches hold random rows of all tokens before: scores, sums and counts of `LONG` positions."""
-    kind = Kind(2, 64, 4, 2, 8, LONG, dict(layers=1))
+    kind = Kind(2, 1, 64, 4, 2, 8, LONG, dict(layers=1))
     hardware, simulator = made(kind)
     plan, rng = hardware.plan, np.random.default_rng(5)
     assert plan.config.tokens == 2  # of tiny's 4: there is room for as many scores
@@ -111,6 +129,6 @@ def test_the_end_of_a_long_context(tokens: int) -> None:
         (1, 48, "expected kv_bits to be a power of two, got 48; change it"),
     ],
 )
-def test_units_that_cannot_be_built(units: int, kv_bits: int, message: str) -> None:
+def test_units_that_cannot_be_built(units: int, kv_bits: int, message: str, made: Made) -> None:
     with pytest.raises(LutllmError, match=message):
-        made.__wrapped__(Kind(units, kv_bits, 4, 2, 8))
+        made(Kind(units, 1, kv_bits, 4, 2, 8))

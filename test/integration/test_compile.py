@@ -180,9 +180,9 @@ def test_additive_scheme_of_qwen3(tmp_path):
 
 
 def test_the_page_shows_every_linear_and_what_differs(job):
-    from lutllm.report.page import page
+    from lutllm.report.linears_page import linears_page
 
     text = (job.directory / "reports" / "report.html").read_text()
     assert text.count("<rect") == len(job.rows) and "all 28 equal the golden model" in text
     wrong = [{**job.rows[0], "equal": False, "first_mismatch": "<here>"}, *job.rows[1:]]
-    assert "class=wrong" in page("t", wrong, 16) and "&lt;here&gt;" in page("t", wrong, 16)
+    assert "class=wrong" in linears_page("t", wrong, 16) and "&lt;here&gt;" in linears_page("t", wrong, 16)

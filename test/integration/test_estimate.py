@@ -50,7 +50,8 @@ def test_cycles_and_bytes_are_those_of_hardware(scheme: Scheme) -> None:
 
 def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "slow.toml").write_text(
-        'like = "tiny"\nsummary = "half as fast"\n[clock]\ncore_mhz = 125\n[sources]\nclock = "mine"\n'
+        'like = "tiny"\nsummary = "half as fast"\n[clock]\ncore_mhz = 125\nmemory_mhz = 125\n'
+        '[sources]\nclock = "mine"\n'
     )
     found = []
     for target in ("tiny", str(tmp_path / "slow.toml")):
@@ -64,6 +65,7 @@ def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert fast["decode_ms"] == pytest.approx(fast["decode_cycles"] / 250e3)
     assert fast["prefill_cycles"] > 2 * fast["decode_cycles"]
     assert fast["hbm_busy"] == pytest.approx(2 * slow["hbm_busy"])
+    assert (fast["memory_mhz"], slow["memory_mhz"]) == (250, 125)
 
 
 @pytest.mark.parametrize(
@@ -87,8 +89,8 @@ def _alternating(layers: int) -> list[LayerShape]:
 @pytest.mark.parametrize(
     ("shape", "context", "periods"),
     [
-        ({"layers": 9}, 32, (1, 5)),
-        ({"layers": _alternating(11)}, 40, (2, 2)),
+        ({"layers": 9}, 32, (1, 4)),
+        ({"layers": _alternating(11)}, 40, (2, 1)),
         ({"layers": [*_alternating(6), LayerShape()]}, 32, None),
         ({"layers": 4}, 32, None),
     ],
@@ -116,10 +118,21 @@ def test_layers_alike_are_scheduled_once(shape: dict[str, Any], context: int, pe
 
 def test_layers_that_do_not_fit_memory_are_refused(tmp_path: Path) -> None:
     (tmp_path / "full.toml").write_text(
-        'like = "tiny"\nsummary = "little"\n[memory]\nbytes = 700_000\n[sources]\nmemory = "mine"\n'
+        'like = "tiny"\nsummary = "little"\n[memory]\nbytes = 900_000\n[sources]\nmemory = "mine"\n'
     )
     model = hollow_model(float_decoder(layers=9), EXACT.with_(R=1, G=48), positions=32)
     planner = Planner(model, 32)
-    with pytest.raises(CapacityError, match="expected at most 700000 bytes, got"):
+    with pytest.raises(CapacityError, match="expected at most 900000 bytes, got"):
         planner.plan(str(tmp_path / "full.toml"))
     assert planner.short is not None
+
+
+def test_the_table_of_the_paper(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "--paper", "--json", str(tmp_path / "table.json"), "--debug"]) == 0
+    table = json.loads((tmp_path / "table.json").read_text())
+    assert table["target"] == "v80" and len(table["ours"]) == len(table["pairs"]) == 6
+    assert table["published_ms"]["LUT-LLM"][0] == 105.9 and table["published_ms"]["MI210 INT8"][5] == 4618.6
+    assert table["ours"][0] < table["ours"][1] < table["ours"][2] < table["ours"][5]
+    assert "128 + 256" in (text := capsys.readouterr().out) and "estimate" in text
+    assert main(["bench", "--paper", "--tokens", "3"]) == 1
+    assert "expected --paper with --target and --scheme alone, got tokens too" in capsys.readouterr().err

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 import pytest
@@ -15,8 +13,10 @@ from lutllm import dialect, interpreter
 from lutllm.accelerator.hardware import PASSES, Hardware, build, copy_of
 from lutllm.bindings import ir
 from lutllm.cost.predicted import predicted, run_cycles
+from lutllm.dialect.machines import builders
 from lutllm.lowering import pipelines
 from lutllm.lowering.export.image.whole import whole_image
+from lutllm.lowering.machine.form import machine_op
 from lutllm.passes import run_pipeline
 from lutllm.passes.walk import ops_in
 from lutllm.quantize.random.float_models import float_decoder
@@ -43,13 +43,15 @@ def mixed(name: str) -> Scheme:
 @dataclass(frozen=True)
 class Kind:
     """A model on a machine, whose FIFOs may be `shrunk`, or as deep as the files of the units say (`usual`), with
-    attention in `units` that have ports of `kv_bits`."""
+    attention in `units` of `ways` that have ports of `kv_bits`."""
 
     scheme: Scheme | Callable[[str], Scheme] = EXACT
     source: str = ""
     qwen3: bool = False
     depths: str = ""
+    clocks: tuple[int, int, int] | None = None
     units: int = 1
+    ways: int = 1
     kv_bits: int = 64
     shape: dict[str, Any] = field(default_factory=dict, hash=False)
 
@@ -64,15 +66,20 @@ CASES = {
     "built tables, shrunk": Kind(SEARCHED, "built_table", depths="shrunk"),
     "stored tables": Kind(SEARCHED, "stored_table"),
     "mixed": Kind(mixed),
+    "two clocks": Kind(qwen3=True, clocks=(250, 400, 32)),
+    "two clocks, shrunk": Kind(qwen3=True, depths="shrunk", clocks=(250, 400, 64)),
+    "odd clocks": Kind(EXACT.with_(R=1), clocks=(237, 300, 32)),
     "narrow ports": Kind(kv_bits=32, depths="shrunk"),
     "2 units": Kind(units=2, kv_bits=32, shape=dict(heads=8, kv_heads=4)),
     "2 units of one head": Kind(units=2, shape=dict(heads=2, kv_heads=2, head_dim=20)),
     "4 units": Kind(units=4, shape=dict(heads=8, kv_heads=4, head_dim=12), depths="shrunk"),
+    "2 units of 2 ways": Kind(units=2, ways=2, shape=dict(heads=8, kv_heads=4)),
+    "4 ways": Kind(ways=4, kv_bits=32, shape=dict(heads=8, kv_heads=1, head_dim=12), depths="shrunk"),
 }
 
 
 @cache
-def made(case: str) -> tuple[Hardware, Simulator]:
+def made(case: str, target: str) -> tuple[Hardware, Simulator]:
     kind = CASES[case]
     shape = (QWEN3 if kind.qwen3 else LLAMA) | kind.shape
     model = random_model(float_decoder(**shape), kind.scheme, positions=CONTEXT)
@@ -81,19 +88,16 @@ def made(case: str) -> tuple[Hardware, Simulator]:
             linear.tables = interpreter.make_tables(linear)
     program = model.lut(CONTEXT)
     module = copy_of(program)
-    run_pipeline(module, pipelines.to_scheduled(target_with(kind), kind.source), passes=PASSES)
+    run_pipeline(module, pipelines.to_scheduled(target, kind.source), passes=PASSES)
     with module.context, ir.Location.unknown():
         _change(module, kind.depths)
+        if kind.clocks is not None:
+            machine = machine_op(module.operation)
+            assert machine is not None
+            with ir.InsertionPoint(machine.operation.regions[0].blocks[0]):
+                builders.clocks(**dict(zip(("core_mhz", "memory_mhz", "bus_bits"), kind.clocks, strict=True)))
     hardware = Hardware(program, module, model.tensors, whole_image(module, model.tensors))
     return hardware, build(hardware.plan.config, "arc")
-
-
-def target_with(kind: Kind) -> str:
-    """The file of a target like tiny with units of attention."""
-    path = Path(mkdtemp()) / "target.toml"
-    units = f"[accelerator]\nattention_units = {kind.units}\nkv_bits = {kind.kv_bits}\n"
-    path.write_text(f'like = "tiny"\nsummary = "a case"\n{units}[sources]\naccelerator = "the case"\n')
-    return str(path)
 
 
 def _change(module: ir.Module, depths: str) -> None:
@@ -109,13 +113,17 @@ def _change(module: ir.Module, depths: str) -> None:
 
 @pytest.mark.parametrize(("latency", "prompt", "tokens"), [(1, 9, 1), (64, 5, 2), (200, 6, 1)])
 @pytest.mark.parametrize("case", CASES)
-def test_every_task_of_a_decoder(case: str, latency: int, prompt: int, tokens: int) -> None:
-    hardware, simulator = made(case)
+def test_every_task_of_a_decoder(
+    case: str, latency: int, prompt: int, tokens: int, attention_target: Callable[[int, int, int], str]
+) -> None:
+    kind = CASES[case]
+    hardware, simulator = made(case, attention_target(kind.units, kind.ways, kind.kv_bits))
     plan = hardware.plan
     accelerator = Accelerator(plan.config, simulator, hardware.image, timing=AxiTiming(latency=latency))
     run = accelerator.generate([i * 7 % plan.vocabulary for i in range(prompt)], tokens).check()
     passes = run_passes(prompt, tokens, plan.config.tokens)
     spans = [(span.engine, span.dispatched, span.done) for span in run.spans]
-    wanted = predicted(plan, passes, latency)
-    assert wanted == named_records(plan, passes, spans, run.result.cycles - run.cycles)
+    begin = run.result.cycles - run.cycles
+    wanted = predicted(plan, passes, latency, begin)
+    assert wanted == named_records(plan, passes, spans, begin)
     assert run_cycles(wanted) == run.cycles

@@ -123,7 +123,7 @@ def bench_module(design: Design, c: AcceleratorConfig) -> str:
                 store, f"q{u}", we=m["load_valid"], wa=address.signal, wd=m["load_word"], re=back[f"q{u}_read"].signal,
                 ra=back[f"q{u}_read_address"].signal,
             )
-            for u in range(c.attention_units)
+            for u in range(c.attention_cores)
         }  # fmt: skip
         rows, streams = {}, {}
         for n in masters:
@@ -152,7 +152,7 @@ def bench_module(design: Design, c: AcceleratorConfig) -> str:
             x_valid=out["x_write"], x_address=out["x_write_address"], x_word=out["x_write_data"],
             done_valid=out["done"], done_data=const(1, 1),
         )  # fmt: skip
-        for u in range(c.attention_units):
+        for u in range(c.attention_cores):
             result |= {f"{n}{u}_valid": out[f"{n}_busy"][u] for n in ("qk", "av")}
             result |= {f"{n}{u}_data": const(1, 1) for n in ("qk", "av")}
         axi = ("arvalid", "araddr", "arlen", "arsize", "arburst", "rready")
@@ -160,7 +160,7 @@ def bench_module(design: Design, c: AcceleratorConfig) -> str:
 
     inputs = {"load_valid": 1, "load_last": 1, "load_word": c.word_bits("q"), "task_valid": 1, "task_data": record}
     inputs |= {"p_valid": 1, "p_data": c.p_bits, "x_ready": 1, "done_ready": 1}
-    stages = [f"{n}{u}" for n in ("qk", "av") for u in range(c.attention_units)]
+    stages = [f"{n}{u}" for n in ("qk", "av") for u in range(c.attention_cores)]
     inputs |= {f"{n}_ready": 1 for n in stages}
     outputs = {"load_ready": 1, "task_ready": 1, "p_ready": 1, "x_valid": 1, "x_address": c.address_bits("x")}
     outputs |= {"x_word": c.word_bits("x")} | {f"{n}_{s}": 1 for n in (*stages, "done") for s in ("valid", "data")}
@@ -222,17 +222,24 @@ class Case:
         self.parameters = self._parameters(multiplier, np.pad(right, pad[1:]))
         self.base = base
         self.task = dict(
-            kv_heads=s.kv_heads // c.attention_units, items=s.group // s.reps, reps=s.reps, beats=self.beats,
+            kv_heads=s.kv_heads // c.attention_units, items=s.group // s.reps // c.attention_ways,
+            reps=s.reps, beats=self.beats,
             shift=shift, bits=bits, q=q, base=base, head_stride=self.stride, keys=self.addresses[0],
             values=self.addresses[1], tokens=s.tokens, position=s.position,
         )  # fmt: skip
 
     def _parameters(self, multiplier: np.ndarray, right: np.ndarray) -> np.ndarray:
-        v, words, items, units = self.c.lanes, [], self.s.group // self.s.reps, self.c.attention_units
-        for n in range(self.heads // self.s.reps):  # unit by unit, for each item of each kv head of a unit
-            turn, unit = divmod(n, units)
-            first = ((turn // items * units + unit) * items + turn % items) * self.s.reps
-            heads = range(first, first + self.s.reps)
+        v, words, s, units, ways = self.c.lanes, [], self.s, self.c.attention_units, self.c.attention_ways
+        items = s.group // s.reps
+        order = [
+            (kv_head + unit) * items + item + way
+            for kv_head in range(0, s.kv_heads, units)
+            for item in range(0, items, ways)
+            for unit in range(units)
+            for way in range(ways)
+        ]
+        for first in order:
+            heads = range(first * s.reps, (first + 1) * s.reps)
             words += [[int(multiplier[h])] + [0] * (v - 1) for h in heads]
             words += [[int(r) << 24 for r in word] for h in heads for word in right[h].reshape(-1, v)]
         return np.array(words, np.int64).astype("<u4")
@@ -296,8 +303,8 @@ def bench_of(
         tasks.append(np.frombuffer(word.to_bytes(-(-record.width // 8), "little"), np.uint8))
     query = np.concatenate([case.query for case in cases]).astype("<i2")
     last = np.arange(len(query)) == len(query) - 1
-    work = sum(case.work for case in cases) // c.attention_units
-    stages = {f"{n}{u}": work for n in ("qk", "av") for u in range(c.attention_units)}
+    work = sum(case.work for case in cases) // c.attention_cores
+    stages = {f"{n}{u}": work for n in ("qk", "av") for u in range(c.attention_cores)}
     return TestBench(
         top,
         memory=memory,
@@ -331,6 +338,8 @@ CONFIGS = {
     "V4 L8, ports of a word": config(head_lanes=8, kv_bits=32),
     "2 units": config(head_lanes=8, kv_bits=32, attention_units=2),
     "4 units": config(head_lanes=4, attention_units=4),
+    "2 ways": config(head_lanes=8, attention_ways=2),
+    "2 units, 4 ways": config(head_lanes=4, attention_units=2, attention_ways=4),
 }
 _tops: dict[str, ArcSimulator] = {}
 
@@ -353,14 +362,20 @@ SHAPES = {
     "full": Shape(kv_heads=1, group=2, reps=2, channels=12, tokens=4, position=60),
     "heads alone": Shape(kv_heads=2, group=2, reps=1, channels=4, tokens=4, position=7),
     "several kv heads a unit": Shape(kv_heads=4, group=4, reps=1, channels=12, tokens=2, position=5),
+    "a group in ways": Shape(kv_heads=2, group=8, reps=1, channels=12, tokens=3, position=4),
+    "items in ways": Shape(kv_heads=4, group=8, reps=2, channels=8, tokens=1, position=11),
     "items of two heads": Shape(kv_heads=4, group=4, reps=2, channels=12, tokens=3, position=2),
 }
+
+
+def fits(c: AcceleratorConfig, s: Shape) -> bool:
+    return not s.kv_heads % c.attention_units and not s.group % (s.reps * c.attention_ways)
 
 
 @pytest.mark.parametrize("stalls", [0, 100])
 @pytest.mark.parametrize(
     ("name", "shape"),
-    [(name, shape) for name, c in CONFIGS.items() for shape, s in SHAPES.items() if not s.kv_heads % c.attention_units],
+    [(name, shape) for name, c in CONFIGS.items() for shape, s in SHAPES.items() if fits(c, s)],
 )
 def test_attention_equals_the_golden_model(name: str, shape: str, stalls: int) -> None:
     c = CONFIGS[name]

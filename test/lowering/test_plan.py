@@ -126,7 +126,7 @@ def touched(plan: Plan, task: Task) -> tuple[Words, Words]:
         return read, words("q", f["base"], f["heads"] * channels // config.head_lanes)
     if task.engine == "attention":
         kv_heads = f["kv_heads"] * config.attention_units
-        heads = kv_heads * f["items"] * f["reps"]
+        heads = kv_heads * f["items"] * config.attention_ways * f["reps"]
         caches = {("m", f[part] + g * f["head_stride"]) for part in ("keys", "values") for g in range(kv_heads)}
         seen = heads * f["beats"] * config.head_lanes // config.lanes
         return words("q", f["q"], heads * f["beats"]) | caches, words("x", f["base"], seen)
@@ -310,6 +310,15 @@ def test_scores_and_sums_decide_how_many_heads_an_item_has() -> None:
     refused("expected room for at least 128 scores, 4 tokens of a context of 32, and 8 sums, got", score_words=127)
     assert plan_of().config.item_words == 4 * 2  # tokens of a pass, beats of a head; a group in decode takes no more
     refused("expected room for at least 128 scores, 4 tokens of a context of 32, and 8 sums", item_words=7)
+
+
+@pytest.mark.parametrize(("units", "program"), [(1, "prefill"), (2, "prefill"), (2, "decode")])
+def test_a_feed_waits_for_units_that_write_heads_in_turn(units: int, program: str) -> None:
+    """With two items of a KV head, another unit's item is written between them; a feed follows words in their order."""
+    plan = plan_of("plain", attention_units=units)
+    feed = next(t for t in plan.program(program) if t.engine == "feed" and t.cluster.endswith("o_proj"))
+    assert attention(plan, program)[0] == (2 if program == "prefill" else 1)
+    assert (("attention", 0) in feed.waits) == (units == 2 and program == "prefill")
 
 
 @pytest.mark.parametrize("memory", ["r", "x", "y", "q"])

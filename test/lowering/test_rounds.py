@@ -150,3 +150,21 @@ def test_the_engine_for_schemes() -> None:
     with pytest.raises(CapacityError, match="expected one metric for an engine, got chebyshev, l2"):
         engine_for([PAPER, PAPER.with_(metric="l2")], base)
     assert engine_for([PAPER, EXACT.with_(metric="l2")], base).metric == "chebyshev"  # exact rows search nothing
+
+
+@pytest.mark.parametrize(
+    ("chunks", "block", "writes", "depth", "waits"),
+    [
+        (16, 8, 16, 4, 0),
+        (16, 8, 2, 16, 0),  # a row is made in 8 cycles and lasts 8 chunks
+        (16, 8, 1, 16, 2 * (8 + 8)),
+        (19, 8, 1, 16, 2 * (8 + 8 + 13)),
+        (19, 8, 1, 4, 2 * (8 * 14 + 14 + 15)),  # strips of two chunks
+        (3, 3, 4, 16, 2 * 1),
+    ],
+)
+def test_lookups_that_wait_for_rows(chunks: int, block: int, writes: int, depth: int, waits: int) -> None:
+    engine = replace(find_target("tiny").engine, row_writes=writes, codes_depth=depth)
+    sizes = dict(outputs=8 * chunks, pairs=4, groups=2, stages=1, blocks=-(-chunks // block), chunks=chunks)
+    made = Round("r", "l", "exact_row", 0, block_chunks=block, shift=0, c="c", q="q", w=("w",), **sizes)
+    assert made.row_waits(engine) == waits

@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -215,3 +217,16 @@ def test_the_accelerator_gives_the_same_tokens(directory, capsys, tmp_path):
 def test_what_the_accelerator_cannot_do(directory, how, message, capsys):
     assert main(["run", str(directory), "ab", "--raw", "--backend", "rtl", *how]) == 1
     assert message in capsys.readouterr().err
+
+
+def test_a_quantized_model_is_opened_without_torch(directory):
+    """And its tokenizer is the one that transformers chooses by itself."""
+    code = (
+        "import sys; from lutllm.quantized.pretrained import from_pretrained; "
+        f"model = from_pretrained({str(directory)!r}); assert 'torch' not in sys.modules; "
+        "from transformers import AutoTokenizer; text = 'Hello 1234 größe'; "
+        f"other = AutoTokenizer.from_pretrained({str(directory)!r}); assert type(other) is type(model.tokenizer); "
+        "assert other(text) == model.tokenizer(text)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

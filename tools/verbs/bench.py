@@ -9,10 +9,12 @@ from typing import Any
 
 from lutllm.errors import InputError
 from lutllm.tools.verbs import arguments
+from lutllm.tools.verbs.estimate import BLOCK
 
 DESCRIPTION = (
     "With MODEL or --random: token/s of the decoder on this processor, as llama-bench prints them. "
-    "Without: lookups per cycle and simulation speed of the hardware engine on random weights, every run checked."
+    "Without: lookups per cycle and simulation speed of the hardware engine on random weights, every run checked. "
+    "With --paper: LUT-LLM's latency table."
 )
 
 
@@ -33,6 +35,11 @@ def bench_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument("-n", "--generate", type=arguments.count, metavar="N", help="tokens made (default 32; 0: none)")
     model.add_argument("-r", "--repetitions", type=arguments.positive, metavar="N", help="default 5")
     model.add_argument("--threads", type=arguments.numbers, metavar="LIST", help="as 1,2 (default: all cores)")
+    parser.add_argument(
+        "--paper",
+        action="store_true",
+        help="LUT-LLM's latency table with a column of ours, estimated; with --target (v80) and --scheme (exact:1)",
+    )
     engine = parser.add_argument_group("the hardware engine in simulation")
     engine.add_argument("--target", help=f"{arguments.TARGET_HELP} (default small)")
     engine.add_argument("--tokens", type=arguments.numbers, metavar="LIST", help="tokens a round (default 16,1)")
@@ -42,6 +49,8 @@ def bench_arguments(parser: argparse.ArgumentParser) -> None:
 def bench(options: argparse.Namespace) -> tuple[int, Any]:
     of_model = _given(options, "scheme", "prompt", "generate", "repetitions", "threads")
     of_engine = _given(options, "target", "tokens", "blocks")
+    if options.paper:
+        return _paper(options, of_model | of_engine)
     if options.model and options.random:
         raise InputError("expected a MODEL or --random SHAPE, got both; leave one out")
     if options.model or options.random:
@@ -51,6 +60,28 @@ def bench(options: argparse.Namespace) -> tuple[int, Any]:
     if of_model:
         raise InputError(f"--{next(iter(of_model))} needs a MODEL or --random SHAPE, got none; give one")
     return _bench_engine(options, of_engine)
+
+
+def _paper(options: argparse.Namespace, given: dict[str, Any]) -> tuple[int, Any]:
+    from lutllm.cost.planning import Planner
+    from lutllm.lowering.machine.targets import find_target
+    from lutllm.quantize.random.float_models import float_decoder
+    from lutllm.quantize.random.model import hollow_model
+    from lutllm.report.paper import CONTEXT, paper
+    from lutllm.run.decoder_bench import SHAPES
+    from lutllm.scheme import parse_schemes
+
+    target, name = given.pop("target", "v80"), given.pop("scheme", "exact:1")
+    wrong = next(iter(given), None) or (options.model and "model") or (options.random and "random")
+    if wrong:
+        raise InputError(f"expected --paper with --target and --scheme alone, got {wrong} too; leave it out")
+    (scheme,) = parse_schemes([name]).values()
+    module = float_decoder(**SHAPES["qwen3-1.7b"])
+    model = hollow_model(module, scheme.with_(G=BLOCK) if scheme.kind == "exact" else scheme, positions=CONTEXT)
+    plan = Planner(model, CONTEXT).plan(target)
+    found = paper(plan, Path(target).stem, find_target(target), name, model.bits["effective"])
+    print(found)
+    return 0, found.to_dict()
 
 
 def _given(options: argparse.Namespace, *names: str) -> dict[str, Any]:

@@ -26,6 +26,7 @@ def compile_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--layers", type=arguments.layers, metavar="LIST", help="decoder layers, as 12 or 0,3-5")
     parser.add_argument("--target", default="small", help=f"accelerator: {arguments.TARGET_HELP} (default small)")
+    parser.add_argument("--config", metavar="FILE", help="a configuration of the target that lutllm explore found")
     parser.add_argument("--simulator", choices=("arc", "verilator", "none"), default="arc")
     parser.add_argument(
         "--tokens", type=arguments.positive, metavar="N", help="to make (default 4); of each linear (default 16)"
@@ -43,16 +44,18 @@ def compile_arguments(parser: argparse.ArgumentParser) -> None:
 
 def compile(options: argparse.Namespace) -> tuple[int, Any]:
     from lutllm import compiler
+    from lutllm.lowering.machine.targets import configured
     from lutllm.report import text as report
     from lutllm.scheme import parse_schemes
 
     linears = options.layers is not None
+    target = configured(options.target, options.config) if options.config else options.target
     default = LINEARS if linears else ["exact"] if options.stages else []  # a quantized model has a scheme
     schemes = list(parse_schemes(options.scheme or default, options.stages))
     wanted = compiler.Options(
         layers=options.layers,
         schemes=schemes,
-        target=options.target,
+        target=target,
         tokens=options.tokens,
         text=options.text,
         calibration=options.calibration_tokens,

@@ -12,7 +12,11 @@ if TYPE_CHECKING:
     from lutllm.quantized.pretrained import QuantizedModel
 
 
-def estimate_arguments(parser: argparse.ArgumentParser) -> None:
+BLOCK = 1024
+
+
+def model_arguments(parser: argparse.ArgumentParser) -> None:
+    """What is estimated, and for which lengths."""
     parser.add_argument(
         "model", metavar="MODEL", help="a float model, of which only shapes are read; or a directory of lutllm quantize"
     )
@@ -20,7 +24,7 @@ def estimate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--kv", type=arguments.positive, default=256, metavar="N", help="tokens a token sees (256)")
     parser.add_argument("--prefill", type=arguments.positive, default=128, metavar="N", help="of a prompt (128)")
     parser.add_argument("--scheme", default="exact:1", help=f"of a float model: {arguments.SCHEME_HELP} (exact:1)")
-    parser.add_argument("--block", type=arguments.positive, default=1024, metavar="G", help="its outputs a codebook")
+    parser.add_argument("--block", type=arguments.positive, metavar="G", help="its outputs a codebook (1024)")
 
 
 def estimate(options: argparse.Namespace) -> tuple[int, Any]:
@@ -40,16 +44,20 @@ def estimate(options: argparse.Namespace) -> tuple[int, Any]:
 
 def hollow(options: argparse.Namespace, positions: int) -> QuantizedModel:
     """A quantized model as it is; of a float one, or of a shape that has a name, what has its integers' shapes."""
+    from lutllm.lowering.machine.targets import find_target
     from lutllm.quantize.random.float_models import float_decoder
     from lutllm.quantize.random.model import hollow_model
     from lutllm.quantized.pretrained import from_pretrained
-    from lutllm.quantized.resolve import is_quantized
+    from lutllm.quantized.resolve import check_block, is_quantized
     from lutllm.run.decoder_bench import SHAPES
     from lutllm.scheme import parse_schemes
 
     path = Path(options.model).expanduser()
     if is_quantized(path):
-        return from_pretrained(path)
+        model = from_pretrained(path)
+        check_block(model, options.target)
+        return model
+    block = options.block or find_target(options.target).model.block or BLOCK
     (scheme,) = parse_schemes([options.scheme]).values()
     if options.model in SHAPES and not path.exists():
         module = float_decoder(**SHAPES[options.model])
@@ -58,4 +66,4 @@ def hollow(options: argparse.Namespace, positions: int) -> QuantizedModel:
         from lutllm.quantize.whole import structure_of
 
         module = structure_of(models.load(options.model, options.seed)).module
-    return hollow_model(module, scheme.with_(G=options.block), positions=positions)
+    return hollow_model(module, scheme.with_(G=block), positions=positions)

@@ -58,7 +58,7 @@ class VectorParameters:
         length of the sum of weights."""
         op, layout, lanes = cluster.find("lut.attention"), self.places.layout(cluster), self.places.config.lanes
         heads, kv_heads = int(op.heads.value), int(op.kv_heads.value)
-        items, reps = items_of(cluster)
+        items, reps = items_of(cluster, self.places.config)
         of_value = _channels(self.tensors[exponents_of(op.values)]).reshape(kv_heads, -1)
         of_heads = np.repeat(of_value, heads // kv_heads, axis=0).reshape(-1)
         right = LEFT - (of_heads - _channels(self.tensors[exponents_of(op.y)]) - RECIPROCAL_FRACTION)
@@ -73,7 +73,7 @@ class VectorParameters:
         multipliers = np.zeros((heads, lanes), np.int64)
         multipliers[:, 0] = self.tensors[op.multiplier.value]
         first = _pack(cluster.label, multipliers, np.zeros_like(multipliers)).reshape(kv_heads * items, reps, -1)
-        order = order_of_items(kv_heads, items, self.places.config.attention_units)
+        order = order_of_items(kv_heads, items, self.places.config)
         return _bytes(np.concatenate([first, shifts], axis=1)[order])
 
     def rotations(self, cluster: Cluster, positions: int) -> np.ndarray:

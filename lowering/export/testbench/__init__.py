@@ -99,11 +99,17 @@ def design_header(config: AcceleratorConfig, ports: Sequence[Port], latency: int
     lines += [f"constexpr uint32_t {name} = {value:#x};" for name, value in values.items()]
     lines += ["", f"constexpr uint64_t WATCHDOG = {config.watchdog};  // cycles until the accelerator's own fires"]
     lines += [f"constexpr uint64_t LATENCY = {latency};  // of memory, in cycles, where nothing else is asked for"]
+    core, bus = (1, 1) if config.clocks is None else config.clocks.periods
+    lines += [
+        f"constexpr uint64_t PERIOD = {core}, BUS_PERIOD = {bus};  // of the clocks of the design and of its ports"
+    ]
     lines += [f"constexpr unsigned PICK_DONE = {pick_done};  // bit of the port `events`"]
     lines += [
         f"constexpr const char *{name}[] = {{\n{_quoted(words)}}};"
         for name, words in (("ENGINES", engines), ("ERRORS", ERRORS))
     ]
+    drives = "top.ap_clk_2 = level;" if config.clocks is not None else "(void)top, (void)level;"
+    lines += ["", f"inline void bus_clock(Top &top, bool level) {{ {drives} }}"]
     lines += ["", "inline std::vector<std::unique_ptr<AxiPort>> axi_ports(Top &top, Memory &memory) {"]
     lines += ["  std::vector<std::unique_ptr<AxiPort>> ports;"]
     lines += [f"  ports.push_back({kind}_PORT(top, memory, {name}));" for name, kind in masters(ports)]

@@ -44,7 +44,7 @@ struct Expected {
   std::vector<uint32_t> stops, prompt, tokens;
 };
 
-// The design, its clock and its memory.
+// The design, its clocks and its memory. Ports may have a clock of their own; cycles are of the other one.
 class Bench {
  public:
   Bench(VerilatedContext &context, Memory &memory)
@@ -57,19 +57,23 @@ class Bench {
     top.ap_rst_n = 1;
   }
   void settle() {
-    for (auto &port : ports_) port->offer(cycles);
+    for (; bus_next_ < next_; bus_edge()) offer();
+    if (bus_next_ == next_) offer();
     top.ap_clk = 0;
     top.eval();
   }
   void edge() {
-    bool moved = top.events != 0;
-    if (top.ap_rst_n)
-      for (auto &port : ports_) moved |= port->take(cycles);
+    const bool both = bus_next_ == next_;
+    if (both) take();
+    const bool moved = moved_ || top.events != 0;
+    moved_ = false;
     if (top.ap_rst_n && uint64_t{top.events} >> design::PICK_DONE & 1) picks.push_back(cycles);
     idle = moved ? 0 : idle + 1;
     top.ap_clk = 1;
+    if (both) design::bus_clock(top, 1);
     top.eval();
     ++cycles;
+    next_ += design::PERIOD;
   }
   void cycle() {
     settle();
@@ -86,7 +90,26 @@ class Bench {
   std::vector<uint64_t> picks;    // when parts of the LM head were done
 
  private:
+  void offer() {
+    for (auto &port : ports_) port->offer(bus_cycles_);
+    design::bus_clock(top, 0);
+  }
+  void take() {
+    if (top.ap_rst_n)
+      for (auto &port : ports_) moved_ |= port->take(bus_cycles_);
+    ++bus_cycles_;
+    bus_next_ += design::BUS_PERIOD;
+  }
+  void bus_edge() {
+    top.eval();
+    take();
+    design::bus_clock(top, 1);
+    top.eval();
+  }
+
   std::vector<std::unique_ptr<AxiPort>> ports_;
+  uint64_t next_ = 0, bus_next_ = 0, bus_cycles_ = 0;  // when edges are, in the unit of both periods
+  bool moved_ = false;
 };
 
 // A host on AXI4-Lite, one access at a time.
@@ -320,7 +343,9 @@ static bool compare(const std::vector<uint8_t> &memory, const std::vector<Region
 static int run(const std::vector<std::string> &arguments) {
   const Options options = read_options(arguments);
   const Expected expected = read_expected(options.expected);
-  Memory memory{read_memory(options.image, expected), options.timing, Random(options.seed)};
+  Timing timing = options.timing;  // in cycles of the ports
+  timing.latency = (timing.latency * design::PERIOD + design::BUS_PERIOD - 1) / design::BUS_PERIOD;
+  Memory memory{read_memory(options.image, expected), timing, Random(options.seed)};
   VerilatedContext context;
   context.randReset(2);
   context.randSeed(options.seed);

@@ -1,6 +1,6 @@
 """The attention engine: units that take the kv heads of a task in turn, their parameters, and the division at the end.
 
-Stream p and memory x are the engine's: an item of each unit after the other. See `unit` for what goes on at a time.
+Stream p and memory x are the engine's: an item of each way of each unit after the other. See `unit` for the rest.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from lutllm.lowering.hardware.attention.drain import (
 from lutllm.lowering.hardware.attention.row_buffer import row_depth
 from lutllm.lowering.hardware.attention.row_fetch import STEP_BITS
 from lutllm.lowering.hardware.attention.scores import scored_latency
-from lutllm.lowering.hardware.attention.unit import EXTERNAL_INPUTS, EXTERNAL_OUTPUTS, FETCHES, attention_unit
+from lutllm.lowering.hardware.attention.unit import FETCHES, ROW_INPUTS, ROW_OUTPUTS, attention_unit
 from lutllm.lowering.hardware.attention.weighted import SHIFT_BITS, WEIGHT_STAGE, WEIGHTED
 from lutllm.lowering.hardware.control.task import held_task, task_inputs
-from lutllm.lowering.hardware.lib.circt import CREDIT, Design, Module, Signal, Wire, all_of, const, pack
+from lutllm.lowering.hardware.lib.circt import CREDIT, Design, Module, Signal, Wire, all_of, pack
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
 
 _START = 2  # cycles from holding a task until what follows from it is there
@@ -55,13 +55,14 @@ def attention_timing(config: AcceleratorConfig) -> dict[str, int]:
 
 
 def attention(design: Design, config: AcceleratorConfig) -> str:
-    """Tasks in; of each unit `k0_command`, `v0_command` .. to the readers of streams k0, v0 .., and a read port of a
-    memory q of its own; memory x written.
+    """Tasks in; of each unit `k0_command`, `v0_command` .. to the readers of streams k0, v0 ..; of each way of each, in
+    order, a read port of a memory q of its own, q0 ..; memory x written.
 
-    `qk_busy`, `av_busy`: a beat of multiplications was issued, a bit a unit.
+    `qk_busy`, `av_busy`: a beat of multiplications was issued, a bit a way.
     """
     unit, parameters, drain = (made(design, config) for made in (attention_unit, attention_parameters, attention_drain))
-    made, units = design.modules[unit], range(config.attention_units)
+    made, units, cores = design.modules[unit], range(config.attention_units), range(config.attention_cores)
+    queries = {"q_read": 1, "q_read_address": config.address_bits("q")}
 
     def body(m: Module) -> dict[str, Signal]:
         from_drain = {port: Wire(design.modules[drain].outputs[port]) for port in _FROM_DRAIN}
@@ -79,15 +80,16 @@ def attention(design: Design, config: AcceleratorConfig) -> str:
             multiplier_address=from_units["multiplier_address"].signal,
             **{port: from_drain[port].signal for port in ("right_taken", "right_freed")},
         )  # fmt: skip
+        parted = {port: p[port] for port in ("loaded", "multiplier")}
+        parted["drained_free"] = from_drain["drained_free"].signal
+        parted["q_read_data"] = pack([m[f"q{core}_read_data"] for core in cores])
         found = []
         for u in units:
-            own = _of_unit(m, config, u, f, job)
-            own |= {port: m[_name(port, u)] for port in EXTERNAL_INPUTS}
-            own |= {port: p[port].chunks(made.inputs[port])[u] for port in ("loaded", "multiplier")}
+            own = _of_unit(m, config, u, f, job) | {port: m[_name(port, u)] for port in ROW_INPUTS}
+            own |= {port: signal.chunks(made.inputs[port])[u] for port, signal in parted.items()}
             own |= {port: from_drain[port].signal for port in ("drain_read", "drain_address", "total_address")}
-            own |= dict(drained_free=from_drain["drained_free"].signal[u])
             found.append(m.instance(unit, f"unit_{u}", **begins[1], **own))
-        joined = {port: pack([out[port] for out in found]) for port in made.outputs if port not in EXTERNAL_OUTPUTS}
+        joined = {port: pack([out[port] for out in found]) for port in made.outputs if port not in ROW_OUTPUTS}
         for port, wire in from_units.items():
             wire.assign(joined[port])
         end = m.instance(
@@ -98,43 +100,49 @@ def attention(design: Design, config: AcceleratorConfig) -> str:
         for port, wire in from_drain.items():
             wire.assign(end[port])
         done.assign(end["done"])
-        result = {_name(port, u): out[port] for u, out in enumerate(found) for port in EXTERNAL_OUTPUTS}
+        result = {_name(port, u): out[port] for u, out in enumerate(found) for port in ROW_OUTPUTS}
+        for port, bits in queries.items():
+            result |= {_name(port, core): part for core, part in enumerate(joined[port].chunks(bits))}
         result |= {port: end[port] for port in ("x_write", "x_write_address", "x_write_data", "done")}
         result |= {port: joined[port] for port in ("qk_busy", "av_busy")}
         return result | dict(task_ready=task_ready, p_ready=p["p_ready"])
 
     inputs = task_inputs("attention") | {"p_valid": 1, "p_data": config.p_bits}
-    inputs |= {_name(port, u): made.inputs[port] for u in units for port in EXTERNAL_INPUTS}
+    inputs |= {_name(port, u): made.inputs[port] for u in units for port in ROW_INPUTS}
+    inputs |= {f"q{core}_read_data": config.word_bits("q") for core in cores}
     outputs = {"task_ready": 1, "p_ready": 1}
-    outputs |= {_name(port, u): made.outputs[port] for u in units for port in EXTERNAL_OUTPUTS}
+    outputs |= {_name(port, u): made.outputs[port] for u in units for port in ROW_OUTPUTS}
+    outputs |= {_name(port, core): bits for core in cores for port, bits in queries.items()}
     outputs |= {"x_write": 1, "x_write_address": config.address_bits("x"), "x_write_data": config.word_bits("x")}
-    outputs |= {"done": 1, "qk_busy": len(units), "av_busy": len(units)}
+    outputs |= {"done": 1, "qk_busy": len(cores), "av_busy": len(cores)}
     return design.module("attention", inputs, outputs, body)
 
 
 _FROM_DRAIN = ("right_taken", "right_freed", "drained_free", "drain_read", "drain_address", "total_address")
 
 
-def _name(port: str, unit: int) -> str:
-    """Of a unit's port, at the engine: stream k of unit 1 is k1."""
-    return f"{port[0]}{unit}{port[1:]}"
+def _name(port: str, number: int) -> str:
+    """A port of a unit, or of a memory q, at the engine: stream k of unit 1 is k1."""
+    return f"{port[0]}{number}{port[1:]}"
 
 
 def _prepared(
     m: Module, config: AcceleratorConfig, busy: Signal, f: dict[str, Signal]
 ) -> tuple[Signal, dict[str, Signal]]:
-    """What follows from a task, two cycles after it came: (start pulse, what the stages' jobs have)."""
-    widths, x_bits = job_fields(config).widths, config.address_bits("x")
+    """What follows from a task, two cycles after it came: (start pulse, what the stages' jobs have, and the words of an
+    item and of a kv head in memory q)."""
+    widths, x_bits, q_bits = job_fields(config).widths, config.address_bits("x"), config.address_bits("q")
     position = resized(f["position"], widths["position"])
     # position + tokens, and the words of an item and of a head, keep to the context and to the memories of a model
     rows = m.reg(position + resized(f["tokens"], widths["rows"]), "rows")
     job = dict(kv_heads=f["kv_heads"], items=f["items"], reps=f["reps"], position=position, rows=rows)
     job |= {name: resized(f[name], widths[name]) for name in ("beats", "tokens")}
     words = m.reg(resized(f["tokens"], x_bits) * resized(f["beats"], x_bits), "query_words")
-    heads = m.reg(resized(f["items"], x_bits) * resized(f["reps"], x_bits), "query_heads")
-    parts = const(config.head_lanes // config.lanes, x_bits)
-    job["item_words"] = m.reg(words * resized(f["reps"], x_bits) * parts, "item_words")
-    job["head_words"] = m.reg(words * heads * parts, "head_words")
+    reps, parts, ways = resized(f["reps"], x_bits), config.head_lanes // config.lanes, config.attention_ways
+    heads = m.reg(resized(f["items"], x_bits) * reps * ways, "query_heads")
+    item, head = m.reg(words * reps, "item_words"), m.reg(words * heads, "head_words")
+    job |= dict(item_q=resized(item, q_bits), head_q=resized(head, q_bits))
+    job |= dict(items_words=item * (ways * parts), head_words=head * parts)
     before = m.reg(busy, "busy_before", reset=0)
     ready = all_of([busy, before, m.reg(before & busy, "busy_twice", reset=0)]).named("ready")
     return (ready & ~m.reg(ready, "ready_before", reset=0)).named("start"), job
@@ -145,14 +153,14 @@ def _of_unit(
 ) -> dict[str, Signal]:
     """What a unit is told of its kv heads: the first is number `unit`, the next as many further as there are units."""
     units, q_bits = config.attention_units, config.address_bits("q")
-    head = resized(job["head_words"][(config.head_lanes // config.lanes).bit_length() - 1 :], q_bits)
     stride, beats = f["head_stride"].zext(STEP_BITS), job["rows"].zext(32) * f["beats"].zext(32)
     first = (stride * unit).zext(64)
     own = {f"{name}_address": m.reg(f[field] + first, f"{name}_{unit}") for name, field in FETCHES.items()}
     return own | dict(
         head_step=stride * units,
         command_beats=m.reg(beats * (config.row_bits // config.kv_bits), f"command_beats_{unit}"),
-        q=resized(f["q"], q_bits) + head * unit,
-        q_skip=head * (units - 1),
+        q=resized(f["q"], q_bits) + job["head_q"] * unit,
+        item_words=job["item_q"],
+        head_skip=job["head_q"] * (units - 1),
         shift=f["shift"][0:SHIFT_BITS],
     )

@@ -2,8 +2,8 @@
 
 An item is `reps` query heads of one kv head: reps * tokens * beats sums, at most `config.item_words`. Scores and
 weighted sums both take its rows in turn, of each row the pairs (query head, token) that see it, and of each pair its
-beats: causal work that is not there costs no cycle. Units take kv heads in turn, so what serves them all takes an item
-of each.
+beats: causal work that is not there costs no cycle. Units take kv heads in turn, and ways the items of a
+unit's kv head, so what serves all of these cores takes an item of each.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from lutllm.numerics import bits_for
 
 
 def job_fields(config: AcceleratorConfig) -> Fields:
-    """What each stage needs of a task: `kv_heads` of each unit, `items` of each of them, and `rows`, the position after
-    the pass."""
+    """What each stage needs of a task: `kv_heads` of each unit, `items` of each of them in a way, and `rows`, the
+    position after the pass."""
     return Fields(
         kv_heads=16,
         items=8,
@@ -109,27 +109,31 @@ def _jump(count: Signal, rep_end: Signal, skip: Signal, row_end: Signal, restart
 
 @dataclass
 class Running:
-    """A stage at work: `active`, the `bank` of its item and the `unit` that it is of; whether that is the `last_unit`,
-    this the `last_item` of the unit's kv head, and of all `final`."""
+    """A stage at work: `active`, the `bank` of its item and the `core` that it is of; whether that is the last way of
+    its unit, the unit the last one, this the last item of the unit's kv head, and of all (`final`)."""
 
     active: Signal
     bank: Signal
-    unit: Signal
+    core: Signal
+    last_way: Signal
     last_unit: Signal
     last_item: Signal
     final: Signal
 
 
-def running(m: Module, start: Signal, item_end: Signal, job: dict[str, Signal], units: int = 1) -> Running:
-    """A stage at work on a task's items from `start` on; one that serves several `units` takes one of each in turn.
+def running(
+    m: Module, start: Signal, item_end: Signal, job: dict[str, Signal], units: int = 1, ways: int = 1
+) -> Running:
+    """A stage at work on a task's items from `start` on; one that serves several cores takes one of each in turn.
 
-    `item_end`: the step that ends an item. Items of a unit take banks in turn, over tasks.
+    `item_end`: the step that ends an item. Items of a core take banks in turn, over tasks.
     """
     active, bank = m.state(1, "active", reset=0), m.state(1, "bank", reset=0)
-    levels = [("kv_head", job["kv_heads"]), ("item", job["items"]), ("unit", const(units, bits_for(units + 1)))]
-    index, last = loop_nest(m, item_end, levels)
+    inner = [(name, const(count, bits_for(count + 1))) for name, count in (("unit", units), ("way", ways))]
+    _, last = loop_nest(m, item_end, [("kv_head", job["kv_heads"]), ("item", job["items"]), *inner])
     final = all_of(list(last.values())).named("final_item")
-    bank.set(~bank.signal, item_end & last["unit"])
+    turn = last["unit"] & last["way"]
+    core = m.counter(bits_for(units * ways), "core", step=item_end, last=turn)
+    bank.set(~bank.signal, item_end & turn)
     active.set(start | (active.signal & ~(item_end & final)))
-    unit = index["unit"][0 : bits_for(units)]
-    return Running(active.signal, bank.signal, unit, last["unit"], last["item"], final)
+    return Running(active.signal, bank.signal, core, last["way"], last["unit"], last["item"], final)

@@ -1,6 +1,6 @@
 """The end of attention: an item's sums over the sum of its weights, rescaled and saturated, into memory x.
 
-Word after word of each query head, token inner, rigid; an item of each unit in turn. Cycle by cycle after a step:
+Word after word of each query head, token inner, rigid; an item of each core in turn. Cycle by cycle after a step:
 
     1  sum of weights    8  its reciprocal    9  sums picked    11  products    13  shifted    14  saturated, written
 """
@@ -60,9 +60,9 @@ def drain_lane(design: Design, config: AcceleratorConfig) -> str:
 
 
 def drain_job(config: AcceleratorConfig) -> Fields:
-    """What this stage needs of a task: of memory x the words of an `item`, and of a kv `head`."""
+    """What this stage needs of a task: of memory x the words of a kv head, and of `items` a way each."""
     fields = job_fields(config).subset("kv_heads", "items", "reps", "beats", "tokens").widths
-    return Fields(**fields, item_words=config.address_bits("x"), head_words=config.address_bits("x"))
+    return Fields(**fields, items_words=config.address_bits("x"), head_words=config.address_bits("x"))
 
 
 class _Place:
@@ -93,16 +93,16 @@ class _Place:
 
 def attention_drain(design: Design, config: AcceleratorConfig) -> str:
     """`weighted`: the sums of an item are there. Takes `rights` from their row buffer, a vector word for all tokens. Of
-    what comes from units, or goes to them, each has its part, the first lowest.
+    what comes from cores, or goes to them, each has its part, the first lowest.
 
     Reads `total` (at `total_address`, at once) and `drained` (a cycle after `drain_read`); `drained_free` when all of
     an item was read. Writes memory x from `base` on; `done` when the last word of the last item is there.
     """
-    job, lanes, parts, units = (
+    job, lanes, parts, cores = (
         drain_job(config),
         config.lanes,
         config.head_lanes // config.lanes,
-        config.attention_units,
+        config.attention_cores,
     )
     lane, dividing = drain_lane(design, config), reciprocal(design, total_bits(config))
     address, x_bits = bits_for(config.item_words), config.address_bits("x")
@@ -112,17 +112,17 @@ def attention_drain(design: Design, config: AcceleratorConfig) -> str:
         step = Wire(1)
         place = _Place(m, step.signal, f, parts, address)
         item_end = step.signal & place.item_end
-        run = running(m, m["start"], item_end, f, units)
+        run = running(m, m["start"], item_end, f, config.attention_units, config.attention_ways)
         start = step.signal & place.item_start
         there = select([
-            credit(m, f"weighted_items_{unit}", 2, give=m["weighted"][unit], take=start & run.unit.eq(unit))
-            for unit in range(units)
-        ], run.unit)  # fmt: skip
+            credit(m, f"weighted_items_{core}", 2, give=m["weighted"][core], take=start & run.core.eq(core))
+            for core in range(cores)
+        ], run.core)  # fmt: skip
         step.assign(all_of([run.active, m["right_there"], ~place.item_start | there]).named("step"))
         right_end = step.signal & place.token_last
 
         inverse = m.instance(
-            dividing, "reciprocal", p=m.reg(select(m["total"].chunks(total_bits(config)), run.unit), "total_q")
+            dividing, "reciprocal", p=m.reg(select(m["total"].chunks(total_bits(config)), run.core), "total_q")
         )
         amounts = dict(length=delay(m, inverse["length"], RIGHT_FREED - RECIPROCAL_STAGE, "length"))
         amounts |= dict(r=delay(m, inverse["r"], PICKED_STAGE - RECIPROCAL_STAGE, "r"), high=largest(m["bits"], X_BITS))
@@ -130,11 +130,11 @@ def attention_drain(design: Design, config: AcceleratorConfig) -> str:
             delay(m, flag, READ_STAGE, name, reset=0)
             for flag, name in ((step.signal, "reading"), (item_end, "item_read"))
         )
-        freed = delay(m, run.unit, READ_STAGE, "unit_freed")
+        freed = delay(m, run.core, READ_STAGE, "core_freed")
         writing = delay(m, reading, PICKED_STAGE + LANE_LATENCY - READ_STAGE, "writing", reset=0)
         all_written = delay(m, item_end & run.final, DONE, "all_written", reset=0)
-        part, unit = (delay(m, s, READ_STAGE + 1, n) for s, n in ((place.part, "part"), (run.unit, "unit_read")))
-        word = select(m["drained"].chunks(config.head_lanes * sum_bits(config)), unit)
+        part, core = (delay(m, s, READ_STAGE + 1, n) for s, n in ((place.part, "part"), (run.core, "core_read")))
+        word = select(m["drained"].chunks(config.head_lanes * sum_bits(config)), core)
         picked = m.reg(select(word.chunks(lanes * sum_bits(config)), part), "picked")
         results = [
             m.output_of(lane, f"lane_{i}", sum=total, right=right, **amounts)
@@ -142,7 +142,7 @@ def attention_drain(design: Design, config: AcceleratorConfig) -> str:
                 zip(picked.chunks(sum_bits(config)), m["rights"].chunks(RIGHT_BITS), strict=True)
             )
         ]
-        flags = pack([item_end, run.last_unit, run.last_item])
+        flags = pack([item_end, run.last_way, run.last_unit, run.last_item])
         ends = delay(m, flags, PICKED_STAGE + LANE_LATENCY, "ends", reset=0)
         return dict(
             right_taken=right_end,
@@ -150,31 +150,37 @@ def attention_drain(design: Design, config: AcceleratorConfig) -> str:
             total_address=pack([place.pair, run.bank]),
             drain_read=reading,
             drain_address=delay(m, pack([place.word, run.bank]), READ_STAGE, "drain_address"),
-            drained_free=pack([item_read & freed.eq(unit) for unit in range(units)]),
+            drained_free=pack([item_read & freed.eq(core) for core in range(cores)]),
             x_write=writing,
             x_write_address=_x_address(m, f, writing, *ends.chunks(1)),
             x_write_data=pack(results),
             done=all_written,
         )
 
-    inputs = {"start": 1, "job": job.width, "base": x_bits, "bits": BITS_BITS, "weighted": units, "right_there": 1}
-    inputs |= {"rights": lanes * RIGHT_BITS, "total": units * total_bits(config)}
-    inputs |= {"drained": units * config.head_lanes * sum_bits(config)}
+    inputs = {"start": 1, "job": job.width, "base": x_bits, "bits": BITS_BITS, "weighted": cores, "right_there": 1}
+    inputs |= {"rights": lanes * RIGHT_BITS, "total": cores * total_bits(config)}
+    inputs |= {"drained": cores * config.head_lanes * sum_bits(config)}
     outputs = {"right_taken": 1, "right_freed": 1, "total_address": address + 1, "drain_read": 1}
-    outputs |= {"drain_address": address + 1, "drained_free": units, "x_write": 1, "x_write_address": x_bits}
+    outputs |= {"drain_address": address + 1, "drained_free": cores, "x_write": 1, "x_write_address": x_bits}
     outputs |= {"x_write_data": config.word_bits("x"), "done": 1}
     return design.module("attention_drain", inputs, outputs, body)
 
 
 def _x_address(
-    m: Module, f: dict[str, Signal], writing: Signal, item_end: Signal, last_unit: Signal, last_item: Signal
+    m: Module,
+    f: dict[str, Signal],
+    writing: Signal,
+    item_end: Signal,
+    last_way: Signal,
+    last_unit: Signal,
+    last_item: Signal,
 ) -> Signal:
-    """Where a word goes: units are a kv head apart, and items of one in a row."""
-    address, of_unit, of_first = (m.state(f["item_words"].width, name) for name in ("x_address", "of_unit", "of_first"))
-    on, start, end = address.signal + 1, m["start"], writing & item_end
-    next_first = mux(last_item, on, of_first.signal + f["item_words"])
+    """Where a word goes: units are a kv head apart; items of one lie in a row, first those that ways have at a time."""
+    address, of_unit, of_first = (m.state(f["head_words"].width, name) for name in ("x_address", "of_unit", "of_first"))
+    on, start, end = address.signal + 1, m["start"], all_of([writing, item_end, last_way])
+    next_first = mux(last_item, on, of_first.signal + f["items_words"])
     next_unit = mux(last_unit, next_first, of_unit.signal + f["head_words"])
-    address.set(mux(start, m["base"], mux(item_end, next_unit, on)), start | writing)
+    address.set(mux(start, m["base"], mux(item_end & last_way, next_unit, on)), start | writing)
     of_unit.set(mux(start, m["base"], next_unit), start | end)
     of_first.set(mux(start, m["base"], next_first), start | (end & last_unit))
     return address.signal

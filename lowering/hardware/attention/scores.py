@@ -62,7 +62,8 @@ def _tag_fields(config: AcceleratorConfig) -> Fields:
 
 
 def attention_scores(design: Design, config: AcceleratorConfig) -> str:
-    """Stream k in; memory q read at `q` + item * words + word, and `q_skip` words further on for each other kv head.
+    """Stream k in; memory q read at `q` + word, for each other item `item_skip` words behind the end of the one before,
+    for each other kv head `head_skip`.
 
     `bank_free`: a bank of scores was read. `scored`: an item's scores and maxima are there, to be read at
     `score_address` a cycle after `score_read`, and at `pair_address` at once; the bank is an address' top bit.
@@ -87,7 +88,7 @@ def attention_scores(design: Design, config: AcceleratorConfig) -> str:
         step.assign((run.active & row["there"] & (~walk.item_start | banks)).named("step"))
         base = m.state(q_bits, "query_base")
         q_address = (base.signal + resized(walk.word, q_bits)).named("query_address")
-        skip = mux(run.last_item, m["q_skip"], const(0, q_bits))
+        skip = mux(run.last_item, m["head_skip"], m["item_skip"])
         base.set(mux(m["start"], m["q"], q_address + skip + 1), m["start"] | item_end)
 
         product = m.output_of(dot, "dot_product", query=m["q_read_data"], key=m.reg(row["data"], "key"))
@@ -100,7 +101,15 @@ def attention_scores(design: Design, config: AcceleratorConfig) -> str:
             k_ready=row["in_ready"], q_read=step.signal, q_read_address=q_address, busy=step.signal, **stored
         )  # fmt: skip
 
-    inputs = {"start": 1, "job": job.width, "q": q_bits, "q_skip": q_bits, "k_valid": 1, "bank_free": 1}
+    inputs = {
+        "start": 1,
+        "job": job.width,
+        "q": q_bits,
+        "head_skip": q_bits,
+        "item_skip": q_bits,
+        "k_valid": 1,
+        "bank_free": 1,
+    }
     inputs |= {
         "k_data": config.row_bits,
         "q_read_data": config.word_bits("q"),

@@ -1,7 +1,8 @@
 """A unit of the attention engine: QK^T, softmax and AV of its kv heads, whose rows it reads through ports of its own.
 
-While an item's values are weighted, the next one's scores are made and the one before is divided; scores, maxima and
-sums have two banks each. Rows of keys and values are asked for as soon as the readers take the commands.
+It has several ways, each for items of its own: all of them use a row at a time. In a way, while an item's values are
+weighted, the next one's scores are made and the one before is divided; scores, maxima and sums have two banks each.
+Rows of keys and values are asked for as soon as the readers take the commands.
 """
 
 from __future__ import annotations
@@ -11,69 +12,82 @@ from lutllm.lowering.hardware.attention.attention_walk import job_fields
 from lutllm.lowering.hardware.attention.row_fetch import STEP_BITS, row_fetch
 from lutllm.lowering.hardware.attention.scores import attention_scores
 from lutllm.lowering.hardware.attention.weighted import SHIFT_BITS, attention_weighted, sum_bits, total_bits
-from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, Wire
+from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, Wire, all_of, pack
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
 from lutllm.numerics import bits_for
 
 FETCHES = {"k": "keys", "v": "values"}  # a stream: the field of a task with its address
-EXTERNAL_INPUTS = (
-    *(f"{name}_{port}" for name in FETCHES for port in ("command_ready", "valid", "data")),
-    "q_read_data",
+ROW_INPUTS = tuple(f"{name}_{port}" for name in FETCHES for port in ("command_ready", "valid", "data"))
+ROW_OUTPUTS = tuple(
+    f"{name}_{port}" for name in FETCHES for port in ("command_valid", "command_address", "command_beats", "ready")
 )
-EXTERNAL_OUTPUTS = (
-    *(f"{name}_{port}" for name in FETCHES for port in ("command_valid", "command_address", "command_beats", "ready")),
-    "q_read", "q_read_address",
-)  # fmt: skip
+_STEADY = ("start", "job")
+_TO_ALL = ("drain_read", "drain_address", "total_address")
+_TO_WAYS = ("loaded", "multiplier", "drained_free")  # and memory q
+_RESULTS = ("multiplier_address", "item_read", "weighted", "total", "drained")
 
 
 def attention_unit(design: Design, config: AcceleratorConfig) -> str:
     """What it is told is steady from `start` on: the rows of its first kv head at `k_address` and `v_address`, of each
-    other `head_step` further; `command_beats` of an item; its queries as `attention_scores` takes them. The rest are
-    the ports of its stages."""
+    other `head_step` further; `command_beats` of an item; its queries as `attention_scores` takes them, those of the
+    ways `item_words` apart. The rest are the ports of its stages, of each way its part, the first lowest."""
     fetch, scores, weighted = row_fetch(design), attention_scores(design, config), attention_weighted(design, config)
-    job, q_bits, item_bits = job_fields(config), config.address_bits("q"), bits_for(config.item_words)
+    job, q_bits, ways = job_fields(config), config.address_bits("q"), config.attention_ways
 
     def body(m: Module) -> dict[str, Signal]:
-        back = {port: Wire(width) for port, width in design.modules[weighted].outputs.items()}
-        f, start = job.unpack(m["job"]), m["start"]
-        commands: dict[str, Signal] = {}
+        f = job.unpack(m["job"])
+        out: dict[str, Signal] = {}
         for name in FETCHES:
             command = m.instance(
-                fetch, f"{name}_fetch", start=start, address=m[f"{name}_address"], head_step=m["head_step"],
+                fetch, f"{name}_fetch", start=m["start"], address=m[f"{name}_address"], head_step=m["head_step"],
                 beats=m["command_beats"], kv_heads=f["kv_heads"], items=f["items"],
                 command_ready=m[f"{name}_command_ready"],
             )  # fmt: skip
-            commands |= {f"{name}_{port}": signal for port, signal in command.items()}
-        queries = ("start", "job", "q", "q_skip", "q_read_data", "k_valid", "k_data")
-        qk = m.instance(
-            scores, "score_stage", **{port: m[port] for port in queries}, bank_free=back["item_read"].signal,
-            **{port: back[port].signal for port in ("score_read", "score_address", "pair_address")},
-        )  # fmt: skip
-        sums = ("start", "job", "shift", "v_valid", "v_data", "loaded", "multiplier", *_DRAIN)
-        av = m.instance(
-            weighted, "weighted_stage", **{port: m[port] for port in sums},
-            **{port: qk[port] for port in ("scored", "score", "maximum")},
-        )  # fmt: skip
-        for port, wire in back.items():
-            wire.assign(av[port])
-        out = {port: qk[port] for port in ("k_ready", "q_read", "q_read_address")} | {"qk_busy": qk["busy"]}
-        out |= {port: av[port] for port in ("v_ready", *_RESULTS)} | {"av_busy": av["busy"]}
-        return commands | out
+            out |= {f"{name}_{port}": signal for port, signal in command.items()}
+        ready = {name: Wire(1) for name in FETCHES}  # a row goes to all ways, when all have room
+        rows = {f"{name}_valid": m[f"{name}_valid"] & ready[name].signal for name in FETCHES}
+        found = [_way(m, way, scores, weighted, rows) for way in range(ways)]
+        for name, wire in ready.items():
+            wire.assign(all_of([way[f"{name}_ready"] for way in found]))
+            out[f"{name}_ready"] = wire.signal
+        return out | {port: pack([way[port] for way in found]) for port in found[0] if port not in out}
 
+    item_bits = bits_for(config.item_words)
     inputs = {"start": 1, "job": job.width, "command_beats": 32, "head_step": STEP_BITS, "shift": SHIFT_BITS}
-    inputs |= {"q": q_bits, "q_skip": q_bits, "q_read_data": config.word_bits("q")}
-    outputs = {"q_read": 1, "q_read_address": q_bits, "qk_busy": 1, "av_busy": 1}
+    inputs |= {"q": q_bits, "item_words": q_bits, "head_skip": q_bits}
+    inputs |= {"drain_read": 1, "drain_address": item_bits + 1, "total_address": item_bits + 1}
+    outputs = dict[str, int]()
     for name in FETCHES:
         inputs |= {f"{name}_address": 64, f"{name}_command_ready": 1, f"{name}_valid": 1}
         inputs |= {f"{name}_data": config.row_bits}
         outputs |= {f"{name}_command_valid": 1, f"{name}_command_address": 64, f"{name}_command_beats": 32}
         outputs |= {f"{name}_ready": 1}
-    inputs |= {"loaded": 1, "multiplier": MULTIPLIER_BITS, "drained_free": 1, "drain_read": 1}
-    inputs |= {"drain_address": item_bits + 1, "total_address": item_bits + 1}
-    outputs |= {"multiplier_address": ADDRESS_BITS, "item_read": 1, "weighted": 1, "total": total_bits(config)}
-    outputs |= {"drained": config.head_lanes * sum_bits(config)}
+    of_ways = {"loaded": 1, "multiplier": MULTIPLIER_BITS, "drained_free": 1, "q_read_data": config.word_bits("q")}
+    inputs |= {port: ways * bits for port, bits in of_ways.items()}
+    of_ways = {"q_read": 1, "q_read_address": q_bits, "qk_busy": 1, "av_busy": 1, "weighted": 1, "item_read": 1}
+    of_ways |= {"multiplier_address": ADDRESS_BITS, "total": total_bits(config)}
+    of_ways |= {"drained": config.head_lanes * sum_bits(config)}
+    outputs |= {port: ways * bits for port, bits in of_ways.items()}
     return design.module("attention_unit", inputs, outputs, body)
 
 
-_DRAIN = ("drained_free", "drain_read", "drain_address", "total_address")
-_RESULTS = ("multiplier_address", "item_read", "weighted", "total", "drained")
+def _way(m: Module, way: int, scores: str, weighted: str, rows: dict[str, Signal]) -> dict[str, Signal]:
+    """The two stages of a way."""
+    made = m.design.modules
+    back = {port: Wire(width) for port, width in made[weighted].outputs.items()}
+    own = {port: m[port].chunks(made[weighted].inputs[port])[way] for port in _TO_WAYS}
+    item, ways = m["item_words"], m.inputs["loaded"].width
+    qk = m.instance(
+        scores, f"score_stage_{way}", **{port: m[port] for port in _STEADY}, q=m["q"] + item * way,
+        item_skip=item * (ways - 1), head_skip=m["head_skip"] + item * (ways - 1), bank_free=back["item_read"].signal,
+        q_read_data=m["q_read_data"].chunks(made[scores].inputs["q_read_data"])[way], k_valid=rows["k_valid"],
+        k_data=m["k_data"], **{port: back[port].signal for port in ("score_read", "score_address", "pair_address")},
+    )  # fmt: skip
+    av = m.instance(
+        weighted, f"weighted_stage_{way}", **{port: m[port] for port in (*_STEADY, *_TO_ALL, "shift")}, **own,
+        v_valid=rows["v_valid"], v_data=m["v_data"], **{port: qk[port] for port in ("scored", "score", "maximum")},
+    )  # fmt: skip
+    for port, wire in back.items():
+        wire.assign(av[port])
+    out = {port: qk[port] for port in ("k_ready", "q_read", "q_read_address")} | {"qk_busy": qk["busy"]}
+    return out | {port: av[port] for port in ("v_ready", *_RESULTS)} | {"av_busy": av["busy"]}

@@ -22,6 +22,14 @@ DEPTH = 16  # words of a FIFO: more than a way there and back takes, and what a 
 # leave (at which another may enter).
 SYNCHRONIZED = 3
 MEMORY_CLOCK = "m_clk"
+
+
+def crossing_cycles(core: int, bus: int, parts: int) -> int:
+    """Cycles of the core, at most, from an address to its first beat besides memory's own: `core` and `bus` are the
+    periods of the clocks, `parts` beats of the bus are one."""
+    return SYNCHRONIZED + 1 - (-(SYNCHRONIZED + parts) * bus // core)
+
+
 _ADDRESS_BITS = 72  # address and length
 
 

@@ -14,6 +14,7 @@ from math import ceil
 from lutllm.lowering.hardware.attention.attention import attention_timing
 from lutllm.lowering.hardware.control.records import task_record
 from lutllm.lowering.hardware.lib.axi import READ, WRITE, burst_limit
+from lutllm.lowering.hardware.lib.crossing import crossing_cycles
 from lutllm.lowering.hardware.lib.memory import FIFO_LATENCY
 from lutllm.lowering.hardware.lib.route import COUNT_BITS
 from lutllm.lowering.hardware.linear.core import linear_timing
@@ -80,6 +81,9 @@ class Fifo:
 
 def fifos(config: AcceleratorConfig, latency: int) -> list[Fifo]:
     """Every FIFO of the accelerator, with the depth it has."""
+    if config.clocks is not None:
+        widest = max([*config.read_ports.values(), *config.write_ports.values()])
+        latency += crossing_cycles(*config.clocks.periods, widest // config.bus_bits(widest))
     found = [*_readers(config, latency), *_parameters(config), *_linear(config)]
     if "heads" in config.engines:
         found += _heads(config, latency)
@@ -110,7 +114,8 @@ def _readers(config: AcceleratorConfig, latency: int) -> Iterator[Fifo]:
             f"read_{port}", f"memory {port}", users, bits,
             fifo_depth(config, f"read_{port}"),
             tuple(f"read_{name}/data_queue/count" for name in names),
-            rate=rate, latency=latency + READ, slack=burst - 1 + (group if rate < 1 else 0), atomic=burst, unit=burst,
+            rate=min(rate, config.port_rate(bits)), latency=latency + READ,
+            slack=burst - 1 + (group if rate < 1 else 0), atomic=burst, unit=burst,
             copies=len(names),
         )  # fmt: skip
 
@@ -268,15 +273,15 @@ def _attention(config: AcceleratorConfig) -> Iterator[Fifo]:
     """Rows: two of the largest head, and what is used late, by construction. Shifts: what is needed depends on the
     query heads of a kv head; less than two items' costs cycles in attention's division only."""
     beats, timing = config.head_beats, attention_timing(config)
-    units = range(config.attention_units)
+    cores = [divmod(core, config.attention_ways) for core in range(config.attention_cores)]
     for name, user, path, depth, ahead in (
-        ("k", "scores", "score_stage/keys", timing["k_rows"], 0),
-        ("v", "weighted", "weighted_stage/values", timing["v_rows"], timing["v_freed"] + 1),
+        ("k", "scores", "score_stage_{}/keys", timing["k_rows"], 0),
+        ("v", "weighted", "weighted_stage_{}/values", timing["v_rows"], timing["v_freed"] + 1),
     ):
         yield Fifo(
             f"{name}_rows", f"row {name}", (user,), config.row_bits, depth,
-            tuple(f"attention/unit_{unit}/{path}/used" for unit in units),
-            rate=Fraction(1), latency=ahead, slack=2 * beats, atomic=beats, copies=len(units), sized=False,
+            tuple(f"attention/unit_{unit}/{path.format(way)}/used" for unit, way in cores),
+            rate=Fraction(1), latency=ahead, slack=2 * beats, atomic=beats, copies=len(cores), sized=False,
         )  # fmt: skip
     yield Fifo(
         "rights", "attention", ("attention",), RIGHT_BITS * config.lanes, timing["rights"],

@@ -28,7 +28,7 @@ from lutllm.lowering.machine.choice import engine_for
 from lutllm.lowering.machine.form import Machine, read_machine, write_machine
 from lutllm.lowering.machine.targets import find_target
 from lutllm.passes import run_pipeline
-from lutllm.report.page import page
+from lutllm.report.linears_page import linears_page
 from lutllm.scheme import QuantizedLinear, parse_schemes
 
 
@@ -177,7 +177,7 @@ class LinearsJob(Job):
         assert self.options.layers is not None
         self.write("reports/equality.json", json.dumps(self.result.rows, indent=1) + "\n")
         title = f"{model.name}, decoder layers {', '.join(map(str, self.options.layers))}"
-        self.write("reports/report.html", page(title, self.result.rows, peak))
+        self.write("reports/report.html", linears_page(title, self.result.rows, peak))
         timing = {"seconds": self.seconds, "simulated_cycles_per_second": self.result.cycles_per_second}
         store.write_json(self.out / "reports" / "timing.json", timing)
         options = asdict(self.options) | {"layers": list(self.options.layers)}

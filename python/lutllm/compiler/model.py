@@ -32,6 +32,7 @@ from lutllm.simulate.occupancy import occupancies, registers
 from lutllm.simulate.transactions.passes import run_passes
 from lutllm.simulate.transactions.records import TaskRecord, named_records
 
+TARGET = "target.toml"  # where it is not one of those that ship
 STEM = MODEL = "model"  # of files; the folder with the quantized model
 
 
@@ -67,7 +68,7 @@ class ModelJob(Job):
 
     def model(self) -> QuantizedModel:
         with self.stage("model", self.spec):
-            return resolve.quantized_model(
+            model = resolve.quantized_model(
                 self.spec,
                 scheme=self.scheme,
                 text=self.options.text,
@@ -75,10 +76,14 @@ class ModelJob(Job):
                 seed=self.options.seed,
                 quiet=self.options.quiet,
             )
+        resolve.check_block(model, self.options.target)
+        return model
 
     def hardware(self, model: QuantizedModel, context: int) -> Hardware:
         """Every level, image and SystemVerilog."""
         target, levels, tensors = self.options.target, Levels(self, STEM), model.tensors
+        if target.endswith(".toml"):
+            self.write(TARGET, Path(target).read_bytes())
         with self.stage("schedule", f"for target {target}"):
             program, scheduled = self.levels(levels, model, context)
         with self.stage("memory image", ""):
@@ -97,7 +102,7 @@ class ModelJob(Job):
             self.write(f"ir/{STEM}.torch.mlir", model.torch)
         levels.reached(model.module, "float")
         program = levels.reached(model.lut(context), "lut")
-        steps = levels.lower(program, pipelines.to_steps(), "steps")
+        steps = levels.lower(program, pipelines.to_steps(find_target(self.options.target).model.row_source), "steps")
         placed = levels.lower(steps, pipelines.to_placed(self.options.target), "placed")
         return program, levels.lower(placed, pipelines.to_schedule(), "scheduled")
 
@@ -110,7 +115,8 @@ class ModelJob(Job):
 
     def reports(self, hardware: Hardware, length: int, made: int) -> None:
         plan, answer = hardware.plan, self.result.answer
-        records = predicted(plan, run_passes(length, made, plan.config.tokens))
+        passes = run_passes(length, made, plan.config.tokens)
+        records = predicted(plan, passes)
         self.result.predicted_cycles = run_cycles(records)
         how, streams, full = "predicted", {}, []
         if answer is not None and answer.error == "none":
@@ -124,7 +130,7 @@ class ModelJob(Job):
             store.write_json(self.out / "reports" / "timing.json", timing)
         title = f"{self.spec} on target {self.options.target}: {length} tokens in, {made} out"
         self.write("reports/schedule.html", schedule_page(title, records, how=how, streams=streams, occupancy=full))
-        data = schedule_json(records, how=how, streams=streams)
+        data = schedule_json(records, how=how, streams=streams, passes=passes)
         self.write("reports/schedule.json", json.dumps(data, indent=1) + "\n")
         if self.options.resources:
             from lutllm.cost.resources import write_resources

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import namedtuple
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -27,20 +27,41 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 NEVER = -(1 << 40)  # before all cycles
 
-(DEPTH, BURST, LATENCY, ASKED, ASKED_AT, ARRIVED_AT, POPPED, POPPED_AT, COMMAND, LEFT, PLACE, COMMANDS,
- PORT_FIELDS) = range(13)  # fmt: skip
+(DEPTH, BURST, LATENCY, ASKED, ASKED_AT, ARRIVED_AT, POPPED, POPPED_AT, COMMAND, LEFT, PLACE, COMMANDS, PARTS,
+ BUS_ASKED, BUS_BEAT, PORT_FIELDS) = range(16)  # fmt: skip
 SEEN, BEATS, FIRST, ACCEPTED, COMMAND_FIELDS = range(5)
 RING = 256  # commands that are remembered
 
 
-class Port(NamedTuple):
-    """A read master: `state`, its last `commands`, when each of the last beats was taken (`pops`) and arrived. It has
-    room for `DEPTH` beats; `LATENCY`: cycles from asking for a burst until its first beat is there."""
+# A read master: `state`, its last `commands`, when each of the last beats was taken (`pops`) and arrived. It has room
+# for `DEPTH` beats; `LATENCY`: cycles from asking for a burst until its first beat is there. Where `clocks` has two,
+# `LATENCY` is that of memory, in cycles of the bus, of whose beats `PARTS` are one here.
+Port = namedtuple("Port", "state commands pops arrivals clocks")
 
-    state: np.ndarray
-    commands: np.ndarray
-    pops: np.ndarray
-    arrivals: np.ndarray
+
+CORE, BUS, PHASE, CROSSING, EDGES = range(5)  # periods; the bus's first edge; depth of a crossing's FIFO, its way
+
+
+@_compiled
+def _to_bus(clocks, cycle):  # type: ignore[no-untyped-def]
+    """In which cycle of the bus what the core did in `cycle` is seen there."""
+    return (cycle * clocks[CORE] - clocks[PHASE]) // clocks[BUS] + clocks[EDGES]
+
+
+@_compiled
+def _to_core(clocks, cycle):  # type: ignore[no-untyped-def]
+    return (cycle * clocks[BUS] + clocks[PHASE]) // clocks[CORE] + clocks[EDGES]
+
+
+@_compiled
+def _cross_back(port, n, asked):  # type: ignore[no-untyped-def]
+    """When beat number `n`, of a burst that the bus takes in cycle `asked`, is there."""
+    s, clocks, ring = port.state, port.clocks, port.pops.shape[0]
+    beat = max(s[BUS_BEAT] + 1, asked + s[LATENCY]) + s[PARTS] - 1
+    if n >= clocks[CROSSING]:
+        beat = max(beat, _to_bus(clocks, port.arrivals[(n - clocks[CROSSING]) % ring] - 1))
+    s[BUS_BEAT] = beat
+    return _to_core(clocks, beat) + 1
 
 
 @_compiled
@@ -72,8 +93,11 @@ def arrival(port):  # type: ignore[no-untyped-def]
         gone = s[ASKED] + s[BURST] - s[DEPTH]  # beats that must have been taken
         if gone > 0:
             at = max(at, port.pops[(gone - 1) % ring] + 1)
+        if s[PARTS]:
+            s[BUS_ASKED] = max(s[BUS_ASKED] + 1, _to_bus(port.clocks, at + 1))
         for i in range(beats):
-            s[ARRIVED_AT] = max(s[ARRIVED_AT] + 1, at + s[LATENCY])
+            there = _cross_back(port, s[ASKED] + i, s[BUS_ASKED]) if s[PARTS] else at + s[LATENCY]
+            s[ARRIVED_AT] = max(s[ARRIVED_AT] + 1, there)
             port.arrivals[(s[ASKED] + i) % ring] = s[ARRIVED_AT]
         s[ASKED] += beats
         s[LEFT] -= beats
@@ -109,18 +133,14 @@ def word(port, beats):  # type: ignore[no-untyped-def]
     return max(arrival(port), port.state[POPPED_AT] + 1)
 
 
-(W_BURST, W_LATENCY, W_FIRST, W_ACCEPTED, W_ISSUED_AT, W_PLACE, W_HELD, W_WORDS, W_BURSTS, W_BUS, W_ANSWER,
- WRITER_FIELDS) = range(12)  # fmt: skip
+(W_BURST, W_LATENCY, W_FIRST, W_ACCEPTED, W_ISSUED_AT, W_PLACE, W_HELD, W_WORDS, W_BURSTS, W_BUS, W_ANSWER, W_PARTS,
+ W_BUS_ASKED, W_BUS_BEAT, W_BUS_ANSWER, WRITER_FIELDS) = range(16)  # fmt: skip
 
 
-class Writer(NamedTuple):
-    """A write master: `state`, when each of the last words was on the bus, and when each of the last bursts was begun
-    there (`lengths`) and answered. A burst's first word is on the bus `W_FIRST` cycles after its last one came."""
-
-    state: np.ndarray
-    words: np.ndarray
-    lengths: np.ndarray
-    answers: np.ndarray
+# A write master: `state`, when each of the last words was on the bus, and when each of the last bursts was begun
+# there (`lengths`) and answered. A burst's first word is on the bus `W_FIRST` cycles after its last one came. Of two
+# `clocks` as in `Port`; the bus is then the crossing, and `sent` says when words left that.
+Writer = namedtuple("Writer", "state words lengths answers clocks sent")
 
 
 @_compiled
@@ -139,6 +159,20 @@ def writable(w):  # type: ignore[no-untyped-def]
 
 
 @_compiled
+def _cross(w, first):  # type: ignore[no-untyped-def]
+    """A burst to the bus, its first word from cycle `first` on; returns when its answer is here."""
+    s, clocks, ring, depth = w.state, w.clocks, w.words.shape[0], w.sent.shape[0]
+    s[W_BUS_ASKED] = max(s[W_BUS_ASKED] + 1, _to_bus(clocks, s[W_ISSUED_AT] + 1))
+    s[W_BUS], s[W_BUS_BEAT] = max(s[W_BUS], first - 1), max(s[W_BUS_BEAT], s[W_BUS_ASKED])
+    for n in range(s[W_WORDS] - s[W_HELD], s[W_WORDS]):
+        s[W_BUS] = max(s[W_BUS] + 1, _to_core(clocks, w.sent[n % depth]))
+        s[W_BUS_BEAT] = max(s[W_BUS_BEAT] + 1, _to_bus(clocks, s[W_BUS])) + s[W_PARTS] - 1
+        w.words[n % ring], w.sent[n % depth] = s[W_BUS], s[W_BUS_BEAT]
+    s[W_BUS_ANSWER] = max(s[W_BUS_ANSWER] + 1, s[W_BUS_BEAT] + s[W_LATENCY])
+    return _to_core(clocks, s[W_BUS_ANSWER])
+
+
+@_compiled
 def write(w, at, last):  # type: ignore[no-untyped-def]
     """A word to the writer in cycle `at`, the `last` of its command or not. A burst goes out when all of it is here."""
     s, ring = w.state, w.words.shape[0]
@@ -150,11 +184,14 @@ def write(w, at, last):  # type: ignore[no-untyped-def]
     j = s[W_BURSTS] % w.lengths.shape[0]
     s[W_ISSUED_AT] = max(at, s[W_ISSUED_AT], s[W_ACCEPTED], w.lengths[j], w.answers[j]) + 1
     first = max(s[W_ISSUED_AT] + s[W_FIRST] - 1, s[W_BUS] + 1)
-    for i in range(s[W_HELD]):
-        w.words[(s[W_WORDS] - s[W_HELD] + i) % ring] = first + i
+    if s[W_PARTS]:
+        s[W_ANSWER] = max(s[W_ANSWER] + 1, _cross(w, first))
+    else:
+        for i in range(s[W_HELD]):
+            w.words[(s[W_WORDS] - s[W_HELD] + i) % ring] = first + i
+        s[W_BUS] = first + s[W_HELD] - 1
+        s[W_ANSWER] = max(s[W_ANSWER] + 1, s[W_BUS] + s[W_LATENCY])
     w.lengths[j] = first - 1
-    s[W_BUS] = first + s[W_HELD] - 1
-    s[W_ANSWER] = max(s[W_ANSWER] + 1, s[W_BUS] + s[W_LATENCY])
     w.answers[j] = s[W_ANSWER]
     s[W_BURSTS] += 1
     s[W_HELD], s[W_PLACE] = 0, 0
@@ -177,35 +214,17 @@ Engine = namedtuple(
 EXACT_ROW, BUILT_ROW, BUILT_TABLE, STORED_TABLE = range(4)
 
 
-class Round(NamedTuple):
-    """What of a round decides how long it takes."""
-
-    source: int
-    tokens: int
-    stages: int
-    groups: int
-    blocks: int
-    block_chunks: int
-    last_chunks: int
+# What of a round decides how long it takes.
+Round = namedtuple("Round", "source tokens stages groups blocks block_chunks last_chunks")
 
 
 X_AT, Y_AT, SHADOW, CODES, CODEBOOKS, TABLES, GROUPS, WORDS, RESULTS, ROWS, LINEAR_FIELDS = range(11)
 
 
-class Linear(NamedTuple):
-    """LutLinear's state. `at`: when the last word of x and of y was taken, when centroids may be loaded again, how many
-    codes, codebooks ... there were. Rings of the steps that give back room: codes, codebooks and tables used, banks of
-    operands, jobs and words of x, results taken, rows looked up in."""
-
-    at: np.ndarray
-    codes: np.ndarray
-    codebooks: np.ndarray
-    tables: np.ndarray
-    banks: np.ndarray
-    jobs: np.ndarray
-    words: np.ndarray
-    results: np.ndarray
-    halves: np.ndarray
+# LutLinear's state. `at`: when the last word of x and of y was taken, when centroids may be loaded again, how many
+# codes, codebooks ... there were. Rings of the steps that give back room: codes, codebooks and tables used, banks of
+# operands, jobs and words of x, results taken, rows looked up in.
+Linear = namedtuple("Linear", "at codes codebooks tables banks jobs words results halves")
 
 
 @_compiled
@@ -370,17 +389,9 @@ def embed(e, start, residual, tokens, words, asked, there, rows, depth):  # type
     return out
 
 
-class Heads(NamedTuple):
-    """Engine heads. `root`: cycles from a row's last square to its root, at most `roots` at a time. A beat to memory,
-    of `ratio` words, has one of `beats` places until written, `leave` cycles after its last word. `command`: to its
-    transfer."""
-
-    root: int
-    roots: int
-    ratio: int
-    beats: int
-    leave: int
-    command: int
+# Engine heads. `root`: cycles from a row's last square to its root, at most `roots` at a time. A beat of `ratio` words
+# has one of `beats` places until written, `leave` cycles after its last word. `command`: to its transfer.
+Heads = namedtuple("Heads", "root roots ratio beats leave command")
 
 
 @_compiled
@@ -422,75 +433,68 @@ def heads(h, p, start, count, tokens, words, normed, writer, rows, place, stride
     return at
 
 
-class Attention(NamedTuple):
-    """Attention: `parts` vector words of a beat, which is `port_beats` at a port; the rest as in `attention_timing`."""
-
-    parts: int
-    port_beats: int
-    k_rows: int
-    v_rows: int
-    rights: int
-    first: int
-    scored: int
-    bank_free: int
-    v_freed: int
-    loaded: int
-    weighted: int
-    sums_free: int
-    right_freed: int
-    done: int
+# Attention: `ways` of a unit, `parts` vector words of `port_beats`; the rest as in `attention_timing`.
+Attention = namedtuple(
+    "Attention",
+    "ways parts port_beats k_rows v_rows rights first scored bank_free v_freed loaded weighted sums_free right_freed "
+    "done",
+)
 
 
 @_compiled
-def _row(port, freed, n, beats, joined):  # type: ignore[no-untyped-def]
-    """Row number `n`, of words that are `joined` beats, into a buffer whose words were freed at `freed`; returns when
-    it may be used."""
-    at = NEVER
-    for i in range(n * beats, (n + 1) * beats):
-        at = take(port, max(word(port, joined), freed[i % freed.shape[0]] + 1))
-    return at + 1
-
-
-@_compiled
-def _use(freed, n, beats, at):  # type: ignore[no-untyped-def]
-    for i in range(n * beats, (n + 1) * beats):
-        freed[i % freed.shape[0]] = at
+def _use_rows(port, freed, at, first, beats, joined, reps, position, tokens, late):  # type: ignore[no-untyped-def]
+    """All rows of an item, from number `first` on, of words that are `joined` beats: into a buffer of each way, whose
+    words were freed at `freed`, and used, `at` the last step of each way so far; freed `late` after that."""
+    ring = freed.shape[1]
+    for row in range(position + tokens):
+        here, there = (first + row) * beats, NEVER
+        for i in range(here, here + beats):
+            there = take(port, max(word(port, joined), freed[:, i % ring].max() + 1))
+        at[:] = np.maximum(at, there) + reps * beats * (tokens - max(0, row - position))
+        for i in range(here, here + beats):
+            freed[:, i % ring] = at + late
 
 
 @_compiled
 def attend(a, k, v, p, start, kv_heads, items, reps, beats, tokens, position, places, stride):  # type: ignore[no-untyped-def]
-    """Items of attention through its stages, each as soon as it may; `start`: the stages' first cycle. `k` and `v` are
-    the ports of its units, each of which has `kv_heads` of `items`; the first head's rows are at `places` in a burst,
-    those of each other `stride` beats after the one before. Returns the last step of each word of the division."""
-    rows, units = position + tokens, len(k)
-    k_freed, v_freed = np.full((units, a.k_rows), NEVER), np.full((units, a.v_rows), NEVER)
-    read, divided, right_freed = np.full((units, 2), NEVER), np.full((units, 2), NEVER), np.full(a.rights, NEVER)
-    ends = np.zeros(kv_heads * items * units * reps * beats * a.parts, np.int64)
-    scores, weights, out, p_at, right = np.full(units, start - 1), np.full(units, start - 1), start - 1, start - 1, 0
+    """Items of attention through its stages, each as soon as it may; `start`: the stages' first cycle. `k` and `v`:
+    ports of its units, each of which has `kv_heads` of `items` a way; the first head's rows are at `places` in a burst,
+    each other's `stride` beats further on. Returns the last step of each word of the division."""
+    rows, units, words = position + tokens, len(k), reps * beats * a.parts
+    k_freed, v_freed = np.full((units, a.ways, a.k_rows), NEVER), np.full((units, a.ways, a.v_rows), NEVER)
+    read, divided = np.full((units, a.ways, 2), NEVER), np.full((units, a.ways, 2), NEVER)
+    right_freed, there, loaded = (
+        np.full(a.rights, NEVER),
+        np.zeros(a.ways * words, np.int64),
+        np.zeros(a.ways, np.int64),
+    )
+    scores, out, p_at, right = np.full((units, a.ways), start - 1), start - 1, start - 1, 0
+    weights, ends = scores.copy(), np.zeros(kv_heads * items * units * a.ways * words, np.int64)
     for n in range(kv_heads * items * units):
         u, item = n % units, n // units
         bank, first, head = item % 2, item * rows, item // items * units + u
         command(k[u], start, rows * beats * a.port_beats, places[0] + head * stride)
         command(v[u], start, rows * beats * a.port_beats, places[1] + head * stride)
-        p_at = take_all(p, reps, max(p_at + 1, read[u, bank] + a.bank_free))
-        loaded = p_at + a.loaded
-        score = max(scores[u], read[u, bank] + a.bank_free - 1)
-        for row in range(rows):
-            seen = reps * beats * (tokens - max(0, row - position))
-            score = max(score + 1, _row(k[u], k_freed[u], first + row, beats, a.port_beats)) + seen - 1
-            _use(k_freed[u], first + row, beats, score)
-        weight = max(weights[u], score + a.scored - 1, loaded - 1, divided[u, bank] + a.sums_free - 1)
-        for row in range(rows):
-            seen = reps * beats * (tokens - max(0, row - position))
-            weight = max(weight + 1, _row(v[u], v_freed[u], first + row, beats, a.port_beats)) + seen - 1
-            _use(v_freed[u], first + row, beats, weight + a.v_freed)
-        read[u, bank], scores[u], weights[u] = weight, score, weight
-        out = max(out, weight + a.weighted - 1)
-        for _ in range(reps * beats * a.parts):
-            p_at = take(p, max(p_at + 1, right_freed[right % a.rights] + 1))
-            out = max(out + 1, p_at + 1) + tokens - 1
-            right_freed[right % a.rights] = out + a.right_freed
-            ends[right] = out
-            right += 1
-        divided[u, bank] = out
+        for w in range(a.ways):
+            p_at = take_all(p, reps, max(p_at + 1, read[u, w, bank] + a.bank_free))
+            loaded[w] = p_at + a.loaded
+            scores[u, w] = max(scores[u, w], read[u, w, bank] + a.bank_free - 1)
+            if w < a.ways - 1:  # there is room for the shifts of all ways
+                for i in range(w * words, (w + 1) * words):
+                    there[i] = p_at = take(p, max(p_at + 1, right_freed[(right + i) % a.rights] + 1))
+        _use_rows(k[u], k_freed[u], scores[u], first, beats, a.port_beats, reps, position, tokens, 0)
+        ready = np.maximum(scores[u] + a.scored, np.maximum(loaded, divided[u, :, bank] + a.sums_free)) - 1
+        weights[u] = np.maximum(weights[u], ready)
+        _use_rows(v[u], v_freed[u], weights[u], first, beats, a.port_beats, reps, position, tokens, a.v_freed)
+        for w in range(a.ways):
+            read[u, w, bank] = weights[u, w]
+            out = max(out, weights[u, w] + a.weighted - 1)
+            for i in range(w * words, (w + 1) * words):
+                if w == a.ways - 1:
+                    there[i] = p_at = take(p, max(p_at + 1, right_freed[right % a.rights] + 1))
+                out = max(out + 1, there[i] + 1) + tokens - 1
+                right_freed[right % a.rights] = out + a.right_freed
+                ends[right] = out
+                right += 1
+            divided[u, w, bank] = out
     return ends

@@ -35,20 +35,22 @@ def layer_of(source: str) -> str:
 
 @dataclass(frozen=True)
 class Shortened:
-    """`model` has the first layers of a longer one, which goes on with `periods` more of `period` layers each."""
+    """`model` has the first layers of a longer one, which goes on with `periods` more of `period` layers each. The
+    first `lead` periods may be unlike the others: the schedule begins with them."""
 
     model: QuantizedModel
     period: int
     periods: int
+    lead: int
 
 
-def shortened(model: QuantizedModel) -> Shortened | None:
-    """As short as shows that layers repeat: three periods, and what is left over. None for a model that has no more, or
-    whose layers hand on more than one value."""
+def shortened(model: QuantizedModel, lead: int) -> Shortened | None:
+    """As short as shows that layers repeat: two periods after `lead`, and what is left over. None for a model that has
+    no more, or whose layers hand on more than one value."""
     layers = _Layers(model)
     count = len(layers.ops)
     period = next((p for p in range(1, count) if layers.signs[p:] == layers.signs[:-p]), count)
-    kept = 3 * period + (count - 1) % period + 1 if count else 0
+    kept = (lead + 2) * period + (count - 1) % period + 1 if count else 0
     if kept >= count or not all(len(values) == 1 for values in layers.leaving):
         return None
     module = layers.cut(kept)
@@ -56,12 +58,12 @@ def shortened(model: QuantizedModel) -> Shortened | None:
     gone = {name for name in map(name_of, FloatGraph(model.module).ops) if name not in names}
 
     def stays(name: str) -> bool:
-        return name not in gone and (_number(name) is None or _number(name) < kept)
+        return name not in gone and (_number(name) or 0) < kept
 
     linears = {name: linear for name, linear in model.linears.items() if stays(name)}
     constants = {name: values for name, values in model.constants.items() if stays(name)}
     short = replace(model, module=module, linears=linears, constants=constants)
-    return Shortened(short, period, (count - kept) // period)
+    return Shortened(short, period, (count - kept) // period, lead)
 
 
 def whole_plan(plan: Plan, of: Shortened, memory_bytes: int) -> Plan | None:
@@ -139,7 +141,7 @@ def _repeated(tasks: Sequence[Task], of: Shortened) -> list[Task] | None:
             first.setdefault(number, i)
     if not first:
         return list(tasks)
-    begin, middle, end = (first[k * of.period] for k in (1, 2, 3))
+    begin, middle, end = (first[k * of.period] for k in range(of.lead, of.lead + 3))
     once, again = tasks[begin:middle], tasks[middle:end]
     if [_like(_moved(task, of.period)) for task in once] != [_like(task) for task in again]:
         return None
@@ -155,8 +157,8 @@ def _moved(task: Task, by: int) -> Task:
         return name if number is None else _LAYER.sub(rf"\g<1>{number + by}", name, count=1)
 
     values = {buffer: later(label) for buffer, label in task.values.items()}
-    names = {name: later(getattr(task, name)) for name in ("name", "source", "cluster")}
-    return replace(task, values=values, **names)
+    names = later(task.name), later(task.source), later(task.cluster)
+    return replace(task, name=names[0], source=names[1], cluster=names[2], values=values)
 
 
 def _like(task: Task) -> tuple[Any, ...]:
@@ -171,7 +173,7 @@ def _like(task: Task) -> tuple[Any, ...]:
 
 def _last(of: Shortened) -> range:
     """The layers that those left out are like."""
-    return range(2 * of.period, 3 * of.period)
+    return range((of.lead + 1) * of.period, (of.lead + 2) * of.period)
 
 
 def _number(name: str) -> int | None:

@@ -14,6 +14,7 @@ from lutllm.passes import PASSES as LUT_PASSES
 from lutllm.passes import run_pipeline
 from lutllm.quantized.pretrained import QuantizedModel
 
+LEADS = (2, 4)  # periods of layers until schedules repeat; weights are fetched some rounds ahead
 PASSES = (*LUT_PASSES, *LOWERING_PASSES)
 
 
@@ -24,19 +25,25 @@ class Planner:
 
     def __init__(self, model: QuantizedModel, context: int) -> None:
         self.model, self.context = model, context
-        self.short: Shortened | None = shortened(model)
+        self.short = self._shorter(0)
         self._steps: dict[str, str] = {}
 
-    def plan(self, target: str, row_source: str = "") -> Plan:
+    def plan(self, target: str) -> Plan:
         """The plan for a target's name or file."""
-        memory = find_target(target).memory.bytes
-        if self.short is not None:
+        found = find_target(target)
+        memory, row_source = found.memory.bytes, found.model.row_source
+        while self.short is not None:
             whole = whole_plan(self._scheduled(self.short.model, target, row_source), self.short, memory)
             if whole is not None:
                 return whole
-            self.short = None
+            self.short = self._shorter(self.short.lead)
             self._steps.clear()
         return self._scheduled(self.model, target, row_source)
+
+    def _shorter(self, than: int) -> Shortened | None:
+        """What is scheduled instead of the model, with more periods of lead than `than`."""
+        leads = (lead for lead in LEADS if lead > than)
+        return next((found for lead in leads if (found := shortened(self.model, lead)) is not None), None)
 
     def _scheduled(self, model: QuantizedModel, target: str, row_source: str) -> Plan:
         if row_source not in self._steps:

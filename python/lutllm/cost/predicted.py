@@ -2,7 +2,8 @@
 
 Tasks go out in order, each when its descriptor is there, its waits hold and its engine has room; what engines then do,
 `kernels` follows step by step. With a memory that answers after `latency` cycles, and never refuses, cycles are those
-of hardware. Left out is where in bursts rows of the embedding begin: that depends on the tokens. It reads no weights.
+of hardware, with two clocks too. Left out is where in bursts rows of the embedding begin: that depends on the tokens,
+and with two clocks it may be a cycle. It reads no weights.
 """
 
 from __future__ import annotations
@@ -33,10 +34,11 @@ _TAKEN = np.empty(0, np.int64)  # no word to wait for
 UNITS = ("loader", "distributor", "head", "rows", "builder")  # of LutLinear: those that work on a round's lookups
 
 
-def predicted(plan: Plan, passes: Sequence[Pass], latency: int | None = None) -> list[TaskRecord]:
+def predicted(plan: Plan, passes: Sequence[Pass], latency: int | None = None, begin: int = 0) -> list[TaskRecord]:
     """A record for each task of each pass, in order of dispatch; cycles count from the start of the run. `latency` of
-    memory is that of the plan's machine, where nothing else is said."""
-    chip, found = _Chip(plan.config, plan.latency if latency is None else latency), []
+    memory is that of the plan's machine, where nothing else is said; `begin`: cycles from where the edges of two clocks
+    fell together until the start."""
+    chip, found = _Chip(plan.config, plan.latency if latency is None else latency, begin), []
     kernels.command(chip.ports["d"], 0, len(IMAGE_HEADER), 0)
     cycle = kernels.take_all(chip.ports["d"], len(IMAGE_HEADER), 0) + PLANNED
     for turn, each in enumerate(passes):
@@ -56,9 +58,9 @@ def run_cycles(records: Sequence[TaskRecord]) -> int:
 class _Chip:
     """What stays from one list to the next."""
 
-    def __init__(self, config: AcceleratorConfig, latency: int) -> None:
+    def __init__(self, config: AcceleratorConfig, latency: int, begin: int) -> None:
         self.config = config
-        self.ports, self.writers = timing.ports(config, latency), timing.writers(config, latency)
+        self.ports, self.writers = timing.ports(config, latency, begin), timing.writers(config, latency, begin)
         self.engine, self.heads, self.attention = timing.linear(config), timing.heads(config), timing.attention(config)
         self.linear = timing.linear_state(self.engine)
         self.vector = timing.vector_timings(config)

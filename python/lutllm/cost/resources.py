@@ -20,8 +20,9 @@ from lutllm.models.cache import cache_directory
 KINDS = ("LUT", "FF", "DSP", "BRAM", "URAM", "LUTRAM")
 NOTE = (
     "UltraScale+-style estimate by Yosys, no placement, no timing. LUT contains LUTRAM (LUTs used as memory or shift "
-    "register); BRAM counts blocks of 36 Kbit. Carry chains and wide multiplexers are not counted, and a Versal device "
-    "has other DSPs and LUTs than the UltraScale+ family this was synthesized for."
+    "register); BRAM counts blocks of 36 Kbit. Carry chains are not counted. Wide "
+    "multiplexers are made of LUTs alone, as on Versal, which has no MUXF7 and MUXF8; its DSPs are wider than those "
+    "this was synthesized for."
 )
 # LUTs that a memory or shift register takes.
 _LUTRAM = {

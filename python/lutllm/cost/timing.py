@@ -10,6 +10,7 @@ import numpy as np
 from lutllm.cost import kernels as k
 from lutllm.lowering.hardware.attention.attention import attention_timing
 from lutllm.lowering.hardware.control.task import Timing
+from lutllm.lowering.hardware.lib import crossing
 from lutllm.lowering.hardware.lib.axi import READ, WRITE, burst_limit
 from lutllm.lowering.hardware.lib.memory import FIFO_LATENCY
 from lutllm.lowering.hardware.linear.control import HALVES
@@ -77,8 +78,8 @@ def heads(config: AcceleratorConfig) -> k.Heads:
 
 
 def attention(config: AcceleratorConfig) -> k.Attention:
-    beats = config.row_bits // config.kv_bits
-    return k.Attention(config.head_lanes // config.lanes, beats, **attention_timing(config))
+    parts, beats = config.head_lanes // config.lanes, config.row_bits // config.kv_bits
+    return k.Attention(config.attention_ways, parts, beats, **attention_timing(config))
 
 
 def linear_state(e: k.Engine) -> k.Linear:
@@ -88,38 +89,52 @@ def linear_state(e: k.Engine) -> k.Linear:
     return k.Linear(at, *(np.full(size, k.NEVER) for size in (*sizes, HALVES)))
 
 
-def ports(config: AcceleratorConfig, latency: int) -> dict[str, k.Port]:
+def clocks(config: AcceleratorConfig, begin: int) -> np.ndarray:
+    """Of `kernels.Port.clocks`. The run begins `begin` cycles of the core after both clocks had an edge at a time, and
+    its cycles count from the one before."""
+    if config.clocks is None:
+        return np.zeros(1, np.int64)
+    core, bus = config.clocks.periods
+    return np.array([core, bus, (1 - begin) * core % bus, crossing.DEPTH, crossing.SYNCHRONIZED])
+
+
+def ports(config: AcceleratorConfig, latency: int, begin: int) -> dict[str, k.Port]:
     """Read masters; `w0` stands for all weight ports, which move together. A port that is not there is never used."""
-    made = {name: _port(1, 1, 1) for name in ("d", "p", "c", "q", "w0", "e", "k0", "v0", "x")}
+    both, there = clocks(config, begin), latency + READ if config.clocks is None else config.bus_cycles(latency)
+    made = {name: _port(1, 1, 1, 0, both) for name in ("d", "p", "c", "q", "w0", "e", "k0", "v0", "x")}
     for name, bits in config.read_ports.items():
         burst = burst_limit(bits, config.burst_beats(bits))
-        made[name] = _port(fifo_depth(config, f"read_{name[0]}"), burst, latency + READ)
+        parts = 0 if config.clocks is None else bits // config.bus_bits(bits)
+        made[name] = _port(fifo_depth(config, f"read_{name[0]}"), burst, there, parts, both)
     return made
 
 
-def _port(depth: int, burst: int, latency: int) -> k.Port:
+def _port(depth: int, burst: int, latency: int, parts: int, both: np.ndarray) -> k.Port:
     """A reader with room for `depth` beats, `latency` cycles from asking for a burst until its first beat is there."""
     state = np.zeros(k.PORT_FIELDS, np.int64)
-    state[[k.DEPTH, k.BURST, k.LATENCY]] = depth, burst, latency
-    state[[k.ASKED_AT, k.ARRIVED_AT, k.POPPED_AT]] = k.NEVER
-    beats = np.zeros(depth + burst, np.int64)
-    return k.Port(state, np.zeros((k.RING, k.COMMAND_FIELDS), np.int64), beats, beats.copy())
+    state[[k.DEPTH, k.BURST, k.LATENCY, k.PARTS]] = depth, burst, latency, parts
+    state[[k.ASKED_AT, k.ARRIVED_AT, k.POPPED_AT, k.BUS_ASKED, k.BUS_BEAT]] = k.NEVER
+    beats = np.zeros(max(depth + burst, 2 * crossing.DEPTH), np.int64)
+    return k.Port(state, np.zeros((k.RING, k.COMMAND_FIELDS), np.int64), beats, beats.copy(), both)
 
 
-def writers(config: AcceleratorConfig, latency: int) -> dict[str, k.Writer]:
+def writers(config: AcceleratorConfig, latency: int, begin: int) -> dict[str, k.Writer]:
     """Write masters. One that is not there is never used."""
-    made = {name: _writer(1, 1, 1, 1) for name in ("kv", "y")}
+    both, answers = clocks(config, begin), config.bus_cycles(latency)
+    made = {name: _writer(1, 1, 1, 1, 0, both) for name in ("kv", "y")}
     for name, bits in config.write_ports.items():
         burst = burst_limit(bits, config.burst_beats(bits))
         outstanding = fifo_depth(config, {"kv": "responses", "y": "y_responses"}[name])
-        made[name] = _writer(fifo_depth(config, f"write_{name}"), burst, outstanding, latency)
+        parts = 0 if config.clocks is None else bits // config.bus_bits(bits)
+        made[name] = _writer(fifo_depth(config, f"write_{name}"), burst, outstanding, answers, parts, both)
     return made
 
 
-def _writer(depth: int, burst: int, outstanding: int, latency: int) -> k.Writer:
+def _writer(depth: int, burst: int, outstanding: int, latency: int, parts: int, both: np.ndarray) -> k.Writer:
     """A writer of `depth` words and `outstanding` bursts without an answer, which comes `latency` cycles after the last
     word of a burst."""
     state = np.zeros(k.WRITER_FIELDS, np.int64)
-    state[[k.W_BURST, k.W_LATENCY, k.W_FIRST]] = burst, latency, WRITE
-    state[[k.W_ACCEPTED, k.W_ISSUED_AT, k.W_BUS, k.W_ANSWER]] = k.NEVER
-    return k.Writer(state, *(np.full(size, k.NEVER) for size in (depth, outstanding, outstanding)))
+    state[[k.W_BURST, k.W_LATENCY, k.W_FIRST, k.W_PARTS]] = burst, latency, WRITE, parts
+    state[[k.W_ACCEPTED, k.W_ISSUED_AT, k.W_BUS, k.W_ANSWER, k.W_BUS_ASKED, k.W_BUS_BEAT, k.W_BUS_ANSWER]] = k.NEVER
+    words, lengths, answers, sent = (np.full(n, k.NEVER) for n in (depth, outstanding, outstanding, crossing.DEPTH))
+    return k.Writer(state, words, lengths, answers, both, sent)

@@ -14,11 +14,12 @@ def traffic(plan: Plan, each: Pass) -> dict[str, int]:
     """Bytes that one run of a task list reads and writes, by port; w, k and v stand for all ports of their streams."""
     found: Counter[str] = Counter()
     for task in plan.program(each.program):
-        found.update(_of_task(plan, task, each))
+        found.update(task_traffic(plan, task, each))
     return dict(found)
 
 
-def _of_task(plan: Plan, task: Task, each: Pass) -> dict[str, int]:
+def task_traffic(plan: Plan, task: Task, each: Pass) -> dict[str, int]:
+    """Of one task of a pass."""
     config, f = plan.config, task.fields
     tokens = 1 if task.single else each.tokens
     found = {"d": 8 * config.task_words(task.engine)}

@@ -1,7 +1,8 @@
 """Cells that Yosys makes of Verilog modules: files of one module each in, cells by module and kind out.
 
 Each module is synthesized once, by itself: what it instantiates counts as a box. Several go into one run, because
-reading the cell library takes seconds; a run that takes too long is taken apart. Results are kept by the module's text.
+reading the cell library takes seconds; a run that takes too long is taken apart. Results are kept by the module's text,
+whatever configuration it is for.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ from pathlib import Path
 from lutllm.errors import MissingDependencyError
 from lutllm.progress import progress
 
-SYNTHESIS = "synth_xilinx -family xcup -noiopad -noclkbuf"
-_BATCH_BYTES = 40_000  # of source in one run: about a minute
+# Without MUXF7 and MUXF8, which Versal does not have: wide multiplexers are LUTs alone.
+SYNTHESIS = "synth_xilinx -family xcup -noiopad -noclkbuf -nowidelut"
+_BATCH_BYTES = 15_000  # of source in one run: about a minute
+_PREFIX = re.compile(r"\blut_[0-9a-f]{8}_")  # of the accelerator's modules: says for which configuration they are
 _WRAPPER = "lutllm_batch"
 
 Cells = dict[str, int]
@@ -66,7 +69,8 @@ def synthesize(
 
 
 def _key(path: Path, version: str) -> str:
-    return hashlib.sha256(f"{version}\n{SYNTHESIS}\n{path.read_text()}".encode()).hexdigest()[:32]
+    text = _PREFIX.sub("", path.read_text())
+    return hashlib.sha256(f"{version}\n{SYNTHESIS}\n{text}".encode()).hexdigest()[:32]
 
 
 def _load(place: Path) -> Cells:

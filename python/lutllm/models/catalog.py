@@ -50,10 +50,11 @@ BUILT_IN = {
 BUILTIN_NAMES = tuple(BUILT_IN)
 
 
-def no_model(spec: str) -> InputError:
-    """The error for a name that is neither a file nor known, with what may have been meant."""
+def no_model(spec: str, also: str = "") -> InputError:
+    """The error for a name that is neither a file nor known, with what may have been meant; `also`: what else it could
+    have been."""
     names = ", ".join(BUILTIN_NAMES)
-    text = f"'{spec}': expected a model directory, a GGUF file or one of {names}; found no such file"
+    text = f"'{spec}': expected {also}a model directory, a GGUF file or one of {names}; found no such file"
     if _HUB.fullmatch(spec):
         local = spec.split("/")[1]
         text += f"; models are not downloaded by name: hf download {spec} --local-dir {local}, then give {local}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from lutllm.models.hf import one_line, require, silent
 
 END_OF_TURN = ("<|im_end|>", "<|eot_id|>")  # some models end a turn with these without declaring it
 _FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
+# Classes that add nothing to tokenizer.json: to find that out by AutoTokenizer loads torch, which takes seconds.
+_PLAIN = ("TokenizersBackend", "PreTrainedTokenizerFast")
 
 
 def load_tokenizer(directory: Path, embedded: int | None = None) -> Any | None:
@@ -19,9 +22,8 @@ def load_tokenizer(directory: Path, embedded: int | None = None) -> Any | None:
     transformers = require("transformers")
     try:
         with silent():
-            tokenizer = transformers.AutoTokenizer.from_pretrained(
-                directory, local_files_only=True, trust_remote_code=False
-            )
+            loader = transformers.PreTrainedTokenizerFast if _is_plain(directory) else transformers.AutoTokenizer
+            tokenizer = loader.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
     except Exception as error:
         raise InputError(
             f"{directory}: expected a tokenizer that transformers can read, got {one_line(error)}; download it again"
@@ -29,6 +31,13 @@ def load_tokenizer(directory: Path, embedded: int | None = None) -> Any | None:
     tokenizer.model_max_length = int(1e30)  # text is cut into windows later; a length warning would be noise
     tokenizer.embedded = embedded
     return tokenizer
+
+
+def _is_plain(directory: Path) -> bool:
+    config = directory / "tokenizer_config.json"
+    if not (config.is_file() and (directory / "tokenizer.json").is_file()):
+        return False
+    return json.loads(config.read_text()).get("tokenizer_class") in _PLAIN
 
 
 def text_ends(tokenizer: Any) -> set[int]:

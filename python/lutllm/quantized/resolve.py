@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lutllm import models
 from lutllm.errors import InputError
+from lutllm.lowering.machine.targets import find_target
 from lutllm.models.cache import cache_directory
 from lutllm.models.catalog import no_model
 from lutllm.models.hf import QUANTIZATION
@@ -40,7 +41,7 @@ def quantized_model(
             raise InputError(f"'{path}': expected no {name} for a model that is quantized, got one; leave it out")
         return from_pretrained(path)
     if str(spec) not in models.BUILTIN_NAMES and not path.exists():
-        raise no_model(str(spec))
+        raise no_model(str(spec), "a directory made by lutllm quantize, ")
     return _from_cache(spec, scheme or EXACT, text, tokens, seed, quiet)
 
 
@@ -49,6 +50,17 @@ def is_quantized(path: Path) -> bool:
     if (path / RUN).is_file():
         return True
     return (path / CONFIG).is_file() and QUANTIZATION in read_json(path / CONFIG)
+
+
+def check_block(model: QuantizedModel, target: str) -> None:
+    """`InputError` for a model whose codebooks are not of the blocks that a search chose with the target."""
+    block = find_target(target).model.block
+    for linear in model.linears.values():
+        if block and block != linear.scheme.G:
+            raise InputError(
+                f"{target}: expected codebooks of {block} outputs, as the search took them, got {linear.scheme.G} in "
+                f"{linear.name}; quantize with a recipe that has block: {block}, or remove it from the file"
+            )
 
 
 def _from_cache(

@@ -93,7 +93,7 @@ def _bands(bands: Sequence[tuple[str, int]], span: tuple[int, int], scale: float
     for i, ((name, begin), end) in enumerate(zip(bands, ends, strict=True)):
         x, width = LEFT + scale * (begin - span[0]), scale * (end - begin)
         if i % 2:
-            parts.append(f"<rect x='{x:.1f}' y='{TOP}' width='{width:.1f}' height='{bottom - TOP}' fill='#f2f2f4'/>")
+            parts.append(f"<rect x='{x:.1f}' y='{TOP}' width='{width:.1f}' height='{bottom - TOP}' class='band'/>")
         if width > LETTER * len(name) + 4:
             parts.append(f"<text class='band' x='{x + 3:.1f}' y='{TOP - 16}'>{escape(name)}</text>")
     return parts
@@ -108,6 +108,6 @@ def _axis(span: tuple[int, int], scale: float, bottom: float) -> list[str]:
     for cycle in range(0, length + 1, step):
         x = LEFT + scale * cycle
         anchor = " text-anchor='end'" if x > WIDTH - 30 else ""
-        parts.append(f"<line x1='{x:.1f}' x2='{x:.1f}' y1='{TOP}' y2='{bottom}' stroke='#ddd' stroke-width='.5'/>")
+        parts.append(f"<line x1='{x:.1f}' x2='{x:.1f}' y1='{TOP}' y2='{bottom}'/>")
         parts.append(f"<text class='tick' x='{x:.1f}' y='{TOP - 4}'{anchor}>{cycle:,}</text>")
     return parts

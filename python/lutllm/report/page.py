@@ -1,86 +1,105 @@
-"""`reports/report.html`: the rows of the main job as one page that needs nothing else, with a picture of the rounds."""
+"""A page of HTML that needs nothing else, light or dark as its reader's system is: parts in, text out.
+
+Charts are drawn by plotly's script, which is inlined once where a page has any.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from itertools import groupby
 from typing import Any
 
-from lutllm.report.text import short_names
+from lutllm.errors import MissingDependencyError
 
-WIDTH, BAR, GAP = 900, 26, 30  # pixels
-COLORS = ("#4c78a8", "#72b7b2", "#54a24b", "#eeca3b", "#f58518", "#e45756", "#b279a2", "#9d755d")
 STYLE = """
-body { font: 14px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 70em; padding: 0 1em; color: #222; }
-table { border-collapse: collapse; }
-th, td { padding: .2em .8em; text-align: right; border-bottom: 1px solid #ddd; }
-th:nth-child(-n+3), td:nth-child(-n+3) { text-align: left; }
-.wrong { background: #fbb; } text { font: 12px sans-serif; }
+:root { color-scheme: light dark; --back: #fff; --ink: #222; --faint: #777; --line: #ddd; --band: #f2f2f4;
+  --accent: #4c78a8; --wrong: #fbb; }
+@media (prefers-color-scheme: dark) { :root { --back: #16181c; --ink: #e4e4e7; --faint: #9a9aa2; --line: #3a3d44;
+  --band: #1f2228; --accent: #7fb0e6; --wrong: #6b2020; } }
+body { font: 14px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 82em; padding: 0 1em; color: var(--ink);
+  background: var(--back); }
+table { border-collapse: collapse; margin: .5em 0 1em; display: block; overflow-x: auto; }
+th, td { padding: .15em .7em; text-align: right; border-bottom: 1px solid var(--line);
+  font-variant-numeric: tabular-nums; }
+th:first-child, td:first-child, td:has(.text) { text-align: left; }
+.wrong { background: var(--wrong); } .faint { color: var(--faint); }
+svg { display: block; margin: .5em 0; } svg text { font: 12px sans-serif; fill: var(--ink); }
+svg text.bar { font-size: 10.5px; fill: #222; } svg text.tick { font-size: 10px; fill: var(--faint); }
+svg text.band { font-size: 10px; fill: var(--faint); } svg rect.band { fill: var(--band); }
+svg line { stroke: var(--line); stroke-width: .5; }
+g:hover rect { stroke: var(--ink); } summary { cursor: pointer; color: var(--accent); }
+.key { display: inline-block; width: .8em; height: .8em; margin: 0 .3em 0 1em; } .share { width: 8em; padding: 0; }
+.share i { display: block; height: .9em; background: var(--accent); }
+.chart { width: 100%; height: 28em; }
+"""
+_DRAW = """
+const dark = matchMedia('(prefers-color-scheme: dark)');
+function draw() {
+  const ink = dark.matches ? '#e4e4e7' : '#222', line = dark.matches ? '#3a3d44' : '#ddd';
+  const axis = {gridcolor: line, linecolor: line, zerolinecolor: line, automargin: true};
+  for (const chart of charts) {
+    const layout = {paper_bgcolor: 'rgba(0,0,0,0)', plot_bgcolor: 'rgba(0,0,0,0)', font: {color: ink},
+      margin: {l: 60, r: 20, t: 20, b: 50}, hovermode: 'closest',
+      modebar: {bgcolor: 'rgba(0,0,0,0)', color: line, activecolor: ink}, ...chart.layout};
+    for (const name of ['xaxis', 'yaxis']) layout[name] = {...axis, ...(chart.layout[name] || {})};
+    Plotly.react(chart.id, chart.data, layout, {responsive: true, displaylogo: false});
+  }
+}
+draw(); dark.addEventListener('change', draw);
 """
 
 
-def page(title: str, rows: Sequence[Mapping[str, Any]], peak: int) -> str:
-    """The page. `rows`: those of `reports/equality.json`, in program order; `peak`: the engine's lookups a cycle."""
-    wrong = sum(not row["equal"] for row in rows)
-    verdict = (
-        f"{wrong} of {len(rows)} differ" if wrong else f"all {len(rows)} equal the golden model, integer for integer"
-    )
-    return (
-        f"<!doctype html>\n<html lang='en'><meta charset='utf-8'><title>{escape(title)}</title><style>{STYLE}</style>\n"
-        f"<h1>{escape(title)}</h1>\n<p>{verdict}. Cycles are from simulation, exact.</p>\n"
-        f"<h2>Cycles by linear</h2>\n<p>A bar is a program: one row source, its linears in the order they run. "
-        f"Percent: of the engine's {peak} lookups per cycle.</p>\n{_chart(rows, peak)}\n"
-        f"<h2>Every linear</h2>\n{_table(rows)}\n</html>\n"
-    )
+class Page:
+    """Sections one after the other; `str` is the whole."""
+
+    def __init__(self, title: str) -> None:
+        self.title, self.parts = title, [f"<h1>{escape(title)}</h1>"]
+        self.charts: list[dict[str, Any]] = []
+
+    def add(self, *parts: str) -> None:
+        """HTML; empty parts are left out."""
+        self.parts += [part for part in parts if part]
+
+    def chart(self, data: Sequence[Mapping[str, Any]], layout: Mapping[str, Any], height: float = 28) -> None:
+        """A chart of plotly's: traces and layout, as its documentation has them; `height` in lines of text."""
+        name = f"chart{len(self.charts)}"
+        self.charts.append({"id": name, "data": data, "layout": layout})
+        self.add(f"<div class=chart id={name} style='height:{height}em'></div>")
+
+    def __str__(self) -> str:
+        head = f"<meta charset='utf-8'><meta name='viewport' content='width=device-width'><title>{escape(self.title)}"
+        script = f"<script>{plotly_script()}</script>\n<script>const charts = {_json(self.charts)};{_DRAW}</script>\n"
+        body = "\n".join(self.parts)
+        return (
+            f"<!doctype html>\n<html lang='en'>{head}</title><style>{STYLE}</style>\n{body}\n"
+            f"{script if self.charts else ''}</html>\n"
+        )
 
 
-def _programs(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Mapping[str, Any]]]]:
-    """Rows by program, in order: a program has one layer, scheme and row source."""
-
-    def key(row: Mapping[str, Any]) -> str:
-        layer = ".".join(row["linear"].split(".")[:3])
-        return f"{layer}, {row['scheme']}, {row['row_source']}"
-
-    return [(name, list(mine)) for name, mine in groupby(rows, key)]
-
-
-def _chart(rows: Sequence[Mapping[str, Any]], peak: int) -> str:
-    programs = _programs(rows)
-    longest = max(sum(row["cycles"] for row in mine) for _, mine in programs)
-    parts = []
-    for line, (name, mine) in enumerate(programs):
-        y, x = line * (BAR + GAP), 0.0
-        total = sum(row["cycles"] for row in mine)
-        parts.append(f"<text x='0' y='{y + 14}'>{escape(name)}: {total:,} cycles</text>")
-        for i, row in enumerate(mine):
-            width = WIDTH * row["cycles"] / longest
-            parts.append(_segment(row, x, y + 18, width, COLORS[i % len(COLORS)], peak))
-            x += width
-    height = len(programs) * (BAR + GAP)
-    return f"<svg viewBox='0 0 {WIDTH} {height}' width='100%' role='img'>{''.join(parts)}</svg>"
-
-
-def _segment(row: Mapping[str, Any], x: float, y: int, width: float, color: str, peak: int) -> str:
-    linear = row["linear"].split(".")[-1]
-    share = row["lookups_per_cycle"] / peak
-    label = f"{linear} {share:.0%}" if width > 90 else ""
-    title = f"{row['linear']}: {row['cycles']:,} cycles, {row['lookups_per_cycle']} lookups/cycle ({share:.1%})"
-    return (
-        f"<g><title>{escape(title)}</title>"
-        f"<rect x='{x:.1f}' y='{y}' width='{width:.1f}' height='{BAR}' fill='{color}' stroke='#fff'/>"
-        f"<text x='{x + 4:.1f}' y='{y + 17}'>{escape(label)}</text></g>"
-    )
-
-
-def _table(rows: Sequence[Mapping[str, Any]]) -> str:
-    columns = ["linear", "scheme", "row_source", "shape", "tokens", "bits_code", "bits_effective", "output_error"]
-    columns += ["cycles", "lookups_per_cycle", "equal"]
-    short = short_names(sorted({row["linear"] for row in rows}))
-    lines = ["<tr>" + "".join(f"<th>{name.replace('_', ' ')}</th>" for name in columns) + "</tr>"]
-    for row in rows:
-        shown = {**row, "linear": short[row["linear"]], "shape": "x".join(map(str, row["shape"]))}
-        shown["equal"] = "yes" if row["equal"] else f"no: {row['first_mismatch']}"
-        cells = "".join(f"<td>{escape(str(shown[name]))}</td>" for name in columns)
-        lines.append(f"<tr{'' if row['equal'] else ' class=wrong'}>{cells}</tr>")
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Cells are HTML, the head is text."""
+    lines = ["<tr>" + "".join(f"<th>{escape(name)}</th>" for name in head) + "</tr>"]
+    lines += ["<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows]
     return "<table>" + "\n".join(lines) + "</table>"
+
+
+def share(part: float, whole: float) -> list[str]:
+    """Two cells: a share as text and as a bar."""
+    percent = 100 * part / max(1, whole)
+    return [f"{percent:.1f} %", f"<div class=share><i style='width:{min(percent, 100):.1f}%'></i></div>"]
+
+
+def plotly_script() -> str:
+    """Of charts. Raises `MissingDependencyError`, which long work asks for before it begins."""
+    try:
+        from plotly.offline import get_plotlyjs
+    except ImportError:
+        problem = "expected package 'plotly' for charts, got none; pip install 'lutllm[explore]'"
+        raise MissingDependencyError(problem) from None
+    return str(get_plotlyjs())
+
+
+def _json(value: Any) -> str:
+    """Data that cannot end a script."""
+    return json.dumps(value).replace("</", "<\\/")

@@ -14,21 +14,11 @@ from typing import Any
 from lutllm.cost.layers import OTHER, layer_of
 from lutllm.lowering.machine.accelerator import ENGINES
 from lutllm.report.gantt import colors_of, gantt
+from lutllm.report.page import Page, share, table
 from lutllm.simulate.occupancy import Occupancy
+from lutllm.simulate.transactions.passes import Pass
 from lutllm.simulate.transactions.records import TaskRecord
 
-STYLE = """
-body { font: 14px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 82em; padding: 0 1em; color: #222; }
-table { border-collapse: collapse; margin: .5em 0 1em; }
-th, td { padding: .15em .7em; text-align: right; border-bottom: 1px solid #ddd; font-variant-numeric: tabular-nums; }
-th:first-child, td:first-child { text-align: left; }
-svg { display: block; margin: .5em 0; } svg text { font: 12px sans-serif; fill: #222; }
-svg text.bar { font-size: 10.5px; } svg text.tick { font-size: 10px; fill: #777; }
-svg text.band { font-size: 10px; fill: #444; }
-g:hover rect { stroke: #000; } summary { cursor: pointer; color: #4c78a8; }
-.key { display: inline-block; width: .8em; height: .8em; margin: 0 .3em 0 1em; } .share { width: 8em; padding: 0; }
-.share i { display: block; height: .9em; background: #4c78a8; }
-"""
 SOURCES = {
     "simulated": "Cycles are from simulation, exact.",
     "predicted": "Cycles are predicted, for a memory that always answers after the same time: not a simulation.",
@@ -48,34 +38,36 @@ def schedule_page(
     turns = _turns(records)
     colors = colors_of(records)
     cycles = _end(records) - _begin(records)
-    body = [
-        f"<h1>{escape(title)}</h1>",
+    found = Page(title)
+    found.add(
         f"<p>{len(records):,} tasks in {cycles:,} cycles, {len(turns)} task lists. {SOURCES[how]}</p>",
         "<h2>Engines and streams</h2>",
-        _engine_table(records, cycles),
-        _stream_table(streams or {}, cycles),
-    ]
+        engine_table(records, cycles),
+        stream_table(streams or {}, cycles),
+    )
     seen: set[str] = set()
     for turn, mine in turns.items():
         program = mine[0].program
         if program not in seen:
             seen.add(program)
-            body += _list_section(f"Program {program}, list {turn} of the run", mine, colors)
-    body += ["<h2>Busy cycles by layer and engine</h2>", _layer_table(records)]
-    body += ["<h2>Task lists</h2>", _turn_table(turns), _occupancy_table(occupancy)]
-    return (
-        f"<!doctype html>\n<html lang='en'><meta charset='utf-8'><title>{escape(title)}</title>"
-        f"<style>{STYLE}</style>\n" + "\n".join(part for part in body if part) + "\n</html>\n"
-    )
+            found.add(*list_section(f"Program {program}, list {turn} of the run", mine, colors))
+    found.add("<h2>Busy cycles by layer and engine</h2>", _layer_table(records))
+    found.add("<h2>Task lists</h2>", _turn_table(turns), occupancy_table(occupancy))
+    return str(found)
 
 
 def schedule_json(
-    records: Sequence[TaskRecord], *, how: str = "predicted", streams: Mapping[str, int] | None = None
+    records: Sequence[TaskRecord],
+    *,
+    how: str = "predicted",
+    streams: Mapping[str, int] | None = None,
+    passes: Sequence[Pass] = (),
 ) -> dict[str, Any]:
-    """What the page says, as data."""
+    """What the page says, as data; with `passes` what each list worked on, too."""
     by_layer = {name: _busy_by_engine(mine) for name, mine in _layers(records).items()}
     turns = [
         {"turn": turn, "program": mine[0].program, "start": _begin(mine), "end": _end(mine)}
+        | ({"tokens": passes[turn].tokens, "position": passes[turn].position} if passes else {})
         for turn, mine in _turns(records).items()
     ]
     return {
@@ -130,7 +122,7 @@ def _layers(records: Sequence[TaskRecord]) -> dict[str, list[TaskRecord]]:
     return found | ({OTHER: rest} if rest else {})
 
 
-def _list_section(title: str, records: Sequence[TaskRecord], colors: Mapping[str, str]) -> list[str]:
+def list_section(title: str, records: Sequence[TaskRecord], colors: Mapping[str, str]) -> list[str]:
     """A list as a whole, then one layer large, the others folded away."""
     span = _begin(records), _end(records)
     layers = {name: mine for name, mine in _layers(records).items() if name != OTHER}
@@ -158,41 +150,29 @@ def _legend(records: Sequence[TaskRecord], colors: Mapping[str, str]) -> str:
     )
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = ["<tr>" + "".join(f"<th>{escape(name)}</th>" for name in head) + "</tr>"]
-    lines += ["<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows]
-    return "<table>" + "\n".join(lines) + "</table>"
-
-
-def _share(part: int, whole: int) -> list[str]:
-    """A share as text and as a bar."""
-    percent = 100 * part / max(1, whole)
-    return [f"{percent:.1f} %", f"<div class=share><i style='width:{min(percent, 100):.1f}%'></i></div>"]
-
-
-def _engine_table(records: Sequence[TaskRecord], cycles: int) -> str:
+def engine_table(records: Sequence[TaskRecord], cycles: int) -> str:
     busy, counts = _busy_by_engine(records), _counts(records)
-    rows = [[engine, f"{counts[engine]:,}", f"{busy[engine]:,}", *_share(busy[engine], cycles)] for engine in counts]
-    return _table(["engine", "tasks", "busy cycles", "of the run", ""], rows)
+    rows = [[engine, f"{counts[engine]:,}", f"{busy[engine]:,}", *share(busy[engine], cycles)] for engine in counts]
+    return table(["engine", "tasks", "busy cycles", "of the run", ""], rows)
 
 
-def _stream_table(streams: Mapping[str, int], cycles: int) -> str:
+def stream_table(streams: Mapping[str, int], cycles: int) -> str:
     if not streams:
         return ""
-    rows = [[f"stream {escape(name)}", f"{beats:,}", *_share(beats, cycles)] for name, beats in streams.items()]
-    return _table(["stream", "beats", "of the run", ""], rows)
+    rows = [[f"stream {escape(name)}", f"{beats:,}", *share(beats, cycles)] for name, beats in streams.items()]
+    return table(["stream", "beats", "of the run", ""], rows)
 
 
-def _occupancy_table(rows: Sequence[Occupancy]) -> str:
+def occupancy_table(rows: Sequence[Occupancy]) -> str:
     if not rows:
         return ""
     head = ("FIFO", "from", "to", "bits", "bound", "depth", "peak", "")
     cells = [
         (r.stream, r.producer, r.consumers, str(r.bits), str(r.bound or "-"), str(r.depth), str(r.peak)) for r in rows
     ]
-    shares = [_share(r.peak, r.depth) for r in rows]
-    body = [[*map(escape, cell), share[-1]] for cell, share in zip(cells, shares, strict=True)]
-    return "<h2>FIFOs</h2>\n" + _table(head, body)
+    shares = [share(r.peak, r.depth) for r in rows]
+    body = [[*map(escape, cell), bar[-1]] for cell, bar in zip(cells, shares, strict=True)]
+    return "<h2>FIFOs</h2>\n" + table(head, body)
 
 
 def _layer_table(records: Sequence[TaskRecord]) -> str:
@@ -202,7 +182,7 @@ def _layer_table(records: Sequence[TaskRecord]) -> str:
         busy = _busy_by_engine(mine)
         cells = [f"{busy[engine]:,}" if engine in busy else "" for engine in engines]
         rows.append([escape(name), *cells, f"{busy_cycles(mine):,}"])
-    return _table(["layer", *engines, "any"], rows)
+    return table(["layer", *engines, "any"], rows)
 
 
 def _turn_table(turns: Mapping[int, Sequence[TaskRecord]]) -> str:
@@ -210,4 +190,4 @@ def _turn_table(turns: Mapping[int, Sequence[TaskRecord]]) -> str:
         [str(turn), mine[0].program, f"{_begin(mine):,}", f"{_end(mine):,}", f"{_end(mine) - _begin(mine):,}"]
         for turn, mine in turns.items()
     ]
-    return _table(["list", "program", "start", "end", "cycles"], rows)
+    return table(["list", "program", "start", "end", "cycles"], rows)

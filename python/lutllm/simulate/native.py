@@ -44,11 +44,19 @@ BUS_CLK, BUS_CYCLE, PERIOD, BUS_PERIOD, NEXT, BUS_NEXT, MOVED, FORGIVEN, CONTROL
 (A_VALID, A_READY, A_ADDRESS, A_LENGTH, A_LENGTH_BYTES, A_SIZE, A_BURST, D_VALID, D_READY, D_DATA, D_LAST, D_EXTRA,
  B_VALID, B_READY, B_RESPONSE) = range(10, 25)  # fmt: skip
 (CREDIT, HEAD, COUNT, FILLED, A_HELD, A_HELD_ADDRESS, D_HELD, B_HELD) = range(25, 33)
-(BURSTS, BEATS, BUSY, BLOCKED, PORT_FIELDS) = range(33, 38)
+(BURSTS, BEATS, BUSY, BLOCKED, CHANNEL, LAST_ROW, PORT_FIELDS) = range(33, 40)
 READ, WRITE = 0, 1
 
+# Memory as `lutllm.simulate.dram` models it, if it does. Times are in parts of a cycle; the costs are of a channel.
+PARTS, BANKS = 1024, 16
+(BYTES_COST, BURST_COST, TURN_COST, REFRESH_COST, REFRESH_EVERY, FIRST_BEAT, OPENING, SPREAD, NOC, ROW_SIZE,
+ DRAM_FIELDS) = range(11)  # fmt: skip
+FREE, WAY, REFRESH, OPEN = range(4)  # of a channel; then the open row of each bank
+COST_BYTES, INTERLEAVE = 32, 4096
+NOWHERE = -1  # the channel of a port that reaches all of them
+
 # A burst in a port's queue.
-Q_ADDRESS, Q_BEATS, Q_READY, Q_FAULT, QUEUE_FIELDS = range(5)
+Q_ADDRESS, Q_BEATS, Q_READY, Q_FAULT, Q_SIZE, QUEUE_FIELDS = range(6)
 
 # One stream (a row of int64). Rows of data are `ROW_BYTES` long, the first at byte FIRST of `rows`.
 (S_KIND, S_VALID, S_READY, S_FIELDS, S_FIELDS_END, ROW_BYTES, FIRST, FIRST_ROW, ROWS, POSITION, S_STALL, S_HELD,
@@ -172,7 +180,30 @@ def _check_burst(state, control, port, index, address, beats):  # type: ignore[n
 
 
 @_compiled
-def _take_address(state, control, port, queue, index):  # type: ignore[no-untyped-def]
+def _serve(control, dram, channels, rng, port, address, size):  # type: ignore[no-untyped-def]
+    """Have a channel serve a burst; returns the cycles of its first beat and of its last one, as the port sees them."""
+    tied = port[CHANNEL] != NOWHERE
+    channel = channels[port[CHANNEL] if tied else address // INTERLEAVE % channels.shape[0]]
+    row, last = address // dram[ROW_SIZE], (address + size - 1) // dram[ROW_SIZE]
+    open_ = channel[OPEN + row % BANKS] == row or row == port[LAST_ROW] + 1  # the next one is opened ahead
+    start = max(channel[FREE], control[BUS_CYCLE] * PARTS)
+    if start >= channel[REFRESH]:
+        channel[REFRESH] += (start - channel[REFRESH]) // dram[REFRESH_EVERY] * dram[REFRESH_EVERY]
+        start = max(start, channel[REFRESH] + dram[REFRESH_COST])
+        channel[REFRESH] += dram[REFRESH_EVERY]
+    if channel[WAY] != port[KIND]:
+        start += dram[TURN_COST]
+    cost = (size * dram[BYTES_COST] // COST_BYTES + dram[BURST_COST]) * (1 if open_ else 2)
+    channel[FREE], channel[WAY], port[LAST_ROW] = start + cost, port[KIND], last
+    for r in range(row, last + 1):
+        channel[OPEN + r % BANKS] = r
+    wait = dram[FIRST_BEAT] + _random(rng) % (dram[SPREAD] + 1)
+    wait += (0 if open_ else dram[OPENING]) + (0 if tied else dram[NOC])
+    return (start + wait) // PARTS + 1, (start + cost + wait) // PARTS + 1
+
+
+@_compiled
+def _take_address(state, control, rng, dram, channels, port, queue, index):  # type: ignore[no-untyped-def]
     """An AR or AW handshake: check the burst and queue it."""
     if state[port[A_VALID]] & 1 == 0:
         if port[A_HELD]:
@@ -194,7 +225,11 @@ def _take_address(state, control, port, queue, index):  # type: ignore[no-untype
     end = address + beats * port[BYTES]
     burst[Q_ADDRESS] = address
     burst[Q_BEATS] = beats
+    burst[Q_SIZE] = end - address
     burst[Q_READY] = control[BUS_CYCLE] + port[LATENCY]
+    if channels.shape[0] and port[KIND] == READ:
+        first, last = _serve(control, dram, channels, rng, port, address, end - address)
+        burst[Q_READY] = max(first, last - beats + 1)
     burst[Q_FAULT] = address < control[FAULT_HIGH] and end > control[FAULT_LOW]
     port[COUNT] += 1
     port[BURSTS] += 1
@@ -223,7 +258,7 @@ def _take_beat(state, port, queue):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def _take_write(state, memory, control, port, queue, stamps, index):  # type: ignore[no-untyped-def]
+def _take_write(state, memory, control, rng, dram, channels, port, queue, stamps, index):  # type: ignore[no-untyped-def]
     """A W handshake: store the bytes its strobes name, note the cycle."""
     if state[port[D_VALID]] & 1 == 0:
         if port[D_HELD]:
@@ -248,6 +283,9 @@ def _take_write(state, memory, control, port, queue, stamps, index):  # type: ig
         _fail(control, BAD_LAST, index, burst[Q_ADDRESS] - port[BYTES])
     if burst[Q_BEATS] == 0:
         burst[Q_READY] = control[BUS_CYCLE] + port[LATENCY]
+        if channels.shape[0]:
+            size = burst[Q_SIZE]
+            _, burst[Q_READY] = _serve(control, dram, channels, rng, port, burst[Q_ADDRESS] - size, size)
         port[FILLED] += 1
     port[CREDIT] -= port[COST]
     port[BEATS] += 1
@@ -267,15 +305,15 @@ def _take_response(state, port):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def _take_port(state, memory, control, port, queue, stamps, index):  # type: ignore[no-untyped-def]
+def _take_port(state, memory, control, rng, dram, channels, port, queue, stamps, index):  # type: ignore[no-untyped-def]
     if port[COUNT] > 0:
         port[BUSY] += 1
     if port[KIND] == READ:
         moved = _take_beat(state, port, queue)
     else:
         moved = _take_response(state, port)
-        moved |= _take_write(state, memory, control, port, queue, stamps, index)
-    return moved | _take_address(state, control, port, queue, index)
+        moved |= _take_write(state, memory, control, rng, dram, channels, port, queue, stamps, index)
+    return moved | _take_address(state, control, rng, dram, channels, port, queue, index)
 
 
 @_compiled
@@ -287,10 +325,10 @@ def _offer_ports(state, memory, control, rng, ports, queues):  # type: ignore[no
 
 
 @_compiled
-def _take_ports(state, memory, control, ports, queues, stamps):  # type: ignore[no-untyped-def]
+def _take_ports(state, memory, control, rng, dram, channels, ports, queues, stamps):  # type: ignore[no-untyped-def]
     """A cycle of memory's clock."""
     for p in range(ports.shape[0]):
-        if _take_port(state, memory, control, ports[p], queues[p], stamps, p):
+        if _take_port(state, memory, control, rng, dram, channels, ports[p], queues[p], stamps, p):
             control[MOVED] = 1
     control[BUS_CYCLE] += 1
     control[BUS_NEXT] += control[BUS_PERIOD]
@@ -382,8 +420,8 @@ def _streams_complete(streams):  # type: ignore[no-untyped-def]
 
 @_compiled
 def run_cycles(
-    function, state, memory, control, rng, ports, queues, streams, fields, rows, row_cycles, stamps, probes, spans,
-    trace, log, cycles
+    function, state, memory, control, rng, dram, channels, ports, queues, streams, fields, rows, row_cycles, stamps,
+    probes, spans, trace, log, cycles
 ):  # type: ignore[no-untyped-def]  # fmt: skip
     """Run up to `cycles` cycles; stops early with `control[CODE]` set, or when `log` is full."""
     pointer = np.int64(state.ctypes.data)
@@ -391,7 +429,7 @@ def run_cycles(
         while control[BUS_CLK] >= 0 and control[BUS_NEXT] < control[NEXT]:
             _offer_ports(state, memory, control, rng, ports, queues)
             _evaluate(function, pointer)
-            _take_ports(state, memory, control, ports, queues, stamps)
+            _take_ports(state, memory, control, rng, dram, channels, ports, queues, stamps)
             if control[CODE] != RUNNING:
                 return
             state[control[BUS_CLK]] = 1
@@ -408,7 +446,7 @@ def run_cycles(
             control[CODE] = STOP_DONE
             return
         if bus:
-            _take_ports(state, memory, control, ports, queues, stamps)
+            _take_ports(state, memory, control, rng, dram, channels, ports, queues, stamps)
         moved = control[MOVED] != 0
         for s in range(streams.shape[0]):
             moved |= _take_stream(state, control, streams[s], fields, rows, row_cycles, s)

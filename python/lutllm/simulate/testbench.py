@@ -17,6 +17,7 @@ from lutllm.errors import SimulationError
 from lutllm.simulate import native as n
 from lutllm.simulate import stream as streams
 from lutllm.simulate.axi_port import AxiTiming, PortTraffic, find_ports, port_table, stalled_channels, traffic
+from lutllm.simulate.dram import MemoryModel
 from lutllm.simulate.simulator import Simulator
 from lutllm.simulate.waveform import Trace, TraceWindow
 
@@ -110,8 +111,9 @@ class TestBench:
     `timing`: for all AXI ports, or by name. `fault`: addresses (low, high) that answer with SLVERR. `probes`: registers
     whose peak value is wanted. `trace`: (first cycle, cycles) to record. `constants`: inputs held at a value. `until`:
     the output that ends a run when high; with streams, all words have moved too, and both hold for a while. `events`:
-    an output to log. `periods` of the clocks of a design whose AXI4 masters have one of their own: of the other
-    one, then of theirs, whose first edge is `phase` after the other's. All cycles are of the other clock.
+    an output to log. `dram`: memory as it models it, instead of the latency and the rate of `timing`. `periods` of the
+    clocks of a design whose AXI4 masters have one of their own: of the other one, then of theirs, whose first edge is
+    `phase` after the other's. All cycles are of the other clock.
     """
 
     __test__ = False  # not a pytest class
@@ -133,13 +135,14 @@ class TestBench:
         constants: Mapping[str, int] | None = None,
         until: str | None = None,
         events: str | None = None,
+        dram: MemoryModel | None = None,
         periods: tuple[int, int] | None = None,
         phase: int = 0,
     ) -> None:
         if (periods is not None) != (len(simulator.clock_ports) > 1):
             clocks = ", ".join(simulator.clock_ports)
             raise SimulationError(f"expected periods of two clocks where there are two, got {periods} for {clocks}")
-        self._periods, self._phase = periods, phase
+        self._periods, self._phase, self._model = periods, phase, dram
         self.simulator, self.layout = simulator, simulator.layout
         self.memory = Memory(0) if memory is None else memory
         self.constants = dict(constants or {})
@@ -159,6 +162,9 @@ class TestBench:
     def _clear(self) -> None:
         clock = Fraction(*self._periods) if self._periods else Fraction(1)
         self._ports, self._queues = port_table(self.layout, self._timing, clock)
+        self._dram, self._channels = np.zeros(0, np.int64), np.zeros((0, 0), np.int64)
+        if self._model is not None:
+            self._dram, self._channels = self._model.tables(find_ports(self.layout), self._ports)
         widths = self._ports[self._ports[:, n.KIND] == n.WRITE, n.BYTES]
         granule = int(widths.min()) if widths.size else 1
         self._stamps = np.zeros(self.memory.data.size // granule if widths.size else 0, np.int64)
@@ -239,8 +245,8 @@ class TestBench:
     def _changing(self) -> tuple[np.ndarray, ...]:
         t = self._streams
         return (
-            self.simulator.state, self.memory.data, self._control, self._rng, self._ports, self._queues, t.table,
-            t.rows, t.row_cycles, self._stamps, self._probes,
+            self.simulator.state, self.memory.data, self._control, self._rng, self._channels, self._ports, self._queues,
+            t.table, t.rows, t.row_cycles, self._stamps, self._probes,
         )  # fmt: skip
 
     def record(self, first: int, cycles: int) -> None:
@@ -262,9 +268,9 @@ class TestBench:
         before = time.perf_counter()
         t = self._streams
         n.run_cycles(
-            self.simulator.address, self.simulator.state, self.memory.data, self._control, self._rng, self._ports,
-            self._queues, t.table, t.fields, t.rows, t.row_cycles, self._stamps, self._probes, self._window.spans,
-            self._window.rows, self._log[:room], cycles,
+            self.simulator.address, self.simulator.state, self.memory.data, self._control, self._rng, self._dram,
+            self._channels, self._ports, self._queues, t.table, t.fields, t.rows, t.row_cycles, self._stamps,
+            self._probes, self._window.spans, self._window.rows, self._log[:room], cycles,
         )  # fmt: skip
         if self._control[n.LOGGED]:
             self._events.append(self._log[: self._control[n.LOGGED]].copy())

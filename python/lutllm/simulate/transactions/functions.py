@@ -165,11 +165,11 @@ def append_rows(chip: Chip, job: Job, rows: np.ndarray) -> None:
 
 def attention(chip: Chip, job: Job) -> None:
     f, tokens, lanes = job.fields, job.tokens, chip.config.lanes
-    kv_heads = f["kv_heads"] * chip.config.attention_units
-    heads_ = kv_heads * f["items"] * f["reps"]
+    kv_heads, items = f["kv_heads"] * chip.config.attention_units, f["items"] * chip.config.attention_ways
+    heads_ = kv_heads * items * f["reps"]
     channels = f["beats"] * chip.config.head_lanes
     words, shape = channels // lanes, (-1, f["reps"] * (1 + channels // lanes), lanes)
-    order = np.argsort(order_of_items(kv_heads, f["items"], chip.config.attention_units))
+    order = np.argsort(order_of_items(kv_heads, items, chip.config))
     value, rights = (p.reshape(shape)[order] for p in chip.parameters(job.address, job.beats))
     multiplier = value[:, : f["reps"], 0].reshape(heads_)
     right = rights[:, f["reps"] :].reshape(heads_ * words * lanes)

@@ -1,0 +1,101 @@
+"""`lutllm explore`: the best configurations of a target for a model, by search over the estimate."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from lutllm.errors import InputError
+from lutllm.tools.verbs import arguments
+from lutllm.tools.verbs.estimate import BLOCK, hollow, model_arguments
+
+LIMIT = 0.65  # of each resource, where nothing else is asked for
+
+
+def explore_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Searches over sizes of engines, ports, FIFOs, tokens of a pass, row sources and codebook blocks: all that a "
+        "target's file can say and the model leaves open. Every point is estimated, the best are simulated where they "
+        "are small enough. The same command goes on where it was."
+    )
+    model_arguments(parser)
+    parser.add_argument("-o", "--output", metavar="DIR", default="explore", help="where points are kept (./explore)")
+    parser.add_argument(
+        "--objective", choices=("decode", "prefill", "area"), default="decode", help="what to make small (decode)"
+    )
+    parser.add_argument(
+        "--limit", type=limit, action="append", default=[], metavar="NAME=VALUE",
+        help="decode_ms or prefill_ms in milliseconds; LUT, FF, DSP, BRAM, URAM as a share of the device "
+        f"(each {LIMIT:g} where not given); memory, port as a share of what they can move (1)",
+    )  # fmt: skip
+    parser.add_argument("--points", type=arguments.positive, default=60, metavar="N", help="to estimate at most (60)")
+    parser.add_argument("--blocks", type=arguments.numbers, metavar="LIST", help="outputs a codebook to choose from")
+    parser.add_argument("--simulate", type=arguments.count, default=1, metavar="N", help="of the best points (1)")
+    parser.add_argument("--cluster", metavar="ADDRESS", help="of a Dask scheduler whose workers evaluate points")
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+
+
+def limit(text: str) -> tuple[str, float]:
+    """`LUT=0.5` as a pair."""
+    from lutllm.explore.search import MEMORY, PORT, TIMES
+
+    name, _, value = text.partition("=")
+    known = (*TIMES, "LUT", "FF", "DSP", "BRAM", "URAM", MEMORY, PORT)
+    try:
+        number = float(value)
+    except ValueError:
+        number = 0.0
+    if name not in known or not number > 0:
+        raise argparse.ArgumentTypeError(f"expected NAME=VALUE above 0 with a name of {', '.join(known)}, got '{text}'")
+    return name, number
+
+
+def explore(options: argparse.Namespace) -> tuple[int, Any]:
+    from lutllm import dialect, store
+    from lutllm.explore.evaluate import Job
+    from lutllm.explore.search import MEMORY, PORT, Search
+    from lutllm.explore.space import Space
+    from lutllm.explore.verify import simulated, small_enough
+    from lutllm.lowering.machine.targets import find_target
+    from lutllm.progress import note
+    from lutllm.report.explore_page import explore_page, explore_table
+    from lutllm.report.page import plotly_script
+    from lutllm.scheme import parse_schemes
+
+    plotly_script()
+    target = find_target(options.target)
+    model = hollow(options, max(options.kv + 2, options.prefill + 1))
+    schemes = list(dict.fromkeys(linear.scheme for linear in model.linears.values()))
+    if model.directory is not None and options.blocks:
+        raise InputError("expected --blocks of a float model, got a quantized one, whose blocks are made; leave it out")
+    like = options.target if not options.target.endswith(".toml") else str(Path(options.target).resolve())
+    space = Space(target, like, schemes, options.blocks or ())
+    (kind,) = parse_schemes([options.scheme]).values()
+    whole = model.directory is not None
+    text = str(model.directory) if whole else dialect.module_text(model.module)
+    scheme = None if whole else kind.with_(G=options.block or BLOCK)
+    job = Job(Path(options.target).stem, "", text, scheme, options.kv, options.prefill)
+    limits = dict.fromkeys(target.device.available, LIMIT) | {MEMORY: 1.0, PORT: 1.0} | dict(options.limit)
+    out = Path(options.output)
+    search = Search(space, job, options.objective, limits, out, options.points, options.quiet)
+    front = search.run(options.cluster)
+    weights = sum(2 * linear.pairs * linear.outputs for linear in model.linears.values())
+    for found in front[: options.simulate]:
+        if small_enough(found, weights):
+            note(f"simulate: {found.path.name}", quiet=options.quiet)
+            found.simulated = simulated(found, search.of(found.point))
+    points = [found.to_dict() for found in front]
+    about = {"model": options.model, "target": options.target, "objective": options.objective, "limits": limits}
+    report = {**about, "tried": len(search.tried), "refused": len(search.refused), "points": points}
+    store.write_json(out / "front.json", report)
+    store.write_atomic(out / "best.toml", front[0].file.encode())
+    everything = [found.to_dict() for found in search.tried.values()]
+    store.write_atomic(out / "front.html", explore_page(report, everything).encode())
+    print(explore_table(report))
+    print(f"\nwritten to {out}: front.html, front.json, points/, best.toml (lutllm compile --config {out}/best.toml)")
+    wrong = [f for f in front if f.simulated and not (f.simulated["equal"])]
+    for found in wrong:
+        print(f"lutllm: error: {found.path}: tokens in simulation are not the golden model's", file=sys.stderr)
+    return (1 if wrong else 0), report
