@@ -27,7 +27,9 @@ from lutllm.dialect.decoders.builders import (
     rescale,
     rms_norm,
     rope,
+    slice_channels,
     swiglu,
+    tanh,
 )
 from lutllm.dialect.decoders.ops import (
     AddOp,

@@ -240,6 +240,7 @@ def quantize_attention(
     query: np.ndarray,
     key: np.ndarray,
     value: np.ndarray,
+    *,
     softcap: float | None = None,
 ) -> tuple[AttentionConstants, Arrays]:
     """From the peaks of channels: `query` [heads, head_dim] and `key` [kv_heads, head_dim] after RoPE, `value`.
