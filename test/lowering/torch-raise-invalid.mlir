@@ -26,8 +26,8 @@ func.func @sigmoid(%x: !torch.vtensor<[1,3,4],f32>) -> !torch.vtensor<[1,3,4],f3
 
 // The second follows from the first, and is counted, not shown.
 func.func @two(%x: !torch.vtensor<[1,3,4],f32>) -> !torch.vtensor<[1,3,4],f32> {
-  // expected-error@+1 {{2 ops cannot be raised: 'torch.aten.tanh' op: expected an op of RMSNorm}}
-  %0 = torch.aten.tanh %x : !torch.vtensor<[1,3,4],f32> -> !torch.vtensor<[1,3,4],f32>
+  // expected-error@+1 {{2 ops cannot be raised: 'torch.aten.sigmoid' op: expected an op of RMSNorm}}
+  %0 = torch.aten.sigmoid %x : !torch.vtensor<[1,3,4],f32> -> !torch.vtensor<[1,3,4],f32>
   %1 = torch.aten.silu %0 : !torch.vtensor<[1,3,4],f32> -> !torch.vtensor<[1,3,4],f32>
   return %1 : !torch.vtensor<[1,3,4],f32>
 }
