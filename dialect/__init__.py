@@ -27,9 +27,20 @@ from lutllm.dialect.decoders.builders import (
     rescale,
     rms_norm,
     rope,
+    slice_channels,
     swiglu,
+    tanh,
 )
-from lutllm.dialect.decoders.ops import AddOp, ArgmaxOp, EmbeddingOp, LastTokenOp, RescaleOp, RmsNormOp, SwigluOp
+from lutllm.dialect.decoders.ops import (
+    AddOp,
+    ArgmaxOp,
+    EmbeddingOp,
+    LastTokenOp,
+    RescaleOp,
+    RmsNormOp,
+    SliceOp,
+    SwigluOp,
+)
 from lutllm.dialect.floats.builders import (
     float_add,
     float_attention,
@@ -38,6 +49,8 @@ from lutllm.dialect.floats.builders import (
     float_linear,
     float_norm,
     float_rope,
+    float_slice,
+    float_tanh,
 )
 from lutllm.dialect.floats.ops import (
     FloatAddOp,
@@ -48,6 +61,8 @@ from lutllm.dialect.floats.ops import (
     FloatNormOp,
     FloatOp,
     FloatRopeOp,
+    FloatSliceOp,
+    FloatTanhOp,
 )
 from lutllm.dialect.linears.boundary import DequantizeOp, QuantizeOp
 from lutllm.dialect.linears.builders import (

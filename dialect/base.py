@@ -112,6 +112,11 @@ class LutOp(_Operation):
     def optional(self, name: str) -> ir.Attribute | None:
         return read(self.attributes, name)
 
+    def number(self, name: str, usual: Any = None) -> Any:
+        """An optional number, or the usual one."""
+        found = self.optional(name)
+        return usual if found is None else found.value  # type: ignore[attr-defined]
+
     @classmethod
     def required(cls) -> dict[str, Any]:
         """The required attributes and their kinds, from the ext fields."""
@@ -121,6 +126,17 @@ class LutOp(_Operation):
     def declared(cls, kind: type) -> list[Any]:
         """The declared operands or results (`ext.OperandDef`, `ext.ResultDef`)."""
         return [f for f in cls._fields if isinstance(f, kind)]
+
+
+def last_optional(kind: type, *names: str) -> None:
+    """Give an op accessors of its operands `names`, the last of which may be missing: ext's own need
+    `operandSegmentSizes`, which a single optional operand at the end does not."""
+
+    def at(i: int) -> property:
+        return property(lambda op: op.operation.operands[i] if i < len(op.operation.operands) else None)
+
+    for i, name in enumerate(names):
+        setattr(kind, name, at(i))
 
 
 def _check_counts(op: LutOp) -> None:

@@ -36,7 +36,7 @@ def function_errors() -> dict[str, float]:
     t = np.arange(18 << 16)
     exp2 = functions.exp2_negative(t) * 2.0**-15 - np.exp2(-t * 2.0**-16)
     a = np.arange(functions.SIGMOID_END + 1)
-    sigmoid = functions.sigmoid(a) * 2.0**-15 - 1 / (1 + np.exp(-a * 2.0**-12))
+    sigmoid = functions.share(a) * 2.0**-15 - 1 / (1 + np.exp(-a * 2.0**-12))
     errors = {"rsqrt": rsqrt, "reciprocal": reciprocal, "exp2_negative": [exp2], "sigmoid": [sigmoid]}
     return {name: max(float(np.abs(e).max()) for e in each) for name, each in errors.items()}
 

@@ -17,13 +17,15 @@ from lutllm.dialect.shapes import divides, same, typed
 from lutllm.scheme import MAX_SHIFT
 
 SCORE_BITS = 32
+MAX_SOFTCAP = (1 << 31) - 1
 MAX_ROWS = 1 << 20  # of a cache: weighted sums times a reciprocal then fit 58 bits
 
 
 class RopeOp(LutOp, name="rope", traits=[ext.Pure]):
     """Rotary position embedding, the halves of each head of C channels rotated against each other.
 
-    The tables have 14 fraction bits. A position outside 0..positions-1 is an error.
+    The tables have 14 fraction bits. A position outside 0..positions-1 is an error. With `rotated` only so many
+    channels at the start of each head are, C stands for these; `interleaved` pairs channels 2i and 2i + 1 instead.
     """
 
     x: ext.Operand[ir.RankedTensorType]
@@ -39,6 +41,7 @@ class RopeOp(LutOp, name="rope", traits=[ext.Pure]):
         "position": "tensor<1xi32>",
         "y": "tensor<TxKxi32, #lut.fixed<...>>",
     }
+    OPTIONAL = {"rotated": ir.IntegerAttr, "interleaved": ir.UnitAttr}  # noqa: RUF012
     DEFINITION = """
 p = position + t; in each head, for i < C / 2:
 y[t, i]         = clamp(round_shift(x[t, i] * cosines[p, i] - x[t, i + C / 2] * sines[p, i], 14), bits)
@@ -53,14 +56,12 @@ func.func @rope(%x: tensor<?x8xi32, #n>, %position: tensor<1xi32>) -> tensor<?x8
     def check(self) -> None:
         sizes = typed(self).sizes
         expect(self.x.type == self.y.type, f"y to have the type of x, {self.x.type}", self.y.type, "change the type")
-        heads = integer(self.heads, "heads", 1, MAX_SIZE)
-        channels = divides("heads", heads, sizes["K"], "the channels of x")
-        expect(channels % 2 == 0, "an even number of channels in a head", channels, "change heads")
+        check_rotated(self, sizes["K"])
         positions = integer(self.positions, "positions", 1, MAX_SIZE)
         _fits_rows(sizes["T"], positions, "positions")
 
     def parameters(self) -> list[Parameter]:
-        channels = typed(self).sizes["K"] // int(self.heads.value)
+        channels = check_rotated(self, typed(self).sizes["K"])
         spec = parameters.rotations(int(self.positions.value), channels // 2)
         return [parameters.parameter(name, self.attributes[name], spec) for name in ("cosines", "sines")]
 
@@ -102,7 +103,9 @@ class AttentionOp(LutOp, name="attention", traits=[ext.Pure]):
 
     The multiplier of a head and `shift` bring a difference of scores to 16 fraction bits in log2. For this the
     exponents of query and keys must add up to one number over the channels of a head; the store check and the
-    interpreter see to it. exp2_negative and reciprocal are in docs/numerics.md.
+    interpreter see to it. exp2_negative and reciprocal are in docs/numerics.md. With a `window` a token sees itself and
+    the window - 1 tokens before it. With a `softcap` the multiplier brings twice a score, in units of the cap, to 12
+    fraction bits, and softcap * 2**-8 a step of tanh, whose 2**14 are one, to 16 fraction bits in log2.
     """
 
     query: ext.Operand[ir.RankedTensorType]
@@ -122,10 +125,13 @@ class AttentionOp(LutOp, name="attention", traits=[ext.Pure]):
         "position": "tensor<1xi32>",
         "y": "tensor<TxKxi16, #lut.fixed<...>>",
     }
+    OPTIONAL = {"window": ir.IntegerAttr, "softcap": ir.IntegerAttr}  # noqa: RUF012
     DEFINITION = """
-for each token t and head, with q, k, v the head's channels and j = 0 .. position + t:
+for each token t and head, with q, k, v the head's channels and j = max(0, position + t - window + 1) .. position + t:
 s[j] = q[t] . k[j]                                                        (32 bits)
 p[j] = exp2_negative(round_shift((max s - s[j]) * multiplier[head], shift))
+with a softcap: u[j] = tanh(round_shift(s[j] * multiplier[head], shift))
+p[j] = exp2_negative(round_shift((max u - u[j]) * softcap, 8))
 (r, L) = reciprocal(sum_j p[j])
 y[t, c] = clamp(rescale((sum_j p[j] * v[j, c]) * r, exponent of v - exponents of y[c / 2] - 15 - L), bits)"""
     EXAMPLE = """
@@ -141,6 +147,9 @@ func.func @attention(%query: tensor<?x8xi16, #q>, %keys: tensor<16x4xi8, #k>, %v
         sizes, bits, _ = typed(self)
         integer(self.shift, "shift", 0, MAX_SHIFT)
         channels = check_heads(self, sizes)
+        check_window(self)
+        if (softcap := self.optional("softcap")) is not None:
+            integer(softcap, "softcap", 1, MAX_SOFTCAP)
         expect(channels % 2 == 0, "an even number of channels in a head", channels, "change heads")
         rows = sizes["M"]
         expect(rows <= MAX_ROWS, f"at most {MAX_ROWS} rows of keys", rows, "compile with a shorter context")
@@ -161,6 +170,21 @@ def check_heads(op: LutOp, sizes: Mapping[str, Any]) -> int:
     wanted = kv_heads * channels
     same("channels of keys, in heads as wide as those of query,", wanted, sizes["K_kv"], "change the type")
     return channels
+
+
+def check_rotated(op: LutOp, width: int) -> int:
+    """How many channels of each head RoPE rotates."""
+    heads = integer(op.attributes["heads"], "heads", 1, MAX_SIZE)
+    channels = divides("heads", heads, width, "the channels of x")
+    if (rotated := op.optional("rotated")) is not None:
+        channels = integer(rotated, "rotated", 2, channels - 1)
+    expect(channels % 2 == 0, "an even number of rotated channels in a head", channels, "change it")
+    return channels
+
+
+def check_window(op: LutOp) -> None:
+    if (window := op.optional("window")) is not None:
+        integer(window, "window", 1, MAX_SIZE)
 
 
 def score_problem(query: np.ndarray, keys: np.ndarray, heads: int, kv_heads: int) -> str | None:

@@ -3,11 +3,15 @@
 One leading dimension T of tokens. Attention and what lies around it are in lutllm.dialect.decoders.attention.
 """
 
+from collections.abc import Mapping
+from typing import Any, Optional
+
 from lutllm.bindings import ext, ir
-from lutllm.dialect.base import LutOp, expect, integer
+from lutllm.dialect.base import LutOp, expect, integer, last_optional
 from lutllm.dialect.linears import parameters
 from lutllm.dialect.linears.parameters import Parameter
 from lutllm.dialect.shapes import Types, divides, same, typed
+from lutllm.functions import SHARES
 from lutllm.numerics import MAX_RESCALE
 from lutllm.scheme import MAX_SHIFT
 
@@ -51,7 +55,8 @@ class RmsNormOp(LutOp, name="rms_norm", traits=[ext.Pure]):
     """Each token's channels, in `groups` equal groups of C, divided by their root mean square, times a gain.
 
     The gain carries the weight, sqrt(C) and the step from 22 fraction bits to the exponent of y; epsilon is in units of
-    the sum of squares, C * eps * 2**(-2 * exponent of x). rsqrt is defined in docs/numerics.md.
+    the sum of squares, C * eps * 2**(-2 * exponent of x). rsqrt is defined in docs/numerics.md. `centered`: the mean of
+    the group is subtracted first, as LayerNorm does. `bias` is in units of y.
     """
 
     x: ext.Operand[ir.RankedTensorType]
@@ -62,11 +67,13 @@ class RmsNormOp(LutOp, name="rms_norm", traits=[ext.Pure]):
     y: ext.Result[ir.RankedTensorType]
 
     TYPES = {"x": "tensor<TxKxi32, #lut.fixed<...>>", "y": "tensor<TxKxi32, #lut.fixed<...>>"}  # noqa: RUF012
+    OPTIONAL = {"centered": ir.UnitAttr, "bias": ir.FlatSymbolRefAttr}  # noqa: RUF012
     DEFINITION = """
-A = max(1, epsilon + sum of x[t, c]**2 over the channels c of a group)
+d[t, k] = x[t, k], if centered less floor((2 * sum of x[t, c] over the channels c of its group + C) / (2 * C))
+A = max(1, epsilon + sum of d[t, c]**2 over the channels c of a group)
 (r, h) = rsqrt(A)
-z[t, k] = rescale(x[t, k] * r, -(9 + h))                 (22 fraction bits, |z| < 1 + 2**-14)
-y[t, k] = clamp(round_shift(z[t, k] * gain[k % C], shift), bits)"""
+z[t, k] = rescale(d[t, k] * r, -(9 + h))                 (22 fraction bits, |z| < 1 + 2**-14)
+y[t, k] = clamp(round_shift(z[t, k] * gain[k % C], shift) + bias[k % C], bits)"""
     EXAMPLE = """
 func.func @norm(%x: tensor<?x8xi32, #r>) -> tensor<?x8xi32, #n> {
   %0 = "lut.rms_norm"(%x) {gain = @n.gain, groups = 1, epsilon = 40, shift = 12}
@@ -85,7 +92,9 @@ func.func @norm(%x: tensor<?x8xi32, #r>) -> tensor<?x8xi32, #n> {
 
     def parameters(self) -> list[Parameter]:
         channels = typed(self).sizes["K"] // int(self.groups.value)
-        return [parameters.parameter("gain", self.gain, parameters.per_output(channels))]
+        named = {"gain": self.gain, "bias": self.optional("bias")}
+        spec = parameters.per_output(channels)
+        return [parameters.parameter(name, symbol, spec) for name, symbol in named.items() if symbol is not None]
 
 
 class AddOp(LutOp, name="add", traits=[ext.Pure]):
@@ -129,22 +138,78 @@ func.func @rescale(%x: tensor<?x8xi32, #n>) -> tensor<?x8xi16, #x> {
         typed(self)
 
 
+class TanhOp(LutOp, name="tanh", traits=[ext.Pure]):
+    """The hyperbolic tangent, 2 * sigmoid(2 * x) - 1, of 14 fraction bits, times a number: what soft-caps logits."""
+
+    x: ext.Operand[ir.RankedTensorType]
+    multiplier: ir.IntegerAttr
+    shift: ir.IntegerAttr
+    y: ext.Result[ir.RankedTensorType]
+
+    TYPES = {"x": "tensor<TxKxi32, #lut.fixed<...>>", "y": "tensor<TxKxi32, #lut.fixed<...>>"}  # noqa: RUF012
+    DEFINITION = """
+u = sigmoid(min(65535, rescale(|x[t, k]|, exponent of x + 13))) - 2**14, negative for x[t, k] < 0
+y[t, k] = clamp(round_shift(u * multiplier, shift), bits)"""
+    EXAMPLE = """
+func.func @softcap(%x: tensor<?x8xi32, #n>) -> tensor<?x8xi32, #n> {
+  %0 = "lut.tanh"(%x) {multiplier = 30720, shift = 4} : (tensor<?x8xi32, #n>) -> tensor<?x8xi32, #n>
+  return %0 : tensor<?x8xi32, #n>
+}"""
+
+    def check(self) -> None:
+        types = typed(self)
+        _check_rescale(types, "x", SIGMOID_FRACTION + 1, "the sigmoid")
+        integer(self.multiplier, "multiplier", 1, MAX_SIZE)
+        integer(self.shift, "shift", 0, MAX_SHIFT)
+
+
+class SliceOp(LutOp, name="slice", traits=[ext.Pure]):
+    """The same channels, from `start` on, of each of `groups` equal groups: a part of what one linear computes."""
+
+    x: ext.Operand[ir.RankedTensorType]
+    groups: ir.IntegerAttr
+    start: ir.IntegerAttr
+    y: ext.Result[ir.RankedTensorType]
+
+    TYPES = {"x": "tensor<TxKxi32, #lut.fixed<...>>", "y": "tensor<TxNxi32, #lut.fixed<...>>"}  # noqa: RUF012
+    DEFINITION = """
+for each group g and i < N / groups:
+y[t, g * N / groups + i] = x[t, g * K / groups + start + i]"""
+    EXAMPLE = """
+func.func @slice(%x: tensor<?x12xi32, #n>) -> tensor<?x4xi32, #n> {
+  %0 = "lut.slice"(%x) {groups = 2, start = 4} : (tensor<?x12xi32, #n>) -> tensor<?x4xi32, #n>
+  return %0 : tensor<?x4xi32, #n>
+}"""
+
+    def check(self) -> None:
+        sizes, bits, exponents = typed(self)
+        check_slice(self, sizes)
+        same("bits of y", bits["x"], bits["y"], "change the type")
+        same("exponent of y", exponents["x"], exponents["y"], "change the type")
+
+
 class SwigluOp(LutOp, name="swiglu", traits=[ext.Pure]):
-    """gate * sigmoid(gate) * up, at the exponents of the linear that reads it. sigmoid is in docs/numerics.md."""
+    """gate * share(gate) * up, at the exponents of the linear that reads it; without `up`, gate * share(gate) alone.
+
+    `activation` says which share, a function whose values for x and -x add up to 1: "silu" (the default) the sigmoid,
+    "gelu" the normal distribution function, "gelu_tanh" its approximation, "relu" a step. docs/numerics.md has them.
+    """
 
     gate: ext.Operand[ir.RankedTensorType]
-    up: ext.Operand[ir.RankedTensorType]
     y: ext.Result[ir.RankedTensorType]
+    up: Optional[ext.Operand[ir.RankedTensorType]] = None  # noqa: UP045 (ext reads typing.Optional)
 
     TYPES = {  # noqa: RUF012
         "gate": "tensor<TxKxi32, #lut.fixed<...>>",
         "up": "tensor<TxKxi32, #lut.fixed<...>>",
         "y": "tensor<TxKxi16, #lut.fixed<...>>",
     }
+    OPTIONAL = {"activation": ir.StringAttr}  # noqa: RUF012
     DEFINITION = """
-s = sigmoid(min(65535, rescale(|gate[t, k]|, exponent of gate + 12))), or 2**15 - that for gate[t, k] < 0
-silu = round_shift(gate[t, k] * s, 15)
-y[t, k] = clamp(rescale(silu * up[t, k], exponent of gate + exponent of up - exponents of y[k / 2]), bits)"""
+s = share(min(65535, rescale(|gate[t, k]|, exponent of gate + 12))), or 2**15 - that for gate[t, k] < 0
+a = round_shift(gate[t, k] * s, 15)
+y[t, k] = clamp(rescale(a * up[t, k], exponent of gate + exponent of up - exponents of y[k / 2]), bits)
+without up: y[t, k] = clamp(rescale(a, exponent of gate - exponents of y[k / 2]), bits)"""
     EXAMPLE = """
 func.func @swiglu(%gate: tensor<?x8xi32, #n>, %up: tensor<?x8xi32, #n>) -> tensor<?x8xi16, #x> {
   %0 = "lut.swiglu"(%gate, %up)
@@ -155,8 +220,13 @@ func.func @swiglu(%gate: tensor<?x8xi32, #n>, %up: tensor<?x8xi32, #n>) -> tenso
     def check(self) -> None:
         types = typed(self)
         _check_rescale(types, "gate", SIGMOID_FRACTION, "the sigmoid")
-        width = types.bits["gate"] + types.bits["up"]
+        got = activation_of(self)
+        expect(got in SHARES, f"activation to be one of {', '.join(SHARES)}", f"'{got}'", "change it")
+        width = types.bits["gate"] + types.bits.get("up", 0)
         expect(width <= 62, "gate and up of at most 62 bits together", width, "give them fewer bits")
+
+
+last_optional(SwigluOp, "gate", "up")
 
 
 class LastTokenOp(LutOp, name="last_token", traits=[ext.Pure]):
@@ -195,6 +265,19 @@ func.func @pick(%logits: tensor<1x6xi32, #y>) -> tensor<1xi32> {
 
     def check(self) -> None:
         typed(self)
+
+
+def check_slice(op: LutOp, sizes: Mapping[str, Any]) -> None:
+    groups = integer(op.attributes["groups"], "groups", 1, MAX_SIZE)
+    wide, narrow = (divides("groups", groups, sizes[s], f"the channels of {v}") for s, v in (("K", "x"), ("N", "y")))
+    start = integer(op.attributes["start"], "start", 0, MAX_SIZE)
+    expect(start + narrow <= wide, f"channels within a group of {wide}", f"{start}..{start + narrow - 1}", "change it")
+
+
+def activation_of(op: LutOp) -> str:
+    """The activation of a `lut.swiglu`."""
+    found = op.optional("activation")
+    return "silu" if found is None else ir.StringAttr(found).value
 
 
 def ceil_log2(n: int) -> int:

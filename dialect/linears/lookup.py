@@ -1,9 +1,9 @@
 """From rows to outputs: `lut.table_lookup`, `lut.prefix_sum`, `lut.requantize`."""
 
-from typing import Any, Optional
+from typing import Optional
 
 from lutllm.bindings import ext, ir
-from lutllm.dialect.base import LutOp, expect, integer
+from lutllm.dialect.base import LutOp, expect, integer, last_optional
 from lutllm.dialect.linears import parameters
 from lutllm.dialect.linears.parameters import Parameter
 from lutllm.dialect.linears.rows import ROWS
@@ -72,18 +72,7 @@ func.func @sum(%a: tensor<?x4x6xi32>, %b: tensor<?x3x6xi32>) -> tensor<?x6xi32> 
         typed(self)
 
 
-def _terms(op: Any) -> ir.Value:
-    return op.operation.operands[0]
-
-
-def _partial(op: Any) -> ir.Value | None:
-    operands = op.operation.operands
-    return operands[1] if len(operands) == 2 else None
-
-
-# ext's own accessors need `operandSegmentSizes`, which a single optional operand at the end does not.
-PrefixSumOp.terms = property(_terms)  # type: ignore[assignment]
-PrefixSumOp.partial = property(_partial)  # type: ignore[assignment]
+last_optional(PrefixSumOp, "terms", "partial")
 
 
 class RequantizeOp(LutOp, name="requantize", traits=[ext.Pure]):

@@ -8,26 +8,33 @@ from lutllm.lowering.cpu.code import Code, Value, rescale, round_shift, saturate
 from lutllm.lowering.cpu.elementwise import elements
 from lutllm.lowering.cpu.kernel import kernel, rows_of, share
 from lutllm.lowering.cpu.layout import Packed
-from lutllm.lowering.cpu.tables import exp2_negative, exp2_negative_words, exp2_words, reciprocal
+from lutllm.lowering.cpu.tables import exp2_negative, exp2_negative_words, exp2_words, reciprocal, tanh
 
 LANES = 16
+SOFTCAP_SHIFT = 8
 KEYS = 256  # whose weighted values are added up in 32 bits: 2**15 * 2**7 each
 
 
-def rope(name: str, heads: int, channels: int, bits: int) -> str:
+def rope(name: str, heads: int, channels: int, rotated: int, interleaved: bool, bits: int) -> str:
+    """The first `rotated` channels of a head, of which the first kernel loop has a pair at a time; others stay."""
     code = kernel(name, "x", "position", "cosines", "sines", "y")
     a = code.arguments
-    half = channels // 2
+    half = rotated // 2
+    step, apart = (8, 4) if interleaved else (4, 4 * half)  # bytes from pair to pair, and within one
     start = code.load(a["position"], 0, "i32").to("i64")
     with rows_of(code, a["tokens"] * heads, half) as (row, first, last):
-        place = (start + row // heads) * channels
+        place = (start + row // heads) * rotated
         cosines, sines = (code.at(a[n], place) for n in ("cosines", "sines"))
         x, y = (code.at(a[n], row * (4 * channels)) for n in ("x", "y"))
         with code.loop(first, last) as i:
-            low, high = (code.load(x, i.index * 4 + part, "i32").to("i64") for part in (0, 4 * half))
+            low, high = (code.load(x, i.index * step + part, "i32").to("i64") for part in (0, apart))
             cos, sin = (code.load(table, i.index * 2, "i16").to("i64") for table in (cosines, sines))
-            for value, part in ((low * cos - high * sin, 0), (high * cos + low * sin, 4 * half)):
-                code.store(saturate(round_shift(value, 14), bits).to("i32"), y, i.index * 4 + part)
+            for value, part in ((low * cos - high * sin, 0), (high * cos + low * sin, apart)):
+                code.store(saturate(round_shift(value, 14), bits).to("i32"), y, i.index * step + part)
+    if rotated < channels:
+        with elements(code, a["tokens"] * heads, channels - rotated) as (i, _):
+            place = (i // (channels - rotated) * rotated + rotated + i) * 4
+            code.store(code.load(a["x"], place, "i32"), a["y"], place)
     return code.text()
 
 
@@ -51,9 +58,19 @@ def output_shifts(values: str, outputs: str, heads: int, kv_heads: int, channels
     return Packed((values, outputs), 2 * heads * channels, pack)
 
 
-def attention(name: str, heads: int, kv_heads: int, channels: int, bits: int, level: str) -> str:
+def attention(
+    name: str,
+    heads: int,
+    kv_heads: int,
+    channels: int,
+    bits: int,
+    level: str,
+    window: int | None = None,
+    softcap: int = 0,
+) -> str:
     """Tokens times heads are shared by the threads. Scratch: the scores of all rows seen, then sums of a head."""
-    pointers = ("query", "keys", "values", "position", "multiplier", "shifts", "exp2", "reciprocal", "y")
+    tables = ("exp2", "reciprocal", *(["sigmoid"] if softcap else []))
+    pointers = ("query", "keys", "values", "position", "multiplier", "shifts", *tables, "y")
     code = kernel(name, *pointers, numbers=["shift"])
     a = code.arguments
     start = code.load(a["position"], 0, "i32").to("i64")
@@ -62,12 +79,20 @@ def attention(name: str, heads: int, kv_heads: int, channels: int, bits: int, le
         head = each.index % heads
         seen = start + each.index // heads + 1
         query = code.at(a["query"], each.index * (2 * channels))
-        keys, values = (code.at(a[n], head // (heads // kv_heads) * channels) for n in ("keys", "values"))
+        first = head // (heads // kv_heads) * channels
+        if window is not None:
+            before = (seen - window).maximum(0)  # rows that lie beyond it
+            seen, first = seen - before, first + before * width
+        keys, values = (code.at(a[n], first) for n in ("keys", "values"))
         sums = code.at(a["scratch"], 0)
         scores = code.at(a["scratch"], 8 * channels)
         most = _scores(code, query, keys, scores, seen, channels, width, level)
         multiplier = code.load(a["multiplier"], head * 4, "i32").to("i64")
-        weight = (_vector_weights if level == "avx512" else _weights)(code, scores, seen, most, multiplier)
+        shift = a["shift"]
+        if softcap:
+            most = _soft_capped(code, scores, seen, multiplier)
+            multiplier, shift = code.constant(softcap, "i64"), code.constant(SOFTCAP_SHIFT, "i64")
+        weight = (_vector_weights if level == "avx512" else _weights)(code, scores, seen, most, multiplier, shift)
         _weighted_sums(code, values, scores, sums, seen, channels, width)
         r, length = reciprocal(weight, a["reciprocal"])
         with code.loop(0, channels) as c:
@@ -113,18 +138,29 @@ def _dot(code: Code, a: Value, b: Value) -> Value:
     return code.intrinsic("llvm.x86.avx2.pmadd.wd", "vector<8xi32>", a, b)
 
 
-def _weights(code: Code, scores: Value, seen: Value, most: Value, multiplier: Value) -> Value:
+def _soft_capped(code: Code, scores: Value, seen: Value, multiplier: Value) -> Value:
+    """Replace scores by tanh of them; the largest."""
+    a = code.arguments
+    with code.loop(0, seen, code.constant(-(1 << 31), "i32")) as row:
+        score = code.load(scores, row.index * 4, "i32").to("i64")
+        capped = tanh(round_shift(score * multiplier, a["shift"]), a["sigmoid"]).to("i32")
+        code.store(capped, scores, row.index * 4)
+        row.next(row.carried[0].maximum(capped))
+    return row.results[0]
+
+
+def _weights(code: Code, scores: Value, seen: Value, most: Value, multiplier: Value, shift: Value) -> Value:
     """Replace scores by weights in units of 2**-15; their sum."""
     table = code.arguments["exp2"]
     with code.loop(0, seen, code.constant(0, "i64")) as row:
         away = most.to("i64") - code.load(scores, row.index * 4, "i32").to("i64")
-        weight = exp2_negative(round_shift(away * multiplier, code.arguments["shift"]), table)
+        weight = exp2_negative(round_shift(away * multiplier, shift), table)
         code.store(weight.to("i32"), scores, row.index * 4)
         row.next(row.carried[0] + weight)
     return row.results[0]
 
 
-def _vector_weights(code: Code, scores: Value, seen: Value, most: Value, multiplier: Value) -> Value:
+def _vector_weights(code: Code, scores: Value, seen: Value, most: Value, multiplier: Value, shift: Value) -> Value:
     """As `_weights`, 16 at a time; lanes beyond the last row get no weight."""
     table = code.arguments["exp2"]
     lane = code.pattern(range(LANES), "i32")
@@ -132,7 +168,7 @@ def _vector_weights(code: Code, scores: Value, seen: Value, most: Value, multipl
     with code.loop(0, seen, code.constant(0, vector(LANES, "i64")), step=LANES) as row:
         score = code.load(scores, row.index * 4, vector(LANES, "i32"))
         away = (most.splat(LANES) - score).unsigned_to("i64")  # at most 2**32 - 1
-        weight = exp2_negative_words(round_shift(away * multiplier, code.arguments["shift"]), tables)
+        weight = exp2_negative_words(round_shift(away * multiplier, shift), tables)
         weight = lane.compare("slt", (seen - row.index).minimum(LANES).to("i32")).select(weight, 0)
         code.store(weight, scores, row.index * 4)
         row.next(row.carried[0] + weight.to("i64"))

@@ -14,6 +14,7 @@ import numpy as np
 
 from lutllm.bindings import func, ir
 from lutllm.dialect import bits_of, exponent_of, exponents_of, fault, fixed_of, scheme_of
+from lutllm.dialect.decoders.ops import activation_of
 from lutllm.errors import IRError
 from lutllm.lowering.cpu import attention, elementwise, linear
 from lutllm.lowering.cpu.layout import LEVELS, LinearShape, Packed, codebook
@@ -215,10 +216,10 @@ class _Function:
         groups = int(op.groups.value)
         channels = _width(op.x) // groups
         numbers = int(op.epsilon.value), int(op.shift.value)
-        pointers = [x, self.array(op.gain.value, 4 * channels), self.table("rsqrt"), y]
-        self.call(
-            elementwise.rms_norm, (channels, groups, bits_of(op.y)), pointers, tokens=_tokens(op.x), numbers=numbers
-        )
+        arrays = [self.array(p.symbol, 4 * channels) for p in op.parameters()]
+        constants = (channels, groups, bits_of(op.y), "centered" in op.attributes, len(arrays) > 1)
+        pointers = [x, *arrays, self.table("rsqrt"), y]
+        self.call(elementwise.rms_norm, constants, pointers, tokens=_tokens(op.x), numbers=numbers)
 
     def _add(self, op: Any, a: Buffer, b: Buffer, y: Buffer) -> None:
         shifts = (exponent_of(op.a) - exponent_of(op.y), exponent_of(op.b) - exponent_of(op.y))
@@ -230,11 +231,12 @@ class _Function:
         constants = (_width(op.x), bits_of(op.y), element)
         self.call(elementwise.rescale_channels, constants, [x, shifts, y], tokens=_tokens(op.x))
 
-    def _swiglu(self, op: Any, gate: Buffer, up: Buffer, y: Buffer) -> None:
-        exponents = exponent_of(op.gate), exponent_of(op.up)
-        shifts = self._channel_shifts(exponents_of(op.y), sum(exponents), _width(op.y))
-        pointers, numbers = [gate, up, shifts, self.table("sigmoid"), y], [exponents[0] + 12]
-        self.call(elementwise.swiglu, (_width(op.y), bits_of(op.y)), pointers, tokens=_tokens(op.y), numbers=numbers)
+    def _swiglu(self, op: Any, gate: Buffer, *rest: Buffer) -> None:
+        exponent, (*up, y) = exponent_of(op.gate), rest
+        both = exponent + (exponent_of(op.up) if up else 0)
+        shifts = self._channel_shifts(exponents_of(op.y), both, _width(op.y))
+        pointers, constants = [gate, *up, shifts, self.table(activation_of(op)), y], (_width(op.y), bits_of(op.y))
+        self.call(elementwise.swiglu, (*constants, bool(up)), pointers, tokens=_tokens(op.y), numbers=[exponent + 12])
 
     def _channel_shifts(self, symbol: str, exponent: int, channels: int) -> Buffer:
         packed = elementwise.channel_shifts(symbol, exponent, channels)
@@ -249,10 +251,21 @@ class _Function:
     def _rope(self, op: Any, x: Buffer, position: Buffer, y: Buffer) -> None:
         heads, positions = int(op.heads.value), int(op.positions.value)
         channels = _width(op.x) // heads
-        tables = [self.array(symbol.value, positions * channels) for symbol in (op.cosines, op.sines)]
+        rotated = int(op.number("rotated", channels))
+        tables = [self.array(symbol.value, positions * rotated) for symbol in (op.cosines, op.sines)]
         self._limit(op, position, positions, "positions of the RoPE tables")
-        constants = (heads, channels, bits_of(op.y))
+        constants = (heads, channels, rotated, "interleaved" in op.attributes, bits_of(op.y))
         self.call(attention.rope, constants, [x, position, *tables, y], tokens=_tokens(op.x))
+
+    def _tanh(self, op: Any, x: Buffer, y: Buffer) -> None:
+        numbers = exponent_of(op.x) + 13, int(op.multiplier.value), int(op.shift.value)
+        pointers, constants = [x, self.table("silu"), y], (_width(op.y), bits_of(op.y))
+        self.call(elementwise.soft_cap, constants, pointers, tokens=_tokens(op.x), numbers=numbers)
+
+    def _slice(self, op: Any, x: Buffer, y: Buffer) -> None:
+        groups, start = int(op.groups.value), int(op.start.value)
+        constants = (_width(op.y), _width(op.x) // groups, start, _width(op.y) // groups)
+        self.call(elementwise.slice_channels, constants, [x, y], tokens=_tokens(op.x))
 
     def _append(self, op: Any) -> None:
         cache, new, position = op.operation.operands
@@ -273,8 +286,10 @@ class _Function:
         packed = attention.output_shifts(exponents_of(op.values), exponents_of(op.y), heads, kv_heads, channels)
         shifts = self.shared.parameter(packed, "output_shifts")
         multiplier = self.array(op.multiplier.value, 4 * heads)
-        constants = (heads, kv_heads, channels, bits_of(op.y), self.shared.level)
-        tables = [self.table("exp2"), self.table("reciprocal")]
+        window = op.number("window")
+        softcap = op.number("softcap", 0)
+        constants = (heads, kv_heads, channels, bits_of(op.y), self.shared.level, window, softcap)
+        tables = [self.table(name) for name in ("exp2", "reciprocal", *(["silu"] if softcap else []))]
         self._scratch(attention.scratch_bytes(rows, channels))
         pointers = [query, keys, values, position, multiplier, shifts, *tables, y]
         numbers = [int(op.shift.value)]
@@ -332,6 +347,8 @@ _OPS: dict[str, Callable[..., None]] = {
     "lut.last_token": _Function._last_token,
     "lut.argmax": _Function._argmax,
     "lut.rope": _Function._rope,
+    "lut.slice": _Function._slice,
+    "lut.tanh": _Function._tanh,
     "lut.attention": _Function._attention,
 }
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lutllm.functions import EXP2, RECIPROCAL, RSQRT, SIGMOID, SIGMOID_END
+from lutllm.functions import EXP2, RECIPROCAL, RSQRT, SHARES, SIGMOID_END
 from lutllm.lowering.cpu.code import Code, Value, round_shift
 from lutllm.lowering.cpu.layout import Packed
 
@@ -25,7 +25,7 @@ TABLES = {
     "rsqrt": _packed(RSQRT),
     "reciprocal": _packed(RECIPROCAL),
     "exp2": _steps(EXP2),
-    "sigmoid": _steps(SIGMOID),
+    **{name: _steps(table) for name, table in SHARES.items()},
 }
 
 
@@ -91,10 +91,16 @@ def exp2_negative_words(value: Value, tables: list[list[Value]]) -> Value:
     return round_shift(e, t >> 16)
 
 
-def sigmoid(value: Value, table: Value) -> Value:
+def share(value: Value, table: Value) -> Value:
     value = value.minimum(SIGMOID_END)
     start, step = _pair(table, value >> 7)
     return start + round_shift(step * (value & 127), 7)
+
+
+def tanh(value: Value, table: Value) -> Value:
+    """As lutllm.functions.tanh; `table` is that of the sigmoid."""
+    u = share(value.maximum(0 - value), table) - 2**14
+    return value.compare("slt", 0).select(0 - u, u)
 
 
 def _entry(table: Value, index: Value) -> Value:

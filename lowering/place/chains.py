@@ -27,6 +27,7 @@ def problems(cluster: Cluster) -> Iterator[tuple[ir.OpView, str]]:
         return
     ops = cluster.ops
     for op in ops:
+        yield from ((op, problem) for problem in mode_problems(op))
         yield from ((op, problem) for problem in _operand_problems(cluster, op))
         yield from ((op, problem) for problem in _width_problems(cluster, op))
     yield from _agreement_problems(cluster)
@@ -116,6 +117,23 @@ def _operand_problems(cluster: Cluster, op: ir.OpView) -> Iterator[str]:
                 f"expected operand {i} {_at(wanted)}, which its engine reads, got it {_at(got)}; no engine moves it "
                 "there"
             )
+
+
+# What ops may ask for that no engine does.
+_NO_ENGINE = {
+    "lut.attention": ("window", "softcap"),
+    "lut.swiglu": ("activation",),
+    "lut.rope": ("rotated", "interleaved"),
+    "lut.rms_norm": ("centered", "bias"),
+}
+
+
+def mode_problems(op: ir.OpView) -> Iterator[str]:
+    """What an op asks for that no engine does."""
+    for name in _NO_ENGINE.get(op.operation.name, ()):
+        if name in op.operation.attributes:
+            got = op.operation.attributes[name]
+            yield f"expected no {name}, for no engine has that mode, got {got}; run this model on the CPU"
 
 
 def _at(place: str | None) -> str:

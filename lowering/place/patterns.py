@@ -76,7 +76,7 @@ def ops_of(op: ir.Operation, parts: Sequence[Part]) -> tuple[ir.Operation, ...] 
     *rest, part = parts
     if op.name not in part.ops:
         return ops_of(op, rest) if part.optional else None
-    for i in reversed(part.flow):
+    for i in (i for i in reversed(part.flow) if i < len(op.operands)):
         owner = op.operands[i].owner
         if set(range(len(op.operands))) - {i} <= part.wants.keys() and not isinstance(owner, ir.Block):
             found = ops_of(owner.operation, rest)

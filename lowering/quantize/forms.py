@@ -13,15 +13,17 @@ from typing import Any
 from lutllm import dialect
 from lutllm.bindings import ir, source_position
 from lutllm.errors import IRError
+from lutllm.functions import SHARES
 from lutllm.lowering.quantize.graph import FloatGraph, maker
 
-NORMS = ("rms",)
-ACTIVATIONS = ("silu",)
+NORMS = ("rms", "layer")
 _WIDE = (
     dialect.FloatEmbeddingOp,
     dialect.FloatNormOp,
     dialect.FloatLinearOp,
     dialect.FloatRopeOp,
+    dialect.FloatSliceOp,
+    dialect.FloatTanhOp,
     dialect.FloatAddOp,
 )
 _PER_PAIR = (dialect.FloatAttentionOp, dialect.FloatGatedOp)
@@ -83,7 +85,7 @@ def _of_op(graph: FloatGraph, op: Any) -> Iterator[str]:
     if isinstance(op, dialect.FloatNormOp):
         yield from _known("kind", op, NORMS)
     elif isinstance(op, dialect.FloatGatedOp):
-        yield from _known("activation", op, ACTIVATIONS)
+        yield from _known("activation", op, tuple(SHARES))
     elif isinstance(op, dialect.FloatLinearOp):
         inputs = op.x.type.shape[1]
         if inputs % 2:
@@ -94,13 +96,15 @@ def _of_op(graph: FloatGraph, op: Any) -> Iterator[str]:
         yield from _read_by_linears(graph, op.y, "its result")
     for name in _READS.get(type(op), ()):
         value = getattr(op, name)
-        if not is_wide(value):
+        if value is not None and not is_wide(value):
             yield _expected_wide(name, "an argument" if maker(value) is None else f"'{maker(value).operation.name}'")
 
 
 _READS = {
     dialect.FloatNormOp: ("x",),
     dialect.FloatRopeOp: ("x",),
+    dialect.FloatSliceOp: ("x",),
+    dialect.FloatTanhOp: ("x",),
     dialect.FloatAddOp: ("a", "b"),
     dialect.FloatGatedOp: ("gate", "up"),
     dialect.FloatAttentionOp: ("query", "keys", "values"),

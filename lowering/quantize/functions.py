@@ -141,7 +141,7 @@ class _Function:
 def _last(graph: FloatGraph) -> ir.Value:
     """The earliest value from which the logits need the last token alone: what follows is linears and norms."""
     value = found = graph.results[0]
-    while isinstance(op := maker(value), (dialect.FloatLinearOp, dialect.FloatNormOp)):
+    while isinstance(op := maker(value), (dialect.FloatLinearOp, dialect.FloatNormOp, dialect.FloatTanhOp)):
         value = op.x
         if len(graph.readers(value)) > 1:
             break

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
 from lutllm import dialect
@@ -26,6 +26,7 @@ from lutllm.quantization import (
     NormConstants,
     Quantization,
     RopeConstants,
+    TanhConstants,
 )
 from lutllm.scheme import Scheme
 
@@ -140,6 +141,8 @@ def _norm(w: Writer, op: Any) -> ir.Value:
         epsilon=constants.epsilon,
         shift=constants.gain_shift,
         exponent=constants.exponent,
+        centered=op.operation.attributes["kind"].value == "layer",
+        bias=None if op.optional("bias") is None else f"{name_of(op)}.bias",
     )
 
 
@@ -157,7 +160,18 @@ def _rope(w: Writer, op: Any) -> ir.Value:
         positions=constants.positions,
         cosines=f"{constants.table}.cosines",
         sines=f"{constants.table}.sines",
+        rotated=op.number("rotated"),
+        interleaved="interleaved" in op.attributes,
     )
+
+
+def _tanh(w: Writer, op: Any) -> ir.Value:
+    return build.tanh(w.values[op.x], **asdict(w.constants(op, TanhConstants)))
+
+
+def _slice(w: Writer, op: Any) -> ir.Value:
+    groups, start = int(op.groups.value), int(op.start.value)
+    return build.slice_channels(w.values[op.x], groups=groups, start=start, channels=op.y.type.shape[1])
 
 
 def _attention(w: Writer, op: Any) -> ir.Value:
@@ -182,13 +196,16 @@ def _attention(w: Writer, op: Any) -> ir.Value:
         shift=constants.shift,
         exponents=reader.exponents,
         bits=reader.scheme.x_bits,
+        window=op.number("window"),
+        softcap=constants.softcap or None,
     )
 
 
 def _gated(w: Writer, op: Any) -> ir.Value:
     reader = w.reader(op.y)
-    gate, up = w.values[op.gate], w.values[op.up]
-    return build.swiglu(gate, up, exponents=reader.exponents, bits=reader.scheme.x_bits)
+    gate, up = w.values[op.gate], None if op.up is None else w.values[op.up]
+    exponents, bits = reader.exponents, reader.scheme.x_bits
+    return build.swiglu(gate, up, exponents=exponents, bits=bits, activation=op.activation.value)
 
 
 def _add(w: Writer, op: Any) -> ir.Value:
@@ -200,6 +217,8 @@ RULES: dict[type, Callable[[Writer, Any], ir.Value]] = {
     dialect.FloatNormOp: _norm,
     dialect.FloatLinearOp: _linear,
     dialect.FloatRopeOp: _rope,
+    dialect.FloatSliceOp: _slice,
+    dialect.FloatTanhOp: _tanh,
     dialect.FloatAttentionOp: _attention,
     dialect.FloatGatedOp: _gated,
     dialect.FloatAddOp: _add,

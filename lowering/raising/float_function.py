@@ -68,16 +68,20 @@ def _argument_type(term: Term, reader: Reader) -> str | None:
 # Of each kind: the term, the name of its op and its operands.
 _WRITE: dict[str, Callable[[Any, str, list[ir.Value]], ir.Value]] = {
     "embedding": lambda term, name, operands: dialect.float_embedding(
-        *operands, name=name, weight=term.data, channels=term.channels
+        *operands, name=name, channels=term.channels, **asdict(term.data)
     ),
     "norm": lambda term, name, operands: dialect.float_norm(*operands, name=name, **asdict(term.data)),
     "linear": lambda term, name, operands: dialect.float_linear(
-        *operands, name=name, weight=term.data.weight, bias=term.data.bias, outputs=term.channels
+        *operands, outputs=term.channels, **{**asdict(term.data), "name": name}
     ),
     "rope": lambda term, name, operands: dialect.float_rope(*operands, name=name, **asdict(term.data)),
     "attention": lambda term, name, operands: dialect.float_attention(
-        *operands, name=name, heads=term.data.heads, kv_heads=term.data.kv_heads, scale=term.data.scale
+        *operands, name=name, **{key: value for key, value in asdict(term.data).items() if key != "head_dim"}
     ),
+    "slice": lambda term, name, operands: dialect.float_slice(
+        *operands, name=name, channels=term.channels, **asdict(term.data)
+    ),
+    "tanh": lambda term, name, operands: dialect.float_tanh(*operands, name=name, scale=term.data),
     "gated": lambda term, name, operands: dialect.float_gated(*operands, name=name, activation=term.data),
     "add": lambda term, name, operands: dialect.float_add(*operands, name=name),
 }

@@ -35,13 +35,17 @@ def _name(term: Term, names: dict[Term, str], attentions: set[str]) -> str:
     path = path_of(term)
     if term.kind == "linear":
         return term.data.name
-    if term.kind == "rope":
-        return _joined(names.get(term.inputs[0], path), "rope")
+    if term.kind in ("rope", "slice"):
+        return _joined(names.get(term.inputs[0], path), term.kind)
+    if term.kind == "tanh":
+        return _joined(path, "softcap")
     if term.kind == "gated":
         return _joined(path, "gated")
     if term.kind == "add":
         return _joined(path, _added(path, term.inputs[1], attentions))
-    symbol = {"embedding": term.data, "norm": getattr(term.data, "gain", "")}.get(term.kind, "attention")
+    symbol = {"embedding": getattr(term.data, "weight", ""), "norm": getattr(term.data, "gain", "")}.get(
+        term.kind, "attention"
+    )
     return path or symbol.removesuffix(".weight")
 
 

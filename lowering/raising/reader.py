@@ -18,11 +18,11 @@ from lutllm.lowering.raising.linears import module_path, sizes_of
 UNKNOWN = "unknown"
 FLOATS = (",f32>", ",bf16>", ",f16>")  # how the types of float tensors end
 DOWNSTREAM = "it reads a value that cannot be raised"
-NO_PATTERN = "expected an op of RMSNorm, RoPE, attention, SiLU or a sum, got another; no lut op computes it"
+NO_PATTERN = "expected an op of RMSNorm, RoPE, attention, an activation or a sum, got another; no lut op computes it"
 NO_TORCH_OP = "torch-mlir does not know this op: rewrite this part of the model with other ops"
 _OPERATOR = "torch.operator"  # any op the torch dialect has no definition of
 # What a term is that a lut op on floats computes, rows of channels for each token; all others are parts of these.
-STRUCTURAL = ("input", "embedding", "linear", "norm", "rope", "attention", "gated", "add")
+STRUCTURAL = ("input", "embedding", "linear", "norm", "rope", "slice", "attention", "gated", "tanh", "add")
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +61,7 @@ class Mismatch(Exception):
 
 
 Value = tuple[Term, Axes]
-Rule = Callable[["Reader", ir.Operation], Value]
+Rule = Callable[["Reader", ir.Operation], Value | list[Value]]
 
 
 class Reader:
@@ -77,7 +77,7 @@ class Reader:
         self.plain: dict[ir.Value, Any] = {}  # Python numbers and lists
         self.unmatched: list[Unmatched] = []
         self.noted: set[ir.Operation] = set()
-        self.terms: list[Term] = []
+        self.terms: dict[Term, None] = {}
         self.results: list[Term] = []
         self.roles: dict[Term, str] = {}
         self.arguments = self._arguments(list(function.arguments))
@@ -110,10 +110,15 @@ class Reader:
     def _read(self, op: ir.Operation) -> None:
         if op.name.startswith("torch.constant."):
             self.plain[op.result] = op.attributes["value"].value if "value" in op.attributes else None
+        elif op.name == "torch.aten.split_with_sizes":
+            self.plain[op.result] = op  # what the unpacking of the list reads
         elif op.name == "torch.prim.ListConstruct":
             self.plain[op.result] = [self.plain.get(v, v) for v in op.operands]
         elif op.name == "ml_program.global_load_const":
             self.plain[op.result] = ir.FlatSymbolRefAttr(op.attributes["global"]).value
+        elif op.name == "torch.vtensor.literal" and static_sizes(op.result) == []:
+            number = float(ir.DenseFPElementsAttr(op.attributes["value"])[0])
+            self.values[op.result] = (Term("number", op=op, data=number), ())
         elif op.name == "torch_c.from_builtin_tensor":
             term = Term("parameter", op=op, data=self.plain.get(op.operands[0]))
             self.values[op.result] = (term, tuple(axis("channel", n) for n in static_sizes(op.result) or ()))
@@ -132,15 +137,16 @@ class Reader:
 
     def _apply(self, op: ir.Operation) -> None:
         """Give the results of an op a meaning, or note that it has none."""
-        rule = self.rules.get(op.name.removeprefix("torch.aten."))
+        rule = self.rules.get(op.name.removeprefix("torch.").removeprefix("aten."))
         if rule is None:
             self._unmatched(op, NO_TORCH_OP if op.name == _OPERATOR else NO_PATTERN)
             return
         try:
-            term, axes = rule(self, op)
-            self.values[op.result] = term, axes
-            if term.structural and term.op is not None and term.op == op:
-                self.terms.append(term)
+            found = rule(self, op)
+            for result, (term, axes) in zip(op.results, found if isinstance(found, list) else [found], strict=True):
+                self.values[result] = term, axes
+                if term.structural and term.op is not None:
+                    self.terms.setdefault(term)
         except Mismatch as problem:
             follows = any(_is_unknown(self.values[v][0]) for v in _tensors(self, op))
             self._unmatched(op, DOWNSTREAM if follows else str(problem))

@@ -3,6 +3,8 @@
 int64 arrays in, int64 arrays out, elementwise; the tables are what hardware holds. docs/numerics.md has the errors.
 """
 
+import math
+
 import numpy as np
 
 from lutllm.numerics import round_shift
@@ -19,7 +21,15 @@ def _table(values: np.ndarray) -> np.ndarray:
 RSQRT = _table(2.0**15 / np.sqrt((np.arange(192) + 64.5) / 256))
 RECIPROCAL = _table(2.0**23 / (np.arange(128) + 128.5))
 EXP2 = _table(2.0**15 * np.exp2(-np.arange(65) / 64))
-SIGMOID = _table(2.0**15 / (1 + np.exp(-np.arange(513) / 32)))
+_STEPS = np.arange(513) / 32
+SIGMOID = _table(2.0**15 / (1 + np.exp(-_STEPS)))
+# What an activation lets through of x >= 0, of which it is x times this; of -x the rest.
+SHARES = {
+    "silu": SIGMOID,
+    "gelu": _table(2.0**14 * (1 + np.array([math.erf(x / math.sqrt(2)) for x in _STEPS]))),
+    "gelu_tanh": _table(2.0**14 * (1 + np.tanh(math.sqrt(2 / math.pi) * (_STEPS + 0.044715 * _STEPS**3)))),
+    "relu": _table(np.full(513, 2.0**15)),
+}
 
 RECIPROCAL_FRACTION = 15  # of reciprocal's r
 SIGMOID_END = 65535  # arguments are clamped to it: sigmoid is 1 there to all the bits it has
@@ -58,7 +68,13 @@ def exp2_negative(t: np.ndarray) -> np.ndarray:
     return np.where(n > 16, 0, round_shift(e, np.minimum(n, 16)))
 
 
-def sigmoid(a: np.ndarray) -> np.ndarray:
-    """1 / (1 + exp(-a / 2**12)) in units of 2**-15, for 0 <= a <= SIGMOID_END."""
-    i, f = a >> 7, a & 127
-    return SIGMOID[i] + round_shift((SIGMOID[i + 1] - SIGMOID[i]) * f, 7)
+def tanh(a: np.ndarray) -> np.ndarray:
+    """tanh(a / 2**13) in units of 2**-14, for any a."""
+    u = share(np.minimum(SIGMOID_END, np.abs(a))) - 2**14
+    return np.where(a < 0, -u, u)
+
+
+def share(a: np.ndarray, activation: str = "silu") -> np.ndarray:
+    """The share of a / 2**12 in units of 2**-15, for 0 <= a <= SIGMOID_END; of "silu", the sigmoid."""
+    table, i, f = SHARES[activation], a >> 7, a & 127
+    return table[i] + round_shift((table[i + 1] - table[i]) * f, 7)

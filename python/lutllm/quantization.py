@@ -32,8 +32,8 @@ class EmbeddingConstants:
 
 @dataclass(frozen=True)
 class NormConstants:
-    """`NAME.gain` int32 [channels / groups], below 2**23; the output is NORM_BITS wide at 2**exponent, `epsilon` in
-    units of the sum of squares."""
+    """`NAME.gain` int32 [channels / groups], below 2**23, and `NAME.bias` where there is one; the output is NORM_BITS
+    wide at 2**exponent, `epsilon` in units of the sum of squares."""
 
     gain_shift: int
     epsilon: int
@@ -58,6 +58,7 @@ class AttentionConstants:
 
     shift: int
     cache_bits: int = CACHE_BITS
+    softcap: int = 0  # 0: none
 
 
 @dataclass(frozen=True)
@@ -67,13 +68,23 @@ class AddConstants:
     exponent: int
 
 
-Constants = EmbeddingConstants | NormConstants | RopeConstants | AttentionConstants | AddConstants
+@dataclass(frozen=True)
+class TanhConstants:
+    """tanh, in units of 2**-14, times `multiplier`, shifted by `shift`, is RESIDUAL_BITS wide at 2**exponent."""
+
+    multiplier: int
+    shift: int
+    exponent: int
+
+
+Constants = EmbeddingConstants | NormConstants | RopeConstants | AttentionConstants | AddConstants | TanhConstants
 SECTIONS: dict[str, type] = {
     "embeddings": EmbeddingConstants,
     "norms": NormConstants,
     "ropes": RopeConstants,
     "attentions": AttentionConstants,
     "adds": AddConstants,
+    "tanhs": TanhConstants,
 }
 
 

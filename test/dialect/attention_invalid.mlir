@@ -141,3 +141,25 @@ func.func @f(%a: tensor<?x1024xi16, #q>, %b: tensor<16x1024xi8, #k>, %c: tensor<
   %0 = "lut.attention"(%a, %b, %c, %d) {heads = 1, kv_heads = 1, multiplier = @a.multiplier, shift = 20} : (tensor<?x1024xi16, #q>, tensor<16x1024xi8, #k>, tensor<16x1024xi8, #v>, tensor<1xi32>) -> tensor<?x1024xi16, #x>
   return
 }
+
+// -----
+
+#x = #lut.fixed<16, @q.input.exponents>
+#q = #lut.fixed<16, @a.query.exponents>
+#k = #lut.fixed<8, @a.key.exponents>
+func.func @f(%a: tensor<?x8xi16, #q>, %b: tensor<16x4xi8, #k>, %d: tensor<1xi32>) {
+  // expected-error@+1 {{'lut.attention' op expected window in 1..2147483647, got -1; change it}}
+  %0 = "lut.attention"(%a, %b, %b, %d) {heads = 4, kv_heads = 2, multiplier = @a.multiplier, shift = 20, window = -1} : (tensor<?x8xi16, #q>, tensor<16x4xi8, #k>, tensor<16x4xi8, #k>, tensor<1xi32>) -> tensor<?x8xi16, #x>
+  return
+}
+
+// -----
+
+#x = #lut.fixed<16, @q.input.exponents>
+#q = #lut.fixed<16, @a.query.exponents>
+#k = #lut.fixed<8, @a.key.exponents>
+func.func @f(%a: tensor<?x8xi16, #q>, %b: tensor<16x4xi8, #k>, %d: tensor<1xi32>) {
+  // expected-error@+1 {{'lut.attention' op expected softcap in 1..2147483647, got 0; change it}}
+  %0 = "lut.attention"(%a, %b, %b, %d) {heads = 4, kv_heads = 2, multiplier = @a.multiplier, shift = 20, softcap = 0} : (tensor<?x8xi16, #q>, tensor<16x4xi8, #k>, tensor<16x4xi8, #k>, tensor<1xi32>) -> tensor<?x8xi16, #x>
+  return
+}

@@ -109,7 +109,8 @@ def _float_layer(ids: ir.Value, position: ir.Value) -> ir.Value:
     k = dialect.float_linear(n, name="k", weight="k.weight", bias="k.bias")
     q = dialect.float_rope(q, position, name="q.rope", frequencies="f", heads=4)
     read = dialect.float_attention(q, k, k, name="a", heads=4, kv_heads=2, scale=0.5)
-    return dialect.float_add(x, dialect.float_gated(n, read, name="g"), name="r")
+    part = dialect.float_slice(dialect.float_tanh(n, name="t", scale=2.0), name="s", groups=4, start=0, channels=8)
+    return dialect.float_add(x, dialect.float_gated(part, read, name="g"), name="r")
 
 
 def _decoder(
@@ -142,6 +143,7 @@ def _decoder(
         exponents="o.input.exponents",
     )
     x = dialect.add(x, n, exponent=-15)
+    n = dialect.slice_channels(dialect.tanh(n, multiplier=9, shift=3, exponent=-16), groups=1, start=0, channels=8)
     gated = dialect.swiglu(x, n, exponents="o.input.exponents")
     last = dialect.last_token(x)
     return [dialect.argmax(last), last, keys, values, read, gated]

@@ -28,5 +28,19 @@ func.func @forward(%ids: tensor<?xi32>, %position: tensor<1xi32>) -> tensor<?x8x
   %g = "lut.float_gated"(%n, %a) {name = "gated", activation = "silu"} : (tensor<?x8xf32>, tensor<?x8xf32>) -> tensor<?x8xf32>
   // CHECK: "lut.float_add"(%{{.*}}, %{{.*}}) {name = "layer.mlp"}
   %y = "lut.float_add"(%x, %g) {name = "layer.mlp"} : (tensor<?x8xf32>, tensor<?x8xf32>) -> tensor<?x8xf32>
+  // CHECK: "lut.float_embedding"(%{{.*}}) {name = "scaled", scale = 5.500000e+00 : f64, weight = @embed.weight}
+  %sx = "lut.float_embedding"(%ids) {name = "scaled", weight = @embed.weight, scale = 5.5} : (tensor<?xi32>) -> tensor<?x8xf32>
+  // CHECK: "lut.float_norm"(%{{.*}}) {{.*}}offset = 1.000000e+00 : f64}
+  %on = "lut.float_norm"(%sx) {name = "offset", gain = @norm.weight, kind = "rms", epsilon = 1.0e-5, groups = 1, offset = 1.0} : (tensor<?x8xf32>) -> tensor<?x8xf32>
+  // CHECK: "lut.float_linear"(%{{.*}}) {name = "sq", scale = 2.200000e-01 : f64, weight = @q.weight}
+  %sq = "lut.float_linear"(%on) {name = "sq", weight = @q.weight, scale = 0.22} : (tensor<?x8xf32>) -> tensor<?x8xf32>
+  // CHECK: "lut.float_attention"(%{{.*}}, %{{.*}}, %{{.*}}) {{.*}}window = 4 : i64}
+  %wa = "lut.float_attention"(%sq, %k, %k) {name = "window", heads = 4, kv_heads = 2, scale = 0.5, window = 4} : (tensor<?x8xf32>, tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x8xf32>
+  // CHECK: "lut.float_gated"(%{{.*}}) {activation = "gelu_tanh", name = "alone"} : (tensor<?x8xf32>) -> tensor<?x8xf32>
+  %ga = "lut.float_gated"(%wa) {name = "alone", activation = "gelu_tanh"} : (tensor<?x8xf32>) -> tensor<?x8xf32>
+  // CHECK: "lut.float_norm"(%{{.*}}) {bias = @norm.weight, {{.*}}kind = "layer"
+  %ln = "lut.float_norm"(%ga) {name = "layer", gain = @norm.weight, bias = @norm.weight, kind = "layer", epsilon = 1.0e-5, groups = 1} : (tensor<?x8xf32>) -> tensor<?x8xf32>
+  // CHECK: "lut.float_slice"(%{{.*}}) {groups = 2 : i64, name = "part", start = 1 : i64}
+  %sl = "lut.float_slice"(%ln) {name = "part", groups = 2, start = 1} : (tensor<?x8xf32>) -> tensor<?x6xf32>
   return %y : tensor<?x8xf32>
 }

@@ -2,8 +2,8 @@
 // A norm's kind, epsilon and groups; names; any tensor is tokens by channels.
 
 func.func @f(%a: tensor<?x8xf32>) {
-  // expected-error@+1 {{'lut.float_norm' op expected kind to be one of rms, got 'layer'; change it}}
-  %0 = "lut.float_norm"(%a) {name = "n", gain = @n.weight, kind = "layer", epsilon = 1.0e-5, groups = 1} : (tensor<?x8xf32>) -> tensor<?x8xf32>
+  // expected-error@+1 {{'lut.float_norm' op expected kind to be one of rms, layer, got 'batch'; change it}}
+  %0 = "lut.float_norm"(%a) {name = "n", gain = @n.weight, kind = "batch", epsilon = 1.0e-5, groups = 1} : (tensor<?x8xf32>) -> tensor<?x8xf32>
   return
 }
 
@@ -84,5 +84,13 @@ func.func @f(%a: tensor<?x8xf32>) {
 func.func @f(%a: tensor<?x8xf32>) {
   // expected-error@+1 {{'lut.float_norm' op requires attribute 'name' (a string): got none; add it}}
   %0 = "lut.float_norm"(%a) {gain = @n.weight, kind = "rms", epsilon = 1.0e-5, groups = 1} : (tensor<?x8xf32>) -> tensor<?x8xf32>
+  return
+}
+
+// -----
+
+func.func @f(%a: tensor<?x8xf32>) {
+  // expected-error@+1 {{'lut.float_norm' op expected a finite offset, got inf; change it}}
+  %0 = "lut.float_norm"(%a) {name = "n", gain = @n.weight, kind = "rms", epsilon = 1.0e-5, groups = 1, offset = 0x7FF0000000000000 : f64} : (tensor<?x8xf32>) -> tensor<?x8xf32>
   return
 }

@@ -39,3 +39,21 @@ func.func @f(%a: tensor<?x8xi32, #lut.fixed<32, 0>>, %b: tensor<?x8xi32, #lut.fi
   %0 = "lut.swiglu"(%a, %b) : (tensor<?x8xi32, #lut.fixed<32, 0>>, tensor<?x8xi32, #lut.fixed<31, 0>>) -> tensor<?x8xi16, #x>
   return
 }
+
+// -----
+
+#r = #lut.fixed<26, -16>
+#x = #lut.fixed<16, @q.input.exponents>
+func.func @f(%a: tensor<?x8xi32, #r>) {
+  // expected-error@+1 {{'lut.swiglu' op expected activation to be one of silu, gelu, gelu_tanh, relu, got 'tanh'; change it}}
+  %0 = "lut.swiglu"(%a) {activation = "tanh"} : (tensor<?x8xi32, #r>) -> tensor<?x8xi16, #x>
+  return
+}
+
+// -----
+
+func.func @f(%a: tensor<?x8xi32, #lut.fixed<26, -16>>) {
+  // expected-error@+1 {{'lut.tanh' op expected multiplier in 1..2147483647, got 0; change it}}
+  %0 = "lut.tanh"(%a) {multiplier = 0, shift = 4} : (tensor<?x8xi32, #lut.fixed<26, -16>>) -> tensor<?x8xi32, #lut.fixed<26, -20>>
+  return
+}

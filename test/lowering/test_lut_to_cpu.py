@@ -1,6 +1,7 @@
 """Every decoder op as machine code against the interpreter: each feature level of this processor, 1 to 3 threads."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ def _tensor(shape: str, bits: int = 0, exponent: int | str = 0) -> str:
 
 
 POSITION = _tensor("1xi32")
+MODES: tuple[dict[str, Any], ...] = ({}, {"window": 5}, {"softcap": 9000}, {"window": 300, "softcap": 1})
 FUNCTIONS: dict[str, tuple[list[str], Build]] = {
     "embedding": (
         [_tensor("?xi32")],
@@ -50,12 +52,46 @@ FUNCTIONS: dict[str, tuple[list[str], Build]] = {
         [_tensor("?x48xi32", 24, -18), _tensor("?x48xi32", 22, -16)],
         lambda gate, up: build.swiglu(gate, up, exponents="x.exponents"),
     ),
+    **{
+        name: (
+            [_tensor("?x48xi32", 24, -18)],
+            lambda gate, name=name: build.swiglu(gate, None, exponents="x.exponents", activation=name),
+        )
+        for name in ("gelu", "gelu_tanh", "relu")
+    },
+    "layer_norm": (
+        [_tensor("?x48xi32", 26, -16)],
+        lambda x: build.rms_norm(
+            x, gain="n.gain", groups=1, epsilon=123456, shift=17, exponent=-20, centered=True, bias="n.bias"
+        ),
+    ),
+    "tanh": ([_tensor("?x48xi32", 26, -16)], lambda x: build.tanh(x, multiplier=30720, shift=4, exponent=-19)),
+    "slice": (
+        [_tensor("?x48xi32", 26, -16)],
+        lambda x: build.slice_channels(x, groups=4, start=3, channels=20),
+    ),
     "last_token": ([_tensor("?x48xi32", 26, -16)], build.last_token),
     "argmax": ([_tensor("?x48xi32", 24, -16)], build.argmax),
     "rope": (
         [_tensor("?x48xi32", 24, -16), POSITION],
         lambda x, p: build.rope(x, p, heads=4, positions=ROWS, cosines="cosines", sines="sines"),
     ),
+    **{
+        f"rope_{rotated}_{interleaved}": (
+            [_tensor("?x48xi32", 24, -16), POSITION],
+            lambda x, p, r=rotated, i=interleaved: build.rope(
+                x,
+                p,
+                heads=48 // (r or 12) // (2 if r else 1),
+                positions=ROWS,
+                cosines="cosines",
+                sines="sines",
+                rotated=r,
+                interleaved=i,
+            ),
+        )
+        for rotated, interleaved in ((None, True), (12, False), (12, True))
+    },
     "append": (
         [_tensor(f"{ROWS}x24xi8", 8, "k.exponents"), _tensor("?x24xi8", 8, "k.exponents"), POSITION],
         build.append,
@@ -65,17 +101,18 @@ FUNCTIONS: dict[str, tuple[list[str], Build]] = {
         lambda x: build.add(build.add(x, x, exponent=-16), x, exponent=-17),
     ),
 } | {
-    f"attention{h}_{g}_{c}": (
+    f"attention{h}_{g}_{c}{''.join(named)}": (
         [
             _tensor(f"?x{h * c}xi16", 16, f"q{h}.exponents"),
             *[_tensor(f"{ROWS}x{g * c}xi8", 8, f"{part}{h}.exponents") for part in "kv"],
             POSITION,
         ],
-        lambda q, k, v, p, h=h, g=g: build.attention(
-            q, k, v, p, heads=h, kv_heads=g, multiplier=f"m{h}", shift=20, exponents=f"o{h}.exponents"
+        lambda q, k, v, p, h=h, g=g, named=named: build.attention(
+            q, k, v, p, heads=h, kv_heads=g, multiplier=f"m{h}", shift=20, exponents=f"o{h}.exponents", **named
         ),
     )
     for h, g, c in HEADS
+    for named in MODES
 }
 
 
@@ -90,6 +127,7 @@ def _parameters() -> dict[str, np.ndarray]:
         "e.rows": rng.integers(-128, 128, (37, 24)).astype(np.int8),
         "e.multiplier": rng.integers(1, 1 << 15, 37).astype(np.int32),
         "n.gain": rng.integers(-(1 << 22), 1 << 22, 48).astype(np.int32),
+        "n.bias": rng.integers(-(1 << 26), 1 << 26, 48).astype(np.int32),
         "g.gain": rng.integers(1, 1 << 22, 12).astype(np.int32),
         "x.exponents": exponents(48, -24, 2),
         "k.exponents": exponents(24, -6, -2),

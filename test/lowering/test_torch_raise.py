@@ -201,10 +201,25 @@ def foreign(name: str, **changes: Any) -> Any:
     return module
 
 
-@pytest.mark.parametrize("name", ["Olmo2", "Qwen2", "Mistral"])
-def test_models_raised_by_their_ops(name: str) -> None:
-    changes = {"sliding_window": None} if name == "Mistral" else {"head_dim": 6}
-    raised(*whole_model(foreign(name, **changes), T))
+WINDOW = {"use_sliding_window": True, "sliding_window": 3, "max_window_layers": 1}
+RAISED: dict[str, Callable[[], Any]] = {
+    "qwen2": lambda: foreign("Qwen2", head_dim=6),
+    "plain mlp": lambda: swapped(
+        "model.layers.0.mlp",
+        nn.Sequential(nn.Linear(24, 40), nn.ReLU(), nn.Linear(40, 24), nn.GELU(), nn.Linear(24, 24)),
+    ),
+    "window of one layer, eager": lambda: model("qwen3", **WINDOW),
+    "window of one layer, sdpa": lambda: model("qwen3", "sdpa", **WINDOW),
+    "layer norm": lambda: swapped("model.layers.0.input_layernorm", nn.LayerNorm(24)),
+    "partial RoPE": lambda: foreign("StableLm", hidden_size=32, partial_rotary_factor=0.25),
+    "soft-caps": lambda: foreign("Gemma2", head_dim=6, attn_logit_softcapping=2.0, final_logit_softcapping=3.0),
+    "multipliers": lambda: foreign("Granite", embedding_multiplier=2.0, residual_multiplier=0.5, logits_scaling=3.0),
+}
+
+
+@pytest.mark.parametrize("what", RAISED)
+def test_models_raised_by_their_ops(what: str) -> None:
+    raised(*whole_model(RAISED[what](), T))
 
 
 def swapped(path: str, part: Any) -> Any:
@@ -220,57 +235,20 @@ class ScaledUp(nn.Module):
         return nn.functional.silu(x) * 2.0
 
 
-class Silu(nn.Module):
-    def forward(self, x: Any) -> Any:
-        return nn.functional.silu(x)
-
-
-WINDOW = {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 0}
 # model, first op, its module, part of what was expected
 REFUSED: dict[str, tuple[Callable[[], Any], str, str, str]] = {
-    "gelu": (lambda: model(hidden_act="gelu"), "gelu", "model.layers.0.mlp.act_fn", "got another"),
-    "layer norm": (
-        lambda: swapped("model.layers.0.input_layernorm", nn.LayerNorm(24)),
-        "sum.dim_IntList",
-        "model.layers.0.input_layernorm",
-        "mean of squares",
-    ),
+    "sigmoid": (lambda: model(hidden_act="sigmoid"), "sigmoid", "model.layers.0.mlp.act_fn", "got another"),
     "scaled activation": (
         lambda: swapped("model.layers.0.mlp.act_fn", ScaledUp()),
         "mul.Scalar",
         "model.layers.0.mlp.act_fn",
-        "scores, cosines or sines times a number",
+        "a linear or an embedding times a number",
     ),
-    "plain mlp": (
-        lambda: swapped("model.layers.0.mlp", nn.Sequential(nn.Linear(24, 40), Silu(), nn.Linear(40, 24))),
-        "silu",
-        "model.layers.0.mlp.1",
-        "as the input of a linear, got silu",
-    ),
-    "window, eager": (
-        lambda: model("qwen3", **WINDOW),
-        "add.Tensor",
-        "model.layers.0.self_attn",
-        "got scores plus another input of the model",
-    ),
-    "window, sdpa": (
-        lambda: model("qwen3", "sdpa", **WINDOW),
-        "scaled_dot_product_attention",
-        "model.layers.0.self_attn",
-        "the model's causal mask, got another mask",
-    ),
-    "scaled embedding and residual": (
-        lambda: foreign("Granite", embedding_multiplier=2.0, residual_multiplier=0.5),
-        "mul.Scalar",
-        "model",
-        "times a number",
-    ),
-    "softcap": (lambda: foreign("Gemma2"), "tanh", "model.layers.0.self_attn", "got another"),
-    "partial RoPE": (
-        lambda: foreign("StableLm", hidden_size=32, partial_rotary_factor=0.25),
-        "slice.Tensor",
-        "model.layers.0.self_attn",
-        "rotates the halves of all 8 channels of a head, got channels 0..1",
+    "norm of a part": (
+        lambda: swapped("model.layers.0.input_layernorm", nn.LayerNorm(24, elementwise_affine=False)),
+        "layer_norm",
+        "model.layers.0.input_layernorm",
+        "a gain, and a bias if any, that are parameters",
     ),
 }
 
@@ -287,14 +265,16 @@ def test_what_is_refused(what: str) -> None:
 
 
 def test_one_error_names_op_module_place_and_the_count_and_nothing_changes() -> None:
-    found = import_module(*whole_model(model(hidden_act="gelu", num_hidden_layers=3), T))
+    found = import_module(*whole_model(model(hidden_act="sigmoid", num_hidden_layers=3), T))
     before = str(found.module)
     with pytest.raises(PipelineError) as error:
         raise_to_float(found.module)
     text = str(error.value)
-    assert "transformers/activations.py:" in text.split(": error: ")[0]
-    assert "error: 6 ops cannot be raised: 'torch.aten.gelu' op in 'model.layers.0.mlp.act_fn': expected an op" in text
-    assert "'torch.aten.gelu' op in 'model.layers.1.mlp.act_fn' (" in text
+    assert "llama/modeling_llama.py:" in text.split(": error: ")[0]
+    assert (
+        "error: 6 ops cannot be raised: 'torch.aten.sigmoid' op in 'model.layers.0.mlp.act_fn': expected an op" in text
+    )
+    assert "'torch.aten.sigmoid' op in 'model.layers.1.mlp.act_fn' (" in text
     assert text.endswith("and 3 more; `lutllm check` lists them all")
     assert str(found.module) == before
 

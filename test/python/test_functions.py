@@ -89,15 +89,15 @@ def test_exp2_of_any_argument(t: int) -> None:
 def test_sigmoid_of_any_argument(a: int) -> None:
     i, f = a >> 7, a & 127
     low, high = int(functions.SIGMOID[i]), int(functions.SIGMOID[i + 1])
-    assert int(functions.sigmoid(np.array([a]))[0]) == low + _round_shift((high - low) * f, 7)
+    assert int(functions.share(np.array([a]))[0]) == low + _round_shift((high - low) * f, 7)
 
 
 def test_functions_are_monotonous_where_attention_and_gates_need_it() -> None:
     """A larger score must never get a smaller weight, a larger gate never a smaller sigmoid."""
     assert (np.diff(functions.exp2_negative(np.arange(18 << 16))) <= 0).all()
-    assert (np.diff(functions.sigmoid(np.arange(1 << 16))) >= 0).all()
+    assert (np.diff(functions.share(np.arange(1 << 16))) >= 0).all()
     assert functions.exp2_negative(np.array([0])) == 2**15
-    assert functions.sigmoid(np.array([0, functions.SIGMOID_END])).tolist() == [2**14, 2**15]
+    assert functions.share(np.array([0, functions.SIGMOID_END])).tolist() == [2**14, 2**15]
 
 
 @given(st.integers(0, 2**63 - 1))
@@ -124,3 +124,26 @@ def test_rescale_is_exact_or_an_error(value: int, shift: int) -> None:
 def test_rescale_takes_a_shift_for_each_channel() -> None:
     got = rescale(np.array([[3, 3, 3], [-3, -3, -3]]), np.array([2, 0, -1]))
     assert got.tolist() == [[12, 3, 2], [-12, -3, -1]]
+
+
+REAL = {
+    "silu": lambda x: 1 / (1 + math.exp(-x)),
+    "gelu": lambda x: (1 + math.erf(x / math.sqrt(2))) / 2,
+    "gelu_tanh": lambda x: (1 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))) / 2,
+    "relu": lambda x: 1.0,
+}
+
+
+@pytest.mark.parametrize("activation", functions.SHARES)
+def test_shares_are_near_the_real_ones_and_no_entry_is_near_a_half(activation):
+    real = REAL[activation]
+    found = functions.share(np.arange(1 << 16), activation)
+    assert np.abs(found * 2.0**-15 - [real(a / 4096) for a in range(1 << 16)]).max() < 5.5e-5
+    assert (np.diff(found) >= 0).all()
+    assert min(abs(2.0**15 * real(i / 32) % 1 - 0.5) for i in range(513)) > 1e-4
+
+
+def test_tanh_is_odd_and_near_the_real_one():
+    a = np.arange(-80000, 80000)
+    assert np.abs(functions.tanh(a) * 2.0**-14 - np.tanh(a / 2**13)).max() < 7.7e-5
+    assert np.array_equal(functions.tanh(-a), -functions.tanh(a))

@@ -55,6 +55,8 @@ CASES: dict[type[dialect.LutOp], tuple[list[np.ndarray], Callable[[list[np.ndarr
     dialect.FloatRopeOp: ([x(8), np.array([7])], turned),
     dialect.FloatAttentionOp: ([x(8), x(4), x(4)], attended),
     dialect.FloatGatedOp: ([x(8) * 60, x(8)], lambda i, p: F.silu(tensor(i[0])) * tensor(i[1])),
+    dialect.FloatSliceOp: ([x(12)], lambda i, p: tensor(i[0]).view(T, 2, 6)[..., 4:].flatten(1)),
+    dialect.FloatTanhOp: ([x(8)], lambda i, p: 30 * torch.tanh(tensor(i[0]))),
     dialect.FloatAddOp: ([x(8), x(8)], lambda i, p: tensor(i[0]) + tensor(i[1])),
 }
 

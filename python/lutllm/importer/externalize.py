@@ -24,6 +24,8 @@ class Externalize(fx_importer.FxImporterHooks):  # type: ignore[name-defined]  #
 
     def resolve_input(self, gni: Any, value: Any, info: Any) -> ir.Value | None:
         target = info.input_spec.target
+        if value.dim() == 0:
+            return None  # a number, which says what the model computes
         return self._load(gni, self.names.get(target, target), value)
 
     def resolve_literal(self, gni: Any, literal: Any, info: Any) -> ir.Value | None:

@@ -28,7 +28,7 @@ from lutllm.importer.torch_locations import module_path, position, raised_at
 from lutllm.models.hf import one_line
 
 # Ops that stay whole: what is converted to `lut`, and what would otherwise become a dozen ops that hide it.
-KEPT = ("linear", "silu", "scaled_dot_product_attention", "addmm", "_softmax")
+KEPT = ("linear", "silu", "scaled_dot_product_attention", "addmm", "_softmax", "layer_norm")
 _PIPELINE = (
     "builtin.module(func.func(torch-match-quantized-custom-ops),"
     "torchdynamo-export-to-torch-backend-pipeline{{backend-legal-ops={legal} extra-library=}})"

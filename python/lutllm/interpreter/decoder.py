@@ -7,11 +7,13 @@ before that is exact in int64 or raises NumericsError.
 import numpy as np
 
 from lutllm.errors import NumericsError
-from lutllm.functions import SIGMOID_END, exp2_negative, reciprocal, rsqrt, sigmoid
+from lutllm.functions import SIGMOID_END, exp2_negative, reciprocal, rsqrt, share, tanh
+from lutllm.interpreter.floats import rotation_pairs
 from lutllm.numerics import check_fits, check_range, rescale, round_shift, saturate
 from lutllm.scheme import MULTIPLIER_BITS
 
 SCORE_BITS = 32
+SOFTCAP_SHIFT = 8
 GROUP_ELEMENTS = 1 << 22  # scores at a time; bounds memory, never changes a result
 
 
@@ -23,13 +25,26 @@ def embedding(ids: np.ndarray, rows: np.ndarray, multiplier: np.ndarray, shift: 
     return saturate(round_shift(scaled, shift), bits)
 
 
-def rms_norm(x: np.ndarray, gain: np.ndarray, groups: int, epsilon: int, shift: int, bits: int) -> np.ndarray:
-    """Each group of channels divided by its root mean square: x [..., K], gain [K / groups] -> [..., K]."""
+def rms_norm(
+    x: np.ndarray,
+    gain: np.ndarray,
+    groups: int,
+    epsilon: int,
+    shift: int,
+    bits: int,
+    centered: bool = False,
+    bias: np.ndarray | None = None,
+) -> np.ndarray:
+    """Each group of channels divided by its root mean square: x [..., K], gain and bias [K / groups] -> [..., K]."""
     grouped = x.reshape(*x.shape[:-1], groups, -1)
+    if centered:
+        channels = grouped.shape[-1]
+        grouped = grouped - (2 * grouped.sum(axis=-1, keepdims=True) + channels) // (2 * channels)
     squares = np.square(grouped).sum(axis=-1, keepdims=True)
     r, h = rsqrt(np.maximum(1, squares + epsilon))
     z = rescale(grouped * r, -(9 + h))
-    return saturate(round_shift(z * gain.astype(np.int64), shift), bits).reshape(x.shape)
+    y = round_shift(z * gain.astype(np.int64), shift)
+    return saturate(y if bias is None else y + bias.astype(np.int64), bits).reshape(x.shape)
 
 
 def add(a: np.ndarray, b: np.ndarray, a_shift: int, b_shift: int, bits: int) -> np.ndarray:
@@ -43,12 +58,23 @@ def rescale_channels(x: np.ndarray, exponent: int, exponents: np.ndarray, bits: 
 
 
 def swiglu(
-    gate: np.ndarray, up: np.ndarray, gate_exponent: int, up_exponent: int, exponents: np.ndarray, bits: int
+    gate: np.ndarray,
+    up: np.ndarray | int,
+    gate_exponent: int,
+    up_exponent: int,
+    exponents: np.ndarray,
+    bits: int,
+    activation: str = "silu",
 ) -> np.ndarray:
-    """gate * sigmoid(gate) * up, [..., K]."""
-    s = sigmoid(np.minimum(SIGMOID_END, rescale(np.abs(gate), gate_exponent + 12)))
-    silu = round_shift(gate * np.where(gate < 0, 2**15 - s, s), 15)
-    return saturate(rescale(silu * up, gate_exponent + up_exponent - _channels(exponents)), bits)
+    """gate * share(gate) * up, [..., K]; 1 at exponent 0 stands for no `up`."""
+    s = share(np.minimum(SIGMOID_END, rescale(np.abs(gate), gate_exponent + 12)), activation)
+    active = round_shift(gate * np.where(gate < 0, 2**15 - s, s), 15)
+    return saturate(rescale(active * up, gate_exponent + up_exponent - _channels(exponents)), bits)
+
+
+def soft_cap(x: np.ndarray, exponent: int, multiplier: int, shift: int, bits: int) -> np.ndarray:
+    """tanh times a number, of x at `exponent`."""
+    return saturate(round_shift(tanh(rescale(x, exponent + 13)) * multiplier, shift), bits)
 
 
 def last_token(x: np.ndarray) -> np.ndarray:
@@ -64,19 +90,29 @@ def argmax(x: np.ndarray) -> np.ndarray:
 
 
 def rope(
-    x: np.ndarray, position: np.ndarray, heads: int, cosines: np.ndarray, sines: np.ndarray, bits: int
+    x: np.ndarray,
+    position: np.ndarray,
+    heads: int,
+    cosines: np.ndarray,
+    sines: np.ndarray,
+    bits: int,
+    interleaved: bool = False,
 ) -> np.ndarray:
-    """Each head's channels i and i + C/2 rotated by the angle of i and the token's position: x [T, K] -> [T, K]."""
+    """The channels of a pair rotated by its angle and the token's position: x [T, K] -> [T, K]."""
     start, tokens = int(position[0]), x.shape[0]
     if start < 0 or start + tokens > cosines.shape[0]:
         raise NumericsError(
             f"expected positions in 0..{cosines.shape[0] - 1}, got {start}..{start + tokens - 1}; "
             "shorten the text or make longer RoPE tables"
         )
-    low, high = np.moveaxis(x.reshape(tokens, heads, 2, -1), 2, 0)
+    grouped = x.reshape(tokens, heads, -1)
+    result = grouped.copy()
+    first, second = rotation_pairs(cosines.shape[1], interleaved)
+    low, high = grouped[..., first], grouped[..., second]
     cos, sin = (table[start : start + tokens, None, :].astype(np.int64) for table in (cosines, sines))
-    rotated = np.stack((low * cos - high * sin, high * cos + low * sin), axis=2)
-    return saturate(round_shift(rotated, 14), bits).reshape(x.shape)
+    result[..., first] = saturate(round_shift(low * cos - high * sin, 14), bits)
+    result[..., second] = saturate(round_shift(high * cos + low * sin, 14), bits)
+    return result.reshape(x.shape)
 
 
 def append(cache: np.ndarray, new: np.ndarray, position: np.ndarray) -> np.ndarray:
@@ -100,6 +136,8 @@ def attention(
     value_exponents: np.ndarray,
     exponents: np.ndarray,
     bits: int,
+    window: int | None = None,
+    softcap: int | None = None,
 ) -> np.ndarray:
     """Causal grouped-query attention: query [T, H*C], keys and values [M, G*C] -> [T, H*C]; `multiplier` [H]."""
     check_range(multiplier, 1, (1 << (MULTIPLIER_BITS - 1)) - 1, "multipliers")
@@ -116,10 +154,14 @@ def attention(
             tokens = slice(t, min(t + step, len(q)))
             seen = start + tokens.stop
             scores = check_fits(q[tokens, head] @ k[:seen, group].T, SCORE_BITS, "score [token, row] ").astype(np.int64)
-            hidden = np.arange(seen) > start + np.arange(tokens.start, tokens.stop)[:, None]
+            away = start + np.arange(tokens.start, tokens.stop)[:, None] - np.arange(seen)
+            hidden = (away < 0) | (away >= (window or seen))
+            step, by = int(multiplier[head]), shift
+            if softcap is not None:
+                scores, step, by = tanh(round_shift(scores * step, by)), softcap, SOFTCAP_SHIFT
             largest = np.where(hidden, np.iinfo(np.int64).min, scores).max(axis=-1, keepdims=True)
             away = np.where(hidden, 0, largest - scores)
-            p = np.where(hidden, 0, exp2_negative(round_shift(away * int(multiplier[head]), shift)))
+            p = np.where(hidden, 0, exp2_negative(round_shift(away * step, by)))
             weights[tokens, head] = p.sum(axis=-1)
             sums[tokens, head] = p.astype(np.float64) @ v[:seen, group]
     r, length = reciprocal(weights)

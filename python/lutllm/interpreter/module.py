@@ -12,6 +12,7 @@ import numpy as np
 from lutllm.bindings import func, ir, source_position
 from lutllm.dialect import ClusterOp, LutOp, TaskOp, bits_of, exponent_of, fault, fixed_of, scheme_of
 from lutllm.dialect.decoders.attention import score_problem
+from lutllm.dialect.decoders.ops import activation_of
 from lutllm.dialect.linears.layer import linear_of
 from lutllm.dialect.symbols import op_parameters
 from lutllm.errors import IRError, LutllmError, NumericsError
@@ -204,7 +205,24 @@ def _attention(op: Any, arrays: Arrays, *operands: np.ndarray) -> np.ndarray:
         value_exponents=arrays["values.exponents"],
         exponents=arrays["y.exponents"],
         bits=bits_of(op.y),
+        window=op.number("window"),
+        softcap=op.number("softcap"),
     )
+
+
+def _swiglu(op: Any, arrays: Arrays, gate: np.ndarray, up: np.ndarray | None = None) -> np.ndarray:
+    factor, exponent = (1, 0) if up is None else (up, exponent_of(op.up))
+    ends = arrays["y.exponents"], bits_of(op.y), activation_of(op)
+    return decoder.swiglu(gate, factor, exponent_of(op.gate), exponent, *ends)
+
+
+def _rms_norm(op: Any, arrays: Arrays, x: np.ndarray) -> np.ndarray:
+    numbers = int(op.groups.value), int(op.epsilon.value), int(op.shift.value), bits_of(op.y)
+    return decoder.rms_norm(x, arrays["gain"], *numbers, "centered" in op.attributes, arrays.get("bias"))
+
+
+def _kind(op: Any) -> str:
+    return op.operation.attributes["kind"].value  # ext has a `kind` of its own
 
 
 def _add(op: Any, arrays: Arrays, a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -230,30 +248,42 @@ _OPS: dict[str, Callable[..., Value]] = {
     "embedding": lambda op, a, ids: decoder.embedding(
         ids, a["rows"], a["multiplier"], int(op.shift.value), bits_of(op.y)
     ),
-    "rms_norm": lambda op, a, x: decoder.rms_norm(
-        x, a["gain"], int(op.groups.value), int(op.epsilon.value), int(op.shift.value), bits_of(op.y)
-    ),
+    "rms_norm": _rms_norm,
     "add": _add,
     "rescale": lambda op, a, x: decoder.rescale_channels(x, exponent_of(op.x), a["y.exponents"], bits_of(op.y)),
-    "swiglu": lambda op, a, gate, up: decoder.swiglu(
-        gate, up, exponent_of(op.gate), exponent_of(op.up), a["y.exponents"], bits_of(op.y)
+    "swiglu": _swiglu,
+    "tanh": lambda op, _, x: decoder.soft_cap(
+        x, exponent_of(op.x), int(op.multiplier.value), int(op.shift.value), bits_of(op.y)
     ),
+    "float_tanh": lambda op, _, x: np.float32(op.scale.value) * np.tanh(x),
     "last_token": lambda op, _, x: decoder.last_token(x),
     "argmax": lambda op, _, x: decoder.argmax(x),
     "rope": lambda op, a, x, position: decoder.rope(
-        x, position, int(op.heads.value), a["cosines"], a["sines"], bits_of(op.y)
+        x, position, int(op.heads.value), a["cosines"], a["sines"], bits_of(op.y), "interleaved" in op.attributes
+    ),
+    **dict.fromkeys(
+        ("slice", "float_slice"),
+        lambda op, _, x: floats.slice_channels(x, int(op.groups.value), int(op.start.value), op.y.type.shape[1]),
     ),
     "append": lambda op, _, *operands: decoder.append(*operands),
     "attention": _attention,
-    "float_embedding": lambda op, a, ids: floats.embedding(ids, a["weight"]),
-    "float_norm": lambda op, a, x: floats.norm(x, a["gain"], op.epsilon.value, int(op.groups.value)),
-    "float_linear": lambda op, a, x: floats.linear(x, a["weight"], a.get("bias")),
+    "float_embedding": lambda op, a, ids: floats.embedding(ids, a["weight"], op.number("scale", 1.0)),
+    "float_norm": lambda op, a, x: floats.norm(
+        x, a["gain"], op.epsilon.value, int(op.groups.value), op.number("offset", 0.0), _kind(op), a.get("bias")
+    ),
+    "float_linear": lambda op, a, x: floats.linear(x, a["weight"], a.get("bias"), op.number("scale", 1.0)),
     "float_rope": lambda op, a, x, position: floats.rope(
-        x, position, a["frequencies"], int(op.heads.value), op.scale.value
+        x, position, a["frequencies"], int(op.heads.value), op.scale.value, "interleaved" in op.attributes
     ),
     "float_attention": lambda op, _, query, keys, values: floats.attention(
-        query, keys, values, int(op.heads.value), int(op.kv_heads.value), op.scale.value
+        query,
+        keys,
+        values,
+        int(op.heads.value),
+        int(op.kv_heads.value),
+        op.scale.value,
+        *map(op.number, ("window", "softcap")),
     ),
-    "float_gated": lambda op, _, gate, up: floats.gated(gate, up, op.activation.value),
+    "float_gated": lambda op, _, gate, up=None: floats.gated(gate, up, op.activation.value),
     "float_add": lambda op, _, a, b: floats.add(a, b),
 }

@@ -12,14 +12,14 @@ import torch
 
 from lutllm.errors import InputError
 
-_FULL = "full_attention"
+_FULL, _WINDOW = "full_attention", "sliding_attention"
 
 
 class WholeModel(torch.nn.Module):
     """(token ids [1, T], positions [1, T], additive mask [1, 1, T, T]) -> logits [1, T, vocabulary].
 
-    What the model does before and after its layers is part of it: multipliers, soft-caps, any head. A model whose
-    layers see a window of tokens takes that mask as a fourth input, so that its layers show in the IR.
+    What the model does before and after its layers is part of it: multipliers, soft-caps, any head. Where layers see a
+    window of tokens, their mask is made of positions, so that the window shows in the IR.
     """
 
     def __init__(self, causal_lm: Any) -> None:
@@ -28,17 +28,15 @@ class WholeModel(torch.nn.Module):
             self.add_module(name, child)
         self._forward = type(causal_lm).forward.__get__(causal_lm)  # of a module that is no part of this one
         self._kinds = set(getattr(causal_lm.config, "layer_types", None) or ())
+        self._window = _window(causal_lm.config)
 
-    def forward(
-        self,
-        input_ids: torch.Tensor,
-        position_ids: torch.Tensor,
-        mask: torch.Tensor,
-        window_mask: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        seen: Any = mask if window_mask is None else window_mask
-        if window_mask is not None and self._kinds:
-            seen = {kind: mask if kind == _FULL else window_mask for kind in self._kinds}
+    def forward(self, input_ids: torch.Tensor, position_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        seen: Any = mask
+        if self._window is not None:
+            distance = position_ids[:, None, :, None] - position_ids[:, None, None, :]
+            seen = mask.masked_fill(distance >= self._window, torch.finfo(mask.dtype).min)
+            if self._kinds:
+                seen = {kind: mask if kind == _FULL else seen for kind in self._kinds}
         found = self._forward(input_ids=input_ids, position_ids=position_ids, attention_mask=seen, use_cache=False)
         return found.logits
 
@@ -70,14 +68,16 @@ def whole_model(causal_lm: Any, tokens: int = 16) -> tuple[WholeModel, tuple[tor
     """The model with example inputs of `tokens` tokens."""
     ids = torch.zeros(1, tokens, dtype=torch.long)
     positions = torch.arange(tokens)[None]
-    masks = (causal_mask(tokens, causal_lm.dtype),) * (2 if _has_window(causal_lm.config) else 1)
-    return WholeModel(causal_lm).eval(), (ids, positions, *masks)
+    return WholeModel(causal_lm).eval(), (ids, positions, causal_mask(tokens, causal_lm.dtype))
 
 
-def _has_window(config: Any) -> bool:
-    """Whether some layers attend to the last tokens only."""
-    kinds = getattr(config, "layer_types", None)
-    return any(kind != _FULL for kind in kinds) if kinds else bool(getattr(config, "sliding_window", None))
+def _window(config: Any) -> int | None:
+    """How many tokens, itself the last, a token sees in layers that do not see all."""
+    kinds = set(getattr(config, "layer_types", None) or ()) - {_FULL}
+    if kinds - {_WINDOW}:
+        raise InputError(f"expected layers of {_FULL} or {_WINDOW}, got {', '.join(sorted(kinds - {_WINDOW}))}")
+    window = getattr(config, "sliding_window", None)
+    return window if kinds or not getattr(config, "layer_types", None) else None
 
 
 def decoder_layer(causal_lm: Any, index: int, tokens: int = 16) -> tuple[DecoderLayer, tuple[torch.Tensor, ...]]:

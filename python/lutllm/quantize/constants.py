@@ -18,6 +18,7 @@ import numpy as np
 from lutllm import dialect
 from lutllm.bindings import ir
 from lutllm.errors import InputError
+from lutllm.interpreter.decoder import SOFTCAP_SHIFT
 from lutllm.lowering.quantize.graph import FloatGraph, name_of
 from lutllm.quantization import (
     CACHE_BITS,
@@ -30,6 +31,7 @@ from lutllm.quantization import (
     EmbeddingConstants,
     NormConstants,
     RopeConstants,
+    TanhConstants,
 )
 from lutllm.quantize.protocol import require_finite
 from lutllm.scheme import MAX_SHIFT, QuantizedLinear
@@ -81,6 +83,8 @@ class OpQuantizer(ABC):
             elif isinstance(op, dialect.FloatRopeOp):
                 exponents[op.y] = exponents[op.x]
                 self.made.add(name_of(op), self._rope(op), {})
+            elif isinstance(op, dialect.FloatSliceOp):
+                exponents[op.y] = exponents[op.x]
             elif isinstance(op, dialect.FloatAttentionOp):
                 self.made.add(name_of(op), *self.attention(op))
             elif not isinstance(op, dialect.FloatGatedOp):
@@ -89,11 +93,13 @@ class OpQuantizer(ABC):
 
     def _with_exponent(self, op: Any, exponents: Mapping[ir.Value, int]) -> int:
         """The exponent of an op's result, whose constants say it."""
-        constants: EmbeddingConstants | NormConstants | AddConstants
+        constants: EmbeddingConstants | NormConstants | AddConstants | TanhConstants
         if isinstance(op, dialect.FloatEmbeddingOp):
             constants, arrays = self.embedding(op)
         elif isinstance(op, dialect.FloatNormOp):
             constants, arrays = self.norm(op, exponents[op.x])
+        elif isinstance(op, dialect.FloatTanhOp):
+            constants, arrays = quantize_tanh(float(op.scale.value)), {}
         else:
             constants, arrays = self.add(op), {}
         self.made.add(name_of(op), constants, arrays)
@@ -105,7 +111,7 @@ class OpQuantizer(ABC):
         if (symbol, scale) not in self.tables:
             table = f"rope.{len(self.tables)}" if self.tables else "rope"
             self.tables[symbol, scale] = table
-            pairs = op.x.type.shape[1] // int(op.heads.value) // 2
+            pairs = int(op.number("rotated", op.x.type.shape[1] // int(op.heads.value))) // 2
             self.made.arrays |= rope_tables(table, self.frequencies(symbol, pairs), scale, self.positions)
         return RopeConstants(self.tables[symbol, scale], self.positions)
 
@@ -143,18 +149,21 @@ class FromPeaks(OpQuantizer):
         self.parameters, self.peaks = parameters, peaks
 
     def embedding(self, op: Any) -> tuple[EmbeddingConstants, Arrays]:
-        return quantize_embedding(floats(self.parameters, op.weight.value))
+        return quantize_embedding(floats(self.parameters, op.weight.value) * np.float32(op.number("scale", 1.0)))
 
     def norm(self, op: Any, exponent: int) -> tuple[NormConstants, Arrays]:
         peak, channels = self.peaks.norms[name_of(op)], op.x.type.shape[1] // int(op.groups.value)
-        return quantize_norm(channels, float(op.epsilon.value), floats(self.parameters, op.gain.value), peak, exponent)
+        gain = floats(self.parameters, op.gain.value) + np.float32(op.number("offset", 0.0))
+        bias = op.optional("bias")
+        added = None if bias is None else floats(self.parameters, bias.value)
+        return quantize_norm(channels, float(op.epsilon.value), gain, peak, exponent, added)
 
     def add(self, op: Any) -> AddConstants:
         return AddConstants(_exponent(self.peaks.adds[name_of(op)] * STREAM_HEADROOM, RESIDUAL_BITS))
 
     def attention(self, op: Any) -> tuple[AttentionConstants, Arrays]:
         seen = (self.peaks.channels[name_of(op), part] for part in ("query", "key", "value"))
-        return quantize_attention(name_of(op), float(op.scale.value), *seen)
+        return quantize_attention(name_of(op), float(op.scale.value), *seen, softcap=op.number("softcap"))
 
     def frequencies(self, symbol: str, pairs: int) -> np.ndarray:
         return floats(self.parameters, symbol)
@@ -165,6 +174,8 @@ def check_parameters(graph: FloatGraph, parameters: Mapping[str, Any]) -> None:
     for op in graph.ops:
         if isinstance(op, dialect.FloatNormOp):
             floats(parameters, op.gain.value)
+            if (bias := op.optional("bias")) is not None:
+                floats(parameters, bias.value)
         elif isinstance(op, dialect.FloatEmbeddingOp):
             floats(parameters, op.weight.value)
 
@@ -205,22 +216,32 @@ def quantize_embedding(weight: np.ndarray) -> tuple[EmbeddingConstants, Arrays]:
 
 
 def quantize_norm(
-    channels: int, epsilon: float, weight: np.ndarray, peak: float, exponent: int
+    channels: int, epsilon: float, weight: np.ndarray, peak: float, exponent: int, bias: np.ndarray | None = None
 ) -> tuple[NormConstants, Arrays]:
-    """`weight` [channels] of a group, `peak` of the output, `exponent` of the input.
+    """`weight` and `bias` [channels] of a group, `peak` of the output, `exponent` of the input.
 
-    No output is larger than sqrt(channels) times the largest weight, so no more room is left than that.
+    No output is larger than sqrt(channels) times the largest weight, and the bias, so no more room is left than that.
     """
+    added = 0.0 if bias is None else float(np.abs(bias).max())
     largest = math.sqrt(channels) * max(float(np.abs(weight).max()), 2.0**-20)
-    out = _exponent(min(peak * STREAM_HEADROOM, largest) or largest, NORM_BITS)
+    out = _exponent(min(peak * STREAM_HEADROOM, largest + added) or largest, NORM_BITS)
     gain = math.sqrt(channels) * weight.astype(np.float64) * 2.0 ** (-22 - out)
     shift = int(np.clip(math.floor(math.log2(GAIN_LIMIT / float(largest * 2.0 ** (-22 - out)))), 0, MAX_SHIFT))
     squares = round(channels * epsilon * 2.0 ** (-2 * exponent))
-    return NormConstants(shift, squares, out), {"gain": np.rint(gain * 2.0**shift).astype(np.int32)}
+    arrays = {"gain": np.rint(gain * 2.0**shift).astype(np.int32)}
+    if bias is not None:
+        arrays["bias"] = np.rint(bias.astype(np.float64) * 2.0**-out).astype(np.int32)
+    return NormConstants(shift, squares, out), arrays
 
 
 def quantize_attention(
-    name: str, scale: float, query: np.ndarray, key: np.ndarray, value: np.ndarray
+    name: str,
+    scale: float,
+    query: np.ndarray,
+    key: np.ndarray,
+    value: np.ndarray,
+    *,
+    softcap: float | None = None,
 ) -> tuple[AttentionConstants, Arrays]:
     """From the peaks of channels: `query` [heads, head_dim] and `key` [kv_heads, head_dim] after RoPE, `value`.
 
@@ -234,7 +255,10 @@ def quantize_attention(
     scores = (shared + needed).max(axis=1)
     scores = np.maximum(scores, scores.max() - SCORE_SPAN)
     queries = scores[:, None] - shared
+    # A score becomes 16 fraction bits in log2, or twice its part of the cap 12 fraction bits.
     factor = np.exp2(scores + 16.0) * scale / math.log(2)
+    if softcap is not None:
+        factor = np.exp2(scores + 13.0) * scale / softcap
     shift = int(np.clip(math.floor(math.log2(MULTIPLIER_LIMIT / factor.max())), 0, MAX_SHIFT))
     multiplier = np.rint(factor * 2.0**shift)
     if multiplier.max() > MULTIPLIER_LIMIT or multiplier.min() < 1 or np.abs(queries).max() > 127:
@@ -244,7 +268,16 @@ def quantize_attention(
         )
     parts = {"query": queries, "key": keys, "value": values}
     arrays = {f"{part}.exponents": exponents.reshape(-1).astype(np.int8) for part, exponents in parts.items()}
-    return AttentionConstants(shift), {**arrays, "multiplier": multiplier.astype(np.int32)}
+    capped = 0 if softcap is None else max(1, round(softcap * 2.0 ** (16 + SOFTCAP_SHIFT - 14) / math.log(2)))
+    return AttentionConstants(shift, softcap=capped), {**arrays, "multiplier": multiplier.astype(np.int32)}
+
+
+def quantize_tanh(scale: float) -> TanhConstants:
+    """Its result, at most `scale`, has all the bits there are."""
+    exponent = _exponent(scale, RESIDUAL_BITS)
+    factor = scale * 2.0 ** (-14 - exponent)
+    shift = max(0, math.floor(math.log2(MULTIPLIER_LIMIT / factor)))
+    return TanhConstants(round(factor * 2.0**shift), shift, exponent)
 
 
 def _pair_exponents(peak: np.ndarray, bits: int) -> np.ndarray:

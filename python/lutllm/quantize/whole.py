@@ -27,6 +27,7 @@ from lutllm.models.hf import GENERATION, on_device
 from lutllm.models.text import Text, text_file, windows
 from lutllm.progress import note, progress
 from lutllm.quantize import driver
+from lutllm.quantize.linear.assembly import multiplied
 from lutllm.quantize.recipe import Assignment, Recipe, check_shared_inputs, even_block, quantizer_of
 from lutllm.quantize.resume import RUN, RunDirectory
 from lutllm.quantized.pretrained import CONFIG, QuantizedModel, from_pretrained, save_pretrained
@@ -256,12 +257,14 @@ class _Run:
         peaks = Peaks(graph)
         peaks.record(self._simulated(linears), self._some_windows())
         positions = int(self.model.config.max_position_embeddings)
+        scales = {name_of(op): op.number("scale", 1.0) for op in graph.of(dialect.FloatLinearOp)}
+        linears = {name: multiplied(linears[name], scale) for name, scale in scales.items()}
         found = FromPeaks(graph, linears, positions, parameters, peaks).run()
         return QuantizedModel(
             module=self.structure.module,
             torch=self.structure.torch,
             constants=found.constants,
-            linears={name: linears[name] for name in graph.linears},
+            linears=linears,
             arrays=found.arrays,
             tokenizer=self.model.tokenizer,
             config=_config(self.model),

@@ -7,7 +7,7 @@ than E get a larger right shift instead. An output's own scale is multiplier[o] 
 y = (acc + bias) * multiplier * 2**-shift has exponent E - k + shift.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -143,6 +143,18 @@ def assemble(
     )
     linear.shift, linear.out_exponent = _requantizer(linear, scale.k, common, output_peak)
     return validate(linear)
+
+
+def multiplied(linear: QuantizedLinear, factor: float) -> QuantizedLinear:
+    """The linear whose outputs are `factor` > 0 times as large, by its multipliers and its exponent."""
+    if factor == 1.0:
+        return linear
+    common = int(linear.metadata["accumulator_exponent"])
+    scale = encoded_scale(linear.multiplier * (factor * np.exp2(float(linear.out_exponent - linear.shift - common))))
+    peak = float(linear.metadata["output_peak"]) * factor
+    found = replace(linear, multiplier=scale.multiplier, metadata={**linear.metadata, "output_peak": peak})
+    found.shift, found.out_exponent = _requantizer(found, scale.k, common, peak)
+    return validate(found)
 
 
 def _requantizer(linear: QuantizedLinear, k: int, common: int, output_peak: float) -> tuple[int, int]:

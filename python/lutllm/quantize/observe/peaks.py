@@ -13,8 +13,17 @@ import numpy as np
 import torch
 
 from lutllm.bindings import ir, source_position
-from lutllm.dialect import FloatAddOp, FloatAttentionOp, FloatEmbeddingOp, FloatLinearOp, FloatNormOp, FloatRopeOp
+from lutllm.dialect import (
+    FloatAddOp,
+    FloatAttentionOp,
+    FloatEmbeddingOp,
+    FloatLinearOp,
+    FloatNormOp,
+    FloatRopeOp,
+    FloatSliceOp,
+)
 from lutllm.errors import InputError
+from lutllm.interpreter.floats import rotation_pairs
 from lutllm.lowering.quantize.graph import FloatGraph, maker, name_of
 from lutllm.quantize.observe.recording import Stop, run_window
 
@@ -22,10 +31,18 @@ _MODULES = (FloatEmbeddingOp, FloatNormOp, FloatLinearOp)
 
 
 class Source(NamedTuple):
-    """The result of a module, or its input."""
+    """The result of a module, or its input, times a number; of the result `parts`, each (groups, start, channels)."""
 
     path: str
     result: bool
+    scale: float = 1.0
+    parts: tuple[tuple[int, int, int], ...] = ()
+
+    def of(self, tensor: torch.Tensor) -> torch.Tensor:
+        for groups, start, channels in self.parts:
+            grouped = tensor.unflatten(-1, (groups, -1))
+            tensor = grouped[..., start : start + channels // groups].flatten(-2)
+        return tensor if self.scale == 1.0 else tensor * self.scale
 
 
 @dataclass
@@ -37,6 +54,7 @@ class _Watched:
     parts: dict[Source, torch.Tensor] = field(default_factory=dict)
 
     def see(self, source: Source, tensor: torch.Tensor) -> None:
+        tensor = source.of(tensor)
         if len(self.sources) == 1:
             self.then(tensor)
             return
@@ -71,7 +89,7 @@ class Peaks:
     def _heads(self, attention: FloatAttentionOp, part: str, value: ir.Value, heads: int) -> None:
         key, rope, channels = (name_of(attention), part), maker(value), value.type.shape[1]
         rotated = isinstance(rope, FloatRopeOp)
-        peak = _rotated(float(rope.scale.value)) if rotated else _straight
+        peak = _rotated(rope) if rotated else _straight
 
         def then(y: torch.Tensor) -> None:
             now = peak(y.reshape(-1, heads, channels // heads))
@@ -132,7 +150,10 @@ def sources(graph: FloatGraph, value: ir.Value) -> list[Source]:
     """Where PyTorch passes a value on; of a sum that no module reads, where its terms are."""
     op = maker(value)
     if isinstance(op, _MODULES):
-        return [Source(name_of(op), True)]
+        return [Source(name_of(op), True, op.number("scale", 1.0))]
+    if isinstance(op, FloatSliceOp):
+        part = int(op.groups.value), int(op.start.value), op.y.type.shape[1]
+        return [source._replace(parts=(*source.parts, part)) for source in sources(graph, op.x)]
     reader = next((op for op in graph.readers(value) if isinstance(op, _MODULES)), None)
     if reader is not None:
         return [Source(name_of(reader), False)]
@@ -151,13 +172,18 @@ def _straight(y: torch.Tensor) -> np.ndarray:
     return y.abs().amax(dim=0).float().numpy()
 
 
-def _rotated(scale: float) -> Callable[[torch.Tensor], np.ndarray]:
-    """The radius of channels i and i + head_dim / 2, which RoPE rotates into each other, times its scale."""
+def _rotated(rope: FloatRopeOp) -> Callable[[torch.Tensor], np.ndarray]:
+    """The radius of two channels that RoPE rotates into each other, times its scale; the size of any other channel."""
+    channels = rope.x.type.shape[1] // int(rope.heads.value)
+    pairs = int(rope.number("rotated", channels)) // 2
+    first, second = rotation_pairs(pairs, "interleaved" in rope.attributes)
+    scale = float(rope.scale.value)
 
     def peak(y: torch.Tensor) -> np.ndarray:
         x = y.float()
-        half = x.shape[-1] // 2
-        radius = torch.hypot(x[..., :half], x[..., half:]).amax(dim=0)
-        return torch.cat([radius, radius], dim=-1).numpy() * scale
+        found = x.abs().amax(dim=0)
+        radius = torch.hypot(x[..., first], x[..., second]).amax(dim=0) * scale
+        found[..., first], found[..., second] = radius, radius
+        return found.numpy()
 
     return peak

@@ -12,7 +12,7 @@ import numpy as np
 
 from lutllm import interpreter
 from lutllm.errors import InputError
-from lutllm.functions import RECIPROCAL_FRACTION, SIGMOID_END, rsqrt, sigmoid
+from lutllm.functions import RECIPROCAL_FRACTION, SIGMOID_END, rsqrt, share
 from lutllm.interpreter.decoder import attention as golden_attention
 from lutllm.lowering.machine.accelerator import CACHE_BITS, HEAD_MODES, LEFT, X_BITS, AcceleratorConfig
 from lutllm.lowering.place.rounds import Round
@@ -119,7 +119,7 @@ def swiglu(chip: Chip, job: Job) -> None:
     f, words = job.fields, range(job.fields["start"], job.fields["start"] + job.fields["words"])
     gate, up = chip.read("y", places(f["gate"], words, job.tokens)), chip.pull("y")
     _, right = chip.parameters(job.address, job.beats)
-    s = sigmoid(np.minimum(SIGMOID_END, rescaled(np.abs(gate), f["sigmoid_right"])))
+    s = share(np.minimum(SIGMOID_END, rescaled(np.abs(gate), f["sigmoid_right"])))
     silu = round_shift(gate * np.where(gate < 0, 2**15 - s, s), 15)
     chip.write("x", places(f["base"], words, job.tokens), saturate(rescaled(silu * up, right[:, None]), f["bits"]))
 
