@@ -138,11 +138,14 @@ def _prepared(
     job = dict(kv_heads=f["kv_heads"], items=f["items"], reps=f["reps"], position=position, rows=rows)
     job |= {name: resized(f[name], widths[name]) for name in ("beats", "tokens")}
     words = m.reg(resized(f["tokens"], x_bits) * resized(f["beats"], x_bits), "query_words")
-    reps, parts, ways = resized(f["reps"], x_bits), config.head_lanes // config.lanes, config.attention_ways
-    heads = m.reg(resized(f["items"], x_bits) * reps * ways, "query_heads")
-    item, head = m.reg(words * reps, "item_words"), m.reg(words * heads, "head_words")
-    job |= dict(item_q=resized(item, q_bits), head_q=resized(head, q_bits))
-    job |= dict(items_words=item * (ways * parts), head_words=head * parts)
+    ways = config.attention_ways
+    for what, bits, parts in (("q", q_bits, 1), ("words", x_bits, config.head_lanes // config.lanes)):
+        # Constants go to the factors, so that of no register bits are left over.
+        reps, of_ways = resized(f["reps"], bits), resized(f["reps"], bits) * (ways * parts)
+        heads = m.reg(resized(f["items"], bits) * of_ways, f"query_heads_{what}")
+        job[f"head_{what}"] = m.reg(resized(words, bits) * heads, f"head_{what}")
+        item = reps if what == "q" else of_ways
+        job["item_q" if what == "q" else "items_words"] = m.reg(resized(words, bits) * item, f"item_{what}")
     before = m.reg(busy, "busy_before", reset=0)
     ready = all_of([busy, before, m.reg(before & busy, "busy_twice", reset=0)]).named("ready")
     return (ready & ~m.reg(ready, "ready_before", reset=0)).named("start"), job
@@ -160,7 +163,7 @@ def _of_unit(
         head_step=stride * units,
         command_beats=m.reg(beats * (config.row_bits // config.kv_bits), f"command_beats_{unit}"),
         q=resized(f["q"], q_bits) + job["head_q"] * unit,
-        item_words=job["item_q"],
+        **(dict(item_words=job["item_q"]) if config.attention_ways > 1 else {}),
         head_skip=job["head_q"] * (units - 1),
         shift=f["shift"][0:SHIFT_BITS],
     )

@@ -12,7 +12,7 @@ from lutllm.lowering.hardware.attention.attention_walk import job_fields
 from lutllm.lowering.hardware.attention.row_fetch import STEP_BITS, row_fetch
 from lutllm.lowering.hardware.attention.scores import attention_scores
 from lutllm.lowering.hardware.attention.weighted import SHIFT_BITS, attention_weighted, sum_bits, total_bits
-from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, Wire, all_of, pack
+from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, Wire, all_of, const, pack
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
 from lutllm.numerics import bits_for
 
@@ -54,7 +54,7 @@ def attention_unit(design: Design, config: AcceleratorConfig) -> str:
 
     item_bits = bits_for(config.item_words)
     inputs = {"start": 1, "job": job.width, "command_beats": 32, "head_step": STEP_BITS, "shift": SHIFT_BITS}
-    inputs |= {"q": q_bits, "item_words": q_bits, "head_skip": q_bits}
+    inputs |= {"q": q_bits, "head_skip": q_bits} | ({"item_words": q_bits} if ways > 1 else {})
     inputs |= {"drain_read": 1, "drain_address": item_bits + 1, "total_address": item_bits + 1}
     outputs = dict[str, int]()
     for name in FETCHES:
@@ -76,7 +76,8 @@ def _way(m: Module, way: int, scores: str, weighted: str, rows: dict[str, Signal
     made = m.design.modules
     back = {port: Wire(width) for port, width in made[weighted].outputs.items()}
     own = {port: m[port].chunks(made[weighted].inputs[port])[way] for port in _TO_WAYS}
-    item, ways = m["item_words"], m.inputs["loaded"].width
+    ways = m.inputs["loaded"].width
+    item = m["item_words"] if ways > 1 else const(0, m["q"].width)
     qk = m.instance(
         scores, f"score_stage_{way}", **{port: m[port] for port in _STEADY}, q=m["q"] + item * way,
         item_skip=item * (ways - 1), head_skip=m["head_skip"] + item * (ways - 1), bank_free=back["item_read"].signal,
