@@ -40,6 +40,7 @@ from lutllm.dialect.decoders.ops import (
     RmsNormOp,
     SliceOp,
     SwigluOp,
+    TanhOp,
 )
 from lutllm.dialect.floats.builders import (
     float_add,

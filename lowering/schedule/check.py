@@ -12,8 +12,16 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from lutllm.lowering.hardware.attention.attention import attention_timing
-from lutllm.lowering.machine.accelerator import ENGINES, HEAD_MODES, NO_WAIT, SINKS, TASK_BITS, WAIT_SLOTS, WRITERS
+from lutllm.lowering.machine.accelerator import (
+    ENGINES,
+    HEAD_MODES,
+    NO_WAIT,
+    SINKS,
+    TASK_BITS,
+    WAIT_SLOTS,
+    WRITERS,
+    AcceleratorConfig,
+)
 from lutllm.lowering.place.patterns import OUTSIDE
 from lutllm.lowering.schedule.data import Plan, Task
 from lutllm.lowering.schedule.endless import endless
@@ -99,13 +107,18 @@ def _limits(plan: Plan, task: Task) -> Iterator[str]:
                 yield f"expected at most {most} {what}, got {got}; use fewer reps"
         # A way's multipliers come behind the shifts of the ways before it, which wait for it.
         ways, words = config.attention_ways, f["reps"] * f["beats"] * config.head_lanes // config.lanes
-        if ways > 1 and words * ways > attention_timing(config)["rights"]:
-            most = attention_timing(config)["rights"] // ways
-            yield f"expected at most {most} words of shifts of an item, got {words}; use fewer reps"
+        if ways > 1 and words * ways > (room := _shift_words(config)):
+            yield f"expected at most {room // ways} words of shifts of an item, got {words}; use fewer reps"
     if task.engine == "linear":
         words = plan.rounds[task.round].chunks * tokens
         if words > config.engine.acc_words:
             yield f"expected at most {config.engine.acc_words} words of sums, got {words}; cut it into rounds"
+
+
+def _shift_words(config: AcceleratorConfig) -> int:
+    from lutllm.lowering.hardware.attention.attention import attention_timing  # CIRCT, which other passes do not need
+
+    return attention_timing(config)["rights"]
 
 
 def _stream_problems(tasks: Sequence[Task]) -> Iterator[Problem]:

@@ -234,7 +234,7 @@ def test_linears_that_read_one_value_at_different_exponents() -> None:
 def test_a_kind_without_integer_form_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """No kind of today is without; a later one will be."""
     monkeypatch.setattr(forms, "NORMS", ("layer",))
-    monkeypatch.setattr(forms, "ACTIVATIONS", ("gelu",))
+    monkeypatch.setattr(forms, "SHARES", {"gelu": None})
     model = random_model(float_decoder(layers=1), EXACT)
     found = forms.problems(FloatGraph(model.module))
     assert [problem.op.operation.name for problem in found].count("lut.float_norm") == 3

@@ -194,7 +194,9 @@ def test_the_float_model_is_found_by_its_name(model):
     ):
         evaluate(whole, text=OTHER, **SMALL)  # it was made from one layer of it
     about["model"]["source"] = "/no/such/model"
-    with pytest.raises(InputError, match=r"/no/such/model: expected a model directory, .* was made from with --model"):
+    with pytest.raises(
+        InputError, match=r"'/no/such/model': expected a model directory, .* was made from with --model"
+    ):
         evaluate(whole, text=OTHER, **SMALL)
 
 

@@ -1,5 +1,6 @@
 """The float level beside PyTorch: it agrees, in any float type; a wrong rule is an error that names the op."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from lutllm.importer.agreement import Disagreement, import_float  # noqa: E402
 from lutllm.importer.torch_run import run_torch  # noqa: E402
 from lutllm.interpreter import floats  # noqa: E402
 from lutllm.lowering.raising import patterns  # noqa: E402
+from lutllm.lowering.raising.attention import Heads  # noqa: E402
+from lutllm.lowering.raising.reader import Term  # noqa: E402
 from lutllm.models.wrappers import whole_model  # noqa: E402
 
 
@@ -49,11 +52,11 @@ def doubled(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def wrong(reader: Any, op: Any) -> Any:
         term, axes = right(reader, op)
         data = term.data
-        if isinstance(data, patterns.Heads):
-            data = patterns.replace(data, scale=2 * data.scale)
+        if isinstance(data, Heads):
+            data = replace(data, scale=2 * data.scale)
         elif term.kind == "norm":
-            data = patterns.replace(data, epsilon=100 * data.epsilon + 1)
-        return patterns.Term(term.kind, term.inputs, term.op, data, term.channels), axes
+            data = replace(data, epsilon=100 * data.epsilon + 1)
+        return Term(term.kind, term.inputs, term.op, data, term.channels), axes
 
     monkeypatch.setitem(patterns.RULES, rule, wrong)
 

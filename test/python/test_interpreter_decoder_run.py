@@ -31,6 +31,8 @@ CASES: dict[type, tuple[list[np.ndarray], Callable[[Arrays], np.ndarray]]] = {
     dialect.AddOp: ([X, W], lambda s: decoder.add(X, W, 0, -4, 26)),
     dialect.RescaleOp: ([X], lambda s: decoder.rescale_channels(X, -20, s["q.input.exponents"], 16)),
     dialect.SwigluOp: ([X, W], lambda s: decoder.swiglu(X, W, -20, -20, s["q.input.exponents"], 16)),
+    dialect.TanhOp: ([X], lambda s: decoder.soft_cap(X, -20, 30720, 4, 26)),
+    dialect.SliceOp: ([np.arange(36).reshape(3, 12)], lambda s: np.arange(36).reshape(3, 12)[:, [4, 5, 10, 11]]),
     dialect.LastTokenOp: ([X], lambda s: X[2:]),
     dialect.ArgmaxOp: ([LOGITS], lambda s: LOGITS.argmax(axis=1)),
     dialect.RopeOp: ([X, POSITION], lambda s: decoder.rope(X, POSITION, 2, s["rope.cosines"], s["rope.sines"], 28)),

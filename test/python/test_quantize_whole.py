@@ -274,7 +274,7 @@ def test_readers_of_one_input_are_checked_before_work(model, tmp_path):
 
 def test_what_cannot_be_raised_is_refused_before_work(tmp_path):
     odd = load("tiny-llama", seed=1, layers=1)
-    odd.module.model.norm = torch.nn.LayerNorm(48)
+    odd.module.model.norm = torch.nn.Softmax(-1)
     with pytest.raises(LutllmError, match=r"op in 'model.norm': expected .*`lutllm check` lists them all"):
         make(odd, tmp_path / "q")
     assert not (tmp_path / "q").exists()

@@ -121,11 +121,11 @@ def test_check_exits_1_when_a_model_is_not_convertible(capsys, tmp_path):
     transformers = pytest.importorskip("transformers", reason="needs transformers: pip install 'lutllm[models]'")
     from lutllm.models.random_weights import TINY
 
-    values = {**TINY, "head_dim": 12, "hidden_act": "gelu"}
-    transformers.LlamaForCausalLM(transformers.LlamaConfig(**values)).save_pretrained(tmp_path / "gelu")
+    values = {**TINY, "head_dim": 12, "hidden_act": "leaky_relu"}
+    transformers.LlamaForCausalLM(transformers.LlamaConfig(**values)).save_pretrained(tmp_path / "leaky")
     report = tmp_path / "check.json"
-    assert main(["check", str(tmp_path / "gelu"), "--json", str(report)]) == 1
-    assert "aten.gelu (2)" in capsys.readouterr().out
+    assert main(["check", str(tmp_path / "leaky"), "--json", str(report)]) == 1
+    assert "aten.leaky_relu (2)" in capsys.readouterr().out
     written = json.loads(report.read_text())
     assert (written["convertible"], written["float_error"]) == (False, None)
 

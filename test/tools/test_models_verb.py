@@ -40,7 +40,7 @@ def test_entries_are_removed_all_or_none(cache, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["check", "smolm2-135m"], "found no such file; did you mean smollm2-135m?"),
+        (["check", "smolm2-135m"], "models are not downloaded by name; did you mean smollm2-135m?"),
         (["check", "Qwen/Qwen3-0.6B"], "hf download Qwen/Qwen3-0.6B --local-dir Qwen3-0.6B, then give Qwen3-0.6B"),
         (["run", "tiny-lama", "x"], "did you mean tiny-llama?"),
         (["estimate", "tiny-llama", "--target", "v8O"], "got 'v8O'; did you mean v80?"),

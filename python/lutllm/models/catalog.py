@@ -55,10 +55,10 @@ def no_model(spec: str, also: str = "") -> InputError:
     have been."""
     names = ", ".join(BUILTIN_NAMES)
     text = f"'{spec}': expected {also}a model directory, a GGUF file or one of {names}; found no such file"
+    text += "; models are not downloaded by name"
     if _HUB.fullmatch(spec):
         local = spec.split("/")[1]
-        text += f"; models are not downloaded by name: hf download {spec} --local-dir {local}, then give {local}"
-        return InputError(text)
+        return InputError(f"{text}: hf download {spec} --local-dir {local}, then give {local}")
     return InputError(text + near(spec, BUILTIN_NAMES))
 
 
