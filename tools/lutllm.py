@@ -12,8 +12,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-import shtab
-
 from lutllm import __version__, store
 from lutllm.errors import InputError, LutllmError, near
 from lutllm.tools.verbs import arguments
@@ -71,11 +69,23 @@ class _Parser(argparse.ArgumentParser):
         super().error(message + hint)
 
 
+class _PrintCompletion(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, _namespace: Any, shell: Any, option: str | None = None) -> None:
+        import shtab  # slow to import, and only needed here
+
+        if shell not in shtab.SUPPORTED_SHELLS:
+            parser.error(f"argument {option}: invalid choice: '{shell}' (choose from {shtab.SUPPORTED_SHELLS})")
+        print(shtab.complete(parser, shell))
+        parser.exit(0)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="lutllm", description="Compile a PyTorch LLM into a table-lookup accelerator, checked integer for integer."
     )
-    shtab.add_argument_to(parser, ["--print-completion"], help="print completions for a shell: bash, zsh, tcsh")
+    parser.add_argument(
+        "--print-completion", action=_PrintCompletion, metavar="SHELL", help="print completions for bash, zsh, tcsh ..."
+    )
     parser.add_argument("--version", action="version", version=f"lutllm {__version__}")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     compile_verb.compile_arguments(

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from lutllm.errors import InputError
+from lutllm.run.compare import log_softmax
 from lutllm.run.generate import Generation, generate, respond
 from lutllm.run.prompts import chat_ids, prompt_ids, stop_ids
-from lutllm.run.sampling import Sampling, log_probabilities
+from lutllm.run.sampling import Sampling
 from lutllm.run.text_stream import StopStrings, TextStream
 
 VOCABULARY = 300
@@ -255,7 +256,7 @@ def test_penalties_are_for_the_last_tokens():
 
 
 def test_log_probabilities():
-    found = log_probabilities(np.array([8, 0, -1600], np.int32), -3)
+    found = log_softmax(np.array([8, 0, -1600], np.int32) * 2.0**-3)
     np.testing.assert_allclose(np.exp(found), [np.e / (np.e + 1), 1 / (np.e + 1), 0], atol=1e-12)
 
 

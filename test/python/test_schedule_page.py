@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+import sys
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from lutllm.accelerator.hardware import PASSES
 from lutllm.cost.layers import layer_of
 from lutllm.cost.predicted import predicted, run_cycles
-from lutllm.errors import InputError, SimulationError
+from lutllm.errors import InputError, MissingDependencyError, SimulationError
 from lutllm.lowering.pipelines import to_scheduled
 from lutllm.lowering.schedule.data import Plan
 from lutllm.lowering.schedule.read import read_plan
@@ -18,6 +19,7 @@ from lutllm.passes import run_pipeline
 from lutllm.quantize.random.float_models import float_decoder
 from lutllm.quantize.random.model import random_model
 from lutllm.report.gantt import colors_of, gantt
+from lutllm.report.page import Page
 from lutllm.report.schedule_page import busy_cycles, schedule_json, schedule_page
 from lutllm.scheme import EXACT
 from lutllm.simulate.transactions.passes import Pass, run_passes
@@ -156,3 +158,13 @@ def test_a_page_of_many_tasks(plan: Plan) -> None:
 
 def test_no_records_give_a_page() -> None:
     assert "0 tasks in 0 cycles" in schedule_page("none", [])
+
+
+def test_a_page_without_charts_needs_no_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "plotly", None)
+    page = Page("plain")
+    page.add("<p>text</p>")
+    assert "<p>text</p>" in str(page) and "<script" not in str(page)
+    page.chart([], {})
+    with pytest.raises(MissingDependencyError, match=r"'plotly' for charts, got none; pip install 'lutllm\[explore\]'"):
+        str(page)

@@ -8,14 +8,11 @@ from dataclasses import replace
 import pytest
 
 from lutllm.errors import InputError
-from lutllm.quantize.random.float_models import float_decoder
-from lutllm.quantize.random.model import random_model
 from lutllm.run.conversation import Conversation
 from lutllm.run.generate import respond
 from lutllm.run.prompts import chat_ids
 from lutllm.run.sampling import Sampling
 from lutllm.run.session import open_session
-from lutllm.scheme import EXACT
 from lutllm.tools.lutllm import main
 
 pytest.importorskip("transformers", reason="tokenizers need transformers: pip install 'lutllm[models]'")
@@ -26,14 +23,8 @@ TEMPLATE = (
 
 
 @pytest.fixture(scope="module")
-def model():
-    from lutllm.models.tokenizer import byte_tokenizer
-
-    shape = float_decoder(hidden=16, intermediate=24, layers=1, heads=2, kv_heads=1, head_dim=8)
-    tokenizer = byte_tokenizer()
-    tokenizer.chat_template = TEMPLATE
-    made = random_model(shape, EXACT, seed=3, positions=100)
-    return replace(made, tokenizer=tokenizer, config={"model_type": "llama"}, about={"model": {"name": "tiny"}})
+def model(chat_model):
+    return chat_model(100)
 
 
 @pytest.fixture(scope="module")

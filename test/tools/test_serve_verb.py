@@ -6,18 +6,15 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from lutllm.quantize.random.float_models import float_decoder
-from lutllm.quantize.random.model import random_model
+from lutllm.run.compare import log_softmax
 from lutllm.run.generate import Generation, generate
 from lutllm.run.prompts import chat_ids, stop_ids, text_ids
-from lutllm.run.sampling import Sampling, log_probabilities
+from lutllm.run.sampling import Sampling
 from lutllm.run.session import GoldenSession, open_session
-from lutllm.scheme import EXACT
 from lutllm.tools.lutllm import main
 
 pytest.importorskip("transformers", reason="tokenizers need transformers: pip install 'lutllm[models]'")
@@ -29,17 +26,8 @@ PARALLEL, WAITING = 3, 40
 
 
 @pytest.fixture(scope="module")
-def model():
-    from lutllm.models.tokenizer import byte_tokenizer
-
-    shape = float_decoder(hidden=16, intermediate=24, layers=1, heads=2, kv_heads=1, head_dim=8)
-    tokenizer = byte_tokenizer()
-    tokenizer.chat_template = (
-        "{% for turn in messages %}{{ turn.role[0] }}:{{ turn.content }};{% endfor %}{% if add_generation_prompt %}a:"
-        "{% endif %}"
-    )
-    made = random_model(shape, EXACT, seed=3, positions=CONTEXT)
-    return replace(made, tokenizer=tokenizer, config={"model_type": "llama"}, about={"model": {"name": NAME}})
+def model(chat_model):
+    return chat_model(CONTEXT)
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +130,7 @@ def test_stop_texts_and_log_probabilities(client, model):
     said = choice.logprobs.token_logprobs
     session = GoldenSession.of(model, CONTEXT)
     logits = session.forward([*b"abc", *tokens], all_logits=True)[2:]
-    wanted = [log_probabilities(row, session.logit_exponent)[t] for row, t in zip(logits, tokens, strict=False)]
+    wanted = [log_softmax(row * 2.0**session.logit_exponent)[t] for row, t in zip(logits, tokens, strict=False)]
     np.testing.assert_allclose(said, wanted[: len(said)])
     assert all(len(top) <= 3 and max(top.values()) == pytest.approx(chance)  # greedy took the likeliest
                for top, chance in zip(choice.logprobs.top_logprobs, said, strict=True))  # fmt: skip

@@ -67,6 +67,15 @@ def model_of(options: argparse.Namespace) -> QuantizedModel:
     )
 
 
+def context_argument(parser: argparse.ArgumentParser, what: str = "tokens kept") -> None:
+    parser.add_argument("--context", type=positive, metavar="N", help=f"{what} (default {CONTEXT})")
+
+
+def context_of(options: argparse.Namespace, model: QuantizedModel) -> int:
+    """What `context_argument` says; by default no more than the model has positions."""
+    return options.context or min(CONTEXT, model.positions)
+
+
 def layers(text: str) -> list[int]:
     """`0,3-5` as [0, 3, 4, 5]."""
     found: list[int] = []

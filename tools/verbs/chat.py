@@ -17,9 +17,7 @@ def chat_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help=arguments.QUANTIZED_HELP)
     parser.add_argument("--system", default="", metavar="TEXT", help="system prompt")
     parser.add_argument("--tokens", type=arguments.positive, default=512, metavar="N", help="an answer (default 512)")
-    parser.add_argument(
-        "--context", type=arguments.positive, metavar="N", help=f"tokens kept (default {arguments.CONTEXT})"
-    )
+    arguments.context_argument(parser)
     parser.add_argument("--threads", type=arguments.positive, metavar="N", help="default: all cores")
     parser.add_argument("--quiet", action="store_true", help="nothing but the text")
     arguments.sampling_arguments(parser)
@@ -33,7 +31,7 @@ def chat(options: argparse.Namespace) -> tuple[int, Any]:
 
     sampling = arguments.sampling(options)
     model = arguments.model_of(options)
-    session = open_session(model, options.context or min(arguments.CONTEXT, model.positions), threads=options.threads)
+    session = open_session(model, arguments.context_of(options, model), threads=options.threads)
     talk = Conversation(model, session, system=options.system, sampling=sampling)
     if sys.stdin.isatty():
         import readline  # noqa: F401  # editing and history of what is typed

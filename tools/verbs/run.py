@@ -26,9 +26,7 @@ def run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("prompt", metavar="PROMPT", help="what to answer; - reads it from standard input")
     parser.add_argument("--tokens", type=arguments.positive, default=256, metavar="N", help="at most (default 256)")
     parser.add_argument("--raw", "--no-chat", action="store_true", help="go on with the text, without chat template")
-    parser.add_argument(
-        "--context", type=arguments.positive, metavar="N", help=f"tokens kept (default {arguments.CONTEXT})"
-    )
+    arguments.context_argument(parser)
     parser.add_argument("--quiet", action="store_true", help="nothing but the text")
     arguments.sampling_arguments(parser)
     where = parser.add_argument_group("what runs it", "every backend gives the same tokens")
@@ -67,7 +65,7 @@ def run(options: argparse.Namespace) -> tuple[int, Any]:
     if options.backend == BOARD:
         return _run_board(options, sampling, prompt)
     model = arguments.model_of(options)
-    context = options.context or min(arguments.CONTEXT, model.positions)
+    context = arguments.context_of(options, model)
     if options.backend == RTL:
         from lutllm.accelerator.hardware import Hardware
 

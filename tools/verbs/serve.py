@@ -24,9 +24,7 @@ def serve_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--parallel", type=arguments.positive, default=4, metavar="N", help="answers at a time (4)")
     parser.add_argument("--queue", type=arguments.count, default=64, metavar="N", help="requests that may wait (64)")
     parser.add_argument("--time-limit", type=arguments.positive, default=600, metavar="S", help="of an answer (600 s)")
-    parser.add_argument(
-        "--context", type=arguments.positive, metavar="N", help=f"tokens kept for each (default {arguments.CONTEXT})"
-    )
+    arguments.context_argument(parser, "tokens kept for each")
     parser.add_argument("--threads", type=arguments.positive, metavar="N", help="default: all cores")
     parser.add_argument("--quiet", action="store_true", help="say nothing but errors")
     arguments.float_model_arguments(parser)
@@ -53,8 +51,7 @@ def serve(options: argparse.Namespace) -> tuple[int, Any]:
     if model.tokenizer is None:
         raise InputError("expected a model with a tokenizer, got none; add tokenizer.json to its directory")
     name = options.name or Path(options.model).name
-    context = options.context or min(arguments.CONTEXT, model.positions)
-    session = open_session(model, context, threads=options.threads)
+    session = open_session(model, arguments.context_of(options, model), threads=options.threads)
     engine = Engine(model, session, parallel=options.parallel, waiting=options.queue)
     app = application(engine, name, key=key, limits=Limits(seconds=options.time_limit))
     config = uvicorn.Config(

@@ -138,14 +138,13 @@ def _prepared(
     job = dict(kv_heads=f["kv_heads"], items=f["items"], reps=f["reps"], position=position, rows=rows)
     job |= {name: resized(f[name], widths[name]) for name in ("beats", "tokens")}
     words = m.reg(resized(f["tokens"], x_bits) * resized(f["beats"], x_bits), "query_words")
-    ways = config.attention_ways
-    for what, bits, parts in (("q", q_bits, 1), ("words", x_bits, config.head_lanes // config.lanes)):
-        # Constants go to the factors, so that of no register bits are left over.
-        reps, of_ways = resized(f["reps"], bits), resized(f["reps"], bits) * (ways * parts)
-        heads = m.reg(resized(f["items"], bits) * of_ways, f"query_heads_{what}")
-        job[f"head_{what}"] = m.reg(resized(words, bits) * heads, f"head_{what}")
-        item = reps if what == "q" else of_ways
-        job["item_q" if what == "q" else "items_words"] = m.reg(resized(words, bits) * item, f"item_{what}")
+    # In memory q, and in parts of memory x: constants go to the factors, so that no register has bits left over.
+    words_q, reps_q = resized(words, q_bits), resized(f["reps"], q_bits)
+    parts = resized(f["reps"], x_bits) * (config.attention_ways * (config.head_lanes // config.lanes))
+    heads = m.reg(resized(f["items"], q_bits) * reps_q * config.attention_ways, "query_heads")
+    head_parts = m.reg(resized(f["items"], x_bits) * parts, "head_parts")
+    job |= dict(item_q=m.reg(words_q * reps_q, "item_q"), head_q=m.reg(words_q * heads, "head_q"))
+    job |= dict(items_words=m.reg(words * parts, "items_words"), head_words=m.reg(words * head_parts, "head_words"))
     before = m.reg(busy, "busy_before", reset=0)
     ready = all_of([busy, before, m.reg(before & busy, "busy_twice", reset=0)]).named("ready")
     return (ready & ~m.reg(ready, "ready_before", reset=0)).named("start"), job

@@ -69,12 +69,15 @@ class Page:
 
     def __str__(self) -> str:
         head = f"<meta charset='utf-8'><meta name='viewport' content='width=device-width'><title>{escape(self.title)}"
-        script = f"<script>{plotly_script()}</script>\n<script>const charts = {_json(self.charts)};{_DRAW}</script>\n"
         body = "\n".join(self.parts)
         return (
             f"<!doctype html>\n<html lang='en'>{head}</title><style>{STYLE}</style>\n{body}\n"
-            f"{script if self.charts else ''}</html>\n"
+            f"{self._script() if self.charts else ''}</html>\n"
         )
+
+    def _script(self) -> str:
+        data = f"const charts = {_json(self.charts)};"
+        return f"<script>{plotly_script()}</script>\n<script>{data}{_DRAW}</script>\n"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -51,9 +51,9 @@ def compare(
         wanted, found = reference(ids[:-1]), [program(ids[:-1]) for program in programs.values()]
         for at in range(0, len(wanted), _ROWS):
             rows, tokens = slice(at, at + _ROWS), ids[1:][at : at + _ROWS]
-            p = _log_softmax(wanted[rows])
+            p = log_softmax(wanted[rows])
             for total, logits in zip(sums, (wanted, *found), strict=True):
-                q = _log_softmax(logits[rows])
+                q = log_softmax(logits[rows])
                 same = q.argmax(axis=1) == p.argmax(axis=1)
                 total += -q[np.arange(len(q)), tokens].sum(), (np.exp(p) * (p - q)).sum(), same.sum()
         count += len(wanted)
@@ -61,7 +61,7 @@ def compare(
     return own[0], {name: Comparison(*values) for name, values in zip(programs, others, strict=True)}
 
 
-def _log_softmax(logits: np.ndarray) -> np.ndarray:
-    """[T, V] in float64."""
-    shifted = logits - logits.max(axis=1, keepdims=True).astype(np.float64)
-    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    """Natural logarithms of probabilities, over the last axis, in float64."""
+    shifted = logits - logits.max(axis=-1, keepdims=True).astype(np.float64)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))

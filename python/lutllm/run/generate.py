@@ -87,6 +87,7 @@ class Generator:
         self.logits = np.empty(0, np.int32)
         self._pick = (sampling or Sampling()).picker()
         self._read = self.found.reused = session.seek(self.found.prompt)
+        self._before = list(self.found.prompt)  # all that stands before the next token
 
     def step(self) -> int | None:
         """Read a part of the prompt; then the next token, or None: there is none yet, or no more."""
@@ -105,11 +106,12 @@ class Generator:
             self.logits = session.forward(found.tokens[-1:])[-1]
             found.decode_seconds += time.perf_counter() - start
             found.steps += 1
-        token = self._pick(self.logits, session.logit_exponent, [*found.prompt, *found.tokens])
+        token = self._pick(self.logits, session.logit_exponent, self._before)
         if token in self.stops:
             found.stop = "end"
             return None
         found.tokens.append(token)
+        self._before.append(token)
         return token
 
 

@@ -94,13 +94,6 @@ class Sampling:
         return values
 
 
-def log_probabilities(logits: np.ndarray, exponent: int) -> np.ndarray:
-    """Natural logarithms [V] of the model's own probabilities: no filter, temperature 1."""
-    values = logits.astype(np.float64) * 2.0**exponent
-    values -= values.max()
-    return values - np.log(np.exp(values).sum())
-
-
 def _softmax(values: np.ndarray) -> np.ndarray:
     weights = np.exp(values - values.max())
     return weights / weights.sum()

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lutllm.errors import LutllmError
+from lutllm.run.compare import log_softmax
 from lutllm.run.generate import Answer, Generation, Generator
 from lutllm.run.prompts import stop_ids
-from lutllm.run.sampling import Sampling, log_probabilities
+from lutllm.run.sampling import Sampling
 
 if TYPE_CHECKING:
     from lutllm.quantized.pretrained import QuantizedModel
@@ -154,6 +155,6 @@ class Engine:
 
     def _likely(self, running: _Running) -> Likely:
         logits, session = running.answer.generator.logits, running.answer.generator.session
-        chances, token = log_probabilities(logits, session.logit_exponent), running.answer.found.tokens[-1]
+        chances, token = log_softmax(logits * 2.0**session.logit_exponent), running.answer.found.tokens[-1]
         top = np.argsort(-logits.astype(np.int64), kind="stable")[: running.job.likely]
         return Likely(token, float(chances[token]), tuple((int(one), float(chances[one])) for one in top))
