@@ -60,10 +60,14 @@ class Bench:
         shape = SHAPES[options.shape] | {"layers": options.layers}
         scheme = EXACT.with_(R=options.stages, G=1024)
         model = random_model(float_decoder(**shape), scheme, positions=context)
-        self.hardware = Hardware.of(model.lut(context), model.tensors, target=options.target)
-        self.plan = self.hardware.plan
+        hardware = Hardware.of(model.lut(context), model.tensors, target=options.target)
+        self.module, self.tensors, self.plan = hardware.module, hardware.tensors, hardware.plan
         note(f"memory image {self.plan.memory_bytes / 1e6:.1f} MB")
-        self.session = CpuSession(self.hardware.program, model.tensors)
+        self.done: list[TaskResult] = []
+        self.machine = TransactionSimulator.of(
+            self.module, self.tensors, hardware.image, listener=lambda result: self.done.append(_kept(result))
+        )
+        self.session = CpuSession(hardware.program, self.tensors)
         start = time.process_time()
         self.simulator = build(self.plan.config, options.simulator)
         note(f"simulator built in {time.process_time() - start:.0f} s of this processor")
@@ -71,24 +75,22 @@ class Bench:
 
     def run(self, kv: int, tokens: int) -> dict[str, Any]:
         """Read `tokens` behind `kv`, make one: a row of the table."""
-        done: list[TaskResult] = []
-        machine = TransactionSimulator.of(
-            self.hardware.module, self.hardware.tensors, self.hardware.image, listener=lambda r: done.append(_kept(r))
-        )
+        machine, prompt = self.machine, self.ids[: kv + tokens]
         if kv:
-            self.session.forward(self.ids[self.session.seek(self.ids[: kv + 1]) : kv])
-            self.append(machine, 0, kv)
+            self.session.forward(prompt[self.session.seek(prompt) : kv])
+            self.append(0, kv)
         image = machine.chip.image.copy()
-        machine.sequence = self.ids[:kv]
-        made = machine.generate(self.ids[kv : kv + tokens], 1, position=kv)
-        logits = self.session.forward(self.ids[self.session.seek(self.ids[: kv + tokens]) : kv + tokens])
-        memory = machine.chip.image.copy()
-        self.append(machine, kv, tokens)
-        golden = made.tokens == [int(logits[-1].argmax())] and np.array_equal(machine.chip.image, memory)
-        prompt = self.ids[: kv + tokens]
+        self.done.clear()
+        machine.sequence = prompt[:kv]
+        made = machine.generate(prompt[kv:], 1, position=kv)
+        logits = self.session.forward(prompt[self.session.seek(prompt) :])
+        regions = [machine.chip.image[r.address : r.address + r.size] for r in self.plan.regions_of("kv")]
+        before = [region.copy() for region in regions]
+        self.append(kv, tokens)
+        golden = made.tokens == [int(logits[-1].argmax())] and all(map(np.array_equal, before, regions))
         recorded = Behind(
-            self.hardware.module, self.hardware.tensors, self.plan, image, memory, prompt, made.tokens, made.error,
-            made.passes, done, kv,
+            self.module, self.tensors, self.plan, image, machine.chip.image, prompt, made.tokens, made.error,
+            made.passes, self.done, kv,
         )  # fmt: skip
         start = time.process_time()
         found = compare_hardware(recorded, self.simulator, image)
@@ -97,15 +99,13 @@ class Bench:
         assert recorded.accelerator is not None and found.cycles is not None
         cycles = recorded.accelerator.host.outcome(len(prompt)).cycles
         estimate = run_cycles(predicted(self.plan, run_passes(kv + tokens, 1, self.plan.config.tokens, kv)))
-        equal = golden and found.equal
-        return dict(
-            zip(HEAD, (kv, tokens, found.steps, found.numbers, cycles, estimate, estimate / cycles,
-                       found.cycles / seconds, equal), strict=True)
-        )  # fmt: skip
+        rate, equal = found.cycles / seconds, golden and found.equal
+        row = (kv, tokens, found.steps, found.numbers, cycles, estimate, estimate / cycles, rate, equal)
+        return dict(zip(HEAD, row, strict=True))
 
-    def append(self, machine: TransactionSimulator, first: int, tokens: int) -> None:
+    def append(self, first: int, tokens: int) -> None:
         """The session's keys and values of `tokens` tokens from `first` on, to where hardware has them."""
-        reader = Reader(self.hardware.module.operation)
+        reader = Reader(self.module.operation)
         numbers = {region: i for i, region in reader.places(reader.functions["prefill"]).region_of.items()}
         for task in self.plan.program("prefill"):
             if task.engine != "heads" or HEAD_MODES[task.fields["mode"]] not in ("key", "value"):
@@ -114,7 +114,7 @@ class Bench:
             layout = self.plan.works["prefill", task.cluster].layout
             rows = layout.place(cache[first : first + tokens].reshape(tokens, -1).astype(np.int64))
             rows = rows.reshape(tokens, task.fields["heads"], -1).transpose(1, 0, 2)
-            append_rows(machine.chip, Job(task, tokens, first), rows)
+            append_rows(self.machine.chip, Job(task, tokens, first), rows)
 
 
 def _kept(result: TaskResult) -> TaskResult:
