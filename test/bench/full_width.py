@@ -84,8 +84,11 @@ class Bench:
         machine.sequence = prompt[:kv]
         made = machine.generate(prompt[kv:], 1, position=kv)
         logits = self.session.forward(prompt[self.session.seek(prompt) :])
-        regions = [machine.chip.image[r.address : r.address + r.size] for r in self.plan.regions_of("kv")]
+        regions = [
+            machine.chip.image[r.address : r.address + r.size] for kind in "kv" for r in self.plan.regions_of(kind)
+        ]
         before = [region.copy() for region in regions]
+        assert before
         self.append(kv, tokens)
         golden = made.tokens == [int(logits[-1].argmax())] and all(map(np.array_equal, before, regions))
         recorded = Behind(
