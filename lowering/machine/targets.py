@@ -111,13 +111,15 @@ class Power:
 
 @dataclass(frozen=True)
 class Around:
-    """The accelerator around the engine: `head_lanes` channels of a head a cycle in each of up to `attention_ways` of
-    up to `attention_units`. Ports of the KV cache have `kv_bits`; a way holds up to `score_words` scores in each of two
-    banks. Sequences have `context` tokens."""
+    """The accelerator around the engine: `head_lanes` channels of `attention_rows` keys or values a cycle in each of up
+    to `attention_ways` of up to `attention_units`, which read them through `attention_ports` each. Ports of the KV cache
+    have `kv_bits`; a way holds up to `score_words` scores in each of two banks. Sequences have `context` tokens."""
 
     head_lanes: int
     attention_units: int
     attention_ways: int
+    attention_rows: int
+    attention_ports: int
     kv_bits: int
     context: int
     score_words: int
