@@ -148,9 +148,9 @@ class AcceleratorConfig:
     """The whole accelerator: a LutLinear engine and what stands around it, `engines`.
 
     Vector engines work on `lanes` = `engine.requant_lanes` channels a cycle, each of `attention_ways` of each of
-    `attention_units` on `head_lanes` of each of `attention_rows` rows: that many products each for QK^T and AV. Rows of
-    a unit lie spread over `attention_ports` ports k and as many v; they, and port kv, have `kv_bits`. A pass has at most
-    `engine.tokens` tokens, a sequence `context`. Capacities are in words:
+    `attention_units` on `head_lanes` of each of `attention_rows` rows: that many products each for QK^T and AV. Rows
+    lie spread over `attention_ports` ports k and as many v of a unit; they, and port kv, have `kv_bits`. A pass has at
+    most `engine.tokens` tokens, a sequence `context`. Capacities are in words:
     `r_words` of the residual stream, `x_words` of inputs of linears, `y_words` of outputs (all of `lanes` channels),
     `q_words` of queries (of `head_lanes` channels), `score_words` scores and `item_words` sums (of `head_lanes`
     channels) of an item of attention in each of two banks, `head_words` vector words of a head at most. `depths`: words

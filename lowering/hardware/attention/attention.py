@@ -55,8 +55,8 @@ def attention_timing(config: AcceleratorConfig) -> dict[str, int]:
 
 
 def attention(design: Design, config: AcceleratorConfig) -> str:
-    """Tasks in; of each port of each unit, in order, `k0_command`, `v0_command` .. to the readers of streams k0, v0 ..; of
-    each way of each, in order, a read port of a memory q of its own, q0 ..; memory x written.
+    """Tasks in; of each port of each unit, in order, `k0_command`, `v0_command` .. to the readers of streams k0, v0 ..;
+    of each way of each, in order, a read port of a memory q of its own, q0 ..; memory x written.
 
     `qk_busy`, `av_busy`: a beat of multiplications was issued, a bit a way.
     """

@@ -79,4 +79,6 @@ def dot(design: Design, terms: int, *, signed: bool) -> str:
     for some in {min(TERMS, terms), terms % TERMS} - {0}:
         dot_unit(design, some)
     kind = "signed" if signed else "unsigned"
-    return design.module(f"dot_{kind}_{terms}", {"a": terms * WIDE, "b": terms * NARROW}, {"sum": bits}, body, reset=False)
+    return design.module(
+        f"dot_{kind}_{terms}", {"a": terms * WIDE, "b": terms * NARROW}, {"sum": bits}, body, reset=False
+    )

@@ -8,8 +8,8 @@ STEP_BITS = 40  # of the bytes from one of a unit's kv heads to its next
 
 
 def row_fetch(design: Design, ports: int) -> str:
-    """From `start` on: to each of the `ports` at a time, a command of `beats` beats for each item of each kv head, whose
-    rows start at the port's part of `address` + kv head * `head_step`. All are steady from `start` on."""
+    """From `start` on: to all `ports` at a time, a command of `beats` beats for each item of each kv head, whose rows
+    start at the port's part of `address` + kv head * `head_step`. All are steady from `start` on."""
 
     def body(m: Module) -> dict[str, Signal]:
         step = Wire(1)

@@ -14,6 +14,7 @@ from lutllm.lowering.hardware.lib.circt import Design, Fields, Module, Signal, W
 from lutllm.lowering.hardware.lib.memory import ram
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
 from lutllm.numerics import bits_for
+
 SCORE_BITS = 32  # the verifier of lut.attention proves that scores fit
 
 

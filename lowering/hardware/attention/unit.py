@@ -34,8 +34,17 @@ def attention_unit(design: Design, config: AcceleratorConfig) -> str:
     port, of each other `head_step` further; `command_beats` of an item; its queries as `attention_scores` takes them,
     those of the ways `item_words` apart. The rest are the ports of its stages, of each way its part, and of each port,
     the first lowest."""
-    ports, job, q_bits, ways = config.attention_ports, job_fields(config), config.address_bits("q"), config.attention_ways
-    fetch, scores, weighted = row_fetch(design, ports), attention_scores(design, config), attention_weighted(design, config)
+    ports, job, q_bits, ways = (
+        config.attention_ports,
+        job_fields(config),
+        config.address_bits("q"),
+        config.attention_ways,
+    )
+    fetch, scores, weighted = (
+        row_fetch(design, ports),
+        attention_scores(design, config),
+        attention_weighted(design, config),
+    )
 
     def body(m: Module) -> dict[str, Signal]:
         f = job.unpack(m["job"])

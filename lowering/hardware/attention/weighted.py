@@ -174,14 +174,18 @@ def _sums(
     now = {name: m.reg(s, f"{name}_at_sum", reset=0 if name == "valid" else None) for name, s in beat.items()}
     same = beat["word"].eq(now["word"]) & beat["bank"].eq(now["bank"])
     drain, drain_bank = m["drain_address"][0 : now["word"].width], m["drain_address"][now["word"].width]
-    shared = dict(weights=pack(weights), add=now["valid"], first=now["first_row"], bank=now["bank"], write_address=now["word"])
+    shared = dict(
+        weights=pack(weights), add=now["valid"], first=now["first_row"], bank=now["bank"], write_address=now["word"]
+    )
     shared |= dict(forward=m.reg(now["valid"] & same, "forward"), drain_bank=m.reg(drain_bank, "drain_bank_q"))
     for b in range(2):
         summing = beat["valid"] & beat["bank"].eq(b)
         shared[f"read_{b}"] = summing | (m["drain_read"] & drain_bank.eq(b))
         shared[f"read_address_{b}"] = mux(summing, beat["word"], drain)
     rows = [row.chunks(CACHE_BITS) for row in values.chunks(config.row_bits)]
-    lanes = [m.output_of(lane, f"lane_{i}", values=pack(list(of)), **shared) for i, of in enumerate(zip(*rows, strict=True))]
+    lanes = [
+        m.output_of(lane, f"lane_{i}", values=pack(list(of)), **shared) for i, of in enumerate(zip(*rows, strict=True))
+    ]
     bits = POWER_BITS + len(weights).bit_length()  # unsigned
     total = _totals(m, config, now, tree(m, [weight.zext(bits) for weight in weights], bits, "weights", late))
     return dict(drained=pack(lanes), total=total, weighted=m.reg(now["valid"] & now["item_end"], "weighted_q", reset=0))

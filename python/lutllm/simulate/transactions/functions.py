@@ -157,7 +157,11 @@ def rotated(x: np.ndarray, rotations: np.ndarray, bits: int) -> np.ndarray:
 def append_rows(chip: Chip, job: Job, rows: np.ndarray) -> None:
     """Rows [heads, tokens, channels] into a KV cache, from the position of the pass on."""
     f, part = job.fields, chip.config.part_bits // 8
-    at = f["address"] + np.arange(len(rows))[:, None, None] * f["head_stride"] + row_places(chip, job, rows.shape[-1])[-job.tokens :]
+    at = (
+        f["address"]
+        + np.arange(len(rows))[:, None, None] * f["head_stride"]
+        + row_places(chip, job, rows.shape[-1])[-job.tokens :]
+    )
     parts = rows.reshape(*at.shape, part)
     chip.image[at[..., None] + np.arange(part)] = parts.astype(np.int8).view(np.uint8)
     chip.note("kv", at, parts)
