@@ -98,7 +98,7 @@ def _readers(config: AcceleratorConfig, latency: int) -> Iterator[Fifo]:
     """Ports of memory: a burst is asked for when a whole one fits, and its slots are held from then on."""
     engine, ports = config.engine, config.read_ports
     weights = engine.weight_streams
-    rows = {name: [port for port in ports if port[0] == name and port != name] for name in "kv"}
+    rows = {name: [f"{name}{i}" for i in range(config.attention_units * config.attention_ports)] for name in "kv"}
     consumers = {
         "d": ("sequencer",), "p": config.having(PARAMETERIZED), "c": ("search",), "q": ("drain",),
         "w": ("weights",), "e": ("embed",), "k": ("scores",), "v": ("weighted",), "x": ("load",),
