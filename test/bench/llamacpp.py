@@ -108,13 +108,15 @@ def post(gguf: str, path: str) -> None:
     """In the other environment: the requests of `ask`. Keys and values of its attention stay in float32."""
     import xllamacpp
 
+    requests = json.load(sys.stdin)
+    context = max(512, *(len(wanted.get("prompt", ())) + 64 for wanted in requests))
     params = xllamacpp.CommonParams()
-    params.model.path, params.n_ctx, params.n_gpu_layers, params.n_parallel = gguf, 512, 0, 1
+    params.model.path, params.n_ctx, params.n_gpu_layers, params.n_parallel = gguf, context, 0, 1
     params.cpuparams.n_threads, params.warmup, params.port, params.verbosity = 1, False, 0, -1
     params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
     server = xllamacpp.Server(params)
     found = []
-    for wanted in json.load(sys.stdin):
+    for wanted in requests:
         json_type = {"Content-Type": "application/json"}
         request = urllib.request.Request(server.listening_address + path, json.dumps(wanted).encode(), json_type)
         with urllib.request.urlopen(request) as answer:
@@ -125,13 +127,13 @@ def post(gguf: str, path: str) -> None:
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     import numpy as np
 
-    from lutllm.models.smollm2 import GGUF_NAME, smollm2_gguf
+    from lutllm.models.packaged import PACKAGED
     from lutllm.progress import progress
     from lutllm.quantized.pretrained import from_pretrained
     from lutllm.run.decoder_bench import tests
     from lutllm.run.session import CpuSession
 
-    python, gguf = environment(), smollm2_gguf() / GGUF_NAME
+    python, gguf = environment(), PACKAGED[options.model].file()
     model = from_pretrained(options.directory)
     most = max(options.prompt, options.generate)
     rows: list[dict[str, Any]] = []
