@@ -1,7 +1,7 @@
-"""lutllm beside llama.cpp on one processor: a directory of SmolLM2-135M made by `lutllm quantize` in, token/s of both,
-and their ratios, out.
+"""lutllm beside llama.cpp on one processor: a directory that `lutllm quantize` made of a built-in name with real weights
+in, token/s of both, and their ratios, out.
 
-llama.cpp comes as the wheel `xllamacpp`, in an environment of its own in the cache, and runs the Q4_1 GGUF that the
+llama.cpp comes as the wheel `xllamacpp`, in an environment of its own in the cache, and runs the GGUF file that the
 directory's float model came from. Both read the same random token ids. Tests of the two alternate, one repetition after
 the other, so that whatever else the machine does meets both; a ratio is that of medians, and its spread that of the
 ratios of neighbouring repetitions.
@@ -133,8 +133,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     from lutllm.run.decoder_bench import tests
     from lutllm.run.session import CpuSession
 
-    python, gguf = environment(), PACKAGED[options.model].file()
     model = from_pretrained(options.directory)
+    python, gguf = environment(), PACKAGED[model.about["model"]["name"]].file()
     most = max(options.prompt, options.generate)
     rows: list[dict[str, Any]] = []
     about: dict[str, Any] = {"load": os.getloadavg()[0], "lutllm": {"bits": model.bits}}
@@ -192,7 +192,7 @@ def main() -> int:
     from lutllm.tools.verbs import arguments
 
     parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
-    parser.add_argument("directory", metavar="DIR", help="made by `lutllm quantize smollm2-135m`")
+    parser.add_argument("directory", metavar="DIR", help="made by `lutllm quantize NAME`, of real weights")
     parser.add_argument("-p", "--prompt", type=arguments.positive, default=128, metavar="N", help="default 128")
     parser.add_argument("-n", "--generate", type=arguments.positive, default=32, metavar="N", help="default 32")
     parser.add_argument("-r", "--repetitions", type=arguments.positive, default=9, metavar="N", help="default 9")

