@@ -116,8 +116,8 @@ class ArcModel:
 def hw_to_arc(source: Design | str, top: str, blocks: Collection[str] = ()) -> ArcModel:
     """Lower module `top` of `source` and everything it instantiates. `source` is not changed.
 
-    `blocks` are modules of one clock, a port of `top`, that are lowered once each: a design that repeats them is lowered
-    and compiled sooner by far.
+    `blocks` are modules of one clock, a port of `top`, that are lowered once each: a design that repeats them is
+    compiled sooner by far.
     """
     if isinstance(source, Design) and source.target != "arc":
         raise IRError(f"expected a design for target 'arc', got {source.target!r}; build it again for 'arc'")
