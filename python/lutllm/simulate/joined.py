@@ -27,7 +27,9 @@ def joined(
     `function` steps the top, `blocks` are the layout and the function of each. At a rising edge every part first steps
     on what the others gave before it; then values are handed on until they stay.
     """
-    size, places, units, inputs, outputs = top.size, list(top.states), [], [], []
+    size, places = top.size, list(top.states)
+    units: list[tuple[int, ...]] = []
+    inputs, outputs = list[tuple[int, int, int]](), list[tuple[int, int, int]]()
     for c in cuts:
         layout, step = blocks[c.block]
         base = -(-size // _ALIGNMENT) * _ALIGNMENT
