@@ -6,23 +6,10 @@ from collections.abc import Callable
 import pytest
 
 from lutllm.lowering.export.hw_to_arc import hw_to_arc
-from lutllm.lowering.hardware.lib.circt import (
-    Design,
-    Fields,
-    Module,
-    Signal,
-    WidthError,
-    Wire,
-    all_of,
-    any_of,
-    const,
-    credit,
-    delay,
-    loop_nest,
-    mux,
-    pack,
-    select,
-)
+from lutllm.lowering.hardware.lib.circt import Design, Module, Wire
+from lutllm.lowering.hardware.lib.legacy import delay
+from lutllm.lowering.hardware.lib.signal import Fields, Signal, WidthError, all_of, any_of, const, mux, pack, select
+from lutllm.lowering.hardware.lib.state import credit, loop_nest
 from lutllm.simulate import ArcSimulator
 
 Body = Callable[[Module], dict[str, Signal]]
@@ -182,7 +169,7 @@ def test_loop_nest_walks_like_nested_loops() -> None:
 
 def test_credit_counts_gives_and_takes() -> None:
     def body(m: Module) -> dict[str, Signal]:
-        return {"any": credit(m, "count", 3, give=m["give"], take=m["take"], initial=2)}
+        return {"any": credit(m, "count", 7, give=m["give"], take=m["take"], initial=2)}
 
     top, count, draw = build({"give": 1, "take": 1}, {"any": 1}, body), 2, random.Random(3)
     for _ in range(200):

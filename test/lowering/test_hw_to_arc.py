@@ -6,8 +6,10 @@ import pytest
 
 from lutllm.errors import IRError
 from lutllm.lowering.export.hw_to_arc import hw_to_arc
-from lutllm.lowering.hardware.lib.circt import Design, Module, Signal
-from lutllm.lowering.hardware.lib.memory import fifo, ram
+from lutllm.lowering.hardware.lib.circt import Design, Module
+from lutllm.lowering.hardware.lib.memory import ram
+from lutllm.lowering.hardware.lib.signal import Signal
+from lutllm.lowering.hardware.lib.stream import fifo
 from lutllm.simulate import ArcSimulator
 
 

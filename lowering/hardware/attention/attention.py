@@ -5,6 +5,8 @@ Stream p and memory x are the engine's: an item of each way of each unit after t
 
 from __future__ import annotations
 
+from typing import Any
+
 from lutllm.lowering.hardware.attention.attention_parameters import (
     LOADED,
     attention_parameters,
@@ -25,8 +27,12 @@ from lutllm.lowering.hardware.attention.row_fetch import STEP_BITS
 from lutllm.lowering.hardware.attention.scores import scored_latency
 from lutllm.lowering.hardware.attention.unit import FETCHES, ROW_INPUTS, ROW_OUTPUTS, attention_unit
 from lutllm.lowering.hardware.attention.weighted import SHIFT_BITS, WEIGHT_STAGE, WEIGHTED
-from lutllm.lowering.hardware.control.task import held_task, task_inputs
-from lutllm.lowering.hardware.lib.circt import CREDIT, Design, Module, Signal, Wire, all_of, pack
+from lutllm.lowering.hardware.control.task import held_task, reads, task_port, writes
+from lutllm.lowering.hardware.lib.axi import commands
+from lutllm.lowering.hardware.lib.circt import Design, Link, Module, Wire
+from lutllm.lowering.hardware.lib.signal import Signal, all_of, pack
+from lutllm.lowering.hardware.lib.state import CREDIT
+from lutllm.lowering.hardware.lib.stream import Stream, Write
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
 
 _START = 2  # cycles from holding a task until what follows from it is there
@@ -62,13 +68,12 @@ def attention(design: Design, config: AcceleratorConfig) -> str:
     """
     unit, parameters, drain = (made(design, config) for made in (attention_unit, attention_parameters, attention_drain))
     made, units, cores = design.modules[unit], range(config.attention_units), range(config.attention_cores)
-    queries = {"q_read": 1, "q_read_address": config.address_bits("q")}
 
-    def body(m: Module) -> dict[str, Signal]:
-        from_drain = {port: Wire(design.modules[drain].outputs[port]) for port in _FROM_DRAIN}
-        from_units = {port: Wire(len(units) * made.outputs[port]) for port in ("item_read", "multiplier_address")}
+    def body(m: Module) -> dict[str, Any]:
+        from_drain = {port: Wire(design.modules[drain].gives[port]) for port in _FROM_DRAIN}
+        from_units = {port: Wire(len(units) * made.gives[port]) for port in ("item_read", "multiplier_address")}
         done = Wire(1)
-        busy, f, task_ready = held_task(m, "attention", done.signal)
+        busy, f = held_task(m, "attention", done.signal)
         start, job = _prepared(m, config, busy, f)
         begins = [
             dict(start=start, job=record.pack(**{name: job[name] for name in record.widths}))
@@ -86,10 +91,10 @@ def attention(design: Design, config: AcceleratorConfig) -> str:
         found = []
         for u in units:
             own = _of_unit(m, config, u, f, job) | {port: m[_name(port, u)] for port in ROW_INPUTS}
-            own |= {port: signal.chunks(made.inputs[port])[u] for port, signal in parted.items()}
+            own |= {port: signal.chunks(made.takes[port])[u] for port, signal in parted.items()}
             own |= {port: from_drain[port].signal for port in ("drain_read", "drain_address", "total_address")}
             found.append(m.instance(unit, f"unit_{u}", **begins[1], **own))
-        joined = {port: pack([out[port] for out in found]) for port in made.outputs if port not in ROW_OUTPUTS}
+        joined = {port: pack([out[port] for out in found]) for port in made.gives if port not in ROW_OUTPUTS}
         for port, wire in from_units.items():
             wire.assign(joined[port])
         end = m.instance(
@@ -100,21 +105,22 @@ def attention(design: Design, config: AcceleratorConfig) -> str:
         for port, wire in from_drain.items():
             wire.assign(end[port])
         done.assign(end["done"])
-        result = {_name(port, u): out[port] for u, out in enumerate(found) for port in ROW_OUTPUTS}
-        for port, bits in queries.items():
-            result |= {_name(port, core): part for core, part in enumerate(joined[port].chunks(bits))}
-        result |= {port: end[port] for port in ("x_write", "x_write_address", "x_write_data", "done")}
-        result |= {port: joined[port] for port in ("qk_busy", "av_busy")}
-        return result | dict(task_ready=task_ready, p_ready=p["p_ready"])
+        m["p"].drive(ready=p["p_ready"])
+        result: dict[str, Any] = {port: joined[port] for port in ("qk_busy", "av_busy")} | {"done": end["done"]}
+        for u, out in enumerate(found):
+            for name in FETCHES:
+                m[f"{name}{u}"].drive(ready=out[f"{name}_ready"])
+                command = {n: out[f"{name}_command_{n}"] for n in ("valid", "address", "beats")}
+                result[f"{name}{u}_command"] = Link(command)
+        for core, place in enumerate(joined["q_read_address"].chunks(config.address_bits("q"))):
+            result[f"q{core}_read"] = Link(dict(enable=joined["q_read"][core], address=place))
+        return result | dict(x_write=Write(end["x_write"], end["x_write_address"], end["x_write_data"]))
 
-    inputs = task_inputs("attention") | {"p_valid": 1, "p_data": config.p_bits}
-    inputs |= {_name(port, u): made.inputs[port] for u in units for port in ROW_INPUTS}
-    inputs |= {f"q{core}_read_data": config.word_bits("q") for core in cores}
-    outputs = {"task_ready": 1, "p_ready": 1}
-    outputs |= {_name(port, u): made.outputs[port] for u in units for port in ROW_OUTPUTS}
-    outputs |= {_name(port, core): bits for core in cores for port, bits in queries.items()}
-    outputs |= {"x_write": 1, "x_write_address": config.address_bits("x"), "x_write_data": config.word_bits("x")}
-    outputs |= {"done": 1, "qk_busy": len(cores), "av_busy": len(cores)}
+    inputs = {"task": task_port("attention"), "p": Stream.of(config.p_bits)}
+    inputs |= {f"{name}{u}": Stream.of(config.row_bits) for u in units for name in FETCHES}
+    outputs: dict[str, Any] = {f"{name}{u}_command": commands() for u in units for name in FETCHES}
+    outputs |= {f"q{core}_read": reads(config, "q") for core in cores}
+    outputs |= {"x_write": writes(config, "x"), "done": 1, "qk_busy": len(cores), "av_busy": len(cores)}
     return design.module("attention", inputs, outputs, body)
 
 

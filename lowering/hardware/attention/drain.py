@@ -9,29 +9,16 @@ from __future__ import annotations
 
 from lutllm.lowering.hardware.attention.attention_walk import job_fields, resized, running
 from lutllm.lowering.hardware.attention.weighted import sum_bits, total_bits
-from lutllm.lowering.hardware.lib import reciprocal as unit
 from lutllm.lowering.hardware.lib.arithmetic import clamped, largest, round_shift_staged
-from lutllm.lowering.hardware.lib.circt import (
-    Design,
-    Fields,
-    Levels,
-    Module,
-    Signal,
-    Wire,
-    all_of,
-    const,
-    credit,
-    delay,
-    loop_nest,
-    mux,
-    pack,
-    select,
-)
-from lutllm.lowering.hardware.lib.reciprocal import INVERSE_BITS, reciprocal
+from lutllm.lowering.hardware.lib.circt import Design, Module, Wire
+from lutllm.lowering.hardware.lib.functions import INVERSE_BITS, RECIPROCAL_LATENCY, reciprocal
+from lutllm.lowering.hardware.lib.legacy import delay
+from lutllm.lowering.hardware.lib.signal import Fields, Signal, all_of, const, mux, pack, select
+from lutllm.lowering.hardware.lib.state import Levels, credit, loop_nest
 from lutllm.lowering.machine.accelerator import LEFT, RIGHT_BITS, X_BITS, AcceleratorConfig
 from lutllm.numerics import bits_for
 
-RECIPROCAL_STAGE = 1 + unit.LATENCY
+RECIPROCAL_STAGE = 1 + RECIPROCAL_LATENCY
 READ_STAGE = RECIPROCAL_STAGE - 1  # sums are read, picked two cycles later
 PICKED_STAGE = READ_STAGE + 2
 LANE_LATENCY = 5
@@ -115,7 +102,7 @@ def attention_drain(design: Design, config: AcceleratorConfig) -> str:
         run = running(m, m["start"], item_end, f, config.attention_units, config.attention_ways)
         start = step.signal & place.item_start
         there = select([
-            credit(m, f"weighted_items_{core}", 2, give=m["weighted"][core], take=start & run.core.eq(core))
+            credit(m, f"weighted_items_{core}", 3, give=m["weighted"][core], take=start & run.core.eq(core))
             for core in range(cores)
         ], run.core)  # fmt: skip
         step.assign(all_of([run.active, m["right_there"], ~place.item_start | there]).named("step"))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from lutllm.lowering.hardware.lib.circt import Design, Levels, Module, Signal, Wire, loop_nest, mux
+from lutllm.lowering.hardware.lib.circt import Design, Module, Wire
+from lutllm.lowering.hardware.lib.signal import Signal, mux
+from lutllm.lowering.hardware.lib.state import Levels, loop_nest
 
 STEP_BITS = 40  # of the bytes from one of a unit's kv heads to its next
 

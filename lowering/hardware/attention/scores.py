@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from lutllm.lowering.hardware.attention.attention_walk import Walk, causal_walk, job_fields, resized, running
 from lutllm.lowering.hardware.attention.row_buffer import row_buffer
-from lutllm.lowering.hardware.lib.circt import Design, Fields, Module, Signal, Wire, const, credit, delay, mux, pack
+from lutllm.lowering.hardware.lib.circt import Design, Module, Wire
+from lutllm.lowering.hardware.lib.legacy import delay
 from lutllm.lowering.hardware.lib.memory import ram
+from lutllm.lowering.hardware.lib.signal import Fields, Signal, const, mux, pack
+from lutllm.lowering.hardware.lib.state import credit
 from lutllm.lowering.machine.accelerator import X_BITS, AcceleratorConfig
 from lutllm.numerics import bits_for
 from lutllm.quantization import CACHE_BITS
@@ -79,7 +82,7 @@ def attention_scores(design: Design, config: AcceleratorConfig) -> str:
         walk = causal_walk(m, step.signal, f, config)
         item_end = step.signal & walk.item_end
         run = running(m, m["start"], item_end, f)
-        banks = credit(m, "banks", 2, give=m["bank_free"], take=step.signal & walk.item_start, initial=2)
+        banks = credit(m, "banks", 3, give=m["bank_free"], take=step.signal & walk.item_start, initial=2)
         row_end = step.signal & walk.row_end
         row = m.instance(
             keys, "keys", in_valid=m["k_valid"], in_data=m["k_data"], beats=f["beats"], taken=row_end,

@@ -12,30 +12,20 @@ from lutllm.lowering.hardware.attention.attention_parameters import ADDRESS_BITS
 from lutllm.lowering.hardware.attention.attention_walk import causal_walk, job_fields, running
 from lutllm.lowering.hardware.attention.row_buffer import row_buffer
 from lutllm.lowering.hardware.attention.scores import SCORE_BITS
-from lutllm.lowering.hardware.lib import exponential
 from lutllm.lowering.hardware.lib.arithmetic import round_shift_staged
-from lutllm.lowering.hardware.lib.circt import (
-    Design,
-    Fields,
-    Module,
-    Signal,
-    Wire,
-    all_of,
-    const,
-    credit,
-    delay,
-    mux,
-    pack,
-)
-from lutllm.lowering.hardware.lib.exponential import POWER_BITS, exp2_negative
+from lutllm.lowering.hardware.lib.circt import Design, Module, Wire
+from lutllm.lowering.hardware.lib.functions import EXP2_LATENCY, POWER_BITS, exp2_negative
+from lutllm.lowering.hardware.lib.legacy import delay
 from lutllm.lowering.hardware.lib.memory import ram
+from lutllm.lowering.hardware.lib.signal import Fields, Signal, all_of, const, mux, pack
+from lutllm.lowering.hardware.lib.state import credit
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
 from lutllm.numerics import bits_for
 from lutllm.quantization import CACHE_BITS
 
 SHIFT_BITS = 6  # the verifier bounds the shift of lut.attention to 47
 PRODUCT_BITS = POWER_BITS + CACHE_BITS  # weights are at most 2**15, values at least -2**7: 2**22
-WEIGHT_STAGE = 6 + exponential.LATENCY  # the weight of a beat is there
+WEIGHT_STAGE = 6 + EXP2_LATENCY  # the weight of a beat is there
 WEIGHTED = WEIGHT_STAGE + 3  # cycles from an item's last step until `weighted`
 
 
@@ -102,9 +92,9 @@ def attention_weighted(design: Design, config: AcceleratorConfig) -> str:
         bank = run.bank
         begin = step.signal & walk.item_start
         may_begin = all_of([
-            credit(m, "scored_items", 2, give=m["scored"], take=begin),
-            credit(m, "loaded_items", 2, give=m["loaded"], take=begin),
-            credit(m, "sum_banks", 2, give=m["drained_free"], take=begin, initial=2),
+            credit(m, "scored_items", 3, give=m["scored"], take=begin),
+            credit(m, "loaded_items", 3, give=m["loaded"], take=begin),
+            credit(m, "sum_banks", 3, give=m["drained_free"], take=begin, initial=2),
         ]).named("may_begin")  # fmt: skip
         beat = fields.pack(
             valid=step.signal, bank=bank, first_row=walk.first_row, first_beat=walk.beat.eq(0), row_end=walk.row_end,

@@ -1,7 +1,13 @@
 """The commands that write keys and values: for each head one, the rows of all tokens of the pass."""
 
-from lutllm.lowering.hardware.lib.axi import BEATS_BITS
-from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, all_of, const, delay, loop_nest, mux, pack
+from typing import Any
+
+from lutllm.lowering.hardware.control.task import settled
+from lutllm.lowering.hardware.lib.axi import BEATS_BITS, commands
+from lutllm.lowering.hardware.lib.circt import Design, Module, Wire
+from lutllm.lowering.hardware.lib.signal import Signal, all_of, const, mux, pack
+from lutllm.lowering.hardware.lib.state import loop_nest
+from lutllm.lowering.hardware.lib.stream import Stream
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
 from lutllm.numerics import bits_for
 from lutllm.quantization import CACHE_BITS
@@ -18,33 +24,25 @@ def head_rows(design: Design, config: AcceleratorConfig) -> str:
     word_bytes = config.lanes * CACHE_BITS // 8
     word_shift, beat_shift = (word_bytes - 1).bit_length(), config.kv_words.bit_length() - 1
 
-    def body(m: Module) -> dict[str, Signal]:
-        settled = run = m["run"]
-        for i in range(SETTLE):
-            settled = settled & m.reg(settled, f"settled_{i}", reset=0)
+    def body(m: Module) -> dict[str, Any]:
+        run = m["run"]
         skipped = m.reg(_times(m["position"], config.position_bits, m["head_words"]), "skipped")
         base = m.reg(m["address"] + pack([const(0, word_shift), skipped]).zext(64), "base")
         words = m.reg(_times(m["tokens"], bits_for(config.tokens + 1), m["head_words"]), "words")
 
-        over = m.state(1, "over", reset=0)
-        valid = settled & ~over.signal
-        accepted = valid & m["command_ready"]
-        index, last = loop_nest(m, accepted, [("command", m["heads"])])
-        reached = m.state(64, "reached")
-        address = mux(index["command"].eq(0), base, reached.signal)
-        reached.set(address + m["head_stride"].zext(64), accepted)
-        over.set(run & (over.signal | (accepted & last["command"])))
+        over, reached, address = Wire(1), m.state(64, "reached"), Wire(64)
+        valid = settled(m, run, SETTLE, "settled") & ~over.signal
+        command = Stream(valid, address=address.signal, beats=words[beat_shift:].zext(BEATS_BITS))
+        index, last = loop_nest(m, command.moves, [("command", m["heads"])])
+        address.assign(mux(index["command"].eq(0), base, reached.signal))
+        reached.set(address.signal + m["head_stride"].zext(64), command.moves)
+        over.assign(m.since("over", command.moves & last["command"], run))
         _, written = loop_nest(m, run & m["written"], [("written", m["heads"])])
-        return dict(
-            command_valid=valid,
-            command_address=address,
-            command_beats=words[beat_shift:].zext(BEATS_BITS),
-            finished=delay(m, all_of([run, m["written"], written["written"]]), FINISHED, "finished_q", reset=0),
-        )
+        finished = all_of([run, m["written"], written["written"]])
+        return dict(command=command, finished=m.reg(finished, "finished_q", cycles=FINISHED, reset=0))
 
-    inputs = {"run": 1, **ROWS_BITS, "command_ready": 1, "written": 1}
-    outputs = {"command_valid": 1, "command_address": 64, "command_beats": BEATS_BITS, "finished": 1}
-    return design.module("head_rows", inputs, outputs, body)
+    inputs = {"run": 1, **ROWS_BITS, "written": 1}
+    return design.module("head_rows", inputs, {"command": commands(), "finished": 1}, body)
 
 
 def _times(value: Signal, bits: int, words: Signal) -> Signal:
