@@ -22,8 +22,9 @@ from lutllm.lowering.hardware.control.registers import PREFIX, registers
 from lutllm.lowering.hardware.control.sequencer import PAGE_BITS, sequencer
 from lutllm.lowering.hardware.control.watch import watch
 from lutllm.lowering.hardware.lib.axi import burst_limit
+from lutllm.lowering.hardware.lib.bundle import Link, Wire
 from lutllm.lowering.hardware.lib.checks import region_check
-from lutllm.lowering.hardware.lib.circt import Design, Instance, Link, Module, Wire
+from lutllm.lowering.hardware.lib.circt import Design, Instance, Module
 from lutllm.lowering.hardware.lib.memory import stored
 from lutllm.lowering.hardware.lib.route import ORDERS, router, way_of
 from lutllm.lowering.hardware.lib.signal import Fields, Signal, all_of, any_of, const, mux, pack

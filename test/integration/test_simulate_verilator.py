@@ -11,7 +11,8 @@ from lutllm.errors import MissingDependencyError
 from lutllm.lowering.export.hw_to_arc import ArcModel, hw_to_arc
 from lutllm.lowering.export.hw_to_sv import hw_ports, hw_to_sv
 from lutllm.lowering.hardware.lib.axi import axi_read_stream, axi_write_stream, read_bus, write_bus
-from lutllm.lowering.hardware.lib.circt import Design, Module, Wire
+from lutllm.lowering.hardware.lib.bundle import Wire
+from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.signal import Signal
 from lutllm.simulate import (
     ArcSimulator,

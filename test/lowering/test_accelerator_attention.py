@@ -15,7 +15,8 @@ from lutllm.lowering.hardware.attention.attention import attention
 from lutllm.lowering.hardware.control.records import task_record
 from lutllm.lowering.hardware.lib.arithmetic import round_shift_staged
 from lutllm.lowering.hardware.lib.axi import axi_read_stream
-from lutllm.lowering.hardware.lib.circt import Design, Module, Wire
+from lutllm.lowering.hardware.lib.bundle import Wire
+from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.functions import EXP2_LATENCY, RECIPROCAL_LATENCY, exp2_negative, reciprocal
 from lutllm.lowering.hardware.lib.memory import ram
 from lutllm.lowering.hardware.lib.signal import Signal, const

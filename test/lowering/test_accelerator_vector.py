@@ -15,7 +15,8 @@ import pytest
 from lutllm.interpreter import decoder
 from lutllm.lowering.export.hw_to_arc import hw_to_arc
 from lutllm.lowering.hardware.control.records import task_record
-from lutllm.lowering.hardware.lib.circt import Design, Module, Wire
+from lutllm.lowering.hardware.lib.bundle import Wire
+from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.memory import ram
 from lutllm.lowering.hardware.lib.signal import Signal, any_of, const, mux
 from lutllm.lowering.hardware.lib.state import credit
@@ -136,7 +137,7 @@ def _with_memories(design: Design, name: str, c: AcceleratorConfig) -> str:
         write = any_of([const(0, 1), *(signal for n, signal in out.items() if n.endswith("_write"))])
         late.set(late.signal | (write & (out["done"] | out["task_ready"])))
         there = Wire(1)
-        there.assign(credit(m, "finished", 4, give=out["done"], take=there.signal & m["finished_ready"]))
+        there.assign(credit(m, "finished", 15, give=out["done"], take=there.signal & m["finished_ready"]))
         if "token" in out:
             tokens = Stream(out["token_valid"], data=out["token"]).fifo(m, "tokens", 32)
             tokens.drive(ready=m["token_ready"])

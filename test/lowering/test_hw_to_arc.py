@@ -15,7 +15,7 @@ from lutllm.simulate import ArcSimulator
 
 def two_fifos(target: str) -> Design:
     design = Design(target)
-    queue = fifo(design, 12, 5)
+    queue = design.loose(fifo(design, 12, 5))
 
     def body(m: Module) -> dict[str, Signal]:
         first = m.instance(queue, "first", in_valid=m["v"], in_data=m["d"], out_ready=m["r"])

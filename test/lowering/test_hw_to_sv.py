@@ -98,9 +98,9 @@ def test_enable_stays_an_if(tmp_path: Path) -> None:
 def test_ports_without_lowering_to_arc() -> None:
     ports = hw_ports(masters(), "top")
     assert [(p.name, p.bits) for p in ports if p.direction == "out"][:3] == [
-        ("r_command_ready", 1),
         ("r_data_valid", 1),
         ("r_data_data", 64),
+        ("r_error", 1),
     ]
     assert [p.name for p in ports[:2]] == ["clk", "rst"]
 

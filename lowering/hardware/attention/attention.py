@@ -29,7 +29,8 @@ from lutllm.lowering.hardware.attention.unit import FETCHES, ROW_INPUTS, ROW_OUT
 from lutllm.lowering.hardware.attention.weighted import SHIFT_BITS, WEIGHT_STAGE, WEIGHTED
 from lutllm.lowering.hardware.control.task import held_task, reads, task_port, writes
 from lutllm.lowering.hardware.lib.axi import commands
-from lutllm.lowering.hardware.lib.circt import Design, Link, Module, Wire
+from lutllm.lowering.hardware.lib.bundle import Link, Wire
+from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.signal import Signal, all_of, pack
 from lutllm.lowering.hardware.lib.state import CREDIT
 from lutllm.lowering.hardware.lib.stream import Stream, Write

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from lutllm.lowering.hardware.attention.attention_walk import job_fields, running
 from lutllm.lowering.hardware.attention.row_buffer import row_buffer
-from lutllm.lowering.hardware.lib.circt import Design, Module, Wire
-from lutllm.lowering.hardware.lib.legacy import delay
+from lutllm.lowering.hardware.lib.bundle import Wire
+from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.memory import ram
 from lutllm.lowering.hardware.lib.signal import Fields, Signal, const, mux, pack, select
 from lutllm.lowering.hardware.lib.state import Levels, credit, loop_nest
@@ -73,7 +73,7 @@ def attention_parameters(design: Design, config: AcceleratorConfig) -> str:
         ]
         loaded = pack([write & last["head"] & own for own in mine])
         return dict(
-            p_ready=ready, loaded=delay(m, loaded, LOADED, "loaded_q", reset=0), multiplier=pack(multipliers),
+            p_ready=ready, loaded=m.reg(loaded, "loaded_q", cycles=LOADED, reset=0), multiplier=pack(multipliers),
             right_there=rights["there"], rights=rights["data"],
         )  # fmt: skip
 

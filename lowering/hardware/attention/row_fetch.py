@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from lutllm.lowering.hardware.lib.circt import Design, Module, Wire
+from lutllm.lowering.hardware.lib.bundle import Wire
+from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.signal import Signal, mux
 from lutllm.lowering.hardware.lib.state import Levels, loop_nest
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from lutllm.lowering.hardware.attention.attention_walk import Walk, causal_walk, job_fields, resized, running
 from lutllm.lowering.hardware.attention.row_buffer import row_buffer
-from lutllm.lowering.hardware.lib.circt import Design, Module, Wire
-from lutllm.lowering.hardware.lib.legacy import delay
+from lutllm.lowering.hardware.lib.bundle import Wire
+from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.memory import ram
 from lutllm.lowering.hardware.lib.signal import Fields, Signal, const, mux, pack
 from lutllm.lowering.hardware.lib.state import credit
@@ -38,7 +38,7 @@ def attention_dot(design: Design, config: AcceleratorConfig) -> str:
         width = X_BITS + CACHE_BITS
         queries, keys = m["query"].chunks(X_BITS), m["key"].chunks(CACHE_BITS)
         level = [
-            delay(m, q.sext(width) * k.sext(width), 2, f"product_{i}")  # two for the multiplier to retime into
+            m.reg(q.sext(width) * k.sext(width), f"product_{i}", cycles=2)  # two for the multiplier to retime into
             for i, (q, k) in enumerate(zip(queries, keys, strict=True))
         ]
         while len(level) > 1:
@@ -136,7 +136,7 @@ def _delayed_tag(m: Module, config: AcceleratorConfig, step: Signal, bank: Signa
         bank=bank,
         pair=walk.pair,
     )
-    return fields.unpack(delay(m, tag, 1 + dot_latency(config.head_lanes), "tag", reset=0))
+    return fields.unpack(m.reg(tag, "tag", cycles=1 + dot_latency(config.head_lanes), reset=0))
 
 
 def _later(m: Module, tag: dict[str, Signal]) -> dict[str, Signal]:

@@ -12,7 +12,8 @@ from lutllm.lowering.hardware.attention.attention_walk import job_fields
 from lutllm.lowering.hardware.attention.row_fetch import STEP_BITS, row_fetch
 from lutllm.lowering.hardware.attention.scores import attention_scores
 from lutllm.lowering.hardware.attention.weighted import SHIFT_BITS, attention_weighted, sum_bits, total_bits
-from lutllm.lowering.hardware.lib.circt import Design, Module, Wire
+from lutllm.lowering.hardware.lib.bundle import Wire
+from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.signal import Signal, all_of, const, pack
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
 from lutllm.numerics import bits_for

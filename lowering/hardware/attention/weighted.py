@@ -13,9 +13,9 @@ from lutllm.lowering.hardware.attention.attention_walk import causal_walk, job_f
 from lutllm.lowering.hardware.attention.row_buffer import row_buffer
 from lutllm.lowering.hardware.attention.scores import SCORE_BITS
 from lutllm.lowering.hardware.lib.arithmetic import round_shift_staged
-from lutllm.lowering.hardware.lib.circt import Design, Module, Wire
+from lutllm.lowering.hardware.lib.bundle import Wire
+from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.functions import EXP2_LATENCY, POWER_BITS, exp2_negative
-from lutllm.lowering.hardware.lib.legacy import delay
 from lutllm.lowering.hardware.lib.memory import ram
 from lutllm.lowering.hardware.lib.signal import Fields, Signal, all_of, const, mux, pack
 from lutllm.lowering.hardware.lib.state import credit
@@ -47,7 +47,7 @@ def weighted_lane(design: Design, config: AcceleratorConfig) -> str:
     bits, words = sum_bits(config), config.item_words
 
     def body(m: Module) -> dict[str, Signal]:
-        product = delay(m, m["weight"].zext(PRODUCT_BITS) * m["value"].sext(PRODUCT_BITS), 2, "product")
+        product = m.reg(m["weight"].zext(PRODUCT_BITS) * m["value"].sext(PRODUCT_BITS), "product", cycles=2)
         store, total, stored = ram(design, words, bits), Wire(bits), []
         for b in range(2):
             write = dict(we=m["add"] & m["bank"].eq(b), wa=m["write_address"], wd=total.signal)
@@ -100,7 +100,7 @@ def attention_weighted(design: Design, config: AcceleratorConfig) -> str:
             valid=step.signal, bank=bank, first_row=walk.first_row, first_beat=walk.beat.eq(0), row_end=walk.row_end,
             item_end=walk.item_end, beat=walk.beat, word=walk.word, pair=walk.pair,
         )  # fmt: skip
-        reading = fields.unpack(delay(m, beat, WEIGHT_STAGE - 1, "beat", reset=0))
+        reading = fields.unpack(m.reg(beat, "beat", cycles=WEIGHT_STAGE - 1, reset=0))
         row = m.instance(
             values, "values", in_valid=m["v_valid"], in_data=m["v_data"], beats=f["beats"],
             taken=step.signal & walk.row_end, beat=reading["beat"], freed=reading["valid"] & reading["row_end"],
@@ -134,7 +134,7 @@ def _weight(m: Module) -> Signal:
     # The maximum is no smaller, so the difference fits 32 bits unsigned.
     away = m.reg(m["maximum"] - m["score"], "away")
     width = SCORE_BITS + MULTIPLIER_BITS
-    scaled = delay(m, away.zext(width) * m.reg(m["multiplier"], "multiplier_q").zext(width), 2, "scaled")
+    scaled = m.reg(away.zext(width) * m.reg(m["multiplier"], "multiplier_q").zext(width), "scaled", cycles=2)
     t = round_shift_staged(m, scaled.zext(width + 1), m["shift"], width + 1)
     return m.output_of(exp2_negative(m.design, width + 1), "exp2", t=t)
 
@@ -144,8 +144,8 @@ def _sums(
 ) -> dict[str, Signal]:
     """Add what `value` weighs to its sums and the weight to its total; their beat is `reading`, a cycle ago."""
     lane, names = weighted_lane(m.design, config), ("bank", "first_row", "first_beat", "item_end", "word", "pair")
-    beat = {name: delay(m, reading[name], 2, f"{name}_before_sum") for name in names}  # reads its sums
-    beat["valid"] = delay(m, reading["valid"], 2, "valid_before_sum", reset=0)
+    beat = {name: m.reg(reading[name], f"{name}_before_sum", cycles=2) for name in names}  # reads its sums
+    beat["valid"] = m.reg(reading["valid"], "valid_before_sum", cycles=2, reset=0)
     now = {name: m.reg(s, f"{name}_at_sum", reset=0 if name == "valid" else None) for name, s in beat.items()}
     same = beat["word"].eq(now["word"]) & beat["bank"].eq(now["bank"])
     drain, drain_bank = m["drain_address"][0 : now["word"].width], m["drain_address"][now["word"].width]
@@ -156,7 +156,7 @@ def _sums(
         shared[f"read_{b}"] = summing | (m["drain_read"] & drain_bank.eq(b))
         shared[f"read_address_{b}"] = mux(summing, beat["word"], drain)
     lanes = [m.output_of(lane, f"lane_{i}", value=part, **shared) for i, part in enumerate(value.chunks(CACHE_BITS))]
-    total = _totals(m, config, now, delay(m, weight, 2, "weight_q"))
+    total = _totals(m, config, now, m.reg(weight, "weight_q", cycles=2))
     return dict(drained=pack(lanes), total=total, weighted=m.reg(now["valid"] & now["item_end"], "weighted_q", reset=0))
 
 

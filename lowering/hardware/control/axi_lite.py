@@ -4,7 +4,8 @@ In: the bus. Out: a write that has its address and data, a read that has its add
 access each way at a time (the next address may wait already); readies depend on registers only, and are 0 in reset.
 """
 
-from lutllm.lowering.hardware.lib.circt import Bundle, Design, Link, Module, Wire
+from lutllm.lowering.hardware.lib.bundle import Bundle, Link, Wire
+from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.signal import Signal, all_of, const, mux
 
 OKAY, SLAVE_ERROR = 0, 2  # responses

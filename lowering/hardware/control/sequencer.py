@@ -14,8 +14,9 @@ from typing import Any
 
 from lutllm.lowering.hardware.control.register_map import STOPS
 from lutllm.lowering.hardware.lib.axi import commands
+from lutllm.lowering.hardware.lib.bundle import Wire
 from lutllm.lowering.hardware.lib.checks import crc
-from lutllm.lowering.hardware.lib.circt import Design, Module, Wire
+from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.signal import Fields, Signal, all_of, any_of, const, mux, pack, select
 from lutllm.lowering.hardware.lib.state import Fsm
 from lutllm.lowering.hardware.lib.stream import Stream, Write

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lutllm.lowering.hardware.control.records import task_record
-from lutllm.lowering.hardware.lib.circt import Bundle, Module, Wire
+from lutllm.lowering.hardware.lib.bundle import Bundle, Wire
+from lutllm.lowering.hardware.lib.circt import Module
 from lutllm.lowering.hardware.lib.signal import CycleError, Pipeline, Signal, all_of, const, mux
 from lutllm.lowering.hardware.lib.state import Levels, loop_nest
 from lutllm.lowering.hardware.lib.stream import Read, Stream, Write

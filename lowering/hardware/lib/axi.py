@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lutllm.errors import CapacityError
-from lutllm.lowering.hardware.lib.circt import Bundle, Design, Link, Module, Wire
+from lutllm.lowering.hardware.lib.bundle import Bundle, Link, Wire
+from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.signal import Signal, all_of, const, mux, pack
 from lutllm.lowering.hardware.lib.stream import Stream
 from lutllm.numerics import bits_for

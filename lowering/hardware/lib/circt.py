@@ -12,10 +12,10 @@ from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from lutllm.lowering.hardware.lib.bundle import Bundle, Link, Ports, Wire, bundles, flat, linked, opened, wires
 from lutllm.lowering.hardware.lib.circt_bindings import context, hw, ir, seq
 from lutllm.lowering.hardware.lib.signal import (
     STEADY,
-    Begin,
     CycleError,
     Pipeline,
     Signal,
@@ -59,106 +59,6 @@ class Register:
         return self.signal
 
 
-class _Driven(Signal):
-    """What a wire carries: its driver, once it has one."""
-
-    __slots__ = ("_value", "driver")
-
-    @property
-    def value(self) -> ir.Value:
-        return self._value if self.driver is None else self.driver.value
-
-    @value.setter
-    def value(self, value: ir.Value) -> None:
-        self._value, self.driver = value, None
-
-
-class Wire:
-    """A signal used before it is driven (`ready` against the data flow); `assign` drives it, once."""
-
-    def __init__(self, width: int) -> None:
-        self._cast = ir.Operation.create("builtin.unrealized_conversion_cast", results=[int_type(width)], operands=[])
-        self.signal = _Driven(self._cast.results[0])
-
-    @property
-    def driven(self) -> bool:
-        return self.signal.driver is not None
-
-    def assign(self, value: Signal) -> None:
-        if value.width != self.signal.width:
-            raise WidthError(f"expected {self.signal.width} bits, got {value.width}")
-        self._cast.results[0].replace_all_uses_with(value.value)
-        self._cast.operation.erase()
-        self.signal.driver = value
-
-
-class Link:
-    """One end of a bundle inside a module: its signals as attributes. Those of `back` go against the others, and are
-    driven by who takes the bundle: an instance that it is connected to, or `drive`."""
-
-    def __init__(self, forward: Mapping[str, Signal], back: Mapping[str, Wire] | None = None) -> None:
-        self.forward = dict(zip(forward, aligned(*forward.values()), strict=True))
-        self.back = dict(back or {})
-
-    def __getattr__(self, name: str) -> Signal:
-        forward, back = self.__dict__.get("forward", {}), self.__dict__.get("back", {})
-        if name in forward:
-            return forward[name]
-        if name in back:
-            return back[name].signal
-        raise AttributeError(name)
-
-    def drive(self, **back: Signal) -> None:
-        for name, signal in back.items():
-            self.back[name].assign(signal)
-
-
-@dataclass(frozen=True)
-class Bundle:
-    """A port of several signals, by name their bits: `forward` go the way of the port, `back` against it. A signal is
-    called like the port and itself, with `_` between; `plain` like the port alone; those of `bare` like themselves."""
-
-    forward: dict[str, int]
-    back: dict[str, int] = field(default_factory=dict)
-    plain: str = ""
-    bare: bool = False
-    kind: type[Link] = Link
-
-    def port(self, name: str, signal: str) -> str:
-        return signal if self.bare else name if signal == self.plain else f"{name}_{signal}"
-
-    def signals(self, name: str, *, back: bool = False) -> dict[str, str]:
-        """What its signals are called at a port, by their names."""
-        return {signal: self.port(name, signal) for signal in (self.back if back else self.forward)}
-
-    def link(self, forward: Mapping[str, Signal], back: Mapping[str, Wire] | None = None) -> Any:
-        found = self.kind.__new__(self.kind)
-        Link.__init__(found, forward, {n: Wire(bits) for n, bits in self.back.items()} if back is None else back)
-        return found
-
-
-Ports = Mapping[str, Any]  # of each its bits, or a bundle
-
-
-def _bundles(ports: Ports) -> dict[str, Bundle]:
-    return {name: kind if isinstance(kind, Bundle) else Bundle({"": kind}) for name, kind in ports.items()}
-
-
-def _flat(ports: dict[str, Bundle], against: dict[str, Bundle]) -> dict[str, int]:
-    """The signals of ports, and those that come back from others, with their bits."""
-    found = {kind.port(name, n): bits for name, kind in ports.items() for n, bits in kind.forward.items()}
-    return found | {kind.port(name, n): bits for name, kind in against.items() for n, bits in kind.back.items()}
-
-
-def _linked(given: Any) -> Link:
-    return Link({"": given}) if isinstance(given, Signal) else given
-
-
-def _opened(link: Link) -> Any:
-    """A link, or the signal of a port that is one."""
-    return link.forward[""] if list(link.forward) == [""] else link
-
-
 class Instance(dict[str, Any]):
     """An instance of a module: its outputs - signals, and links of bundles - by name. What it was not given of its
     inputs it must be given by `connect`."""
@@ -170,7 +70,7 @@ class Instance(dict[str, Any]):
 
     def connect(self, **inputs: Any) -> None:
         for port, given in inputs.items():
-            link = _linked(given)
+            link = linked(given)
             for signal, wire in self.open.pop(port).items():
                 wire.assign(link.forward[signal])
             self.answer(port, link)
@@ -269,12 +169,12 @@ class Module:
         reset = inputs.pop("rst", self.rst)
         if not set(inputs) <= set(made.inputs):
             raise WidthError(f"{module}: expected inputs {sorted(made.inputs)}, got {sorted(inputs)}")
-        links = {port: _linked(given) for port, given in inputs.items()}
+        links = {port: linked(given) for port, given in inputs.items()}
         rest = {port: kind for port, kind in made.inputs.items() if port not in links}
-        found = Instance(f"{module} {name}", made, {p: _wires(kind.forward) for p, kind in rest.items()})
+        found = Instance(f"{module} {name}", made, {p: wires(kind.forward) for p, kind in rest.items()})
         given = {made.inputs[p].port(p, n): s for p, link in links.items() for n, s in link.forward.items()}
         given |= {made.inputs[p].port(p, n): w.signal for p, ws in found.open.items() for n, w in ws.items()}
-        back = {port: _wires(kind.back) for port, kind in made.outputs.items()}
+        back = {port: wires(kind.back) for port, kind in made.outputs.items()}
         given |= {made.outputs[p].port(p, n): w.signal for p, ws in back.items() for n, w in ws.items()}
         if set(given) != set(made.takes):
             raise WidthError(f"{module}: expected inputs {sorted(made.takes)}, got {sorted(given)}")
@@ -295,7 +195,7 @@ class Module:
             found.answer(port, link)
         for port, kind in made.outputs.items():
             forward = {signal: found.results[flat] for signal, flat in kind.signals(port).items()}
-            found[port] = _opened(kind.link(forward, back[port]))
+            found[port] = opened(kind.link(forward, back[port]))
         self.instances.append(found)
         return found
 
@@ -318,7 +218,7 @@ class _Made:
     cycles: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.takes, self.gives = _flat(self.inputs, self.outputs), _flat(self.outputs, self.inputs)
+        self.takes, self.gives = flat(self.inputs, self.outputs), flat(self.outputs, self.inputs)
 
     def begin(self, given: dict[str, Signal]) -> Time | None:
         """When an instance of a pipeline begins, that all that is given comes in time for."""
@@ -329,13 +229,13 @@ class _Made:
             raise CycleError(f"{self.op.name.value}: expected inputs of a pipeline, got ordinary logic too")
         known = [time.cycle - self.cycles[port] for port, time in times.items() if time.cycle is not None]
         (pipeline,) = {time.pipeline for time in times.values()}
-        return Time(pipeline, Begin(max(known)))
+        return Time(pipeline, [max(known)])
 
     def on_time(self, port: str, signal: Signal, begin: Time | None) -> Signal:
         if begin is None or not isinstance(signal.time, Time):
             return signal
         if signal.time.cycle is None:
-            signal.time.meet(begin, begin.cycle + self.cycles[port])
+            signal.time.meet(begin.cycle + self.cycles[port])
         return signal.until(begin.cycle + self.cycles[port])
 
     def time_of(self, port: str, begin: Time | None) -> Any:
@@ -374,7 +274,7 @@ class Design:
         `outputs` give widths in bits, or bundles; `body` returns every output.
         """
         if name not in self.modules:
-            self._add(name, _bundles(inputs), _bundles(outputs), body, reset=reset, top=top, clock=clock)
+            self._add(name, bundles(inputs), bundles(outputs), body, reset=reset, top=top, clock=clock)
         return name
 
     def pipeline(
@@ -404,10 +304,11 @@ class Design:
             m.inputs[moving[0]] = pipeline.at(m.inputs[moving[0]])
             results = body(m)
             if latency is not None:
-                last = max(signal.cycle for signal in results.values())
+                made = {port: signal for port, signal in results.items() if signal.time is not STEADY}
+                last = max(signal.cycle for signal in made.values())
                 if last != latency:
                     raise CycleError(f"{name}: expected results after {latency} cycles, got them after {last}")
-                results = {port: signal.until(latency) for port, signal in results.items()}
+                results = dict(results) | {port: signal.until(latency) for port, signal in made.items()}
             signals = {port: m.inputs[port] for port in moving} | dict(results)
             for port, signal in signals.items():
                 if signal.time is None or (isinstance(signal.time, Time) and signal.time.cycle is None):
@@ -416,7 +317,7 @@ class Design:
             return results
 
         cycles: dict[str, int] = {}
-        self._add(name, _bundles(inputs), _bundles(outputs), timed, reset=reset)
+        self._add(name, bundles(inputs), bundles(outputs), timed, reset=reset)
         self.modules[name].cycles = cycles
         return name
 
@@ -431,7 +332,7 @@ class Design:
         top: bool = False,
         clock: str | None = None,
     ) -> None:
-        takes, gives = _flat(inputs, outputs), _flat(outputs, inputs)
+        takes, gives = flat(inputs, outputs), flat(outputs, inputs)
 
         def build(made: Any) -> dict[str, ir.Value]:
             arguments = dict(zip((port for port, _ in ports), made.entry_block.arguments, strict=True))
@@ -452,7 +353,7 @@ class Design:
     def loose(self, name: str) -> str:
         """The same module with every signal a port of its own, as a test bench drives them."""
         made = self.modules[name]
-        self.modules[f"{name}, loose"] = replace(made, inputs=_bundles(made.takes), outputs=_bundles(made.gives))
+        self.modules[f"{name}, loose"] = replace(made, inputs=bundles(made.takes), outputs=bundles(made.gives))
         return f"{name}, loose"
 
     def symbol(self, name: str) -> str:
@@ -468,7 +369,7 @@ class Design:
             parsed = ir.Module.parse(text.replace("$NAME$", self.symbol(name)))
             op = parsed.body.operations[0].operation.clone(ir.InsertionPoint(self.mlir.body))
         cycles = {} if latency is None else dict.fromkeys(inputs, 0) | dict.fromkeys(outputs, latency)
-        self.modules[name] = _Made(op.opview, _bundles(inputs), _bundles(outputs), reset=False, cycles=cycles)
+        self.modules[name] = _Made(op.opview, bundles(inputs), bundles(outputs), reset=False, cycles=cycles)
         return name
 
     def text(self) -> str:
@@ -477,10 +378,6 @@ class Design:
     def verify(self) -> None:
         with self.context:
             self.mlir.operation.verify()
-
-
-def _wires(widths: dict[str, int]) -> dict[str, Wire]:
-    return {name: Wire(bits) for name, bits in widths.items()}
 
 
 def _build(
@@ -500,7 +397,7 @@ def _build(
         raise WidthError(f"{name}: expected outputs {sorted(outputs)}, got {sorted(results)}")
     given: dict[str, Signal] = {}
     for port, kind in outputs.items():
-        link = _linked(results[port])
+        link = linked(results[port])
         for signal, wire in link.back.items():
             wire.assign(m.inputs[kind.port(port, signal)])
         given |= {kind.port(port, n): signal for n, signal in link.forward.items()}

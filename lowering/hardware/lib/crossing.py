@@ -17,7 +17,8 @@ from dataclasses import replace
 from typing import Any
 
 from lutllm.lowering.hardware.lib.axi import address_channel, read_bus, write_bus
-from lutllm.lowering.hardware.lib.circt import Bundle, Design, Link, Module, Wire
+from lutllm.lowering.hardware.lib.bundle import Bundle, Link, Wire
+from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.memory import power_on
 from lutllm.lowering.hardware.lib.signal import Signal, all_of, const, mux, pack, select
 from lutllm.lowering.hardware.lib.stream import CROSSING_DEPTH, Stream

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from lutllm.lowering.hardware.lib.circt import Design, Link, Module
+from lutllm.lowering.hardware.lib.bundle import Link
+from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.signal import Signal, Time, WidthError, aligned, const, mux, pack, select
 from lutllm.numerics import bits_for
 

@@ -25,43 +25,23 @@ class CycleError(ValueError):
     of a generator."""
 
 
-class Begin:
-    """The cycle from which times are counted. That of an input whose cycle nobody gives is known once it is met by a
-    signal that has one; until then it may be the `same`, some cycles apart, as another's."""
-
-    def __init__(self, cycle: int | None = None) -> None:
-        self.cycle, self.same = cycle, (self, 0)
-
-    def found(self) -> tuple[Begin, int]:
-        begin, apart = self, 0
-        while begin.same[0] is not begin:
-            begin, apart = begin.same[0], apart + begin.same[1]
-        return begin, apart
-
-
 class Time:
-    """A cycle of a pipeline, `offset` after `begin`."""
+    """A cycle of a pipeline, `offset` after `begin`: where nobody says when an input comes, that is known once the
+    input is met by a signal that has a cycle."""
 
-    def __init__(self, pipeline: Pipeline, begin: Begin, offset: int = 0) -> None:
+    def __init__(self, pipeline: Pipeline, begin: list[int | None], offset: int = 0) -> None:
         self.pipeline, self.begin, self.offset = pipeline, begin, offset
 
     @property
     def cycle(self) -> int | None:
-        begin, apart = self.begin.found()
-        return None if begin.cycle is None else begin.cycle + apart + self.offset
+        return None if self.begin[0] is None else self.begin[0] + self.offset
 
     def later(self, cycles: int) -> Time:
         return Time(self.pipeline, self.begin, self.offset + cycles)
 
-    def meet(self, other: Time, cycle: int | None) -> None:
-        """It has no cycle yet: it is `cycle`, or that which `other` will have."""
-        begin, apart = self.begin.found()
-        if cycle is not None:
-            begin.cycle = cycle - apart - self.offset
-            return
-        its, far = other.begin.found()
-        if its is not begin:
-            begin.same = (its, far + other.offset - apart - self.offset)
+    def meet(self, cycle: int) -> None:
+        """It has no cycle yet: it is this one."""
+        self.begin[0] = cycle - self.offset
 
 
 STEADY = object()  # the time of what is the same in every cycle
@@ -75,11 +55,11 @@ class Pipeline:
 
     def at(self, signal: Signal, cycle: int = 0) -> Signal:
         """`signal`, ordinary, as part of the pipeline."""
-        return View(signal, Time(self, Begin(cycle)))
+        return View(signal, Time(self, [cycle]))
 
     def valid(self, signal: Signal, cycle: int = 0) -> Signal:
         """The same of what says that something is there: its registers are 0 after reset."""
-        return View(signal, Time(self, Begin(cycle)), resets=True)
+        return View(signal, Time(self, [cycle]), resets=True)
 
     def record(self, record: Fields, signal: Signal) -> dict[str, Signal]:
         """The fields of a record, of which `valid` says that it is there."""
@@ -88,7 +68,7 @@ class Pipeline:
 
     def first_met(self, signal: Signal, *, resets: bool = False) -> Signal:
         """The same at the cycle of what it first meets."""
-        return View(signal, Time(self, Begin()), resets=resets)
+        return View(signal, Time(self, [None]), resets=resets)
 
 
 class Signal:
@@ -98,7 +78,7 @@ class Signal:
 
     def __init__(self, value: ir.Value, time: Any = None, *, resets: bool = False) -> None:
         self.value, self.time, self.resets = value, time, resets
-        self._later: list[Signal] = []
+        self._later: list[Signal] | None = None  # the signal itself, a cycle later, two ...
         self._again: Callable[[int], Signal] | None = None  # makes it anew at a later cycle, of fewer bits
 
     @property
@@ -133,18 +113,20 @@ class Signal:
         wait = cycle - self.cycle
         if wait < 0:
             raise CycleError(f"expected a signal of cycle {cycle} at the latest, got one of cycle {self.cycle}")
-        if wait and self._again:
+        if not wait:
+            return self
+        if self._again:
             return self._again(cycle)
         owner, name = self.value.owner, "late"
-        if wait and not isinstance(owner, ir.Block):
+        if not isinstance(owner, ir.Block):
             for key in ("sv.namehint", "name"):
                 if key in owner.attributes:
                     name = ir.StringAttr(owner.attributes[key]).value
-        while len(self._later) < wait:
-            before = self._later[-1] if self._later else self
-            made = self.time.pipeline.register(before, f"{name}_{len(self._later) + 1}", self.resets)
-            self._later.append(Signal(made.value, self.time.later(len(self._later) + 1), resets=self.resets))
-        return self._later[wait - 1] if wait else self
+        self._later = self._later or [self]
+        while len(self._later) <= wait:
+            made = self.time.pipeline.register(self._later[-1], f"{name}_{len(self._later)}", self.resets)
+            self._later.append(Signal(made.value, self.time.later(len(self._later)), resets=self.resets))
+        return self._later[wait]
 
     def due(self, cycle: int) -> Signal:
         """The same signal, which must be of this cycle."""
@@ -268,17 +250,18 @@ def aligned(*signals: Signal) -> tuple[Signal, ...]:
     if not any(isinstance(s.time, Time) for s in moving):
         return signals
     if any(s.time is None for s in moving):
-        raise CycleError(
-            "expected signals of a pipeline, got ordinary logic too: say of which cycle it is, or `steady`"
-        )
+        raise CycleError("expected signals of a pipeline, got ordinary logic too; say of which cycle it is")
     if len({s.time.pipeline for s in moving}) > 1:
         raise CycleError("expected signals of one pipeline, got those of two")
+    if len({(id(s.time.begin), s.time.offset) for s in moving}) == 1:
+        return signals
     known = [s.time.cycle for s in moving if s.time.cycle is not None]
-    latest = max(known, default=None)
+    # Inputs that first meet each other are of the cycle in which the pipeline begins.
+    latest = max(known, default=max(s.time.offset for s in moving))
     for s in moving:
         if s.time.cycle is None:
-            s.time.meet(moving[0].time, latest)
-    return signals if latest is None else tuple(s if s.time is STEADY else s.until(latest) for s in signals)
+            s.time.meet(latest)
+    return tuple(s if s.time is STEADY else s.until(latest) for s in signals)
 
 
 def met(*signals: Signal) -> Any:

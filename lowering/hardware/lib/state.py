@@ -55,7 +55,8 @@ class Fsm:
         return found[0] if len(found) == 1 else any_of(found)
 
     def go(self, state: str, when: Signal) -> None:
-        self.states.index(state)
+        if state not in self.states:
+            raise ValueError(f"expected a state among {', '.join(self.states)}, got {state}")
         self._moves.append((when, state))
 
     def close(self) -> None:

@@ -6,7 +6,8 @@ between both ends - a register slice, a FIFO, a crossing to another clock - thei
 
 from __future__ import annotations
 
-from lutllm.lowering.hardware.lib.circt import Bundle, Design, Link, Module, Wire
+from lutllm.lowering.hardware.lib.bundle import Bundle, Link, Wire
+from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.memory import following, pointer, ram, stored
 from lutllm.lowering.hardware.lib.signal import Fields, Signal, Time, const, mux, pack
 from lutllm.numerics import bits_for

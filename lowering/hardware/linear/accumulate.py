@@ -4,7 +4,8 @@ A beat reads its word a cycle before the chain's sums arrive and writes it in th
 the beat before it takes the sum from a register, since the RAM still reads the old one.
 """
 
-from lutllm.lowering.hardware.lib.circt import Bundle, Design, Link, Module, Wire
+from lutllm.lowering.hardware.lib.bundle import Bundle, Link, Wire
+from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.memory import stored
 from lutllm.lowering.hardware.lib.signal import Signal, const, mux, pack
 from lutllm.lowering.hardware.linear.records import accumulator_fields

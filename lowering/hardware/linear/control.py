@@ -10,7 +10,8 @@ lookup reads any more. In built-table rounds another walk issues the build beats
 
 from collections.abc import Callable
 
-from lutllm.lowering.hardware.lib.circt import Design, Module, Wire
+from lutllm.lowering.hardware.lib.bundle import Wire
+from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.signal import Fields, Signal, all_of, const, mux
 from lutllm.lowering.hardware.lib.state import Levels, credit, loop_nest
 from lutllm.lowering.hardware.lib.stream import Stream

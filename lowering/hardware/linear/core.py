@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from lutllm.lowering.hardware.lib.circt import Design, Instance, Link, Module, Wire
+from lutllm.lowering.hardware.lib.bundle import Link, Wire
+from lutllm.lowering.hardware.lib.circt import Design, Instance, Module
 from lutllm.lowering.hardware.lib.signal import Fields, Signal, all_of, const, pack
 from lutllm.lowering.hardware.lib.state import CREDIT
 from lutllm.lowering.hardware.lib.stream import FIFO_LATENCY, Stream, Write

@@ -7,7 +7,8 @@ token). Up to `operand_banks` groups are in flight; a bank is taken with the gro
 
 from typing import Any
 
-from lutllm.lowering.hardware.lib.circt import Bundle, Design, Module, Wire
+from lutllm.lowering.hardware.lib.bundle import Bundle, Wire
+from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.signal import Fields, Pipeline, Signal, all_of, const, mux, pack
 from lutllm.lowering.hardware.lib.state import credit, loop_nest
 from lutllm.lowering.hardware.lib.stream import Stream, Write

@@ -11,7 +11,8 @@ from lutllm.lowering.hardware.lib.axi import (
     read_bus,
     write_bus,
 )
-from lutllm.lowering.hardware.lib.circt import Bundle, Design, Instance, Link, Module, Wire
+from lutllm.lowering.hardware.lib.bundle import Bundle, Link, Wire
+from lutllm.lowering.hardware.lib.circt import Design, Instance, Module
 from lutllm.lowering.hardware.lib.crossing import crossing_control, read_crossing, write_crossing
 from lutllm.lowering.hardware.lib.signal import Signal, all_of, const, mux, pack
 from lutllm.lowering.hardware.lib.stream import Stream

@@ -8,7 +8,8 @@ head issues one only when every engine has what it needs (`control.py`).
 
 from collections.abc import Mapping
 
-from lutllm.lowering.hardware.lib.circt import Bundle, Design, Module
+from lutllm.lowering.hardware.lib.bundle import Bundle
+from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.memory import copied_ram, pointer, stored
 from lutllm.lowering.hardware.lib.signal import Pipeline, Signal, aligned, all_of, const, mux, pack, select
 from lutllm.lowering.hardware.lib.state import loop_nest

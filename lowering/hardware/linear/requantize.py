@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from lutllm.lowering.hardware.lib.arithmetic import round_shift
-from lutllm.lowering.hardware.lib.circt import Design, Module, Wire
+from lutllm.lowering.hardware.lib.bundle import Wire
+from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.signal import Signal, all_of, const, mux, pack, select
 from lutllm.lowering.hardware.lib.state import Levels, credit, loop_nest
 from lutllm.lowering.hardware.lib.stream import Stream

@@ -6,7 +6,8 @@ stored tables), then each chunk's codes.
 
 from typing import Any
 
-from lutllm.lowering.hardware.lib.circt import Design, Link, Module, Wire
+from lutllm.lowering.hardware.lib.bundle import Link, Wire
+from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.signal import all_of, const, mux
 from lutllm.lowering.hardware.lib.state import loop_nest
 from lutllm.lowering.hardware.lib.stream import Stream

@@ -5,7 +5,8 @@ from typing import Any
 from lutllm.lowering.hardware.control.task import Steps, stepped_task, task_port, token_count, words
 from lutllm.lowering.hardware.lib.arithmetic import rounded_later
 from lutllm.lowering.hardware.lib.axi import BEATS_BITS, commands
-from lutllm.lowering.hardware.lib.circt import Design, Module, Wire
+from lutllm.lowering.hardware.lib.bundle import Wire
+from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.signal import Signal, const, mux, pack
 from lutllm.lowering.hardware.lib.state import credit, loop_nest
 from lutllm.lowering.hardware.lib.stream import Read, Stream

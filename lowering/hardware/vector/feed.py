@@ -3,7 +3,8 @@
 from typing import Any
 
 from lutllm.lowering.hardware.control.task import Steps, TaskFields, reads, stepped_task, task_port, token_count
-from lutllm.lowering.hardware.lib.circt import Design, Module, Wire
+from lutllm.lowering.hardware.lib.bundle import Wire
+from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.signal import Signal, all_of, const, mux, pack, select
 from lutllm.lowering.hardware.lib.state import CREDIT, Levels, credit
 from lutllm.lowering.hardware.lib.stream import FIFO_LATENCY, Read, Stream

@@ -4,7 +4,8 @@ from typing import Any
 
 from lutllm.lowering.hardware.control.task import settled
 from lutllm.lowering.hardware.lib.axi import BEATS_BITS, commands
-from lutllm.lowering.hardware.lib.circt import Design, Module, Wire
+from lutllm.lowering.hardware.lib.bundle import Wire
+from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.signal import Signal, all_of, const, mux, pack
 from lutllm.lowering.hardware.lib.state import loop_nest
 from lutllm.lowering.hardware.lib.stream import Stream

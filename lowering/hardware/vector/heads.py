@@ -13,7 +13,8 @@ from typing import Any
 from lutllm.lowering.hardware.control.task import held_task, reads, task_port, writes
 from lutllm.lowering.hardware.lib.arithmetic import largest, rescaled_later, saturated
 from lutllm.lowering.hardware.lib.axi import commands
-from lutllm.lowering.hardware.lib.circt import Design, Instance, Module, Wire
+from lutllm.lowering.hardware.lib.bundle import Wire
+from lutllm.lowering.hardware.lib.circt import Design, Instance, Module
 from lutllm.lowering.hardware.lib.functions import TABLE_BITS, rope_pair
 from lutllm.lowering.hardware.lib.memory import stored
 from lutllm.lowering.hardware.lib.signal import Signal, all_of, any_of, const, mux, pack

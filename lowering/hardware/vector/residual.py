@@ -17,7 +17,8 @@ from lutllm.lowering.hardware.control.task import (
     writes,
 )
 from lutllm.lowering.hardware.lib.arithmetic import rescaled_later, saturated
-from lutllm.lowering.hardware.lib.circt import Bundle, Design, Module, Wire
+from lutllm.lowering.hardware.lib.bundle import Bundle, Wire
+from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.memory import stored
 from lutllm.lowering.hardware.lib.signal import Signal, aligned, const, mux, pack
 from lutllm.lowering.hardware.lib.state import Levels

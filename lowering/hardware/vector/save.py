@@ -4,7 +4,8 @@ from typing import Any
 
 from lutllm.lowering.hardware.control.task import Timing, stepped_task, task_port, words, words_then_tokens
 from lutllm.lowering.hardware.lib.axi import commands
-from lutllm.lowering.hardware.lib.circt import Design, Module, Wire
+from lutllm.lowering.hardware.lib.bundle import Wire
+from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.signal import pack
 from lutllm.lowering.hardware.lib.stream import Stream
 from lutllm.lowering.hardware.vector.transfer import WORDS_BITS, transfer, words_of_tokens
