@@ -46,7 +46,7 @@ def distance_unit(design: Design, config: EngineConfig, value_bits: int, *, firs
         active = m.state(operand, "centroid")
         centroid = mux(m["swap"], shadow, active.signal.steady())
         active.set(shadow, m["swap"])
-        distance = _distance(m, m["pair"], centroid, value_bits, metric)
+        distance, centroid = aligned(_distance(m, m["pair"], centroid, value_bits, metric), centroid)
         best, value, position = distance, centroid, m["position"]
         if not first:
             better = distance.ult(m["best_distance"]).named("better")
