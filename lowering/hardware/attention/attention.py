@@ -26,12 +26,12 @@ from lutllm.lowering.hardware.attention.row_buffer import row_depth
 from lutllm.lowering.hardware.attention.row_fetch import STEP_BITS
 from lutllm.lowering.hardware.attention.scores import scored_latency
 from lutllm.lowering.hardware.attention.unit import FETCHES, ROW_INPUTS, ROW_OUTPUTS, attention_unit
-from lutllm.lowering.hardware.attention.weighted import SHIFT_BITS, WEIGHT_STAGE, WEIGHTED
+from lutllm.lowering.hardware.attention.weighted import SHIFT_BITS, WEIGHT_STAGE, weighted_latency
 from lutllm.lowering.hardware.control.task import held_task, reads, task_port, writes
 from lutllm.lowering.hardware.lib.axi import commands
 from lutllm.lowering.hardware.lib.bundle import Link, Wire
 from lutllm.lowering.hardware.lib.circt import Design, Module
-from lutllm.lowering.hardware.lib.signal import Signal, all_of, pack
+from lutllm.lowering.hardware.lib.signal import Signal, all_of, const, pack
 from lutllm.lowering.hardware.lib.state import CREDIT
 from lutllm.lowering.hardware.lib.stream import Stream, Write
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
@@ -54,7 +54,7 @@ def attention_timing(config: AcceleratorConfig) -> dict[str, int]:
         bank_free=CREDIT,
         v_freed=WEIGHT_STAGE - 1,
         loaded=LOADED + CREDIT,
-        weighted=WEIGHTED + CREDIT,
+        weighted=weighted_latency(config) + CREDIT,
         sums_free=READ_STAGE + CREDIT,
         right_freed=RIGHT_FREED,
         done=DONE,
@@ -62,8 +62,8 @@ def attention_timing(config: AcceleratorConfig) -> dict[str, int]:
 
 
 def attention(design: Design, config: AcceleratorConfig) -> str:
-    """Tasks in; of each unit `k0_command`, `v0_command` .. to the readers of streams k0, v0 ..; of each way of each, in
-    order, a read port of a memory q of its own, q0 ..; memory x written.
+    """Tasks in; of each port of each unit, in order, `k0_command`, `v0_command` .. to the readers of streams k0, v0 ..;
+    of each way of each, in order, a read port of a memory q of its own, q0 ..; memory x written.
 
     `qk_busy`, `av_busy`: a beat of multiplications was issued, a bit a way.
     """
@@ -91,7 +91,8 @@ def attention(design: Design, config: AcceleratorConfig) -> str:
         parted["q_read_data"] = pack([m[f"q{core}_read_data"] for core in cores])
         found = []
         for u in units:
-            own = _of_unit(m, config, u, f, job) | {port: m[_name(port, u)] for port in ROW_INPUTS}
+            own = _of_unit(m, config, u, f, job)
+            own |= {port: pack([m[name] for name in _ports(config, port, u)]) for port in ROW_INPUTS}
             own |= {port: signal.chunks(made.takes[port])[u] for port, signal in parted.items()}
             own |= {port: from_drain[port].signal for port in ("drain_read", "drain_address", "total_address")}
             found.append(m.instance(unit, f"unit_{u}", **begins[1], **own))
@@ -108,18 +109,21 @@ def attention(design: Design, config: AcceleratorConfig) -> str:
         done.assign(end["done"])
         m["p"].drive(ready=p["p_ready"])
         result: dict[str, Any] = {port: joined[port] for port in ("qk_busy", "av_busy")} | {"done": end["done"]}
-        for u, out in enumerate(found):
+        for number in range(len(units) * config.attention_ports):
+            u, port = divmod(number, config.attention_ports)
             for name in FETCHES:
-                m[f"{name}{u}"].drive(ready=out[f"{name}_ready"])
-                command = {n: out[f"{name}_command_{n}"] for n in ("valid", "address", "beats")}
-                result[f"{name}{u}_command"] = Link(command)
+                m[f"{name}{number}"].drive(ready=found[u][f"{name}_ready"][port])
+                place = found[u][f"{name}_command_address"].chunks(64)[port]
+                command = dict(valid=found[u][f"{name}_command_valid"][port], address=place)
+                result[f"{name}{number}_command"] = Link(command | dict(beats=found[u][f"{name}_command_beats"]))
         for core, place in enumerate(joined["q_read_address"].chunks(config.address_bits("q"))):
             result[f"q{core}_read"] = Link(dict(enable=joined["q_read"][core], address=place))
         return result | dict(x_write=Write(end["x_write"], end["x_write_address"], end["x_write_data"]))
 
+    rows = [f"{name}{i}" for i in range(len(units) * config.attention_ports) for name in FETCHES]
     inputs = {"task": task_port("attention"), "p": Stream.of(config.p_bits)}
-    inputs |= {f"{name}{u}": Stream.of(config.row_bits) for u in units for name in FETCHES}
-    outputs: dict[str, Any] = {f"{name}{u}_command": commands() for u in units for name in FETCHES}
+    inputs |= {name: Stream.of(config.part_bits) for name in rows}
+    outputs: dict[str, Any] = {f"{name}_command": commands() for name in rows}
     outputs |= {f"q{core}_read": reads(config, "q") for core in cores}
     outputs |= {"x_write": writes(config, "x"), "done": 1, "qk_busy": len(cores), "av_busy": len(cores)}
     return design.module("attention", inputs, outputs, body)
@@ -129,8 +133,13 @@ _FROM_DRAIN = ("right_taken", "right_freed", "drained_free", "drain_read", "drai
 
 
 def _name(port: str, number: int) -> str:
-    """A port of a unit, or of a memory q, at the engine: stream k of unit 1 is k1."""
+    """A port of a master, or of a memory q, at the engine: those of stream k are k0 .."""
     return f"{port[0]}{number}{port[1:]}"
+
+
+def _ports(config: AcceleratorConfig, port: str, unit: int) -> list[str]:
+    """The names at the engine of what a unit has for each of its ports."""
+    return [_name(port, unit * config.attention_ports + i) for i in range(config.attention_ports)]
 
 
 def _prepared(
@@ -139,11 +148,15 @@ def _prepared(
     """What follows from a task, two cycles after it came: (start pulse, what the stages' jobs have, and the words of an
     item and of a kv head in memory q)."""
     widths, x_bits, q_bits = job_fields(config).widths, config.address_bits("x"), config.address_bits("q")
-    position = resized(f["position"], widths["position"])
+    position, low = resized(f["position"], widths["position"]), (config.attention_rows - 1).bit_length()
     # position + tokens, and the words of an item and of a head, keep to the context and to the memories of a model
-    rows = m.reg(position + resized(f["tokens"], widths["rows"]), "rows")
+    rows = position.zext(position.width + 1) + resized(f["tokens"], position.width + 1)
+    rows = m.reg(resized((rows + ((1 << low) - 1))[low:] if low else rows, widths["rows"]), "rows")
     job = dict(kv_heads=f["kv_heads"], items=f["items"], reps=f["reps"], position=position, rows=rows)
     job |= {name: resized(f[name], widths[name]) for name in ("beats", "tokens")}
+    if low:
+        own = const(1 << low, widths["jump"]) - resized(position[0:low], widths["jump"])
+        job["jump"] = m.reg(own * resized(f["beats"], widths["jump"]), "jump")
     words = m.reg(resized(f["tokens"], x_bits) * resized(f["beats"], x_bits), "query_words")
     # In memory q, and in parts of memory x: constants go to the factors, so that no register has bits left over.
     words_q, reps_q = resized(words, q_bits), resized(f["reps"], q_bits)
@@ -161,13 +174,16 @@ def _of_unit(
     m: Module, config: AcceleratorConfig, unit: int, f: dict[str, Signal], job: dict[str, Signal]
 ) -> dict[str, Signal]:
     """What a unit is told of its kv heads: the first is number `unit`, the next as many further as there are units."""
-    units, q_bits = config.attention_units, config.address_bits("q")
+    units, ports, q_bits = config.attention_units, config.attention_ports, config.address_bits("q")
     stride, beats = f["head_stride"].zext(STEP_BITS), job["rows"].zext(32) * f["beats"].zext(32)
-    first = (stride * unit).zext(64)
-    own = {f"{name}_address": m.reg(f[field] + first, f"{name}_{unit}") for name, field in FETCHES.items()}
+    first, part, own = (stride * unit).zext(64), (ports - 1).bit_length(), {}
+    parts = [m.reg(stride[part:] * i, f"part_{unit}_{i}").zext(64) for i in range(1, ports)]
+    for name, field in FETCHES.items():
+        address = m.reg(f[field] + first, f"{name}_{unit}")
+        own[f"{name}_address"] = pack([address, *(address + behind for behind in parts)])
     return own | dict(
         head_step=stride * units,
-        command_beats=m.reg(beats * (config.row_bits // config.kv_bits), f"command_beats_{unit}"),
+        command_beats=m.reg(beats * (config.part_bits // config.kv_bits), f"command_beats_{unit}"),
         q=resized(f["q"], q_bits) + job["head_q"] * unit,
         **(dict(item_words=job["item_q"]) if config.attention_ways > 1 else {}),
         head_skip=job["head_q"] * (units - 1),
