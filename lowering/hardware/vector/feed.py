@@ -34,14 +34,8 @@ def feed(design: Design, config: AcceleratorConfig) -> str:
     with each group for the words of all tokens: they come in the order of the task's steps. The last group may have
     fewer, as many as `takes` says; what lies in memory behind them meets weights of 0.
     """
-<<<<<<< HEAD
-    bits, width, depth = config.address_bits("x"), config.word_bits("x"), x_depth(config)
-    group_bits = config.engine.word_bits["x"]
-    joined, parts = config.joined_words, parts_of_word(config)
-=======
     bits, depth, group_bits = config.address_bits("x"), x_depth(config), config.engine.word_bits["x"]
-    joined, parts = joined_words(config), parts_of_word(config)
->>>>>>> main
+    joined, parts = config.joined_words, parts_of_word(config)
 
     def levels(fields: TaskFields) -> Levels:
         inner: Levels = [("word", const(joined, bits_for(joined + 1)))] if joined > 1 else []
