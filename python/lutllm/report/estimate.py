@@ -28,8 +28,9 @@ from lutllm.simulate.transactions.records import TaskRecord
 
 @dataclass(frozen=True)
 class Estimate:
-    """`decode_*`: a token, LM head and pick included where `head`, that sees `kv` tokens before it; `prefill_*`: a prompt of
-    `prefill` tokens up to the first token after it. Milliseconds at `core_mhz`; ports run at `memory_mhz`. Where the
+    """`decode_*`: a token, LM head and pick included where `head`, that sees `kv` tokens before it; `prefill_*`: a
+    prompt of `prefill` tokens up to the first token after it. Milliseconds at `core_mhz`; ports run at `memory_mhz`.
+    Where the
     target's memory needs more cycles than the hardware, which takes `hardware_cycles` in a decode step, they are its.
 
     `bytes`: what a decode step moves, by port. `hbm_busy`: that, as a share of what the target's memory moves at best
@@ -69,12 +70,13 @@ class Estimate:
 
     def __str__(self) -> str:
         total = sum(self.bytes.values())
+        token = f"a token after {self.kv}{'' if self.head else ', without LM head'}"
         lines = [
             f"target {self.target}, {self.core_mhz:g} MHz, memory {self.memory_mhz:g} MHz, "
             f"{self.bits_effective:.2f} bits per weight",
             align([
                 ("", "cycles", "ms"),
-                (f"a token after {self.kv}" + ", without LM head" * (not self.head), f"{self.decode_cycles:,}", f"{self.decode_ms:.3f}"),
+                (token, f"{self.decode_cycles:,}", f"{self.decode_ms:.3f}"),
                 (f"a prompt of {self.prefill}", f"{self.prefill_cycles:,}", f"{self.prefill_ms:.3f}"),
             ]),
             *self._bound(),
