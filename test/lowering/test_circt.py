@@ -9,6 +9,7 @@ from lutllm.lowering.export.hw_to_arc import hw_to_arc
 from lutllm.lowering.hardware.lib.circt import (
     Design,
     Fields,
+    Levels,
     Module,
     Signal,
     WidthError,
@@ -148,29 +149,42 @@ def test_a_module_of_the_same_name_is_made_once() -> None:
     assert len(built) == 1
 
 
-def test_loop_nest_walks_like_nested_loops() -> None:
-    """Three levels, the inner count of the last outer iteration shorter; steps come at random."""
+@pytest.mark.parametrize("held", [False, True], ids=["count of a port", "count of a register"])
+def test_loop_nest_walks_like_nested_loops(held: bool) -> None:
+    """Four levels, the inner count of the last outer iteration shorter; steps come at random. A register's count may
+    change with the last step, or while there is none."""
 
     def body(m: Module) -> dict[str, Signal]:
-        levels = [("i", m["n"]), ("j", lambda index, last: mux(last["i"], const(1, 4), const(3, 4))), ("k", m["n"])]
-        index, last = loop_nest(m, m["step"], levels)
-        return {**index, **{f"last_{name}": value for name, value in last.items()}}
+        n = m.reg(m["n"], "n_q", enable=m["load"]) if held else m["n"]
+        levels: Levels = [("i", n), ("j", lambda at: mux(at["i_last"], const(1, 4), n + 2)), ("k", n)]
+        levels = [*levels, ("l", lambda at: mux(at["j_first"], mux(at["i_last"], n, const(2, 4)), const(1, 4)))]
+        index, last, first = loop_nest(m, m["step"], levels)
+        flags = {
+            f"{name}_{at}": value for at, values in (("last", last), ("first", first)) for name, value in values.items()
+        }
+        return {**index, **flags}
 
-    widths = {"i": 4, "j": 4, "k": 4, "last_i": 1, "last_j": 1, "last_k": 1}
-    top = build({"step": 1, "n": 4}, widths, body)
+    widths = dict.fromkeys("ijkl", 4) | {f"{name}_{at}": 1 for at in ("last", "first") for name in "ijkl"}
+    top = build({"step": 1, "n": 4, "load": 1}, widths, body)
     draw = random.Random(2)
-    for n in (1, 2, 5):
-        inner = [1 if i == n - 1 else 3 for i in range(n)]
-        walk = [
-            (i, j, k, i == n - 1, j == inner[i] - 1, k == n - 1)
-            for i in range(n)
-            for j in range(inner[i])
-            for k in range(n)
-        ]
-        top.reset()
+    for n in (1, 2, 5, 1, 3):
+        walk = []
+        for i in range(n):
+            of_j = 1 if i == n - 1 else n + 2
+            for j in range(of_j):
+                of_l = (n if i == n - 1 else 2) if j == 0 else 1
+                walk += [((i, n), (j, of_j), (k, n), (m, of_l)) for k in range(n) for m in range(of_l)]
+        if not held or draw.random() < 0.5:
+            top.reset()
         top.poke("n", n)
-        for expected in walk * 2:  # back at its first after the last
+        top.poke("load", 1)
+        top.poke("step", 0)
+        top.cycle()
+        top.poke("load", 0)
+        for place in walk * 2:  # back at its first after the last
             top.evaluate()
+            lasts, firsts = (index == count - 1 for index, count in place), (index == 0 for index, _ in place)
+            expected = (*(index for index, _ in place), *lasts, *firsts)
             assert tuple(top.peek(name) for name in widths) == expected
             while draw.random() < 0.4:
                 top.poke("step", 0)

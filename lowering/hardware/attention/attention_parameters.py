@@ -58,11 +58,11 @@ def attention_parameters(design: Design, config: AcceleratorConfig) -> str:
         words = pack([const(0, words_per_beat.bit_length() - 1), f["beats"]]) if words_per_beat > 1 else f["beats"]
         # First a word for each head, then all the words of each.
         levels: Levels = [("rights", const(2, 2)), ("head", f["reps"])]
-        levels = [*levels, ("word", lambda index, last: mux(last["rights"], words, const(1, words.width)))]
-        index, last = loop_nest(m, step.signal, levels)
+        levels = [*levels, ("word", lambda at: mux(at["rights_last"], words, const(1, words.width)))]
+        index, last, at_first = loop_nest(m, step.signal, levels)
         are_rights = last["rights"]
         end.assign((step.signal & are_rights & last["head"] & last["word"]).named("parameters_end"))
-        first = step.signal & ~are_rights & index["head"].eq(0)
+        first = step.signal & ~are_rights & at_first["head"]
         free = select([
             credit(m, f"banks_{core}", 2, give=m["multipliers_free"][core], take=first & mine[core], initial=2)
             for core in range(cores)
@@ -73,7 +73,7 @@ def attention_parameters(design: Design, config: AcceleratorConfig) -> str:
             in_data=pack([value[VALUE_BITS:] for value in values]), beats=const(1, 1), taken=m["right_taken"],
             beat=const(0, 1), freed=m["right_freed"],
         )  # fmt: skip
-        room = mux(are_rights, rights["in_ready"], free | index["head"].ne(0))
+        room = mux(are_rights, rights["in_ready"], free | ~at_first["head"])
         ready = (run.active & room).named("p_ready")
         step.assign(ready & m["p_valid"])
         store, write = ram(design, 1 << ADDRESS_BITS, MULTIPLIER_BITS, read_latency=0), step.signal & ~are_rights

@@ -130,7 +130,7 @@ def running(
     """
     active, bank = m.state(1, "active", reset=0), m.state(1, "bank", reset=0)
     inner = [(name, const(count, bits_for(count + 1))) for name, count in (("unit", units), ("way", ways))]
-    _, last = loop_nest(m, item_end, [("kv_head", job["kv_heads"]), ("item", job["items"]), *inner])
+    _, last, _ = loop_nest(m, item_end, [("kv_head", job["kv_heads"]), ("item", job["items"]), *inner])
     final = all_of(list(last.values())).named("final_item")
     turn = last["unit"] & last["way"]
     core = m.counter(bits_for(units * ways), "core", step=item_end, last=turn)

@@ -70,10 +70,10 @@ class _Place:
 
     def __init__(self, m: Module, step: Signal, f: dict[str, Signal], parts: int, address: int) -> None:
         levels: Levels = [("rep", f["reps"]), ("beat", f["beats"]), ("part", const(parts, bits_for(parts + 1)))]
-        index, last = loop_nest(m, step, [*levels, ("token", f["tokens"])])
+        index, last, at_first = loop_nest(m, step, [*levels, ("token", f["tokens"])])
         self.token_last, self.part = last["token"], index["part"][0 : bits_for(parts)]
         self.head_end = all_of([last["token"], last["part"], last["beat"]]).named("head_end")
-        self.item_start = all_of([i.eq(0) for i in index.values()]).named("item_start")
+        self.item_start = all_of(list(at_first.values())).named("item_start")
         self.item_end = (self.head_end & last["rep"]).named("item_end")
         word, pair = m.state(address, "word", reset=0), m.state(address, "pair", reset=0)
         first_word, first_pair = m.state(address, "head_word", reset=0), m.state(address, "head_pair", reset=0)

@@ -14,7 +14,7 @@ def row_fetch(design: Design) -> str:
     def body(m: Module) -> dict[str, Signal]:
         step = Wire(1)
         levels: Levels = [("kv_head", m["kv_heads"]), ("item", m["items"])]
-        _, last = loop_nest(m, step.signal, levels)
+        _, last, _ = loop_nest(m, step.signal, levels)
         active, address = m.state(1, "active", reset=0), m.state(64, "address")
         step.assign(active.signal & m["command_ready"])
         active.set(m["start"] | (active.signal & ~(step.signal & last["kv_head"] & last["item"])))

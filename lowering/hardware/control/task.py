@@ -48,7 +48,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class Steps:
-    """A task and the loop over it. `going`: it has steps to make; `fire`: it makes one, at (`index`, `last`);
+    """A task and the loop over it. `going`: it has steps to make; `fire`: it makes one, at `index`, `last`, `at_first`;
     `finish`: the last one. `offset` counts the steps made."""
 
     fields: TaskFields
@@ -58,6 +58,7 @@ class Steps:
     fire: Signal
     index: dict[str, Signal]
     last: dict[str, Signal]
+    at_first: dict[str, Signal]
     finish: Signal
     offset: Signal
     done: Signal
@@ -84,13 +85,13 @@ def stepped_task(
     over.set(busy & (over.signal | finish.signal))
     going = begun & ~over.signal
     fire = (going & (allowed(fields) if callable(allowed) else allowed)).named("fire")
-    index, last = loop_nest(m, fire, levels(fields))
+    index, last, at_first = loop_nest(m, fire, levels(fields))
     finish.assign(all_of([fire, *last.values()]))
     late = delay(m, finish.signal, latency, "finish", reset=0) if isinstance(latency, int) else latency
     done.assign(late)
     count = m.state(16, "offset", reset=0)
     offset = count.set(mux(busy, count.signal + 1, const(0, 16)), fire | ~busy)
-    return Steps(fields, busy, ready, going, fire, index, last, finish.signal, offset, late)
+    return Steps(fields, busy, ready, going, fire, index, last, at_first, finish.signal, offset, late)
 
 
 def _since(m: Module, busy: Signal, cycles: int) -> Signal:

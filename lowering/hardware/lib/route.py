@@ -23,7 +23,7 @@ def router(design: Design, name: str, ways: Sequence[str], orders: int = ORDERS)
         stream, room = buffered(m, "orders", m["push"], order.pack(way=m["way"], count=m["count"]), orders)
         held = order.unpack(stream.data)
         fire = Wire(1)
-        _, last = loop_nest(m, fire.signal, [("word", held["count"])])
+        _, last, _ = loop_nest(m, fire.signal, [("word", held["count"])])
         ready = (stream.valid & select([m[f"{way}_ready"] for way in ways], held["way"])).named("way_ready")
         fire.assign(ready & m["in_valid"])
         finished = fire.signal & last["word"]

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from lutllm.lowering.hardware.lib.circt import (
     Design,
     Fields,
+    Flags,
     Levels,
     Module,
     Signal,
@@ -31,16 +32,27 @@ from lutllm.numerics import bits_for
 
 ACC_BANKS = 2
 HALVES = 2  # rows that a lane keeps
-ROUND = records.ROUND.subset("mode", "stages", "tokens", "groups", "blocks", "block_chunks", "last_chunks")
+STRIPS = ("block_strips", "last_strips", "block_rest", "last_rest")
 BUILD_ROUND = records.ROUND.subset("mode", "stages", "groups", "blocks")
 ISSUE = 1  # cycles from a step of a walk until its beat is at the first engine
 BUILD_LATENCY = 4  # cycles from a build beat until the head may count on its row
 
 
-def lookup_round(config: EngineConfig) -> Fields:
-    """What the walk of lookups needs of a round: of rows made before, not where they come from."""
-    names = [name for name in ROUND.widths if name != "mode" or config.row_steps == 1]
-    return ROUND.subset(*names)
+def walk_round(config: EngineConfig, *, lookups: bool) -> Fields:
+    """What a walk needs of a round; that of lookups, where rows are made before, not where they come from."""
+    mode = {} if lookups and config.row_steps > 1 else records.ROUND.subset("mode").widths
+    kept = records.ROUND.subset("stages", "tokens", "groups", "blocks").widths
+    return Fields(**mode, **kept, **dict.fromkeys(STRIPS, 16))
+
+
+def strips(config: EngineConfig, fields: dict[str, Signal]) -> dict[str, Signal]:
+    """Of a round's blocks but the last, and of the last: strips, and chunks of the last strip."""
+    bits, found = (config.strip_chunks - 1).bit_length(), {}
+    for name in ("block", "last"):
+        before = fields[f"{name}_chunks"] - 1
+        found[f"{name}_strips"] = before[bits:].zext(16) + 1
+        found[f"{name}_rest"] = (before[0:bits].zext(16) if bits else const(0, 16)) + 1
+    return found
 
 
 def psum_control(design: Design, config: EngineConfig, codebooks: int) -> str:
@@ -55,7 +67,8 @@ def psum_control(design: Design, config: EngineConfig, codebooks: int) -> str:
         making = Wire(1) if serial else issue
         lookups = _Walk(m, config, "lookup", issue.signal)
         rows = _Walk(m, config, "row", making.signal) if serial else lookups
-        rows_here = _of_all(m, "rows", max(codebooks, TABLE_BANKS), m["rows_push"], take_rows.signal)
+        deep = bits_for(max(codebooks, TABLE_BANKS) + 1)
+        rows_here = credit(m, "rows", deep, give=m["rows_push"], take=take_rows.signal)
         rows_ok, taken, outputs = rows_here, rows.block_first & making.signal, {}
         if builds:
             built_mode = rows.fields["mode"].eq(MODES.index("built_table"))
@@ -72,7 +85,8 @@ def psum_control(design: Design, config: EngineConfig, codebooks: int) -> str:
             there = credit(m, name, bits, take=step & first, initial=initial, give=give)
             return (~first | there).named(f"{name}_allow")
 
-        codes_ok = _of_all(m, "codes", config.codes_depth, m["codes_push"], issue.signal & lookups.token_first)
+        deep = bits_for(config.codes_depth + 1)
+        codes_ok = credit(m, "codes", deep, give=m["codes_push"], take=issue.signal & lookups.token_first)
         to_make = [
             (~rows.block_first | rows_ok).named("rows_allow"),
             needs("groups", making.signal, rows.group_first, m["group_ready"]),
@@ -96,11 +110,11 @@ def psum_control(design: Design, config: EngineConfig, codebooks: int) -> str:
         outputs |= {name: delay(m, beat, ISSUE, f"{name}_q", reset=0) for name, beat in beats.items()}
         return outputs | dict(round_ready=lookups.ready)
 
-    inputs = {"round_valid": 1, "round_data": lookup_round(config).width}
+    inputs = {"round_valid": 1, "round_data": walk_round(config, lookups=True).width}
     inputs |= {"codes_push": config.weight_ports, "rows_push": config.weight_ports, "group_ready": 1, "acc_free": 1}
     outputs = {"round_ready": 1, "control": lookup.width, "rows": row.width}
     if serial:
-        inputs |= {"rows_round_valid": 1, "rows_round_data": ROUND.width}
+        inputs |= {"rows_round_valid": 1, "rows_round_data": walk_round(config, lookups=False).width}
         outputs |= {"rows_round_ready": 1}
     if builds:
         inputs |= {"build_round_valid": 1, "build_round_data": BUILD_ROUND.width, "centroids_ready": 1}
@@ -108,16 +122,9 @@ def psum_control(design: Design, config: EngineConfig, codebooks: int) -> str:
     return design.module("psum_control", inputs, outputs, body)
 
 
-def chunks_of_block(fields: dict[str, Signal]) -> Callable[[dict[str, Signal], dict[str, Signal]], Signal]:
+def chunks_of_block(fields: dict[str, Signal]) -> Callable[[Flags], Signal]:
     """The count of a chunk loop inside a block loop: the last block may be shorter."""
-    return lambda index, last: mux(last["block"], fields["last_chunks"], fields["block_chunks"])
-
-
-def _of_all(m: Module, name: str, depth: int, pushes: Signal, take: Signal) -> Signal:
-    """A credit that every weight port has given."""
-    bits = bits_for(depth + 1)
-    given = [credit(m, f"{name}_{i}", bits, give=pushes[i], take=take) for i in range(pushes.width)]
-    return all_of(given).named(f"all_{name}")
+    return lambda at: mux(at["block_last"], fields["last_chunks"], fields["block_chunks"])
 
 
 class _Walk:
@@ -127,25 +134,23 @@ class _Walk:
 
     def __init__(self, m: Module, config: EngineConfig, kind: str, step: Signal) -> None:
         done, serial, rows = Wire(1), config.row_steps > 1, kind == "row"
-        record = ROUND if rows else lookup_round(config)
+        record = walk_round(config, lookups=not rows or not serial)
         self.busy, f, self.ready = held_round(m, kind, record, done.signal, stream="rows_round" if rows else "round")
-        self.fields, chunks, bits = f, chunks_of_block(f), (config.strip_chunks - 1).bit_length()
+        self.fields = f
 
-        def strips(index: dict[str, Signal], last: dict[str, Signal]) -> Signal:
-            count = chunks(index, last)
-            return count[bits:].zext(16) + count[0:bits].ne(0).zext(16) if bits else count
+        def of_block(at: Flags) -> Signal:
+            return mux(at["block_last"], f["last_strips"], f["block_strips"])
 
-        def of_strip(index: dict[str, Signal], last: dict[str, Signal]) -> Signal:
-            whole = const(config.strip_chunks, 16)
-            rest = chunks(index, last)[0:bits].zext(16) if bits else whole
-            return mux(last["strip"] & rest.ne(0), rest, whole)
+        def of_strip(at: Flags) -> Signal:
+            rest = mux(at["block_last"], f["last_rest"], f["block_rest"])
+            return mux(at["strip_last"], rest, const(config.strip_chunks, 16))
 
-        inner: Levels = [("strip", strips), ("token", f["tokens"])]
+        inner: Levels = [("strip", of_block), ("token", f["tokens"])]
         if serial:
             inner = [*inner, ("step", const(config.row_steps, 16)) if rows else ("chunk", of_strip)]
         levels: Levels = [("group", f["groups"]), ("stage", f["stages"]), ("block", f["blocks"]), *inner]
-        index, last = loop_nest(m, step, levels)
-        firsts, lasts = [i.eq(0) for i in index.values()], list(last.values())
+        index, last, at_first = loop_nest(m, step, levels)
+        firsts, lasts = list(at_first.values()), list(last.values())
 
         def first(name: str) -> Signal:
             """Whether all loops from that of `name` on are at their first."""
@@ -154,9 +159,9 @@ class _Walk:
         def done_with(name: str) -> Signal:
             return all_of(lasts[list(index).index(name) :]).named(f"{name}_done")
 
-        self.index, self.token_first, self.token_last = index, index["token"].eq(0), last["token"]
+        self.index, self.token_first, self.token_last = index, at_first["token"], last["token"]
         self.block_first, self.group_first, self.round_first = first("strip"), first("stage"), first("group")
-        self.first_step = (index["stage"].eq(0) & index["group"].eq(0)).named("first_step")
+        self.first_step = (at_first["stage"] & at_first["group"]).named("first_step")
         self.block_last, self.step_last, self.group_last = done_with("strip"), done_with("block"), done_with("stage")
         self.round_last = done_with("group")
         if serial:
@@ -219,9 +224,9 @@ def _build_walk(
     levels: Levels = [("build_group", f["groups"]), ("build_stage", f["stages"]), ("build_block", f["blocks"])]
     levels = [*levels, ("build_row", const(config.centroids, 16))]
     levels = [*levels, ("build_step", const(config.row_steps, 16))] if serial else levels
-    index, last = loop_nest(m, step.signal, levels)
-    first = index["build_row"].eq(0) & index["build_step"].eq(0) if serial else index["build_row"].eq(0)
-    group_first = all_of([first, index["build_stage"].eq(0), index["build_block"].eq(0)])
+    index, last, at_first = loop_nest(m, step.signal, levels)
+    first = at_first["build_row"] & at_first["build_step"] if serial else at_first["build_row"]
+    group_first = all_of([first, at_first["build_stage"], at_first["build_block"]])
     started = step.signal & first
     free = credit(m, "free_tables", bits_for(TABLE_BANKS + 1), give=table_free, take=started, initial=TABLE_BANKS)
     centroids = credit(

@@ -103,6 +103,7 @@ class _Core:
     def _round(self, name: str, record: Fields) -> Stream:
         """A unit's queue of rounds: the fields of `record`."""
         fields = ROUND.unpack(self.m["round"])
+        fields |= head_unit.strips(self.config, fields)
         data = record.pack(**{n: fields[n][0:w] for n, w in record.widths.items()})
         stream, ready = buffered(self.m, f"{name}_rounds", self.m["dispatch"], data, ROUNDS_AHEAD)
         self.units_ready.append(ready)
@@ -120,14 +121,18 @@ class _Core:
         )
         codes_push, rows_push = Wire(config.weight_ports), Wire(config.weight_ports)
         head_inputs = dict(codes_push=codes_push.signal, rows_push=rows_push.signal, group_ready=group_ready.signal)
-        streams = {"rows_round": self._round("rows", head_unit.ROUND)} if config.row_steps > 1 else {}
+        streams = (
+            {"rows_round": self._round("rows", head_unit.walk_round(config, lookups=False))}
+            if config.row_steps > 1
+            else {}
+        )
         if config.builds_tables:
             head_inputs["centroids_ready"] = front["centroids_ready"]
             streams["build_round"] = self._round("build", head_unit.BUILD_ROUND)
         head = self._unit(
             head_unit.psum_control(design, config, self.codebooks),
             "head",
-            head_unit.lookup_round(config),
+            head_unit.walk_round(config, lookups=True),
             streams,
             acc_free=acc_free.signal,
             **head_inputs,

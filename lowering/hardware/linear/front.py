@@ -160,8 +160,8 @@ def _loader(m: Module, config: EngineConfig, swapped: Signal) -> dict[str, Any]:
     if config.searches:
         exact = fields["mode"].eq(EXACT)
         levels.append(("word", mux(exact, const(1, 16), const(1 + config.chain_length, 16))))
-    index, last = loop_nest(m, step.signal, levels)
-    is_shift = index["word"].eq(0) if config.searches else const(1, 1)
+    index, last, at_first = loop_nest(m, step.signal, levels)
+    is_shift = at_first["word"] if config.searches else const(1, 1)
 
     shift_write = Wire(1)
     bank_free = credit(
@@ -198,9 +198,9 @@ def _loader(m: Module, config: EngineConfig, swapped: Signal) -> dict[str, Any]:
 def _feeder(m: Module, config: EngineConfig, job: Stream, token_bits: int) -> dict[str, Signal]:
     fields = job_fields(config).unpack(job.data)
     fire = job.valid & m["x_valid"]
-    index, last = loop_nest(m, fire, [("token", fields["tokens"])])
+    index, last, at_first = loop_nest(m, fire, [("token", fields["tokens"])])
     job.ready.assign(fire & last["token"])
-    first = fire & index["token"].eq(0)
+    first = fire & at_first["token"]
     searching = dict(swap=first & ~fields["exact"], exact=fields["exact"]) if config.searches else {}
     return searching | dict(
         x_ready=job.valid,

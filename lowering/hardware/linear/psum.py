@@ -171,7 +171,7 @@ def _assembled(m: Module, units: int, bits: int, name: str) -> Signal:
 def _table_fill(m: Module, config: EngineConfig, tables: Tables, fire: Signal, beats: Beats) -> Signal:
     """Write a stored table's rows, stage by stage, into the next free bank; returns whether there is one."""
     levels = [("fill_stage", const(config.act_stages, 8)), ("fill_row", const(config.centroids, 16))]
-    index, last = loop_nest(m, fire, [*levels, ("fill_unit", const(config.row_units, 8))])
+    index, last, _ = loop_nest(m, fire, [*levels, ("fill_unit", const(config.row_units, 8))])
     complete = fire & last["fill_stage"] & last["fill_row"] & last["fill_unit"]
     bank = m.state(bits_for(TABLE_BANKS), "fill_bank", reset=0)
     held = m.state(bits_for(TABLE_BANKS + 1), "tables_held", reset=0)

@@ -72,8 +72,8 @@ def requantizer(design: Design, config: EngineConfig, depth: int = FIFO_DEPTH) -
         issue, done = Wire(1), Wire(1)
         busy, f, ready = held_round(m, "drain", ROUND, done.signal)
         levels: Levels = [("block", f["blocks"]), ("chunk", chunks_of_block(f)), ("part", const(parts, 16))]
-        index, last = loop_nest(m, issue.signal, [*levels, ("token", f["tokens"])])
-        round_first = all_of([i.eq(0) for i in index.values()]).named("round_first")
+        index, last, at_first = loop_nest(m, issue.signal, [*levels, ("token", f["tokens"])])
+        round_first = all_of(list(at_first.values())).named("round_first")
         pop = Wire(1)
         room = credit(m, "room", bits_for(depth + 1), give=pop.signal, take=issue.signal, initial=depth)
         sums = credit(m, "rounds", 2, give=m["round_done"], take=issue.signal & round_first)

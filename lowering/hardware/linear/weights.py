@@ -28,17 +28,17 @@ def weight_distributor(design: Design, config: EngineConfig) -> str:
         chunks = chunks_of_block(f)
         fire = all_of([busy, m["w_valid"], m["all_ready"]])
         levels = [("group", f["groups"]), ("stage", f["stages"]), ("block", f["blocks"])]
-        index, last = loop_nest(
+        _, last, at_first = loop_nest(
             m,
             fire,
             [
                 *levels,
-                ("item", lambda index, last: chunks(index, last) + 1),
-                ("unit", lambda index, last: mux(index["item"].eq(0), rows, const(config.codes_units, 16))),
+                ("item", lambda at: chunks(at) + 1),
+                ("unit", lambda at: mux(at["item_first"], rows, const(config.codes_units, 16))),
             ],
         )
         codes, codebook, table = (const(i, KIND_BITS) for i in range(len(KINDS)))
-        of_rows, complete = index["item"].eq(0), fire & last["unit"]
+        of_rows, complete = at_first["item"], fire & last["unit"]
         kind = mux(of_rows, mux(stored, table, codebook), codes)
         done.assign(all_of([fire, *last.values()]))
         pushes = dict(codes_push=complete & ~of_rows, rows_push=complete & of_rows)

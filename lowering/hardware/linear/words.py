@@ -9,7 +9,7 @@ def beats_to_words(design: Design, port_bits: int, word_bits: int) -> str:
 
     def body(m: Module) -> dict[str, Signal]:
         fire = Wire(1)
-        _, last = loop_nest(m, fire.signal, [("beat", const(beats, 8))])
+        _, last, _ = loop_nest(m, fire.signal, [("beat", const(beats, 8))])
         in_ready = ~last["beat"] | m["out_ready"]
         fire.assign(m["in_valid"] & in_ready)
         parts: list[Signal] = []

@@ -89,8 +89,8 @@ def _words(m: Module, config: AcceleratorConfig, task: Steps) -> tuple[Stream, S
     """Rows times their multipliers; returns the words, with a bit for the last of the task, and the rows' ready."""
     fire, pop, depth = Wire(1), Wire(1), e_depth(config)
     levels = [("row", token_count(config, task.fields)), ("beat", _row_beats(task))]
-    index, last = loop_nest(m, fire.signal, levels)
-    is_multiplier = index["beat"].eq(0)
+    _, last, at_first = loop_nest(m, fire.signal, levels)
+    is_multiplier = at_first["beat"]
     word = fire.signal & ~is_multiplier
     room = credit(m, "word_room", bits_for(depth + 1), give=pop.signal, take=word, initial=depth)
     over, finish = m.state(1, "rows_over", reset=0), word & last["row"] & last["beat"]

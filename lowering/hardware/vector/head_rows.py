@@ -29,12 +29,12 @@ def head_rows(design: Design, config: AcceleratorConfig) -> str:
         over = m.state(1, "over", reset=0)
         valid = settled & ~over.signal
         accepted = valid & m["command_ready"]
-        index, last = loop_nest(m, accepted, [("command", m["heads"])])
+        _, last, at_first = loop_nest(m, accepted, [("command", m["heads"])])
         reached = m.state(64, "reached")
-        address = mux(index["command"].eq(0), base, reached.signal)
+        address = mux(at_first["command"], base, reached.signal)
         reached.set(address + m["head_stride"].zext(64), accepted)
         over.set(run & (over.signal | (accepted & last["command"])))
-        _, written = loop_nest(m, run & m["written"], [("written", m["heads"])])
+        _, written, _ = loop_nest(m, run & m["written"], [("written", m["heads"])])
         return dict(
             command_valid=valid,
             command_address=address,

@@ -98,7 +98,7 @@ def _scales(m: Module, config: AcceleratorConfig, task: Steps, scaled: Wire) -> 
     cycles ago, the token whose sum of squares is wanted)."""
     f, over, written = task.fields, m.state(1, "roots_issued", reset=0), m.state(1, "scaled", reset=0)
     step = task.busy & ~over.signal
-    index, last = loop_nest(m, step, [("root", _rows(config, f))])
+    index, last, _ = loop_nest(m, step, [("root", _rows(config, f))])
     finish = step & last["root"]
     over.set(task.busy & (over.signal | finish))
     written.set(task.busy & (written.signal | delay(m, finish, _SCALED, "root_finish", reset=0)))
