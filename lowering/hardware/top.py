@@ -452,7 +452,7 @@ class _Top:
         return self.engines.get("embed") or nothing
 
     def _watched(self, busy: Signal) -> dict[str, Signal]:
-        """The watchdog: progress is a task given or done, or a word on any bus."""
+        """The watchdog: progress is a task given or done, or a word on any bus, in the cycle before."""
         m = self.m
         self.start = Wire(1)
         self.answered = any_of(self.masters.answers).named("answered")
@@ -462,7 +462,7 @@ class _Top:
             watch(m.design, self.config),
             "watch",
             rst=self.hard,
-            progress=any_of(moved),
+            progress=m.reg(any_of(moved), "moved_q", reset=0),
             busy=busy,
             start=self.start.signal,
             engines_busy=engines,

@@ -59,23 +59,26 @@ def registers(design: Design, config: AcceleratorConfig) -> str:
         settable = any_of([write.is_token, *(write.hits[name] for name in _HELD)]) & ~running
         ok = axi["write_whole"] & any_of([settable, *(write.hits[name] for name in _ALWAYS)])
         ok = ok.named("write_ok")
-        done = all_of([axi["write_valid"], ready, ok])
+        whole = all_of([axi["write_valid"], ready, axi["write_whole"]])
+        done = {name: whole & hit & (const(1, 1) if name in _ALWAYS else ~running) for name, hit in write.hits.items()}
         answers["write_ready"].assign(ready)
         answers["write_ok"].assign(ok)
-        command = (done & write.hits["CONTROL"]).named("command")
+        command = done["CONTROL"].named("command")
         starts = all_of([command, (axi["write_data"][0:3] & (START | VERIFY)).ne(0), ~running])
         start.set(starts | (start.signal & ~m["quiet"]))
         verifies = m.reg((axi["write_data"][0:3] & VERIFY).ne(0), "verifies_q", enable=starts, reset=0)
         bits = {register.name: register.bits for register in REGISTERS}
         held = {
-            name: m.reg(axi["write_data"][0 : bits[name]], name.lower(), enable=done & write.hits[name], reset=0)
-            for name in _HELD
+            name: m.reg(axi["write_data"][0 : bits[name]], name.lower(), enable=done[name], reset=0) for name in _HELD
         }
-        cleared = mux(done & write.hits["ISR"], axi["write_data"][0:2], const(0, 2))
+        cleared = mux(done["ISR"], axi["write_data"][0:2], const(0, 2))
         held["ISR"] = _events(m, cleared)
 
         read = _place(axi["read_address"], config)
-        host = (done & write.is_token, write.token, axi["write_data"]), (axi["read_valid"], read.token)
+        host = (
+            (all_of([whole, write.is_token, ~running]), write.token, axi["write_data"]),
+            (axi["read_valid"], read.token),
+        )
         ids = _ids(m, config, *host) if config.has_sequence else const(0, WORD_BITS)
         readable = ~(read.is_token & m["ids_read"]) if config.has_sequence else const(1, 1)
         taken = axi["read_valid"] & readable

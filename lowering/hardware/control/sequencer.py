@@ -211,7 +211,7 @@ class _Sequencer:
         go = all_of(
             [
                 good,
-                any_of([*room, verify & m["verify_ready"]]),
+                any_of([*room, verify & m.reg(m["verify_ready"], "verify_ready_q", reset=0)]),
                 waits,
                 same_mode,
                 ~asks | m["parameters_ready"],

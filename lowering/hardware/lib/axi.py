@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lutllm.errors import CapacityError
-from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, Wire, all_of, const, mux, pack
+from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, Wire, all_of, const, mux, pack, up_down
 from lutllm.lowering.hardware.lib.memory import fifo
 from lutllm.numerics import bits_for
 
@@ -88,9 +88,7 @@ def axi_read_stream(
         beat = (m["rvalid"] & expected).named("beat")
         data = m.instance(data_queue, "data_queue", in_valid=beat, in_data=m["rdata"], out_ready=m["data_ready"])
         popped = data["out_valid"] & m["data_ready"]
-        burst, address = _bursts(
-            m, address_queue, m["arready"], m["clear"], bits, limit, lambda beats: ~free.signal.ult(limit)
-        )
+        burst, address = _bursts(m, address_queue, m["arready"], m["clear"], bits, limit, ~free.signal.ult(limit))
         taken = mux(burst.issue, burst.beats.zext(width), const(0, width)).named("taken")
         free.set(free.signal - taken + popped.zext(width))
         owed.set(owed.signal + taken - beat.zext(width))
@@ -142,7 +140,8 @@ def axi_write_stream(
             drop,
             bits,
             limit,
-            lambda beats: room & ~stored.signal.ult(beats.zext(width).named("needed")),
+            room,
+            lambda beats: ~stored.signal.ult(beats.zext(width)),
         )
         arrived = (offered & data["in_ready"]).zext(width)
         taken = mux(burst.issue, burst.beats.zext(width), const(0, width))
@@ -167,12 +166,11 @@ def axi_write_stream(
         )  # fmt: skip
         response_ready.assign(responses["in_ready"])
         counted = bits_for(outstanding + 1) + 1
-        accepted = (address["valid"] & m["awready"]).zext(counted).named("accepted")
+        accepted = (address["valid"] & m["awready"]).named("accepted")
         owed = m.state(counted, "owed", reset=0, by=m["clear"])  # responses of bursts whose address was taken
-        answered = (m["bvalid"] & owed.signal.ne(0)).zext(counted)
-        owed.set(owed.signal + accepted - answered)
+        up_down(owed, accepted, m["bvalid"] & owed.signal.ne(0))
         open_ = m.state(counted, "open", reset=0, by=drop)  # bursts whose address was taken, but those sent
-        open_.set(open_.signal + accepted - burst_sent.zext(counted))
+        up_down(open_, accepted, burst_sent)
         partly = m.reg(~last, "partly_sent", enable=beat, reset=0, by=drop)
         return dict(
             command_ready=burst.command_ready,
@@ -210,11 +208,19 @@ class _Burst:
 
 
 def _bursts(
-    m: Module, queue: str, ready: Signal, drop: Signal, bits: int, limit: int, may_issue: Callable[[Signal], Signal]
+    m: Module,
+    queue: str,
+    ready: Signal,
+    drop: Signal,
+    bits: int,
+    limit: int,
+    may: Signal,
+    fits: Callable[[Signal], Signal] = lambda _: const(1, 1),
 ) -> tuple[_Burst, dict[str, Signal]]:
     """Cut commands into bursts that end at multiples of `limit` beats and queue their addresses, which `drop` forgets.
 
-    Returns the burst and the signals of the address channel. `may_issue(beats)` is asked for each burst.
+    Returns the burst and the signals of the address channel. A burst of `beats` goes out
+    where it `may` and `fits(beats)`.
     """
     word, position_bits = (bits // 8).bit_length() - 1, limit.bit_length() - 1
     active = m.state(1, "active", reset=0)
@@ -224,9 +230,10 @@ def _bursts(
         room = room - address.signal[word : word + position_bits].zext(BEATS_BITS)
     last = left.signal.compare("ule", room.named("beats_to_boundary")).named("last_burst")
     beats = mux(last, left.signal, room).named("beats")
-    queued = Wire(1)
+    queued, short = Wire(1), bits_for(limit + 1)
+    fitting = mux(last, fits(left.signal[0:short]), fits(room[0:short])).named("fitting")
     # Not in a reset, so that nothing is asked for once `idle` may be looked at.
-    issue = all_of([active.signal, queued.signal, may_issue(beats[0 : bits_for(limit + 1)]), ~m.rst]).named("issue")
+    issue = all_of([active.signal, queued.signal, may, fitting, ~m.rst]).named("issue")
     finished = (issue & last).named("finished")
     command_ready = ~active.signal | finished
     accept = (m["command_valid"] & command_ready).named("accept")
@@ -239,7 +246,7 @@ def _bursts(
     out = m.instance(queue, "address_queue", rst=drop, in_valid=issue, in_data=entry, out_ready=ready)
     queued.assign(out["in_ready"])
     channel = address_channel(bits, out["out_valid"], out["out_data"][0:64], out["out_data"][64:72])
-    return _Burst(issue, last, beats[0 : bits_for(limit + 1)], command_ready, active.signal), channel
+    return _Burst(issue, last, beats[0:short], command_ready, active.signal), channel
 
 
 def address_channel(bits: int, valid: Signal, address: Signal, length: Signal) -> dict[str, Signal]:

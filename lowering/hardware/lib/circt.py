@@ -543,13 +543,19 @@ def credit(m: Module, name: str, bits: int, *, give: Signal, take: Signal, initi
             m.state(bits, f"{name}_{i}", reset=initial),
             m.state(1, f"{name}_there_{i}", reset=int(initial > 0)),
         )
-        count.set(count.signal + mux(given, const(1, bits), const(-1, bits)), given ^ take)
+        up_down(count, given, take)
         taken.append(mux(given, there.signal, count.signal.ne(1)))
         kept.append(there.signal | given)
         there.set(mux(take, taken[-1], kept[-1]))
     if give.width == 1:
         return there.signal
     return m.reg(mux(take, all_of(taken), all_of(kept)), f"all_{name}", reset=int(initial > 0))
+
+
+def up_down(count: Register, up: Signal, down: Signal) -> Signal:
+    """Let `count` go up, down, or, at both, stay."""
+    width = count.signal.width
+    return count.set(count.signal + mux(up, const(1, width), const(-1, width)), up ^ down)
 
 
 def round_shift(value: Signal, amount: Signal, bits: int) -> Signal:

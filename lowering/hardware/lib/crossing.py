@@ -13,7 +13,7 @@ everything.
 from __future__ import annotations
 
 from lutllm.lowering.hardware.lib.axi import READ_MASTER, WRITE_MASTER, address_channel
-from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, Wire, all_of, const, mux, pack, select
+from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, Wire, all_of, const, mux, pack, select, up_down
 from lutllm.lowering.hardware.lib.memory import power_on, ram
 from lutllm.numerics import bits_for
 
@@ -213,7 +213,7 @@ def write_crossing(design: Design, bits: int, bus: int, outstanding: int) -> str
         finished = all_of([beat, end, last]).named("finished")
         counted = bits_for(depth + 1) + 1
         open_ = mem.state(counted, "open", reset=0, by=clear | ~run)  # bursts whose address was taken, but those sent
-        open_.set(open_.signal + accepted.zext(counted) - finished.zext(counted))
+        up_down(open_, accepted, finished)
         partly = mem.reg(~(end & last), "partly_sent", enable=beat, reset=0, by=clear | ~run)
         stop = (mem.reg(run, "run_q", reset=0, by=clear) & ~run).named("stop")
         torn = mem.reg(open_.signal.ne(0) | partly, "torn_q", enable=stop, reset=0, by=clear)

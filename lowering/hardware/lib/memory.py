@@ -1,6 +1,6 @@
 """RAM, FIFO and power-on leaves: with ROMs the only modules whose body differs between simulation and synthesis."""
 
-from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, Wire, const, mux, pack, select
+from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, Wire, const, mux, pack, select, up_down
 from lutllm.numerics import bits_for
 
 ULTRA_BITS = 288 * 1024  # from here a RAM asks for ultra RAM (one URAM288 holds 4096 x 72)
@@ -65,8 +65,7 @@ def fifo(design: Design, width: int, depth: int) -> str:
         in_ready = count.signal.ne(depth)
         out_valid = count.signal.ne(0)
         push, pop = m["in_valid"] & in_ready, out_valid & m["out_ready"]
-        step = mux(push, const(1, count_bits), const(-1, count_bits))
-        count.set(count.signal + step, push ^ pop)
+        up_down(count, push, pop)
         stored = _deep if depth * width >= DEEP_BITS and depth >= DEEP else _storage
         data = m.reg(m["in_data"], "word", enable=push) if depth == 1 else stored(m, push, pop)
         return dict(in_ready=in_ready, out_valid=out_valid, out_data=data, count=count.signal)
