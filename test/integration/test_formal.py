@@ -63,7 +63,10 @@ WRITE = """
     assert (beats_left <= 4);
   end
 """
-QUEUE = "  always @(posedge clk) assert (count_0 <= {0} && write_pointer == (read_pointer + count_0) % {0});\n"
+QUEUE = """
+  always @(posedge clk) assert (count_0 <= {0} && write_pointer == (read_pointer + count_0) % {0});
+  always @(posedge clk) assert (filled == (count_0 != 0) && spare == (count_0 != {0}));
+"""
 ADDRESSES = """
   initial begin mem[0] = 0; mem[1] = 0; end
   always @(posedge clk) begin

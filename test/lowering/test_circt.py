@@ -195,19 +195,25 @@ def test_loop_nest_walks_like_nested_loops(held: bool) -> None:
 
 
 def test_credit_counts_gives_and_takes() -> None:
-    def body(m: Module) -> dict[str, Signal]:
-        return {"any": credit(m, "count", 3, give=m["give"], take=m["take"], initial=2)}
+    """Of one giver, and of two, who must both have given."""
 
-    top, count, draw = build({"give": 1, "take": 1}, {"any": 1}, body), 2, random.Random(3)
-    for _ in range(200):
+    def body(m: Module) -> dict[str, Signal]:
+        one = credit(m, "one", 3, give=m["give"][0], take=m["take_one"], initial=2)
+        return {"one": one, "both": credit(m, "both", 3, give=m["give"], take=m["take_both"], initial=1)}
+
+    top, draw = build({"give": 2, "take_one": 1, "take_both": 1}, {"one": 1, "both": 1}, body), random.Random(3)
+    count, counts = 2, [1, 1]
+    for _ in range(400):
         top.evaluate()
-        assert top.peek("any") == (count > 0)
-        give = int(count < 7 and draw.random() < 0.5)
-        take = int(count > 0 and draw.random() < 0.5)
-        top.poke("give", give)
-        top.poke("take", take)
+        assert (top.peek("one"), top.peek("both")) == (count > 0, min(counts) > 0)
+        gives = [int(max(count, *counts) < 7 and draw.random() < 0.5) for _ in range(2)]
+        take_one, take_both = (int(there and draw.random() < 0.6) for there in (count > 0, min(counts) > 0))
+        top.poke("give", gives[0] | gives[1] << 1)
+        top.poke("take_one", take_one)
+        top.poke("take_both", take_both)
         top.cycle()
-        count += give - take
+        count += gives[0] - take_one
+        counts = [old + given - take_both for old, given in zip(counts, gives, strict=True)]
 
 
 def test_delay_and_counter() -> None:

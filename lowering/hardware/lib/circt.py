@@ -506,6 +506,15 @@ class _Asked(dict[str, Signal]):
         return super().__getitem__(name)
 
 
+def early(m: Module, signal: Signal, name: str) -> Signal:
+    """The same signal from a register of its own: what is behind it need not wait for what it is made of. Raises
+    `WidthError` where that is a port."""
+    following = upcoming(m, signal)
+    if following is None:
+        raise WidthError(f"{name}: expected a signal that is made of registers, got a port in it")
+    return m.reg(following, name)
+
+
 def upcoming(m: Module, signal: Signal) -> Signal | None:
     """What a signal will be in the next cycle, worked out of what the registers take that it is made of; None where it
     is made of a port."""

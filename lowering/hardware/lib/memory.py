@@ -61,14 +61,13 @@ def fifo(design: Design, width: int, depth: int) -> str:
     count_bits = bits_for(depth + 1)
 
     def body(m: Module) -> dict[str, Signal]:
-        count = m.state(count_bits, "count", reset=0)
-        in_ready = count.signal.ne(depth)
-        out_valid = count.signal.ne(0)
+        level = FillLevel(m, depth)
+        in_ready, out_valid = level.room, level.any
         push, pop = m["in_valid"] & in_ready, out_valid & m["out_ready"]
-        up_down(count, push, pop)
+        level.move(push, pop)
         stored = _deep if depth * width >= DEEP_BITS and depth >= DEEP else _storage
         data = m.reg(m["in_data"], "word", enable=push) if depth == 1 else stored(m, push, pop)
-        return dict(in_ready=in_ready, out_valid=out_valid, out_data=data, count=count.signal)
+        return dict(in_ready=in_ready, out_valid=out_valid, out_data=data, count=level.count)
 
     def _storage(m: Module, push: Signal, pop: Signal) -> Signal:
         head, tail = pointer(m, "write_pointer", depth, push), pointer(m, "read_pointer", depth, pop)
@@ -89,6 +88,20 @@ def fifo(design: Design, width: int, depth: int) -> str:
     if depth > 1:
         ram(design, depth, width, read_latency=0)
     return design.module(f"fifo_{depth}x{width}", inputs, outputs, body)
+
+
+class FillLevel:
+    """How many of `depth` words a memory holds: registers `count`, whether there are `any`, whether there is `room`."""
+
+    def __init__(self, m: Module, depth: int) -> None:
+        self._count = m.state(bits_for(depth + 1), "count", reset=0)
+        self._any, self._room = m.state(1, "filled", reset=0), m.state(1, "spare", reset=1)
+        self.depth, self.count, self.any, self.room = depth, self._count.signal, self._any.signal, self._room.signal
+
+    def move(self, push: Signal, pop: Signal) -> None:
+        up_down(self._count, push, pop)
+        self._any.set(push | self.count.ne(1), push ^ pop)
+        self._room.set(pop | self.count.ne(self.depth - 1), push ^ pop)
 
 
 def pointer(m: Module, name: str, depth: int, step: Signal, jump: tuple[Signal, Signal] | None = None) -> Signal:

@@ -9,7 +9,7 @@ head issues one only when every engine has what it needs (`control.py`).
 from collections.abc import Mapping
 
 from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, const, delay_record, loop_nest, mux, pack, select
-from lutllm.lowering.hardware.lib.memory import buffered, copied_ram, pointer, ram
+from lutllm.lowering.hardware.lib.memory import FillLevel, buffered, copied_ram, pointer, ram
 from lutllm.lowering.hardware.linear.front import shift_bits
 from lutllm.lowering.hardware.linear.records import (
     CODES_STAGE,
@@ -23,8 +23,7 @@ from lutllm.lowering.hardware.linear.rows import Beats, Tables, is_mode, row_of
 from lutllm.lowering.machine.engine import TABLE_BANKS, EngineConfig
 from lutllm.numerics import bits_for
 
-KINDS = ("codes", "codebook", "table")  # of a weight unit
-KIND_BITS = 2
+KINDS = ("codes", "codebook", "table")  # of a weight unit, a bit each
 
 
 def codebook_depth(config: EngineConfig, depths: Mapping[str, int]) -> int:
@@ -48,21 +47,19 @@ def codes_store(design: Design, config: EngineConfig) -> str:
     """Chunks of codes that wait: `in` a word, `read` the next one (`word`, a cycle later, until the next read), `free`
     the room of one. Where rows are made in steps, words are read once for each token: after one read with `again`
     comes the first that is not free."""
-    depth, width, count_bits = config.codes_depth, config.lanes * config.code_bits, bits_for(config.codes_depth + 1)
+    depth, width = config.codes_depth, config.lanes * config.code_bits
 
     def body(m: Module) -> dict[str, Signal]:
-        count = m.state(count_bits, "count", reset=0)
-        in_ready = count.signal.ne(depth)
-        push, read, free = m["in_valid"] & in_ready, m["read"], m["free"]
-        step = mux(push, const(1, count_bits), const(-1, count_bits))
-        count.set(count.signal + step, push ^ free)
+        level = FillLevel(m, depth)
+        push, read, free = m["in_valid"] & level.room, m["read"], m["free"]
+        level.move(push, free)
         head, jump = pointer(m, "write_pointer", depth, push), None
         if config.row_steps > 1:
             jump = m["again"], pointer(m, "free_pointer", depth, free)
         place = pointer(m, "read_pointer", depth, read, jump)
         store = ram(m.design, depth, width)
         word = m.output_of(store, "store", we=push, wa=head, wd=m["in_data"], re=read, ra=place)
-        return dict(in_ready=in_ready, word=word)
+        return dict(in_ready=level.room, word=word)
 
     inputs = {"in_valid": 1, "in_data": width, "read": 1, "free": 1} | ({"again": 1} if config.row_steps > 1 else {})
     return design.module("codes_store", inputs, {"in_ready": 1, "word": width}, body)
@@ -95,7 +92,7 @@ def psum_engine(design: Design, config: EngineConfig, codebooks: int) -> str:
     inputs |= {"operand_write": 1, "operand_address": bank + bits_for(config.tokens)}
     inputs |= {"operand_data": stages * config.operand_width}
     inputs |= {"shift_write": 1, "shift_bank": bank, "shift_data": shift_bits(config)}
-    inputs |= {"unit_fire": 1, "unit_kind": KIND_BITS, "unit_last": 1, "unit_data": config.unit_bits}
+    inputs |= {"unit_fire": 1, "unit_kind": len(KINDS), "unit_last": 1, "unit_data": config.unit_bits}
     outputs = {"control_out": lookup.width, "rows_out": row.width, "sums": config.lanes * config.chain_bits}
     outputs |= {"unit_ready": 1}
     if builds:
@@ -130,17 +127,17 @@ def _weight_buffers(
     """Sort the weight units into codes, codebooks and table rows; returns (ready for the unit, the lookup's codes, what
     rows come from). A unit is taken when all engines of a port take it."""
     fire, last, kind = m["unit_fire"], m["unit_last"], m["unit_kind"]
-    is_codes = kind.eq(KINDS.index("codes"))
+    is_codes = kind[KINDS.index("codes")]
     codes, codes_ready = _codes(m, config, fire & last & is_codes, lookups[CODES_STAGE])
     ready, tables = is_codes & (codes_ready | ~last), Tables()
     if config.builds_rows:
-        is_codebook = kind.eq(KINDS.index("codebook"))
+        is_codebook = kind[KINDS.index("codebook")]
         word = _assembled(m, config.codebook_units, config.row_entries * 2 * config.weight_bits, "codebook_part")
         push = fire & last & is_codebook
         tables.codebook, codebook_ready = buffered(m, "codebook_fifo", push, word, codebooks)
         ready = ready | (is_codebook & (codebook_ready | ~last))
     if "stored_table" in config.row_sources:
-        is_table = kind.eq(KINDS.index("table"))
+        is_table = kind[KINDS.index("table")]
         ready = ready | (is_table & _table_fill(m, config, tables, fire & is_table, beats))
     return ready, codes, tables
 

@@ -4,11 +4,11 @@ A beat carries one unit for each engine of the port. For each group, stage and b
 stored tables), then each chunk's codes.
 """
 
-from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, Wire, all_of, const, loop_nest, mux
+from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, Wire, all_of, const, early, loop_nest, mux, pack
 from lutllm.lowering.hardware.linear import records
 from lutllm.lowering.hardware.linear.control import chunks_of_block
 from lutllm.lowering.hardware.linear.front import held_round
-from lutllm.lowering.hardware.linear.psum import KIND_BITS, KINDS
+from lutllm.lowering.hardware.linear.psum import KINDS
 from lutllm.lowering.machine.engine import MODES, EngineConfig
 
 ROUND = records.ROUND.subset("mode", "stages", "groups", "blocks", "block_chunks", "last_chunks")
@@ -23,7 +23,7 @@ def weight_distributor(design: Design, config: EngineConfig) -> str:
     def body(m: Module) -> dict[str, Signal]:
         done = Wire(1)
         busy, f, ready = held_round(m, "weights", ROUND, done.signal)
-        stored = f["mode"].eq(MODES.index("stored_table"))
+        stored = early(m, f["mode"].eq(MODES.index("stored_table")), "stored")
         rows = mux(stored, const(config.table_units, 16), const(config.codebook_units, 16))
         chunks = chunks_of_block(f)
         fire = all_of([busy, m["w_valid"], m["all_ready"]])
@@ -37,14 +37,19 @@ def weight_distributor(design: Design, config: EngineConfig) -> str:
                 ("unit", lambda at: mux(at["item_first"], rows, const(config.codes_units, 16))),
             ],
         )
-        codes, codebook, table = (const(i, KIND_BITS) for i in range(len(KINDS)))
         of_rows, complete = at_first["item"], fire & last["unit"]
-        kind = mux(of_rows, mux(stored, table, codebook), codes)
+        kinds = dict(codes=~of_rows, codebook=of_rows & ~stored, table=of_rows & stored)
         done.assign(all_of([fire, *last.values()]))
         pushes = dict(codes_push=complete & ~of_rows, rows_push=complete & of_rows)
-        return pushes | dict(round_ready=ready, w_ready=busy & m["all_ready"], fire=fire, kind=kind, last=last["unit"])
+        return pushes | dict(
+            round_ready=ready,
+            w_ready=busy & m["all_ready"],
+            fire=fire,
+            kind=pack([kinds[kind] for kind in KINDS]),
+            last=last["unit"],
+        )
 
     inputs = {"round_valid": 1, "round_data": ROUND.width, "w_valid": 1, "all_ready": 1}
-    outputs = {"round_ready": 1, "w_ready": 1, "fire": 1, "kind": KIND_BITS, "last": 1}
+    outputs = {"round_ready": 1, "w_ready": 1, "fire": 1, "kind": len(KINDS), "last": 1}
     outputs |= {"codes_push": 1, "rows_push": 1}
     return design.module("weight_distributor", inputs, outputs, body)
