@@ -1,7 +1,7 @@
-"""lutllm beside llama.cpp on one processor: a directory of SmolLM2-135M made by `lutllm quantize` in, token/s of both,
-and their ratios, out.
+"""lutllm beside llama.cpp on one processor: a directory that `lutllm quantize` made of a built-in name with real
+weights in, token/s of both, and their ratios, out.
 
-llama.cpp comes as the wheel `xllamacpp`, in an environment of its own in the cache, and runs the Q4_1 GGUF that the
+llama.cpp comes as the wheel `xllamacpp`, in an environment of its own in the cache, and runs the GGUF file that the
 directory's float model came from. Both read the same random token ids. Tests of the two alternate, one repetition after
 the other, so that whatever else the machine does meets both; a ratio is that of medians, and its spread that of the
 ratios of neighbouring repetitions.
@@ -108,13 +108,15 @@ def post(gguf: str, path: str) -> None:
     """In the other environment: the requests of `ask`. Keys and values of its attention stay in float32."""
     import xllamacpp
 
+    requests = json.load(sys.stdin)
+    context = max(512, *(len(wanted.get("prompt", ())) + 64 for wanted in requests))
     params = xllamacpp.CommonParams()
-    params.model.path, params.n_ctx, params.n_gpu_layers, params.n_parallel = gguf, 512, 0, 1
+    params.model.path, params.n_ctx, params.n_gpu_layers, params.n_parallel = gguf, context, 0, 1
     params.cpuparams.n_threads, params.warmup, params.port, params.verbosity = 1, False, 0, -1
     params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
     server = xllamacpp.Server(params)
     found = []
-    for wanted in json.load(sys.stdin):
+    for wanted in requests:
         json_type = {"Content-Type": "application/json"}
         request = urllib.request.Request(server.listening_address + path, json.dumps(wanted).encode(), json_type)
         with urllib.request.urlopen(request) as answer:
@@ -125,14 +127,14 @@ def post(gguf: str, path: str) -> None:
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     import numpy as np
 
-    from lutllm.models.smollm2 import GGUF_NAME, smollm2_gguf
+    from lutllm.models.packaged import PACKAGED
     from lutllm.progress import progress
     from lutllm.quantized.pretrained import from_pretrained
     from lutllm.run.decoder_bench import tests
     from lutllm.run.session import CpuSession
 
-    python, gguf = environment(), smollm2_gguf() / GGUF_NAME
     model = from_pretrained(options.directory)
+    python, gguf = environment(), PACKAGED[model.about["model"]["name"]].file()
     most = max(options.prompt, options.generate)
     rows: list[dict[str, Any]] = []
     about: dict[str, Any] = {"load": os.getloadavg()[0], "lutllm": {"bits": model.bits}}
@@ -190,7 +192,7 @@ def main() -> int:
     from lutllm.tools.verbs import arguments
 
     parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
-    parser.add_argument("directory", metavar="DIR", help="made by `lutllm quantize smollm2-135m`")
+    parser.add_argument("directory", metavar="DIR", help="made by `lutllm quantize NAME`, of real weights")
     parser.add_argument("-p", "--prompt", type=arguments.positive, default=128, metavar="N", help="default 128")
     parser.add_argument("-n", "--generate", type=arguments.positive, default=32, metavar="N", help="default 32")
     parser.add_argument("-r", "--repetitions", type=arguments.positive, default=9, metavar="N", help="default 9")

@@ -19,6 +19,7 @@ import numpy as np
 from llamacpp import ask
 
 SIZE, HEADS, KV_HEADS, WIDE, VOCABULARY, CONTEXT, LAYERS = 48, 4, 2, 80, 320, 512, 2
+HEADS_NORMS = ("attn_q_norm", "attn_k_norm")
 TOKENS = 200
 AT_MOST = 1e-3  # of the largest logit; llama.cpp's products are of other order and its RoPE of float32
 
@@ -54,17 +55,15 @@ def write(path: Path, architecture: str, keys: dict[str, Any], tensors: dict[str
     writer.close()
 
 
-def weights(head_dim: int, *, norms: bool = False, biases: tuple[str, ...] = (), head: bool = False) -> dict[str, Any]:
-    """Random tensors of a decoder."""
+def weights(
+    head_dim: int, *, norms: tuple[str, ...] = (), biases: tuple[str, ...] = (), head: bool = False
+) -> dict[str, Any]:
+    """Random tensors of a decoder, with these further norms and biases."""
     random = np.random.default_rng(0)
     q, kv = HEADS * head_dim, KV_HEADS * head_dim
     linears = {"attn_q": (q, SIZE), "attn_k": (kv, SIZE), "attn_v": (kv, SIZE), "attn_output": (SIZE, q)}
     linears |= {"ffn_gate": (WIDE, SIZE), "ffn_up": (WIDE, SIZE), "ffn_down": (SIZE, WIDE)}
-    gains = {
-        "attn_norm": SIZE,
-        "ffn_norm": SIZE,
-        **({"attn_q_norm": head_dim, "attn_k_norm": head_dim} if norms else {}),
-    }
+    gains = {name: head_dim if name in HEADS_NORMS else SIZE for name in ("attn_norm", "ffn_norm", *norms)}
     found = {
         "token_embd.weight": random.normal(size=(VOCABULARY, SIZE)),
         "output_norm.weight": 1 + random.normal(size=SIZE) / 9,
@@ -89,6 +88,7 @@ def llama3(head_dim: int) -> np.ndarray:
 
 
 QKV = ("attn_q", "attn_k", "attn_v")
+SANDWICH = (*HEADS_NORMS, "post_attention_norm", "post_ffw_norm")
 CASES: dict[str, tuple[str, dict[str, Any], Callable[[], dict[str, Any]], int]] = {
     "llama": ("llama", {}, lambda: weights(12), 12),
     "llama, own head": ("llama", {}, lambda: weights(12, head=True), 12),
@@ -114,7 +114,21 @@ CASES: dict[str, tuple[str, dict[str, Any], Callable[[], dict[str, Any]], int]] 
         12,
     ),
     "qwen2": ("qwen2", {}, lambda: weights(12, biases=QKV), 12),
-    "qwen3": ("qwen3", {}, lambda: weights(16, norms=True), 16),
+    "qwen3": ("qwen3", {}, lambda: weights(16, norms=HEADS_NORMS), 16),
+    "gemma3": ("gemma3", {"attention.sliding_window": 512}, lambda: weights(20, norms=SANDWICH), 20),
+    "gemma3, windows": ("gemma3", {"attention.sliding_window": 50}, lambda: weights(20, norms=SANDWICH), 20),
+    "gemma3, one layer of two": (
+        "gemma3",
+        {
+            "attention.sliding_window": 50,
+            "attention.sliding_window_pattern": 2,
+            "rope.freq_base": 1e6,
+            "rope.scaling.type": "linear",
+            "rope.scaling.factor": 4.0,
+        },
+        lambda: weights(20, norms=SANDWICH),
+        20,
+    ),
 }
 
 
@@ -140,10 +154,76 @@ def ours(gguf: Path, ids: list[int]) -> np.ndarray:
     return torch.log_softmax(logits, 0).numpy()
 
 
+def real(name: str, tokens: int) -> int:
+    """A real model on real text: after each eighth token, the likeliest next token and log-probabilities of both.
+
+    llama.cpp rounds activations to 8 bits before products with 4-bit to 8-bit weights, which moves logits: hence a
+    second file, with the same weights in float32, for which the two are to agree."""
+    import torch
+
+    from lutllm import models
+    from lutllm.models.packaged import PACKAGED
+    from lutllm.models.text import default_text
+
+    loaded = models.load(name)
+    ids = loaded.tokenizer("".join(default_text().documents.values())[: 8 * tokens])["input_ids"][:tokens]
+    with torch.no_grad():
+        ours = torch.log_softmax(loaded.module(input_ids=torch.tensor([ids])).logits[0].double(), -1).numpy()
+    ends = range(8, len(ids) + 1, 8)
+    asked = {"n_predict": 1, "n_probs": 20, "temperature": 1.0, "cache_prompt": True}
+    requests = [{"prompt": ids[:end], **asked} for end in ends]
+    with tempfile.TemporaryDirectory() as folder:
+        wide = Path(folder) / "float32.gguf"
+        widened(PACKAGED[name].file(), wide)
+        _, share = (agreement(path, requests, ours) for path in (PACKAGED[name].file(), wide))
+    return 0 if share >= 0.99 else 1
+
+
+def agreement(gguf: Path, requests: list[dict[str, Any]], ours: np.ndarray) -> float:
+    """The share of requests after which both find the same token likeliest."""
+    answers = ask(gguf, "/completion", requests)
+    if isinstance(answers, str):
+        print(f"{gguf.name}: llama.cpp: {answers}")
+        return 0.0
+    same, errors = 0, []
+    for request, answer in zip(requests, answers, strict=True):
+        found = answer["completion_probabilities"][0]["top_logprobs"]
+        row = ours[len(request["prompt"]) - 1]
+        same += found[0]["id"] == int(row.argmax())
+        errors += [abs(row[one["id"]] - one["logprob"]) for one in found]
+    print(
+        f"{gguf.name}: the same likeliest token after {same} of {len(requests)} prompts; log-probabilities of "
+        f"llama.cpp's likeliest 20 differ by {np.median(errors):.2g} (median), {max(errors):.2g} (most)"
+    )
+    return same / len(requests)
+
+
+def widened(gguf: Path, to: Path) -> None:
+    """The same file with its weights in float32."""
+    from gguf import GGUFReader, GGUFWriter, dequantize
+
+    reader = GGUFReader(gguf)
+    writer = GGUFWriter(to, reader.fields["general.architecture"].contents())
+    for name, field in reader.fields.items():
+        if not name.startswith("GGUF.") and name != "general.architecture":
+            kind = field.types[0]
+            writer.add_key_value(name, field.contents(), kind, field.types[-1] if len(field.types) > 1 else None)
+    for tensor in reader.tensors:
+        writer.add_tensor(tensor.name, dequantize(tensor.data, tensor.tensor_type).astype(np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument("names", nargs="*", metavar="CASE", help="default: all")
+    parser.add_argument("--model", metavar="NAME", help="a real model that `lutllm models` lists, on real text")
+    parser.add_argument("--tokens", type=int, default=1024, metavar="N", help="of that text, default 1024")
     options = parser.parse_args()
+    if options.model:
+        return real(options.model, options.tokens)
     ids = np.random.default_rng(1).integers(0, VOCABULARY, TOKENS).tolist()
     plain: dict[int, np.ndarray] = {}
     wrong = 0

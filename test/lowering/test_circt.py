@@ -6,24 +6,10 @@ from collections.abc import Callable
 import pytest
 
 from lutllm.lowering.export.hw_to_arc import hw_to_arc
-from lutllm.lowering.hardware.lib.circt import (
-    Design,
-    Fields,
-    Levels,
-    Module,
-    Signal,
-    WidthError,
-    Wire,
-    all_of,
-    any_of,
-    const,
-    credit,
-    delay,
-    loop_nest,
-    mux,
-    pack,
-    select,
-)
+from lutllm.lowering.hardware.lib.bundle import Wire
+from lutllm.lowering.hardware.lib.circt import Design, Module
+from lutllm.lowering.hardware.lib.signal import Fields, Signal, WidthError, all_of, any_of, const, mux, pack, select
+from lutllm.lowering.hardware.lib.state import Levels, credit, loop_nest
 from lutllm.simulate import ArcSimulator
 
 Body = Callable[[Module], dict[str, Signal]]
@@ -198,8 +184,8 @@ def test_credit_counts_gives_and_takes() -> None:
     """Of one giver, and of two, who must both have given."""
 
     def body(m: Module) -> dict[str, Signal]:
-        one = credit(m, "one", 3, give=m["give"][0], take=m["take_one"], initial=2)
-        return {"one": one, "both": credit(m, "both", 3, give=m["give"], take=m["take_both"], initial=1)}
+        one = credit(m, "one", 7, give=m["give"][0], take=m["take_one"], initial=2)
+        return {"one": one, "both": credit(m, "both", 7, give=m["give"], take=m["take_both"], initial=1)}
 
     top, draw = build({"give": 2, "take_one": 1, "take_both": 1}, {"one": 1, "both": 1}, body), random.Random(3)
     count, counts = 2, [1, 1]
@@ -216,13 +202,13 @@ def test_credit_counts_gives_and_takes() -> None:
         counts = [old + given - take_both for old, given in zip(counts, gives, strict=True)]
 
 
-def test_delay_and_counter() -> None:
+def test_registers_in_a_row_and_counter() -> None:
     def body(m: Module) -> dict[str, Signal]:
         last = m["limit"]
         count = m.state(3, "probe", reset=5)
         count.set(count.signal, const(0, 1))
         counted = m.counter(3, "counted", step=m["step"], last=last, restart=m["restart"])
-        return {"late": delay(m, m["d"], 3, "late", reset=0), "counted": counted, "held": count.signal}
+        return {"late": m.reg(m["d"], "late", cycles=3, reset=0), "counted": counted, "held": count.signal}
 
     inputs = {"d": 4, "step": 1, "limit": 1, "restart": 1}
     top = build(inputs, {"late": 4, "counted": 3, "held": 3}, body)

@@ -6,8 +6,9 @@ from math import log
 import pytest
 
 from lutllm.cost.levels import MUX, budget, levels, slowest
-from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, const, mux, pack
-from lutllm.lowering.hardware.lib.memory import fifo
+from lutllm.lowering.hardware.lib.circt import Design, Module
+from lutllm.lowering.hardware.lib.signal import Signal, const, mux, pack
+from lutllm.lowering.hardware.lib.stream import Stream, fifo
 from lutllm.tools.lutllm import main
 
 GATE = log(2, 6)
@@ -64,14 +65,15 @@ def test_paths_go_through_instances() -> None:
 def test_a_path_may_end_in_an_instance() -> None:
     def body(m: Module) -> dict[str, Signal]:
         a = m.reg(m["a"], "a_q")
-        out = m.instance(fifo(m.design, 8, 4), "queue", in_valid=a[0] & a[1], in_data=a, out_ready=a[2])
-        return dict(out=out["out_data"])
+        out = Stream(a[0] & a[1], data=a).fifo(m, "queue", 4)
+        out.drive(ready=a[2])
+        return dict(out=out.data)
 
     made = Design("sv")
     fifo(made, 8, 4)
     made.module("top", {"a": 8}, {"out": 8}, body)
-    depth, begin, end = longest(made)
-    assert depth > 2 * GATE and begin == "a_q" and end.startswith("queue.")
+    own = levels(made)["top"].longest["clk"]
+    assert own.levels > 2 * GATE and own.begin == "a_q" and own.end.startswith("queue.")
 
 
 def test_each_clock_has_its_budget() -> None:

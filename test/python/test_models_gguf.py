@@ -32,6 +32,12 @@ NAMES = {
     "ffn_up": "mlp.up_proj",
     "ffn_down": "mlp.down_proj",
 }
+GEMMA3 = {
+    **NAMES,
+    "post_attention_norm": "post_attention_layernorm",
+    "ffn_norm": "pre_feedforward_layernorm",
+    "post_ffw_norm": "post_feedforward_layernorm",
+}
 
 
 def interleaved(weight: torch.Tensor, heads: int) -> torch.Tensor:
@@ -65,7 +71,9 @@ def write(
         *_, owner, kind = name.split(".")
         heads = {"q_proj": HEADS, "k_proj": KV_HEADS}.get(owner) if architecture == "llama" else None
         array = (interleaved(tensor, heads) if heads else tensor).contiguous().numpy()
-        theirs = next(their for their, our in NAMES.items() if our.endswith(owner))
+        names = GEMMA3 if architecture == "gemma3" else NAMES
+        theirs = next(their for their, our in names.items() if our.endswith(owner))
+        array = array + 1 if architecture == "gemma3" and owner.endswith("norm") else array
         layer = name.split(".")[2] if name.startswith("model.layers.") else None
         writer.add_tensor(f"blk.{layer}.{theirs}.{kind}" if layer else f"{theirs}.{kind}", array)
     for name, array in (tensors or {}).items():
@@ -79,9 +87,10 @@ def write(
 
 def made(architecture: str = "llama", **values: Any) -> Any:
     """A module of transformers with random weights."""
-    names = {"llama": "Llama", "qwen2": "Qwen2", "qwen3": "Qwen3"}
+    names = {"llama": "Llama", "qwen2": "Qwen2", "qwen3": "Qwen3", "gemma3_text": "Gemma3"}
     known = {**models.random_weights.TINY, "head_dim": 12, **values}
-    config = getattr(transformers, f"{names[architecture]}Config")(**known)
+    kind = "TextConfig" if architecture == "gemma3_text" else "Config"
+    config = getattr(transformers, names[architecture] + kind)(**known)
     torch.manual_seed(0)
     module = getattr(transformers, f"{names[architecture]}ForCausalLM")(config).eval().requires_grad_(False)
     for name, parameter in module.named_parameters():
@@ -89,7 +98,17 @@ def made(architecture: str = "llama", **values: Any) -> Any:
             parameter.normal_(0, 1.5 * parameter.shape[1] ** -0.5)
         if name.endswith(".bias"):
             parameter.normal_()
+        if name.endswith("norm.weight") and architecture == "gemma3_text":
+            parameter.normal_(0, 0.3)
     return module
+
+
+def windowed(rope: dict[str, Any] | None = None, **values: Any) -> Any:
+    """Gemma 3: one layer with a window and one without, RoPE of their own."""
+    full = {"rope_type": "default", "rope_theta": 1e4, **(rope or {})}
+    kinds = {"sliding_attention": {"rope_type": "default", "rope_theta": 5e3}, "full_attention": full}
+    known = {"layer_types": list(kinds), "sliding_window": 50, "query_pre_attn_scalar": 12, **values}
+    return made("gemma3_text", rope_parameters=kinds, **known)
 
 
 def logits(module: Any) -> torch.Tensor:
@@ -108,6 +127,8 @@ def factors(module: Any) -> np.ndarray:
     return 1e4 ** (-np.arange(0, size, 2) / size) / module.model.rotary_emb.inv_freq.numpy()
 
 
+GEMMA3_KEYS = {"gemma3.attention.sliding_window": 50, "gemma3.attention.sliding_window_pattern": 2}
+GEMMA3_KEYS["gemma3.rope.freq_base_swa"] = 5e3
 MEANINGS = {
     "biases": (made(attention_bias=True), {}, {}),
     "feed-forward biases": (made(mlp_bias=True), {}, {}),
@@ -136,6 +157,17 @@ MEANINGS = {
     ),
     "qwen2": (made("qwen2"), {}, {}),
     "qwen3": (made("qwen3"), {}, {}),
+    "gemma3": (windowed(), GEMMA3_KEYS, {}),
+    "gemma3, positions scaled where all is seen": (
+        windowed({"rope_type": "linear", "factor": 8.0}),
+        {**GEMMA3_KEYS, "gemma3.rope.scaling.type": "linear", "gemma3.rope.scaling.factor": 8.0},
+        {},
+    ),
+    "gemma3, a window in every layer": (
+        windowed(layer_types=["sliding_attention"] * 2),
+        {**GEMMA3_KEYS, "gemma3.attention.sliding_window_pattern": 6},
+        {},
+    ),
     "a window as long as the context": (made(), {"llama.attention.sliding_window": 512}, {}),
     "one value a layer": (made(), {"llama.attention.head_count_kv": [2, 2]}, {}),
 }
@@ -222,11 +254,39 @@ def test_file_that_is_no_gguf(tmp_path, cache):
 def test_what_a_file_says_is_applied(tmp_path, cache, name):
     """The model is that of transformers with the same meaning; without the key or tensor it would be another."""
     module, keys, tensors = MEANINGS[name]
-    write(tmp_path / "tiny.gguf", module.config.model_type, module, keys=keys, tensors=tensors)
+    write(tmp_path / "tiny.gguf", module.config.model_type.removesuffix("_text"), module, keys=keys, tensors=tensors)
     loaded = models.load(tmp_path / "tiny.gguf").module
     assert torch.allclose(logits(loaded), logits(module), rtol=0, atol=1e-6 * float(logits(module).abs().max()))
-    if keys.keys() - {f"{SCALING}type"} and module.config.rope_parameters["rope_type"] != "default":
+    if keys.keys() - {f"{SCALING}type"} and module.config.rope_parameters.get("rope_type", "default") != "default":
         assert float((logits(made()) - logits(module)).abs().max()) > 0.1 * float(logits(module).abs().max())
+
+
+def test_windows_of_gemma_3_matter():
+    """Each of what its file says gives other logits."""
+    one = logits(windowed())
+    others = [
+        windowed(sliding_window=200),
+        windowed(layer_types=["sliding_attention"] * 2),
+        windowed({"rope_theta": 1e6}),
+    ]
+    assert all(float((logits(other) - one).abs().max()) > 0.1 * float(one.abs().max()) for other in others)
+
+
+@pytest.mark.parametrize(
+    ("keys", "got"),
+    [
+        ({"gemma3.attention.sliding_window": 0}, "above 0 and its pattern as a period of layers, got 0"),
+        (
+            {"gemma3.attention.sliding_window_pattern": [True, True]},
+            "as a period of layers, got 50 and the pattern True",
+        ),
+        ({"gemma3.final_logit_softcapping": 30.0}, "without 'gemma3.final_logit_softcapping', got 30.0"),
+    ],
+)
+def test_windows_that_are_not_applied_are_refused(tmp_path, cache, keys, got):
+    write(tmp_path / "odd.gguf", "gemma3", windowed(), keys={**GEMMA3_KEYS, **keys})
+    with pytest.raises(InputError, match=rf"odd\.gguf: .*{got}"):
+        models.load(tmp_path / "odd.gguf")
 
 
 def test_biases_that_a_file_has_not_are_zero(tmp_path, cache):
@@ -291,7 +351,7 @@ def test_big_endian_file(tmp_path, cache):
 
 def test_unsupported_gguf_architecture(tmp_path, cache):
     write(tmp_path / "other.gguf", "mamba")
-    with pytest.raises(InputError, match="expected an architecture of llama, qwen2, qwen3, got 'mamba'"):
+    with pytest.raises(InputError, match="expected an architecture of llama, qwen2, qwen3, gemma3, got 'mamba'"):
         models.load(tmp_path / "other.gguf")
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from lutllm.lowering.hardware.lib.circt import Design, Levels, Module, Signal, Wire, loop_nest, mux
+from lutllm.lowering.hardware.lib.bundle import Wire
+from lutllm.lowering.hardware.lib.circt import Design, Module
+from lutllm.lowering.hardware.lib.signal import Signal, all_of, mux
+from lutllm.lowering.hardware.lib.state import Levels, loop_nest
 
 STEP_BITS = 40  # of the bytes from one of a unit's kv heads to its next
 
 
 def row_fetch(design: Design) -> str:
-    """From `start` on: stream `command` of `beats` beats for each item of each kv head, whose rows start at `address`
-    + kv head * `head_step`. All are steady from `start` on."""
+    """From `start` on, to one port, a command of `beats` beats for each item of each kv head, whose rows start at
+    `address` + kv head * `head_step`. All are steady from `start` on."""
 
     def body(m: Module) -> dict[str, Signal]:
         step = Wire(1)
@@ -17,7 +20,7 @@ def row_fetch(design: Design) -> str:
         _, last, _ = loop_nest(m, step.signal, levels)
         active, address = m.state(1, "active", reset=0), m.state(64, "address")
         step.assign(active.signal & m["command_ready"])
-        active.set(m["start"] | (active.signal & ~(step.signal & last["kv_head"] & last["item"])))
+        active.set(m["start"] | (active.signal & ~all_of([step.signal, *last.values()])))
         following = mux(m["start"], m["address"], address.signal + m["head_step"].zext(64))
         address.set(following, m["start"] | (step.signal & last["item"]))
         return dict(command_valid=active.signal, command_address=address.signal, command_beats=m["beats"])

@@ -5,7 +5,8 @@ from __future__ import annotations
 from binascii import crc_hqx
 
 from lutllm.lowering.hardware.lib.axi import BEATS_BITS
-from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, all_of, any_of, const, delay, mux, pack, parity
+from lutllm.lowering.hardware.lib.circt import Design, Module
+from lutllm.lowering.hardware.lib.signal import Signal, all_of, any_of, const, mux, pack, parity
 from lutllm.lowering.machine.checks import CRC_BITS, SIGNATURE_BITS, STEP, TAPS
 
 _REDUCTION = 1 << SIGNATURE_BITS | sum(1 << tap for tap in TAPS)
@@ -39,9 +40,8 @@ def region_check(design: Design, bits: int) -> str:
         wanted = m.reg(m["signature"], "wanted", enable=m["start"])
         checking = any_of([counting, *moves[1:]]).named("checking")
         over = m.reg(checking, "over", reset=0)
-        bad = m.state(1, "bad_q", reset=0)
-        bad.set(bad.signal | all_of([over, ~checking, state.signal.ne(wanted)]))
-        return dict(checking=checking | over, bad=bad.signal)
+        bad = m.flag("bad_q", all_of([over, ~checking, state.signal.ne(wanted)]))
+        return dict(checking=checking | over, bad=bad)
 
     inputs = {"start": 1, "beats": BEATS_BITS, "signature": SIGNATURE_BITS, "moved": 1, "data": bits}
     return design.module(f"region_check_{bits}", inputs, {"checking": 1, "bad": 1}, body)
@@ -55,7 +55,7 @@ def _polynomial(m: Module, move: Signal, words: list[Signal]) -> tuple[list[Sign
         if i % TOGETHER == 0:
             found = m.reg(found, f"words_{i}")
             moves.append(m.reg(moves[-1], f"move_{i}", reset=0))
-        found = _times(found, 1) ^ delay(m, word, len(moves) - 1, f"word_{i}").zext(SIGNATURE_BITS)
+        found = _times(found, 1) ^ m.reg(word, f"word_{i}", cycles=len(moves) - 1).zext(SIGNATURE_BITS)
     return moves, found
 
 

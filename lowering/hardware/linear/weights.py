@@ -4,29 +4,34 @@ A beat carries one unit for each engine of the port. For each group, stage and b
 stored tables), then each chunk's codes.
 """
 
-from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, Wire, all_of, const, early, loop_nest, mux, pack
+from typing import Any
+
+from lutllm.lowering.hardware.lib.bundle import Link, Wire
+from lutllm.lowering.hardware.lib.circt import Design, Module
+from lutllm.lowering.hardware.lib.signal import all_of, const, mux, pack
+from lutllm.lowering.hardware.lib.state import early, loop_nest
+from lutllm.lowering.hardware.lib.stream import Stream
 from lutllm.lowering.hardware.linear import records
 from lutllm.lowering.hardware.linear.control import chunks_of_block
 from lutllm.lowering.hardware.linear.front import held_round
-from lutllm.lowering.hardware.linear.psum import KINDS
+from lutllm.lowering.hardware.linear.psum import KINDS, unit_port
 from lutllm.lowering.machine.engine import MODES, EngineConfig
 
 ROUND = records.ROUND.subset("mode", "stages", "groups", "blocks", "block_chunks", "last_chunks")
 
 
 def weight_distributor(design: Design, config: EngineConfig) -> str:
-    """Streams in: `round`, `w` (beats). `all_ready`: every engine takes the unit of `kind`.
-
-    Out: `fire`, `kind`, `last`; of the last unit, `codes_push` of codes, `rows_push` of a codebook or table.
+    """Streams in: `round`, `w` (beats). Out: `unit` to all engines of the port; of the last one, `codes_push` of codes,
+    `rows_push` of a codebook or table.
     """
 
-    def body(m: Module) -> dict[str, Signal]:
-        done = Wire(1)
-        busy, f, ready = held_round(m, "weights", ROUND, done.signal)
+    def body(m: Module) -> dict[str, Any]:
+        done, w = Wire(1), m["w"]
+        busy, f = held_round(m, "weights", ROUND, done.signal)
         stored = early(m, f["mode"].eq(MODES.index("stored_table")), "stored")
         rows = mux(stored, const(config.table_units, 16), const(config.codebook_units, 16))
-        chunks = chunks_of_block(f)
-        fire = all_of([busy, m["w_valid"], m["all_ready"]])
+        chunks, fire = chunks_of_block(f), (w.moves).named("fire")
+        w.drive(ready=busy & m["unit_ready"])
         levels = [("group", f["groups"]), ("stage", f["stages"]), ("block", f["blocks"])]
         _, last, at_first = loop_nest(
             m,
@@ -38,18 +43,11 @@ def weight_distributor(design: Design, config: EngineConfig) -> str:
             ],
         )
         of_rows, complete = at_first["item"], fire & last["unit"]
-        kinds = dict(codes=~of_rows, codebook=of_rows & ~stored, table=of_rows & stored)
         done.assign(all_of([fire, *last.values()]))
-        pushes = dict(codes_push=complete & ~of_rows, rows_push=complete & of_rows)
-        return pushes | dict(
-            round_ready=ready,
-            w_ready=busy & m["all_ready"],
-            fire=fire,
-            kind=pack([kinds[kind] for kind in KINDS]),
-            last=last["unit"],
-        )
+        kinds = dict(codes=~of_rows, codebook=of_rows & ~stored, table=of_rows & stored)
+        unit = dict(fire=fire, kind=pack([kinds[kind] for kind in KINDS]), last=last["unit"], data=w.data)
+        return dict(codes_push=complete & ~of_rows, rows_push=complete & of_rows, unit=Link(unit))
 
-    inputs = {"round_valid": 1, "round_data": ROUND.width, "w_valid": 1, "all_ready": 1}
-    outputs = {"round_ready": 1, "w_ready": 1, "fire": 1, "kind": len(KINDS), "last": 1}
-    outputs |= {"codes_push": 1, "rows_push": 1}
+    inputs = {"round": Stream.of(ROUND.width), "w": Stream.of(config.word_bits["w"])}
+    outputs = {"codes_push": 1, "rows_push": 1, "unit": unit_port(config.word_bits["w"])}
     return design.module("weight_distributor", inputs, outputs, body)

@@ -228,10 +228,18 @@ def _levels(kind: str, op: Any) -> float:
         return log(max(2, _ones(op.operands[0])), 6)
     if kind in ("shl", "shru", "shrs"):
         amount = op.operands[1]
-        return 0 if is_constant(amount) else MUX * min(effective(amount), op.operands[0].type.width.bit_length())
+        return 0 if is_constant(amount) else MUX * min(_varying(amount), op.operands[0].type.width.bit_length())
     if kind == "mul":
         return PRODUCT if len(varying) > 1 else 2.0
     raise NotImplementedError(kind)
+
+
+def _varying(value: Any) -> int:
+    """Bits of a value that are not constant."""
+    maker = None if isinstance(value.owner, ir.Block) else value.owner.operation
+    if maker is None or maker.name != "comb.concat":
+        return int(value.type.width)
+    return sum(0 if is_constant(part) else _varying(part) for part in maker.operands)
 
 
 def _ones(value: Any) -> int:

@@ -19,9 +19,9 @@ from lutllm.errors import SimulationError
 from lutllm.lowering.hardware.control.sequencer import DISPATCH, END, HEAD_LIST, NEXT_LIST, PLANNED
 from lutllm.lowering.hardware.control.task import START
 from lutllm.lowering.hardware.lib.axi import ANSWERED
-from lutllm.lowering.hardware.lib.memory import FIFO_LATENCY
+from lutllm.lowering.hardware.lib.stream import FIFO_LATENCY
 from lutllm.lowering.hardware.linear.ports import spread_latency
-from lutllm.lowering.hardware.top import fifo_depth
+from lutllm.lowering.hardware.top import LINEAR_ROOM, fifo_depth
 from lutllm.lowering.hardware.vector import embed, transfer
 from lutllm.lowering.hardware.vector.heads import BEAT_LATENCY, QUERIES_DONE, ROWS_DONE, TABLE_DONE
 from lutllm.lowering.machine.accelerator import HEAD_MODES, IMAGE_HEADER, SINKS, WRITERS, AcceleratorConfig
@@ -147,9 +147,8 @@ class _List:
         for engine, pending in task.waits:
             ready.append(known(f"engine {engine}", self.done[engine], self.given[engine] - pending - 1) + 1)
         if task.engine == "linear":
-            ready += [
-                cycle + 1 for round_ in self.linears[n - ROUNDS_AHEAD :][: n >= ROUNDS_AHEAD] for cycle in round_.left
-            ]
+            before = self.linears[n - ROUNDS_AHEAD :][: n >= ROUNDS_AHEAD]
+            ready += [cycle + LINEAR_ROOM for round_ in before for cycle in round_.left]
         else:
             ready.append(known(f"engine {task.engine}", self.held[task.engine], n - QUEUE))
         if _drains(task):
@@ -310,11 +309,13 @@ class _List:
         words, beat, writer = f["head_words"], self.config.kv_bits // 8, self.chip.writers["kv"]
         if mode == "rotations":
             return int(kernels.steps(chip.ports["p"], start, words * tokens, 1)[-1]) + TABLE_DONE
-        rows = mode in ("key", "value")
-        place = f["address"] // beat + self.each.position * words // chip.heads.ratio
+        rows, size = mode in ("key", "value"), tokens * words
+        place, stride = f["address"] // beat + self.each.position * words // chip.heads.ratio, f["head_stride"] // beat
+        if self.config.attention_ports > 1:  # a command for each part of a row, which no burst's end cuts
+            size, place, stride = self.config.part_bits // (8 * self.config.lanes), 0, 0
         last = kernels.heads(
-            chip.heads, chip.ports["p"], start, f["heads"], tokens, words, bool(f["norm"]), writer, rows, place,
-            f["head_stride"] // beat,
+            chip.heads, chip.ports["p"], start, f["heads"], tokens, words, bool(f["norm"]), writer, rows, size, place,
+            stride,
         )  # fmt: skip
         if rows:
             return writer.state[kernels.W_ANSWER] + ANSWERED + ROWS_DONE
@@ -322,7 +323,8 @@ class _List:
 
     def attention(self, task: Task, start: int) -> int:
         f, chip, a, beat = task.fields, self.chip, self.chip.attention, self.config.kv_bits // 8
-        k, v = (tuple(chip.ports[f"{name}{u}"] for u in range(self.config.attention_units)) for name in "kv")
+        first = range(0, self.config.attention_units * self.config.attention_ports, self.config.attention_ports)
+        k, v = (tuple(chip.ports[f"{name}{i}"] for i in first) for name in "kv")  # those of a unit move together
         ends = kernels.attend(
             a, k, v, chip.ports["p"], start + a.first, f["kv_heads"], f["items"], f["reps"], f["beats"],
             self.tokens(task), self.each.position, (f["keys"] // beat, f["values"] // beat), f["head_stride"] // beat,

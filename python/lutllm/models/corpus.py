@@ -185,11 +185,11 @@ def _untagged(body: str) -> str:
 
 def main() -> int:
     """A line for each source: documents and tokens, held apart and not, and the licence."""
-    from lutllm.models.smollm2 import smollm2_checkpoint
+    from lutllm.models.packaged import PACKAGED
     from lutllm.models.tokenizer import load_tokenizer
 
     try:
-        tokenizer = load_tokenizer(smollm2_checkpoint())
+        tokenizer = load_tokenizer(PACKAGED["smollm2-135m"].checkpoint())
         assert tokenizer
         for text in (*map(package_text, PACKAGES), *out_of_domain_texts().values()):
             parts = []

@@ -7,7 +7,8 @@ model. What they mean is what llama.cpp makes of them (`src/llama-model.cpp`).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,29 @@ import numpy as np
 from lutllm.errors import InputError
 from lutllm.models.hf import one_line
 
-# Architectures, and whether they store the rotary channels of a head in pairs (i, i + half), side by side.
-INTERLEAVED = {"llama": True, "qwen2": False, "qwen3": False}
+
+@dataclass(frozen=True)
+class Architecture:
+    """How an architecture's files are read. `interleaved`: the rotary channels of a head are stored in pairs
+    (i, i + half), side by side. `gain_above_one`: a norm's gain is stored with the 1 that transformers adds."""
+
+    model_type: str
+    interleaved: bool = False
+    gain_above_one: bool = False
+    tensors: Mapping[str, str] = field(default_factory=dict)  # of a layer, other than `_LAYER_TENSORS`
+
+
+_SANDWICH = {
+    "post_attention_norm": "post_attention_layernorm",
+    "ffn_norm": "pre_feedforward_layernorm",
+    "post_ffw_norm": "post_feedforward_layernorm",
+}
+ARCHITECTURES = {
+    "llama": Architecture("llama", interleaved=True),
+    "qwen2": Architecture("qwen2"),
+    "qwen3": Architecture("qwen3"),
+    "gemma3": Architecture("gemma3_text", gain_above_one=True, tensors=_SANDWICH),
+}
 _NEEDED = {
     "context_length": "max_position_embeddings",
     "block_count": "num_hidden_layers",
@@ -36,6 +58,9 @@ _FIELDS = {
 _SCALING = "rope.scaling."
 # Keys that `GgufModel.rope` reads, the last for yarn alone.
 _ROPE = (f"{_SCALING}type", f"{_SCALING}factor", "rope.scale_linear", f"{_SCALING}original_context_length")
+# Keys that `GgufModel._gemma3` reads.
+_GEMMA3 = {"attention.sliding_window", "attention.sliding_window_pattern", "rope.freq_base_swa"}
+_FULL, _WINDOW = "full_attention", "sliding_attention"
 # Keys that no field holds: the values with which they change nothing.
 _WITHOUT_EFFECT: dict[str, Callable[[Any, dict[str, Any]], bool]] = {
     "attention.value_length": lambda value, config: value == config["head_dim"],
@@ -55,7 +80,7 @@ _WITHOUT_EFFECT: dict[str, Callable[[Any, dict[str, Any]], bool]] = {
     f"{_SCALING}finetuned": lambda *_: True,  # whether the factor was trained with: the factor applies either way
 }
 # Namespaces besides the architecture's that bear on the numbers; those of others are notes of who made the file.
-_REFUSED = ("adapter", "clip", "control_vector", *INTERLEAVED)
+_REFUSED = ("adapter", "clip", "control_vector", *ARCHITECTURES)
 _IDS = {"bos_token_id": "bos", "eos_token_id": "eos", "pad_token_id": "padding", "unk_token_id": "unknown"}
 _TENSORS = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
 _LAYER_TENSORS = {
@@ -82,8 +107,9 @@ class GgufModel:
     def __init__(self, keys: dict[str, Any], tensors: dict[str, Any], source: str) -> None:
         self.keys, self.tensors, self.source = keys, tensors, source
         self.architecture = str(self.keys.get("general.architecture"))
-        if self.architecture not in INTERLEAVED:
-            raise self.wrong(f"an architecture of {', '.join(INTERLEAVED)}", repr(self.architecture))
+        if self.architecture not in ARCHITECTURES:
+            raise self.wrong(f"an architecture of {', '.join(ARCHITECTURES)}", repr(self.architecture))
+        self.reading = ARCHITECTURES[self.architecture]
         if (kind := self.keys.get("general.type", "model")) != "model":
             raise self.wrong("a model", f"general.type = {kind!r}")
         if (parts := self.keys.get("split.count", 1)) > 1:
@@ -111,13 +137,15 @@ class GgufModel:
         config = {field: self.key(key) for key, field in _FIELDS.items() if self.key(key) is not None}
         config.setdefault("head_dim", config["hidden_size"] // max(1, config["num_attention_heads"]))
         config.setdefault("vocab_size", int(self.tensors["token_embd.weight"].shape[-1]))
-        config |= {"model_type": self.architecture, "tie_word_embeddings": "output.weight" not in self.tensors}
+        config |= {"model_type": self.reading.model_type, "tie_word_embeddings": "output.weight" not in self.tensors}
         biases = {name.split(".")[-2] for name in self.tensors if name.endswith(".bias")}
         if any(name.startswith("attn_") for name in biases) and self.architecture != "qwen2":
             config["attention_bias"] = True
         if any(name.startswith("ffn_") for name in biases):
             config["mlp_bias"] = True
         rope, read = self.rope(config)
+        if self.architecture == "gemma3":
+            rope, read = self._gemma3(config, rope), read | _GEMMA3
         self._refuse_keys(config, read)
         ids = {field: self.keys.get(f"tokenizer.ggml.{name}_token_id") for field, name in _IDS.items()}
         return config | rope | {field: number for field, number in ids.items() if number is not None}
@@ -140,6 +168,25 @@ class GgufModel:
                 raise self.wrong(f"either '{_ROPE_FACTORS}' or '{self.architecture}.{_ROPE[1]}'", "both")
             found, factor = self._llama3(config["head_dim"], theta), 0.0
         return ({} if factor == 1.0 else {"rope_parameters": found}), read
+
+    def _gemma3(self, config: dict[str, Any], rope: dict[str, Any]) -> dict[str, Any]:
+        """Gemma 3's kinds of layers, as llama.cpp has them (`src/models/gemma3.cpp`): all but each sixth, or what the
+        pattern says, see a window, and positions of their own that are not scaled."""
+        window, period = self.key("attention.sliding_window", 0), self.key("attention.sliding_window_pattern", 6)
+        if not window > 0 or isinstance(period, bool):
+            got = f"{window} and the pattern {period}"
+            raise self.wrong("'gemma3.attention.sliding_window' above 0 and its pattern as a period of layers", got)
+        layers, width = config["num_hidden_layers"], config["head_dim"]
+        plain = {"rope_type": "default", "rope_theta": config.pop("rope_theta", 10000.0)}
+        return {
+            "sliding_window": window,
+            "layer_types": [_FULL if period and layer % period == period - 1 else _WINDOW for layer in range(layers)],
+            "query_pre_attn_scalar": config["hidden_size"] // config["num_attention_heads"] if layers == 62 else width,
+            "rope_parameters": {
+                _FULL: rope.get("rope_parameters", plain),
+                _WINDOW: {"rope_type": "default", "rope_theta": self.key("rope.freq_base_swa", 10000.0)},
+            },
+        }
 
     def _llama3(self, head_dim: int, theta: float) -> dict[str, Any]:
         """Factors of frequencies as Llama 3.1 has them; others are refused."""
@@ -186,8 +233,9 @@ class GgufModel:
             if array.shape != shapes[wanted]:
                 got = f"{list(array.shape)}"
                 raise self.wrong(f"'{name}' of shape {list(shapes[wanted])}", got, "download it again")
-            turned = heads.get(wanted.split(".")[-2]) if INTERLEAVED[self.architecture] else None
-            found[wanted] = _halves(array, turned) if turned else array
+            turned = heads.get(wanted.split(".")[-2]) if self.reading.interleaved else None
+            above = self.reading.gain_above_one and wanted.endswith("norm.weight")
+            found[wanted] = _halves(array, turned) if turned else array - 1 if above else array
         for name, shape in shapes.items():
             if name.endswith(".bias"):
                 found.setdefault(name, np.zeros(shape, np.float32))
@@ -202,7 +250,7 @@ class GgufModel:
         """The PyTorch name of a tensor, "" for one that has none."""
         match = _NAME.fullmatch(name)
         layer, part, kind = match.groups() if match else (None, "", "")
-        known = _TENSORS if layer is None else _LAYER_TENSORS
+        known = _TENSORS if layer is None else {**_LAYER_TENSORS, **self.reading.tensors}
         return f"{layer or ''}{known[part]}.{kind}".replace("blk", "model.layers") if part in known else ""
 
     def dequantized(self, name: str) -> np.ndarray:

