@@ -26,7 +26,7 @@ from lutllm.lowering.hardware.lib.bundle import Link, Wire
 from lutllm.lowering.hardware.lib.checks import region_check
 from lutllm.lowering.hardware.lib.circt import Design, Instance, Module
 from lutllm.lowering.hardware.lib.memory import stored
-from lutllm.lowering.hardware.lib.route import ORDERS, router, way_of
+from lutllm.lowering.hardware.lib.route import ORDERS, router
 from lutllm.lowering.hardware.lib.signal import Fields, Signal, all_of, any_of, const, mux, pack
 from lutllm.lowering.hardware.lib.state import first_of
 from lutllm.lowering.hardware.lib.stream import Read, Stream, Write
@@ -169,7 +169,7 @@ class _Top:
             asked.drive(ready=const(0, 1))
             return
         command = Stream(asked.valid, **asked.payload)
-        order = Stream(asked.valid, way=way_of([self.chosen[name] for name in takers]), count=asked.beats)
+        order = Stream(asked.valid, way=pack([self.chosen[name] for name in takers]), count=asked.beats)
         asked.drive(ready=command.ready & order.ready)
         words = self._reader("p", config.p_bits, command.fifo(m, "p_commands", fifo_depth(config, "p_commands")))
         made = router(m.design, "route_p", takers, config.p_bits, fifo_depth(config, "p_orders"))
@@ -223,7 +223,7 @@ class _Top:
         if "residual" in sinks:
             push = push | (self.dispatch["residual"] & ~self._field("residual", "load")[0])
         # A cycle later, as no result comes so soon, and no other order.
-        way = m.reg(way_of([self.chosen[name] for name in sinks]), "order_way")
+        way = m.reg(pack([self.chosen[name] for name in sinks]), "order_way")
         order = Stream(m.reg(push, "order_push", reset=0), way=way, count=m.reg(count, "order_count"))
         made = router(m.design, "route_y", sinks, config.word_bits("y"), fifo_depth(config, "y_orders"))
         routed = m.instance(made, "route_y", order=order, **{"in": y})

@@ -49,6 +49,7 @@ MOST_PENDING = (1 << PENDING_BITS) - 2
 STATES = ("idle", "header", "plan", "fetch", "run", "drain", "next", "halt")
 SETTLE = 3  # cycles a descriptor stands before it is judged: its check and its products are then in registers
 DISPATCH = SETTLE + 1  # cycles from its last word until it goes out at the earliest
+MODE_CHANGE = 2  # cycles from when LutLinear is through until a round of another row source may go out
 # Cycles from the last `done` of a list until the next list, or the head's after it, is asked for; from there to its end
 # of a run; from the last word of the header to the first list.
 NEXT_LIST, HEAD_LIST, END, PLANNED = 4, 3, 3, 3
@@ -238,9 +239,10 @@ class _Sequencer:
         mode = m.state(8, "mode", reset=0xFF)
         wanted = Fields(**TASK_BITS["linear"]).unpack(fields[0 : sum(TASK_BITS["linear"].values())])["mode"]
         change = linear & wanted.ne(mode.signal)
-        flush = all_of([may, change, pending.eq(0), m["y_idle"]]).named("flushing")
-        mode.set(wanted, flush)
-        return flush, ~change
+        flush = m.state(1, "flush", reset=0)
+        flush.set(all_of([may, change, pending.eq(0), m["y_idle"], ~flush.signal]))
+        mode.set(wanted, flush.signal)
+        return flush.signal, ~change
 
     def _parameters(self, head: dict[str, Signal]) -> tuple[Signal, Signal, Signal]:
         """Stream p's transfer of the held task, its products in registers: whether there is one, address, beats."""

@@ -170,10 +170,10 @@ def _bursts(
     bits: int,
     limit: int,
     may: Signal,
-    fits: Callable[[Signal], Signal] = lambda _: const(1, 1),
+    fits: Callable[[Signal], Signal] | None = None,
 ) -> _Burst:
     """Cut commands into bursts that end at multiples of `limit` beats and queue their addresses, which `drop` forgets.
-    A burst of `beats` goes out where it `may` and `fits(beats)`."""
+    A burst of `beats` goes out where it `may` and, if that is asked for, `fits(beats)`."""
     word, position_bits = (bits // 8).bit_length() - 1, limit.bit_length() - 1
     active, command = m.state(1, "active", reset=0), m["command"]
     address, left = m.state(64, "address"), m.state(BEATS_BITS, "left")
@@ -183,11 +183,11 @@ def _bursts(
     last = left.signal.compare("ule", room.named("beats_to_boundary")).named("last_burst")
     beats = mux(last, left.signal, room).named("beats")
     short, issue = bits_for(limit + 1), Wire(1)
-    fitting = mux(last, fits(left.signal[0:short]), fits(room[0:short]))
+    fitting = [mux(last, fits(left.signal[0:short]), fits(room[0:short]))] if fits else []
     burst = Stream(issue.signal, address=address.signal, length=(beats - 1)[0:8])
     queued = burst.slice(m, "address_queue", rst=drop)
     # Not in a reset, so that nothing is asked for once `idle` may be looked at.
-    issue.assign(all_of([active.signal, burst.ready, may, fitting, ~m.rst]).named("issue"))
+    issue.assign(all_of([active.signal, burst.ready, may, *fitting, ~m.rst]).named("issue"))
     finished = (issue.signal & last).named("finished")
     command.drive(ready=~active.signal | finished)
     accept = command.moves.named("accept")

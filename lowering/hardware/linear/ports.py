@@ -14,7 +14,7 @@ from lutllm.lowering.hardware.lib.axi import (
 from lutllm.lowering.hardware.lib.bundle import Bundle, Link, Wire
 from lutllm.lowering.hardware.lib.circt import Design, Instance, Module
 from lutllm.lowering.hardware.lib.crossing import crossing_control, read_crossing, write_crossing
-from lutllm.lowering.hardware.lib.signal import Signal, all_of, const, pack
+from lutllm.lowering.hardware.lib.signal import Signal, all_of, any_of, const, pack
 from lutllm.lowering.hardware.lib.stream import Stream
 from lutllm.lowering.hardware.linear.words import beats_to_words
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
@@ -30,6 +30,7 @@ def _port(name: str) -> str:
     return f"m_axi_{name}"
 
 
+PLACE_BITS = 48  # of an address in an image that are compared: no memory is larger
 _OFFERS = ("arvalid", "awvalid", "wvalid")  # not in a reset
 _TAKES = ("arready", "awready", "wready")
 
@@ -40,8 +41,10 @@ def bounds(design: Design, bits: int) -> str:
     word = (bits // 8).bit_length() - 1
 
     def body(m: Module) -> dict[str, Signal]:
-        end = m["address"].zext(65) + pack([const(0, word), m["beats"]]).zext(65)
-        wrong = (m["limit"].zext(65).ult(end) | m["address"][0:word].ne(0)).named("wrong")
+        address, wide = m["address"], PLACE_BITS + 1
+        end = address[0:PLACE_BITS].zext(wide) + pack([const(0, word), m["beats"]]).zext(wide)
+        beyond = [m["limit"][0:PLACE_BITS].zext(wide).ult(end), address[PLACE_BITS:].ne(0), address[0:word].ne(0)]
+        wrong = any_of(beyond).named("wrong")
         return dict(wrong=wrong, outside=m.flag("outside_q", m["taken"] & wrong))
 
     inputs = {"taken": 1, "address": 64, "beats": BEATS_BITS, "limit": 64}

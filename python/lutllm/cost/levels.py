@@ -206,12 +206,15 @@ class _Module:
         return _latest(found)
 
     def _read(self, source: Any) -> Arrival:
-        """Of a memory's word, which depends on the address, or of a register."""
-        if source.name == "sv.array_index_inout":
-            words = int(_DEPTH.search(str(source.operands[0].type))[1])  # type: ignore[index]
-            deep = max(0.0, log(words / 64, 2) * MUX) if words > 64 else 0.0
-            return _latest([_later(self._of(source.operands[1]), READ + deep), {None: Path(READ + deep, "memory")}])
-        return {None: Path(READ, "memory")}
+        """Of a memory's word, which depends on the address, or of a register. Block RAM registers the address."""
+        if source.name != "sv.array_index_inout":
+            return {None: Path(READ, "memory")}
+        memory, address = source.operands
+        if "distributed" not in str(memory.owner.attributes["sv.attributes"]):
+            return self._of(address)
+        words = int(_DEPTH.search(str(memory.type))[1])  # type: ignore[index]
+        delay = READ + max(0.0, log(words / 64, 2) * MUX)
+        return _latest([_later(self._of(address), delay), {None: Path(delay, "memory")}])
 
 
 def _levels(kind: str, op: Any) -> float:

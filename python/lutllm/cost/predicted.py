@@ -16,7 +16,7 @@ import numpy as np
 
 from lutllm.cost import kernels, timing
 from lutllm.errors import SimulationError
-from lutllm.lowering.hardware.control.sequencer import DISPATCH, END, HEAD_LIST, NEXT_LIST, PLANNED
+from lutllm.lowering.hardware.control.sequencer import DISPATCH, END, HEAD_LIST, MODE_CHANGE, NEXT_LIST, PLANNED
 from lutllm.lowering.hardware.control.task import START
 from lutllm.lowering.hardware.lib.axi import ANSWERED
 from lutllm.lowering.hardware.lib.stream import FIFO_LATENCY
@@ -160,7 +160,7 @@ class _List:
                 ready.append(p.commands[waiting[0] % kernels.RING, kernels.ACCEPTED] + 1)
         self.cycle = max(ready)
         if task.engine == "linear" and task.fields["mode"] != self.chip.mode:
-            self.cycle = max(self.cycle, known("engine linear", self.done["linear"], n - 1) + 1) + 1
+            self.cycle = max(self.cycle, known("engine linear", self.done["linear"], n - 1) + 1) + MODE_CHANGE
             self.chip.mode = task.fields["mode"]
         if task.parameters is not None:
             first = task.parameters.offset + self.each.position * task.parameters.stride
