@@ -110,14 +110,13 @@ def attention(design: Design, config: AcceleratorConfig) -> str:
         m["p"].drive(ready=p["p_ready"])
         result: dict[str, Any] = {port: joined[port] for port in ("qk_busy", "av_busy")} | {"done": end["done"]}
         for number in range(len(units) * config.attention_ports):
-            u, port = divmod(number, config.attention_ports)
+            u, own_port = divmod(number, config.attention_ports)
             for name in FETCHES:
-                m[f"{name}{number}"].drive(ready=found[u][f"{name}_ready"][port])
-                place = found[u][f"{name}_command_address"].chunks(64)[port]
-                command = dict(valid=found[u][f"{name}_command_valid"][port], address=place)
-                result[f"{name}{number}_command"] = Link(
-                    command | dict(beats=found[u][f"{name}_command_beats"].chunks(32)[port])
-                )
+                m[f"{name}{number}"].drive(ready=found[u][f"{name}_ready"][own_port])
+                place = found[u][f"{name}_command_address"].chunks(64)[own_port]
+                command = dict(valid=found[u][f"{name}_command_valid"][own_port], address=place)
+                beats = found[u][f"{name}_command_beats"].chunks(32)[own_port]
+                result[f"{name}{number}_command"] = Link(command | dict(beats=beats))
         for core, place in enumerate(joined["q_read_address"].chunks(config.address_bits("q"))):
             result[f"q{core}_read"] = Link(dict(enable=joined["q_read"][core], address=place))
         return result | dict(x_write=Write(end["x_write"], end["x_write_address"], end["x_write_data"]))

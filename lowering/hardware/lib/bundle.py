@@ -14,6 +14,7 @@ class _Driven(Signal):
     """What a wire carries: its driver, once it has one."""
 
     __slots__ = ("_value", "driver")
+    driver: Signal | None
 
     @property
     def value(self) -> ir.Value:

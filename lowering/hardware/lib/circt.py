@@ -234,9 +234,11 @@ class _Made:
     def on_time(self, port: str, signal: Signal, begin: Time | None) -> Signal:
         if begin is None or not isinstance(signal.time, Time):
             return signal
+        due = begin.later(self.cycles[port]).cycle
+        assert due is not None
         if signal.time.cycle is None:
-            signal.time.meet(begin.cycle + self.cycles[port])
-        return signal.until(begin.cycle + self.cycles[port])
+            signal.time.meet(due)
+        return signal.until(due)
 
     def time_of(self, port: str, begin: Time | None) -> Any:
         return None if begin is None else begin.later(self.cycles[port]) if port in self.cycles else STEADY

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from lutllm.lowering.hardware.lib.axi import (
     BEATS_BITS,
@@ -132,7 +133,7 @@ class Masters:
         return dict(burst_beats=self.config.burst_beats(bits), outstanding=self.config.engine.outstanding)
 
     def _instance(
-        self, module: str, instance: str, name: str, bits: int, command: Stream, responses: int = 0, **inputs: Stream
+        self, module: str, instance: str, name: str, bits: int, command: Stream, responses: int = 0, **inputs: Any
     ) -> Instance:
         """A master whose commands are checked and moved to `base`, and its bus, which stands still with `hard`."""
         m = self.m

@@ -18,7 +18,7 @@ from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.functions import H_BITS, R_BITS, ROOT_BITS, ROOT_LATENCY, reciprocal_root
 from lutllm.lowering.hardware.lib.memory import stored
 from lutllm.lowering.hardware.lib.signal import Signal, const, mux, pack
-from lutllm.lowering.hardware.lib.state import Levels, loop_nest
+from lutllm.lowering.hardware.lib.state import Levels, early, loop_nest
 from lutllm.lowering.hardware.lib.stream import Read, Stream, Write
 from lutllm.lowering.hardware.vector.residual import SUM_BITS, squares_port
 from lutllm.lowering.machine.accelerator import RIGHT_BITS, VALUE_BITS, X_BITS, AcceleratorConfig
@@ -104,7 +104,8 @@ def _scales(m: Module, config: AcceleratorConfig, task: Steps, scaled: Wire) -> 
     over.set(task.busy & (over.signal | finish))
 
     token = index["root"].zext(16)[0 : config.token_bits]
-    squares = Read(roots.at(token + _last_token(f, config.token_bits)), SUM_BITS)
+    begin = early(m, _last_token(f, config.token_bits), "begin")
+    squares = Read(roots.at(token + begin), SUM_BITS)
     # The sum fits 63 bits: dialect verifiers hold squares to 62 and epsilon below 2**62.
     total = squares.data + f["epsilon"]
     nothing = squares.data.eq(0) & f["epsilon"].eq(0)
