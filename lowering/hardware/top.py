@@ -307,7 +307,7 @@ class _Top:
         m, config, s = self.m, self.config, self.sequencer
         s.connect(d=self._reader("d", DESCRIPTOR_PORT_BITS, s["d_command"]))
         self.masters.close()
-        idle = m.reg(all_of(self.masters.idle), "bus_idle", reset=0)
+        idle = m.reg(all_of(self.masters.idle), "bus_idle")  # also in a reset, which lasts until then
         answered = any_of(self.masters.answers).named("answered")
         # Progress is a task given or done, or a word on any bus, some cycles ago.
         events = [*self.dispatch.values(), *(self.done[name] for name in config.engines)]

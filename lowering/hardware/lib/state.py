@@ -62,9 +62,10 @@ class _Loop:
         self.at, self.is_first = self._index.signal, self._first.signal
         # Counts of the next cycle, for all that the flags asked for may be then.
         choices = product((const(0, 1), const(1, 1)), repeat=len(self.asked))
-        self._counts = [upcoming(m, counted(dict(zip(self.asked, bits, strict=True)))) for bits in choices]
+        counts = [upcoming(m, counted(dict(zip(self.asked, bits, strict=True)))) for bits in choices]
+        self._counts = [one for one in counts if one is not None]
         known = {f"{loop.name}_first" for loop in around} | {f"{loop.name}_last" for loop in around if loop.registered}
-        self.registered = None not in self._counts and set(self.asked) <= known
+        self.registered = len(self._counts) == len(counts) and set(self.asked) <= known
         self._last = m.state(1, f"{name}_last") if self.registered else None
         self.is_last = self.at.eq(now - 1).named(f"{name}_last") if self._last is None else self._last.signal
 
@@ -119,15 +120,13 @@ def upcoming(m: Module, signal: Signal) -> Signal | None:
     if op.name == "hw.constant":
         return signal
     if op.name == "seq.compreg.ce":
-        data, _, enable, *reset = (
-            Signal(value) if isinstance(value.type, ir.IntegerType) else None for value in op.operands
-        )
+        data, enable, *reset = (Signal(value) for value in op.operands if isinstance(value.type, ir.IntegerType))
         following = mux(enable, data, signal)
         return mux(reset[0], reset[1], following) if reset else following
     if not op.name.startswith("comb."):
         return None
-    operands = [upcoming(m, Signal(value)) for value in op.operands]
-    if None in operands:
+    operands = [operand for value in op.operands if (operand := upcoming(m, Signal(value))) is not None]
+    if len(operands) < len(op.operands):
         return None
     made = op.clone()
     for i, operand in enumerate(operands):

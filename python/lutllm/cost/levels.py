@@ -200,7 +200,7 @@ class _Module:
         made, name = self._visit(_symbol(op)), op.attributes["instanceName"].value
         port = _names(op, "resultNames")[list(op.results).index(value)]
         given = dict(zip(_names(op, "argNames"), op.operands, strict=True))
-        found = []
+        found: list[Arrival] = []
         for source, path in made.outputs[port].items():
             found.append({None: path.inside(name)} if source is None else _later(self._of(given[source]), path.levels))
         return _latest(found)
