@@ -103,7 +103,7 @@ def attention(design: Design, config: AcceleratorConfig) -> str:
         for port, wire in from_drain.items():
             wire.assign(end[port])
         done.assign(end["done"])
-        result = {}
+        result: dict[str, Signal] = {}
         for u, out in enumerate(found):
             for port in ROW_OUTPUTS:
                 names, bits = _ports(config, port, u), row_widths[port]
