@@ -140,9 +140,10 @@ def test_the_end_of_a_long_context(tokens: int, rows: int, made: Made) -> None:
         (1, 48, 1, 1, "expected kv_bits to be a power of two, got 48; change it"),
         (1, 64, 3, 4, "expected attention_rows to be a power of two, got 3; change it"),
         (1, 64, 4, 2, "expected attention_ports in 4..4, of a row to kv_bits of one, got 2; change it"),
+        (1, 64, 16, 16, "expected attention_rows of at most context = 12, got 16; change either"),
         (1, 32, 2, 8, "expected attention_ports in 2..4, of a row to kv_bits of one, got 8; change it"),
     ],
 )
 def test_units_that_cannot_be_built(units: int, kv_bits: int, rows: int, ports: int, message: str, made: Made) -> None:
     with pytest.raises(LutllmError, match=message):
-        made(Kind(units, 1, kv_bits, 4, 2, 8, rows=rows, ports=ports))
+        made(Kind(units, 1, kv_bits, 4, 2, 8, 12, rows=rows, ports=ports))
