@@ -6,14 +6,16 @@ import pytest
 
 from lutllm.errors import IRError
 from lutllm.lowering.export.hw_to_arc import hw_to_arc
-from lutllm.lowering.hardware.lib.circt import Design, Module, Signal
-from lutllm.lowering.hardware.lib.memory import fifo, ram
+from lutllm.lowering.hardware.lib.circt import Design, Module
+from lutllm.lowering.hardware.lib.memory import ram
+from lutllm.lowering.hardware.lib.signal import Signal
+from lutllm.lowering.hardware.lib.stream import fifo
 from lutllm.simulate import ArcSimulator
 
 
 def two_fifos(target: str) -> Design:
     design = Design(target)
-    queue = fifo(design, 12, 5)
+    queue = design.loose(fifo(design, 12, 5))
 
     def body(m: Module) -> dict[str, Signal]:
         first = m.instance(queue, "first", in_valid=m["v"], in_data=m["d"], out_ready=m["r"])
