@@ -151,8 +151,12 @@ def _prepared(
     widths, x_bits, q_bits = job_fields(config).widths, config.address_bits("x"), config.address_bits("q")
     position, low = resized(f["position"], widths["position"]), (config.attention_rows - 1).bit_length()
     # position + tokens, and the words of an item and of a head, keep to the context and to the memories of a model
-    rows = position.zext(position.width + 1) + resized(f["tokens"], position.width + 1)
-    rows = m.reg(resized((rows + ((1 << low) - 1))[low:] if low else rows, widths["rows"]), "rows")
+    tokens = resized(f["tokens"], max(widths["tokens"], low + 1))
+    rows = resized(position[low:], widths["rows"]) + resized(tokens[low:], widths["rows"])
+    if low:  # and what is left over of both: up to two groups less two rows
+        left = position[0:low].zext(low + 1) + tokens[0:low].zext(low + 1)
+        rows = rows + left.ne(0).zext(rows.width) + const(1 << low, low + 1).ult(left).zext(rows.width)
+    rows = m.reg(rows, "rows")
     job = dict(kv_heads=f["kv_heads"], items=f["items"], reps=f["reps"], position=position, rows=rows)
     job |= {name: resized(f[name], widths[name]) for name in ("beats", "tokens")}
     if low:

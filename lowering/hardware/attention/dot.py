@@ -27,8 +27,8 @@ def dot_latency(terms: int) -> int:
 
 
 def dot_bits(terms: int) -> int:
-    """Of the sum, signed."""
-    return WIDE + NARROW + (terms - 1).bit_length()
+    """Of the sum, signed; the bytes' sums have a sign more."""
+    return WIDE + NARROW + (terms > 1) + (terms - 1).bit_length()
 
 
 def tree(m: Module, level: Sequence[Signal], bits: int, name: str, cycles: int) -> Signal:
@@ -47,14 +47,15 @@ def tree(m: Module, level: Sequence[Signal], bits: int, name: str, cycles: int) 
 def dot_unit(design: Design, terms: int) -> str:
     """The sum of up to `TERMS` signed products of 9 by 8 bits, two cycles later: a DSP58."""
     width = BYTE + 1 + NARROW
+    bits = width + (terms - 1).bit_length()
 
     def body(m: Module) -> dict[str, Signal]:
         factors = zip(m["a"].chunks(BYTE + 1), m["b"].chunks(NARROW), strict=True)
-        products = [(a.sext(width) * b.sext(width)).sext(width + 2) for a, b in factors]
+        products = [(a.sext(width) * b.sext(width)).sext(bits) for a, b in factors]
         return dict(sum=m.reg(reduce(Signal.__add__, products), "sum_q", cycles=_PRODUCT))
 
     inputs = {"a": terms * (BYTE + 1), "b": terms * NARROW}
-    return design.module(f"{UNIT}_{terms}", inputs, {"sum": width + 2}, body, reset=False)
+    return design.module(f"{UNIT}_{terms}", inputs, {"sum": bits}, body, reset=False)
 
 
 def dot(design: Design, terms: int, *, signed: bool) -> str:
@@ -73,8 +74,8 @@ def dot(design: Design, terms: int, *, signed: bool) -> str:
             high = [a[BYTE:].sext(BYTE + 1) if signed else a[BYTE:].zext(BYTE + 1) for a in some]
             low = [a[:BYTE].zext(BYTE + 1) for a in some]
             b, made = pack(narrow[first : first + TERMS]), dot_unit(design, len(some))
-            above = pack([const(0, BYTE), m.output_of(made, f"high_{first}", a=pack(high), b=b)])
-            sums += [above.sext(max(bits, above.width))[0:bits], m.output_of(made, f"low_{first}", a=pack(low), b=b)]
+            sums.append(pack([const(0, BYTE), m.output_of(made, f"high_{first}", a=pack(high), b=b)]))
+            sums.append(m.output_of(made, f"low_{first}", a=pack(low), b=b))
         return dict(sum=tree(m, sums, bits, "sum", _levels(len(sums))))
 
     for some in {min(TERMS, terms), terms % TERMS} - {0}:

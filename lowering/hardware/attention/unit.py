@@ -24,7 +24,6 @@ ROW_INPUTS = tuple(f"{name}_{port}" for name in FETCHES for port in ("command_re
 ROW_OUTPUTS = tuple(
     f"{name}_{port}" for name in FETCHES for port in ("command_valid", "command_address", "command_beats", "ready")
 )
-ROW_BITS = {"command_address": 64, "command_beats": 32}  # of a port; of `data`, what it has of a word, of others one
 _STEADY = ("start", "job")
 _TO_ALL = ("drain_read", "drain_address", "total_address")
 _TO_WAYS = ("loaded", "multiplier", "drained_free")  # and memory q
