@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from lutllm.lowering.hardware.control.task import held_task, reads, task_port, writes
+from lutllm.lowering.hardware.control.records import reads, task_port, writes
+from lutllm.lowering.hardware.control.task import held_task
 from lutllm.lowering.hardware.lib.arithmetic import largest, rescaled_later, saturated
 from lutllm.lowering.hardware.lib.axi import commands
 from lutllm.lowering.hardware.lib.bundle import Wire
