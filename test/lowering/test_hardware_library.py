@@ -1,7 +1,9 @@
 """The library of the hardware generator: pipelines that align themselves, streams and ports by one name, machines."""
 
 import random
+import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,14 +11,16 @@ import pytest
 
 from lutllm.lowering.export.hw_to_arc import hw_to_arc
 from lutllm.lowering.hardware.control.task import Timing
-from lutllm.lowering.hardware.lib.bundle import Link
+from lutllm.lowering.hardware.lib.arithmetic import rounded_later
+from lutllm.lowering.hardware.lib.bundle import Link, Wire
 from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.memory import stored
 from lutllm.lowering.hardware.lib.signal import CycleError, Signal, WidthError, aligned, const, mux, pack
-from lutllm.lowering.hardware.lib.state import Fsm
+from lutllm.lowering.hardware.lib.state import Fsm, credit
 from lutllm.lowering.hardware.lib.stream import Read, Stream, Write
 from lutllm.lowering.hardware.vector import store
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
+from lutllm.numerics import round_shift
 from lutllm.simulate import ArcSimulator, run_streams
 
 Body = Callable[[Module], Mapping[str, Any]]
@@ -248,3 +252,18 @@ def test_flags_and_what_is_so_since() -> None:
         assert (top.peek("flag"), top.peek("since")) == (flag, since)
         flag, since = int(on or (flag and not off)), int(not off and (on or since))
         top.cycle()
+
+
+def test_the_example_of_the_documentation() -> None:
+    text = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text()
+    (code,) = re.findall(r"```python\n(def scale.*?)```", text, re.S)
+    names: dict[str, Any] = dict(globals(), rounded_later=rounded_later, credit=credit, Wire=Wire)
+    exec(code, names)
+    design = Design("arc")
+    top = simulator(design, names["scale"](design, 16))
+    rng = np.random.default_rng(5)
+    value, factor = rng.integers(-(1 << 15), 1 << 15, (2, 200))
+    for stalls in (0, 100):
+        given = {"in": {"value": value, "factor": factor}}
+        result = run_streams(top, given, {"out": 200}, constants={"right": 9}, stalls=stalls).check()
+        assert np.array_equal(result.outputs["out"].astype(np.uint32).view(np.int32), round_shift(value * factor, 9))
