@@ -57,10 +57,11 @@ def test_unequal_paths_meet_in_the_cycle_of_the_latest() -> None:
         given = {name: pipe.at(m[name]) for name in "abcd"}
         made = m.instance(scaled(design), "scaled", limit=m["limit"].steady(), **given)
         valid, total = aligned(pipe.valid(m["valid"]), made["sum"] + made["a_late"].zext(16))
-        return dict(late=valid, total=total.due(4), wanted=pack([given["d"].until(4), made["a_late"]]))
+        there = m.reg(pipe.valid(m["valid"]), "there_q", cycles=4)
+        return dict(late=pack([valid, there]), total=total.due(4), wanted=pack([given["d"].until(4), made["a_late"]]))
 
     inputs = dict.fromkeys("abcd", 8) | {"limit": 16, "valid": 1}
-    top = simulator(design, design.module("top", inputs, {"late": 1, "total": 16, "wanted": 16}, body))
+    top = simulator(design, design.module("top", inputs, {"late": 2, "total": 16, "wanted": 16}, body))
     assert design.modules["scaled"].cycles == {"a": 0, "b": 0, "c": 2, "d": 3, "sum": 4, "a_late": 4}
     draw, sent = random.Random(1), list[tuple[int, ...]]()
     top.poke("limit", 40_000)
@@ -71,7 +72,7 @@ def test_unequal_paths_meet_in_the_cycle_of_the_latest() -> None:
         sent.append(case)
         top.evaluate()
         a, b, c, d, valid = sent[step - 4] if step >= 4 else (0, 0, 0, 0, 0)
-        assert top.peek("late") == valid  # 0 until the first comes: its registers begin as 0
+        assert top.peek("late") == 3 * valid  # 0 until the first comes: its registers begin as 0
         if step >= 4:
             assert top.peek("total") == ((min(a * b + c, 40_000) ^ d) + a) % (1 << 16)
             assert top.peek("wanted") == d | a << 8

@@ -26,13 +26,7 @@ from lutllm.lowering.hardware.vector.head_norm import SHIFT_BITS, head_norm_lane
 from lutllm.lowering.hardware.vector.head_roots import head_roots, roots_depth
 from lutllm.lowering.hardware.vector.head_rows import FINISHED, ROWS_BITS, head_rows
 from lutllm.lowering.hardware.vector.head_walk import WALK_BITS, head_walk, place_bits
-from lutllm.lowering.machine.accelerator import (
-    HEAD_MODES,
-    PARAMETER_BITS,
-    VALUE_BITS,
-    X_BITS,
-    AcceleratorConfig,
-)
+from lutllm.lowering.machine.accelerator import HEAD_MODES, PARAMETER_BITS, VALUE_BITS, X_BITS, AcceleratorConfig
 from lutllm.numerics import bits_for
 from lutllm.quantization import CACHE_BITS
 
