@@ -62,6 +62,8 @@ def test_unequal_paths_meet_in_the_cycle_of_the_latest() -> None:
 
     inputs = dict.fromkeys("abcd", 8) | {"limit": 16, "valid": 1}
     top = simulator(design, design.module("top", inputs, {"late": 2, "total": 16, "wanted": 16}, body))
+    registers = [line for line in design.text().splitlines() if "seq.compreg" in line]
+    assert sum("reset %rst" in line for line in registers) == 8  # what says that something is there, four cycles twice
     assert design.modules["scaled"].cycles == {"a": 0, "b": 0, "c": 2, "d": 3, "sum": 4, "a_late": 4}
     draw, sent = random.Random(1), list[tuple[int, ...]]()
     top.poke("limit", 40_000)

@@ -126,7 +126,7 @@ def attention_drain(design: Design, config: AcceleratorConfig) -> str:
         )  # fmt: skip
 
     inputs = {"start": 1, "job": job.width, "base": x_bits, "bits": BITS_BITS, "weighted": len(cores)}
-    outputs = {"total": total_port(config, len(cores)), "sums": sums_port(config, len(cores))}
+    outputs: dict[str, Any] = {"total": total_port(config, len(cores)), "sums": sums_port(config, len(cores))}
     outputs |= {"drained_free": len(cores), "x_write": writes(config, "x"), "done": 1}
     return design.module("attention_drain", inputs | {"rights": rights_port(config)}, outputs, body)
 

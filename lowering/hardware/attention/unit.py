@@ -58,7 +58,13 @@ def attention_unit(design: Design, config: AcceleratorConfig) -> str:
             out |= {f"{name}_{i}": way.pop(name) for i, way in enumerate(found)}
         return out | {name: pack([way[name] for way in found]) for name in PULSES}
 
-    inputs = {"start": 1, "job": job.width, "command_beats": 32, "head_step": STEP_BITS, "shift": SHIFT_BITS}
+    inputs: dict[str, Any] = {
+        "start": 1,
+        "job": job.width,
+        "command_beats": 32,
+        "head_step": STEP_BITS,
+        "shift": SHIFT_BITS,
+    }
     inputs |= {"q": q_bits, "head_skip": q_bits} | ({"item_words": q_bits} if len(ways) > 1 else {})
     inputs |= {f"{name}_address": len(ports) * 64 for name in FETCHES} | {
         "loaded": len(ways),
