@@ -23,6 +23,7 @@ from lutllm.lowering.hardware.lib.signal import all_of, const, pack
 from lutllm.lowering.hardware.lib.stream import Stream
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
 
+_TOLD = ("loaded", "drained_free")
 PULSES = ("qk_busy", "av_busy", "weighted", "item_read")
 FETCHES = {"k": "keys", "v": "values"}  # a stream: the field of a task with its address
 
@@ -58,18 +59,10 @@ def attention_unit(design: Design, config: AcceleratorConfig) -> str:
             out |= {f"{name}_{i}": way.pop(name) for i, way in enumerate(found)}
         return out | {name: pack([way[name] for way in found]) for name in PULSES}
 
-    inputs: dict[str, Any] = {
-        "start": 1,
-        "job": job.width,
-        "command_beats": 32,
-        "head_step": STEP_BITS,
-        "shift": SHIFT_BITS,
-    }
-    inputs |= {"q": q_bits, "head_skip": q_bits} | ({"item_words": q_bits} if len(ways) > 1 else {})
-    inputs |= {f"{name}_address": len(ports) * 64 for name in FETCHES} | {
-        "loaded": len(ways),
-        "drained_free": len(ways),
-    }
+    inputs: dict[str, Any] = {"start": 1, "job": job.width, "command_beats": 32, "head_step": STEP_BITS}
+    inputs |= {"shift": SHIFT_BITS, "q": q_bits, "head_skip": q_bits} | dict.fromkeys(_TOLD, len(ways))
+    inputs |= {f"{name}_address": len(ports) * 64 for name in FETCHES}
+    inputs |= {"item_words": q_bits} if len(ways) > 1 else {}
     inputs |= {"sums": sums_port(config, len(ways)), "total": total_port(config, len(ways))}
     given, outputs = unit_ports(config)
     outputs |= {f"q_read_{way}": reads(config, "q") for way in ways}
