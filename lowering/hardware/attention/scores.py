@@ -90,7 +90,8 @@ def attention_scores(design: Design, config: AcceleratorConfig) -> str:
         scored.due(scored_latency(config))
         return dict(q_read=query, busy=step.signal, scored=scored)
 
-    inputs = {"start": 1, "job": job.width, "q": q_bits, "head_skip": q_bits, "item_skip": q_bits, "bank_free": 1}
+    inputs: dict[str, Any] = {"start": 1, "job": job.width, "bank_free": 1}
+    inputs |= dict.fromkeys(("q", "head_skip", "item_skip"), q_bits)
     inputs |= {"k": Stream.of(config.rows_bits), "score": score_port(config), "maximum": maximum_port(config)}
     return design.module("attention_scores", inputs, {"q_read": reads(config, "q"), "busy": 1, "scored": 1}, body)
 

@@ -144,7 +144,7 @@ def _sums(m: Module, config: AcceleratorConfig, beat: dict[str, Signal], weights
     at = weights.cycle + dot_latency(config.attention_rows)
     before, now = ({name: s.until(cycle).plain() for name, s in beat.items()} for cycle in (at - 1, at))
     places = [(each["valid"], each["bank"], each["word"]) for each in (before, now)]
-    shared = banked(m, *places, now["first_row"], m["sums"]) | dict(weights=weights.plain())
+    shared = banked(m, places[0], places[1], now["first_row"], m["sums"]) | dict(weights=weights.plain())
     rows = [row.chunks(CACHE_BITS) for row in values.plain().chunks(config.row_bits)]
     lanes = [
         m.output_of(lane, f"lane_{i}", values=pack(list(of)), **shared) for i, of in enumerate(zip(*rows, strict=True))

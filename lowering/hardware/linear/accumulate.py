@@ -74,7 +74,7 @@ def accumulator(design: Design, config: EngineConfig) -> str:
         beat, drain = control.unpack(m["control"]), m["drain"]
         now = {name: m.reg(value, f"{name}_q", reset=0 if name == "valid" else None) for name, value in beat.items()}
         places = [(each["valid"], each["acc_bank"], each["address"]) for each in (beat, now)]
-        shared = banked(m, *places, now["first_step"], drain)
+        shared = banked(m, places[0], places[1], now["first_step"], drain)
         drained = [
             m.output_of(lane, f"lane_{i}", partial=partial, **shared)
             for i, partial in enumerate(m["sums"].chunks(config.psum_bits))
