@@ -207,10 +207,10 @@ def test_registers_in_a_row_and_counter() -> None:
         last = m["limit"]
         count = m.state(3, "probe", reset=5)
         count.set(count.signal, const(0, 1))
-        counted = m.counter(3, "counted", step=m["step"], last=last, restart=m["restart"])
+        counted = m.counter(3, "counted", step=m["step"], last=last)
         return {"late": m.reg(m["d"], "late", cycles=3, reset=0), "counted": counted, "held": count.signal}
 
-    inputs = {"d": 4, "step": 1, "limit": 1, "restart": 1}
+    inputs = {"d": 4, "step": 1, "limit": 1}
     top = build(inputs, {"late": 4, "counted": 3, "held": 3}, body)
     for i in range(8):
         top.poke("d", i + 1)
@@ -219,12 +219,12 @@ def test_registers_in_a_row_and_counter() -> None:
         top.cycle()
     assert top.peek("held") == 5
     seen = []
-    for step, limit, restart in ((1, 0, 0), (1, 0, 0), (0, 0, 0), (1, 1, 0), (1, 0, 0), (0, 0, 1), (1, 0, 1)):
-        for name, value in (("step", step), ("limit", limit), ("restart", restart)):
+    for step, limit in ((1, 0), (1, 0), (0, 0), (1, 1), (1, 0)):
+        for name, value in (("step", step), ("limit", limit)):
             top.poke(name, value)
         top.cycle()
         seen.append(top.peek("counted"))
-    assert seen == [1, 2, 2, 0, 1, 0, 0]
+    assert seen == [1, 2, 2, 0, 1]
 
 
 def test_fields_are_packed_first_lowest() -> None:

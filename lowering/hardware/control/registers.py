@@ -12,15 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lutllm.lowering.hardware.control.axi_lite import WORD_BITS, axi_lite_slave, lite_bus
-from lutllm.lowering.hardware.control.register_map import (
-    ABORT,
-    REGISTERS,
-    START,
-    STOPS,
-    VERIFY,
-    VERSION,
-    address_bits,
-)
+from lutllm.lowering.hardware.control.register_map import ABORT, REGISTERS, START, STOPS, VERIFY, VERSION, address_bits
 from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.memory import ram
 from lutllm.lowering.hardware.lib.signal import Signal, all_of, any_of, const, mux, pack, select

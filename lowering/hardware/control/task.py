@@ -6,11 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lutllm.lowering.hardware.control.records import task_record
-from lutllm.lowering.hardware.lib.bundle import Bundle, Wire
+from lutllm.lowering.hardware.lib.bundle import Wire
 from lutllm.lowering.hardware.lib.circt import Module
 from lutllm.lowering.hardware.lib.signal import CycleError, Pipeline, Signal, all_of, const, mux
 from lutllm.lowering.hardware.lib.state import Levels, loop_nest
-from lutllm.lowering.hardware.lib.stream import Read, Stream, Write
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
 from lutllm.numerics import bits_for
 
@@ -19,26 +18,6 @@ ORIGIN_CYCLES = 2
 START = 2
 
 TaskFields = dict[str, Signal]
-
-
-def task_port(engine: str) -> Bundle:
-    """The stream of tasks of `engine`."""
-    return Stream.of(task_record(engine).width)
-
-
-def words(config: AcceleratorConfig, memory: str) -> Bundle:
-    """A stream of the words of an on-chip memory."""
-    return Stream.of(config.word_bits(memory))
-
-
-def reads(config: AcceleratorConfig, memory: str) -> Bundle:
-    """A port that reads an on-chip memory."""
-    return Read.of(config.address_bits(memory), config.word_bits(memory))
-
-
-def writes(config: AcceleratorConfig, memory: str) -> Bundle:
-    """A port that writes an on-chip memory."""
-    return Write.of(config.address_bits(memory), config.word_bits(memory))
 
 
 def held_task(m: Module, engine: str, done: Signal) -> tuple[Signal, TaskFields]:

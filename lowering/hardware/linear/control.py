@@ -157,11 +157,6 @@ class _Walk:
         done.assign(step & self.round_last)
 
 
-def _bank(m: Module, name: str, bits: int, done: Signal) -> Signal:
-    bank = m.state(bits, name, reset=0)
-    return bank.set(bank.signal + 1, done)
-
-
 def _lookup_beat(m: Module, config: EngineConfig, walk: _Walk, issue: Signal) -> dict[str, Signal]:
     """A sum's address is that of its chunk and token in this order, whichever order they come in."""
     bits, kept = bits_for(config.acc_words), dict(token_first=walk.token_first)
@@ -173,7 +168,7 @@ def _lookup_beat(m: Module, config: EngineConfig, walk: _Walk, issue: Signal) ->
         next_row = mux(walk.step_last, const(0, bits), mux(walk.token_last, following, row.signal + 1))
         row.set(next_row, issue & walk.row_last)
         following = mux(walk.row_last, next_row, address.signal + tokens)
-        half = _bank(m, "half", 1, issue & walk.row_last)
+        half = m.counter(1, "half", step=issue & walk.row_last)
         kept = dict(half=half, row_last=walk.row_last, token_last=walk.token_last)
     address.set(mux(walk.step_last, const(0, bits), following), issue)
     return kept | dict(
@@ -181,7 +176,7 @@ def _lookup_beat(m: Module, config: EngineConfig, walk: _Walk, issue: Signal) ->
         group_last=walk.group_last,
         address=address.signal,
         first_step=walk.first_step,
-        acc_bank=_bank(m, "acc_bank", 1, issue & walk.round_last),
+        acc_bank=m.counter(1, "acc_bank", step=issue & walk.round_last),
         round_last=walk.round_last,
     )
 
@@ -190,15 +185,15 @@ def _row_beat(m: Module, config: EngineConfig, walk: _Walk, making: Signal) -> d
     kept = {}
     if config.row_steps > 1:
         step = walk.index["step"][0 : bits_for(config.row_steps)]
-        kept = dict(step=step, half=_bank(m, "row_half", 1, making & walk.row_last))
+        kept = dict(step=step, half=m.counter(1, "row_half", step=making & walk.row_last))
     return kept | dict(
         valid=making,
         token=walk.index["token"][0 : bits_for(config.tokens)],
         first=walk.block_first,
         last=walk.block_last,
         mode=walk.fields["mode"],
-        operand_bank=_bank(m, "operand_bank", config.bank_bits, making & walk.group_last),
-        table_bank=_bank(m, "table_bank", bits_for(TABLE_BANKS), making & walk.block_last),
+        operand_bank=m.counter(config.bank_bits, "operand_bank", step=making & walk.group_last),
+        table_bank=m.counter(bits_for(TABLE_BANKS), "table_bank", step=making & walk.block_last),
     )
 
 
@@ -225,6 +220,6 @@ def _build_walk(
     row = index["build_row"][0 : config.index_bits]
     beat = dict(valid=step.signal, row=row, first=first)
     beat |= dict(step=index["build_step"][0 : bits_for(config.row_steps)]) if serial else {}
-    beat["operand_bank"] = _bank(m, "build_operand_bank", config.bank_bits, group_last)
-    beat["table_bank"] = _bank(m, "build_table_bank", bits_for(TABLE_BANKS), finished)
+    beat["operand_bank"] = m.counter(config.bank_bits, "build_operand_bank", step=group_last)
+    beat["table_bank"] = m.counter(bits_for(TABLE_BANKS), "build_table_bank", step=finished)
     return beat, started, finished

@@ -141,14 +141,13 @@ def _loader(m: Module, config: EngineConfig, swapped: Signal) -> dict[str, Any]:
     group_done = fire & last["word"] if config.searches else fire
     shift_write.assign(fire & is_shift)
     done.assign(group_done & last["group"])
-    bank = m.state(config.bank_bits, "load_bank", reset=0)
-    bank.set(bank.signal + 1, group_done)
+    bank = m.counter(config.bank_bits, "load_bank", step=group_done)
     tells = dict(exact=exact) if config.searches else {}
-    job = Stream(group_done, tokens=fields["tokens"], bank=bank.signal, **tells)
+    job = Stream(group_done, tokens=fields["tokens"], bank=bank, **tells)
 
     banks = config.operand_banks
     allowed = credit(m, "free_banks", banks, give=m["bank_free"], take=shift_write.signal, initial=banks)
-    found: dict[str, Any] = dict(shift_write=shift_write.signal, bank=bank.signal)
+    found: dict[str, Any] = dict(shift_write=shift_write.signal, bank=bank)
     if config.searches:
         shadow_free = m.state(1, "shadow_free", reset=1)
         allowed = mux(is_shift, allowed, shadow_free.signal)

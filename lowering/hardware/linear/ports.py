@@ -5,13 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from lutllm.lowering.hardware.lib.axi import (
-    BEATS_BITS,
-    axi_read_stream,
-    axi_write_stream,
-    read_bus,
-    write_bus,
-)
+from lutllm.lowering.hardware.lib.axi import BEATS_BITS, axi_read_stream, axi_write_stream, read_bus, write_bus
 from lutllm.lowering.hardware.lib.bundle import Bundle, Link, Wire
 from lutllm.lowering.hardware.lib.circt import Design, Instance, Module
 from lutllm.lowering.hardware.lib.crossing import crossing_control, read_crossing, write_crossing

@@ -175,14 +175,13 @@ def _table_fill(m: Module, config: EngineConfig, tables: Tables, fire: Signal, b
     levels = [("fill_stage", const(config.act_stages, 8)), ("fill_row", const(config.centroids, 16))]
     index, last, _ = loop_nest(m, fire, [*levels, ("fill_unit", const(config.row_units, 8))])
     complete = fire & last["fill_stage"] & last["fill_row"] & last["fill_unit"]
-    bank = m.state(bits_for(TABLE_BANKS), "fill_bank", reset=0)
     held = m.state(bits_for(TABLE_BANKS + 1), "tables_held", reset=0)
-    bank.set(bank.signal + 1, complete)
+    bank = m.counter(bits_for(TABLE_BANKS), "fill_bank", step=complete)
     last_use = {name: signal.until(TABLE_STAGE) for name, signal in beats.rows.items()}
     used = all_of([last_use["valid"], last_use["last"], is_mode(last_use["mode"], "stored_table")]).plain()
     step = mux(complete, const(1, held.signal.width), const(-1, held.signal.width))
     held.set(held.signal + step, complete ^ used)
     tables.write, tables.stage = fire & last["fill_unit"], index["fill_stage"]
-    tables.address = pack([index["fill_row"][0 : config.index_bits], bank.signal])
+    tables.address = pack([index["fill_row"][0 : config.index_bits], bank])
     tables.row = _assembled(m, config.row_units, config.row_entries * config.table_bits, "row_part")
     return held.signal.ne(TABLE_BANKS)

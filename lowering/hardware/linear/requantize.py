@@ -12,9 +12,9 @@ from lutllm.lowering.hardware.lib.bundle import Wire
 from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.signal import Signal, all_of, const, mux, pack, select
 from lutllm.lowering.hardware.lib.state import Levels, credit, loop_nest
-from lutllm.lowering.hardware.lib.stream import Stream
+from lutllm.lowering.hardware.lib.stream import Read, Stream
 from lutllm.lowering.hardware.linear import records
-from lutllm.lowering.hardware.linear.accumulate import Drain
+from lutllm.lowering.hardware.linear.accumulate import drain_port
 from lutllm.lowering.hardware.linear.control import chunks_of_block
 from lutllm.lowering.hardware.linear.front import held_round
 from lutllm.lowering.machine.engine import EngineConfig
@@ -69,15 +69,15 @@ def requantizer(design: Design, config: EngineConfig, depth: int = FIFO_DEPTH) -
         issue.assign(all_of([busy, m["q"].valid, room, ~round_first | sums]))
         done.assign(all_of([issue.signal, *last.values()]))
         m["q"].drive(ready=issue.signal & last["token"])
-        bank = m.state(1, "bank", reset=0)
-        bank.set(~bank.signal, done.signal)
+        bank = m.counter(1, "bank", step=done.signal)
         base = m.state(address_bits, "chunk_address", reset=0)
         following = mux(done.signal, const(0, address_bits), base.signal + f["tokens"][0:address_bits])
         base.set(following, all_of([issue.signal, last["part"], last["token"]]))
 
         pipe = m.pipeline()
         step, part = pipe.valid(issue.signal), pipe.at(index["part"][0 : bits_for(parts)])
-        drain = Drain(step, pipe.at(bank.signal), pipe.at(base.signal + index["token"][0:address_bits]), config)
+        place = pipe.at(pack([base.signal + index["token"][0:address_bits], bank]))
+        drain = Read(place, config.lanes * config.acc_bits, step)
         taken = select(drain.data.chunks(config.requant_lanes * config.acc_bits), part).named("taken")
         used = config.bias_bits + MULTIPLIER_BITS
         given = [word[0:used] for word in m["q"].data.chunks(config.word_bits["q"] // config.requant_lanes)]
@@ -93,5 +93,5 @@ def requantizer(design: Design, config: EngineConfig, depth: int = FIFO_DEPTH) -
         return dict(drain=drain, acc_free=m.reg(done.signal, "acc_free_q", cycles=ACC_FREE, reset=0), y=out)
 
     inputs = {"round": Stream.of(ROUND.width), "q": Stream.of(config.word_bits["q"]), "round_done": 1}
-    outputs = {"drain": Drain.of(config), "acc_free": 1, "y": Stream.of(config.word_bits["y"])}
+    outputs = {"drain": drain_port(config), "acc_free": 1, "y": Stream.of(config.word_bits["y"])}
     return design.module("requantizer", inputs, outputs, body)

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from lutllm.lowering.hardware.control.task import Steps, stepped_task, task_port, token_count, words
+from lutllm.lowering.hardware.control.records import task_port, words
+from lutllm.lowering.hardware.control.task import Steps, stepped_task, token_count
 from lutllm.lowering.hardware.lib.arithmetic import rounded_later
 from lutllm.lowering.hardware.lib.axi import BEATS_BITS, commands
 from lutllm.lowering.hardware.lib.bundle import Wire

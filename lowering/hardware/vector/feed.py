@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from lutllm.lowering.hardware.control.task import Steps, TaskFields, reads, stepped_task, task_port, token_count
+from lutllm.lowering.hardware.control.records import reads, task_port
+from lutllm.lowering.hardware.control.task import Steps, TaskFields, stepped_task, token_count
 from lutllm.lowering.hardware.lib.bundle import Wire
 from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.signal import Signal, all_of, const, mux, pack, select

@@ -2,16 +2,8 @@
 
 from typing import Any
 
-from lutllm.lowering.hardware.control.task import (
-    Steps,
-    TaskFields,
-    Timing,
-    reads,
-    stepped_task,
-    task_port,
-    token_count,
-    writes,
-)
+from lutllm.lowering.hardware.control.records import reads, task_port, writes
+from lutllm.lowering.hardware.control.task import Steps, TaskFields, Timing, stepped_task, token_count
 from lutllm.lowering.hardware.lib.arithmetic import clamped, largest, rescaled_later, rounded_later, saturated
 from lutllm.lowering.hardware.lib.bundle import Wire
 from lutllm.lowering.hardware.lib.circt import Design, Module

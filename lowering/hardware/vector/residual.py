@@ -3,18 +3,15 @@
 from collections.abc import Callable
 from typing import Any
 
+from lutllm.lowering.hardware.control.records import reads, task_port, words, writes
 from lutllm.lowering.hardware.control.task import (
     ORIGIN_CYCLES,
     Steps,
     TaskFields,
     Timing,
     origin,
-    reads,
     stepped_task,
-    task_port,
     token_count,
-    words,
-    writes,
 )
 from lutllm.lowering.hardware.lib.arithmetic import rescaled_later, saturated
 from lutllm.lowering.hardware.lib.bundle import Bundle, Wire
