@@ -287,20 +287,21 @@ def test_feed(pairs: int, lanes: int, stalls: int) -> None:
         assert set(steps.tolist()) == {max(1, 2 * pairs // lanes)}  # a read every cycle
 
 
-@pytest.mark.parametrize(("pairs", "lanes"), [(2, 4), (2, 8), (4, 4)])
-def test_feed_follows_who_writes(pairs: int, lanes: int) -> None:
-    """Of two tasks that take what is written, groups come out as far as words of all tokens went in, and no further."""
+@pytest.mark.parametrize(("pairs", "lanes", "takes"), [(2, 4, 1), (2, 8, 1), (4, 4, 2), (4, 4, 1), (8, 4, 3)])
+def test_feed_follows_who_writes(pairs: int, lanes: int, takes: int) -> None:
+    """Of two tasks that take what is written, groups come out as far as words of all tokens went in, and no further;
+    the last group of a task wants `takes` words."""
     c, t, groups = config(pairs, lanes), 3, 4
     bench, record = Bench("feed", c), task_record("feed")
-    tasks = [dict(base=0, groups=groups, tokens=t, takes=1)] * 2
+    tasks = [dict(base=0, groups=groups, tokens=t, takes=takes)] * 2
     packed = [sum(task.get(n, 0) << low for n, low in _offsets(record.widths)) for task in tasks]
-    size = 2 * pairs * t  # channels of a group of all tokens
-    for words in range(0, 2 * groups * size // lanes + 1):
-        whole = words * lanes // size * size if lanes <= 2 * pairs else words // t * lanes * t
+    parts, joined = max(1, lanes // (2 * pairs)), max(1, 2 * pairs // lanes)
+    wants = np.cumsum(([joined * t] * (groups // parts - 1) + [takes * t]) * 2)
+    for words in range(0, wants[-1] + 1):
         given = {"task": as_words(packed, record.width), "written": np.zeros(words, np.uint64)}
         run = TestBench(bench.top, inputs=given, outputs={"out": 2 * groups * t, "finished": 2})
         run.reset()
-        assert len(run.run(200).outputs["out"]) == whole // (2 * pairs), words
+        assert len(run.run(200).outputs["out"]) == (wants <= words).sum() * parts * t, words
 
 
 @pytest.mark.parametrize(("stalls", "out_bits"), [(0, 24), (60, 24), (150, 24), (0, 32), (0, 9)])

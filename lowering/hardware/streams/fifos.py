@@ -155,7 +155,7 @@ def _linear(config: AcceleratorConfig) -> Iterator[Fifo]:
     engine, depths, timing = config.engine, config.depths, linear_timing(config.engine)
     yield Fifo(
         "x", "feed", ("search",), engine.word_bits["x"], feed.x_depth(config), ("feed/words/count",),
-        rate=Fraction(1, feed.joined_words(config)), latency=feed.LATENCY, slack=int(feed.joined_words(config) > 1),
+        rate=Fraction(1, config.joined_words), latency=feed.LATENCY, slack=int(config.joined_words > 1),
     )  # fmt: skip
     pairs = range(engine.pairs)
     yield Fifo(

@@ -18,11 +18,6 @@ LATENCY = 3  # cycles from a step to the word of stream x
 WRITTEN = CREDIT  # from the write of the last word of a group until the group's first step
 
 
-def joined_words(config: AcceleratorConfig) -> int:
-    """Words of memory x, and steps, of a word of stream x."""
-    return max(1, 2 * config.engine.pairs // config.lanes)
-
-
 def parts_of_word(config: AcceleratorConfig) -> int:
     """Words of stream x of a word of memory x."""
     return max(1, config.lanes // (2 * config.engine.pairs))
@@ -37,10 +32,11 @@ def feed(design: Design, config: AcceleratorConfig) -> str:
 
     A group is a part of a vector word or joins several of them, at base + word * T + t; then it takes as many cycles.
     `written`: a word goes into memory x. A task that `takes` does not wait for the end of who writes its words, but
-    with each group for the words of all tokens: they come in the order of the task's steps.
+    with each group for the words of all tokens: they come in the order of the task's steps. The last group may have
+    fewer, as many as `takes` says; what lies in memory behind them meets weights of 0.
     """
     bits, depth, group_bits = config.address_bits("x"), x_depth(config), config.engine.word_bits["x"]
-    joined, parts = joined_words(config), parts_of_word(config)
+    joined, parts = config.joined_words, parts_of_word(config)
 
     def levels(fields: TaskFields) -> Levels:
         inner: Levels = [("word", const(joined, bits_for(joined + 1)))] if joined > 1 else []
@@ -54,7 +50,7 @@ def feed(design: Design, config: AcceleratorConfig) -> str:
         issue.assign(task.fire & task.last["word"] if joined > 1 else task.fire)
         part = task.index["group"][0 : bits_for(parts)]
         inner = [index.eq(0) for name, index in task.index.items() if name != "group"]
-        begins = all_of([*inner, task.fields["takes"][0], *([part.eq(0)] if parts > 1 else [])])
+        begins = all_of([*inner, task.fields["takes"].ne(0), *([part.eq(0)] if parts > 1 else [])])
         there.assign(~begins | _written(m, config, task, begins))
         address = _address(m, task, part.eq(parts - 1) if parts > 1 else const(1, 1), bits)
 
@@ -80,7 +76,10 @@ def _written(m: Module, config: AcceleratorConfig, task: Steps, begins: Signal) 
     """Whether the words of a group, of all tokens, are written and not taken yet; its first step takes them."""
     bits, tokens = bits_for(config.x_words + 1), token_count(config, task.fields)
     tokens = tokens[0 : min(tokens.width, bits)].zext(bits)
-    count, group = m.state(bits, "written_words", reset=0), tokens * const(joined_words(config), bits)
+    count, group = m.state(bits, "written_words", reset=0), tokens * const(config.joined_words, bits)
+    if config.joined_words > 1:
+        rest = tokens * task.fields["takes"][0 : bits_for(config.joined_words + 1)].zext(bits)
+        group = mux(task.last["group"], rest, group)
     taken = mux(task.fire & begins, group, const(0, bits))
     count.set(count.signal + m["written"].zext(bits) - taken)
     return ~count.signal.ult(group)

@@ -55,7 +55,7 @@ def linear(config: AcceleratorConfig) -> k.Engine:
         centroid_words=engine.chain_length,
         c_beats=engine.word_beats("c"),
         q_beats=engine.word_beats("q"),
-        joined=feed.joined_words(config),
+        joined=config.joined_words,
         parts=feed.parts_of_word(config),
         codes=engine.codes_depth,
         codebooks=codebook_depth(engine, depths),
