@@ -36,7 +36,7 @@ def row_buffer(design: Design, width: int, beats: int, ahead: int) -> str:
         push = given.moves.named("push")
         freed = mux(m["rows_freed"], m["beats"], const(0, m["beats"].width)).zext(used.signal.width)
         used.set(used.signal + push.zext(used.signal.width) - freed)
-        _, last = loop_nest(m, push, [("fill_beat", m["beats"])])
+        _, last, _ = loop_nest(m, push, [("fill_beat", m["beats"])])
         head, tail = m.counter(depth_bits, "head", step=push), m.state(depth_bits, "tail", reset=0)
         tail.set(tail.signal + freed[0:depth_bits])
         there = credit(m, "rows", 1 << depth_bits, give=push & last["fill_beat"], take=m["rows_taken"])
