@@ -20,7 +20,10 @@ SIGMOID_FRACTION = 12
 
 
 class EmbeddingOp(LutOp, name="embedding", traits=[ext.Pure]):
-    """A row of the embedding for each token. An id outside 0..vocabulary-1 is an error."""
+    """A row of the embedding for each token. An id outside 0..vocabulary-1 is an error.
+
+    With a `position`, that of the first token, rows are those of the tokens' positions, from row `offset` on.
+    """
 
     ids: ext.Operand[ir.RankedTensorType]
     rows: ir.FlatSymbolRefAttr
@@ -28,9 +31,17 @@ class EmbeddingOp(LutOp, name="embedding", traits=[ext.Pure]):
     shift: ir.IntegerAttr
     vocabulary: ir.IntegerAttr
     y: ext.Result[ir.RankedTensorType]
+    position: Optional[ext.Operand[ir.RankedTensorType]] = None  # noqa: UP045 (ext reads typing.Optional)
 
-    TYPES = {"ids": "tensor<Txi32>", "y": "tensor<TxKxi32, #lut.fixed<...>>"}  # noqa: RUF012
-    DEFINITION = "y[t, k] = clamp(round_shift(rows[ids[t], k] * multiplier[ids[t]], shift), bits)"
+    TYPES = {  # noqa: RUF012
+        "ids": "tensor<Txi32>",
+        "y": "tensor<TxKxi32, #lut.fixed<...>>",
+        "position": "tensor<1xi32>",
+    }
+    OPTIONAL = {"offset": ir.IntegerAttr}  # noqa: RUF012
+    DEFINITION = """
+i = ids[t], with a position offset + position + t
+y[t, k] = clamp(round_shift(rows[i, k] * multiplier[i], shift), bits)"""
     EXAMPLE = """
 func.func @embedding(%ids: tensor<?xi32>) -> tensor<?x8xi32, #r> {
   %0 = "lut.embedding"(%ids) {rows = @e.rows, multiplier = @e.multiplier, shift = 10, vocabulary = 32}
@@ -42,6 +53,7 @@ func.func @embedding(%ids: tensor<?xi32>) -> tensor<?x8xi32, #r> {
         typed(self)
         integer(self.shift, "shift", 0, MAX_SHIFT)
         integer(self.vocabulary, "vocabulary", 1, MAX_SIZE)
+        check_offset(self)
 
     def parameters(self) -> list[Parameter]:
         v, k = int(self.vocabulary.value), typed(self).sizes["K"]
@@ -49,6 +61,17 @@ func.func @embedding(%ids: tensor<?xi32>) -> tensor<?x8xi32, #r> {
             parameters.parameter("rows", self.rows, parameters.embedding_rows(v, k)),
             parameters.parameter("multiplier", self.multiplier, parameters.per_output(v)),
         ]
+
+
+last_optional(EmbeddingOp, "ids", "position")
+
+
+def check_offset(op: LutOp) -> None:
+    """An embedding has a row of the first position where it has positions, and only there."""
+    offset, position = op.optional("offset"), op.position is not None  # type: ignore[attr-defined]
+    expect((offset is not None) == position, "an offset with a position, and only with one", offset, "add the other")
+    if offset is not None:
+        integer(offset, "offset", 0, MAX_SIZE)
 
 
 class RmsNormOp(LutOp, name="rms_norm", traits=[ext.Pure]):

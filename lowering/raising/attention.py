@@ -27,13 +27,15 @@ class Heads:
 
 
 def _heads(query: Value, key: Value, grouped: bool = False) -> Heads:
-    """Heads of consecutive channels, the kv heads repeated for their groups; `key` is [..., tokens, channels]."""
+    """Heads of consecutive channels, the kv heads repeated for their groups, one by broadcast; `key` is
+    [..., tokens, channels]."""
     (_, q), (_, k) = query, key
     wanted = "queries and keys of heads of consecutive channels, kv heads repeated for consecutive query heads"
     require(len(q) == len(k) >= 3 and q[-1] == k[-1] and q[-2] == k[-2], wanted)
     require(flat(q[-2:-1])[:1] == q[-2] and len(q[-2]) == 1 and q[-2][0].label == "tokens", wanted)
     size = size_of(q[-1:], "channel")
     heads, kv = size_of(q[:-2], "channel"), size_of(k[:-2], "channel")
+    grouped = grouped or not flat(k[:-2])
     times = size_of(k[:-2], "repeat")
     require(q[-1] == axis("channel", size) and heads % kv == 0 and times == (1 if grouped else heads // kv), wanted)
     groups = (*_steps(kv, size), *axis("repeat", times))

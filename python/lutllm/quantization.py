@@ -28,6 +28,7 @@ class EmbeddingConstants:
 
     shift: int
     exponent: int
+    positions: int = 0  # that have a row, of an embedding of positions
 
 
 @dataclass(frozen=True)
@@ -156,8 +157,9 @@ class Quantization:
 
     @property
     def positions(self) -> int | None:
-        """How many positions every RoPE table has; None without any."""
-        return min((c.positions for c in self.ops.values() if isinstance(c, RopeConstants)), default=None)
+        """How many positions every table of RoPE or of embedded positions has; None without any."""
+        tables = (c.positions for c in self.ops.values() if isinstance(c, (RopeConstants, EmbeddingConstants)))
+        return min((positions for positions in tables if positions), default=None)
 
 
 def read_quantization(path: Path | str) -> Quantization:

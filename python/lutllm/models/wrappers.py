@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from transformers.pytorch_utils import Conv1D
 
 from lutllm.errors import InputError
 
@@ -65,10 +66,21 @@ def causal_mask(tokens: int, dtype: torch.dtype = torch.float32) -> torch.Tensor
 
 
 def whole_model(causal_lm: Any, tokens: int = 16) -> tuple[WholeModel, tuple[torch.Tensor, ...]]:
-    """The model with example inputs of `tokens` tokens."""
+    """The model, whose Conv1D become linears, with example inputs of `tokens` tokens."""
+    linears_for_conv1d(causal_lm)
     ids = torch.zeros(1, tokens, dtype=torch.long)
     positions = torch.arange(tokens)[None]
     return WholeModel(causal_lm).eval(), (ids, positions, causal_mask(tokens, causal_lm.dtype))
+
+
+def linears_for_conv1d(module: Any) -> None:
+    """Put a linear in the place of each Conv1D of transformers, which stores the weight of one transposed."""
+    for name, child in list(module.named_modules()):
+        if isinstance(child, Conv1D):
+            linear = torch.nn.Linear(1, 1, device="meta")
+            linear.weight = torch.nn.Parameter(child.weight.detach().t().contiguous(), child.weight.requires_grad)
+            linear.bias, (linear.in_features, linear.out_features) = child.bias, child.weight.shape
+            module.set_submodule(name, linear)
 
 
 def _window(config: Any) -> int | None:
