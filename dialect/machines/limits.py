@@ -59,6 +59,8 @@ MACHINE_RANGES = {
     "head_lanes": (4, 128),
     "attention_units": (1, 64),
     "attention_ways": (1, 16),
+    "attention_rows": (1, 16),
+    "attention_ports": (1, 64),
     "kv_bits": (32, 1024),
     "context": (1, 1 << 20),
     "score_words": (1, COUNT_LIMIT),
@@ -73,7 +75,10 @@ CLOCK_RANGES = {
     "memory_mhz": (1, 1000),
     "bus_bits": (PORT_BITS[0], PORT_BITS[-1]),
 }
-_POWERS_OF_TWO = ("row_writes", "requant_lanes", "burst_beats", "head_lanes", "kv_bits", "bus_bits")
+_POWERS_OF_TWO = (
+    "row_writes", "requant_lanes", "burst_beats", "head_lanes", "attention_rows", "attention_ports", "kv_bits",
+    "bus_bits",
+)  # fmt: skip
 _MULTIPLES = (
     ("centroids", "chains"), ("lanes", "requant_lanes"), ("pairs", "weight_ports"), ("pairs", "sum_chains"),
 )  # fmt: skip
@@ -137,6 +142,10 @@ def head_problems(values: Mapping[str, Any], requant_lanes: int) -> Iterator[str
     if not 8 * requant_lanes <= values["kv_bits"] <= 8 * beat:
         wanted = f"kv_bits in {8 * requant_lanes}..{8 * beat}, of requant_lanes to head_lanes channels"
         yield f"expected {wanted}, got {values['kv_bits']}; change it"
+    rows, ports = values["attention_rows"], values["attention_ports"]
+    if ports < rows or values["kv_bits"] * ports > 8 * beat * rows:
+        wanted = f"attention_ports in {rows}..{8 * beat * rows // values['kv_bits']}, of a row to kv_bits of one"
+        yield f"expected {wanted}, got {ports}; change it"
 
 
 def _size_problems(values: Mapping[str, Any], ranges: Mapping[str, tuple[int, int]]) -> Iterator[str]:

@@ -46,8 +46,10 @@ class MachineOp(LutOp, name="machine", traits=[ir.NoTerminatorTrait]):
     NOTES = {  # noqa: RUF012
         "engines": "which engines there are, one of each",
         "head_lanes": "channels of a head that attention works on a cycle, in each unit and way",
-        "attention_units": "KV heads that attention works on at a time, each with ports k and v of its own",
+        "attention_units": "KV heads that attention works on at a time, each with ports of its own",
         "attention_ways": "query heads of its KV head that each of them works on at a time",
+        "attention_rows": "keys or values that each way takes a cycle",
+        "attention_ports": "ports k and ports v of each unit, over which these are spread",
         "kv_bits": "width of ports k and v, which read the KV cache, and kv, which writes it",
         "context": "tokens of a sequence at most",
         "score_words": "scores a way of attention keeps in each of two banks",
@@ -68,8 +70,8 @@ class MachineOp(LutOp, name="machine", traits=[ir.NoTerminatorTrait]):
   "lut.memory"() {sym_name = "x", words = 128} : () -> ()
   "lut.fifo"() {sym_name = "read_w", depth = 64} : () -> ()
 }) {sym_name = "machine", engines = ["linear", "feed", "load", "save"], head_lanes = 8, attention_units = 1,
-    attention_ways = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4,
-    watchdog = 1048576, latency = 64, memory_bytes = 16777216}
+    attention_ways = 1, attention_rows = 1, attention_ports = 1, kv_bits = 64, context = 64, score_words = 256,
+    item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216}
     : () -> ()"""
 
     def check(self) -> None:

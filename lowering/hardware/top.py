@@ -309,9 +309,10 @@ class _Top:
         return self.m.reg(words, f"{engine}_words_of_pass")
 
     def _caches(self) -> None:
-        """The KV cache: each unit of attention reads it through two masters, heads writes it through one."""
-        for name in (f"{name}{unit}" for unit in range(self.config.attention_units) for name in "kv"):
-            self._read("attention", name, command=f"{name}_command", data=name, bits=self.config.row_bits)
+        """The KV cache: units of attention read it through masters of their own, heads writes it through one."""
+        for number in range(self.config.attention_units * self.config.attention_ports):
+            for name in (f"k{number}", f"v{number}"):
+                self._read("attention", name, command=f"{name}_command", data=name, bits=self.config.part_bits)
         self._write("heads", "kv", command="kv_command", data="kv", written="kv_written", responses="responses")
 
     def _transfers(self) -> None:

@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from math import gcd
 
+import numpy as np
+
 from lutllm.dialect.machines.limits import ENGINES, MOST_WORDS, clock_problems, head_problems, machine_problems
 from lutllm.dialect.machines.machine import MEMORIES
 from lutllm.errors import CapacityError
@@ -146,8 +148,9 @@ class AcceleratorConfig:
     """The whole accelerator: a LutLinear engine and what stands around it, `engines`.
 
     Vector engines work on `lanes` = `engine.requant_lanes` channels a cycle, each of `attention_ways` of each of
-    `attention_units` on `head_lanes`: that many multipliers each for QK^T and AV. Ports k and v of each unit, and port
-    kv, have `kv_bits`. A pass has at most `engine.tokens` tokens, a sequence `context`. Capacities are in words:
+    `attention_units` on `head_lanes` of each of `attention_rows` rows: that many products each for QK^T and AV. Rows
+    lie spread over `attention_ports` ports k and as many v of a unit; they, and port kv, have `kv_bits`. A pass has at
+    most `engine.tokens` tokens, a sequence `context`. Capacities are in words:
     `r_words` of the residual stream, `x_words` of inputs of linears, `y_words` of outputs (all of `lanes` channels),
     `q_words` of queries (of `head_lanes` channels), `score_words` scores and `item_words` sums (of `head_lanes`
     channels) of an item of attention in each of two banks, `head_words` vector words of a head at most. `depths`: words
@@ -159,6 +162,8 @@ class AcceleratorConfig:
     head_lanes: int = 64
     attention_units: int = 1
     attention_ways: int = 1
+    attention_rows: int = 1
+    attention_ports: int = 1
     kv_bits: int = 512
     context: int = 2048
     r_words: int = 1024
@@ -267,6 +272,43 @@ class AcceleratorConfig:
         return self.head_lanes * CACHE_BITS
 
     @property
+    def row_parts(self) -> int:
+        """Ports that a row lies in. Row r is in those from (r % attention_rows) * row_parts on, behind row r -
+        attention_rows."""
+        return self.attention_ports // self.attention_rows
+
+    @property
+    def part_bits(self) -> int:
+        """Bits of a word of a row in each of its ports."""
+        return self.row_bits // self.row_parts
+
+    @property
+    def rows_bits(self) -> int:
+        """Bits of a word of all rows of a group."""
+        return self.attention_rows * self.row_bits
+
+    def row_groups(self, rows: int) -> int:
+        """Steps of `attention_rows` in which attention takes rows."""
+        return -(-rows // self.attention_rows)
+
+    def cache_stride(self, context: int, words: int) -> int:
+        """Bytes of the cache of a key or value head of `words` vector words. Each port has a part alike, from the
+        beginning of a page on where there are several."""
+        part = self.row_groups(context) * words * self.lanes // self.row_parts
+        if self.attention_ports > 1:
+            part = -(-part // IMAGE_ALIGNMENT) * IMAGE_ALIGNMENT
+        return part * self.attention_ports
+
+    def row_places(self, rows: np.ndarray, words: int, stride: int) -> np.ndarray:
+        """Where in a head's cache of `stride` bytes the parts of rows lie, one after the other: [rows, parts], in
+        bytes; of heads of `words` vector words."""
+        part = self.part_bits // 8
+        beat, piece = np.divmod(np.arange(words * self.lanes // part), self.row_parts)
+        group, row = np.divmod(rows[:, None], self.attention_rows)
+        port = row * self.row_parts + piece
+        return port * (stride // self.attention_ports) + (group * (beat[-1] + 1) + beat) * part
+
+    @property
     def attention_cores(self) -> int:
         """Ways of all attention units."""
         return self.attention_units * self.attention_ways
@@ -303,7 +345,7 @@ class AcceleratorConfig:
         widths = {"d": DESCRIPTOR_PORT_BITS} | ({"p": self.p_bits} if self.having(PARAMETERIZED) else {})
         widths |= {"c": engine.port_bits["c"], "q": engine.port_bits["q"]}
         widths |= {name: engine.port_bits["w"] for name in engine.weight_streams}
-        rows = {f"{name}{unit}": self.kv_bits for name in "kv" for unit in range(self.attention_units)}
+        rows = {f"{name}{i}": self.kv_bits for name in "kv" for i in range(self.attention_units * self.attention_ports)}
         of_engines = {"embed": {"e": self.e_bits}, "attention": rows}
         of_engines["load"] = {"x": self.load_bits}
         for name in self.having(tuple(of_engines)):

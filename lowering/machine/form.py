@@ -17,8 +17,8 @@ from lutllm.lowering.machine.engine import EngineConfig
 
 NAME = "machine"
 _SIZES = (
-    "head_lanes", "attention_units", "attention_ways", "kv_bits", "context", "score_words", "item_words", "head_words",
-    "watchdog",
+    "head_lanes", "attention_units", "attention_ways", "attention_rows", "attention_ports", "kv_bits", "context",
+    "score_words", "item_words", "head_words", "watchdog",
 )  # fmt: skip
 _WORDS = "_words"
 

@@ -24,7 +24,8 @@ MEMORY_LATENCY = 64  # cycles from an address to its first beat, where nothing e
 
 @dataclass(frozen=True)
 class Device:
-    """What there is of everything, in `slrs` dies alike; BRAM counts blocks of 36 Kbit."""
+    """What there is of everything, in `slrs` dies alike; BRAM counts blocks of 36 Kbit. A DSP adds up to `dsp_products`
+    products of 9 by 8 bits."""
 
     name: str
     slrs: int
@@ -33,10 +34,11 @@ class Device:
     DSP: int
     BRAM: int
     URAM: int
+    dsp_products: int
 
     @property
     def available(self) -> dict[str, int]:
-        return {kind: count for kind, count in vars(self).items() if kind not in ("name", "slrs")}
+        return {kind: count for kind, count in vars(self).items() if kind.isupper()}
 
 
 @dataclass(frozen=True)
@@ -111,13 +113,15 @@ class Power:
 
 @dataclass(frozen=True)
 class Around:
-    """The accelerator around the engine: `head_lanes` channels of a head a cycle in each of up to `attention_ways` of
-    up to `attention_units`. Ports of the KV cache have `kv_bits`; a way holds up to `score_words` scores in each of two
-    banks. Sequences have `context` tokens."""
+    """The accelerator around the engine: `head_lanes` channels of `attention_rows` keys or values a cycle in each of up
+    to `attention_ways` of up to `attention_units`, which read either through `attention_ports`. Ports of the KV cache
+    have `kv_bits`; a way holds up to `score_words` scores in each of two banks. Sequences have `context` tokens."""
 
     head_lanes: int
     attention_units: int
     attention_ways: int
+    attention_rows: int
+    attention_ports: int
     kv_bits: int
     context: int
     score_words: int

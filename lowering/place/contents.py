@@ -54,7 +54,8 @@ def _bytes(cluster: Cluster, layout: Layout, config: AcceleratorConfig, attribut
 def cache_bytes(cluster: Cluster, layout: Layout, config: AcceleratorConfig) -> int:
     """Of the KV cache that a cluster appends to."""
     assert cluster.cache is not None
-    return int(cluster.cache.type.shape[0]) * head_count(cluster) * (layout.unit_size // config.lanes) * config.lanes
+    context = int(cluster.cache.type.shape[0])
+    return head_count(cluster) * config.cache_stride(context, layout.unit_size // config.lanes)
 
 
 def contents_of(cluster: Cluster, layout: Layout, attribute: str) -> str:

@@ -151,6 +151,7 @@ class _Allocation:
         group = int(op.heads.value) // int(op.kv_heads.value)
         tokens, context = 1 if op.query.type.shape[0] == 1 else self.config.tokens, int(op.keys.type.shape[0])
         beats = layout.unit_size // self.config.head_lanes
+        context = self.config.row_groups(context) * self.config.attention_rows
         most = min(self.config.score_words // (tokens * context), self.config.item_words // (tokens * beats))
         fitting = [n for n in range(1, min(group, most) + 1) if group % (n * self.config.attention_ways) == 0]
         if not fitting:
@@ -159,7 +160,7 @@ class _Allocation:
                 f"{tokens * beats} sums, got score_words = {self.config.score_words} and item_words = "
                 f"{self.config.item_words}; enlarge them, or use a shorter context or fewer tokens a pass"
             )
-        busy = self.config.row_bits // self.config.kv_bits if tokens > 1 else group * tokens
+        busy = self.config.part_bits // self.config.kv_bits if tokens > 1 else group * tokens
         reps = next((n for n in fitting if n * tokens >= busy), fitting[-1])
         cluster.op.attributes["reps"] = dialect.i64(reps)
 

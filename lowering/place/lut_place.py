@@ -69,7 +69,8 @@ class LutPlace(Pass):
         groups = [int(a.heads.value) // int(a.kv_heads.value) for a in attentions]
         sizes = [int(a.query.type.shape[-1]) // int(a.heads.value) for a in attentions]
         around, kv_heads = target.accelerator, [int(a.kv_heads.value) for a in attentions]
-        head_lanes, most = around.head_lanes, around.score_words // context if attentions else engine.tokens
+        scores = -(-context // around.attention_rows) * around.attention_rows
+        head_lanes, most = around.head_lanes, around.score_words // scores if attentions else engine.tokens
         if not most:
             raise CapacityError(
                 f"expected a context of at most {around.score_words} tokens, as many as the target keeps scores of, "
@@ -85,9 +86,11 @@ class LutPlace(Pass):
             head_lanes=head_lanes,
             attention_units=max(n for n in range(1, around.attention_units + 1) if not any(k % n for k in kv_heads)),
             attention_ways=max(n for n in range(1, around.attention_ways + 1) if not any(g % n for g in groups)),
+            attention_rows=around.attention_rows,
+            attention_ports=around.attention_ports,
             kv_bits=around.kv_bits,
             context=context,
-            score_words=at_once * context,
+            score_words=at_once * scores,
             item_words=at_once * beats,
             head_words=beats * head_lanes // engine.requant_lanes,
             depths={},

@@ -100,7 +100,11 @@ def _limits(plan: Plan, task: Task) -> Iterator[str]:
             )
     if task.engine == "attention":
         for what, got, most in (
-            ("scores", f["reps"] * tokens * plan.context, config.score_words),
+            (
+                "scores",
+                f["reps"] * tokens * config.row_groups(plan.context) * config.attention_rows,
+                config.score_words,
+            ),
             ("sums", f["reps"] * tokens * f["beats"], config.item_words),
         ):
             if got > most:

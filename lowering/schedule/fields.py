@@ -208,7 +208,7 @@ def heads(places: Places, cluster: Cluster) -> Fields:
 
 def head_stride(places: Places, cache: ir.Value, words: int) -> int:
     """Bytes of the cache of one key or value head."""
-    return int(ir.RankedTensorType(cache.type).shape[0]) * words * places.config.lanes
+    return places.config.cache_stride(int(ir.RankedTensorType(cache.type).shape[0]), words)
 
 
 def attention(places: Places, cluster: Cluster) -> Fields:

@@ -9,7 +9,7 @@
       weight_ports = 1, port_bits = {w = 64, c = 64, q = 64}, burst_beats = 16,
       outstanding = 4} : () -> ()
 }) {sym_name = "machine", engines = ["linear", "feed", "load",
-    "save"], head_lanes = 8, attention_units = 1, attention_ways = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
+    "save"], head_lanes = 8, attention_units = 1, attention_ways = 1, attention_rows = 1, attention_ports = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
 
 // -----
 
@@ -21,7 +21,7 @@
       weight_ports = 1, port_bits = {w = 64, c = 64, q = 64}, burst_beats = 16,
       outstanding = 4} : () -> ()
 }) {sym_name = "machine", engines = ["linear", "feed", "load",
-    "save"], head_lanes = 8, attention_units = 1, attention_ways = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
+    "save"], head_lanes = 8, attention_units = 1, attention_ways = 1, attention_rows = 1, attention_ports = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
 
 // -----
 
@@ -33,7 +33,7 @@
       weight_ports = 1, port_bits = {w = 64, c = 64, q = 64}, burst_beats = 12,
       outstanding = 4} : () -> ()
 }) {sym_name = "machine", engines = ["linear", "feed", "load",
-    "save"], head_lanes = 8, attention_units = 1, attention_ways = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
+    "save"], head_lanes = 8, attention_units = 1, attention_ways = 1, attention_rows = 1, attention_ports = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
 
 // -----
 
@@ -45,7 +45,7 @@
       weight_ports = 1, port_bits = {w = 64, c = 64, q = 64}, burst_beats = 16,
       outstanding = 4} : () -> ()
 }) {sym_name = "machine", engines = ["linear", "feed", "load",
-    "save"], head_lanes = 8, attention_units = 1, attention_ways = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
+    "save"], head_lanes = 8, attention_units = 1, attention_ways = 1, attention_rows = 1, attention_ports = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
 
 // -----
 
@@ -57,7 +57,7 @@
       weight_ports = 1, port_bits = {w = 64, c = 64, q = 64}, burst_beats = 16,
       outstanding = 4} : () -> ()
 }) {sym_name = "machine", engines = ["linear", "feed", "load",
-    "save"], head_lanes = 8, attention_units = 1, attention_ways = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
+    "save"], head_lanes = 8, attention_units = 1, attention_ways = 1, attention_rows = 1, attention_ports = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
 
 // -----
 
@@ -69,7 +69,7 @@
       weight_ports = 1, port_bits = {w = 64, c = 64, q = 64}, burst_beats = 16,
       outstanding = 4} : () -> ()
 }) {sym_name = "machine", engines = ["linear", "feed", "load",
-    "save"], head_lanes = 8, attention_units = 1, attention_ways = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
+    "save"], head_lanes = 8, attention_units = 1, attention_ways = 1, attention_rows = 1, attention_ports = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
 
 // -----
 
@@ -81,7 +81,7 @@
       weight_ports = 1, port_bits = {w = 64, c = 64, q = 64}, burst_beats = 16,
       outstanding = 4} : () -> ()
 }) {sym_name = "machine", engines = ["linear", "feed", "load",
-    "save"], head_lanes = 8, attention_units = 1, attention_ways = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
+    "save"], head_lanes = 8, attention_units = 1, attention_ways = 1, attention_rows = 1, attention_ports = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
 
 // -----
 
@@ -93,7 +93,7 @@
       weight_ports = 1, port_bits = {w = 64, c = 64, q = 64}, burst_beats = 16,
       outstanding = 4} : () -> ()
 }) {sym_name = "machine", engines = ["linear", "feed", "load",
-    "save"], head_lanes = 8, attention_units = 1, attention_ways = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
+    "save"], head_lanes = 8, attention_units = 1, attention_ways = 1, attention_rows = 1, attention_ports = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
 
 // -----
 
@@ -105,7 +105,7 @@
       weight_ports = 1, port_bits = {w = 64, c = 64, q = 64}, burst_beats = 16,
       outstanding = 4} : () -> ()
 }) {sym_name = "machine", engines = ["linear", "feed", "load",
-    "save"], head_lanes = 8, attention_units = 1, attention_ways = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
+    "save"], head_lanes = 8, attention_units = 1, attention_ways = 1, attention_rows = 1, attention_ports = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
 
 // -----
 
@@ -117,7 +117,7 @@
       weight_ports = 1, port_bits = {w = 64, c = 64, q = 64}, burst_beats = 16,
       outstanding = 4} : () -> ()
 }) {sym_name = "machine", engines = ["linear", "feed", "load",
-    "save"], head_lanes = 8, attention_units = 1, attention_ways = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
+    "save"], head_lanes = 8, attention_units = 1, attention_ways = 1, attention_rows = 1, attention_ports = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
 
 // -----
 
@@ -129,7 +129,7 @@
       weight_ports = 4, port_bits = {w = 64, c = 64, q = 64}, burst_beats = 16,
       outstanding = 4} : () -> ()
 }) {sym_name = "machine", engines = ["linear", "feed", "load",
-    "save"], head_lanes = 8, attention_units = 1, attention_ways = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
+    "save"], head_lanes = 8, attention_units = 1, attention_ways = 1, attention_rows = 1, attention_ports = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
 
 // -----
 
@@ -141,7 +141,7 @@
       weight_ports = 1, port_bits = {w = 64, c = 64, q = 64}, burst_beats = 16,
       outstanding = 4} : () -> ()
 }) {sym_name = "machine", engines = ["linear", "feed", "load",
-    "save"], head_lanes = 8, attention_units = 1, attention_ways = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
+    "save"], head_lanes = 8, attention_units = 1, attention_ways = 1, attention_rows = 1, attention_ports = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
 
 // -----
 
@@ -153,7 +153,7 @@
       weight_ports = 1, port_bits = {w = 64, c = 64, q = 64}, burst_beats = 16,
       outstanding = 4} : () -> ()
 }) {sym_name = "machine", engines = ["linear", "feed", "load",
-    "save"], head_lanes = 8, attention_units = 1, attention_ways = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
+    "save"], head_lanes = 8, attention_units = 1, attention_ways = 1, attention_rows = 1, attention_ports = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
 
 // -----
 
@@ -165,7 +165,7 @@
       weight_ports = 1, port_bits = {w = 64, c = 64, q = 64}, burst_beats = 16,
       outstanding = 4} : () -> ()
 }) {sym_name = "machine", engines = ["linear", "feed", "load",
-    "save"], head_lanes = 8, attention_units = 1, attention_ways = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
+    "save"], head_lanes = 8, attention_units = 1, attention_ways = 1, attention_rows = 1, attention_ports = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
 
 // -----
 
@@ -177,7 +177,7 @@
       weight_ports = 1, port_bits = {c = 64, q = 64}, burst_beats = 16,
       outstanding = 4} : () -> ()
 }) {sym_name = "machine", engines = ["linear", "feed", "load",
-    "save"], head_lanes = 8, attention_units = 1, attention_ways = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
+    "save"], head_lanes = 8, attention_units = 1, attention_ways = 1, attention_rows = 1, attention_ports = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
 
 // -----
 
@@ -189,7 +189,7 @@
       weight_ports = 1, port_bits = {w = 48, c = 64, q = 64}, burst_beats = 16,
       outstanding = 4} : () -> ()
 }) {sym_name = "machine", engines = ["linear", "feed", "load",
-    "save"], head_lanes = 8, attention_units = 1, attention_ways = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
+    "save"], head_lanes = 8, attention_units = 1, attention_ways = 1, attention_rows = 1, attention_ports = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
 
 // -----
 
@@ -201,7 +201,7 @@
       weight_ports = 1, port_bits = {w = 64, c = 64, q = 64}, burst_beats = 16,
       outstanding = 4} : () -> ()
 }) {sym_name = "machine", engines = ["linear", "feed", "load",
-    "save"], head_lanes = 8, attention_units = 1, attention_ways = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
+    "save"], head_lanes = 8, attention_units = 1, attention_ways = 1, attention_rows = 1, attention_ports = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
 
 // -----
 
@@ -213,7 +213,7 @@
       weight_ports = 1, port_bits = {w = 64, c = 64, q = 64}, burst_beats = 16,
       outstanding = 4} : () -> ()
 }) {sym_name = "machine", engines = ["linear", "feed", "load",
-    "save"], head_lanes = 8, attention_units = 1, attention_ways = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 3, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
+    "save"], head_lanes = 8, attention_units = 1, attention_ways = 1, attention_rows = 1, attention_ports = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 3, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
 
 // -----
 
@@ -225,7 +225,7 @@
       weight_ports = 1, port_bits = {w = 64, c = 64, q = 64}, burst_beats = 16,
       outstanding = 4} : () -> ()
 }) {sym_name = "machine", engines = ["linear", "feed", "load",
-    "save"], head_lanes = 8, attention_units = 1, attention_ways = 1, kv_bits = 128, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
+    "save"], head_lanes = 8, attention_units = 1, attention_ways = 1, attention_rows = 1, attention_ports = 1, kv_bits = 128, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
 
 // -----
 

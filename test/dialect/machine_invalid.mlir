@@ -9,7 +9,7 @@
       weight_ports = 1, port_bits = {w = 64, c = 64, q = 64}, burst_beats = 16,
       outstanding = 4} : () -> ()
 }) {sym_name = "machine", engines = ["linear", "feed", "load",
-    "save"], head_lanes = 8, attention_units = 1, attention_ways = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 0, memory_bytes = 16777216} : () -> ()
+    "save"], head_lanes = 8, attention_units = 1, attention_ways = 1, attention_rows = 1, attention_ports = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 0, memory_bytes = 16777216} : () -> ()
 
 // -----
 
@@ -21,7 +21,7 @@
       weight_ports = 1, port_bits = {w = 64, c = 64, q = 64}, burst_beats = 16,
       outstanding = 4} : () -> ()
 
-    }) {sym_name = "machine", engines = ["tensor"], head_lanes = 8, attention_units = 1, attention_ways = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
+    }) {sym_name = "machine", engines = ["tensor"], head_lanes = 8, attention_units = 1, attention_ways = 1, attention_rows = 1, attention_ports = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
 
 // -----
 
@@ -33,7 +33,7 @@
       weight_ports = 1, port_bits = {w = 64, c = 64, q = 64}, burst_beats = 16,
       outstanding = 4} : () -> ()
 }) {sym_name = "machine", engines = ["linear",
-    "linear"], head_lanes = 8, attention_units = 1, attention_ways = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
+    "linear"], head_lanes = 8, attention_units = 1, attention_ways = 1, attention_rows = 1, attention_ports = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
 
 // -----
 
@@ -41,7 +41,7 @@
 "lut.machine"() ({
   "lut.memory"() {sym_name = "x", words = 128} : () -> ()
 }) {sym_name = "machine", engines = ["linear", "feed", "load",
-    "save"], head_lanes = 8, attention_units = 1, attention_ways = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
+    "save"], head_lanes = 8, attention_units = 1, attention_ways = 1, attention_rows = 1, attention_ports = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
 
 // -----
 
@@ -54,7 +54,7 @@
       outstanding = 4} : () -> ()
   "lut.region"() {sym_name = "a", kind = "p", address = 0, bytes = 64} : () -> ()
 }) {sym_name = "machine", engines = ["linear", "feed", "load",
-    "save"], head_lanes = 8, attention_units = 1, attention_ways = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
+    "save"], head_lanes = 8, attention_units = 1, attention_ways = 1, attention_rows = 1, attention_ports = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
 
 // -----
 
@@ -69,7 +69,7 @@
   "lut.memory"() {sym_name = "x", words = 64} : () -> ()
   "lut.fifo"() {sym_name = "x", depth = 4} : () -> ()
 }) {sym_name = "machine", engines = ["linear", "feed", "load",
-    "save"], head_lanes = 8, attention_units = 1, attention_ways = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
+    "save"], head_lanes = 8, attention_units = 1, attention_ways = 1, attention_rows = 1, attention_ports = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
 
 // -----
 
@@ -82,6 +82,6 @@ func.func @f() {
       weight_ports = 1, port_bits = {w = 64, c = 64, q = 64}, burst_beats = 16,
       outstanding = 4} : () -> ()
 }) {sym_name = "machine", engines = ["linear", "feed", "load",
-    "save"], head_lanes = 8, attention_units = 1, attention_ways = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
+    "save"], head_lanes = 8, attention_units = 1, attention_ways = 1, attention_rows = 1, attention_ports = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
   return
 }

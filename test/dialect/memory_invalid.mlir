@@ -10,7 +10,7 @@
   // expected-error@+1 {{'lut.memory' op expected sym_name to be one of r, x, y, q, got "z"; change it}}
   "lut.memory"() {sym_name = "z", words = 128} : () -> ()
 }) {sym_name = "machine", engines = ["linear", "feed", "load",
-    "save"], head_lanes = 8, attention_units = 1, attention_ways = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
+    "save"], head_lanes = 8, attention_units = 1, attention_ways = 1, attention_rows = 1, attention_ports = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
 
 // -----
 
@@ -23,7 +23,7 @@
   // expected-error@+1 {{'lut.memory' op expected words in 1..65536, got 65537; change it}}
   "lut.memory"() {sym_name = "x", words = 65537} : () -> ()
 }) {sym_name = "machine", engines = ["linear", "feed", "load",
-    "save"], head_lanes = 8, attention_units = 1, attention_ways = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
+    "save"], head_lanes = 8, attention_units = 1, attention_ways = 1, attention_rows = 1, attention_ports = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
 
 // -----
 
@@ -36,7 +36,7 @@
   // expected-error@+1 {{'lut.fifo' op expected depth in 1..65536, got 0; change it}}
   "lut.fifo"() {sym_name = "read_w", depth = 0} : () -> ()
 }) {sym_name = "machine", engines = ["linear", "feed", "load",
-    "save"], head_lanes = 8, attention_units = 1, attention_ways = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
+    "save"], head_lanes = 8, attention_units = 1, attention_ways = 1, attention_rows = 1, attention_ports = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
 
 // -----
 
@@ -59,7 +59,7 @@
   // expected-error@+1 {{'lut.clocks' op expected memory_mhz above core_mhz = 250, got 250; one clock needs no lut.clocks}}
   "lut.clocks"() {core_mhz = 250, memory_mhz = 250, bus_bits = 256} : () -> ()
 }) {sym_name = "machine", engines = ["linear", "feed", "load",
-    "save"], head_lanes = 8, attention_units = 1, attention_ways = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
+    "save"], head_lanes = 8, attention_units = 1, attention_ways = 1, attention_rows = 1, attention_ports = 1, kv_bits = 64, context = 64, score_words = 256, item_words = 16, head_words = 4, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
 
 // -----
 

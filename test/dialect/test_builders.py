@@ -118,7 +118,7 @@ def test_builders_of_machine_places_and_time(ctx: ir.Context) -> None:
     }
     sizes |= {"table_bits": 8, "term_bits": 24, "acc_bits": 32, "bias_bits": 32, "out_bits": 24}
     sizes |= {"burst_beats": 16, "outstanding": 1}
-    limits = dict(kv_bits=64, attention_units=1, attention_ways=1) | dict.fromkeys(
+    limits = dict(kv_bits=64, attention_units=1, attention_ways=1, attention_rows=1, attention_ports=1) | dict.fromkeys(
         (
             "context",
             "score_words",

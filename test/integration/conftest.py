@@ -242,12 +242,13 @@ def arc() -> Callable[..., Simulator]:
 
 
 @pytest.fixture(scope="session")
-def attention_target(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, int, int], str]:
-    """The file of a target like tiny with units of attention, ways in each and ports of so many bits."""
+def attention_target(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
+    """The file of a target like tiny with units of attention, ways in each, ports of so many bits, rows and ports."""
 
-    def path(units: int, ways: int, kv_bits: int) -> str:
-        file = tmp_path_factory.getbasetemp() / f"{units}_{ways}_{kv_bits}.toml"
+    def path(units: int, ways: int, kv_bits: int, rows: int = 1, ports: int = 1) -> str:
+        file = tmp_path_factory.getbasetemp() / f"{units}_{ways}_{kv_bits}_{rows}_{ports}.toml"
         values = f"attention_units = {units}\nattention_ways = {ways}\nkv_bits = {kv_bits}"
+        values += f"\nattention_rows = {rows}\nattention_ports = {ports}"
         head, sources = 'like = "tiny"\nsummary = "a case"', '[sources]\naccelerator = "the case"'
         file.write_text(f"{head}\n[accelerator]\n{values}\n{sources}\n")
         return str(file)

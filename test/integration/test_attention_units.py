@@ -27,7 +27,8 @@ Made = Callable[["Kind"], tuple[Hardware, Simulator]]
 
 @dataclass(frozen=True)
 class Kind:
-    """A model's heads on units of attention, of `ways` each, whose ports have `kv_bits`; a word is of 64 bits."""
+    """A model's heads on units of attention, of `ways` each that take `rows` at a time, through `ports` of `kv_bits`; a
+    word of a row is of 64 bits."""
 
     units: int
     ways: int
@@ -37,6 +38,8 @@ class Kind:
     head_dim: int
     context: int = 48
     shape: dict[str, Any] = field(default_factory=dict, hash=False)
+    rows: int = 1
+    ports: int = 1
 
 
 KINDS = {
@@ -47,12 +50,18 @@ KINDS = {
     "3 units, group of 3": Kind(3, 1, 64, 9, 3, 16),
     "2 units of 2 ways, group of 4": Kind(2, 2, 64, 8, 2, 12),
     "1 unit of 3 ways, group of 3": Kind(1, 3, 32, 6, 2, 16),
+    "2 rows": Kind(1, 1, 64, 4, 2, 8, rows=2, ports=2),
+    "2 rows in 2 ports of half a word": Kind(1, 1, 32, 4, 2, 16, rows=2, ports=2),
+    "2 rows in 4 ports, 2 units of 2 ways": Kind(2, 2, 32, 4, 2, 12, rows=2, ports=4),
+    "4 rows, 2 ways, group of 2": Kind(1, 2, 64, 4, 2, 12, rows=4, ports=4),
+    "a row in 2 ports": Kind(1, 1, 32, 4, 2, 16, rows=1, ports=2),
+    "8 rows, context of 45": Kind(1, 1, 64, 4, 1, 16, 45, rows=8, ports=8),
 }
 
 
 @pytest.fixture
-def made(attention_target: Callable[[int, int, int], str]) -> Made:
-    return lambda kind: _made(kind, attention_target(kind.units, kind.ways, kind.kv_bits))
+def made(attention_target: Callable[..., str]) -> Made:
+    return lambda kind: _made(kind, attention_target(kind.units, kind.ways, kind.kv_bits, kind.rows, kind.ports))
 
 
 @cache

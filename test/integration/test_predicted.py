@@ -43,7 +43,7 @@ def mixed(name: str) -> Scheme:
 @dataclass(frozen=True)
 class Kind:
     """A model on a machine, whose FIFOs may be `shrunk`, or as deep as the files of the units say (`usual`), with
-    attention in `units` of `ways` that have ports of `kv_bits`."""
+    attention in `units` of `ways` that take `rows` at a time, and have `ports` of `kv_bits`."""
 
     scheme: Scheme | Callable[[str], Scheme] = EXACT
     source: str = ""
@@ -53,6 +53,8 @@ class Kind:
     units: int = 1
     ways: int = 1
     kv_bits: int = 64
+    rows: int = 1
+    ports: int = 1
     shape: dict[str, Any] = field(default_factory=dict, hash=False)
 
 
@@ -74,6 +76,12 @@ CASES = {
     "2 units of one head": Kind(units=2, shape=dict(heads=2, kv_heads=2, head_dim=20)),
     "4 units": Kind(units=4, shape=dict(heads=8, kv_heads=4, head_dim=12), depths="shrunk"),
     "2 units of 2 ways": Kind(units=2, ways=2, shape=dict(heads=8, kv_heads=4)),
+    "2 rows": Kind(rows=2, ports=2, qwen3=True),
+    "4 rows, 2 ways, two clocks": Kind(
+        ways=2, rows=4, ports=4, clocks=(250, 400, 32), qwen3=True, shape=dict(heads=4, kv_heads=2)
+    ),
+    "4 rows, narrow ports, shrunk": Kind(rows=4, ports=4, kv_bits=32, depths="shrunk", shape=dict(head_dim=12)),
+    "2 rows, ports of half a word": Kind(units=2, rows=2, ports=4, kv_bits=32, shape=dict(heads=4, kv_heads=4)),
     "4 ways": Kind(ways=4, kv_bits=32, shape=dict(heads=8, kv_heads=1, head_dim=12), depths="shrunk"),
 }
 
@@ -114,10 +122,10 @@ def _change(module: ir.Module, depths: str) -> None:
 @pytest.mark.parametrize(("latency", "prompt", "tokens"), [(1, 9, 1), (64, 5, 2), (200, 6, 1)])
 @pytest.mark.parametrize("case", CASES)
 def test_every_task_of_a_decoder(
-    case: str, latency: int, prompt: int, tokens: int, attention_target: Callable[[int, int, int], str]
+    case: str, latency: int, prompt: int, tokens: int, attention_target: Callable[..., str]
 ) -> None:
     kind = CASES[case]
-    hardware, simulator = made(case, attention_target(kind.units, kind.ways, kind.kv_bits))
+    hardware, simulator = made(case, attention_target(kind.units, kind.ways, kind.kv_bits, kind.rows, kind.ports))
     plan = hardware.plan
     accelerator = Accelerator(plan.config, simulator, hardware.image, timing=AxiTiming(latency=latency))
     run = accelerator.generate([i * 7 % plan.vocabulary for i in range(prompt)], tokens).check()

@@ -90,7 +90,7 @@ ml_program.global private @lm.bias(#ml_program.extern : tensor<30xi32>) : tensor
     requant_lanes = 4, tokens = 4, acc_words = 64, codes_depth = 4, row_sources = ["exact_row"],
     weight_ports = 1, port_bits = {w = 64, c = 32, q = 64}, burst_beats = 16, outstanding = 8} : () -> ()
 }) {sym_name = "machine", engines = ["linear", "feed", "norm", "residual", "store", "swiglu", "heads", "attention", "embed", "pick"],
-  head_lanes = 8, attention_units = 1, attention_ways = 1, kv_bits = 64, context = 128, score_words = 512, item_words = 4, head_words = 2, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
+  head_lanes = 8, attention_units = 1, attention_ways = 1, attention_rows = 1, attention_ports = 1, kv_bits = 64, context = 128, score_words = 512, item_words = 4, head_words = 2, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
 func.func @prefill() {
   return
 }
@@ -130,7 +130,7 @@ ml_program.global private @sin(#ml_program.extern : tensor<16x3xi16>) : tensor<1
     requant_lanes = 4, tokens = 4, acc_words = 64, codes_depth = 4, row_sources = ["exact_row"],
     weight_ports = 1, port_bits = {w = 64, c = 32, q = 64}, burst_beats = 16, outstanding = 8} : () -> ()
 }) {sym_name = "machine", engines = ["linear", "feed", "norm", "residual", "store", "swiglu", "heads", "attention", "embed", "pick", "load"],
-  head_lanes = 8, attention_units = 1, attention_ways = 1, kv_bits = 64, context = 128, score_words = 512, item_words = 4, head_words = 2, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
+  head_lanes = 8, attention_units = 1, attention_ways = 1, attention_rows = 1, attention_ports = 1, kv_bits = 64, context = 128, score_words = 512, item_words = 4, head_words = 2, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
 func.func @prefill(%x: tensor<?x8xi16, #x>, %p: tensor<1xi32>, %c: tensor<16x18xi8, #k>) -> tensor<16x18xi8, #k> {
   // expected-error@+1 {{'lut.cluster' op expected codebook blocks of whole heads of 6 outputs, got blocks of 9; quantize with blocks of a multiple of 6, or of at least 18}}
   %0 = "lut.linear"(%x) {scheme = @exact, weights = @a, shift = 20} : (tensor<?x8xi16, #x>) -> tensor<?x18xi32, #y>
@@ -166,7 +166,7 @@ ml_program.global private @sin(#ml_program.extern : tensor<16x3xi16>) : tensor<1
     requant_lanes = 4, tokens = 4, acc_words = 64, codes_depth = 4, row_sources = ["exact_row"],
     weight_ports = 1, port_bits = {w = 64, c = 32, q = 64}, burst_beats = 16, outstanding = 8} : () -> ()
 }) {sym_name = "machine", engines = ["linear", "feed", "norm", "residual", "store", "swiglu", "heads", "attention", "embed", "pick", "load"],
-  head_lanes = 8, attention_units = 1, attention_ways = 1, kv_bits = 64, context = 128, score_words = 512, item_words = 4, head_words = 2, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
+  head_lanes = 8, attention_units = 1, attention_ways = 1, attention_rows = 1, attention_ports = 1, kv_bits = 64, context = 128, score_words = 512, item_words = 4, head_words = 2, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
 func.func @prefill(%x: tensor<?x8xi16, #x>, %p: tensor<1xi32>, %c: tensor<16x18xi8, #k>) -> tensor<16x18xi8, #k> {
   // expected-error@+1 {{'lut.cluster' op expected codebook blocks of whole chunks of 16 channels, got 8 for 1 heads; quantize with other blocks, or of at least 18}}
   %0 = "lut.linear"(%x) {scheme = @exact, weights = @a, shift = 20} : (tensor<?x8xi16, #x>) -> tensor<?x18xi32, #y>

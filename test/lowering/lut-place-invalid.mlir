@@ -74,7 +74,7 @@ ml_program.global private @a.bias(#ml_program.extern : tensor<8xi32>) : tensor<8
     requant_lanes = 4, tokens = 4, acc_words = 64, codes_depth = 4, row_sources = ["exact_row"],
     weight_ports = 1, port_bits = {w = 64, c = 32, q = 64}, burst_beats = 16, outstanding = 8} : () -> ()
 }) {sym_name = "machine", engines = ["linear", "feed", "store", "swiglu", "load"],
-  head_lanes = 8, attention_units = 1, attention_ways = 1, kv_bits = 64, context = 128, score_words = 512, item_words = 4, head_words = 2, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
+  head_lanes = 8, attention_units = 1, attention_ways = 1, attention_rows = 1, attention_ports = 1, kv_bits = 64, context = 128, score_words = 512, item_words = 4, head_words = 2, watchdog = 1048576, latency = 64, memory_bytes = 16777216} : () -> ()
 func.func @prefill(%x: tensor<?x8xi16, #x>) -> tensor<?x8xi32, #y> {
   // expected-error@+4 {{'lut.cluster' op expected a machine with engine 'save', got linear, feed, store, swiglu, load; add it to the lut.machine}}
   %0 = "lut.exact_row"(%x) {scheme = @exact, weights = @a} : (tensor<?x8xi16, #x>) -> tensor<?x4x1x1x16xi32>

@@ -5,7 +5,7 @@
 // CHECK: "lut.scheme"
 // CHECK-NEXT: "lut.machine"() ({
 // CHECK-NEXT: "lut.linear_engine"() {{{.*}}acc_words = 64 : i64,{{.*}}lanes = 8 : i64,{{.*}}row_sources = ["exact_row"]
-// CHECK-NEXT: }) {attention_units = 1 : i64, attention_ways = 1 : i64, context = 128 : i64, engines = ["linear", "feed", "norm", "residual", "load", "save"],
+// CHECK-NEXT: }) {attention_ports = 1 : i64, attention_rows = 1 : i64, attention_units = 1 : i64, attention_ways = 1 : i64, context = 128 : i64, engines = ["linear", "feed", "norm", "residual", "load", "save"],
 // CHECK: func.func @prefill(%arg0: tensor<?x8xi16,
 // CHECK-NEXT: [[X:%.*]] = "lut.cluster"() ({
 // CHECK-NEXT: "lut.yield"(%arg0)

@@ -107,7 +107,7 @@ def bench_module(design: Design, c: AcceleratorConfig) -> str:
     Streams out: x (writes of memory x), qk0, av0 .. (a word a useful beat), done.
     """
     engine, reader = attention(design, c), axi_read_stream(design, c.kv_bits, outstanding=8)
-    joined, masters = beats_to_words(design, c.kv_bits, c.row_bits), masters_of(c)
+    joined, masters = beats_to_words(design, c.kv_bits, c.part_bits), masters_of(c)
     store = ram(design, c.q_words, c.word_bits("q"))
     record = task_record("attention").width
 
@@ -172,7 +172,7 @@ def bench_module(design: Design, c: AcceleratorConfig) -> str:
 
 
 def masters_of(c: AcceleratorConfig) -> list[str]:
-    return [f"{n}{u}" for n in "kv" for u in range(c.attention_units)]
+    return [f"{n}{u}" for n in "kv" for u in range(c.attention_units * c.attention_ports)]
 
 
 @dataclass(frozen=True)
@@ -215,7 +215,7 @@ class Case:
         pad = ((0, 0), (0, 0), (0, self.physical - s.channels))
         self.query = np.pad(query, pad).transpose(1, 0, 2).reshape(-1, lanes)  # head, token, beat
         self.images = [np.pad(cache, pad).transpose(1, 0, 2).astype(np.int8) for cache in (keys, values)]
-        self.stride = c.context * self.physical + 64
+        self.stride = c.cache_stride(c.context, self.physical // c.lanes) + 64 * c.attention_ports
         self.addresses = [address, address + s.kv_heads * self.stride]
         of_value = np.repeat(np.repeat(value_exponents, 2).reshape(s.kv_heads, -1), s.group, axis=0)
         right = LEFT + 15 + np.repeat(exponents, 2).reshape(self.heads, -1) - of_value
@@ -244,16 +244,18 @@ class Case:
             words += [[int(r) << 24 for r in word] for h in heads for word in right[h].reshape(-1, v)]
         return np.array(words, np.int64).astype("<u4")
 
-    @property
-    def work(self) -> int:
-        """Beats of each of the two multiplications."""
-        seen = sum(self.s.position + t + 1 for t in range(self.s.tokens))
+    def work(self, rows: int = 1) -> int:
+        """Beats of each of the two multiplications, of `rows` rows at a time."""
+        seen = sum(-(-(self.s.position + t + 1) // rows) for t in range(self.s.tokens))
         return seen * self.heads * self.beats
 
     def write(self, memory: Memory) -> None:
         for image, address in zip(self.images, self.addresses, strict=True):
+            at = self.c.row_places(np.arange(self.c.context), self.physical // self.c.lanes, self.stride)
             for head, rows in enumerate(image):
-                memory.write(address + head * self.stride, rows)
+                for places, row in zip(at, rows, strict=True):
+                    for place, part in zip(places.tolist(), np.split(row, len(places)), strict=True):
+                        memory.write(address + head * self.stride + place, part)
 
     def check(self, x: dict[int, np.ndarray]) -> None:
         """Memory x (address -> word) against the golden model, padding included."""
@@ -303,7 +305,7 @@ def bench_of(
         tasks.append(np.frombuffer(word.to_bytes(-(-record.width // 8), "little"), np.uint8))
     query = np.concatenate([case.query for case in cases]).astype("<i2")
     last = np.arange(len(query)) == len(query) - 1
-    work = sum(case.work for case in cases) // c.attention_cores
+    work = sum(case.work(c.attention_rows) for case in cases) // c.attention_cores
     stages = {f"{n}{u}": work for n in ("qk", "av") for u in range(c.attention_cores)}
     return TestBench(
         top,
@@ -340,6 +342,12 @@ CONFIGS = {
     "4 units": config(head_lanes=4, attention_units=4),
     "2 ways": config(head_lanes=8, attention_ways=2),
     "2 units, 4 ways": config(head_lanes=4, attention_units=2, attention_ways=4),
+    "2 rows": config(head_lanes=8, attention_rows=2, attention_ports=2),
+    "2 rows, ports of half a row": config(head_lanes=8, kv_bits=32, attention_rows=2, attention_ports=4),
+    "4 rows, 2 ways": config(head_lanes=4, attention_rows=4, attention_ports=4, attention_ways=2),
+    "8 rows, 2 units, 2 ways, ports of a word": config(
+        head_lanes=8, kv_bits=32, attention_rows=8, attention_ports=8, attention_units=2, attention_ways=2
+    ),
 }
 _tops: dict[str, ArcSimulator] = {}
 
@@ -433,9 +441,9 @@ def test_multipliers_are_busy_in_prefill() -> None:
         check(c, cases, result)
         cycles = result.stream_cycles
         for stage in ("qk", "av"):
-            used[stage] += cases[0].work
+            used[stage] += cases[0].work()
             spent[stage] += int(cycles[f"{stage}0"][-1] - cycles[f"{stage}0"][0]) + 1
-        used["all"] += cases[0].work
+        used["all"] += cases[0].work()
         spent["all"] += int(cycles["done"][0] - cycles["task"][0]) + 1
     share = {name: used[name] / spent[name] for name in used}
     print(f"beats of useful multiplications: QK^T {share['qk']:.1%}, AV {share['av']:.1%} of a stage's cycles; "

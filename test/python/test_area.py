@@ -73,7 +73,7 @@ def test_that_is_what_yosys_counts(design: Design, tmp_path: Path) -> None:
 
 
 def test_sums_over_units_and_slrs() -> None:
-    area = Area(AcceleratorConfig(engine=SMALL, head_lanes=8, kv_bits=64, context=32, score_words=512))
+    area = Area(AcceleratorConfig(engine=SMALL, head_lanes=8, kv_bits=64, context=32, score_words=512), V80)
     total = area.total(V80)
     for kind, values in total.items():
         used = sum(unit[kind] for unit in area.units.values())
@@ -94,7 +94,7 @@ def test_sums_over_units_and_slrs() -> None:
 def test_more_hardware_takes_more() -> None:
     def luts(**changes: int) -> dict[str, float]:
         engine = EngineConfig(**vars(SMALL) | changes)
-        units = Area(AcceleratorConfig(engine=engine, head_lanes=8, kv_bits=64, context=32, score_words=512)).units
+        units = Area(AcceleratorConfig(engine=engine, head_lanes=8, kv_bits=64, context=32, score_words=512), V80).units
         return {name: unit["LUT"] for name, unit in units.items()}
 
     once, twice = luts(), luts(lanes=16)

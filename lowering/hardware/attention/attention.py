@@ -23,10 +23,10 @@ from lutllm.lowering.hardware.attention.drain import (
 from lutllm.lowering.hardware.attention.row_buffer import row_depth
 from lutllm.lowering.hardware.attention.row_fetch import STEP_BITS
 from lutllm.lowering.hardware.attention.scores import scored_latency
-from lutllm.lowering.hardware.attention.unit import FETCHES, ROW_INPUTS, ROW_OUTPUTS, attention_unit
-from lutllm.lowering.hardware.attention.weighted import SHIFT_BITS, WEIGHT_STAGE, WEIGHTED
+from lutllm.lowering.hardware.attention.unit import FETCHES, ROW_BITS, ROW_INPUTS, ROW_OUTPUTS, attention_unit
+from lutllm.lowering.hardware.attention.weighted import SHIFT_BITS, WEIGHT_STAGE, weighted_latency
 from lutllm.lowering.hardware.control.task import held_task, task_inputs
-from lutllm.lowering.hardware.lib.circt import CREDIT, Design, Module, Signal, Wire, all_of, pack
+from lutllm.lowering.hardware.lib.circt import CREDIT, Design, Module, Signal, Wire, all_of, const, pack
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
 
 _START = 2  # cycles from holding a task until what follows from it is there
@@ -47,7 +47,7 @@ def attention_timing(config: AcceleratorConfig) -> dict[str, int]:
         bank_free=CREDIT,
         v_freed=WEIGHT_STAGE - 1,
         loaded=LOADED + CREDIT,
-        weighted=WEIGHTED + CREDIT,
+        weighted=weighted_latency(config) + CREDIT,
         sums_free=READ_STAGE + CREDIT,
         right_freed=RIGHT_FREED,
         done=DONE,
@@ -55,14 +55,16 @@ def attention_timing(config: AcceleratorConfig) -> dict[str, int]:
 
 
 def attention(design: Design, config: AcceleratorConfig) -> str:
-    """Tasks in; of each unit `k0_command`, `v0_command` .. to the readers of streams k0, v0 ..; of each way of each, in
-    order, a read port of a memory q of its own, q0 ..; memory x written.
+    """Tasks in; of each port of each unit, in order, `k0_command`, `v0_command` .. to the readers of streams k0, v0 ..;
+    of each way of each, in order, a read port of a memory q of its own, q0 ..; memory x written.
 
     `qk_busy`, `av_busy`: a beat of multiplications was issued, a bit a way.
     """
     unit, parameters, drain = (made(design, config) for made in (attention_unit, attention_parameters, attention_drain))
     made, units, cores = design.modules[unit], range(config.attention_units), range(config.attention_cores)
     queries = {"q_read": 1, "q_read_address": config.address_bits("q")}
+    row_widths = {port: ROW_BITS.get(port[2:], 1) for port in (*ROW_INPUTS, *ROW_OUTPUTS)}
+    row_widths |= {f"{name}_data": config.part_bits for name in FETCHES}
 
     def body(m: Module) -> dict[str, Signal]:
         from_drain = {port: Wire(design.modules[drain].outputs[port]) for port in _FROM_DRAIN}
@@ -85,7 +87,8 @@ def attention(design: Design, config: AcceleratorConfig) -> str:
         parted["q_read_data"] = pack([m[f"q{core}_read_data"] for core in cores])
         found = []
         for u in units:
-            own = _of_unit(m, config, u, f, job) | {port: m[_name(port, u)] for port in ROW_INPUTS}
+            own = _of_unit(m, config, u, f, job)
+            own |= {port: pack([m[name] for name in _ports(config, port, u)]) for port in ROW_INPUTS}
             own |= {port: signal.chunks(made.inputs[port])[u] for port, signal in parted.items()}
             own |= {port: from_drain[port].signal for port in ("drain_read", "drain_address", "total_address")}
             found.append(m.instance(unit, f"unit_{u}", **begins[1], **own))
@@ -100,7 +103,12 @@ def attention(design: Design, config: AcceleratorConfig) -> str:
         for port, wire in from_drain.items():
             wire.assign(end[port])
         done.assign(end["done"])
-        result = {_name(port, u): out[port] for u, out in enumerate(found) for port in ROW_OUTPUTS}
+        result = {}
+        for u, out in enumerate(found):
+            for port in ROW_OUTPUTS:
+                names, bits = _ports(config, port, u), row_widths[port]
+                each = out[port].chunks(bits) if out[port].width > bits else [out[port]] * len(names)
+                result |= dict(zip(names, each, strict=True))
         for port, bits in queries.items():
             result |= {_name(port, core): part for core, part in enumerate(joined[port].chunks(bits))}
         result |= {port: end[port] for port in ("x_write", "x_write_address", "x_write_data", "done")}
@@ -108,10 +116,10 @@ def attention(design: Design, config: AcceleratorConfig) -> str:
         return result | dict(task_ready=task_ready, p_ready=p["p_ready"])
 
     inputs = task_inputs("attention") | {"p_valid": 1, "p_data": config.p_bits}
-    inputs |= {_name(port, u): made.inputs[port] for u in units for port in ROW_INPUTS}
+    inputs |= {name: row_widths[port] for u in units for port in ROW_INPUTS for name in _ports(config, port, u)}
     inputs |= {f"q{core}_read_data": config.word_bits("q") for core in cores}
     outputs = {"task_ready": 1, "p_ready": 1}
-    outputs |= {_name(port, u): made.outputs[port] for u in units for port in ROW_OUTPUTS}
+    outputs |= {name: row_widths[port] for u in units for port in ROW_OUTPUTS for name in _ports(config, port, u)}
     outputs |= {_name(port, core): bits for core in cores for port, bits in queries.items()}
     outputs |= {"x_write": 1, "x_write_address": config.address_bits("x"), "x_write_data": config.word_bits("x")}
     outputs |= {"done": 1, "qk_busy": len(cores), "av_busy": len(cores)}
@@ -122,8 +130,13 @@ _FROM_DRAIN = ("right_taken", "right_freed", "drained_free", "drain_read", "drai
 
 
 def _name(port: str, number: int) -> str:
-    """A port of a unit, or of a memory q, at the engine: stream k of unit 1 is k1."""
+    """A port of a master, or of a memory q, at the engine: those of stream k are k0 .."""
     return f"{port[0]}{number}{port[1:]}"
+
+
+def _ports(config: AcceleratorConfig, port: str, unit: int) -> list[str]:
+    """The names at the engine of what a unit has for each of its ports."""
+    return [_name(port, unit * config.attention_ports + i) for i in range(config.attention_ports)]
 
 
 def _prepared(
@@ -132,11 +145,15 @@ def _prepared(
     """What follows from a task, two cycles after it came: (start pulse, what the stages' jobs have, and the words of an
     item and of a kv head in memory q)."""
     widths, x_bits, q_bits = job_fields(config).widths, config.address_bits("x"), config.address_bits("q")
-    position = resized(f["position"], widths["position"])
+    position, low = resized(f["position"], widths["position"]), (config.attention_rows - 1).bit_length()
     # position + tokens, and the words of an item and of a head, keep to the context and to the memories of a model
-    rows = m.reg(position + resized(f["tokens"], widths["rows"]), "rows")
+    rows = position.zext(position.width + 1) + resized(f["tokens"], position.width + 1)
+    rows = m.reg(resized((rows + ((1 << low) - 1))[low:] if low else rows, widths["rows"]), "rows")
     job = dict(kv_heads=f["kv_heads"], items=f["items"], reps=f["reps"], position=position, rows=rows)
     job |= {name: resized(f[name], widths[name]) for name in ("beats", "tokens")}
+    if low:
+        own = const(1 << low, widths["jump"]) - resized(position[0:low], widths["jump"])
+        job["jump"] = m.reg(own * resized(f["beats"], widths["jump"]), "jump")
     words = m.reg(resized(f["tokens"], x_bits) * resized(f["beats"], x_bits), "query_words")
     # In memory q, and in parts of memory x: constants go to the factors, so that no register has bits left over.
     words_q, reps_q = resized(words, q_bits), resized(f["reps"], q_bits)
@@ -154,13 +171,16 @@ def _of_unit(
     m: Module, config: AcceleratorConfig, unit: int, f: dict[str, Signal], job: dict[str, Signal]
 ) -> dict[str, Signal]:
     """What a unit is told of its kv heads: the first is number `unit`, the next as many further as there are units."""
-    units, q_bits = config.attention_units, config.address_bits("q")
+    units, ports, q_bits = config.attention_units, config.attention_ports, config.address_bits("q")
     stride, beats = f["head_stride"].zext(STEP_BITS), job["rows"].zext(32) * f["beats"].zext(32)
-    first = (stride * unit).zext(64)
-    own = {f"{name}_address": m.reg(f[field] + first, f"{name}_{unit}") for name, field in FETCHES.items()}
+    first, part, own = (stride * unit).zext(64), (ports - 1).bit_length(), {}
+    parts = [m.reg(stride[part:] * i, f"part_{unit}_{i}").zext(64) for i in range(1, ports)]
+    for name, field in FETCHES.items():
+        address = m.reg(f[field] + first, f"{name}_{unit}")
+        own[f"{name}_address"] = pack([address, *(address + behind for behind in parts)])
     return own | dict(
         head_step=stride * units,
-        command_beats=m.reg(beats * (config.row_bits // config.kv_bits), f"command_beats_{unit}"),
+        command_beats=m.reg(beats * (config.part_bits // config.kv_bits), f"command_beats_{unit}"),
         q=resized(f["q"], q_bits) + job["head_q"] * unit,
         **(dict(item_words=job["item_q"]) if config.attention_ways > 1 else {}),
         head_skip=job["head_q"] * (units - 1),

@@ -1,23 +1,25 @@
 """The order in which attention walks over an item, and what every stage needs to know of a task.
 
 An item is `reps` query heads of one kv head: reps * tokens * beats sums, at most `config.item_words`. Scores and
-weighted sums both take its rows in turn, of each row the pairs (query head, token) that see it, and of each pair its
-beats: causal work that is not there costs no cycle. Units take kv heads in turn, and ways the items of a
-unit's kv head, so what serves all of these cores takes an item of each.
+weighted sums both take its rows in turn, `attention_rows` at a time, of these the pairs (query head, token) that see
+the first, and of each pair its beats: causal work that is not there costs no cycle, but for rows of a group that a pair
+does not see. Units take kv heads in turn, and ways the items of a unit's kv head, so what serves all of these cores
+takes an item of each.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lutllm.lowering.hardware.lib.circt import Fields, Module, Signal, all_of, const, loop_nest, mux
+from lutllm.lowering.hardware.lib.circt import Fields, Module, Signal, all_of, const, loop_nest, mux, pack
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
 from lutllm.numerics import bits_for
 
 
 def job_fields(config: AcceleratorConfig) -> Fields:
     """What each stage needs of a task: `kv_heads` of each unit, `items` of each of them in a way, and `rows`, the
-    position after the pass."""
+    groups of rows up to the position after the pass. Where a group has several: `jump` is the beats of the tokens that
+    do not see the first group beyond `position`."""
     return Fields(
         kv_heads=16,
         items=8,
@@ -26,12 +28,18 @@ def job_fields(config: AcceleratorConfig) -> Fields:
         tokens=bits_for(config.tokens + 1),
         position=config.position_bits,
         rows=config.position_bits,
+        **({"jump": jump_bits(config)} if config.attention_rows > 1 else {}),
     )
+
+
+def jump_bits(config: AcceleratorConfig) -> int:
+    return bits_for(config.head_beats * config.attention_rows + 1)
 
 
 @dataclass
 class Walk:
-    """A step: `word` = pair * beats + `beat`, `pair` = `rep` * tokens + token; the flags name the step's place."""
+    """A step: `word` = pair * beats + `beat`, `pair` = `rep` * tokens + token; the flags name the step's place. Two
+    cycles later: which rows but the first of the group the pair sees (`seen`)."""
 
     word: Signal
     pair: Signal
@@ -42,6 +50,7 @@ class Walk:
     row_end: Signal
     item_start: Signal
     item_end: Signal
+    seen: list[Signal]
 
 
 def causal_walk(m: Module, step: Signal, job: dict[str, Signal], config: AcceleratorConfig) -> Walk:
@@ -50,7 +59,7 @@ def causal_walk(m: Module, step: Signal, job: dict[str, Signal], config: Acceler
     row, rep = m.state(job["rows"].width, "row", reset=0), m.state(8, "rep", reset=0)
     token, beat = m.state(job["tokens"].width, "token", reset=0), m.state(job["beats"].width, "beat", reset=0)
     word, pair = m.state(word_bits, "word", reset=0), m.state(word_bits, "pair", reset=0)
-    # Tokens first .. tokens - 1 see the row; skip = first * beats.
+    # Tokens first .. tokens - 1 see the group's first row; skip = first * beats.
     first, skip = m.state(token.signal.width, "first_token", reset=0), m.state(word_bits, "skip", reset=0)
     last = {
         name: state.signal.eq(job[count] - 1).named(f"last_{name}")
@@ -65,9 +74,7 @@ def causal_walk(m: Module, step: Signal, job: dict[str, Signal], config: Acceler
     row_end = (rep_end & last["rep"]).named("row_end")
     item_end = (row_end & last["row"]).named("item_end")
     row_step = step & row_end
-    fewer = (~row.signal.ult(job["position"]) & ~last["row"]).named("fewer")  # the next row is seen by one token less
-    next_first = mux(fewer, first.signal + 1, const(0, first.signal.width)).named("next_first")
-    next_skip = mux(fewer, skip.signal + resized(job["beats"], word_bits), const(0, word_bits)).named("next_skip")
+    next_first, next_skip = _fewer(row.signal, last["row"], first.signal, skip.signal, job, config)
 
     beat.set(_next(beat.signal, last["beat"]), step)
     after_token = mux(last["token"], mux(last["rep"], next_first, first.signal), token.signal + 1)
@@ -89,7 +96,41 @@ def causal_walk(m: Module, step: Signal, job: dict[str, Signal], config: Acceler
         row_end=row_end,
         item_start=all_of([first_row, word.signal.eq(0)]).named("item_start"),
         item_end=item_end,
+        seen=_seen(m, row.signal, token.signal, job["position"], config),
     )
+
+
+def _fewer(
+    row: Signal, last_row: Signal, first: Signal, skip: Signal, job: dict[str, Signal], config: AcceleratorConfig
+) -> tuple[Signal, Signal]:
+    """The first token, and the beats of those before it, that see the first row of the next group: beyond the position
+    that is one token less for each row."""
+    rows, low = config.attention_rows, (config.attention_rows - 1).bit_length()
+    fewer = (~row.ult(_shifted(job["position"], low)) & ~last_row).named("fewer")
+    beats, beyond = job["beats"], const(1, first.width)
+    if rows > 1:
+        starts = first.eq(0)
+        # position % rows of the group's rows are seen by all
+        own = const(rows, low + 1) - job["position"][0:low].zext(low + 1)
+        width = max(first.width, low + 1)
+        beyond = mux(starts, own, const(rows, low + 1)).zext(width)[0 : first.width]  # less than the tokens of a pass
+        beats = mux(starts, job["jump"], resized(pack([const(0, low), beats]), job["jump"].width))
+    next_first = mux(fewer, first + beyond, const(0, first.width)).named("next_first")
+    return next_first, mux(fewer, skip + resized(beats, skip.width), const(0, skip.width)).named("next_skip")
+
+
+def _seen(m: Module, row: Signal, token: Signal, position: Signal, config: AcceleratorConfig) -> list[Signal]:
+    rows, low = config.attention_rows, (config.attention_rows - 1).bit_length()
+    if rows == 1:
+        return []
+    width = max(position.width, low + 1)
+    first = pack([const(0, low), row]).zext(width + low)[0:width]
+    beyond = m.reg(resized(position, width) + resized(token, width) - first, "beyond_first")
+    return [m.reg(~beyond.ult(i), f"sees_{i}") for i in range(1, rows)]
+
+
+def _shifted(value: Signal, low: int) -> Signal:
+    return value if not low else value[low:].zext(value.width) if low < value.width else const(0, value.width)
 
 
 def resized(count: Signal, width: int) -> Signal:

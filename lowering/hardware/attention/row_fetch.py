@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from lutllm.lowering.hardware.lib.circt import Design, Levels, Module, Signal, Wire, loop_nest, mux
+from lutllm.lowering.hardware.lib.circt import Design, Levels, Module, Signal, Wire, all_of, loop_nest, mux, pack
 
 STEP_BITS = 40  # of the bytes from one of a unit's kv heads to its next
 
 
-def row_fetch(design: Design) -> str:
-    """From `start` on: stream `command` of `beats` beats for each item of each kv head, whose rows start at `address`
-    + kv head * `head_step`. All are steady from `start` on."""
+def row_fetch(design: Design, ports: int) -> str:
+    """From `start` on: to all `ports` at a time, a command of `beats` beats for each item of each kv head, whose rows
+    start at the port's part of `address` + kv head * `head_step`. All are steady from `start` on."""
 
     def body(m: Module) -> dict[str, Signal]:
         step = Wire(1)
         levels: Levels = [("kv_head", m["kv_heads"]), ("item", m["items"])]
         _, last = loop_nest(m, step.signal, levels)
-        active, address = m.state(1, "active", reset=0), m.state(64, "address")
-        step.assign(active.signal & m["command_ready"])
+        active = m.state(1, "active", reset=0)
+        ready = m["command_ready"].chunks(1)
+        step.assign(all_of([active.signal, *ready]))
         active.set(m["start"] | (active.signal & ~(step.signal & last["kv_head"] & last["item"])))
-        following = mux(m["start"], m["address"], address.signal + m["head_step"].zext(64))
-        address.set(following, m["start"] | (step.signal & last["item"]))
-        return dict(command_valid=active.signal, command_address=address.signal, command_beats=m["beats"])
+        moves, addresses = m["start"] | (step.signal & last["item"]), []
+        for i, first in enumerate(m["address"].chunks(64)):
+            address = m.state(64, f"address_{i}")
+            address.set(mux(m["start"], first, address.signal + m["head_step"].zext(64)), moves)
+            addresses.append(address.signal)
+        valid = [all_of([active.signal, *ready[:i], *ready[i + 1 :]]) for i in range(ports)]
+        return dict(command_valid=pack(valid), command_address=pack(addresses), command_beats=m["beats"])
 
-    inputs = {"start": 1, "address": 64, "head_step": STEP_BITS, "beats": 32, "kv_heads": 16, "items": 8}
-    outputs = {"command_valid": 1, "command_address": 64, "command_beats": 32}
-    return design.module("row_fetch", inputs | {"command_ready": 1}, outputs, body)
+    inputs = {"start": 1, "address": ports * 64, "head_step": STEP_BITS, "beats": 32, "kv_heads": 16, "items": 8}
+    outputs = {"command_valid": ports, "command_address": ports * 64, "command_beats": 32}
+    return design.module("row_fetch", inputs | {"command_ready": ports}, outputs, body)

@@ -1,58 +1,36 @@
 """QK^T: the scores of an item into one of two banks, and the maximum of every pair (query head, token) so far.
 
-The row of keys and the query word of a beat meet a cycle after its step; products, an adder tree and the sum over a
-head's beats follow, rigid. Scores lie in a bank in the order of the walk, which the next stage walks again.
+The rows of keys and the query word of a beat meet a cycle after its step; products, an adder tree and the sum over a
+head's beats follow, then the largest of the rows' scores, rigid. The scores of a step lie in a word of a bank, in the
+order of the walk, which the next stage walks again; those of rows that a pair does not see are there, too.
 """
 
 from __future__ import annotations
 
 from lutllm.lowering.hardware.attention.attention_walk import Walk, causal_walk, job_fields, resized, running
+from lutllm.lowering.hardware.attention.dot import dot, dot_latency
 from lutllm.lowering.hardware.attention.row_buffer import row_buffer
 from lutllm.lowering.hardware.lib.circt import Design, Fields, Module, Signal, Wire, const, credit, delay, mux, pack
 from lutllm.lowering.hardware.lib.memory import ram
-from lutllm.lowering.machine.accelerator import X_BITS, AcceleratorConfig
+from lutllm.lowering.machine.accelerator import AcceleratorConfig
 from lutllm.numerics import bits_for
-from lutllm.quantization import CACHE_BITS
 
 SCORE_BITS = 32  # the verifier of lut.attention proves that scores fit
 
 
-def dot_latency(lanes: int) -> int:
-    """Cycles from two words to their dot product: the products' two registers, then one for two levels of the tree."""
-    return 2 + -(-(lanes - 1).bit_length() // 2)
-
-
 def scored_latency(config: AcceleratorConfig) -> int:
     """Cycles from an item's last step until `scored`."""
-    return 1 + dot_latency(config.head_lanes) + 2
+    return 1 + dot_latency(config.head_lanes) + 2 + _levels(config)
 
 
-def attention_dot(design: Design, config: AcceleratorConfig) -> str:
-    """The dot product of a query word and a key word, `dot_latency` cycles later."""
-    lanes = config.head_lanes
+def _levels(config: AcceleratorConfig) -> int:
+    """Cycles to the largest score of a group of rows."""
+    return (config.attention_rows - 1).bit_length()
 
-    def body(m: Module) -> dict[str, Signal]:
-        width = X_BITS + CACHE_BITS
-        queries, keys = m["query"].chunks(X_BITS), m["key"].chunks(CACHE_BITS)
-        level = [
-            delay(m, q.sext(width) * k.sext(width), 2, f"product_{i}")  # two for the multiplier to retime into
-            for i, (q, k) in enumerate(zip(queries, keys, strict=True))
-        ]
-        while len(level) > 1:
-            width = level[0].width + 2
-            sums = []
-            for i in range(0, len(level), 4):
-                total = level[i].sext(width)
-                for term in level[i + 1 : i + 4]:
-                    total = total + term.sext(width)
-                sums.append(m.reg(total, f"sum_of_{4 * lanes // len(level)}_{i // 4}"))
-            level = sums
-        # Beyond 32 bits there are only copies of the sign, or the sum over all beats does not fit either.
-        total = level[0]
-        return dict(dot=total.sext(SCORE_BITS) if total.width <= SCORE_BITS else total[0:SCORE_BITS])
 
-    inputs = {"query": lanes * X_BITS, "key": lanes * CACHE_BITS}
-    return design.module("attention_dot", inputs, {"dot": SCORE_BITS}, body, reset=False)
+def score_places(config: AcceleratorConfig) -> int:
+    """Words of scores in a bank."""
+    return config.row_groups(config.score_words)
 
 
 def _tag_fields(config: AcceleratorConfig) -> Fields:
@@ -68,10 +46,10 @@ def attention_scores(design: Design, config: AcceleratorConfig) -> str:
     `bank_free`: a bank of scores was read. `scored`: an item's scores and maxima are there, to be read at
     `score_address` a cycle after `score_read`, and at `pair_address` at once; the bank is an address' top bit.
     """
-    job, dot = job_fields(config), attention_dot(design, config)
-    keys = row_buffer(design, config.row_bits, config.head_beats, 0)
+    job, product = job_fields(config), dot(design, config.head_lanes, signed=True)
+    keys = row_buffer(design, config.rows_bits, config.head_beats, 0)
     q_bits, pair_bits = config.address_bits("q"), bits_for(config.item_words)
-    score_bits = bits_for(config.score_words)
+    score_bits = bits_for(score_places(config))
 
     def body(m: Module) -> dict[str, Signal]:
         f = job.unpack(m["job"])
@@ -91,12 +69,16 @@ def attention_scores(design: Design, config: AcceleratorConfig) -> str:
         skip = mux(run.last_item, m["head_skip"], m["item_skip"])
         base.set(mux(m["start"], m["q"], q_address + skip + 1), m["start"] | item_end)
 
-        product = m.output_of(dot, "dot_product", query=m["q_read_data"], key=m.reg(row["data"], "key"))
-        tag = _delayed_tag(m, config, step.signal, run.bank, walk)
-        partial = m.state(SCORE_BITS, "score")
-        before = mux(tag["first_beat"], const(0, SCORE_BITS), partial.signal)
-        score = partial.set(before + product, tag["valid"])
-        stored = _banks(m, _later(m, tag), score, score_bits, pair_bits)
+        tag, scores = _delayed_tag(m, config, step.signal, run.bank, walk), []
+        for i, key in enumerate(m.reg(row["data"], "key").chunks(config.row_bits)):
+            found = m.output_of(product, f"dot_product_{i}", a=m["q_read_data"], b=key)
+            # Beyond 32 bits there are only copies of the sign, or the sum over all beats does not fit either.
+            found = found.sext(max(SCORE_BITS, found.width))[0:SCORE_BITS]
+            partial = m.state(SCORE_BITS, f"score_{i}")
+            before = mux(tag["first_beat"], const(0, SCORE_BITS), partial.signal)
+            scores.append(partial.set(before + found, tag["valid"]))
+        seen = delay(m, pack(walk.seen), dot_latency(config.head_lanes), "seen").chunks(1) if walk.seen else []
+        stored = _banks(m, config, _later(m, tag), scores, seen)
         return dict(
             k_ready=row["in_ready"], q_read=step.signal, q_read_address=q_address, busy=step.signal, **stored
         )  # fmt: skip
@@ -111,14 +93,15 @@ def attention_scores(design: Design, config: AcceleratorConfig) -> str:
         "bank_free": 1,
     }
     inputs |= {
-        "k_data": config.row_bits,
+        "k_data": config.rows_bits,
         "q_read_data": config.word_bits("q"),
         "score_read": 1,
         "score_address": score_bits + 1,
     }
     inputs |= {"pair_address": pair_bits + 1}
     outputs = {"k_ready": 1, "q_read": 1, "q_read_address": q_bits, "busy": 1, "scored": 1}
-    return design.module("attention_scores", inputs, outputs | {"score": SCORE_BITS, "maximum": SCORE_BITS}, body)
+    outputs |= {"score": config.attention_rows * SCORE_BITS, "maximum": SCORE_BITS}
+    return design.module("attention_scores", inputs, outputs, body)
 
 
 def _delayed_tag(m: Module, config: AcceleratorConfig, step: Signal, bank: Signal, walk: Walk) -> dict[str, Signal]:
@@ -142,15 +125,27 @@ def _later(m: Module, tag: dict[str, Signal]) -> dict[str, Signal]:
     return {name: m.reg(tag[name], f"score_{name}", reset=0 if name == "valid" else None) for name in names}
 
 
-def _banks(m: Module, tag: dict[str, Signal], score: Signal, score_bits: int, pair_bits: int) -> dict[str, Signal]:
-    """Store a score and its pair's maximum; a maximum is read, compared and written within a cycle."""
+def _banks(
+    m: Module, config: AcceleratorConfig, tag: dict[str, Signal], each: list[Signal], seen: list[Signal]
+) -> dict[str, Signal]:
+    """Store a step's scores and their pair's maximum; a maximum is read, compared and written within a cycle."""
+    score_bits, pair_bits = bits_for(score_places(config)), bits_for(config.item_words)
     write = (tag["valid"] & tag["last_beat"]).named("score_write")
-    end = tag["item_end"]
-    address = m.counter(score_bits, "write_address", step=write, last=end)
+    address = m.counter(score_bits, "write_address", step=write, last=tag["item_end"])
     scores = m.output_of(
-        ram(m.design, 2 << score_bits, SCORE_BITS), "scores", we=write, wa=pack([address, tag["bank"]]), wd=score,
-        re=m["score_read"], ra=m["score_address"],
+        ram(m.design, 2 << score_bits, len(each) * SCORE_BITS), "scores", we=write, wa=pack([address, tag["bank"]]),
+        wd=pack(each), re=m["score_read"], ra=m["score_address"],
     )  # fmt: skip
+    # No score is less.
+    least = const(-(1 << (SCORE_BITS - 1)), SCORE_BITS)
+    each = [each[0], *(mux(sees, score, least) for sees, score in zip(seen, each[1:], strict=True))]
+    while len(each) > 1:
+        pairs = zip(each[::2], each[1::2], strict=True)
+        each = [m.reg(mux(a.slt(b), b, a), f"largest_of_{len(each)}_{i}") for i, (a, b) in enumerate(pairs)]
+    (score,) = each
+    levels = _levels(config)
+    write = delay(m, write, levels, "maximum_write", reset=0)
+    tag = {name: delay(m, tag[name], levels, f"late_{name}") for name in ("first_row", "item_end", "bank", "pair")}
     largest = Wire(SCORE_BITS)
     running_store = ram(m.design, 1 << pair_bits, SCORE_BITS, read_latency=0)
     so_far = m.output_of(running_store, "running", we=write, wa=tag["pair"], wd=largest.signal, ra=tag["pair"])
@@ -160,4 +155,4 @@ def _banks(m: Module, tag: dict[str, Signal], score: Signal, score_bits: int, pa
         ram(m.design, 2 << pair_bits, SCORE_BITS, read_latency=0), "maxima", we=write,
         wa=pack([tag["pair"], tag["bank"]]), wd=largest.signal, ra=m["pair_address"],
     )  # fmt: skip
-    return dict(score=scores, maximum=maximum, scored=m.reg(write & end, "scored_q", reset=0))
+    return dict(score=scores, maximum=maximum, scored=m.reg(write & tag["item_end"], "scored_q", reset=0))

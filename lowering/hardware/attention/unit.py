@@ -1,4 +1,5 @@
-"""A unit of the attention engine: QK^T, softmax and AV of its kv heads, whose rows it reads through ports of its own.
+"""A unit of the attention engine: QK^T, softmax and AV of its kv heads, whose rows it reads through ports of its own,
+of which each has a part of every group of rows.
 
 It has several ways, each for items of its own: all of them use a row at a time. In a way, while an item's values are
 weighted, the next one's scores are made and the one before is divided; scores, maxima and sums have two banks each.
@@ -21,6 +22,7 @@ ROW_INPUTS = tuple(f"{name}_{port}" for name in FETCHES for port in ("command_re
 ROW_OUTPUTS = tuple(
     f"{name}_{port}" for name in FETCHES for port in ("command_valid", "command_address", "command_beats", "ready")
 )
+ROW_BITS = {"command_address": 64, "command_beats": 32}  # of a port; of `data`, what it has of a word, of others one
 _STEADY = ("start", "job")
 _TO_ALL = ("drain_read", "drain_address", "total_address")
 _TO_WAYS = ("loaded", "multiplier", "drained_free")  # and memory q
@@ -28,11 +30,21 @@ _RESULTS = ("multiplier_address", "item_read", "weighted", "total", "drained")
 
 
 def attention_unit(design: Design, config: AcceleratorConfig) -> str:
-    """What it is told is steady from `start` on: the rows of its first kv head at `k_address` and `v_address`, of each
-    other `head_step` further; `command_beats` of an item; its queries as `attention_scores` takes them, those of the
-    ways `item_words` apart. The rest are the ports of its stages, of each way its part, the first lowest."""
-    fetch, scores, weighted = row_fetch(design), attention_scores(design, config), attention_weighted(design, config)
-    job, q_bits, ways = job_fields(config), config.address_bits("q"), config.attention_ways
+    """What it is told is steady from `start` on: the rows of its first kv head at `k_address` and `v_address` of each
+    port, of each other `head_step` further; `command_beats` of an item; its queries as `attention_scores` takes them,
+    those of the ways `item_words` apart. The rest are the ports of its stages, of each way its part, and of each port,
+    the first lowest."""
+    ports, job, q_bits, ways = (
+        config.attention_ports,
+        job_fields(config),
+        config.address_bits("q"),
+        config.attention_ways,
+    )
+    fetch, scores, weighted = (
+        row_fetch(design, ports),
+        attention_scores(design, config),
+        attention_weighted(design, config),
+    )
 
     def body(m: Module) -> dict[str, Signal]:
         f = job.unpack(m["job"])
@@ -44,12 +56,14 @@ def attention_unit(design: Design, config: AcceleratorConfig) -> str:
                 command_ready=m[f"{name}_command_ready"],
             )  # fmt: skip
             out |= {f"{name}_{port}": signal for port, signal in command.items()}
-        ready = {name: Wire(1) for name in FETCHES}  # a row goes to all ways, when all have room
-        rows = {f"{name}_valid": m[f"{name}_valid"] & ready[name].signal for name in FETCHES}
+        ready = {name: Wire(1) for name in FETCHES}  # rows go to all ways, when all ports have them and all ways room
+        there = {name: m[f"{name}_valid"].chunks(1) for name in FETCHES}
+        rows = {f"{name}_valid": all_of([*there[name], ready[name].signal]) for name in FETCHES}
         found = [_way(m, way, scores, weighted, rows) for way in range(ways)]
         for name, wire in ready.items():
             wire.assign(all_of([way[f"{name}_ready"] for way in found]))
-            out[f"{name}_ready"] = wire.signal
+            others = [there[name][:i] + there[name][i + 1 :] for i in range(ports)]
+            out[f"{name}_ready"] = pack([all_of([wire.signal, *some]) for some in others])
         return out | {port: pack([way[port] for way in found]) for port in found[0] if port not in out}
 
     item_bits = bits_for(config.item_words)
@@ -58,10 +72,10 @@ def attention_unit(design: Design, config: AcceleratorConfig) -> str:
     inputs |= {"drain_read": 1, "drain_address": item_bits + 1, "total_address": item_bits + 1}
     outputs = dict[str, int]()
     for name in FETCHES:
-        inputs |= {f"{name}_address": 64, f"{name}_command_ready": 1, f"{name}_valid": 1}
-        inputs |= {f"{name}_data": config.row_bits}
-        outputs |= {f"{name}_command_valid": 1, f"{name}_command_address": 64, f"{name}_command_beats": 32}
-        outputs |= {f"{name}_ready": 1}
+        inputs |= {f"{name}_address": ports * 64, f"{name}_command_ready": ports, f"{name}_valid": ports}
+        inputs |= {f"{name}_data": config.rows_bits}
+        outputs |= {f"{name}_command_valid": ports, f"{name}_command_address": ports * 64}
+        outputs |= {f"{name}_command_beats": 32, f"{name}_ready": ports}
     of_ways = {"loaded": 1, "multiplier": MULTIPLIER_BITS, "drained_free": 1, "q_read_data": config.word_bits("q")}
     inputs |= {port: ways * bits for port, bits in of_ways.items()}
     of_ways = {"q_read": 1, "q_read_address": q_bits, "qk_busy": 1, "av_busy": 1, "weighted": 1, "item_read": 1}

@@ -3,15 +3,18 @@
 Cycle by cycle after a beat's step:
 
     1  score, maximum and multiplier there    4  scaled     6  shifted: 16 fraction bits in log2
-    2  distance                              10  weight; value word read before it    12  product, added to its sum
+    2  distance                              10  weight; value word read before it    12  products, added to their sum
+
+Of each of several rows; their products then take some cycles more.
 """
 
 from __future__ import annotations
 
 from lutllm.lowering.hardware.attention.attention_parameters import ADDRESS_BITS, MULTIPLIER_BITS
-from lutllm.lowering.hardware.attention.attention_walk import causal_walk, job_fields, running
+from lutllm.lowering.hardware.attention.attention_walk import causal_walk, job_fields, resized, running
+from lutllm.lowering.hardware.attention.dot import dot, dot_latency, tree
 from lutllm.lowering.hardware.attention.row_buffer import row_buffer
-from lutllm.lowering.hardware.attention.scores import SCORE_BITS
+from lutllm.lowering.hardware.attention.scores import SCORE_BITS, score_places
 from lutllm.lowering.hardware.lib import exponential
 from lutllm.lowering.hardware.lib.arithmetic import round_shift_staged
 from lutllm.lowering.hardware.lib.circt import (
@@ -34,9 +37,12 @@ from lutllm.numerics import bits_for
 from lutllm.quantization import CACHE_BITS
 
 SHIFT_BITS = 6  # the verifier bounds the shift of lut.attention to 47
-PRODUCT_BITS = POWER_BITS + CACHE_BITS  # weights are at most 2**15, values at least -2**7: 2**22
 WEIGHT_STAGE = 6 + exponential.LATENCY  # the weight of a beat is there
-WEIGHTED = WEIGHT_STAGE + 3  # cycles from an item's last step until `weighted`
+
+
+def weighted_latency(config: AcceleratorConfig) -> int:
+    """Cycles from an item's last step until `weighted`."""
+    return WEIGHT_STAGE + 1 + dot_latency(config.attention_rows)
 
 
 def total_bits(config: AcceleratorConfig) -> int:
@@ -50,25 +56,28 @@ def sum_bits(config: AcceleratorConfig) -> int:
 
 
 def weighted_lane(design: Design, config: AcceleratorConfig) -> str:
-    """One channel: `weight` * `value` is added, two cycles later (when `add` comes), to the word read a cycle before.
+    """One channel: `weights` times `values` of all rows are added, `dot_latency` later (when `add` comes), to the word
+    read a cycle before.
 
     `drained` is the word of `drain_bank`; see `linear.accumulate`, whose lane this is with a multiplier before it.
     """
-    bits, words = sum_bits(config), config.item_words
+    bits, words, rows = sum_bits(config), config.item_words, config.attention_rows
+    products = dot(design, rows, signed=False)
 
     def body(m: Module) -> dict[str, Signal]:
-        product = delay(m, m["weight"].zext(PRODUCT_BITS) * m["value"].sext(PRODUCT_BITS), 2, "product")
+        product = m.output_of(products, "products", a=m["weights"], b=m["values"])
         store, total, stored = ram(design, words, bits), Wire(bits), []
         for b in range(2):
             write = dict(we=m["add"] & m["bank"].eq(b), wa=m["write_address"], wd=total.signal)
             stored.append(m.output_of(store, f"bank_{b}", re=m[f"read_{b}"], ra=m[f"read_address_{b}"], **write))
         last_sum = m.reg(total.signal, "last_sum", enable=m["add"])
         base = mux(m["forward"], last_sum, mux(m["bank"], stored[1], stored[0]))
-        total.assign(mux(m["first"], const(0, bits), base) + product.sext(bits))
+        product = product.sext(max(bits, product.width))[0:bits]
+        total.assign(mux(m["first"], const(0, bits), base) + product)
         return dict(drained=mux(m["drain_bank"], stored[1], stored[0]))
 
     address = bits_for(words)
-    inputs = {"weight": POWER_BITS, "value": CACHE_BITS, "add": 1, "first": 1, "forward": 1, "bank": 1}
+    inputs = {"weights": rows * POWER_BITS, "values": rows * CACHE_BITS, "add": 1, "first": 1, "forward": 1, "bank": 1}
     inputs |= {"write_address": address, "drain_bank": 1}
     inputs |= {"read_0": 1, "read_1": 1, "read_address_0": address, "read_address_1": address}
     return design.module("weighted_lane", inputs, {"drained": bits}, body, reset=False)
@@ -90,8 +99,8 @@ def attention_weighted(design: Design, config: AcceleratorConfig) -> str:
     `total_address` at once (`total`); the bank is an address' top bit. `scores_free`: all scores of an item were read.
     """
     job, fields = job_fields(config), _beat_fields(config)
-    values = row_buffer(design, config.row_bits, config.head_beats, WEIGHT_STAGE)
-    score_bits, address = bits_for(config.score_words), bits_for(config.item_words)
+    values = row_buffer(design, config.rows_bits, config.head_beats, WEIGHT_STAGE)
+    score_bits, address = bits_for(score_places(config)), bits_for(config.item_words)
 
     def body(m: Module) -> dict[str, Signal]:
         f = job.unpack(m["job"])
@@ -117,8 +126,9 @@ def attention_weighted(design: Design, config: AcceleratorConfig) -> str:
         )  # fmt: skip
         step.assign((run.active & row["there"] & (~walk.item_start | may_begin)).named("step"))
         position = m.counter(score_bits, "score_position", step=step.signal & walk.last_beat, last=walk.item_end)
-        weight = _weight(m)
-        drained = _sums(m, config, reading, weight, m.reg(row["data"], "value"))
+        seen = [const(1, 1), *(delay(m, flag, WEIGHT_STAGE - 2, "seen") for flag in walk.seen)]
+        weights = _weights(m, seen)
+        drained = _sums(m, config, reading, weights, m.reg(row["data"], "value"))
         return drained | dict(
             v_ready=row["in_ready"],
             score_read=step.signal,
@@ -129,8 +139,9 @@ def attention_weighted(design: Design, config: AcceleratorConfig) -> str:
             busy=step.signal,
         )
 
-    inputs = {"start": 1, "job": job.width, "shift": SHIFT_BITS, "v_valid": 1, "v_data": config.row_bits, "scored": 1}
-    inputs |= {"loaded": 1, "drained_free": 1, "score": SCORE_BITS, "maximum": SCORE_BITS}
+    inputs = {"start": 1, "job": job.width, "shift": SHIFT_BITS, "v_valid": 1, "v_data": config.rows_bits, "scored": 1}
+    inputs |= {"loaded": 1, "drained_free": 1, "maximum": SCORE_BITS}
+    inputs |= {"score": config.attention_rows * SCORE_BITS}
     inputs |= {"multiplier": MULTIPLIER_BITS, "drain_read": 1, "drain_address": address + 1}
     inputs |= {"total_address": address + 1}
     outputs = {"v_ready": 1, "score_read": 1, "score_address": score_bits + 1, "pair_address": address + 1}
@@ -139,34 +150,44 @@ def attention_weighted(design: Design, config: AcceleratorConfig) -> str:
     return design.module("attention_weighted", inputs, outputs, body)
 
 
-def _weight(m: Module) -> Signal:
-    """The weight of the score of a beat, `WEIGHT_STAGE` cycles after its step."""
-    # The maximum is no smaller, so the difference fits 32 bits unsigned.
-    away = m.reg(m["maximum"] - m["score"], "away")
-    width = SCORE_BITS + MULTIPLIER_BITS
-    scaled = delay(m, away.zext(width) * m.reg(m["multiplier"], "multiplier_q").zext(width), 2, "scaled")
-    t = round_shift_staged(m, scaled.zext(width + 1), m["shift"], width + 1)
-    return m.output_of(exp2_negative(m.design, width + 1), "exp2", t=t)
+def _weights(m: Module, seen: list[Signal]) -> list[Signal]:
+    """The weights of the scores of a step, `WEIGHT_STAGE` cycles after it; 0 of rows that its pair does not see."""
+    width, multiplier, found = SCORE_BITS + MULTIPLIER_BITS, m.reg(m["multiplier"], "multiplier_q"), []
+    for i, (score, sees) in enumerate(zip(m["score"].chunks(SCORE_BITS), seen, strict=True)):
+        # The maximum is no smaller, so the difference fits 32 bits unsigned.
+        away = m.reg(m["maximum"] - score, f"away_{i}")
+        scaled = delay(m, away.zext(width) * multiplier.zext(width), 2, f"scaled_{i}")
+        t = round_shift_staged(m, scaled.zext(width + 1), m["shift"], width + 1)
+        weight = m.output_of(exp2_negative(m.design, width + 1), f"exp2_{i}", t=t)
+        found.append(mux(sees, weight, const(0, weight.width)) if i else weight)
+    return found
 
 
 def _sums(
-    m: Module, config: AcceleratorConfig, reading: dict[str, Signal], weight: Signal, value: Signal
+    m: Module, config: AcceleratorConfig, reading: dict[str, Signal], weights: list[Signal], values: Signal
 ) -> dict[str, Signal]:
-    """Add what `value` weighs to its sums and the weight to its total; their beat is `reading`, a cycle ago."""
+    """Add what `values` weigh to their sums and the weights to their total; their beat is `reading`, a cycle ago."""
     lane, names = weighted_lane(m.design, config), ("bank", "first_row", "first_beat", "item_end", "word", "pair")
-    beat = {name: delay(m, reading[name], 2, f"{name}_before_sum") for name in names}  # reads its sums
-    beat["valid"] = delay(m, reading["valid"], 2, "valid_before_sum", reset=0)
+    late = dot_latency(config.attention_rows)
+    beat = {name: delay(m, reading[name], late, f"{name}_before_sum") for name in names}  # reads its sums
+    beat["valid"] = delay(m, reading["valid"], late, "valid_before_sum", reset=0)
     now = {name: m.reg(s, f"{name}_at_sum", reset=0 if name == "valid" else None) for name, s in beat.items()}
     same = beat["word"].eq(now["word"]) & beat["bank"].eq(now["bank"])
     drain, drain_bank = m["drain_address"][0 : now["word"].width], m["drain_address"][now["word"].width]
-    shared = dict(weight=weight, add=now["valid"], first=now["first_row"], bank=now["bank"], write_address=now["word"])
+    shared = dict(
+        weights=pack(weights), add=now["valid"], first=now["first_row"], bank=now["bank"], write_address=now["word"]
+    )
     shared |= dict(forward=m.reg(now["valid"] & same, "forward"), drain_bank=m.reg(drain_bank, "drain_bank_q"))
     for b in range(2):
         summing = beat["valid"] & beat["bank"].eq(b)
         shared[f"read_{b}"] = summing | (m["drain_read"] & drain_bank.eq(b))
         shared[f"read_address_{b}"] = mux(summing, beat["word"], drain)
-    lanes = [m.output_of(lane, f"lane_{i}", value=part, **shared) for i, part in enumerate(value.chunks(CACHE_BITS))]
-    total = _totals(m, config, now, delay(m, weight, 2, "weight_q"))
+    rows = [row.chunks(CACHE_BITS) for row in values.chunks(config.row_bits)]
+    lanes = [
+        m.output_of(lane, f"lane_{i}", values=pack(list(of)), **shared) for i, of in enumerate(zip(*rows, strict=True))
+    ]
+    bits = POWER_BITS + len(weights).bit_length()  # unsigned
+    total = _totals(m, config, now, tree(m, [weight.zext(bits) for weight in weights], bits, "weights", late))
     return dict(drained=pack(lanes), total=total, weighted=m.reg(now["valid"] & now["item_end"], "weighted_q", reset=0))
 
 
@@ -176,7 +197,7 @@ def _totals(m: Module, config: AcceleratorConfig, beat: dict[str, Signal], weigh
     write, total = (beat["valid"] & beat["first_beat"]).named("total_write"), Wire(bits)
     running_store = ram(m.design, 1 << address, bits, read_latency=0)
     so_far = m.output_of(running_store, "running", we=write, wa=beat["pair"], wd=total.signal, ra=beat["pair"])
-    total.assign(mux(beat["first_row"], const(0, bits), so_far) + weight.zext(bits))
+    total.assign(mux(beat["first_row"], const(0, bits), so_far) + resized(weight, bits))
     return m.output_of(
         ram(m.design, 2 << address, bits, read_latency=0), "totals", we=write,
         wa=pack([beat["pair"], beat["bank"]]), wd=total.signal, ra=m["total_address"],

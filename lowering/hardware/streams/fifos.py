@@ -98,7 +98,7 @@ def _readers(config: AcceleratorConfig, latency: int) -> Iterator[Fifo]:
     """Ports of memory: a burst is asked for when a whole one fits, and its slots are held from then on."""
     engine, ports = config.engine, config.read_ports
     weights = engine.weight_streams
-    rows = {name: [f"{name}{unit}" for unit in range(config.attention_units)] for name in "kv"}
+    rows = {name: [f"{name}{i}" for i in range(config.attention_units * config.attention_ports)] for name in "kv"}
     consumers = {
         "d": ("sequencer",), "p": config.having(PARAMETERIZED), "c": ("search",), "q": ("drain",),
         "w": ("weights",), "e": ("embed",), "k": ("scores",), "v": ("weighted",), "x": ("load",),
@@ -184,6 +184,7 @@ def _heads(config: AcceleratorConfig, latency: int) -> Iterator[Fifo]:
     ratio = config.head_lanes // config.lanes
     burst = burst_limit(config.kv_bits, config.burst_beats(config.kv_bits))
     rows, beats = Fraction(1, ratio), Fraction(1, config.kv_words)
+    commands = rows * config.row_parts  # at most: of one token, or of a part of a row where there are several ports
     # Squares take a word a cycle until the first values come, which wait for parameters too: memory latency away.
     yield Fifo(
         "roots", "squares", ("heads",), ROOT.width, roots_depth(config), ("heads/roots/roots/count",),
@@ -200,7 +201,7 @@ def _heads(config: AcceleratorConfig, latency: int) -> Iterator[Fifo]:
     yield Fifo(  # responses of bursts of a row, and their lengths
         "responses", "memory kv", ("written",), 1 + bits_for(burst + 1),
         fifo_depth(config, "responses"), ("write_kv/response_queue/count",),
-        rate=max(rows, beats / burst), latency=latency + WRITE,
+        rate=max(commands, beats / burst), latency=latency + WRITE,
     )  # fmt: skip
 
 
@@ -279,7 +280,7 @@ def _attention(config: AcceleratorConfig) -> Iterator[Fifo]:
         ("v", "weighted", "weighted_stage_{}/values", timing["v_rows"], timing["v_freed"] + 1),
     ):
         yield Fifo(
-            f"{name}_rows", f"row {name}", (user,), config.row_bits, depth,
+            f"{name}_rows", f"row {name}", (user,), config.rows_bits, depth,
             tuple(f"attention/unit_{unit}/{path.format(way)}/used" for unit, way in cores),
             rate=Fraction(1), latency=ahead, slack=2 * beats, atomic=beats, copies=len(cores), sized=False,
         )  # fmt: skip

@@ -1,7 +1,19 @@
-"""The commands that write keys and values: for each head one, the rows of all tokens of the pass."""
+"""The commands that write keys and values: the rows of all tokens of the pass, for each head one. Where rows are spread
+over several ports of attention, one for each part of a row."""
 
 from lutllm.lowering.hardware.lib.axi import BEATS_BITS
-from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, all_of, const, delay, loop_nest, mux, pack
+from lutllm.lowering.hardware.lib.circt import (
+    Design,
+    Levels,
+    Module,
+    Signal,
+    all_of,
+    const,
+    delay,
+    loop_nest,
+    mux,
+    pack,
+)
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
 from lutllm.numerics import bits_for
 from lutllm.quantization import CACHE_BITS
@@ -15,31 +27,42 @@ def head_rows(design: Design, config: AcceleratorConfig) -> str:
     """While `run`, with the task's fields steady: stream `command` (address, beats) of the rows `position`.. of every
     head. `written` pulses when all of a command is in memory; `finished` follows the last one by a cycle. `run` falls
     between two tasks."""
-    word_bytes = config.lanes * CACHE_BITS // 8
-    word_shift, beat_shift = (word_bytes - 1).bit_length(), config.kv_words.bit_length() - 1
+    word_bytes, low, shared = config.lanes * CACHE_BITS // 8, _log2(config.attention_rows), _log2(config.row_parts)
+    word_shift, beat_shift = _log2(word_bytes), _log2(config.kv_words)
 
     def body(m: Module) -> dict[str, Signal]:
         settled = run = m["run"]
         for i in range(SETTLE):
             settled = settled & m.reg(settled, f"settled_{i}", reset=0)
-        skipped = m.reg(_times(m["position"], config.position_bits, m["head_words"]), "skipped")
-        base = m.reg(m["address"] + pack([const(0, word_shift), skipped]).zext(64), "base")
+        skipped = _times(m["position"][low:], config.position_bits - low, m["head_words"])
+        skipped = m.reg(skipped, "skipped")[shared:]
+        base = m["address"] + pack([const(0, word_shift), skipped]).zext(64)
+        if low:
+            base = base + m.reg(_times(m["position"], low, m["head_stride"][low:]), "turned").zext(64)
+        base = m.reg(base, "base")
         words = m.reg(_times(m["tokens"], bits_for(config.tokens + 1), m["head_words"]), "words")
+        beats = words[beat_shift:].zext(BEATS_BITS)
 
         over = m.state(1, "over", reset=0)
         valid = settled & ~over.signal
         accepted = valid & m["command_ready"]
-        index, last = loop_nest(m, accepted, [("command", m["heads"])])
-        reached = m.state(64, "reached")
-        address = mux(index["command"].eq(0), base, reached.signal)
-        reached.set(address + m["head_stride"].zext(64), accepted)
-        over.set(run & (over.signal | (accepted & last["command"])))
-        _, written = loop_nest(m, run & m["written"], [("written", m["heads"])])
+        levels: Levels = [("head", m["heads"])]
+        if config.attention_ports > 1:
+            part_words = config.part_bits // CACHE_BITS // config.lanes
+            levels = [*levels, ("token", m["tokens"]), ("part", m["head_words"][_log2(part_words) :])]
+            beats = const(config.part_bits // config.kv_bits, BEATS_BITS)
+        index, last = loop_nest(m, accepted, levels)
+        ends = all_of(list(last.values()))
+        address = _next(m, "head", index, base, m["head_stride"].zext(64), accepted, last)
+        if config.attention_ports > 1:
+            address = _address_of_part(m, config, index, last, address, accepted)
+        over.set(run & (over.signal | (accepted & ends)))
+        _, written = loop_nest(m, run & m["written"], [(f"written_{name}", count) for name, count in levels])
         return dict(
             command_valid=valid,
             command_address=address,
-            command_beats=words[beat_shift:].zext(BEATS_BITS),
-            finished=delay(m, all_of([run, m["written"], written["written"]]), FINISHED, "finished_q", reset=0),
+            command_beats=beats,
+            finished=delay(m, all_of([run, m["written"], *written.values()]), FINISHED, "finished_q", reset=0),
         )
 
     inputs = {"run": 1, **ROWS_BITS, "command_ready": 1, "written": 1}
@@ -51,3 +74,49 @@ def _times(value: Signal, bits: int, words: Signal) -> Signal:
     """The product of the low `bits` of `value`, all that are in use, and a number of words."""
     width = bits + words.width
     return value[0:bits].zext(width) * words.zext(width)
+
+
+def _next(
+    m: Module,
+    level: str,
+    index: dict[str, Signal],
+    first: Signal,
+    step: Signal,
+    accepted: Signal,
+    inside: dict[str, Signal],
+) -> Signal:
+    """An address at a level of the commands: `first`, and `step` further when all `inside` the level is over."""
+    reached = m.state(64, f"{level}_reached")
+    address = mux(index[level].eq(0), first, reached.signal)
+    names = list(inside)
+    ended = [inside[name] for name in names[names.index(level) + 1 :]]
+    reached.set(address + step, all_of([accepted, *ended]))
+    return address
+
+
+def _address_of_part(
+    m: Module,
+    config: AcceleratorConfig,
+    index: dict[str, Signal],
+    last: dict[str, Signal],
+    head: Signal,
+    accepted: Signal,
+) -> Signal:
+    """See `AcceleratorConfig.row_places`: a row's parts are a port apart, rows of a group `row_parts` ports."""
+    low, shared = _log2(config.attention_rows), _log2(config.row_parts)
+    port, row = (m["head_stride"][shift:].zext(64) for shift in (low + shared, low))
+    row_bytes = pack([const(0, _log2(config.lanes * CACHE_BITS // 8)), m["head_words"]])[shared:].zext(64)
+    group = m.reg(row_bytes + row - m["head_stride"].zext(64), "to_next_group")
+    beat = m.reg(port + config.part_bits // 8 - row, "to_next_beat")
+    step, on = group, beat
+    if low:
+        number = m["position"][0:low] + index["token"][0:low]
+        step = mux(number.eq(config.attention_rows - 1), group, row)
+    if shared:
+        on = mux(index["part"][0:shared].eq(config.row_parts - 1), beat, port)
+    first = _next(m, "token", index, head, step, accepted, last)
+    return _next(m, "part", index, first, on, accepted, last)
+
+
+def _log2(power: int) -> int:
+    return power.bit_length() - 1

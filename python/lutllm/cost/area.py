@@ -2,7 +2,8 @@
 
 Every op of a module costs LUTs in proportion to its bits; the factors are fitted to what Yosys makes of many modules
 (`test/bench/area.py`, which keeps factors and error in `calibration.json`). Registers, multipliers and memories are
-counted as they are. Wide multiplexers are made of LUTs, as on Versal, which has no MUXF7 and MUXF8.
+counted as they are. Wide multiplexers are made of LUTs, as on Versal, which has no MUXF7 and MUXF8. Yosys makes each
+product of a dot product a DSP; where a device's add several, a module of attention that does is one.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 from lutllm.cost.calibration import calibration
 from lutllm.lowering.hardware.accelerator_to_hw import ACCELERATOR_TOP, accelerator_to_hw
+from lutllm.lowering.hardware.attention.dot import UNIT as DOT_UNIT
 from lutllm.lowering.hardware.lib.circt import Design
 from lutllm.lowering.hardware.lib.circt_bindings import ir
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
@@ -72,10 +74,13 @@ class Area:
     """What an accelerator would take: `units`, the instances of the top module by module, with all below them, and
     `top`, what stands in it."""
 
-    def __init__(self, config: AcceleratorConfig) -> None:
+    def __init__(self, config: AcceleratorConfig, device: Device) -> None:
         self._modules = structures(accelerator_to_hw(config, "sv"))
         factors = calibration()["factors"]
         self._own = {name: module.counts(factors) for name, module in self._modules.items()}
+        for name, counts in self._own.items():
+            if _PREFIX.sub("", name).startswith(DOT_UNIT):
+                counts["DSP"] = ceil(counts["DSP"] / device.dsp_products)
         self._below: dict[str, Counts] = {}
         top = self._modules[ACCELERATOR_TOP]
         self.units = {"top": self._own[ACCELERATOR_TOP]}

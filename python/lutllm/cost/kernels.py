@@ -395,11 +395,11 @@ Heads = namedtuple("Heads", "root roots ratio beats leave command")
 
 
 @_compiled
-def heads(h, p, start, count, tokens, words, normed, writer, rows, place, stride):  # type: ignore[no-untyped-def]
+def heads(h, p, start, count, tokens, words, normed, writer, rows, size, place, stride):  # type: ignore[no-untyped-def]
     """`count` heads of rows of `words` words: in each cycle a value where all it needs is there, else a square. `rows`:
-    they go to a writer, a command a head, the first at `place` in a burst, each `stride` beats after the one before.
-    Returns the last value's cycle."""
-    total, head = count * tokens * words, tokens * words
+    they go to a writer, a command for `size` of them, the first at `place` in a burst, each `stride` beats after
+    the one before. Returns the last value's cycle."""
+    total = count * tokens * words
     roots, used, left = np.full(h.roots, NEVER), np.full(h.roots, NEVER), np.full(h.beats, NEVER)
     at, values, squares, gone, seen = start - 1, 0, 0, NEVER, start + h.command
     while values < total:
@@ -414,13 +414,13 @@ def heads(h, p, start, count, tokens, words, normed, writer, rows, place, stride
         if ready:
             if first_token:
                 take(p, at)
-            if rows and values % head == 0:
-                seen = begin(writer, seen, place + values // head * stride) + 1
+            if rows and values % size == 0:
+                seen = begin(writer, seen, place + values // size * stride) + 1
             values += 1
             if rows and values % h.ratio == 0:
                 gone = max(gone + 1, at + h.leave, writable(writer))
                 left[beat % h.beats] = gone
-                write(writer, gone, values % head == 0)
+                write(writer, gone, values % size == 0)
             if values % words == 0:
                 used[row % h.roots] = at
         elif normed and squares < total:
@@ -433,21 +433,22 @@ def heads(h, p, start, count, tokens, words, normed, writer, rows, place, stride
     return at
 
 
-# Attention: `ways` of a unit, `parts` vector words of `port_beats`; the rest as in `attention_timing`.
+# Attention: `ways` of a unit, `rows` it takes at a time, `parts` vector words of a word, of which a port has
+# `port_beats`; the rest as in `attention_timing`.
 Attention = namedtuple(
     "Attention",
-    "ways parts port_beats k_rows v_rows rights first scored bank_free v_freed loaded weighted sums_free right_freed "
-    "done",
+    "ways rows parts port_beats k_rows v_rows rights first scored bank_free v_freed loaded weighted sums_free "
+    "right_freed done",
 )
 
 
 @_compiled
-def _use_rows(port, freed, at, first, beats, joined, reps, position, tokens, late):  # type: ignore[no-untyped-def]
-    """All rows of an item, from number `first` on, of words that are `joined` beats: into a buffer of each way, whose
-    words were freed at `freed`, and used, `at` the last step of each way so far; freed `late` after that."""
-    ring = freed.shape[1]
-    for row in range(position + tokens):
-        here, there = (first + row) * beats, NEVER
+def _use_rows(a, port, freed, at, first, beats, reps, position, tokens, late):  # type: ignore[no-untyped-def]
+    """All rows of an item, some at a time, from group number `first` on: into a buffer of each way, whose words were
+    freed at `freed`, and used, `at` the last step of each way so far; freed `late` after that."""
+    ring, joined = freed.shape[1], a.port_beats
+    for row in range(0, position + tokens, a.rows):
+        here, there = (first + row // a.rows) * beats, NEVER
         for i in range(here, here + beats):
             there = take(port, max(word(port, joined), freed[:, i % ring].max() + 1))
         at[:] = np.maximum(at, there) + reps * beats * (tokens - max(0, row - position))
@@ -460,14 +461,11 @@ def attend(a, k, v, p, start, kv_heads, items, reps, beats, tokens, position, pl
     """Items of attention through its stages, each as soon as it may; `start`: the stages' first cycle. `k` and `v`:
     ports of its units, each of which has `kv_heads` of `items` a way; the first head's rows are at `places` in a burst,
     each other's `stride` beats further on. Returns the last step of each word of the division."""
-    rows, units, words = position + tokens, len(k), reps * beats * a.parts
+    rows, units, words = -(-(position + tokens) // a.rows), len(k), reps * beats * a.parts
     k_freed, v_freed = np.full((units, a.ways, a.k_rows), NEVER), np.full((units, a.ways, a.v_rows), NEVER)
     read, divided = np.full((units, a.ways, 2), NEVER), np.full((units, a.ways, 2), NEVER)
-    right_freed, there, loaded = (
-        np.full(a.rights, NEVER),
-        np.zeros(a.ways * words, np.int64),
-        np.zeros(a.ways, np.int64),
-    )
+    right_freed = np.full(a.rights, NEVER)
+    there, loaded = np.zeros(a.ways * words, np.int64), np.zeros(a.ways, np.int64)
     scores, out, p_at, right = np.full((units, a.ways), start - 1), start - 1, start - 1, 0
     weights, ends = scores.copy(), np.zeros(kv_heads * items * units * a.ways * words, np.int64)
     for n in range(kv_heads * items * units):
@@ -482,10 +480,10 @@ def attend(a, k, v, p, start, kv_heads, items, reps, beats, tokens, position, pl
             if w < a.ways - 1:  # there is room for the shifts of all ways
                 for i in range(w * words, (w + 1) * words):
                     there[i] = p_at = take(p, max(p_at + 1, right_freed[(right + i) % a.rights] + 1))
-        _use_rows(k[u], k_freed[u], scores[u], first, beats, a.port_beats, reps, position, tokens, 0)
+        _use_rows(a, k[u], k_freed[u], scores[u], first, beats, reps, position, tokens, 0)
         ready = np.maximum(scores[u] + a.scored, np.maximum(loaded, divided[u, :, bank] + a.sums_free)) - 1
         weights[u] = np.maximum(weights[u], ready)
-        _use_rows(v[u], v_freed[u], weights[u], first, beats, a.port_beats, reps, position, tokens, a.v_freed)
+        _use_rows(a, v[u], v_freed[u], weights[u], first, beats, reps, position, tokens, a.v_freed)
         for w in range(a.ways):
             read[u, w, bank] = weights[u, w]
             out = max(out, weights[u, w] + a.weighted - 1)

@@ -310,11 +310,13 @@ class _List:
         words, beat, writer = f["head_words"], self.config.kv_bits // 8, self.chip.writers["kv"]
         if mode == "rotations":
             return int(kernels.steps(chip.ports["p"], start, words * tokens, 1)[-1]) + TABLE_DONE
-        rows = mode in ("key", "value")
-        place = f["address"] // beat + self.each.position * words // chip.heads.ratio
+        rows, size = mode in ("key", "value"), tokens * words
+        place, stride = f["address"] // beat + self.each.position * words // chip.heads.ratio, f["head_stride"] // beat
+        if self.config.attention_ports > 1:  # a command for each part of a row, which no burst's end cuts
+            size, place, stride = self.config.part_bits // (8 * self.config.lanes), 0, 0
         last = kernels.heads(
-            chip.heads, chip.ports["p"], start, f["heads"], tokens, words, bool(f["norm"]), writer, rows, place,
-            f["head_stride"] // beat,
+            chip.heads, chip.ports["p"], start, f["heads"], tokens, words, bool(f["norm"]), writer, rows, size, place,
+            stride,
         )  # fmt: skip
         if rows:
             return writer.state[kernels.W_ANSWER] + ANSWERED + ROWS_DONE
@@ -322,7 +324,8 @@ class _List:
 
     def attention(self, task: Task, start: int) -> int:
         f, chip, a, beat = task.fields, self.chip, self.chip.attention, self.config.kv_bits // 8
-        k, v = (tuple(chip.ports[f"{name}{u}"] for u in range(self.config.attention_units)) for name in "kv")
+        first = range(0, self.config.attention_units * self.config.attention_ports, self.config.attention_ports)
+        k, v = (tuple(chip.ports[f"{name}{i}"] for i in first) for name in "kv")  # those of a unit move together
         ends = kernels.attend(
             a, k, v, chip.ports["p"], start + a.first, f["kv_heads"], f["items"], f["reps"], f["beats"],
             self.tokens(task), self.each.position, (f["keys"] // beat, f["values"] // beat), f["head_stride"] // beat,

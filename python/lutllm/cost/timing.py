@@ -78,8 +78,8 @@ def heads(config: AcceleratorConfig) -> k.Heads:
 
 
 def attention(config: AcceleratorConfig) -> k.Attention:
-    parts, beats = config.head_lanes // config.lanes, config.row_bits // config.kv_bits
-    return k.Attention(config.attention_ways, parts, beats, **attention_timing(config))
+    parts, beats = config.head_lanes // config.lanes, config.part_bits // config.kv_bits
+    return k.Attention(config.attention_ways, config.attention_rows, parts, beats, **attention_timing(config))
 
 
 def linear_state(e: k.Engine) -> k.Linear:

@@ -115,7 +115,7 @@ def estimate(plan: Plan, name: str, target: Target, bits: float, *, kv: int = 25
     step, prompt = decode_step(plan, target, kv), prompt_step(plan, target, prefill)
     mhz, moved = target.clock.core_mhz, step.moved
     seconds, busy = step.cycles / mhz / 1e6, memory_seconds(plan, target, moved)
-    area = Area(plan.config)
+    area = Area(plan.config, target.device)
     resources = area.total(target.device)
     watts = target.power.watts(resources["LUT"]["share"], mhz, 8 * sum(moved.values()) / seconds)
     shares = {e: busy_cycles(r for r in step.records if r.engine == e) / step.cycles for e in plan.config.engines}

@@ -215,7 +215,8 @@ class ModelReport:
         return None if error is None else round(error, 6)
 
     def _area(self, page: Page) -> None:
-        area, device = Area(self.plan.config), self.target.device
+        device = self.target.device
+        area = Area(self.plan.config, device)
         total, slrs = area.total(device), area.slrs(device)
         errors = calibration()["resources"]
         head = ["resource", "used", f"of the {device.name}", "", *(f"SLR {i}" for i in range(len(slrs))), "error"]

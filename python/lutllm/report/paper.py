@@ -66,7 +66,7 @@ class Paper:
 
 def paper(plan: Plan, name: str, target: Target, scheme: str, bits: float) -> Paper:
     """Of a plan of Qwen3-1.7B with at least `CONTEXT` tokens."""
-    mhz, luts = target.clock.core_mhz, Area(plan.config).total(target.device)["LUT"]["share"]
+    mhz, luts = target.clock.core_mhz, Area(plan.config, target.device).total(target.device)["LUT"]["share"]
     found = Paper(name, scheme, bits, mhz)
     ends = [prompt + made for prompt, made in PAIRS]
     lengths = np.unique(np.linspace(min(prompt for prompt, _ in PAIRS), max(ends), LENGTHS).astype(int))

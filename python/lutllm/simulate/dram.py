@@ -16,7 +16,7 @@ import numpy as np
 from lutllm.lowering.machine.targets import Dram, Memory, Target
 from lutllm.simulate import native as n
 
-_OWN = re.compile(r"(?:^|_)w(\d+)$")  # masters of weights: each has a port of memory for itself
+_OWN = re.compile(r"(?:^|_)([wkv])(\d+)$")  # masters that have a port of memory each: of weights; of keys and values
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,14 @@ class MemoryModel:
 
     def tables(self, found: Sequence[tuple[str, int]], ports: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Parameters and channels; writes the rate and the channel of each port of the bench's table."""
-        own = sorted(int(match[1]) for name, _ in found if (match := _OWN.search(name)))
+        own = {name: (int(match[2]), match[1]) for name, _ in found if (match := _OWN.search(name))}
+        weights = sorted((name for name in own if own[name][1] == "w"), key=own.__getitem__)
+        rows = sorted(own.keys() - set(weights), key=own.__getitem__)
         for (name, _), row in zip(found, ports, strict=True):
-            match = _OWN.search(name)
-            row[n.CHANNEL] = own.index(int(match[1])) * self.dram.channels // len(own) if match else n.NOWHERE
+            row[n.CHANNEL] = n.NOWHERE
+            if name in own:
+                alike = weights if name in weights else rows
+                row[n.CHANNEL] = alike.index(name) * self.dram.channels // len(alike)
             row[n.LAST_ROW] = -2
             beat = Fraction(self.memory.port_gb_per_s * 1000 / self.mhz).limit_denominator(1000)  # bytes a cycle
             rate = min(Fraction(int(row[n.BYTES])), beat)

@@ -156,11 +156,21 @@ def rotated(x: np.ndarray, rotations: np.ndarray, bits: int) -> np.ndarray:
 
 def append_rows(chip: Chip, job: Job, rows: np.ndarray) -> None:
     """Rows [heads, tokens, channels] into a KV cache, from the position of the pass on."""
-    size, f = rows.shape[-1], job.fields
-    at = f["address"] + np.arange(len(rows))[:, None] * f["head_stride"]
-    at = at + (job.position + np.arange(job.tokens)) * size
-    chip.image[at[..., None] + np.arange(size)] = rows.astype(np.int8).view(np.uint8)
-    chip.note("kv", at, rows)
+    f, part = job.fields, chip.config.part_bits // 8
+    at = (
+        f["address"]
+        + np.arange(len(rows))[:, None, None] * f["head_stride"]
+        + row_places(chip, job, rows.shape[-1])[-job.tokens :]
+    )
+    parts = rows.reshape(*at.shape, part)
+    chip.image[at[..., None] + np.arange(part)] = parts.astype(np.int8).view(np.uint8)
+    chip.note("kv", at, parts)
+
+
+def row_places(chip: Chip, job: Job, channels: int) -> np.ndarray:
+    """Where the parts of all rows that a pass sees lie in the cache of a head, [rows, parts]."""
+    rows = np.arange(job.position + job.tokens)
+    return chip.config.row_places(rows, channels // chip.config.lanes, job.fields["head_stride"])
 
 
 def attention(chip: Chip, job: Job) -> None:
@@ -195,10 +205,10 @@ def attention(chip: Chip, job: Job) -> None:
 
 def cache_rows(chip: Chip, job: Job, address: int, channels: int) -> np.ndarray:
     """The rows that a pass sees of one cache, [rows, kv heads * channels]."""
-    rows, f = job.position + job.tokens, job.fields
-    kv_heads = f["kv_heads"] * chip.config.attention_units
-    heads_ = [chip.bytes(address + g * f["head_stride"], rows, channels) for g in range(kv_heads)]
-    return np.concatenate(heads_, axis=1).view(np.int8)
+    f, part = job.fields, chip.config.part_bits // 8
+    heads_ = np.arange(f["kv_heads"] * chip.config.attention_units) * f["head_stride"]
+    at = address + heads_[:, None] + row_places(chip, job, channels)[:, None]  # [rows, heads, parts]
+    return chip.image[at[..., None] + np.arange(part)].reshape(len(at), -1).view(np.int8)
 
 
 def embed(chip: Chip, job: Job) -> None:
