@@ -49,8 +49,7 @@ def _written(reader: Reader, op: ir.Operation, compute: Callable[..., np.ndarray
             operands.append(reader.values[value])
         elif isinstance(number := reader.plain.get(value), (int, float)):
             plain.append(float(number))
-    bases = [_base(term) for term, _ in sorted(operands, key=lambda value: value[0].structural)]
-    base = next((base for base in bases if base is not None), None)
+    base = next((base for term, _ in operands if (base := _base(reader, term)) is not None), None)
     shapes = {axes for term, axes in operands if term.kind != "number"}
     if base is None or len(shapes) != 1:
         return None
@@ -67,21 +66,20 @@ def _written(reader: Reader, op: ir.Operation, compute: Callable[..., np.ndarray
     return Term("expression", (base,), op, values), axes
 
 
-def _base(term: Term) -> Term | None:
-    """The linear that a term is an expression of."""
+def _base(reader: Reader, term: Term) -> Term | None:
+    """The linear that a term is an expression of, as it came out of its op."""
     of = term.inputs[0] if term.kind in ("expression", "square") else term
-    return of if of.kind in ("linear", "slice") else None
+    return reader.values[of.op.result][0] if of.kind == "linear" and of.op is not None else None
 
 
 def _samples(term: Term, base: Term) -> np.ndarray | None:
-    """The values of a term where the linear's are `SAMPLES`; the same linear times another number has its own."""
-    if term is base:
-        return SAMPLES
-    if term.kind in ("expression", "square") and term.inputs[0] is base:
-        return SAMPLES**2 if term.kind == "square" else term.data
-    if term.kind == base.kind == "linear" and term.inputs == base.inputs and term.data.name == base.data.name:
-        return SAMPLES * (term.data.scale / base.data.scale)
-    return None
+    """The values of a term where the linear's are `SAMPLES`; None where it is made of anything else."""
+    if term.kind == "expression":
+        return term.data if term.inputs[0] is base else None
+    of = term.inputs[0] if term.kind == "square" else term
+    if of.kind != "linear" or of.op != base.op:
+        return None
+    return (SAMPLES * (of.data.scale / base.data.scale)) ** (2 if term.kind == "square" else 1)
 
 
 ELEMENTWISE: Mapping[str, Callable[..., np.ndarray]] = {

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from lutllm.bindings import ir
 from lutllm.lowering.raising.axes import Axis, Dimension, axis, fits_in, flat, size_of
 from lutllm.lowering.raising.conditions import is_last, require
-from lutllm.lowering.raising.reader import Reader, Rule, Term, Value, readable
+from lutllm.lowering.raising.missing import NO_LINEAR
+from lutllm.lowering.raising.reader import Mismatch, Reader, Rule, Term, Value, readable
 
 HIDDEN = -30000.0  # a mask's value that leaves nothing of a score, in float16 too
 
@@ -61,6 +62,8 @@ def _matmul(reader: Reader, op: ir.Operation) -> Value:
         require(b_axes[-2] == a_axes[-2], wanted)
         require(b.structural, f"probabilities times values, got {readable(b)}")
         return _attention(op, query, key, b, replace(heads[0], scale=scale)), (*a_axes[:-1], b_axes[-1])
+    if "parameter" in (a.kind, b.kind):
+        raise Mismatch(NO_LINEAR)
     turned = (*b_axes[:-2], *b_axes[:-3:-1])
     require(a.structural and b.structural, f"queries times keys, got {readable(a)} times {readable(b)}")
     found = _heads((a, a_axes), (b, turned))

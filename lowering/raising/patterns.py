@@ -26,9 +26,10 @@ from lutllm.lowering.raising.axes import (
 )
 from lutllm.lowering.raising.conditions import is_last, require, required
 from lutllm.lowering.raising.linears import linear_name, not_linear, parameter_symbol
+from lutllm.lowering.raising.missing import missing
 from lutllm.lowering.raising.reader import (
     FLOATS,
-    NO_PATTERN,
+    NO_ACTIVATION,
     UNKNOWN,
     Mismatch,
     Reader,
@@ -300,10 +301,10 @@ def _is_read(reader: Reader, term: Term, axes: Axes, inputs: int) -> bool:
     none the worse."""
     if term.kind == UNKNOWN or (term.structural and are_rows(axes, inputs)):
         return term.kind != UNKNOWN
-    expected = f"rows of all channels of one token each, as the input of a linear, got {readable(term)}"
+    expected = f"expected rows of all channels of one token each, as the input of a linear, got {readable(term)}"
     if term.op is None:
-        raise Mismatch(f"expected {expected}")
-    reader.note(term.op, f"expected {expected}")
+        raise Mismatch(expected)
+    reader.note(term.op, NO_ACTIVATION if term.kind == "expression" else expected)
     return False
 
 
@@ -328,8 +329,8 @@ def _sum(op: ir.Operation, left: Value, right: Value) -> Value | None:
     return None
 
 
-def _no_rule(_: Reader, __: ir.Operation) -> Value:
-    raise Mismatch(NO_PATTERN.removeprefix("expected "))
+def _no_rule(_: Reader, op: ir.Operation) -> Value:
+    raise Mismatch(missing(op, op.name.removeprefix("torch.aten.")))
 
 
 RULES: dict[str, Rule] = {

@@ -14,13 +14,12 @@ from typing import Any
 from lutllm.bindings import ir, source_position
 from lutllm.lowering.raising.axes import Axes, are_rows, axis
 from lutllm.lowering.raising.linears import module_path, sizes_of
+from lutllm.lowering.raising.missing import missing
 
 UNKNOWN = "unknown"
 FLOATS = (",f32>", ",bf16>", ",f16>")  # how the types of float tensors end
 DOWNSTREAM = "it reads a value that cannot be raised"
-NO_PATTERN = "expected an op of RMSNorm, RoPE, attention, an activation or a sum, got another; no lut op computes it"
 NO_ACTIVATION = "expected an activation among silu, gelu, gelu_tanh and relu, got another function of a linear"
-NO_TORCH_OP = "torch-mlir does not know this op: rewrite this part of the model with other ops"
 _OPERATOR = "torch.operator"  # any op the torch dialect has no definition of
 # What a term is that a lut op on floats computes, rows of channels for each token; all others are parts of these.
 STRUCTURAL = ("input", "embedding", "linear", "norm", "rope", "slice", "attention", "gated", "tanh", "add")
@@ -149,9 +148,10 @@ class Reader:
 
     def _apply(self, op: ir.Operation) -> None:
         """Give the results of an op a meaning, or note that it has none."""
-        rule = self.rules.get(op.name.removeprefix("torch.").removeprefix("aten."))
+        name = op.name.removeprefix("torch.").removeprefix("aten.")
+        rule = self.rules.get(name)
         if rule is None:
-            self._unmatched(op, NO_TORCH_OP if op.name == _OPERATOR else NO_PATTERN)
+            self._unmatched(op, missing(op, name))
             return
         try:
             found = rule(self, op)

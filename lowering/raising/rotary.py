@@ -54,6 +54,8 @@ def _slice(reader: Reader, op: ir.Operation) -> Value:
     start, step = reader.number(op, 2), reader.number(op, 4)
     if before == after and start == 0 and step == 1:
         return term, axes
+    if term.kind == "parameter":
+        return Term("part_of_parameter", op=op), tuple(axis("channel", n) for n in after)
     dimension = reader.number(op, 1) % len(axes)
     return _sliced(op, term, axes, start % before[dimension], after[dimension], step, dimension)
 

@@ -13,7 +13,7 @@ from transformers.pytorch_utils import Conv1D
 
 from lutllm.errors import InputError
 
-_FULL, _WINDOW = "full_attention", "sliding_attention"
+_FULL, _WINDOW, _STATE = "full_attention", "sliding_attention", "linear_attention"
 
 
 class WholeModel(torch.nn.Module):
@@ -38,6 +38,8 @@ class WholeModel(torch.nn.Module):
             seen = mask.masked_fill(distance >= self._window, torch.finfo(mask.dtype).min)
             if self._kinds:
                 seen = {kind: mask if kind == _FULL else seen for kind in self._kinds}
+        if self._kinds == {_STATE}:  # which has positions in its state; a mask would hide padding
+            return self._forward(input_ids=input_ids, use_cache=False).logits
         found = self._forward(input_ids=input_ids, position_ids=position_ids, attention_mask=seen, use_cache=False)
         return found.logits
 
@@ -86,6 +88,8 @@ def linears_for_conv1d(module: Any) -> None:
 def _window(config: Any) -> int | None:
     """How many tokens, itself the last, a token sees in layers that do not see all."""
     kinds = set(getattr(config, "layer_types", None) or ()) - {_FULL}
+    if kinds == {_STATE} == set(config.layer_types):
+        return None
     if kinds - {_WINDOW}:
         raise InputError(f"expected layers of {_FULL} or {_WINDOW}, got {', '.join(sorted(kinds - {_WINDOW}))}")
     window = getattr(config, "sliding_window", None)
