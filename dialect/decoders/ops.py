@@ -52,8 +52,7 @@ func.func @embedding(%ids: tensor<?xi32>) -> tensor<?x8xi32, #r> {
     def check(self) -> None:
         typed(self)
         integer(self.shift, "shift", 0, MAX_SHIFT)
-        integer(self.vocabulary, "vocabulary", 1, MAX_SIZE)
-        check_offset(self)
+        check_offset(self, integer(self.vocabulary, "vocabulary", 1, MAX_SIZE))
 
     def parameters(self) -> list[Parameter]:
         v, k = int(self.vocabulary.value), typed(self).sizes["K"]
@@ -66,12 +65,15 @@ func.func @embedding(%ids: tensor<?xi32>) -> tensor<?x8xi32, #r> {
 last_optional(EmbeddingOp, "ids", "position")
 
 
-def check_offset(op: LutOp) -> None:
-    """An embedding has a row of the first position where it has positions, and only there."""
-    offset, position = op.optional("offset"), op.position is not None  # type: ignore[attr-defined]
-    expect((offset is not None) == position, "an offset with a position, and only with one", offset, "add the other")
-    if offset is not None:
-        integer(offset, "offset", 0, MAX_SIZE)
+def check_offset(op: Any, rows: int = MAX_SIZE) -> None:
+    """An embedding of positions says which of its `rows` is that of the first; no other embedding does."""
+    offset = op.optional("offset")
+    if op.position is None:
+        expect(offset is None, "a position with an offset", "an offset alone", "add it, or remove the offset")
+    else:
+        advice = "add it, 0 where the first row is that of position 0"
+        expect(offset is not None, "an offset with a position", "none", advice)
+        integer(offset, "offset", 0, rows - 1)
 
 
 class RmsNormOp(LutOp, name="rms_norm", traits=[ext.Pure]):

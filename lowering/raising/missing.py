@@ -30,9 +30,9 @@ _NAMES = {
     _STATE: "cumsum select.int flip unbind.int stack",
     f"{_STATE}; a convolution of size 1 is an nn.Linear": "convolution",
     _FUNCTION: "exp log1p log softplus sqrt clamp minimum maximum elu leaky_relu sigmoid erf reciprocal abs sign",
-    _INSIDE: "arange arange.start_step full full_like empty_like empty_strided ones zeros zeros_like gt.Scalar le.Scalar "
-    "lt.Scalar eq.Scalar Int.bool bitwise_not logical_and logical_not constant_pad_nd tril triu masked_fill.Scalar "
-    "prim.NumToTensor.Scalar prims.squeeze",
+    _INSIDE: "arange arange.start_step full full_like empty_like empty_strided ones zeros zeros_like gt.Scalar "
+    "le.Scalar lt.Scalar eq.Scalar Int.bool bitwise_not logical_and logical_not constant_pad_nd tril triu "
+    "masked_fill.Scalar prim.NumToTensor.Scalar prims.squeeze",
     NO_LINEAR: "mm addmm addmv mv",
 }
 _OF = {name: text for text, names in _NAMES.items() for name in names.split()}

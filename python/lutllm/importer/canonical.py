@@ -1,8 +1,8 @@
 """Linears by another name: an exported program in, whose products with a parameter are `aten.linear` where they are
 linear layers, out.
 
-A product with a matrix that is a parameter transposed - `x @ weight.T`, `addmm`, an `einsum` - is one. The choice of one
-index becomes a slice.
+A product with a matrix that is a parameter transposed - `x @ weight.T`, `addmm`, an `einsum` - is one. The choice of
+one index becomes a slice.
 """
 
 from __future__ import annotations
