@@ -43,10 +43,12 @@ class EmbeddingOp(LutOp, name="embedding", traits=[ext.Pure]):
 i = ids[t], with a position offset + position + t
 y[t, k] = clamp(round_shift(rows[i, k] * multiplier[i], shift), bits)"""
     EXAMPLE = """
-func.func @embedding(%ids: tensor<?xi32>) -> tensor<?x8xi32, #r> {
+func.func @embedding(%ids: tensor<?xi32>, %position: tensor<1xi32>) -> (tensor<?x8xi32, #r>, tensor<?x8xi32, #r>) {
   %0 = "lut.embedding"(%ids) {rows = @e.rows, multiplier = @e.multiplier, shift = 10, vocabulary = 32}
       : (tensor<?xi32>) -> tensor<?x8xi32, #r>
-  return %0 : tensor<?x8xi32, #r>
+  %1 = "lut.embedding"(%ids, %position) {rows = @e.rows, multiplier = @e.multiplier, shift = 10, vocabulary = 32,
+      offset = 0} : (tensor<?xi32>, tensor<1xi32>) -> tensor<?x8xi32, #r>
+  return %0, %1 : tensor<?x8xi32, #r>, tensor<?x8xi32, #r>
 }"""
 
     def check(self) -> None:
