@@ -54,8 +54,9 @@ y[t, k] = scale * weight[ids[t], k]
 with a position: y[t, k] = scale * weight[offset + position + t, k]"""
     EXAMPLE = """
 func.func @embedding(%ids: tensor<?xi32>, %position: tensor<1xi32>) -> (tensor<?x8xf32>, tensor<?x8xf32>) {
-  %0 = "lut.float_embedding"(%ids) {name = "wte", weight = @wte.weight} : (tensor<?xi32>) -> tensor<?x8xf32>
-  %1 = "lut.float_embedding"(%ids, %position) {name = "wpe", weight = @wpe.weight, offset = 0}
+  %0 = "lut.float_embedding"(%ids) {name = "embed_tokens", weight = @embed_tokens.weight}
+      : (tensor<?xi32>) -> tensor<?x8xf32>
+  %1 = "lut.float_embedding"(%ids, %position) {name = "positions", weight = @embed_tokens.weight, offset = 0}
       : (tensor<?xi32>, tensor<1xi32>) -> tensor<?x8xf32>
   return %0, %1 : tensor<?x8xf32>, tensor<?x8xf32>
 }"""
