@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def scheduled_to_image(options: argparse.Namespace) -> None:
-    from lutllm.lowering.export.image.whole import whole_image
+    from lutllm.lowering.export.image.whole import write_image
 
     if options.store is None:
         raise InputError("expected --store with the model's arrays, got none; name its parameters.safetensors")
@@ -70,7 +70,7 @@ def scheduled_to_image(options: argparse.Namespace) -> None:
         raise InputError(
             f"'{path}': expected SHA-256 {wanted}, as lut.store says, got {digest}; name the store of this model"
         )
-    store.write_atomic(options.output, whole_image(module, store.load(path)).tobytes())
+    write_image(options.output, module, store.load(path))
 
 
 def scheduled_to_hw(options: argparse.Namespace) -> None:

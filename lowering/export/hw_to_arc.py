@@ -7,10 +7,11 @@ function `void TOP_eval(ptr state)`, and where every port, register and memory l
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from lutllm.errors import IRError
+from lutllm.lowering.export.hw_blocks import Cut, cut, without_bodies
 from lutllm.lowering.hardware.lib.circt import Design
 from lutllm.lowering.hardware.lib.circt_bindings import comb, export_llvm_ir, ir, parse, run_passes, seq
 
@@ -104,26 +105,36 @@ class Layout:
 
 @dataclass(frozen=True)
 class ArcModel:
+    """`cuts` are instances of `blocks`, models of their own, which `llvm_ir` leaves out."""
+
     llvm_ir: str
     layout: Layout
+    cuts: tuple[Cut, ...] = ()
+    blocks: Mapping[str, ArcModel] = field(default_factory=dict)
 
 
-def hw_to_arc(source: Design | str, top: str) -> ArcModel:
-    """Lower module `top` of `source` and everything it instantiates. `source` is not changed."""
+def hw_to_arc(source: Design | str, top: str, blocks: Collection[str] = ()) -> ArcModel:
+    """Lower module `top` of `source` and everything it instantiates. `source` is not changed.
+
+    `blocks` are modules of one clock, a port of `top`, that are lowered once each: a design that repeats them is
+    compiled sooner by far.
+    """
     if isinstance(source, Design) and source.target != "arc":
         raise IRError(f"expected a design for target 'arc', got {source.target!r}; build it again for 'arc'")
+    parts = {name: hw_to_arc(source, name) for name in blocks}
     module = parse_hw(source)
+    without_bodies(module, blocks)
     keep_only(module, top)
     for op in module.body.operations:
-        if op.operation.name == "hw.module.extern":
-            name = op.attributes["sym_name"].value
+        if op.operation.name == "hw.module.extern" and (name := op.attributes["sym_name"].value) not in blocks:
             raise IRError(f"{top!r} instantiates external module {name!r}, which has no body; build for target 'arc'")
     run_steps(module, TO_ONE_MODULE, "hw to arc")
+    cuts = cut(module, top) if blocks else []
     _reset_by_multiplexer(module)
     run_steps(module, TO_ALLOCATED_STATE, "hw to arc")
     layout = _layout(module, top)
     run_steps(module, TO_LLVM, "hw to arc")
-    return ArcModel(export_llvm_ir(module), layout)
+    return ArcModel(export_llvm_ir(module), layout, tuple(cuts), parts)
 
 
 def parse_hw(source: Design | str) -> ir.Module:

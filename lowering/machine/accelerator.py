@@ -99,7 +99,7 @@ SIZED_STREAMS = (
 # which do not depend on the tokens of a pass; `start` is the first word of the row that a round's outputs go to.
 TASK_BITS: dict[str, dict[str, int]] = {
     "linear": ROUND_BITS,  # then STREAM_BITS of each of c, q and w
-    "feed": {"base": 16, "groups": 16, "takes": 8},  # takes: follows who writes its words
+    "feed": {"base": 16, "groups": 16, "takes": 8},  # takes: words of the last group, if it follows who writes them
     "norm": {"base": 16, "words": 16, "shift": 8, "bits": 8, "last": 8, "reserved": 8, "epsilon": 64},
     "residual": {"start": 16, "words": 16, "residual_right": 8, "y_right": 8, "load": 8},
     "store": {"base": 16, "start": 16, "words": 16},
@@ -334,9 +334,9 @@ class AcceleratorConfig:
         return self.lanes * SAVE_BITS
 
     @property
-    def input_pad(self) -> int:
-        """Places that inputs of linears are padded to: whole words of memory x, and whole groups of pairs."""
-        return max(self.lanes, 2 * self.engine.pairs)
+    def joined_words(self) -> int:
+        """Words of memory x that a group of pairs takes."""
+        return max(1, 2 * self.engine.pairs // self.lanes)
 
     @property
     def read_ports(self) -> dict[str, int]:

@@ -9,6 +9,8 @@ speed. The power is odd, so that parts of a byte that change places across words
 from __future__ import annotations
 
 from binascii import crc_hqx
+from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 
@@ -24,10 +26,15 @@ def crc(words: list[int], start: int = 0) -> int:
 
 def signature(data: np.ndarray, port_bits: int) -> int:
     """Of bytes that a port of `port_bits` reads, whole beats, in words of 64 bits or of a narrower port."""
+    words = np.ascontiguousarray(data).view(f"<u{min(port_bits, SIGNATURE_BITS) // 8}")
+    return int(_compiled()(words))
+
+
+@cache
+def _compiled() -> Callable[[np.ndarray], np.uint64]:
     from numba import njit  # here, because importing it takes longer than most commands of lutllm-opt
 
-    words = np.ascontiguousarray(data).view(f"<u{min(port_bits, SIGNATURE_BITS) // 8}")
-    return int(njit(_signature)(words))
+    return njit(_signature)
 
 
 def _signature(words: np.ndarray) -> np.uint64:

@@ -59,7 +59,7 @@ def buffers_of(
         if memory == "r":
             _check_stream(clusters, last, i, fail)
             live = []
-        found.append(Buffer(memory, _first_fit(live, _room(memory, words, config)), words, words * config.tokens))
+        found.append(Buffer(memory, _first_fit(live, room(memory, words, config)), words, words * config.tokens))
     return found
 
 
@@ -69,9 +69,9 @@ def _last_use(cluster: Cluster, number: dict[ir.Operation, int], end: int) -> in
     return end if returned else max(uses, default=number[cluster.op.operation])
 
 
-def _room(memory: str, words: int, config: AcceleratorConfig) -> int:
+def room(memory: str, words: int, config: AcceleratorConfig) -> int:
     """Words that must be free: engine feed reads whole groups of pairs."""
-    whole = max(1, 2 * config.engine.pairs // config.lanes) if memory == "x" else 1
+    whole = config.joined_words if memory == "x" else 1
     return -(-words // whole) * whole * config.tokens
 
 

@@ -85,9 +85,6 @@ def _linear_problems(cluster: Cluster, layout: Layout, of: LayoutOf, config: Acc
             "blocks of an "
             "even number of outputs, or change the layout of what it reads"
         )
-    pad = config.input_pad
-    if inputs.size % pad:
-        yield f"expected inputs of whole groups of {pad} places, got {inputs.size}; change the pad of their layout"
     block = min(linear.scheme.G, linear.outputs)
     if layout.block != block:
         yield f"expected blocks of {block} channels, as its codebooks have, got {layout.block}; change the layout"

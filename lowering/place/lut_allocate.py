@@ -13,7 +13,7 @@ from lutllm.dialect.symbols import ARGUMENT_REGION
 from lutllm.errors import CapacityError
 from lutllm.lowering.machine.accelerator import IMAGE_HEADER
 from lutllm.lowering.machine.form import machine_op, read_machine
-from lutllm.lowering.place.buffers import Buffer, buffers_of
+from lutllm.lowering.place.buffers import Buffer, buffers_of, room
 from lutllm.lowering.place.clusters import Cluster, cache_kind, clusters_of
 from lutllm.lowering.place.contents import cache_bytes, cache_contents, contents_of, regions_of, round_contents
 from lutllm.lowering.place.form import placed_functions
@@ -115,7 +115,9 @@ class _Allocation:
         there = {m.sym_name.value: int(m.words.value) for m in block if isinstance(m, dialect.MemoryOp)}
         needed: dict[str, int] = defaultdict(int)
         for buffer in buffers:
-            needed[buffer.memory] = max(needed[buffer.memory], buffer.end)
+            needed[buffer.memory] = max(
+                needed[buffer.memory], buffer.base + room(buffer.memory, buffer.words, self.config)
+            )
         with ir.InsertionPoint(block), op.location:
             for memory, words in needed.items():
                 if memory not in there:

@@ -102,7 +102,7 @@ class _Layouts:
         head_dim = op.query.type.shape[-1] // heads
         size = -(-head_dim // self.config.head_lanes) * self.config.head_lanes
         if cluster.symbol("layout") is None:
-            made = Layout(heads * head_dim, head_dim, size, 0, heads * head_dim, self.config.input_pad)
+            made = Layout(heads * head_dim, head_dim, size, 0, heads * head_dim, self.config.lanes)
             self.decide(cluster.result, made, cluster)
 
     def outputs(self, cluster: Cluster, linear: Linear) -> Layout:
@@ -167,6 +167,6 @@ class _Layouts:
         if found is not None:
             return found[0]
         channels = channels_of(cluster)
-        layout = Layout(channels, 1, 1, 0, channels, self.config.input_pad)
+        layout = Layout(channels, 1, 1, 0, channels, self.config.lanes)
         self.decide(cluster.result, layout, cluster)
         return layout

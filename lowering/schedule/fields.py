@@ -82,12 +82,14 @@ def linear(round_: Round) -> Fields:
 
 
 def feed(places: Places, cluster: Cluster, round_: Round) -> Fields:
-    """The first round that takes a value takes its words as they are written."""
+    """The first round that takes a value takes its words as they are written, of the last group those that are."""
     assert cluster.linear is not None
     x = cluster.linear.x
     later = [other for other in consumers(x) if other.op.operation != cluster.op.operation]
+    words = places.layout(Cluster(x.owner.opview)).size // places.config.lanes
+    words = max(1, words - (round_.groups - 1) * places.config.joined_words)
     takes = round_.first == 0 and all(cluster.op.operation.is_before_in_block(other.op.operation) for other in later)
-    return {"base": places.base(x), "groups": round_.groups, "takes": int(takes)}
+    return {"base": places.base(x), "groups": round_.groups, "takes": words * takes}
 
 
 def part(places: Places, round_: Round) -> Fields:

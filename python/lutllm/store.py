@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import safetensors
@@ -31,17 +31,36 @@ def write_atomic(path: Path | str, data: bytes) -> None:
     _write_parts(Path(path), [data])
 
 
+def write_places(path: Path | str, size: int, parts: Iterable[tuple[int, np.ndarray]]) -> None:
+    """`write_atomic` of `size` bytes that are zero where none of the parts, each with its first byte, says another."""
+    with _replacing(Path(path)) as file:
+        file.truncate(size)
+        for first, part in parts:
+            file.seek(first)
+            file.write(np.ascontiguousarray(part).data)
+
+
 def _write_parts(path: Path, parts: Iterable[bytes | memoryview]) -> str:
     """`write_atomic` of what comes in parts; returns the SHA-256."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
-    digest, size = hashlib.sha256(), 0
+    digest = hashlib.sha256()
+    with _replacing(path) as file:
+        for part in parts:
+            file.write(part)
+            digest.update(part)
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file that takes the place of `path` at the end."""
+    temporary, size = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}"), 0
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:
-            for part in parts:
-                file.write(part)
-                digest.update(part)
-                size += len(part)
+            try:
+                yield file
+            finally:
+                size = file.tell()
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -54,7 +73,6 @@ def _write_parts(path: Path, parts: Iterable[bytes | memoryview]) -> str:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
-    return digest.hexdigest()
 
 
 def _flush_directory(directory: Path) -> None:

@@ -6,6 +6,7 @@ from binascii import crc_hqx
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 from lutllm import interpreter
 from lutllm.accelerator.hardware import PASSES, Hardware, build, copy_of
 from lutllm.bindings import ir
+from lutllm.cost.predicted import predicted, run_cycles
 from lutllm.dialect.linears.schemes import after
 from lutllm.dialect.machines.machine import MEMORIES
 from lutllm.lowering import pipelines
@@ -28,8 +30,9 @@ from lutllm.quantize.random.model import random_model
 from lutllm.quantized.pretrained import QuantizedModel
 from lutllm.run.session import GoldenSession
 from lutllm.scheme import ADDITIVE, EXACT, Scheme
-from lutllm.simulate import AxiTiming, SimulationError, Simulator
+from lutllm.simulate import ArcSimulator, AxiTiming, SimulationError, Simulator
 from lutllm.simulate.accelerator import Accelerator, AcceleratorRun
+from lutllm.simulate.transactions.passes import run_passes
 
 CONTEXT = 96
 VOCABULARY = 301  # of no multiple of anything
@@ -269,3 +272,23 @@ def test_the_watchdog_names_what_stands_still() -> None:
     assert run.watchdog and run.error == "watchdog" and "attention" in run.stalled
     assert run.result.ok  # the interrupt came, though the bus will never be quiet
     assert accelerator.host.read("STATUS") & STATUS_BUSY and accelerator.host.read("ISR") == 0
+
+
+def test_sizes_of_no_whole_group_of_pairs(tmp_path: Path) -> None:
+    """Groups of 16 pairs take four words of memory x: sizes 48 and 80, one and a half of them and two and a half, and
+    heads of 12. What lies behind, whatever it is, adds nothing. Arc compiles these pairs once."""
+    target = tmp_path / "groups.toml"
+    target.write_text(
+        'like = "tiny"\nsummary = "wide"\n[engine]\npairs = 16\nweight_ports = 4\n'
+        'port_bits = { w = 128, c = 128, q = 64 }\n[sources]\nengine = "the case"\n'
+    )
+    model = mixed()
+    hardware = Hardware.of(model.lut(), model.tensors, target=str(target))
+    simulator = build(hardware.plan.config, "arc")
+    assert isinstance(simulator, ArcSimulator)
+    for seed in (1, 2):
+        simulator.randomize(seed)
+        answer = hardware.answer(simulator, list(range(3, 24)), 4)
+        assert answer.equal, (answer.error, answer.tokens, answer.golden)
+    passes = run_passes(21, 4, hardware.plan.config.tokens)
+    assert run_cycles(predicted(hardware.plan, passes)) == answer.cycles

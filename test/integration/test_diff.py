@@ -21,7 +21,7 @@ from lutllm.diff.levels import check_levels, compare_levels
 from lutllm.diff.outcome import compare_outcome
 from lutllm.errors import InputError
 from lutllm.lowering.hardware.lib.arithmetic import saturated
-from lutllm.lowering.hardware.lib.circt import Signal
+from lutllm.lowering.hardware.lib.signal import Signal
 from lutllm.lowering.machine.accelerator import IMAGE_HEADER, RESIDUAL_BITS
 from lutllm.lowering.machine.checks import crc
 from lutllm.lowering.place.layouts import PAD

@@ -10,8 +10,9 @@ import pytest
 
 from lutllm.accelerator.hardware import Hardware, build
 from lutllm.lowering.export.hw_to_arc import hw_to_arc
-from lutllm.lowering.hardware.lib.axi import READ_MASTER, axi_read_stream
-from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, const
+from lutllm.lowering.hardware.lib.axi import axi_read_stream, read_bus
+from lutllm.lowering.hardware.lib.circt import Design, Module
+from lutllm.lowering.hardware.lib.signal import Signal, const
 from lutllm.lowering.machine.targets import find_target
 from lutllm.quantize.random.float_models import float_decoder
 from lutllm.quantize.random.model import random_model
@@ -28,23 +29,23 @@ BITS, PORTS, BYTES = 256, 64, 64 * 1024  # bytes that each port reads of its own
 def readers(ports: int, burst: int, prefix: str = "w") -> ArcSimulator:
     """Masters that read without end, each from where its number says, a command of a page at a time."""
     design = Design("arc")
-    made = axi_read_stream(design, BITS, burst_beats=burst, outstanding=8)
+    made = design.loose(axi_read_stream(design, BITS, burst_beats=burst, outstanding=8))
 
     def body(m: Module) -> dict[str, Signal]:
         outputs = {}
         for i in range(ports):
-            bus = {port: m[f"{prefix}{i}_{port}"] for port in READ_MASTER.inputs(BITS)}
+            bus = {port: m[f"{prefix}{i}_{port}"] for port in read_bus(BITS).back}
             page = m.state(64, f"page_{i}", reset=i * BYTES)
             out = m.instance(
                 made, f"reader_{i}", clear=const(0, 1), command_valid=const(1, 1), command_address=page.signal,
                 command_beats=const(4096 // (BITS // 8), 32), data_ready=const(1, 1), **bus,
             )  # fmt: skip
             page.set((page.signal + 4096) & ~const(PORTS * BYTES, 64), out["command_ready"])
-            outputs |= {f"{prefix}{i}_{port}": out[port] for port in READ_MASTER.outputs(BITS)}
+            outputs |= {f"{prefix}{i}_{port}": out[port] for port in read_bus(BITS).forward}
         return outputs
 
-    inputs = {f"{prefix}{i}_{port}": width for i in range(ports) for port, width in READ_MASTER.inputs(BITS).items()}
-    outputs = {f"{prefix}{i}_{port}": width for i in range(ports) for port, width in READ_MASTER.outputs(BITS).items()}
+    inputs = {f"{prefix}{i}_{port}": width for i in range(ports) for port, width in read_bus(BITS).back.items()}
+    outputs = {f"{prefix}{i}_{port}": width for i in range(ports) for port, width in read_bus(BITS).forward.items()}
     return ArcSimulator(hw_to_arc(design, design.module("readers", inputs, outputs, body)), optimize=0)
 
 

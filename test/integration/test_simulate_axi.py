@@ -6,7 +6,8 @@ import pytest
 from lutllm.errors import CapacityError
 from lutllm.lowering.export.hw_to_arc import hw_to_arc
 from lutllm.lowering.hardware.lib.axi import axi_read_stream, axi_write_stream
-from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, const
+from lutllm.lowering.hardware.lib.circt import Design, Module
+from lutllm.lowering.hardware.lib.signal import Signal, const
 from lutllm.simulate import (
     ArcSimulator,
     AxiTiming,

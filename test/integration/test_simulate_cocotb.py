@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from lutllm.lowering.export.hw_to_sv import hw_to_sv
-from lutllm.lowering.hardware.lib.axi import READ_MASTER, axi_read_stream
-from lutllm.lowering.hardware.lib.circt import Design, Module, Signal
+from lutllm.lowering.hardware.lib.axi import axi_read_stream, read_bus
+from lutllm.lowering.hardware.lib.circt import Design, Module
+from lutllm.lowering.hardware.lib.signal import Signal
 
 pytest.importorskip("cocotb", reason="cocotb is not installed (pip install lutllm[test])")
 pytest.importorskip("cocotbext.axi", reason="cocotbext-axi is not installed (pip install cocotbext-axi)")
@@ -21,21 +22,21 @@ BITS, TOP = 64, "reader_top"
 def reader_top() -> Design:
     """The reader with its bus prefixed `m_axi_`, as cocotbext-axi wants it; a reset clears it."""
     design = Design("sv")
-    name = axi_read_stream(design, BITS, burst_beats=8, outstanding=2)
+    name = design.loose(axi_read_stream(design, BITS, burst_beats=8, outstanding=2))
     made = design.modules[name]
-    read_outputs = READ_MASTER.outputs(BITS)
+    read_outputs = read_bus(BITS).forward
 
     def body(m: Module) -> dict[str, Signal]:
-        bus = {signal: m[f"m_axi_{signal}"] for signal in READ_MASTER.inputs(BITS)}
-        rest = {port: m[port] for port in made.inputs if port not in bus and port != "clear"}
+        bus = {signal: m[f"m_axi_{signal}"] for signal in read_bus(BITS).back}
+        rest = {port: m[port] for port in made.takes if port not in bus and port != "clear"}
         outputs = m.instance(name, "reader", clear=m.rst, **bus, **rest)
         return {f"m_axi_{p}" if p in read_outputs else p: signal for p, signal in outputs.items()}
 
     def renamed(ports: dict[str, int], bus: dict[str, int]) -> dict[str, int]:
         return {f"m_axi_{port}" if port in bus else port: width for port, width in ports.items()}
 
-    inputs = {port: bits for port, bits in made.inputs.items() if port != "clear"}
-    design.module(TOP, renamed(inputs, READ_MASTER.inputs(BITS)), renamed(made.outputs, read_outputs), body)
+    inputs = {port: bits for port, bits in made.takes.items() if port != "clear"}
+    design.module(TOP, renamed(inputs, read_bus(BITS).back), renamed(made.gives, read_outputs), body)
     return design
 
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from lutllm.lowering.export.hw_to_arc import hw_to_arc
-from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, const
-from lutllm.lowering.hardware.lib.memory import fifo
+from lutllm.lowering.hardware.lib.circt import Design, Module
+from lutllm.lowering.hardware.lib.signal import Signal, const
+from lutllm.lowering.hardware.lib.stream import fifo
 from lutllm.simulate import ArcSimulator, SimulationError, TestBench, run_streams
 
 

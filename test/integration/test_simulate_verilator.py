@@ -10,8 +10,10 @@ import pytest
 from lutllm.errors import MissingDependencyError
 from lutllm.lowering.export.hw_to_arc import ArcModel, hw_to_arc
 from lutllm.lowering.export.hw_to_sv import hw_ports, hw_to_sv
-from lutllm.lowering.hardware.lib.axi import READ_MASTER, WRITE_MASTER, axi_read_stream, axi_write_stream
-from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, Wire
+from lutllm.lowering.hardware.lib.axi import axi_read_stream, axi_write_stream, read_bus, write_bus
+from lutllm.lowering.hardware.lib.bundle import Wire
+from lutllm.lowering.hardware.lib.circt import Design, Module
+from lutllm.lowering.hardware.lib.signal import Signal
 from lutllm.simulate import (
     ArcSimulator,
     AxiTiming,
@@ -34,16 +36,17 @@ STALLING = {
 def adder(target: str) -> Design:
     """For each command reads `beats` beats at `address`, adds 1 to each, writes them 64 KB further."""
     design = Design(target)
-    reader, writer = axi_read_stream(design, BITS, burst_beats=8), axi_write_stream(design, BITS, burst_beats=8)
+    reader = design.loose(axi_read_stream(design, BITS, burst_beats=8))
+    writer = design.loose(axi_write_stream(design, BITS, burst_beats=8))
 
     def body(m: Module) -> dict[str, Signal]:
         take, ready = Wire(1), Wire(1)
         command = {"command_valid": take.signal, "command_beats": m["command_beats"]}
-        inputs = {name: m[f"r_{name}"] for name in READ_MASTER.inputs(BITS)} | {"clear": m.rst}
+        inputs = {name: m[f"r_{name}"] for name in read_bus(BITS).back} | {"clear": m.rst}
         read = m.instance(
             reader, "reader", data_ready=ready.signal, command_address=m["command_address"], **command, **inputs
         )
-        inputs = {name: m[f"w_{name}"] for name in WRITE_MASTER.inputs(BITS)} | {"clear": m.rst, "hard": m.rst}
+        inputs = {name: m[f"w_{name}"] for name in write_bus(BITS).back} | {"clear": m.rst, "hard": m.rst}
         data = {"data_valid": read["data_valid"], "data_data": read["data_data"] + 1}
         target = m["command_address"] + 65536
         write = m.instance(writer, "writer", command_address=target, **command, **data, **inputs)
@@ -51,15 +54,15 @@ def adder(target: str) -> Design:
         both = read["command_ready"] & write["command_ready"]
         take.assign(m["command_valid"] & both)
         outputs = {"command_ready": both, "idle": read["idle"] & write["idle"], "error": read["error"] | write["error"]}
-        outputs |= {f"r_{name}": read[name] for name in READ_MASTER.outputs(BITS)}
-        return outputs | {f"w_{name}": write[name] for name in WRITE_MASTER.outputs(BITS)}
+        outputs |= {f"r_{name}": read[name] for name in read_bus(BITS).forward}
+        return outputs | {f"w_{name}": write[name] for name in write_bus(BITS).forward}
 
     inputs = {"command_valid": 1, "command_address": 64, "command_beats": 32}
-    inputs |= {f"r_{name}": width for name, width in READ_MASTER.inputs(BITS).items()}
-    inputs |= {f"w_{name}": width for name, width in WRITE_MASTER.inputs(BITS).items()}
+    inputs |= {f"r_{name}": width for name, width in read_bus(BITS).back.items()}
+    inputs |= {f"w_{name}": width for name, width in write_bus(BITS).back.items()}
     outputs = {"command_ready": 1, "idle": 1, "error": 1}
-    outputs |= {f"r_{name}": width for name, width in READ_MASTER.outputs(BITS).items()}
-    outputs |= {f"w_{name}": width for name, width in WRITE_MASTER.outputs(BITS).items()}
+    outputs |= {f"r_{name}": width for name, width in read_bus(BITS).forward.items()}
+    outputs |= {f"w_{name}": width for name, width in write_bus(BITS).forward.items()}
     design.module("adder", inputs, outputs, body)
     return design
 

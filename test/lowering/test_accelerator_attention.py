@@ -13,12 +13,13 @@ from lutllm.interpreter.decoder import attention as golden
 from lutllm.lowering.export.hw_to_arc import hw_to_arc
 from lutllm.lowering.hardware.attention.attention import attention
 from lutllm.lowering.hardware.control.records import task_record
-from lutllm.lowering.hardware.lib import exponential
-from lutllm.lowering.hardware.lib import reciprocal as dividing
 from lutllm.lowering.hardware.lib.arithmetic import round_shift_staged
 from lutllm.lowering.hardware.lib.axi import axi_read_stream
-from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, Wire, const
+from lutllm.lowering.hardware.lib.bundle import Wire
+from lutllm.lowering.hardware.lib.circt import Design, Module
+from lutllm.lowering.hardware.lib.functions import EXP2_LATENCY, RECIPROCAL_LATENCY, exp2_negative, reciprocal
 from lutllm.lowering.hardware.lib.memory import ram
+from lutllm.lowering.hardware.lib.signal import Signal, const
 from lutllm.lowering.hardware.linear.words import beats_to_words
 from lutllm.lowering.machine.accelerator import LEFT, AcceleratorConfig
 from lutllm.lowering.machine.engine import EngineConfig
@@ -66,8 +67,8 @@ def test_exp2_negative_at_every_table_entry_and_octave() -> None:
     entries = (rng.integers(0, 4, 64) << 16) + (np.arange(64) << 10) + rng.integers(0, 1024, 64)
     t = np.concatenate([edges, entries, rng.integers(0, 17 << 16, 200), [(1 << 48) - 1, 1 << 47, 1 << 21]])
     design = Design("arc")
-    top = compiled(design, exponential.exp2_negative(design, bits))
-    got = through(top, [dict(t=int(v)) for v in t], exponential.LATENCY, ["power"])
+    top = compiled(design, exp2_negative(design, bits))
+    got = through(top, [dict(t=int(v)) for v in t], EXP2_LATENCY, ["power"])
     assert [power for (power,) in got] == golden_exp2(t).tolist()
 
 
@@ -78,8 +79,8 @@ def test_reciprocal_at_every_length_and_table_entry(bits: int) -> None:
     entries = ((np.arange(128) + 128) << (bits - 8)) + rng.integers(0, 1 << (bits - 8), 128)
     p = np.concatenate([powers, 2 * powers - 1, entries, rng.integers(1, 1 << bits, 200)])
     design = Design("arc")
-    top = compiled(design, dividing.reciprocal(design, bits))
-    got = through(top, [dict(p=int(v)) for v in p], dividing.LATENCY, ["r", "length"])
+    top = compiled(design, reciprocal(design, bits))
+    got = through(top, [dict(p=int(v)) for v in p], RECIPROCAL_LATENCY, ["r", "length"])
     assert got == list(zip(*(v.tolist() for v in golden_reciprocal(p)), strict=True))
 
 
@@ -106,8 +107,9 @@ def bench_module(design: Design, c: AcceleratorConfig) -> str:
 
     Streams out: x (writes of memory x), qk0, av0 .. (a word a useful beat), done.
     """
-    engine, reader = attention(design, c), axi_read_stream(design, c.kv_bits, outstanding=8)
-    joined, masters = beats_to_words(design, c.kv_bits, c.part_bits), masters_of(c)
+    engine = design.loose(attention(design, c))
+    reader = design.loose(axi_read_stream(design, c.kv_bits, outstanding=8))
+    joined, masters = design.loose(beats_to_words(design, c.kv_bits, c.part_bits)), masters_of(c)
     store = ram(design, c.q_words, c.word_bits("q"))
     record = task_record("attention").width
 
@@ -116,7 +118,7 @@ def bench_module(design: Design, c: AcceleratorConfig) -> str:
         address.set(address.signal + 1, m["load_valid"])
         loaded = m.state(1, "loaded", reset=0)
         loaded.set(const(1, 1), m["load_valid"] & m["load_last"])
-        outputs = design.modules[engine].outputs
+        outputs = design.modules[engine].gives
         back = {port: Wire(width) for port, width in outputs.items()}
         q = {
             f"q{u}_read_data": m.output_of(

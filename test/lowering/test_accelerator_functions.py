@@ -9,10 +9,10 @@ import pytest
 from lutllm import functions
 from lutllm.lowering.export.hw_to_arc import hw_to_arc
 from lutllm.lowering.export.hw_to_sv import hw_to_sv
-from lutllm.lowering.hardware.lib.circt import Design, WidthError
-from lutllm.lowering.hardware.lib.reciprocal_root import H_OFFSET, ROOT_LATENCY, reciprocal_root
-from lutllm.lowering.hardware.lib.rom import rom
-from lutllm.lowering.hardware.lib.sigmoid import SIGMOID_LATENCY, sigmoid
+from lutllm.lowering.hardware.lib.circt import Design
+from lutllm.lowering.hardware.lib.functions import H_OFFSET, ROOT_LATENCY, SIGMOID_LATENCY, reciprocal_root, sigmoid
+from lutllm.lowering.hardware.lib.memory import rom
+from lutllm.lowering.hardware.lib.signal import WidthError
 from lutllm.simulate import ArcSimulator
 
 

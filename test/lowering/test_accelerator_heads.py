@@ -15,9 +15,8 @@ from lutllm.interpreter import decoder as golden
 from lutllm.lowering.export.hw_to_arc import hw_to_arc
 from lutllm.lowering.hardware.control.records import task_record
 from lutllm.lowering.hardware.lib.circt import Design
-from lutllm.lowering.hardware.lib.reciprocal_root import H_OFFSET
-from lutllm.lowering.hardware.lib.rope import ROPE_LATENCY, rope_pair
-from lutllm.lowering.hardware.vector.head_norm import GAIN_LATE, H_LATE, NORM_LATENCY, head_norm_lane
+from lutllm.lowering.hardware.lib.functions import H_OFFSET, ROPE_LATENCY, rope_pair
+from lutllm.lowering.hardware.vector.head_norm import head_norm_lane
 from lutllm.lowering.hardware.vector.heads import heads
 from lutllm.lowering.machine.accelerator import HEAD_MODES, LEFT, X_BITS, AcceleratorConfig
 from lutllm.lowering.machine.engine import EngineConfig
@@ -328,7 +327,7 @@ def test_norm_lane_extremes() -> None:
     """Every h and shift, largest x, r and gain, halves of both signs; a channel every cycle."""
     c, design = config(4, 8, 6, 64), Design("arc")
     top, draw = ArcSimulator(hw_to_arc(design, head_norm_lane(design, c)), optimize=0), random.Random(6)
-    cases = []
+    cases, cycles = [], design.modules["head_norm_lane"].cycles
     for step in range(400):
         h = step % 32 - H_OFFSET
         # x * r / 2**(9 + h) must not exceed 1 in 22 fraction bits, as x is no larger than its row's root.
@@ -341,17 +340,17 @@ def test_norm_lane_extremes() -> None:
     for shift in (0, 17, 20, 47):
         top.poke("shift", shift)
         top.poke("normed", 1)
-        for step in range(len(cases) + NORM_LATENCY):
-            now = {"x": (step, 0), "r": (step, 1), "h": (step - H_LATE, 2), "gain": (step - GAIN_LATE, 3)}
+        for step in range(len(cases) + cycles["value"]):
+            now = {name: (step - cycles[name], part) for part, name in enumerate(("x", "r", "h", "gain"))}
             for name, (index, part) in now.items():
                 if 0 <= index < len(cases):
                     top.poke(name, cases[index][part] + (H_OFFSET if name == "h" else 0))
             top.evaluate()
-            if step >= NORM_LATENCY:
-                x, r, h, gain = cases[step - NORM_LATENCY]
+            if step >= cycles["value"]:
+                x, r, h, gain = cases[step - cycles["value"]]
                 z = rescale(np.array(x * r), -(9 + h))
                 expected = int(saturate(round_shift(z * gain, shift), NORM_BITS))
-                assert top.peek("value") == expected & ((1 << NORM_BITS) - 1), (cases[step - NORM_LATENCY], shift)
+                assert top.peek("value") == expected & ((1 << NORM_BITS) - 1), (cases[step - cycles["value"]], shift)
                 seen.add(expected)
             top.cycle()
     assert {(1 << 27) - 1, -(1 << 27), 0} <= seen

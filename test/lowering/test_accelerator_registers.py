@@ -30,10 +30,10 @@ class Host:
 
     def poke(self, **values: int) -> None:
         for name, value in values.items():
-            self.top.poke(f"{PREFIX}{name}", value)
+            self.top.poke(f"{PREFIX}_{name}", value)
 
     def peek(self, name: str) -> int:
-        return self.top.peek(f"{PREFIX}{name}")
+        return self.top.peek(f"{PREFIX}_{name}")
 
     def cycle(self) -> None:
         self.top.cycle()

@@ -155,7 +155,7 @@ class Machine:
                 fields = top.peek("fields")
                 self.verified.append(tuple(fields >> low & (1 << bits) - 1 for low, bits in PLACES))
             if top.peek("append"):
-                self.appended[top.peek("append_position")] = top.peek("append_token")
+                self.appended[top.peek("append_address")] = top.peek("append_data")
             top.poke("clk", 1)
             top.evaluate()
             top.poke("start", 0)
@@ -170,7 +170,7 @@ class Machine:
             if given >> i & 1:
                 transfer = (self.top.peek("parameters_address"), self.top.peek("parameters_beats"))
                 entry = (cycle, name, self.top.peek("task_tokens"), self.top.peek("pass_position"))
-                self.log.append((*entry, transfer if self.top.peek("parameters") else None))
+                self.log.append((*entry, transfer if self.top.peek("parameters_valid") else None))
                 start = max([cycle, *(when for when, engine in ends if engine == i)])
                 ends.append((start + self.latency.get(name, 5), i))
 

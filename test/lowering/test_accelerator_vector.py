@@ -15,8 +15,12 @@ import pytest
 from lutllm.interpreter import decoder
 from lutllm.lowering.export.hw_to_arc import hw_to_arc
 from lutllm.lowering.hardware.control.records import task_record
-from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, Wire, any_of, const, credit, mux
-from lutllm.lowering.hardware.lib.memory import buffered, ram
+from lutllm.lowering.hardware.lib.bundle import Wire
+from lutllm.lowering.hardware.lib.circt import Design, Module
+from lutllm.lowering.hardware.lib.memory import ram
+from lutllm.lowering.hardware.lib.signal import Signal, any_of, const, mux
+from lutllm.lowering.hardware.lib.state import credit
+from lutllm.lowering.hardware.lib.stream import Stream
 from lutllm.lowering.hardware.vector.embed import embed
 from lutllm.lowering.hardware.vector.feed import feed
 from lutllm.lowering.hardware.vector.load import load
@@ -97,29 +101,29 @@ def _offsets(widths: dict[str, int]) -> list[tuple[str, int]]:
 
 def _with_memories(design: Design, name: str, c: AcceleratorConfig) -> str:
     made = design.modules[name]
-    memories = [n for n in ("r", "x", "y") if {f"{n}_read", f"{n}_write"} & set(made.outputs)]
+    memories = [n for n in ("r", "x", "y") if {f"{n}_read", f"{n}_write"} & set(made.gives)]
     rams = {n: ram(design, getattr(c, f"{n}_words"), c.word_bits(n)) for n in memories}
-    if "ids_read" in made.outputs:
+    if "ids_read" in made.gives:
         memories, rams = ["ids"], {"ids": ram(design, c.context + 1, 32)}
-    sums = ram(design, c.tokens, 64, read_latency=0) if "squares_read_data" in made.inputs else None
+    sums = ram(design, c.tokens, 64, read_latency=0) if "squares_read_data" in made.takes else None
     accesses = [f"{n}_{kind}" for n in memories for kind in ("read", "write")] + ["squares_read"] * bool(sums)
     own = {access + part for access in accesses for part in ("", "_address", "_data")}
-    inputs = {n: w for n, w in made.inputs.items() if n not in own} | {"finished_ready": 1}
-    outputs = {n: w for n, w in made.outputs.items() if n not in own}
+    inputs = {n: w for n, w in made.takes.items() if n not in own} | {"finished_ready": 1}
+    outputs = {n: w for n, w in made.gives.items() if n not in own}
     outputs |= {"finished_valid": 1, "finished_data": 1, "wrote_late": 1}
-    unread = [n for n in ("x", "y") if n in memories and f"{n}_read" not in made.outputs]
+    unread = [n for n in ("x", "y") if n in memories and f"{n}_read" not in made.gives]
     outputs |= {f"{n}_unread": c.word_bits(n) for n in unread}  # a memory that is never read would be left out
-    if "written" in made.inputs:  # a pulse, made of a stream
+    if "written" in made.takes:  # a pulse, made of a stream
         del inputs["written"]
         inputs, outputs = inputs | {"written_valid": 1, "written_data": 1}, outputs | {"written_ready": 1}
-    if "token" in made.outputs:  # a pulse, made a stream
+    if "token" in made.gives:  # a pulse, made a stream
         inputs, outputs = inputs | {"token_ready": 1}, outputs | {"token_data": 32}
         del outputs["token"]
 
     def body(m: Module) -> dict[str, Signal]:
-        wires = {n: Wire(w) for n, w in made.inputs.items() if n in own}
-        given = {n: m["written_valid" if n == "written" else n] for n in made.inputs if n not in wires}
-        out = m.instance(name, "engine", **given, **{n: wire.signal for n, wire in wires.items()})
+        wires = {n: Wire(w) for n, w in made.takes.items() if n in own}
+        given = {n: m["written_valid" if n == "written" else n] for n in made.takes if n not in wires}
+        out = m.instance(design.loose(name), "engine", **given, **{n: wire.signal for n, wire in wires.items()})
         for n in memories:
             data = _memory(m, rams[n], n, out)
             if n in unread:
@@ -133,10 +137,10 @@ def _with_memories(design: Design, name: str, c: AcceleratorConfig) -> str:
         write = any_of([const(0, 1), *(signal for n, signal in out.items() if n.endswith("_write"))])
         late.set(late.signal | (write & (out["done"] | out["task_ready"])))
         there = Wire(1)
-        there.assign(credit(m, "finished", 4, give=out["done"], take=there.signal & m["finished_ready"]))
+        there.assign(credit(m, "finished", 15, give=out["done"], take=there.signal & m["finished_ready"]))
         if "token" in out:
-            tokens, _ = buffered(m, "tokens", out["token_valid"], out["token"], 32)
-            tokens.ready.assign(m["token_ready"])
+            tokens = Stream(out["token_valid"], data=out["token"]).fifo(m, "tokens", 32)
+            tokens.drive(ready=m["token_ready"])
             out |= dict(token_valid=tokens.valid, token_data=tokens.data)
         out |= dict(written_ready=const(1, 1))
         made_here = dict(finished_valid=there.signal, finished_data=const(0, 1), wrote_late=late.signal)
@@ -147,7 +151,7 @@ def _with_memories(design: Design, name: str, c: AcceleratorConfig) -> str:
 
 def _memory(m: Module, leaf: str, name: str, out: dict[str, Signal]) -> Signal:
     """A RAM at the engine's ports; what it reads is inverted in every cycle but the one after the read."""
-    sizes = m.design.modules[leaf].inputs
+    sizes = m.design.modules[leaf].takes
     zero = {"we": "write", "wa": "write_address", "wd": "write_data", "re": "read", "ra": "read_address"}
     ports = {port: out.get(f"{name}_{n}") or const(0, sizes[port]) for port, n in zero.items()}
     data = m.output_of(leaf, f"memory_{name}", **ports)
@@ -283,20 +287,21 @@ def test_feed(pairs: int, lanes: int, stalls: int) -> None:
         assert set(steps.tolist()) == {max(1, 2 * pairs // lanes)}  # a read every cycle
 
 
-@pytest.mark.parametrize(("pairs", "lanes"), [(2, 4), (2, 8), (4, 4)])
-def test_feed_follows_who_writes(pairs: int, lanes: int) -> None:
-    """Of two tasks that take what is written, groups come out as far as words of all tokens went in, and no further."""
+@pytest.mark.parametrize(("pairs", "lanes", "takes"), [(2, 4, 1), (2, 8, 1), (4, 4, 2), (4, 4, 1), (8, 4, 3)])
+def test_feed_follows_who_writes(pairs: int, lanes: int, takes: int) -> None:
+    """Of two tasks that take what is written, groups come out as far as words of all tokens went in, and no further;
+    the last group of a task wants `takes` words."""
     c, t, groups = config(pairs, lanes), 3, 4
     bench, record = Bench("feed", c), task_record("feed")
-    tasks = [dict(base=0, groups=groups, tokens=t, takes=1)] * 2
+    tasks = [dict(base=0, groups=groups, tokens=t, takes=takes)] * 2
     packed = [sum(task.get(n, 0) << low for n, low in _offsets(record.widths)) for task in tasks]
-    size = 2 * pairs * t  # channels of a group of all tokens
-    for words in range(0, 2 * groups * size // lanes + 1):
-        whole = words * lanes // size * size if lanes <= 2 * pairs else words // t * lanes * t
+    parts, joined = max(1, lanes // (2 * pairs)), max(1, 2 * pairs // lanes)
+    wants = np.cumsum(([joined * t] * (groups // parts - 1) + [takes * t]) * 2)
+    for words in range(0, wants[-1] + 1):
         given = {"task": as_words(packed, record.width), "written": np.zeros(words, np.uint64)}
         run = TestBench(bench.top, inputs=given, outputs={"out": 2 * groups * t, "finished": 2})
         run.reset()
-        assert len(run.run(200).outputs["out"]) == whole // (2 * pairs), words
+        assert len(run.run(200).outputs["out"]) == (wants <= words).sum() * parts * t, words
 
 
 @pytest.mark.parametrize(("stalls", "out_bits"), [(0, 24), (60, 24), (150, 24), (0, 32), (0, 9)])

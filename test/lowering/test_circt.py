@@ -6,23 +6,10 @@ from collections.abc import Callable
 import pytest
 
 from lutllm.lowering.export.hw_to_arc import hw_to_arc
-from lutllm.lowering.hardware.lib.circt import (
-    Design,
-    Fields,
-    Module,
-    Signal,
-    WidthError,
-    Wire,
-    all_of,
-    any_of,
-    const,
-    credit,
-    delay,
-    loop_nest,
-    mux,
-    pack,
-    select,
-)
+from lutllm.lowering.hardware.lib.bundle import Wire
+from lutllm.lowering.hardware.lib.circt import Design, Module
+from lutllm.lowering.hardware.lib.signal import Fields, Signal, WidthError, all_of, any_of, const, mux, pack, select
+from lutllm.lowering.hardware.lib.state import credit, loop_nest
 from lutllm.simulate import ArcSimulator
 
 Body = Callable[[Module], dict[str, Signal]]
@@ -182,7 +169,7 @@ def test_loop_nest_walks_like_nested_loops() -> None:
 
 def test_credit_counts_gives_and_takes() -> None:
     def body(m: Module) -> dict[str, Signal]:
-        return {"any": credit(m, "count", 3, give=m["give"], take=m["take"], initial=2)}
+        return {"any": credit(m, "count", 7, give=m["give"], take=m["take"], initial=2)}
 
     top, count, draw = build({"give": 1, "take": 1}, {"any": 1}, body), 2, random.Random(3)
     for _ in range(200):
@@ -196,13 +183,13 @@ def test_credit_counts_gives_and_takes() -> None:
         count += give - take
 
 
-def test_delay_and_counter() -> None:
+def test_registers_in_a_row_and_counter() -> None:
     def body(m: Module) -> dict[str, Signal]:
         last = m["limit"]
         count = m.state(3, "probe", reset=5)
         count.set(count.signal, const(0, 1))
         counted = m.counter(3, "counted", step=m["step"], last=last, restart=m["restart"])
-        return {"late": delay(m, m["d"], 3, "late", reset=0), "counted": counted, "held": count.signal}
+        return {"late": m.reg(m["d"], "late", cycles=3, reset=0), "counted": counted, "held": count.signal}
 
     inputs = {"d": 4, "step": 1, "limit": 1, "restart": 1}
     top = build(inputs, {"late": 4, "counted": 3, "held": 3}, body)

@@ -7,7 +7,8 @@ import pytest
 
 from lutllm.lowering.export.hw_to_arc import hw_to_arc
 from lutllm.lowering.hardware.lib.circt import Design
-from lutllm.lowering.hardware.lib.memory import fifo, ram
+from lutllm.lowering.hardware.lib.memory import ram
+from lutllm.lowering.hardware.lib.stream import fifo
 from lutllm.simulate import ArcSimulator
 
 

@@ -13,7 +13,8 @@ import pytest
 from lutllm.lowering.export.hw_to_arc import hw_to_arc
 from lutllm.lowering.export.hw_to_sv import hw_to_sv
 from lutllm.lowering.hardware.lib.circt import Design
-from lutllm.lowering.hardware.lib.crossing import SYNCHRONIZED, async_fifo
+from lutllm.lowering.hardware.lib.crossing import SYNCHRONIZED
+from lutllm.lowering.hardware.lib.stream import async_fifo
 from lutllm.simulate import ArcSimulator
 
 DEPTH = 4

@@ -1,19 +1,22 @@
 """hw to arc: layouts, RAM semantics, registers that reset to a value, and errors that name what is wrong."""
 
 import itertools
+import random
 
 import pytest
 
 from lutllm.errors import IRError
 from lutllm.lowering.export.hw_to_arc import hw_to_arc
-from lutllm.lowering.hardware.lib.circt import Design, Module, Signal
-from lutllm.lowering.hardware.lib.memory import fifo, ram
+from lutllm.lowering.hardware.lib.circt import Design, Module
+from lutllm.lowering.hardware.lib.memory import ram
+from lutllm.lowering.hardware.lib.signal import Signal
+from lutllm.lowering.hardware.lib.stream import fifo
 from lutllm.simulate import ArcSimulator
 
 
 def two_fifos(target: str) -> Design:
     design = Design(target)
-    queue = fifo(design, 12, 5)
+    queue = design.loose(fifo(design, 12, 5))
 
     def body(m: Module) -> dict[str, Signal]:
         first = m.instance(queue, "first", in_valid=m["v"], in_data=m["d"], out_ready=m["r"])
@@ -44,6 +47,44 @@ def test_modules_the_top_does_not_reach_are_left_out() -> None:
     design.module("other", {"a": 1}, {"b": 1}, lambda m: {"b": m["a"]})
     assert hw_to_arc(design, "top").layout == hw_to_arc(two_fifos("arc"), "top").layout
     assert [p.name for p in hw_to_arc(design, "other").layout.ports] == ["clk", "rst", "a", "b"]
+
+
+def test_blocks_lowered_once_step_as_part_of_the_whole() -> None:
+    """Ready goes back through both FIFOs, valid goes on: values are handed on until they stay."""
+    design = two_fifos("arc")
+    model = hw_to_arc(design, "top", ["fifo_5x12"])
+    whole, cut, draw = ArcSimulator(hw_to_arc(design, "top")), ArcSimulator(model), random.Random(3)
+    assert set(model.blocks) == {"fifo_5x12"} and len(model.llvm_ir) < len(hw_to_arc(design, "top").llvm_ir)
+    assert cut.layout.ports != whole.layout.ports and {p.name for p in cut.layout.ports} == set("vdrqn") | {
+        "clk",
+        "rst",
+    }
+    names = {s.name: (s.bits, s.depth) for s in cut.layout.states}
+    assert names == {s.name: (s.bits, s.depth) for s in whole.layout.states}
+    for top in (whole, cut):
+        top.reset()
+    for _ in range(300):
+        values = dict(v=draw.getrandbits(1), d=draw.getrandbits(12), r=draw.getrandbits(1), clk=0)
+        for top in (whole, cut):
+            for name, value in values.items():
+                top.poke(name, value)
+            top.evaluate()
+        for level in (0, 1):
+            for top in (whole, cut):
+                top.poke("clk", level)
+                top.evaluate()
+            assert [cut.peek(name) for name in "qn"] == [whole.peek(name) for name in "qn"]
+            assert [cut.peek_state(name) for name in names] == [whole.peek_state(name) for name in names]
+
+
+def test_a_block_has_a_clock_of_the_top() -> None:
+    text = (
+        "hw.module @b(in %clk: !seq.clock, out q: i1) { %c = hw.constant 1 : i1\n hw.output %c : i1 }\n"
+        "hw.module @t(in %a: i1, out b: i1) { %d = seq.to_clock %a\n"
+        ' %c = hw.instance "x" @b(clk: %d: !seq.clock) -> (q: i1)\n hw.output %c : i1 }'
+    )
+    with pytest.raises(IRError, match="block 'x': expected a clock that is a port of 't', got one made there"):
+        hw_to_arc(text, "t", ["b"])
 
 
 def test_source_is_not_changed() -> None:

@@ -10,25 +10,27 @@ import pytest
 from lutllm.errors import IRError
 from lutllm.lowering.export.hw_to_sv import hw_ports, hw_to_sv
 from lutllm.lowering.hardware.lib.axi import axi_read_stream, axi_write_stream
-from lutllm.lowering.hardware.lib.circt import Design, Module, Signal
+from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.memory import ram
+from lutllm.lowering.hardware.lib.signal import Signal
 
 
 def masters() -> Design:
     """A reader and a writer side by side, with every port brought out."""
     design = Design("sv")
     names = {"r": axi_read_stream(design, 64), "w": axi_write_stream(design, 128, burst_beats=8)}
+    names = {key: design.loose(name) for key, name in names.items()}
     made = {key: design.modules[name] for key, name in names.items()}
 
     def body(m: Module) -> dict[str, Signal]:
         result = {}
         for key, name in names.items():
-            outputs = m.instance(name, f"{key}_master", **{p: m[f"{key}_{p}"] for p in made[key].inputs})
+            outputs = m.instance(name, f"{key}_master", **{p: m[f"{key}_{p}"] for p in made[key].takes})
             result |= {f"{key}_{port}": signal for port, signal in outputs.items()}
         return result
 
-    inputs = {f"{key}_{port}": width for key in names for port, width in made[key].inputs.items()}
-    outputs = {f"{key}_{port}": width for key in names for port, width in made[key].outputs.items()}
+    inputs = {f"{key}_{port}": width for key in names for port, width in made[key].takes.items()}
+    outputs = {f"{key}_{port}": width for key in names for port, width in made[key].gives.items()}
     design.module("top", inputs, outputs, body)
     return design
 
@@ -96,9 +98,9 @@ def test_enable_stays_an_if(tmp_path: Path) -> None:
 def test_ports_without_lowering_to_arc() -> None:
     ports = hw_ports(masters(), "top")
     assert [(p.name, p.bits) for p in ports if p.direction == "out"][:3] == [
-        ("r_command_ready", 1),
         ("r_data_valid", 1),
         ("r_data_data", 64),
+        ("r_error", 1),
     ]
     assert [p.name for p in ports[:2]] == ["clk", "rst"]
 
@@ -142,13 +144,13 @@ def test_ram_leaves_infer_the_memory_they_ask_for(tmp_path: Path) -> None:
     """All in one run of Yosys, each a module of its own under one top."""
     design = Design("sv")
     names = [ram(design, depth, width, read_latency=int(clocked)) for depth, width, clocked, _, _ in RAMS]
-    ports = {f"{name}_{port}": bits for name in names for port, bits in design.modules[name].inputs.items()}
+    ports = {f"{name}_{port}": bits for name in names for port, bits in design.modules[name].takes.items()}
 
     def body(m: Module) -> dict[str, Signal]:
-        inputs = {name: {port: m[f"{name}_{port}"] for port in design.modules[name].inputs} for name in names}
+        inputs = {name: {port: m[f"{name}_{port}"] for port in design.modules[name].takes} for name in names}
         return {f"{name}_rd": m.output_of(name, f"the_{name}", **inputs[name]) for name in names}
 
-    design.module("rams", ports, {f"{name}_rd": design.modules[name].outputs["rd"] for name in names}, body)
+    design.module("rams", ports, {f"{name}_rd": design.modules[name].gives["rd"] for name in names}, body)
     files = hw_to_sv(design, "rams", tmp_path)
     read = f"read_verilog -sv {' '.join(f.name for f in files)}"
     done = subprocess.run(

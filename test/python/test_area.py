@@ -10,8 +10,9 @@ from lutllm.cost.calibration import calibration, error_of
 from lutllm.cost.resources import counted
 from lutllm.cost.yosys import synthesize
 from lutllm.lowering.export.hw_to_sv import hw_to_sv
-from lutllm.lowering.hardware.lib.circt import Design, Module, Signal
+from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.memory import ram
+from lutllm.lowering.hardware.lib.signal import Signal
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
 from lutllm.lowering.machine.engine import EngineConfig
 from lutllm.lowering.machine.targets import find_target

@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lutllm import dialect
+from lutllm import dialect, store
 from lutllm.bindings import ir
 from lutllm.errors import IRError
 from lutllm.lowering.export.image.linear import quantized_linear, static_image
@@ -36,15 +37,28 @@ Tensors = Mapping[str, np.ndarray]
 def whole_image(module: ir.Module, tensors: Tensors) -> np.ndarray:
     """The image as bytes. The hash of the store that the module names identifies the model; without one that of its
     arrays does."""
+    memory = np.zeros(read_plan(module).memory_bytes, np.uint8)
+    for address, part in image_parts(module, tensors):
+        memory[address : address + part.size] = part
+    return memory
+
+
+def write_image(path: Path | str, module: ir.Module, tensors: Tensors) -> None:
+    """`whole_image` to a file, region by region: it is never in memory as a whole."""
+    store.write_places(path, read_plan(module).memory_bytes, image_parts(module, tensors))
+
+
+def image_parts(module: ir.Module, tensors: Tensors) -> Iterator[tuple[int, np.ndarray]]:
+    """(address, bytes) of every region; what lies between is zero."""
     plan = read_plan(module)
-    memory = np.zeros(plan.memory_bytes, np.uint8)
     start = header(plan, model_id(tensors, dialect.store_of(module)))
     lists = {program: plan.program(program) for program in plan.programs}
+    checks = _Checks(plan)
     for name, image in chain(
         [(HEADER, _words(start))],
         ((list_region(program), _list(plan, tasks, start)) for program, tasks in lists.items()),
         _images(Reader(module.operation), plan, tensors),
-        ((list_region(VERIFY), _list(plan, tasks, start)) for tasks in [_verifying(plan, memory)]),
+        ((list_region(VERIFY), _list(plan, tasks, start)) for tasks in [checks.tasks()]),
     ):
         region = plan.regions.get(name)
         if region is None or region.size != image.size:
@@ -53,8 +67,8 @@ def whole_image(module: ir.Module, tensors: Tensors) -> np.ndarray:
                 f"expected a region {name} of {image.size} bytes in the module, got {got}; run lut-serialize and "
                 "lut-verify-schedule"
             )
-        memory[region.address : region.address + region.size] = image
-    return memory
+        checks.add(name, image)
+        yield region.address, image
 
 
 def _list(plan: Plan, tasks: Iterable[Task], start: list[int]) -> np.ndarray:
@@ -62,15 +76,28 @@ def _list(plan: Plan, tasks: Iterable[Task], start: list[int]) -> np.ndarray:
     return _words(checked((descriptor(plan, task) for task in tasks), crc(start[:-1])) or [0])
 
 
-def _verifying(plan: Plan, memory: np.ndarray) -> Iterator[Task]:
-    """The tasks that check every region of an otherwise finished image."""
-    ports = list(plan.config.read_ports)
-    for name, port in verified(plan).items():
-        region, bits = plan.regions[name], plan.config.read_ports[port]
-        beats = -(-region.size * 8 // bits)  # what follows in a last beat is zero: regions begin at pages
-        value = signature(memory[region.address : region.address + beats * bits // 8], bits)
-        fields = dict(port=ports.index(port), beats=beats, address=region.address, signature=value)
-        yield Task(f"{VERIFY}.{name}", VERIFY, VERIFY, "", "", fields)
+class _Checks:
+    """The signatures of regions that a run verifies, as their bytes come by."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan, self.ports, self.found = plan, verified(plan), dict[str, int]()
+
+    def add(self, name: str, image: np.ndarray) -> None:
+        if name in self.ports:
+            bits = self.plan.config.read_ports[self.ports[name]]
+            whole = np.zeros(self._beats(name) * bits // 8, np.uint8)  # what follows in a last beat is zero
+            whole[: image.size] = image.view(np.uint8)
+            self.found[name] = signature(whole, bits)
+
+    def tasks(self) -> Iterator[Task]:
+        """Those that check every region, in their order; to be taken after the last."""
+        names = list(self.plan.config.read_ports)
+        for name, port in self.ports.items():
+            fields = dict(port=names.index(port), beats=self._beats(name), address=self.plan.regions[name].address)
+            yield Task(f"{VERIFY}.{name}", VERIFY, VERIFY, "", "", fields | dict(signature=self.found[name]))
+
+    def _beats(self, name: str) -> int:
+        return -(-self.plan.regions[name].size * 8 // self.plan.config.read_ports[self.ports[name]])
 
 
 def _images(reader: Reader, plan: Plan, tensors: Tensors) -> Iterator[tuple[str, np.ndarray]]:

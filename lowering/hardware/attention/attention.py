@@ -5,6 +5,8 @@ Stream p and memory x are the engine's: an item of each way of each unit after t
 
 from __future__ import annotations
 
+from typing import Any
+
 from lutllm.lowering.hardware.attention.attention_parameters import (
     LOADED,
     attention_parameters,
@@ -23,10 +25,15 @@ from lutllm.lowering.hardware.attention.drain import (
 from lutllm.lowering.hardware.attention.row_buffer import row_depth
 from lutllm.lowering.hardware.attention.row_fetch import STEP_BITS
 from lutllm.lowering.hardware.attention.scores import scored_latency
-from lutllm.lowering.hardware.attention.unit import FETCHES, ROW_BITS, ROW_INPUTS, ROW_OUTPUTS, attention_unit
+from lutllm.lowering.hardware.attention.unit import FETCHES, ROW_INPUTS, ROW_OUTPUTS, attention_unit
 from lutllm.lowering.hardware.attention.weighted import SHIFT_BITS, WEIGHT_STAGE, weighted_latency
-from lutllm.lowering.hardware.control.task import held_task, task_inputs
-from lutllm.lowering.hardware.lib.circt import CREDIT, Design, Module, Signal, Wire, all_of, const, pack
+from lutllm.lowering.hardware.control.task import held_task, reads, task_port, writes
+from lutllm.lowering.hardware.lib.axi import commands
+from lutllm.lowering.hardware.lib.bundle import Link, Wire
+from lutllm.lowering.hardware.lib.circt import Design, Module
+from lutllm.lowering.hardware.lib.signal import Signal, all_of, const, pack
+from lutllm.lowering.hardware.lib.state import CREDIT
+from lutllm.lowering.hardware.lib.stream import Stream, Write
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
 
 _START = 2  # cycles from holding a task until what follows from it is there
@@ -62,15 +69,12 @@ def attention(design: Design, config: AcceleratorConfig) -> str:
     """
     unit, parameters, drain = (made(design, config) for made in (attention_unit, attention_parameters, attention_drain))
     made, units, cores = design.modules[unit], range(config.attention_units), range(config.attention_cores)
-    queries = {"q_read": 1, "q_read_address": config.address_bits("q")}
-    row_widths = {port: ROW_BITS.get(port[2:], 1) for port in (*ROW_INPUTS, *ROW_OUTPUTS)}
-    row_widths |= {f"{name}_data": config.part_bits for name in FETCHES}
 
-    def body(m: Module) -> dict[str, Signal]:
-        from_drain = {port: Wire(design.modules[drain].outputs[port]) for port in _FROM_DRAIN}
-        from_units = {port: Wire(len(units) * made.outputs[port]) for port in ("item_read", "multiplier_address")}
+    def body(m: Module) -> dict[str, Any]:
+        from_drain = {port: Wire(design.modules[drain].gives[port]) for port in _FROM_DRAIN}
+        from_units = {port: Wire(len(units) * made.gives[port]) for port in ("item_read", "multiplier_address")}
         done = Wire(1)
-        busy, f, task_ready = held_task(m, "attention", done.signal)
+        busy, f = held_task(m, "attention", done.signal)
         start, job = _prepared(m, config, busy, f)
         begins = [
             dict(start=start, job=record.pack(**{name: job[name] for name in record.widths}))
@@ -89,10 +93,10 @@ def attention(design: Design, config: AcceleratorConfig) -> str:
         for u in units:
             own = _of_unit(m, config, u, f, job)
             own |= {port: pack([m[name] for name in _ports(config, port, u)]) for port in ROW_INPUTS}
-            own |= {port: signal.chunks(made.inputs[port])[u] for port, signal in parted.items()}
+            own |= {port: signal.chunks(made.takes[port])[u] for port, signal in parted.items()}
             own |= {port: from_drain[port].signal for port in ("drain_read", "drain_address", "total_address")}
             found.append(m.instance(unit, f"unit_{u}", **begins[1], **own))
-        joined = {port: pack([out[port] for out in found]) for port in made.outputs if port not in ROW_OUTPUTS}
+        joined = {port: pack([out[port] for out in found]) for port in made.gives if port not in ROW_OUTPUTS}
         for port, wire in from_units.items():
             wire.assign(joined[port])
         end = m.instance(
@@ -103,26 +107,25 @@ def attention(design: Design, config: AcceleratorConfig) -> str:
         for port, wire in from_drain.items():
             wire.assign(end[port])
         done.assign(end["done"])
-        result = {}
-        for u, out in enumerate(found):
-            for port in ROW_OUTPUTS:
-                names, bits = _ports(config, port, u), row_widths[port]
-                each = out[port].chunks(bits) if out[port].width > bits else [out[port]] * len(names)
-                result |= dict(zip(names, each, strict=True))
-        for port, bits in queries.items():
-            result |= {_name(port, core): part for core, part in enumerate(joined[port].chunks(bits))}
-        result |= {port: end[port] for port in ("x_write", "x_write_address", "x_write_data", "done")}
-        result |= {port: joined[port] for port in ("qk_busy", "av_busy")}
-        return result | dict(task_ready=task_ready, p_ready=p["p_ready"])
+        m["p"].drive(ready=p["p_ready"])
+        result: dict[str, Any] = {port: joined[port] for port in ("qk_busy", "av_busy")} | {"done": end["done"]}
+        for number in range(len(units) * config.attention_ports):
+            u, own_port = divmod(number, config.attention_ports)
+            for name in FETCHES:
+                m[f"{name}{number}"].drive(ready=found[u][f"{name}_ready"][own_port])
+                place = found[u][f"{name}_command_address"].chunks(64)[own_port]
+                command = dict(valid=found[u][f"{name}_command_valid"][own_port], address=place)
+                result[f"{name}{number}_command"] = Link(command | dict(beats=found[u][f"{name}_command_beats"]))
+        for core, place in enumerate(joined["q_read_address"].chunks(config.address_bits("q"))):
+            result[f"q{core}_read"] = Link(dict(enable=joined["q_read"][core], address=place))
+        return result | dict(x_write=Write(end["x_write"], end["x_write_address"], end["x_write_data"]))
 
-    inputs = task_inputs("attention") | {"p_valid": 1, "p_data": config.p_bits}
-    inputs |= {name: row_widths[port] for u in units for port in ROW_INPUTS for name in _ports(config, port, u)}
-    inputs |= {f"q{core}_read_data": config.word_bits("q") for core in cores}
-    outputs = {"task_ready": 1, "p_ready": 1}
-    outputs |= {name: row_widths[port] for u in units for port in ROW_OUTPUTS for name in _ports(config, port, u)}
-    outputs |= {_name(port, core): bits for core in cores for port, bits in queries.items()}
-    outputs |= {"x_write": 1, "x_write_address": config.address_bits("x"), "x_write_data": config.word_bits("x")}
-    outputs |= {"done": 1, "qk_busy": len(cores), "av_busy": len(cores)}
+    rows = [f"{name}{i}" for i in range(len(units) * config.attention_ports) for name in FETCHES]
+    inputs = {"task": task_port("attention"), "p": Stream.of(config.p_bits)}
+    inputs |= {name: Stream.of(config.part_bits) for name in rows}
+    outputs: dict[str, Any] = {f"{name}_command": commands() for name in rows}
+    outputs |= {f"q{core}_read": reads(config, "q") for core in cores}
+    outputs |= {"x_write": writes(config, "x"), "done": 1, "qk_busy": len(cores), "av_busy": len(cores)}
     return design.module("attention", inputs, outputs, body)
 
 

@@ -8,22 +8,11 @@ from __future__ import annotations
 
 from lutllm.lowering.hardware.attention.attention_walk import job_fields, running
 from lutllm.lowering.hardware.attention.row_buffer import row_buffer
-from lutllm.lowering.hardware.lib.circt import (
-    Design,
-    Fields,
-    Levels,
-    Module,
-    Signal,
-    Wire,
-    const,
-    credit,
-    delay,
-    loop_nest,
-    mux,
-    pack,
-    select,
-)
+from lutllm.lowering.hardware.lib.bundle import Wire
+from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.memory import ram
+from lutllm.lowering.hardware.lib.signal import Fields, Signal, const, mux, pack, select
+from lutllm.lowering.hardware.lib.state import Levels, credit, loop_nest
 from lutllm.lowering.machine.accelerator import PARAMETER_BITS, RIGHT_BITS, VALUE_BITS, AcceleratorConfig
 
 MULTIPLIER_BITS = 16
@@ -64,7 +53,7 @@ def attention_parameters(design: Design, config: AcceleratorConfig) -> str:
         end.assign((step.signal & are_rights & last["head"] & last["word"]).named("parameters_end"))
         first = step.signal & ~are_rights & index["head"].eq(0)
         free = select([
-            credit(m, f"banks_{core}", 2, give=m["multipliers_free"][core], take=first & mine[core], initial=2)
+            credit(m, f"banks_{core}", 3, give=m["multipliers_free"][core], take=first & mine[core], initial=2)
             for core in range(cores)
         ], run.core)  # fmt: skip
         values = m["p_data"].chunks(PARAMETER_BITS)
@@ -84,7 +73,7 @@ def attention_parameters(design: Design, config: AcceleratorConfig) -> str:
         ]
         loaded = pack([write & last["head"] & own for own in mine])
         return dict(
-            p_ready=ready, loaded=delay(m, loaded, LOADED, "loaded_q", reset=0), multiplier=pack(multipliers),
+            p_ready=ready, loaded=m.reg(loaded, "loaded_q", cycles=LOADED, reset=0), multiplier=pack(multipliers),
             right_there=rights["there"], rights=rights["data"],
         )  # fmt: skip
 

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lutllm.lowering.hardware.lib.circt import Fields, Module, Signal, all_of, const, loop_nest, mux, pack
+from lutllm.lowering.hardware.lib.circt import Module
+from lutllm.lowering.hardware.lib.signal import Fields, Signal, all_of, const, mux, pack
+from lutllm.lowering.hardware.lib.state import loop_nest
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
 from lutllm.numerics import bits_for
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from functools import reduce
 from math import ceil
 
-from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, const, delay, pack
+from lutllm.lowering.hardware.lib.circt import Design, Module
+from lutllm.lowering.hardware.lib.signal import Signal, const, pack
 
 WIDE, NARROW, BYTE = 16, 8, 8  # bits of the factors, and of the parts of a wide one
 TERMS = 3  # that a unit adds
@@ -40,7 +41,7 @@ def tree(m: Module, level: Sequence[Signal], bits: int, name: str, cycles: int) 
                 total = total + term.sext(bits)
             sums.append(m.reg(total, f"{name}_of_{len(level)}_{i // _ADDENDS}"))
         level, cycles = sums, cycles - 1
-    return delay(m, level[0].sext(bits), cycles, f"{name}_late")
+    return m.reg(level[0].sext(bits), f"{name}_late", cycles=cycles)
 
 
 def dot_unit(design: Design, terms: int) -> str:
@@ -50,7 +51,7 @@ def dot_unit(design: Design, terms: int) -> str:
     def body(m: Module) -> dict[str, Signal]:
         factors = zip(m["a"].chunks(BYTE + 1), m["b"].chunks(NARROW), strict=True)
         products = [(a.sext(width) * b.sext(width)).sext(width + 2) for a, b in factors]
-        return dict(sum=delay(m, reduce(Signal.__add__, products), _PRODUCT, "sum_q"))
+        return dict(sum=m.reg(reduce(Signal.__add__, products), "sum_q", cycles=_PRODUCT))
 
     inputs = {"a": terms * (BYTE + 1), "b": terms * NARROW}
     return design.module(f"{UNIT}_{terms}", inputs, {"sum": width + 2}, body, reset=False)
@@ -65,7 +66,7 @@ def dot(design: Design, terms: int, *, signed: bool) -> str:
         wide, narrow = m["a"].chunks(WIDE), m["b"].chunks(NARROW)
         if terms == 1:
             a = m["a"].sext(bits) if signed else m["a"].zext(bits)
-            return dict(sum=delay(m, a * m["b"].sext(bits), _PRODUCT, "product"))
+            return dict(sum=m.reg(a * m["b"].sext(bits), "product", cycles=_PRODUCT))
         sums = []
         for first in range(0, terms, TERMS):
             some = wide[first : first + TERMS]

@@ -9,29 +9,16 @@ from __future__ import annotations
 
 from lutllm.lowering.hardware.attention.attention_walk import job_fields, resized, running
 from lutllm.lowering.hardware.attention.weighted import sum_bits, total_bits
-from lutllm.lowering.hardware.lib import reciprocal as unit
 from lutllm.lowering.hardware.lib.arithmetic import clamped, largest, round_shift_staged
-from lutllm.lowering.hardware.lib.circt import (
-    Design,
-    Fields,
-    Levels,
-    Module,
-    Signal,
-    Wire,
-    all_of,
-    const,
-    credit,
-    delay,
-    loop_nest,
-    mux,
-    pack,
-    select,
-)
-from lutllm.lowering.hardware.lib.reciprocal import INVERSE_BITS, reciprocal
+from lutllm.lowering.hardware.lib.bundle import Wire
+from lutllm.lowering.hardware.lib.circt import Design, Module
+from lutllm.lowering.hardware.lib.functions import INVERSE_BITS, RECIPROCAL_LATENCY, reciprocal
+from lutllm.lowering.hardware.lib.signal import Fields, Signal, all_of, const, mux, pack, select
+from lutllm.lowering.hardware.lib.state import Levels, credit, loop_nest
 from lutllm.lowering.machine.accelerator import LEFT, RIGHT_BITS, X_BITS, AcceleratorConfig
 from lutllm.numerics import bits_for
 
-RECIPROCAL_STAGE = 1 + unit.LATENCY
+RECIPROCAL_STAGE = 1 + RECIPROCAL_LATENCY
 READ_STAGE = RECIPROCAL_STAGE - 1  # sums are read, picked two cycles later
 PICKED_STAGE = READ_STAGE + 2
 LANE_LATENCY = 5
@@ -50,7 +37,7 @@ def drain_lane(design: Design, config: AcceleratorConfig) -> str:
     length_bits = bits_for(total_bits(config) + 1)
 
     def body(m: Module) -> dict[str, Signal]:
-        product = delay(m, m["sum"].sext(width) * m["r"].zext(width), 2, "product")
+        product = m.reg(m["sum"].sext(width) * m["r"].zext(width), "product", cycles=2)
         amount = m["right"] + m["length"].zext(AMOUNT_BITS)
         result = round_shift_staged(m, pack([const(0, LEFT), product]), amount, LEFT + width + 1)
         return dict(result=m.reg(clamped(result, m["high"]), "result_q"))
@@ -115,7 +102,7 @@ def attention_drain(design: Design, config: AcceleratorConfig) -> str:
         run = running(m, m["start"], item_end, f, config.attention_units, config.attention_ways)
         start = step.signal & place.item_start
         there = select([
-            credit(m, f"weighted_items_{core}", 2, give=m["weighted"][core], take=start & run.core.eq(core))
+            credit(m, f"weighted_items_{core}", 3, give=m["weighted"][core], take=start & run.core.eq(core))
             for core in range(cores)
         ], run.core)  # fmt: skip
         step.assign(all_of([run.active, m["right_there"], ~place.item_start | there]).named("step"))
@@ -124,16 +111,18 @@ def attention_drain(design: Design, config: AcceleratorConfig) -> str:
         inverse = m.instance(
             dividing, "reciprocal", p=m.reg(select(m["total"].chunks(total_bits(config)), run.core), "total_q")
         )
-        amounts = dict(length=delay(m, inverse["length"], RIGHT_FREED - RECIPROCAL_STAGE, "length"))
-        amounts |= dict(r=delay(m, inverse["r"], PICKED_STAGE - RECIPROCAL_STAGE, "r"), high=largest(m["bits"], X_BITS))
+        amounts = dict(length=m.reg(inverse["length"], "length", cycles=RIGHT_FREED - RECIPROCAL_STAGE))
+        amounts |= dict(
+            r=m.reg(inverse["r"], "r", cycles=PICKED_STAGE - RECIPROCAL_STAGE), high=largest(m["bits"], X_BITS)
+        )
         reading, item_read = (
-            delay(m, flag, READ_STAGE, name, reset=0)
+            m.reg(flag, name, cycles=READ_STAGE, reset=0)
             for flag, name in ((step.signal, "reading"), (item_end, "item_read"))
         )
-        freed = delay(m, run.core, READ_STAGE, "core_freed")
-        writing = delay(m, reading, PICKED_STAGE + LANE_LATENCY - READ_STAGE, "writing", reset=0)
-        all_written = delay(m, item_end & run.final, DONE, "all_written", reset=0)
-        part, core = (delay(m, s, READ_STAGE + 1, n) for s, n in ((place.part, "part"), (run.core, "core_read")))
+        freed = m.reg(run.core, "core_freed", cycles=READ_STAGE)
+        writing = m.reg(reading, "writing", cycles=PICKED_STAGE + LANE_LATENCY - READ_STAGE, reset=0)
+        all_written = m.reg(item_end & run.final, "all_written", cycles=DONE, reset=0)
+        part, core = (m.reg(s, n, cycles=READ_STAGE + 1) for s, n in ((place.part, "part"), (run.core, "core_read")))
         word = select(m["drained"].chunks(config.head_lanes * sum_bits(config)), core)
         picked = m.reg(select(word.chunks(lanes * sum_bits(config)), part), "picked")
         results = [
@@ -143,13 +132,13 @@ def attention_drain(design: Design, config: AcceleratorConfig) -> str:
             )
         ]
         flags = pack([item_end, run.last_way, run.last_unit, run.last_item])
-        ends = delay(m, flags, PICKED_STAGE + LANE_LATENCY, "ends", reset=0)
+        ends = m.reg(flags, "ends", cycles=PICKED_STAGE + LANE_LATENCY, reset=0)
         return dict(
             right_taken=right_end,
-            right_freed=delay(m, right_end, RIGHT_FREED, "right_end", reset=0),
+            right_freed=m.reg(right_end, "right_end", cycles=RIGHT_FREED, reset=0),
             total_address=pack([place.pair, run.bank]),
             drain_read=reading,
-            drain_address=delay(m, pack([place.word, run.bank]), READ_STAGE, "drain_address"),
+            drain_address=m.reg(pack([place.word, run.bank]), "drain_address", cycles=READ_STAGE),
             drained_free=pack([item_read & freed.eq(core) for core in range(cores)]),
             x_write=writing,
             x_write_address=_x_address(m, f, writing, *ends.chunks(1)),

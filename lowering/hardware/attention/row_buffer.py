@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, const, credit, mux
+from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.memory import ram
+from lutllm.lowering.hardware.lib.signal import Signal, const, mux
+from lutllm.lowering.hardware.lib.state import credit
 from lutllm.numerics import bits_for
 
 
@@ -35,7 +37,7 @@ def row_buffer(design: Design, width: int, beats: int, ahead: int) -> str:
         head, tail = m.state(depth_bits, "head", reset=0), m.state(depth_bits, "tail", reset=0)
         head.set(head.signal + 1, push)
         tail.set(tail.signal + freed[0:depth_bits])
-        there = credit(m, "rows", depth_bits + 1, give=push & complete, take=m["taken"])
+        there = credit(m, "rows", 1 << depth_bits, give=push & complete, take=m["taken"])
         data = m.output_of(
             ram(design, depth, width, read_latency=0),
             "words",

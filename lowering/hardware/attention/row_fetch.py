@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from lutllm.lowering.hardware.lib.circt import Design, Levels, Module, Signal, Wire, all_of, loop_nest, mux, pack
+from lutllm.lowering.hardware.lib.bundle import Wire
+from lutllm.lowering.hardware.lib.circt import Design, Module
+from lutllm.lowering.hardware.lib.signal import Signal, all_of, mux, pack
+from lutllm.lowering.hardware.lib.state import Levels, loop_nest
 
 STEP_BITS = 40  # of the bytes from one of a unit's kv heads to its next
 

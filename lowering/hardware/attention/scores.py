@@ -10,8 +10,11 @@ from __future__ import annotations
 from lutllm.lowering.hardware.attention.attention_walk import Walk, causal_walk, job_fields, resized, running
 from lutllm.lowering.hardware.attention.dot import dot, dot_latency
 from lutllm.lowering.hardware.attention.row_buffer import row_buffer
-from lutllm.lowering.hardware.lib.circt import Design, Fields, Module, Signal, Wire, const, credit, delay, mux, pack
+from lutllm.lowering.hardware.lib.bundle import Wire
+from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.memory import ram
+from lutllm.lowering.hardware.lib.signal import Fields, Signal, const, mux, pack
+from lutllm.lowering.hardware.lib.state import credit
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
 from lutllm.numerics import bits_for
 
@@ -57,7 +60,7 @@ def attention_scores(design: Design, config: AcceleratorConfig) -> str:
         walk = causal_walk(m, step.signal, f, config)
         item_end = step.signal & walk.item_end
         run = running(m, m["start"], item_end, f)
-        banks = credit(m, "banks", 2, give=m["bank_free"], take=step.signal & walk.item_start, initial=2)
+        banks = credit(m, "banks", 3, give=m["bank_free"], take=step.signal & walk.item_start, initial=2)
         row_end = step.signal & walk.row_end
         row = m.instance(
             keys, "keys", in_valid=m["k_valid"], in_data=m["k_data"], beats=f["beats"], taken=row_end,
@@ -77,7 +80,7 @@ def attention_scores(design: Design, config: AcceleratorConfig) -> str:
             partial = m.state(SCORE_BITS, f"score_{i}")
             before = mux(tag["first_beat"], const(0, SCORE_BITS), partial.signal)
             scores.append(partial.set(before + found, tag["valid"]))
-        seen = delay(m, pack(walk.seen), dot_latency(config.head_lanes), "seen").chunks(1) if walk.seen else []
+        seen = m.reg(pack(walk.seen), "seen", cycles=dot_latency(config.head_lanes)).chunks(1) if walk.seen else []
         stored = _banks(m, config, _later(m, tag), scores, seen)
         return dict(
             k_ready=row["in_ready"], q_read=step.signal, q_read_address=q_address, busy=step.signal, **stored
@@ -116,7 +119,7 @@ def _delayed_tag(m: Module, config: AcceleratorConfig, step: Signal, bank: Signa
         bank=bank,
         pair=walk.pair,
     )
-    return fields.unpack(delay(m, tag, 1 + dot_latency(config.head_lanes), "tag", reset=0))
+    return fields.unpack(m.reg(tag, "tag", cycles=1 + dot_latency(config.head_lanes), reset=0))
 
 
 def _later(m: Module, tag: dict[str, Signal]) -> dict[str, Signal]:
@@ -144,8 +147,8 @@ def _banks(
         each = [m.reg(mux(a.slt(b), b, a), f"largest_of_{len(each)}_{i}") for i, (a, b) in enumerate(pairs)]
     (score,) = each
     levels = _levels(config)
-    write = delay(m, write, levels, "maximum_write", reset=0)
-    tag = {name: delay(m, tag[name], levels, f"late_{name}") for name in ("first_row", "item_end", "bank", "pair")}
+    write = m.reg(write, "maximum_write", cycles=levels, reset=0)
+    tag = {name: m.reg(tag[name], f"late_{name}", cycles=levels) for name in ("first_row", "item_end", "bank", "pair")}
     largest = Wire(SCORE_BITS)
     running_store = ram(m.design, 1 << pair_bits, SCORE_BITS, read_latency=0)
     so_far = m.output_of(running_store, "running", we=write, wa=tag["pair"], wd=largest.signal, ra=tag["pair"])

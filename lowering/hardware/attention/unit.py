@@ -13,7 +13,9 @@ from lutllm.lowering.hardware.attention.attention_walk import job_fields
 from lutllm.lowering.hardware.attention.row_fetch import STEP_BITS, row_fetch
 from lutllm.lowering.hardware.attention.scores import attention_scores
 from lutllm.lowering.hardware.attention.weighted import SHIFT_BITS, attention_weighted, sum_bits, total_bits
-from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, Wire, all_of, const, pack
+from lutllm.lowering.hardware.lib.bundle import Wire
+from lutllm.lowering.hardware.lib.circt import Design, Module
+from lutllm.lowering.hardware.lib.signal import Signal, all_of, const, pack
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
 from lutllm.numerics import bits_for
 
@@ -88,14 +90,14 @@ def attention_unit(design: Design, config: AcceleratorConfig) -> str:
 def _way(m: Module, way: int, scores: str, weighted: str, rows: dict[str, Signal]) -> dict[str, Signal]:
     """The two stages of a way."""
     made = m.design.modules
-    back = {port: Wire(width) for port, width in made[weighted].outputs.items()}
-    own = {port: m[port].chunks(made[weighted].inputs[port])[way] for port in _TO_WAYS}
-    ways = m.inputs["loaded"].width
+    back = {port: Wire(width) for port, width in made[weighted].gives.items()}
+    own = {port: m[port].chunks(made[weighted].takes[port])[way] for port in _TO_WAYS}
+    ways = m["loaded"].width
     item = m["item_words"] if ways > 1 else const(0, m["q"].width)
     qk = m.instance(
         scores, f"score_stage_{way}", **{port: m[port] for port in _STEADY}, q=m["q"] + item * way,
         item_skip=item * (ways - 1), head_skip=m["head_skip"] + item * (ways - 1), bank_free=back["item_read"].signal,
-        q_read_data=m["q_read_data"].chunks(made[scores].inputs["q_read_data"])[way], k_valid=rows["k_valid"],
+        q_read_data=m["q_read_data"].chunks(made[scores].takes["q_read_data"])[way], k_valid=rows["k_valid"],
         k_data=m["k_data"], **{port: back[port].signal for port in ("score_read", "score_address", "pair_address")},
     )  # fmt: skip
     av = m.instance(

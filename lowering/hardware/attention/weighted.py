@@ -15,29 +15,19 @@ from lutllm.lowering.hardware.attention.attention_walk import causal_walk, job_f
 from lutllm.lowering.hardware.attention.dot import dot, dot_latency, tree
 from lutllm.lowering.hardware.attention.row_buffer import row_buffer
 from lutllm.lowering.hardware.attention.scores import SCORE_BITS, score_places
-from lutllm.lowering.hardware.lib import exponential
 from lutllm.lowering.hardware.lib.arithmetic import round_shift_staged
-from lutllm.lowering.hardware.lib.circt import (
-    Design,
-    Fields,
-    Module,
-    Signal,
-    Wire,
-    all_of,
-    const,
-    credit,
-    delay,
-    mux,
-    pack,
-)
-from lutllm.lowering.hardware.lib.exponential import POWER_BITS, exp2_negative
+from lutllm.lowering.hardware.lib.bundle import Wire
+from lutllm.lowering.hardware.lib.circt import Design, Module
+from lutllm.lowering.hardware.lib.functions import EXP2_LATENCY, POWER_BITS, exp2_negative
 from lutllm.lowering.hardware.lib.memory import ram
+from lutllm.lowering.hardware.lib.signal import Fields, Signal, all_of, const, mux, pack
+from lutllm.lowering.hardware.lib.state import credit
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
 from lutllm.numerics import bits_for
 from lutllm.quantization import CACHE_BITS
 
 SHIFT_BITS = 6  # the verifier bounds the shift of lut.attention to 47
-WEIGHT_STAGE = 6 + exponential.LATENCY  # the weight of a beat is there
+WEIGHT_STAGE = 6 + EXP2_LATENCY  # the weight of a beat is there
 
 
 def weighted_latency(config: AcceleratorConfig) -> int:
@@ -111,22 +101,22 @@ def attention_weighted(design: Design, config: AcceleratorConfig) -> str:
         bank = run.bank
         begin = step.signal & walk.item_start
         may_begin = all_of([
-            credit(m, "scored_items", 2, give=m["scored"], take=begin),
-            credit(m, "loaded_items", 2, give=m["loaded"], take=begin),
-            credit(m, "sum_banks", 2, give=m["drained_free"], take=begin, initial=2),
+            credit(m, "scored_items", 3, give=m["scored"], take=begin),
+            credit(m, "loaded_items", 3, give=m["loaded"], take=begin),
+            credit(m, "sum_banks", 3, give=m["drained_free"], take=begin, initial=2),
         ]).named("may_begin")  # fmt: skip
         beat = fields.pack(
             valid=step.signal, bank=bank, first_row=walk.first_row, first_beat=walk.beat.eq(0), row_end=walk.row_end,
             item_end=walk.item_end, beat=walk.beat, word=walk.word, pair=walk.pair,
         )  # fmt: skip
-        reading = fields.unpack(delay(m, beat, WEIGHT_STAGE - 1, "beat", reset=0))
+        reading = fields.unpack(m.reg(beat, "beat", cycles=WEIGHT_STAGE - 1, reset=0))
         row = m.instance(
             values, "values", in_valid=m["v_valid"], in_data=m["v_data"], beats=f["beats"],
             taken=step.signal & walk.row_end, beat=reading["beat"], freed=reading["valid"] & reading["row_end"],
         )  # fmt: skip
         step.assign((run.active & row["there"] & (~walk.item_start | may_begin)).named("step"))
         position = m.counter(score_bits, "score_position", step=step.signal & walk.last_beat, last=walk.item_end)
-        seen = [const(1, 1), *(delay(m, flag, WEIGHT_STAGE - 2, "seen") for flag in walk.seen)]
+        seen = [const(1, 1), *(m.reg(flag, "seen", cycles=WEIGHT_STAGE - 2) for flag in walk.seen)]
         weights = _weights(m, seen)
         drained = _sums(m, config, reading, weights, m.reg(row["data"], "value"))
         return drained | dict(
@@ -156,7 +146,7 @@ def _weights(m: Module, seen: list[Signal]) -> list[Signal]:
     for i, (score, sees) in enumerate(zip(m["score"].chunks(SCORE_BITS), seen, strict=True)):
         # The maximum is no smaller, so the difference fits 32 bits unsigned.
         away = m.reg(m["maximum"] - score, f"away_{i}")
-        scaled = delay(m, away.zext(width) * multiplier.zext(width), 2, f"scaled_{i}")
+        scaled = m.reg(away.zext(width) * multiplier.zext(width), f"scaled_{i}", cycles=2)
         t = round_shift_staged(m, scaled.zext(width + 1), m["shift"], width + 1)
         weight = m.output_of(exp2_negative(m.design, width + 1), f"exp2_{i}", t=t)
         found.append(mux(sees, weight, const(0, weight.width)) if i else weight)
@@ -169,8 +159,8 @@ def _sums(
     """Add what `values` weigh to their sums and the weights to their total; their beat is `reading`, a cycle ago."""
     lane, names = weighted_lane(m.design, config), ("bank", "first_row", "first_beat", "item_end", "word", "pair")
     late = dot_latency(config.attention_rows)
-    beat = {name: delay(m, reading[name], late, f"{name}_before_sum") for name in names}  # reads its sums
-    beat["valid"] = delay(m, reading["valid"], late, "valid_before_sum", reset=0)
+    beat = {name: m.reg(reading[name], f"{name}_before_sum", cycles=late) for name in names}  # reads its sums
+    beat["valid"] = m.reg(reading["valid"], "valid_before_sum", cycles=late, reset=0)
     now = {name: m.reg(s, f"{name}_at_sum", reset=0 if name == "valid" else None) for name, s in beat.items()}
     same = beat["word"].eq(now["word"]) & beat["bank"].eq(now["bank"])
     drain, drain_bank = m["drain_address"][0 : now["word"].width], m["drain_address"][now["word"].width]

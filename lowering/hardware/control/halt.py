@@ -1,7 +1,8 @@
 """How a run ends before its end, and what a reset does: the bus is let come to rest, then everything begins afresh."""
 
-from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, all_of, const, mux
+from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.memory import power_on
+from lutllm.lowering.hardware.lib.signal import Signal, all_of, const, mux
 from lutllm.numerics import bits_for
 
 SILENCE = 4096  # cycles without an answer after a reset, from which on memory is taken to have been reset too

@@ -1,6 +1,6 @@
 """The records that cross engines: a task as its engine gets it from the sequencer."""
 
-from lutllm.lowering.hardware.lib.circt import Fields
+from lutllm.lowering.hardware.lib.signal import Fields
 from lutllm.lowering.machine.accelerator import DYNAMIC_BITS, TASK_BITS
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lutllm.lowering.hardware.control.axi_lite import WORD_BITS, axi_lite_slave, slave_inputs, slave_outputs
+from lutllm.lowering.hardware.control.axi_lite import WORD_BITS, axi_lite_slave, lite_bus
 from lutllm.lowering.hardware.control.register_map import (
     ABORT,
     REGISTERS,
@@ -21,12 +21,14 @@ from lutllm.lowering.hardware.control.register_map import (
     VERSION,
     address_bits,
 )
-from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, Wire, all_of, any_of, const, mux, pack, select
+from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.memory import ram
+from lutllm.lowering.hardware.lib.signal import Signal, all_of, any_of, const, mux, pack, select
+from lutllm.lowering.hardware.lib.stream import Read, Write
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
 from lutllm.numerics import bits_for
 
-PREFIX = "s_axi_control_"
+PREFIX = "s_axi_control"
 ENGINES_BITS = 16  # of the mask of stalled engines
 _HELD = tuple(register.name for register in REGISTERS if register.access == "rw" and register.name != "ISR")
 _ALWAYS = tuple(register.name for register in REGISTERS if register.always)
@@ -48,20 +50,18 @@ def registers(design: Design, config: AcceleratorConfig) -> str:
     slave = axi_lite_slave(design, address_bits(config))
 
     def body(m: Module) -> dict[str, Signal]:
-        answers = {name: Wire(bits) for name, bits in _ANSWERS.items()}
-        bus = {name: m[f"{PREFIX}{name}"] for name in slave_inputs(0)}
-        axi = m.instance(slave, "slave", **bus, **{name: wire.signal for name, wire in answers.items()})
+        axi = m.instance(slave, "slave", bus=m[PREFIX])
         start = m.state(1, "start_q", reset=0)  # waits until the bus is quiet
+        appends = m["token_write"] if config.has_sequence else None
         running = (m["busy"] | start.signal).named("running")
 
         write = _place(axi["write_address"], config)
-        ready = ~(write.is_token & m["token_write"]) if config.has_sequence else const(1, 1)
+        ready = ~(write.is_token & appends.enable) if appends else const(1, 1)
         settable = any_of([write.is_token, *(write.hits[name] for name in _HELD)]) & ~running
         ok = axi["write_whole"] & any_of([settable, *(write.hits[name] for name in _ALWAYS)])
         ok = ok.named("write_ok")
         done = all_of([axi["write_valid"], ready, ok])
-        answers["write_ready"].assign(ready)
-        answers["write_ok"].assign(ok)
+        axi.connect(write_ready=ready, write_ok=ok)
         command = (done & write.hits["CONTROL"]).named("command")
         starts = all_of([command, (axi["write_data"][0:3] & (START | VERIFY)).ne(0), ~running])
         start.set(starts | (start.signal & ~m["quiet"]))
@@ -77,37 +77,26 @@ def registers(design: Design, config: AcceleratorConfig) -> str:
         read = _place(axi["read_address"], config)
         host = (done & write.is_token, write.token, axi["write_data"]), (axi["read_valid"], read.token)
         ids = _ids(m, config, *host) if config.has_sequence else const(0, WORD_BITS)
-        readable = ~(read.is_token & m["ids_read"]) if config.has_sequence else const(1, 1)
+        readable = ~(read.is_token & m["ids_read"].enable) if config.has_sequence else const(1, 1)
         taken = axi["read_valid"] & readable
-        answers["read_ready"].assign(readable)
         values = held | _status(m, running, starts, taken & read.hits["CYCLES_LOW"]) | _constants(config)
         data, known = _answer(m, taken, read, values, ids)
-        answers["read_data"].assign(data)
-        answers["read_ok"].assign(known)
+        axi.connect(read_ready=readable, read_data=data, read_ok=known)
 
         told = {name: pack([held[register] for register in parts]) for name, parts in _TOLD.items()}
-        outputs = {f"{PREFIX}{name}": axi[name] for name in slave_outputs()}
         told |= dict(start=start.signal & m["quiet"], verifies=verifies, abort=command & axi["write_data"][1])
         assert ABORT == 1 << 1
         told["irq"] = held["GIE"] & (held["IER"] & held["ISR"]).ne(0)
-        return outputs | told | (dict(ids_read_data=ids) if config.has_sequence else {})
+        return told
 
-    outputs = slave_outputs(PREFIX) | ({"ids_read_data": WORD_BITS} if config.has_sequence else {})
-    outputs |= dict.fromkeys(("start", "verifies", "abort", "irq"), 1)
+    outputs = dict.fromkeys(("start", "verifies", "abort", "irq"), 1)
     outputs |= {name: WORD_BITS * len(parts) for name, parts in _TOLD.items()}
-    return design.module("registers", _inputs(config), outputs, body)
-
-
-_ANSWERS = {"write_ready": 1, "write_ok": 1, "read_ready": 1, "read_data": WORD_BITS, "read_ok": 1}
-
-
-def _inputs(config: AcceleratorConfig) -> dict[str, int]:
-    inputs = slave_inputs(address_bits(config), PREFIX) | {"busy": 1, "done": 1, "error": 8, "watchdog": 1}
-    inputs |= {"quiet": 1, "made": 32, "last": 32, "cycles": 64, "stalled": ENGINES_BITS}
-    if not config.has_sequence:
-        return inputs
-    inputs |= {"ids_read": 1, "ids_read_address": config.position_bits}
-    return inputs | {"token_write": 1, "token_write_address": config.position_bits, "token_write_data": WORD_BITS}
+    inputs = {PREFIX: lite_bus(address_bits(config)), "busy": 1, "done": 1, "error": 8, "watchdog": 1, "quiet": 1}
+    inputs |= {"made": 32, "last": 32, "cycles": 64, "stalled": ENGINES_BITS}
+    if config.has_sequence:
+        inputs |= {"ids_read": Read.of(config.position_bits, WORD_BITS)}
+        inputs |= {"token_write": Write.of(config.position_bits, WORD_BITS)}
+    return design.module("registers", inputs, outputs, body)
 
 
 @dataclass(frozen=True)
@@ -133,17 +122,19 @@ def _ids(
 ) -> Signal:
     """The sequence memory: what it reads. The accelerator's own accesses come before the host's `write` (enable,
     address, data) and `read` (enable, address)."""
-    bits = bits_for(config.context)
+    bits, append, ids = bits_for(config.context), m["token_write"], m["ids_read"]
     # A token past the last place is lost rather than written over the first: the run ends there.
-    append = m["token_write"] & m["token_write_address"].ult(config.context)
+    appends = append.enable & append.address.ult(config.context)
     ports = dict(
-        we=append | write[0],
-        wa=mux(append, m["token_write_address"][0:bits], write[1]),
-        wd=mux(append, m["token_write_data"], write[2]),
-        re=m["ids_read"] | read[0],
-        ra=mux(m["ids_read"], m["ids_read_address"][0:bits], read[1]),
+        we=appends | write[0],
+        wa=mux(appends, append.address[0:bits], write[1]),
+        wd=mux(appends, append.data, write[2]),
+        re=ids.enable | read[0],
+        ra=mux(ids.enable, ids.address[0:bits], read[1]),
     )
-    return m.output_of(ram(m.design, config.context, WORD_BITS, zeroed=True), "ids", **ports)
+    found: Signal = m.output_of(ram(m.design, config.context, WORD_BITS, zeroed=True), "ids", **ports)
+    ids.drive(data=found)
+    return found
 
 
 def _events(m: Module, cleared: Signal) -> Signal:
@@ -155,11 +146,10 @@ def _events(m: Module, cleared: Signal) -> Signal:
 
 def _status(m: Module, running: Signal, starts: Signal, hold_cycles: Signal) -> dict[str, Signal]:
     """Registers that say how the run goes, by name."""
-    done = m.state(1, "done_q", reset=0)
-    done.set(~starts & (done.signal | m["done"]))
+    done = m.since("done_q", m["done"], ~starts)
     busy = any_of([running, m["done"], ~m["quiet"]])
     return dict(
-        STATUS=pack([busy, done.signal & ~running, m["watchdog"], const(0, 5), m["error"]]),
+        STATUS=pack([busy, done & ~running, m["watchdog"], const(0, 5), m["error"]]),
         MADE=m["made"],
         LAST=m["last"],
         CYCLES_LOW=m["cycles"][0:32],

@@ -10,21 +10,16 @@ With an error, or where the host aborts it, a run ends when the bus is quiet (`h
 
 from __future__ import annotations
 
+from typing import Any
+
 from lutllm.lowering.hardware.control.register_map import STOPS
+from lutllm.lowering.hardware.lib.axi import commands
+from lutllm.lowering.hardware.lib.bundle import Wire
 from lutllm.lowering.hardware.lib.checks import crc
-from lutllm.lowering.hardware.lib.circt import (
-    Design,
-    Fields,
-    Module,
-    Signal,
-    Wire,
-    all_of,
-    any_of,
-    const,
-    mux,
-    pack,
-    select,
-)
+from lutllm.lowering.hardware.lib.circt import Design, Module
+from lutllm.lowering.hardware.lib.signal import Fields, Signal, all_of, any_of, const, mux, pack, select
+from lutllm.lowering.hardware.lib.state import Fsm
+from lutllm.lowering.hardware.lib.stream import Stream, Write
 from lutllm.lowering.machine.accelerator import (
     ENGINE_NUMBERS,
     ENGINES,
@@ -66,7 +61,7 @@ PROBLEMS = ("memory_read", "memory_write", "bounds", "checksum", "token", "watch
 def sequencer(design: Design, config: AcceleratorConfig) -> str:
     """Host side as `registers` has it. Streams: `d_command` out, `d` in. `ready` says which of the engines that are
     built have room, `done` which have finished a task (pulses). Out: `dispatch` (one bit an engine) with `fields` (the
-    descriptor from its fields on), `task_tokens` and `pass_position`; `parameters` with address and beats; `append` of
+    descriptor from its fields on), `task_tokens` and `pass_position`; stream `parameters` of transfers; `append` of
     a token to the sequence. `flush` resets LutLinear's datapath; `verify` gives a task to the port that
     `verify_ready` is about, and `checking` is 1 while any port has one. `limit` is the size of the image, `in_page` the
     place of its beginning in a page; `torn`: a reset broke off a write.
@@ -75,16 +70,15 @@ def sequencer(design: Design, config: AcceleratorConfig) -> str:
     stands until `over`."""
     most = max(config.task_words(engine) for engine in (*config.engines, VERIFY))
     count = len(config.engines)
-    inputs = {"hard": 1, "start": 1, "verifies": 1, "position": 32, "length": 32, "tokens": 32}
+    inputs: dict[str, Any] = {"hard": 1, "start": 1, "verifies": 1, "position": 32, "length": 32, "tokens": 32}
     inputs |= {"stops": 32 * STOPS, "model": 64, "in_page": PAGE_BITS, "abort": 1, "over": 1, "torn": 1}
-    inputs |= {"d_command_ready": 1, "d_valid": 1, "d_data": WORD, "ready": count, "done": count}
-    inputs |= {"parameters_ready": 1, "token_valid": 1, "token": 32, "y_idle": 1, "verify_ready": 1, "checking": 1}
+    inputs |= {"d": Stream.of(WORD), "ready": count, "done": count}
+    inputs |= {"token_valid": 1, "token": 32, "y_idle": 1, "verify_ready": 1, "checking": 1}
     inputs |= {f"{name}_error": 1 for name in PROBLEMS}
-    outputs = {"busy": 1, "finished": 1, "halt": 1, "error": 8, "made": 32, "last": 32, "cycles": 64}
-    outputs |= {"d_command_valid": 1, "d_command_address": 64, "d_command_beats": 32, "d_ready": 1}
-    outputs |= {"dispatch": count, "fields": (most - FIRST) * WORD, "pass_position": 32}
-    outputs |= {"task_tokens": 16, "parameters": 1, "parameters_address": 64, "parameters_beats": 32, "flush": 1}
-    outputs |= {"append": 1, "append_position": 32, "append_token": 32, "pending": count, "limit": 64, "verify": 1}
+    outputs: dict[str, Any] = {"busy": 1, "finished": 1, "halt": 1, "error": 8, "made": 32, "last": 32, "cycles": 64}
+    outputs |= {"d_command": commands(), "parameters": commands(), "append": Write.of(32, 32)}
+    outputs |= {"dispatch": count, "fields": (most - FIRST) * WORD, "pass_position": 32, "task_tokens": 16}
+    outputs |= {"flush": 1, "pending": count, "limit": 64, "verify": 1}
     return design.module("task_sequencer", inputs, outputs, lambda m: _Sequencer(m, config, most).outputs)
 
 
@@ -94,20 +88,18 @@ class _Sequencer:
     def __init__(self, m: Module, config: AcceleratorConfig, most: int) -> None:
         self.m, self.config, self.most = m, config, most
         self.hard = m["hard"]
-        self.state = m.state(bits_for(len(STATES)), "state", reset=0, by=self.hard)
+        self.state = Fsm(m, "state", STATES, by=self.hard)
+        self.at = self.state.at
         self.error = m.state(8, "error_q", reset=0, by=self.hard)
         self.problems: list[tuple[Signal, str]] = []
         self.take = Wire(1)
-        self.outputs: dict[str, Signal] = {}
+        self.outputs: dict[str, Any] = {}
         self.list_left = m.state(32, "list_left", reset=0)
         self._run_registers()
         self._collect()
         self._header()
         self._tasks()
         self._finish()
-
-    def at(self, state: str) -> Signal:
-        return self.state.signal.eq(STATES.index(state)).named(f"at_{state}")
 
     def code(self, name: str) -> Signal:
         return const(ERRORS.index(name), 8)
@@ -139,11 +131,11 @@ class _Sequencer:
         index_bits = bits_for(size + 1)
         self.index = m.state(index_bits, "word_index", reset=0)
         first = self.index.signal.eq(0)
-        self.words = [m.reg(m["d_data"], f"word_{i}", enable=take & self.index.signal.eq(i)) for i in range(size)]
-        self.size = m.reg(HEADER.unpack(m["d_data"])["words"], "task_size", enable=take & first)
+        self.words = [m.reg(m["d"].data, f"word_{i}", enable=take & self.index.signal.eq(i)) for i in range(size)]
+        self.size = m.reg(HEADER.unpack(m["d"].data)["words"], "task_size", enable=take & first)
         self.crc = m.state(CRC_BITS, "crc", reset=0)
         check = first & self.at("run")
-        checked = pack([mux(check, const(0, CRC_BITS), m["d_data"][0:CRC_BITS]), m["d_data"][CRC_BITS:]])
+        checked = pack([mux(check, const(0, CRC_BITS), m["d"].data[0:CRC_BITS]), m["d"].data[CRC_BITS:]])
         self.next_crc = crc(self.crc.signal, checked)
         here = self.index.signal + 1
         small = first | const(self.most, 8).ult(self.size) | self.size.ult(FIRST)
@@ -181,12 +173,12 @@ class _Sequencer:
     def _tasks(self) -> None:
         """The held descriptor: judged once it has settled, dispatched when it may."""
         m = self.m
-        held = m.state(1, "held", reset=0)
-        self.held = held.signal
-        settled = held.signal
+        go = Wire(1)
+        self.held = m.flag("held", self.complete & self.at("run"), go.signal)
+        settled = self.held
         for i in range(SETTLE):
-            settled = m.reg(settled & held.signal, f"settled_{i}", reset=0)
-        settled = (settled & held.signal).named("settled")
+            settled = m.reg(settled & self.held, f"settled_{i}", reset=0)
+        settled = (settled & self.held).named("settled")
         head = HEADER.unpack(self.words[0])
         fits = self.crc.signal.eq(head["check"])
         engines = self.config.engines
@@ -207,30 +199,21 @@ class _Sequencer:
         fields = pack(self.words[FIRST : self.most])
         linear = choose[engines.index("linear")]
         flush, same_mode = self._mode(linear, good & waits, fields, counts["linear"])
-        asks, p_outputs = self._parameters(head)
-        go = all_of(
-            [
-                good,
-                any_of([*room, verify & m["verify_ready"]]),
-                waits,
-                same_mode,
-                ~asks | m["parameters_ready"],
-                self.error.signal.eq(0),
-            ]
-        )
-        go = go.named("dispatching")
-        held.set((self.complete & self.at("run")) | (held.signal & ~go))
-        dispatch = [go & is_it for is_it in choose]
+        asks, address, beats = self._parameters(head)
+        parameters = Stream(go.signal & asks, address=address, beats=beats)
+        may = [good, any_of([*room, verify & m["verify_ready"]]), waits, same_mode, ~asks | parameters.ready]
+        go.assign(all_of([*may, self.error.signal.eq(0)]).named("dispatching"))
+        dispatch = [go.signal & is_it for is_it in choose]
         for i, count in enumerate(pending):
             given, taken = dispatch[i], m["done"][i]
             step = mux(given, const(1, PENDING_BITS), const(-1, PENDING_BITS))
             count.set(count.signal + step, given ^ taken)
-        through = [~held.signal, *(count.signal.eq(0) for count in pending), ~m["checking"]]
+        through = [~self.held, *(count.signal.eq(0) for count in pending), ~m["checking"]]
         self.idle = all_of(through).named("all_idle")
         task_tokens = mux(head["single"], const(1, 16), self.pass_tokens.signal)
         self.outputs |= dict(
-            dispatch=pack(dispatch), fields=fields, flush=flush, task_tokens=task_tokens, parameters=go & asks,
-            verify=go & verify, pending=pack([count.signal.ne(0) for count in pending]), **p_outputs,
+            dispatch=pack(dispatch), fields=fields, flush=flush, task_tokens=task_tokens, parameters=parameters,
+            verify=go.signal & verify, pending=pack([count.signal.ne(0) for count in pending]),
         )  # fmt: skip
 
     def _waited(self, slot: Signal, pending: list[Signal]) -> Signal:
@@ -248,27 +231,28 @@ class _Sequencer:
         mode.set(wanted, flush)
         return flush, ~change
 
-    def _parameters(self, head: dict[str, Signal]) -> tuple[Signal, dict[str, Signal]]:
-        """Stream p's transfer of the held task, its products in registers: whether there is one, and its outputs."""
+    def _parameters(self, head: dict[str, Signal]) -> tuple[Signal, Signal, Signal]:
+        """Stream p's transfer of the held task, its products in registers: whether there is one, address, beats."""
         m = self.m
         beats, stride = self.words[2][0:32], self.words[2][32:64]
         offset = m.reg(self.position.signal.zext(64) * stride.zext(64), "parameter_offset")
         address = m.reg(self.words[1] + offset, "parameter_address")
         each = mux(head["per_token"], self.pass_tokens.signal, const(1, 16))
         total = m.reg(beats * each.zext(32), "parameter_beats")
-        return beats.ne(0), dict(parameters_address=address, parameters_beats=total)
+        return beats.ne(0), address, total
 
     def _finish(self) -> None:
         """Transitions, errors, outputs."""
         m, at = self.m, self.at
-        command = (at("header") & ~self._asked()) | at("fetch")
+        asks = (at("header") & ~self._asked()) | at("fetch")
         header = const(len(IMAGE_HEADER), 32)
         chosen = Fields(**LIST_BITS).unpack(select(self.lists, self.program.signal))
         address = mux(at("fetch"), chosen["address"].zext(64), const(0, 64))
         beats = mux(at("fetch"), chosen["words"].zext(32), header)
-        sent = (command & m["d_command_ready"]).named("command_sent")
-        take_ok = at("header") | (at("run") & ~self.held)
-        self.take.assign(m["d_valid"] & take_ok)
+        command = Stream(asks, address=address, beats=beats)
+        sent = command.moves.named("command_sent")
+        m["d"].drive(ready=at("header") | (at("run") & ~self.held))
+        self.take.assign(m["d"].moves)
         at_end = self.list_left.signal.eq(0)
         restart = any_of([self.header_done, self.complete & at("run"), sent])
         self.index.set(mux(restart, const(0, self.index.signal.width), self.index.signal + 1), self.take.signal | sent)
@@ -307,45 +291,34 @@ class _Sequencer:
             code = mux(problem, self.code(name), code)
         failed = (code.ne(0) & ~at("halt")).named("failed")
         self.error.set(code, failed | self.start)
-        following = self._following(sent, at_end, to_head, finished)
-        self.state.set(mux(failed, const(STATES.index("halt"), self.state.signal.width), following))
+        self._moves(sent, at_end, to_head, finished, failed)
         cycles = m.state(64, "cycles_q", reset=0, by=self.hard)
         cycles.set(mux(self.start, const(0, 64), cycles.signal + 1), self.start | busy)
         ends = any_of([at("halt") & m["over"], all_of([at("next"), finished, ~failed])])
         self.outputs |= dict(
             busy=busy, finished=m.reg(ends, "finished_q", reset=0, by=self.hard), halt=at("halt"),
             error=self.error.signal, made=self.made.signal, last=token, cycles=cycles.signal,
-            d_command_valid=command, d_command_address=address, d_command_beats=beats, d_ready=take_ok,
-            pass_position=self.position.signal,
-            append=head_done & ~full, append_position=self.length.signal, append_token=token,
+            d_command=command, pass_position=self.position.signal,
+            append=Write(head_done & ~full, self.length.signal, token),
         )  # fmt: skip
 
     def _runs(self, program: str) -> Signal:
         return self.program.signal.eq(LISTS.index(program))
 
     def _asked(self) -> Signal:
-        asked = self.m.state(1, "header_asked", reset=0)
-        taken = self.at("header") & self.m["d_command_ready"]
-        asked.set(self.at("header") & (asked.signal | taken))
-        return asked.signal
+        return self.m.since("header_asked", self.m["d_command_ready"], self.at("header"))
 
-    def _following(self, sent: Signal, at_end: Signal, to_head: Signal, finished: Signal) -> Signal:
-        """The next state, where nothing failed."""
-        at, width, m = self.at, self.state.signal.width, self.m
-        through = all_of([at_end, ~self.held, self.index.signal.eq(0)])
-        moves = [
-            (self.start, "header"),
-            (self.header_done, "plan"),
-            (self.planning, "fetch"),
-            (at("fetch") & sent, "run"),
-            (at("run") & through, "drain"),
-            (at("drain") & self.idle, "next"),
-            (at("next"), "plan"),
-            (at("next") & to_head, "fetch"),
-            (at("next") & finished, "idle"),
-            (at("halt") & m["over"], "idle"),
-        ]
-        following = self.state.signal
-        for condition, name in moves:
-            following = mux(condition, const(STATES.index(name), width), following)
-        return following
+    def _moves(self, sent: Signal, at_end: Signal, to_head: Signal, finished: Signal, failed: Signal) -> None:
+        at, go = self.at, self.state.go
+        go("header", self.start)
+        go("plan", self.header_done)
+        go("fetch", self.planning)
+        go("run", at("fetch") & sent)
+        go("drain", all_of([at("run"), at_end, ~self.held, self.index.signal.eq(0)]))
+        go("next", at("drain") & self.idle)
+        go("plan", at("next"))
+        go("fetch", at("next") & to_head)
+        go("idle", at("next") & finished)
+        go("idle", at("halt") & self.m["over"])
+        go("halt", failed)
+        self.state.close()

@@ -1,4 +1,4 @@
-"""A task held by its engine: ports `task_valid`, `task_data` in; its fields, its steps, `task_ready` and `done` out."""
+"""A task held by its engine: port `task` in; its fields, its steps, and `done` out. And the ports of engines."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lutllm.lowering.hardware.control.records import task_record
-from lutllm.lowering.hardware.lib.circt import Levels, Module, Signal, Wire, all_of, const, delay, loop_nest, mux
+from lutllm.lowering.hardware.lib.bundle import Bundle, Wire
+from lutllm.lowering.hardware.lib.circt import Module
+from lutllm.lowering.hardware.lib.signal import CycleError, Pipeline, Signal, all_of, const, mux
+from lutllm.lowering.hardware.lib.state import Levels, loop_nest
+from lutllm.lowering.hardware.lib.stream import Read, Stream, Write
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
 from lutllm.numerics import bits_for
 
@@ -17,23 +21,39 @@ START = 2
 TaskFields = dict[str, Signal]
 
 
-def task_inputs(engine: str) -> dict[str, int]:
-    """The ports of `engine` a task comes in at; `task_ready` goes out."""
-    return {"task_valid": 1, "task_data": task_record(engine).width}
+def task_port(engine: str) -> Bundle:
+    """The stream of tasks of `engine`."""
+    return Stream.of(task_record(engine).width)
 
 
-def held_task(m: Module, engine: str, done: Signal) -> tuple[Signal, TaskFields, Signal]:
-    """Take a task of `engine` when idle and hold it until `done`; returns (busy, its fields, ready).
+def words(config: AcceleratorConfig, memory: str) -> Bundle:
+    """A stream of the words of an on-chip memory."""
+    return Stream.of(config.word_bits(memory))
+
+
+def reads(config: AcceleratorConfig, memory: str) -> Bundle:
+    """A port that reads an on-chip memory."""
+    return Read.of(config.address_bits(memory), config.word_bits(memory))
+
+
+def writes(config: AcceleratorConfig, memory: str) -> Bundle:
+    """A port that writes an on-chip memory."""
+    return Write.of(config.address_bits(memory), config.word_bits(memory))
+
+
+def held_task(m: Module, engine: str, done: Signal) -> tuple[Signal, TaskFields]:
+    """Take a task of `engine` when idle and hold it until `done`; returns (busy, its fields, steady).
 
     The fields are valid from the first cycle of `busy` on; after `done` there is a cycle without, in which the next
     task may be taken.
     """
-    busy = m.state(1, "task_busy", reset=0)
-    take = m["task_valid"] & ~busy.signal
-    given = task_record(engine).unpack(m["task_data"])
-    fields = {name: m.reg(value, f"task_{name}", enable=take) for name, value in given.items()}
+    busy, given = m.state(1, "task_busy", reset=0), m["task"]
+    given.drive(ready=~busy.signal)
+    take = given.moves
+    fields = task_record(engine).unpack(given.data)
+    held = {name: m.reg(value, f"task_{name}", enable=take).steady() for name, value in fields.items()}
     busy.set(take | (busy.signal & ~done))
-    return busy.signal, fields, ~busy.signal
+    return busy.signal, held
 
 
 @dataclass(frozen=True)
@@ -49,11 +69,11 @@ class Timing:
 @dataclass(frozen=True)
 class Steps:
     """A task and the loop over it. `going`: it has steps to make; `fire`: it makes one, at (`index`, `last`);
-    `finish`: the last one. `offset` counts the steps made."""
+    `finish`: the last one. `offset` counts the steps made. `step` is `fire` in `pipe`, whose cycle 0 is a step's."""
 
+    engine: str
     fields: TaskFields
     busy: Signal
-    ready: Signal
     going: Signal
     fire: Signal
     index: dict[str, Signal]
@@ -61,6 +81,15 @@ class Steps:
     finish: Signal
     offset: Signal
     done: Signal
+    latency: int | Signal
+    pipe: Pipeline
+    step: Signal
+
+    def ends(self, result: Signal) -> None:
+        """Check that the task is done in the cycle after its last result."""
+        if result.cycle + 1 != self.latency:
+            got = f"got {self.latency}"
+            raise CycleError(f"{self.engine}: expected `done` {result.cycle + 1} cycles after the last step, {got}")
 
 
 def stepped_task(
@@ -77,26 +106,26 @@ def stepped_task(
     The first step waits for `after`: cycles, or a signal. The task is done `latency` cycles after its last step, or
     with the signal `latency`.
     """
-    finish, done = Wire(1), Wire(1)
-    busy, fields, ready = held_task(m, engine, done.signal)
-    begun = busy & _since(m, busy, after) if isinstance(after, int) else busy & after
-    over = m.state(1, "all_issued", reset=0)
-    over.set(busy & (over.signal | finish.signal))
-    going = begun & ~over.signal
+    finish, done, pipe = Wire(1), Wire(1), m.pipeline()
+    busy, fields = held_task(m, engine, done.signal)
+    begun = settled(m, busy, after, "begun") if isinstance(after, int) else busy & after
+    going = begun & ~m.since("all_issued", finish.signal, busy)
     fire = (going & (allowed(fields) if callable(allowed) else allowed)).named("fire")
     index, last = loop_nest(m, fire, levels(fields))
     finish.assign(all_of([fire, *last.values()]))
-    late = delay(m, finish.signal, latency, "finish", reset=0) if isinstance(latency, int) else latency
+    late = m.reg(finish.signal, "finish", cycles=latency, reset=0) if isinstance(latency, int) else latency
     done.assign(late)
     count = m.state(16, "offset", reset=0)
     offset = count.set(mux(busy, count.signal + 1, const(0, 16)), fire | ~busy)
-    return Steps(fields, busy, ready, going, fire, index, last, finish.signal, offset, late)
+    return Steps(
+        engine, fields, busy, going, fire, index, last, finish.signal, offset, late, latency, pipe, pipe.valid(fire)
+    )
 
 
-def _since(m: Module, busy: Signal, cycles: int) -> Signal:
+def settled(m: Module, busy: Signal, cycles: int, name: str) -> Signal:
     """1 from `cycles` cycles after the start on. Every stage falls with `busy`, or the next task would find it set."""
     for i in range(cycles):
-        busy = busy & m.reg(busy, f"begun_{i}", reset=0)
+        busy = busy & m.reg(busy, f"{name}_{i}", reset=0)
     return busy
 
 

@@ -1,7 +1,8 @@
 """The watchdog: says that a run has stopped moving, and which engines were busy then."""
 
 from lutllm.lowering.hardware.control.registers import ENGINES_BITS
-from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, all_of, const, mux
+from lutllm.lowering.hardware.lib.circt import Design, Module
+from lutllm.lowering.hardware.lib.signal import Signal, all_of, const, mux
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
 from lutllm.numerics import bits_for
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from lutllm.lowering.hardware.lib.circt import Module, Signal, const, mux, pack, round_shift
+from lutllm.lowering.hardware.lib.circt import Module
+from lutllm.lowering.hardware.lib.signal import Signal, const, mux, pack
 from lutllm.lowering.machine.accelerator import LEFT
 from lutllm.numerics import bits_for
 
 
-def rescaled(value: Signal, right: Signal, bits: int) -> Signal:
-    """`lutllm.numerics.rescale(value, LEFT - right)`, its low `bits` bits: callers saturate before they cut."""
-    shifted = pack([const(0, LEFT), value])
-    return round_shift(shifted, right, bits)
+def round_shift(value: Signal, amount: Signal, bits: int) -> Signal:
+    """`lutllm.numerics.round_shift`, cut to `bits`: the bit below the cut is the carry."""
+    doubled = pack([const(0, 1), value])
+    shifted = doubled.sra(amount.zext(doubled.width)).named("shifted")
+    floor, carry = shifted[1:], shifted[0]
+    width = max(bits, floor.width)
+    return (floor.sext(width) + carry.zext(width)).named("rounded")[0:bits]
 
 
 def rounded_later(m: Module, value: Signal, right: Signal, name: str) -> Signal:

@@ -15,10 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from lutllm.errors import CapacityError
-from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, Wire, all_of, const, mux, pack
-from lutllm.lowering.hardware.lib.memory import fifo
+from lutllm.lowering.hardware.lib.bundle import Bundle, Link, Wire
+from lutllm.lowering.hardware.lib.circt import Design, Module
+from lutllm.lowering.hardware.lib.signal import Signal, all_of, const, mux, pack
+from lutllm.lowering.hardware.lib.stream import Stream
 from lutllm.numerics import bits_for
 
 BEATS_BITS = 32
@@ -28,43 +31,26 @@ READ, WRITE, ANSWERED = 2, 3, 1
 _PAGE = 4096
 
 
-@dataclass(frozen=True)
-class AxiMaster:
-    """Signals of one AXI4 master without its name prefix; `None` is the data width, `-8` an eighth of it."""
-
-    input_widths: tuple[tuple[str, int | None], ...]
-    output_widths: tuple[tuple[str, int | None], ...]
-
-    def inputs(self, bits: int) -> dict[str, int]:
-        return _widths(self.input_widths, bits)
-
-    def outputs(self, bits: int) -> dict[str, int]:
-        return _widths(self.output_widths, bits)
+def _channel(way: str) -> dict[str, int]:
+    widths = dict(valid=1, id=1, addr=64, len=8, size=3, burst=2, cache=4, prot=3)
+    return {f"{way}{name}": bits for name, bits in widths.items()}
 
 
-def _widths(signals: tuple[tuple[str, int | None], ...], bits: int) -> dict[str, int]:
-    return {name: bits if width is None else bits // 8 if width == -8 else width for name, width in signals}
+def read_bus(bits: int, *, bare: bool = True) -> Bundle:
+    """The signals of an AXI4 read master: its own go out, memory's come back."""
+    back = dict(arready=1, rvalid=1, rid=1, rdata=bits, rresp=2, rlast=1)
+    return Bundle(_channel("ar") | {"rready": 1}, back, bare=bare)
 
 
-READ_MASTER = AxiMaster(
-    (("arready", 1), ("rvalid", 1), ("rid", 1), ("rdata", None), ("rresp", 2), ("rlast", 1)),
-    (
-        ("arvalid", 1),
-        ("arid", 1),
-        ("araddr", 64),
-        ("arlen", 8),
-        ("arsize", 3),
-        ("arburst", 2),
-        ("arcache", 4),
-        ("arprot", 3),
-        ("rready", 1),
-    ),
-)
-WRITE_MASTER = AxiMaster(
-    (("awready", 1), ("wready", 1), ("bvalid", 1), ("bid", 1), ("bresp", 2)),
-    (("awvalid", 1), ("awid", 1), ("awaddr", 64), ("awlen", 8), ("awsize", 3), ("awburst", 2), ("awcache", 4),
-     ("awprot", 3), ("wvalid", 1), ("wdata", None), ("wstrb", -8), ("wlast", 1), ("bready", 1)),
-)  # fmt: skip
+def write_bus(bits: int, *, bare: bool = True) -> Bundle:
+    """The signals of an AXI4 write master."""
+    data = dict(wvalid=1, wdata=bits, wstrb=bits // 8, wlast=1, bready=1)
+    return Bundle(_channel("aw") | data, dict(awready=1, wready=1, bvalid=1, bid=1, bresp=2), bare=bare)
+
+
+def commands() -> Bundle:
+    """A stream of transfers: `address`, aligned to the port width, and `beats`."""
+    return Stream.of(address=64, beats=BEATS_BITS)
 
 
 def axi_read_stream(
@@ -78,35 +64,28 @@ def axi_read_stream(
     """
     limit = burst_limit(bits, burst_beats)
     depth = limit * outstanding if depth is None else depth
-    address_queue, data_queue = fifo(design, 72, 2), fifo(design, bits, depth)
 
-    def body(m: Module) -> dict[str, Signal]:
+    def body(m: Module) -> dict[str, Any]:
         free = m.state(bits_for(max(depth, limit) + 1), "free", reset=depth)
         width = free.signal.width
         owed = m.state(width, "owed", reset=0, by=m["clear"])
         expected = owed.signal.ne(0).named("expected")
         beat = (m["rvalid"] & expected).named("beat")
-        data = m.instance(data_queue, "data_queue", in_valid=beat, in_data=m["rdata"], out_ready=m["data_ready"])
-        popped = data["out_valid"] & m["data_ready"]
-        burst, address = _bursts(
-            m, address_queue, m["arready"], m["clear"], bits, limit, lambda beats: ~free.signal.ult(limit)
-        )
+        data = Stream(beat, data=m["rdata"]).fifo(m, "data_queue", depth)
+        burst = _bursts(m, m["arready"], m["clear"], bits, limit, lambda beats: ~free.signal.ult(limit))
         taken = mux(burst.issue, burst.beats.zext(width), const(0, width)).named("taken")
-        free.set(free.signal - taken + popped.zext(width))
+        free.set(free.signal - taken + data.moves.zext(width))
         owed.set(owed.signal + taken - beat.zext(width))
         return dict(
-            command_ready=burst.command_ready,
-            data_valid=data["out_valid"],
-            data_data=data["out_data"],
-            error=_sticky(m, m["rvalid"] & (m["rresp"].ne(0) | ~expected)),
+            data=data,
+            error=m.flag("error_q", m["rvalid"] & (m["rresp"].ne(0) | ~expected)),
             idle=~burst.active & ~expected,
-            **{f"ar{name}": signal for name, signal in address.items()},
-            rready=const(1, 1),
+            bus=Link(address_channel("ar", bits, burst.address) | dict(rready=const(1, 1))),
         )
 
-    inputs = _COMMAND | {"data_ready": 1} | READ_MASTER.inputs(bits)
-    outputs = {"command_ready": 1, "data_valid": 1, "data_data": bits, "error": 1, "idle": 1}
-    return design.module(f"axi_read_{bits}x{limit}_{depth}", inputs, outputs | READ_MASTER.outputs(bits), body)
+    inputs = {"clear": 1, "command": commands()}
+    outputs = {"data": Stream.of(bits), "error": 1, "idle": 1, "bus": read_bus(bits)}
+    return design.module(f"axi_read_{bits}x{limit}_{depth}", inputs, outputs, body)
 
 
 def axi_write_stream(
@@ -121,138 +100,105 @@ def axi_write_stream(
     """
     limit = burst_limit(bits, burst_beats)
     depth = 2 * limit if depth is None else depth
-    address_queue, data_queue = fifo(design, 72, 2), fifo(design, bits, depth)
-    length_queue, response_queue = fifo(design, bits_for(limit + 1), outstanding), fifo(design, 1, outstanding)
 
-    def body(m: Module) -> dict[str, Signal]:
+    def body(m: Module) -> dict[str, Any]:
         stored = m.state(bits_for(max(depth, limit) + 1), "stored", reset=0)
-        width, length_ready, response_ready, sent = stored.signal.width, Wire(1), Wire(1), Wire(1)
+        width, room, all_sent = stored.signal.width, Wire(1), Wire(1)
         # With a reset, what no burst was asked for leaves only after what one was: the data of those still goes out.
         drop = (m["hard"] | m["clear"]).named("drop")
-        all_sent, offered = Wire(1), (m["data_valid"] & ~m.rst).named("offered")
-        data = m.instance(
-            data_queue, "data_queue", rst=(drop | (m.rst & all_sent.signal)).named("empty"),
-            in_valid=offered, in_data=m["data_data"], out_ready=sent.signal,
+        offered = Stream(m["data"].valid & ~m.rst, data=m["data"].data)
+        m["data"].drive(ready=offered.ready)
+        data = offered.fifo(m, "data_queue", depth, rst=(drop | (m.rst & all_sent.signal)).named("empty"))
+        burst = _bursts(
+            m, m["awready"], drop, bits, limit,
+            lambda beats: room.signal & ~stored.signal.ult(beats.zext(width).named("needed")),
         )  # fmt: skip
-        room = length_ready.signal & response_ready.signal
-        burst, address = _bursts(
-            m,
-            address_queue,
-            m["awready"],
-            drop,
-            bits,
-            limit,
-            lambda beats: room & ~stored.signal.ult(beats.zext(width).named("needed")),
-        )
-        arrived = (offered & data["in_ready"]).zext(width)
         taken = mux(burst.issue, burst.beats.zext(width), const(0, width))
-        stored.set(stored.signal + arrived - taken)
+        stored.set(stored.signal + offered.moves.zext(width) - taken)
         left = m.state(burst.beats.width, "beats_left", reset=0, by=drop)
         active, last = left.signal.ne(0), left.signal.eq(1)
         between = (~active).named("between_bursts")
         beat = (active & m["wready"]).named("beat")
-        sent.assign(beat)
+        data.drive(ready=beat)
         burst_sent = (beat & last).named("burst_sent")
         load = (between | burst_sent).named("load")
-        lengths = m.instance(
-            length_queue, "length_queue", rst=drop, in_valid=burst.issue, in_data=burst.beats, out_ready=load
-        )
-        all_sent.assign(between & (~lengths["out_valid"]).named("no_burst"))
-        length_ready.assign(lengths["in_ready"])
-        following = mux(lengths["out_valid"], lengths["out_data"], const(0, left.signal.width))
-        left.set(mux(load, following, left.signal - 1), load | beat)
-        responses = m.instance(
-            response_queue, "response_queue", rst=drop,
-            in_valid=burst.issue, in_data=burst.last, out_ready=m["bvalid"],
-        )  # fmt: skip
-        response_ready.assign(responses["in_ready"])
+        issued = Stream(burst.issue, data=burst.beats), Stream(burst.issue, data=burst.last)
+        lengths = issued[0].fifo(m, "length_queue", outstanding, rst=drop)
+        responses = issued[1].fifo(m, "response_queue", outstanding, rst=drop)
+        room.assign(issued[0].ready & issued[1].ready)
+        lengths.drive(ready=load)
+        responses.drive(ready=m["bvalid"])
+        all_sent.assign(between & (~lengths.valid).named("no_burst"))
+        left.set(mux(load, mux(lengths.valid, lengths.data, const(0, left.signal.width)), left.signal - 1), load | beat)
         counted = bits_for(outstanding + 1) + 1
-        accepted = (address["valid"] & m["awready"]).zext(counted).named("accepted")
+        accepted = burst.address.moves.zext(counted).named("accepted")
         owed = m.state(counted, "owed", reset=0, by=m["clear"])  # responses of bursts whose address was taken
-        answered = (m["bvalid"] & owed.signal.ne(0)).zext(counted)
-        owed.set(owed.signal + accepted - answered)
+        owed.set(owed.signal + accepted - (m["bvalid"] & owed.signal.ne(0)).zext(counted))
         open_ = m.state(counted, "open", reset=0, by=drop)  # bursts whose address was taken, but those sent
         open_.set(open_.signal + accepted - burst_sent.zext(counted))
         partly = m.reg(~last, "partly_sent", enable=beat, reset=0, by=drop)
+        out = dict(wvalid=active, wdata=data.data, wstrb=const(-1, bits // 8), wlast=last, bready=const(1, 1))
         return dict(
-            command_ready=burst.command_ready,
-            data_ready=data["in_ready"],
-            done=m.reg(all_of([m["bvalid"], responses["out_valid"], responses["out_data"]]), "done_q", reset=0),
-            error=_sticky(m, m["bvalid"] & (m["bresp"].ne(0) | ~responses["out_valid"])),
-            idle=all_of([~burst.active, ~responses["out_valid"], owed.signal.eq(0)]),
+            done=m.reg(all_of([m["bvalid"], responses.valid, responses.data]), "done_q", reset=0),
+            error=m.flag("error_q", m["bvalid"] & (m["bresp"].ne(0) | ~responses.valid)),
+            idle=all_of([~burst.active, ~responses.valid, owed.signal.eq(0)]),
             torn=open_.signal.ne(0) | partly,
-            **{f"aw{name}": signal for name, signal in address.items()},
-            wvalid=active,
-            wdata=data["out_data"],
-            wstrb=const(-1, bits // 8),
-            wlast=last,
-            bready=const(1, 1),
+            bus=Link(address_channel("aw", bits, burst.address) | out),
         )
 
-    inputs = _COMMAND | {"hard": 1, "data_valid": 1, "data_data": bits} | WRITE_MASTER.inputs(bits)
-    outputs = {"command_ready": 1, "data_ready": 1, "done": 1, "error": 1, "idle": 1, "torn": 1}
-    name = f"axi_write_{bits}x{limit}x{outstanding}_{depth}"
-    return design.module(name, inputs, outputs | WRITE_MASTER.outputs(bits), body)
-
-
-_COMMAND = {"clear": 1, "command_valid": 1, "command_address": 64, "command_beats": BEATS_BITS}
+    inputs = {"clear": 1, "hard": 1, "command": commands(), "data": Stream.of(bits)}
+    outputs = {"done": 1, "error": 1, "idle": 1, "torn": 1, "bus": write_bus(bits)}
+    return design.module(f"axi_write_{bits}x{limit}x{outstanding}_{depth}", inputs, outputs, body)
 
 
 @dataclass
 class _Burst:
-    """The burst at hand: `issue` when it goes out, `last` of its command. `active`: there is a command."""
+    """The burst at hand: `issue` when it goes out, `last` of its command. `active`: there is a command. `address`: the
+    stream of them to the bus."""
 
     issue: Signal
     last: Signal
     beats: Signal
-    command_ready: Signal
     active: Signal
+    address: Stream
 
 
 def _bursts(
-    m: Module, queue: str, ready: Signal, drop: Signal, bits: int, limit: int, may_issue: Callable[[Signal], Signal]
-) -> tuple[_Burst, dict[str, Signal]]:
+    m: Module, ready: Signal, drop: Signal, bits: int, limit: int, may_issue: Callable[[Signal], Signal]
+) -> _Burst:
     """Cut commands into bursts that end at multiples of `limit` beats and queue their addresses, which `drop` forgets.
-
-    Returns the burst and the signals of the address channel. `may_issue(beats)` is asked for each burst.
-    """
+    `may_issue(beats)` is asked for each burst."""
     word, position_bits = (bits // 8).bit_length() - 1, limit.bit_length() - 1
-    active = m.state(1, "active", reset=0)
+    active, command = m.state(1, "active", reset=0), m["command"]
     address, left = m.state(64, "address"), m.state(BEATS_BITS, "left")
     room = const(limit, BEATS_BITS)
     if position_bits:
         room = room - address.signal[word : word + position_bits].zext(BEATS_BITS)
     last = left.signal.compare("ule", room.named("beats_to_boundary")).named("last_burst")
     beats = mux(last, left.signal, room).named("beats")
-    queued = Wire(1)
+    short, issue = beats[0 : bits_for(limit + 1)], Wire(1)
+    burst = Stream(issue.signal, address=address.signal, length=(beats - 1)[0:8])
+    queued = burst.slice(m, "address_queue", rst=drop)
     # Not in a reset, so that nothing is asked for once `idle` may be looked at.
-    issue = all_of([active.signal, queued.signal, may_issue(beats[0 : bits_for(limit + 1)]), ~m.rst]).named("issue")
-    finished = (issue & last).named("finished")
-    command_ready = ~active.signal | finished
-    accept = (m["command_valid"] & command_ready).named("accept")
-    active.set(mux(accept, m["command_beats"].ne(0), active.signal & ~finished))
+    issue.assign(all_of([active.signal, burst.ready, may_issue(short), ~m.rst]).named("issue"))
+    finished = (issue.signal & last).named("finished")
+    command.drive(ready=~active.signal | finished)
+    accept = command.moves.named("accept")
+    active.set(mux(accept, command.beats.ne(0), active.signal & ~finished))
     step = pack([const(0, word), beats]).zext(64)
-    address.set(mux(accept, m["command_address"], address.signal + step), accept | issue)
-    left.set(mux(accept, m["command_beats"], left.signal - beats), accept | issue)
-    length = (beats - 1)[0:8]
-    entry = pack([address.signal, length])
-    out = m.instance(queue, "address_queue", rst=drop, in_valid=issue, in_data=entry, out_ready=ready)
-    queued.assign(out["in_ready"])
-    channel = address_channel(bits, out["out_valid"], out["out_data"][0:64], out["out_data"][64:72])
-    return _Burst(issue, last, beats[0 : bits_for(limit + 1)], command_ready, active.signal), channel
+    address.set(mux(accept, command.address, address.signal + step), accept | issue.signal)
+    left.set(mux(accept, command.beats, left.signal - beats), accept | issue.signal)
+    queued.drive(ready=ready)
+    return _Burst(issue.signal, last, short, active.signal, queued)
 
 
-def address_channel(bits: int, valid: Signal, address: Signal, length: Signal) -> dict[str, Signal]:
-    """The signals of a burst of beats of `bits`, as every master here gives them."""
+def address_channel(way: str, bits: int, burst: Stream) -> dict[str, Signal]:
+    """The signals of bursts (`address`, `length`) of beats of `bits`, as every master here gives them."""
     size = (bits // 8).bit_length() - 1
-    channel = dict(valid=valid, addr=address, len=length, size=const(size, 3), burst=const(1, 2), id=const(0, 1))
+    channel = dict(valid=burst.valid, addr=burst.address, len=burst.length, size=const(size, 3), burst=const(1, 2))
     # Bufferable and modifiable, as interconnects want that may widen or merge bursts; data, secure, unprivileged.
-    return channel | dict(cache=const(3, 4), prot=const(0, 3))
-
-
-def _sticky(m: Module, event: Signal) -> Signal:
-    seen = m.state(1, "error_q", reset=0)
-    return seen.set(seen.signal | event)
+    channel |= dict(id=const(0, 1), cache=const(3, 4), prot=const(0, 3))
+    return {f"{way}{name}": signal for name, signal in channel.items()}
 
 
 def burst_limit(bits: int, burst_beats: int) -> int:

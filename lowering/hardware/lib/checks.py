@@ -5,7 +5,8 @@ from __future__ import annotations
 from binascii import crc_hqx
 
 from lutllm.lowering.hardware.lib.axi import BEATS_BITS
-from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, all_of, const, mux, pack, parity
+from lutllm.lowering.hardware.lib.circt import Design, Module
+from lutllm.lowering.hardware.lib.signal import Signal, all_of, const, mux, pack, parity
 from lutllm.lowering.machine.checks import CRC_BITS, SIGNATURE_BITS, STEP, TAPS
 
 
@@ -36,9 +37,8 @@ def region_check(design: Design, bits: int) -> str:
         state.set(mux(m["start"], const(0, SIGNATURE_BITS), following), m["start"] | move)
         over = m.reg(move & last, "over", reset=0)
         wanted = m.reg(m["signature"], "wanted", enable=m["start"])
-        bad = m.state(1, "bad_q", reset=0)
-        bad.set(bad.signal | all_of([over, state.signal.ne(wanted)]))
-        return dict(checking=checking | over, bad=bad.signal)
+        bad = m.flag("bad_q", all_of([over, state.signal.ne(wanted)]))
+        return dict(checking=checking | over, bad=bad)
 
     inputs = {"start": 1, "beats": BEATS_BITS, "signature": SIGNATURE_BITS, "moved": 1, "data": bits}
     return design.module(f"region_check_{bits}", inputs, {"checking": 1, "bad": 1}, body)

@@ -1,18 +1,31 @@
-"""A thin typed layer to write hw, comb and seq with.
+"""Modules of hw, comb and seq: a thin typed layer over CIRCT's bindings.
 
-A `Design` collects modules; `design.module(name, inputs, outputs, body)` makes one, calling `body(m)` with a
-`Module` that gives ports and registers. `Signal` wraps an SSA value of type iN: operators check widths and raise
-`WidthError` where the hardware would silently truncate. Streams are `valid`/`ready`/data signals: a word moves in
-a cycle where valid and ready are both 1; valid never waits for ready.
+A `Design` collects modules; `design.module(name, inputs, outputs, body)` makes one, calling `body(m)` with a `Module`
+that gives ports and registers. Ports are widths in bits, or bundles of signals, which an instance connects by one name.
+`Signal`s check widths, and where they are part of a pipeline, cycles (`lib.signal`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from lutllm.lowering.hardware.lib.circt_bindings import comb, context, hw, ir, seq
+from lutllm.lowering.hardware.lib.bundle import Bundle, Link, Ports, Wire, bundles, flat, linked, opened, wires
+from lutllm.lowering.hardware.lib.circt_bindings import context, hw, ir, seq
+from lutllm.lowering.hardware.lib.signal import (
+    STEADY,
+    CycleError,
+    Pipeline,
+    Signal,
+    Time,
+    WidthError,
+    aligned,
+    const,
+    int_type,
+    mux,
+)
 
 TARGETS = ("arc", "sv")
 LOWERING_OPTIONS = ",".join(
@@ -24,111 +37,6 @@ LOWERING_OPTIONS = ",".join(
         "emittedLineLength=120",
     )
 )
-_PREDICATES = {"eq": 0, "ne": 1, "slt": 2, "sle": 3, "sgt": 4, "sge": 5, "ult": 6, "ule": 7, "ugt": 8, "uge": 9}
-
-
-class WidthError(ValueError):
-    """Two signals of different width meet, or a slice leaves its signal: a defect of a generator."""
-
-
-class Signal:
-    """A value of `width` bits. Arithmetic keeps the width; extend first where growth is meant."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: ir.Value) -> None:
-        self.value = value
-
-    @property
-    def width(self) -> int:
-        return int(ir.IntegerType(self.value.type).width)
-
-    def named(self, name: str) -> Signal:
-        """The same signal, called `name` in the SystemVerilog if it stands on its own there."""
-        owner = self.value.owner
-        if not isinstance(owner, ir.Block):
-            owner.operation.attributes["sv.namehint"] = ir.StringAttr.get(name)
-        return self
-
-    def _same(self, other: Signal | int) -> Signal:
-        other = const(other, self.width) if isinstance(other, int) else other
-        if other.width != self.width:
-            raise WidthError(f"expected operands of one width, got {self.width} and {other.width} bits")
-        return other
-
-    def __add__(self, other: Signal | int) -> Signal:
-        return Signal(comb.add([self.value, self._same(other).value]))
-
-    def __sub__(self, other: Signal | int) -> Signal:
-        return Signal(comb.sub(self.value, self._same(other).value))
-
-    def __mul__(self, other: Signal | int) -> Signal:
-        return Signal(comb.mul([self.value, self._same(other).value]))
-
-    def __and__(self, other: Signal | int) -> Signal:
-        return Signal(comb.and_([self.value, self._same(other).value]))
-
-    def __or__(self, other: Signal | int) -> Signal:
-        return Signal(comb.or_([self.value, self._same(other).value]))
-
-    def __xor__(self, other: Signal | int) -> Signal:
-        return Signal(comb.xor([self.value, self._same(other).value]))
-
-    def __invert__(self) -> Signal:
-        return self ^ ((1 << self.width) - 1)
-
-    def __lshift__(self, other: Signal | int) -> Signal:
-        return Signal(comb.shl(self.value, self._same(other).value))
-
-    def __rshift__(self, other: Signal | int) -> Signal:
-        return Signal(comb.shru(self.value, self._same(other).value))
-
-    def sra(self, other: Signal | int) -> Signal:
-        """Arithmetic shift right."""
-        return Signal(comb.shrs(self.value, self._same(other).value))
-
-    def compare(self, predicate: str, other: Signal | int) -> Signal:
-        code = ir.IntegerAttr.get(_int(64), _PREDICATES[predicate])
-        return Signal(comb.icmp(code, self.value, self._same(other).value))
-
-    def eq(self, other: Signal | int) -> Signal:
-        return self.compare("eq", other)
-
-    def ne(self, other: Signal | int) -> Signal:
-        return self.compare("ne", other)
-
-    def ult(self, other: Signal | int) -> Signal:
-        return self.compare("ult", other)
-
-    def slt(self, other: Signal | int) -> Signal:
-        return self.compare("slt", other)
-
-    def __getitem__(self, index: int | slice) -> Signal:
-        """`s[i]` is bit i; `s[low:high]` is bits low..high-1, as Python slices."""
-        low, high = (index.start or 0, index.stop) if isinstance(index, slice) else (index, index + 1)
-        high = self.width if high is None else high
-        if not 0 <= low < high <= self.width:
-            raise WidthError(f"expected a slice inside {self.width} bits, got [{low}:{high}]")
-        return self if high - low == self.width else Signal(comb.extract(_int(high - low), self.value, low))
-
-    def chunks(self, width: int) -> list[Signal]:
-        """The signal cut into words of `width` bits, lowest first."""
-        if self.width % width:
-            raise WidthError(f"expected a multiple of {width} bits, got {self.width}")
-        return [self[i : i + width] for i in range(0, self.width, width)]
-
-    def zext(self, width: int) -> Signal:
-        if width < self.width:
-            raise WidthError(f"expected at most {width} bits, got {self.width}")
-        return self if width == self.width else pack([self, const(0, width - self.width)])
-
-    def sext(self, width: int) -> Signal:
-        if width < self.width:
-            raise WidthError(f"expected at most {width} bits, got {self.width}")
-        if width == self.width:
-            return self
-        sign = Signal(comb.replicate(_int(width - self.width), self[self.width - 1].value))
-        return pack([self, sign])
 
 
 class Register:
@@ -145,24 +53,32 @@ class Register:
         self.signal = Signal(value)
 
     def set(self, value: Signal, enable: Signal | None = None) -> Signal:
+        value, enable = aligned(value, const(1, 1) if enable is None else enable)
         self._next.assign(value)
-        self._enable.assign(const(1, 1) if enable is None else enable)
+        self._enable.assign(enable)
         return self.signal
 
 
-class Wire:
-    """A signal used before it is driven (`ready` against the data flow); `assign` drives it, once."""
+class Instance(dict[str, Any]):
+    """An instance of a module: its outputs - signals, and links of bundles - by name. What it was not given of its
+    inputs it must be given by `connect`."""
 
-    def __init__(self, width: int) -> None:
-        self._cast = ir.Operation.create("builtin.unrealized_conversion_cast", results=[_int(width)], operands=[])
-        self.signal = Signal(self._cast.results[0])
+    def __init__(self, name: str, made: _Made, open_: dict[str, dict[str, Wire]]) -> None:
+        super().__init__()
+        self.name, self.made, self.open = name, made, open_
+        self.results: dict[str, Signal] = {}
 
-    def assign(self, value: Signal) -> None:
-        if value.width != self.signal.width:
-            raise WidthError(f"expected {self.signal.width} bits, got {value.width}")
-        self._cast.results[0].replace_all_uses_with(value.value)
-        self._cast.operation.erase()
-        self.signal.value = value.value  # a later reader of the signal sees its driver
+    def connect(self, **inputs: Any) -> None:
+        for port, given in inputs.items():
+            link = linked(given)
+            for signal, wire in self.open.pop(port).items():
+                wire.assign(link.forward[signal])
+            self.answer(port, link)
+
+    def answer(self, port: str, link: Link) -> None:
+        """Drive what goes back from an input."""
+        for signal, name in self.made.inputs[port].signals(port, back=True).items():
+            link.back[signal].assign(self.results[name])
 
 
 class Module:
@@ -174,9 +90,11 @@ class Module:
         self.other = arguments.pop(clock) if clock else None
         self.rst: Any = Signal(arguments.pop("rst")) if "rst" in arguments else None
         self.inputs = {name: Signal(value) for name, value in arguments.items()}
+        self.links: dict[str, Link] = {}
+        self.instances: list[Instance] = []
 
-    def __getitem__(self, name: str) -> Signal:
-        return self.inputs[name]
+    def __getitem__(self, name: str) -> Any:
+        return self.links[name] if name in self.links else self.inputs[name]
 
     def other_side(self) -> Module:
         """The same module, seen from its other clock: registers and instances made through it are clocked by that one.
@@ -195,22 +113,45 @@ class Module:
             value = Signal(made)
         return value
 
+    def pipeline(self) -> Pipeline:
+        """A pipeline that signals of this module may be part of."""
+        return Pipeline(lambda signal, name, resets: self.reg(signal, name, reset=0 if resets else None))
+
     def reg(
         self,
         value: Signal,
         name: str,
         *,
+        cycles: int = 1,
         enable: Signal | None = None,
         reset: int | None = None,
         by: Signal | None = None,
     ) -> Signal:
-        """A register loading `value` at each clock edge where `enable` is 1 (default: always)."""
-        return self.state(value.width, name, reset=reset, by=by).set(value, enable)
+        """`value` some cycles later: registers that load at each clock edge where `enable` is 1 (default: always). In a
+        pipeline, a value that is 0 while nothing is there begins as 0."""
+        for _ in range(cycles):
+            if enable is not None:
+                value, enable = aligned(value, enable)
+            reset = 0 if value.resets and reset is None and enable is None else reset
+            made = self.state(value.width, name, reset=reset, by=by).set(value, enable)
+            time = value.time.later(1) if isinstance(value.time, Time) else value.time
+            value = Signal(made.value, time, resets=value.resets and enable is None)
+        return value
 
     def state(self, width: int, name: str, *, reset: int | None = None, by: Signal | None = None) -> Register:
         """A register that feeds back: read `.signal`, then `.set(next, enable)` exactly once. It takes the value
         `reset` with the module's reset, or where `by` is 1."""
         return Register(self, width, name, reset, by)
+
+    def flag(self, name: str, on: Signal, off: Signal | None = None, *, by: Signal | None = None) -> Signal:
+        """A bit: 1 from the cycle after `on`, 0 from that after `off`; of both, `on` counts."""
+        held = self.state(1, name, reset=0, by=by)
+        return held.set(on | (held.signal if off is None else held.signal & ~off))
+
+    def since(self, name: str, event: Signal, during: Signal) -> Signal:
+        """1 from the cycle after `event` on, while `during` is 1."""
+        held = self.state(1, name, reset=0)
+        return held.set(during & (held.signal | event))
 
     def counter(self, width: int, name: str, *, step: Signal, last: Signal, restart: Signal | None = None) -> Signal:
         """Counts 0.. at each `step`, back to 0 after `last` (and at `restart`)."""
@@ -221,40 +162,86 @@ class Module:
             following, enable = mux(restart, const(0, width), following), step | restart
         return count.set(following, enable)
 
-    def instance(self, module: str, name: str, **inputs: Signal) -> dict[str, Signal]:
+    def instance(self, module: str, name: str, **inputs: Any) -> Instance:
         """Instantiate `module`; clock and reset are connected unless `rst` is given; where it has a second clock, that
-        is this module's other one. Returns its outputs."""
+        is this module's other one. A bundle is connected to a link. What is not given must be connected later."""
         made = self.design.modules[module]
         reset = inputs.pop("rst", self.rst)
-        if set(inputs) != set(made.inputs):
+        if not set(inputs) <= set(made.inputs):
             raise WidthError(f"{module}: expected inputs {sorted(made.inputs)}, got {sorted(inputs)}")
-        for port, signal in inputs.items():
-            if signal.width != made.inputs[port]:
-                raise WidthError(f"{module}.{port}: expected {made.inputs[port]} bits, got {signal.width}")
-        operands = {port: signal.value for port, signal in inputs.items()}
+        links = {port: linked(given) for port, given in inputs.items()}
+        rest = {port: kind for port, kind in made.inputs.items() if port not in links}
+        found = Instance(f"{module} {name}", made, {p: wires(kind.forward) for p, kind in rest.items()})
+        given = {made.inputs[p].port(p, n): s for p, link in links.items() for n, s in link.forward.items()}
+        given |= {made.inputs[p].port(p, n): w.signal for p, ws in found.open.items() for n, w in ws.items()}
+        back = {port: wires(kind.back) for port, kind in made.outputs.items()}
+        given |= {made.outputs[p].port(p, n): w.signal for p, ws in back.items() for n, w in ws.items()}
+        if set(given) != set(made.takes):
+            raise WidthError(f"{module}: expected inputs {sorted(made.takes)}, got {sorted(given)}")
+        for port, signal in given.items():
+            if signal.width != made.takes[port]:
+                raise WidthError(f"{module}.{port}: expected {made.takes[port]} bits, got {signal.width}")
+        begin = made.begin(given)
+        operands = {port: made.on_time(port, signal, begin).value for port, signal in given.items()}
         if made.reset:
             operands["rst"] = reset.value
         if made.clock:
             operands[made.clock] = self.other
-        results = made.op.instantiate(name, clk=self.clk, **operands).operation.results
-        return dict(zip(made.outputs, map(Signal, results), strict=True))
+        values = made.op.instantiate(name, clk=self.clk, **operands).operation.results
+        found.results = {
+            port: Signal(value, made.time_of(port, begin)) for port, value in zip(made.gives, values, strict=True)
+        }
+        for port, link in links.items():
+            found.answer(port, link)
+        for port, kind in made.outputs.items():
+            forward = {signal: found.results[flat] for signal, flat in kind.signals(port).items()}
+            found[port] = opened(kind.link(forward, back[port]))
+        self.instances.append(found)
+        return found
 
-    def output_of(self, module: str, name: str, **inputs: Signal) -> Signal:
+    def output_of(self, module: str, name: str, **inputs: Any) -> Any:
         """Like `instance`, for a module with one output."""
-        (signal,) = self.instance(module, name, **inputs).values()
-        return signal
+        (found,) = self.instance(module, name, **inputs).values()
+        return found
 
 
+@dataclass
 class _Made:
-    def __init__(
-        self,
-        op: hw.HWModuleOp,
-        inputs: dict[str, int],
-        outputs: dict[str, int],
-        reset: bool,
-        clock: str | None = None,
-    ) -> None:
-        self.op, self.inputs, self.outputs, self.reset, self.clock = op, inputs, outputs, reset, clock
+    """A module, its ports, and their signals with their bits: those that it takes, those that it gives. `cycles` are
+    those of the signals of a pipeline."""
+
+    op: hw.HWModuleOp
+    inputs: dict[str, Bundle]
+    outputs: dict[str, Bundle]
+    reset: bool
+    clock: str | None = None
+    cycles: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.takes, self.gives = flat(self.inputs, self.outputs), flat(self.outputs, self.inputs)
+
+    def begin(self, given: dict[str, Signal]) -> Time | None:
+        """When an instance of a pipeline begins, that all that is given comes in time for."""
+        times = {port: given[port].time for port in given if isinstance(given[port].time, Time)}
+        if not self.cycles or not times:
+            return None
+        if any(given[port].time is None for port in given if port in self.cycles):
+            raise CycleError(f"{self.op.name.value}: expected inputs of a pipeline, got ordinary logic too")
+        known = [time.cycle - self.cycles[port] for port, time in times.items() if time.cycle is not None]
+        (pipeline,) = {time.pipeline for time in times.values()}
+        return Time(pipeline, [max(known)])
+
+    def on_time(self, port: str, signal: Signal, begin: Time | None) -> Signal:
+        if begin is None or not isinstance(signal.time, Time):
+            return signal
+        due = begin.later(self.cycles[port]).cycle
+        assert due is not None
+        if signal.time.cycle is None:
+            signal.time.meet(due)
+        return signal.until(due)
+
+    def time_of(self, port: str, begin: Time | None) -> Any:
+        return None if begin is None else begin.later(self.cycles[port]) if port in self.cycles else STEADY
 
 
 class Design:
@@ -274,9 +261,9 @@ class Design:
     def module(
         self,
         name: str,
-        inputs: dict[str, int],
-        outputs: dict[str, int],
-        body: Callable[[Module], dict[str, Signal]],
+        inputs: Ports,
+        outputs: Ports,
+        body: Callable[[Module], Mapping[str, Any]],
         *,
         reset: bool = True,
         top: bool = False,
@@ -286,34 +273,105 @@ class Design:
 
         Every module has a clock `clk` (the `top`: `ap_clk`, and its name without the prefix), perhaps a second
         `clock`, and, unless `reset` is False, a synchronous active-high reset `rst` before its own ports. `inputs` and
-        `outputs` give widths in bits; `body` returns every output.
+        `outputs` give widths in bits, or bundles; `body` returns every output.
         """
+        if name not in self.modules:
+            self._add(name, bundles(inputs), bundles(outputs), body, reset=reset, top=top, clock=clock)
+        return name
+
+    def pipeline(
+        self,
+        name: str,
+        inputs: dict[str, int],
+        outputs: dict[str, int],
+        body: Callable[[Module], Mapping[str, Signal]],
+        *,
+        steady: Sequence[str] = (),
+        valid: Sequence[str] = (),
+        latency: int | None = None,
+        reset: bool = False,
+    ) -> str:
+        """Add a module that is a pipeline, and takes inputs in every cycle. The first input is of cycle 0, the others
+        of that of what they first meet, so that they may come later, but for those that are `steady`. What is `valid`
+        is 0 after reset. Outputs come when they are made; all of them after `latency` cycles where it is given, or
+        `CycleError`."""
         if name in self.modules:
             return name
+
+        def timed(m: Module) -> Mapping[str, Signal]:
+            pipeline = m.pipeline()
+            moving = [port for port in inputs if port not in steady]
+            m.inputs |= {port: m.inputs[port].steady() for port in steady}
+            m.inputs |= {port: pipeline.first_met(m.inputs[port], resets=port in valid) for port in moving[1:]}
+            m.inputs[moving[0]] = pipeline.at(m.inputs[moving[0]])
+            results = body(m)
+            if latency is not None:
+                made = {port: signal for port, signal in results.items() if signal.time is not STEADY}
+                last = max(signal.cycle for signal in made.values())
+                if last != latency:
+                    raise CycleError(f"{name}: expected results after {latency} cycles, got them after {last}")
+                results = dict(results) | {port: signal.until(latency) for port, signal in made.items()}
+            signals = {port: m.inputs[port] for port in moving} | dict(results)
+            for port, signal in signals.items():
+                if signal.time is None or (isinstance(signal.time, Time) and signal.time.cycle is None):
+                    raise CycleError(f"{name}.{port}: expected a signal of the pipeline, got one that is of no cycle")
+            cycles.update({port: signal.cycle for port, signal in signals.items() if signal.time is not STEADY})
+            return results
+
+        cycles: dict[str, int] = {}
+        self._add(name, bundles(inputs), bundles(outputs), timed, reset=reset)
+        self.modules[name].cycles = cycles
+        return name
+
+    def _add(
+        self,
+        name: str,
+        inputs: dict[str, Bundle],
+        outputs: dict[str, Bundle],
+        body: Callable[[Module], Mapping[str, Any]],
+        *,
+        reset: bool,
+        top: bool = False,
+        clock: str | None = None,
+    ) -> None:
+        takes, gives = flat(inputs, outputs), flat(outputs, inputs)
+
+        def build(made: Any) -> dict[str, ir.Value]:
+            arguments = dict(zip((port for port, _ in ports), made.entry_block.arguments, strict=True))
+            return _build(Module(self, arguments, clock), name, inputs, outputs, body, gives)
+
         with self.context, ir.Location.unknown(), ir.InsertionPoint(self.mlir.body):
             names = ["ap_clk" if top else "clk", *([clock] if clock else [])]
-            ports = [(port, ir.Type.parse("!seq.clock")) for port in names] + ([("rst", _int(1))] if reset else [])
-            ports += [(port, _int(width)) for port, width in inputs.items()]
+            ports = [(port, ir.Type.parse("!seq.clock")) for port in names] + ([("rst", int_type(1))] if reset else [])
+            ports += [(port, int_type(width)) for port, width in takes.items()]
             op = hw.HWModuleOp(
                 name=name if top else self.symbol(name),
                 input_ports=ports,
-                output_ports=[(port, _int(width)) for port, width in outputs.items()],
-                body_builder=lambda made: _build_body(self, made, ports, name, outputs, body, clock),
+                output_ports=[(port, int_type(width)) for port, width in gives.items()],
+                body_builder=build,
             )
             self.modules[name] = _Made(op, inputs, outputs, reset, clock)
-        return name
+
+    def loose(self, name: str) -> str:
+        """The same module with every signal a port of its own, as a test bench drives them."""
+        made = self.modules[name]
+        self.modules[f"{name}, loose"] = replace(made, inputs=bundles(made.takes), outputs=bundles(made.gives))
+        return f"{name}, loose"
 
     def symbol(self, name: str) -> str:
         """What module `name` is called in the text."""
         return f"{self.prefix}{name}"
 
-    def add_text(self, name: str, text: str, inputs: dict[str, int], outputs: dict[str, int]) -> str:
+    def add_text(
+        self, name: str, text: str, inputs: dict[str, int], outputs: dict[str, int], latency: int | None = None
+    ) -> str:
         """Add a module written as hw-level text, without reset: for leaves that need ops this layer does not have. The
-        text calls it @$NAME$."""
+        text calls it @$NAME$. With a `latency` it is a pipeline."""
         with self.context, ir.Location.unknown():
             parsed = ir.Module.parse(text.replace("$NAME$", self.symbol(name)))
             op = parsed.body.operations[0].operation.clone(ir.InsertionPoint(self.mlir.body))
-        self.modules[name] = _Made(op.opview, inputs, outputs, reset=False)
+        cycles = {} if latency is None else dict.fromkeys(inputs, 0) | dict.fromkeys(outputs, latency)
+        self.modules[name] = _Made(op.opview, bundles(inputs), bundles(outputs), reset=False, cycles=cycles)
         return name
 
     def text(self) -> str:
@@ -324,152 +382,38 @@ class Design:
             self.mlir.operation.verify()
 
 
-def _build_body(design, made, ports, name, outputs, body, clock):  # type: ignore[no-untyped-def]
-    arguments = dict(zip((port for port, _ in ports), made.entry_block.arguments, strict=True))
-    results = body(Module(design, arguments, clock))
+def _build(
+    m: Module,
+    name: str,
+    inputs: dict[str, Bundle],
+    outputs: dict[str, Bundle],
+    body: Callable[[Module], Mapping[str, Any]],
+    gives: dict[str, int],
+) -> dict[str, ir.Value]:
+    """The values of all signals that leave a module."""
+    for port, kind in inputs.items():
+        if list(kind.forward) != [""]:
+            m.links[port] = kind.link({n: m.inputs[flat] for n, flat in kind.signals(port).items()})
+    results = body(m)
     if set(results) != set(outputs):
         raise WidthError(f"{name}: expected outputs {sorted(outputs)}, got {sorted(results)}")
-    for port, width in outputs.items():
-        if results[port].width != width:
-            raise WidthError(f"{name}.{port}: expected {width} bits, got {results[port].width}")
-    return {port: results[port].value for port in outputs}
-
-
-def _int(width: int) -> ir.IntegerType:
-    return ir.IntegerType.get_signless(width)
-
-
-def const(value: int, width: int) -> Signal:
-    """A constant; a negative value is taken in two's complement. Raises `WidthError` if it does not fit."""
-    if not -(1 << (width - 1)) <= value < 1 << width:
-        raise WidthError(f"expected a constant of {width} bits, got {value}")
-    if value >= 1 << (width - 1):
-        value -= 1 << width
-    return Signal(hw.constant(ir.IntegerAttr.get(_int(width), value)))
-
-
-def pack(parts: Sequence[Signal]) -> Signal:
-    """Concatenate, lowest part first."""
-    if len(parts) == 1:
-        return parts[0]
-    return Signal(comb.concat([part.value for part in reversed(parts)]))
-
-
-def mux(condition: Signal, true: Signal, false: Signal) -> Signal:
-    return Signal(comb.mux(condition.value, true.value, true._same(false).value))
-
-
-def select(entries: Sequence[Signal], index: Signal) -> Signal:
-    """`entries[index]` as a tree of 2:1 multiplexers; entries past the end read as the last one."""
-    level = list(entries)
-    for bit in range(index.width):
-        if len(level) == 1:
-            break
-        level += [level[-1]] * (len(level) % 2)
-        level = [mux(index[bit], level[i + 1], level[i]) for i in range(0, len(level), 2)]
-    return level[0]
-
-
-def any_of(signals: Sequence[Signal]) -> Signal:
-    return signals[0] if len(signals) == 1 else Signal(comb.or_([s.value for s in signals]))
-
-
-def all_of(signals: Sequence[Signal]) -> Signal:
-    return signals[0] if len(signals) == 1 else Signal(comb.and_([s.value for s in signals]))
-
-
-def parity(signal: Signal) -> Signal:
-    """Whether an odd number of bits is 1."""
-    return Signal(comb.parity(signal.value))
-
-
-class Fields:
-    """A record in one signal: named fields of fixed width, the first lowest."""
-
-    def __init__(self, **widths: int) -> None:
-        self.widths = widths
-        self.width = sum(widths.values())
-
-    def subset(self, *names: str) -> Fields:
-        """A smaller record of some of the fields."""
-        return Fields(**{name: self.widths[name] for name in names})
-
-    def narrowed(self, **widths: int) -> Fields:
-        """The same record with other widths for some fields."""
-        return Fields(**{**self.widths, **widths})
-
-    def pack(self, **values: Signal) -> Signal:
-        if set(values) != set(self.widths):
-            raise WidthError(f"expected fields {sorted(self.widths)}, got {sorted(values)}")
-        for name, width in self.widths.items():
-            if values[name].width != width:
-                raise WidthError(f"field {name}: expected {width} bits, got {values[name].width}")
-        return pack([values[name] for name in self.widths])
-
-    def unpack(self, signal: Signal) -> dict[str, Signal]:
-        if signal.width != self.width:
-            raise WidthError(f"expected a record of {self.width} bits, got {signal.width}")
-        fields, low = {}, 0
-        for name, width in self.widths.items():
-            fields[name] = signal[low : low + width]
-            low += width
-        return fields
-
-
-Levels = Sequence[tuple[str, "Signal | Callable[..., Signal]"]]  # of a loop nest: name and count, outermost first
-
-
-def loop_nest(m: Module, step: Signal, levels: Levels) -> tuple[dict[str, Signal], dict[str, Signal]]:
-    """Nested counters, outermost first, moving one iteration at each `step`; returns (index, last) by name.
-
-    A level's count is a signal, or a function of the outer levels' (index, last). After the last iteration of all
-    levels the nest is back at its first.
-    """
-    index: dict[str, Signal] = {}
-    last: dict[str, Signal] = {}
-    states: dict[str, Register] = {}
-    for name, count in levels:
-        count = count(index, last) if callable(count) else count
-        states[name] = m.state(count.width, f"{name}_index", reset=0)
-        index[name] = states[name].signal
-        last[name] = index[name].eq(count - 1).named(f"{name}_last")
-    enable = step
-    for name, _ in reversed(levels):
-        states[name].set(mux(last[name], const(0, index[name].width), index[name] + 1), enable)
-        enable = enable & last[name]
-    return index, last
-
-
-CREDIT = 1  # cycles from giving one until it may be taken
-
-
-def credit(m: Module, name: str, bits: int, *, give: Signal, take: Signal, initial: int = 0) -> Signal:
-    """A counter of what may be taken: up at `give`, down at `take`. Returns whether there is any."""
-    count = m.state(bits, name, reset=initial)
-    count.set(count.signal + mux(give, const(1, bits), const(-1, bits)), give ^ take)
-    return count.signal.ne(0).named(f"{name}_there")
-
-
-def round_shift(value: Signal, amount: Signal, bits: int) -> Signal:
-    """`lutllm.numerics.round_shift`, cut to `bits`: the bit below the cut is the carry."""
-    doubled = pack([const(0, 1), value])
-    shifted = doubled.sra(amount.zext(doubled.width)).named("shifted")
-    floor, carry = shifted[1:], shifted[0]
-    width = max(bits, floor.width)
-    return (floor.sext(width) + carry.zext(width)).named("rounded")[0:bits]
-
-
-def delay(m: Module, signal: Signal, cycles: int, name: str, *, reset: int | None = None) -> Signal:
-    """`signal`, `cycles` cycles later."""
-    for _ in range(cycles):
-        signal = m.reg(signal, name, reset=reset)
-    return signal
-
-
-def delay_record(m: Module, record: Fields, signal: Signal, name: str, cycles: int) -> list[dict[str, Signal]]:
-    """The fields of `signal` by the cycles since it came, 0 to `cycles`; `valid` is 0 after reset."""
-    found = [record.unpack(signal)]
-    for i in range(1, cycles + 1):
-        late = {f: m.reg(s, f"{name}_{f}_{i}", reset=0 if f == "valid" else None) for f, s in found[-1].items()}
-        found.append(late)
-    return found
+    given: dict[str, Signal] = {}
+    for port, kind in outputs.items():
+        link = linked(results[port])
+        for signal, wire in link.back.items():
+            wire.assign(m.inputs[kind.port(port, signal)])
+        given |= {kind.port(port, n): signal for n, signal in link.forward.items()}
+    for port, link in m.links.items():
+        for signal, wire in link.back.items():
+            if not wire.driven:
+                raise WidthError(f"{name}.{port}: expected something that drives {signal}, got nothing")
+            given[inputs[port].port(port, signal)] = wire.signal
+    for made in m.instances:
+        if made.open:
+            raise WidthError(f"{name}: expected what drives {', '.join(made.open)} of {made.name}, got nothing")
+    if set(given) != set(gives):
+        raise WidthError(f"{name}: expected signals {sorted(gives)}, got {sorted(given)}")
+    for port, width in gives.items():
+        if given[port].width != width:
+            raise WidthError(f"{name}.{port}: expected {width} bits, got {given[port].width}")
+    return {port: given[port].value for port in gives}

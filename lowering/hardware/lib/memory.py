@@ -1,12 +1,14 @@
-"""RAM, FIFO and power-on leaves: with ROMs the only modules whose body differs between simulation and synthesis."""
+"""RAM, ROM and power-on leaves: the only modules whose body differs between simulation and synthesis."""
 
-from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, Wire, const, mux, pack, select
+from collections.abc import Sequence
+
+from lutllm.lowering.hardware.lib.bundle import Link
+from lutllm.lowering.hardware.lib.circt import Design, Module
+from lutllm.lowering.hardware.lib.signal import Signal, Time, WidthError, aligned, const, mux, pack, select
 from lutllm.numerics import bits_for
 
 ULTRA_BITS = 288 * 1024  # from here a RAM asks for ultra RAM (one URAM288 holds 4096 x 72)
 BLOCK_BITS = 4 * 1024  # from here a RAM asks for block RAM
-DEEP, DEEP_BITS = 128, 16 * 1024  # from here on, words and bits, a FIFO's words are in block RAM
-FIFO_LATENCY = 1  # cycles from a push until the word may be taken, from a pop until its room is there
 
 
 def ram(design: Design, depth: int, width: int, *, read_latency: int = 1, zeroed: bool = False) -> str:
@@ -53,45 +55,6 @@ def power_on(design: Design) -> str:
     return "power_on"
 
 
-def fifo(design: Design, width: int, depth: int) -> str:
-    """A stream FIFO of `depth` words: in_valid in_data out_ready -> in_ready out_valid out_data count.
-
-    Words fall through after one cycle; both ends move every cycle. No path leads from out_ready to in_ready.
-    """
-    count_bits = bits_for(depth + 1)
-
-    def body(m: Module) -> dict[str, Signal]:
-        count = m.state(count_bits, "count", reset=0)
-        in_ready = count.signal.ne(depth)
-        out_valid = count.signal.ne(0)
-        push, pop = m["in_valid"] & in_ready, out_valid & m["out_ready"]
-        step = mux(push, const(1, count_bits), const(-1, count_bits))
-        count.set(count.signal + step, push ^ pop)
-        stored = _deep if depth * width >= DEEP_BITS and depth >= DEEP else _storage
-        data = m.reg(m["in_data"], "word", enable=push) if depth == 1 else stored(m, push, pop)
-        return dict(in_ready=in_ready, out_valid=out_valid, out_data=data, count=count.signal)
-
-    def _storage(m: Module, push: Signal, pop: Signal) -> Signal:
-        head, tail = pointer(m, "write_pointer", depth, push), pointer(m, "read_pointer", depth, pop)
-        store = ram(design, depth, width, read_latency=0)
-        return m.output_of(store, "store", we=push, wa=head, wd=m["in_data"], ra=tail)
-
-    def _deep(m: Module, push: Signal, pop: Signal) -> Signal:
-        """In block RAM, which is read a cycle ahead: a word that is written just then goes past it."""
-        head, tail = pointer(m, "write_pointer", depth, push), m.state(bits_for(depth), "read_pointer", reset=0)
-        ahead, data = mux(pop, following(tail.signal, depth), tail.signal), m["in_data"]
-        tail.set(ahead)
-        read = m.output_of(ram(design, depth, width), "store", we=push, wa=head, wd=data, re=const(1, 1), ra=ahead)
-        passes = push & head.eq(ahead)
-        return mux(m.reg(passes, "passed", reset=0), m.reg(data, "passed_word", enable=passes), read)
-
-    inputs = {"in_valid": 1, "in_data": width, "out_ready": 1}
-    outputs = {"in_ready": 1, "out_valid": 1, "out_data": width, "count": count_bits}
-    if depth > 1:
-        ram(design, depth, width, read_latency=0)
-    return design.module(f"fifo_{depth}x{width}", inputs, outputs, body)
-
-
 def pointer(m: Module, name: str, depth: int, step: Signal, jump: tuple[Signal, Signal] | None = None) -> Signal:
     """Counts around a memory of `depth` words, a word at each `step`; with `jump` = (whether, where to), elsewhere."""
     place = m.state(bits_for(depth), name, reset=0)
@@ -103,19 +66,18 @@ def following(place: Signal, depth: int) -> Signal:
     return mux(place.eq(depth - 1), const(0, place.width), place + 1)
 
 
-class Stream:
-    """One end of a stream inside a module under construction."""
-
-    def __init__(self, valid: Signal, data: Signal, ready: Wire) -> None:
-        self.valid, self.data, self.ready = valid, data, ready
-
-
-def buffered(m: Module, name: str, valid: Signal, data: Signal, depth: int) -> tuple[Stream, Signal]:
-    """Put a FIFO behind (valid, data); returns its output end (drive `.ready`) and the ready for the input end."""
-    ready = Wire(1)
-    made = fifo(m.design, data.width, depth)
-    out = m.instance(made, name, in_valid=valid, in_data=data, out_ready=ready.signal)
-    return Stream(out["out_valid"], out["out_data"], ready), out["in_ready"]
+def stored(
+    m: Module, name: str, depth: int, *, write: Link | tuple[Signal, ...], read: Signal | tuple[Signal, Signal]
+) -> Signal:
+    """The word read from a RAM of `depth` words: `write` is a link, or (enable, address, data), `read` an address,
+    whose word is there at once, or (enable, address): a cycle later."""
+    we, wa, wd = write.forward.values() if isinstance(write, Link) else aligned(*write)
+    at_once = isinstance(read, Signal)
+    re, ra = (None, read) if isinstance(read, Signal) else aligned(*read)
+    given = dict(we=we, wa=wa, wd=wd, ra=ra) | ({} if re is None else dict(re=re))
+    word: Signal = m.output_of(ram(m.design, depth, wd.width, read_latency=0 if at_once else 1), name, **given)
+    word.time = ra.time.later(0 if at_once else 1) if isinstance(ra.time, Time) else None
+    return word
 
 
 def _ram_body(
@@ -140,6 +102,56 @@ def _ram_body(
         text = text.replace(f"${key}$", value)
     inputs = {"we": 1, "wa": address, "wd": width, **({"re": 1} if read_latency else {}), "ra": address}
     design.add_text(name, text, inputs, {"rd": width})
+
+
+def rom(design: Design, name: str, values: Sequence[int], width: int) -> str:
+    """A ROM of unsigned `values` of `width` bits, address -> data a cycle later. Returns the module's name.
+
+    One `name` is one table. Addresses past the end read as the last value.
+    """
+    values = [int(value) for value in values]
+    if not values or min(values) < 0 or max(values) >> width:
+        raise WidthError(f"ROM {name}: expected values of {width} bits, got {min(values, default=0)}..{max(values)}")
+    address = bits_for(len(values))
+    if name not in design.modules:
+        text = (_arc_rom if design.target == "arc" else _sv_rom)(values, width, address)
+        ports = f"in %clk: !seq.clock, in %address: i{address}, out data: i{width}"
+        design.add_text(
+            name, f"hw.module @$NAME$({ports}) {{{text}}}", {"address": address}, {"data": width}, latency=1
+        )
+    return name
+
+
+def _arc_rom(values: list[int], width: int, address: int) -> str:
+    """An array the JIT indexes: one load. Filled up to a power of two, because it does not check the index."""
+    filled = values + [values[-1]] * ((1 << address) - len(values))
+    array = f"!hw.array<{len(filled)}xi{width}>"
+    entries = ", ".join(f"{value} : i{width}" for value in reversed(filled))  # index 0 is written last
+    return f"""
+  %table = hw.aggregate_constant [{entries}] : {array}
+  %entry = hw.array_get %table[%address] : {array}, i{address}
+  %data = seq.compreg %entry, %clk : i{width}
+  hw.output %data : i{width}
+"""
+
+
+def _sv_rom(values: list[int], width: int, address: int) -> str:
+    """A clocked case statement, which synthesis takes for a ROM; an array would be written as a tree of `?:`."""
+    constants = "".join(f"  %v{value} = hw.constant {value} : i{width}\n" for value in sorted(set(values)))
+    cases = "".join(
+        f"    case b{index:0{address}b}: {{ sv.passign %q, %v{value} : i{width} }}\n"
+        for index, value in enumerate(values[:-1])
+    )
+    return f"""
+{constants}  %c = seq.from_clock %clk
+  %q = sv.reg name "entry" : !hw.inout<i{width}>
+  sv.always posedge %c {{
+    sv.case %address : i{address}
+{cases}    default: {{ sv.passign %q, %v{values[-1]} : i{width} }}
+  }}
+  %data = sv.read_inout %q : !hw.inout<i{width}>
+  hw.output %data : i{width}
+"""
 
 
 _ARC_POWER_ON = """

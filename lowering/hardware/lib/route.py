@@ -3,39 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from lutllm.lowering.hardware.lib.circt import Design, Fields, Module, Signal, Wire, const, loop_nest, pack, select
-from lutllm.lowering.hardware.lib.memory import buffered
+from lutllm.lowering.hardware.lib.bundle import Wire
+from lutllm.lowering.hardware.lib.circt import Design, Module
+from lutllm.lowering.hardware.lib.signal import Signal, const, pack, select
+from lutllm.lowering.hardware.lib.state import loop_nest
+from lutllm.lowering.hardware.lib.stream import Stream
 from lutllm.numerics import bits_for
 
 ORDERS = 8  # that may wait, where nothing else is asked for
 COUNT_BITS = 32
 
 
-def router(design: Design, name: str, ways: Sequence[str], orders: int = ORDERS) -> str:
-    """In: `push` of an order (`way`, an index of `ways`, and `count` of words, above 0), taken when `room`; `in_valid`
-    and each way's `WAY_ready`. Out: `in_ready`, each way's `WAY_valid`; `finished` pulses with an order's last word,
-    `idle` when no order is there. Data goes around this module."""
-    way_bits = bits_for(len(ways))
-    order = Fields(way=way_bits, count=COUNT_BITS)
+def router(design: Design, name: str, ways: Sequence[str], bits: int, orders: int = ORDERS) -> str:
+    """Streams in: `order` (`way`, an index of `ways`, and `count` of words, above 0) and `in`. Out: a stream for each
+    way; `finished` pulses with an order's last word, `idle` when no order is there."""
+    order = Stream.of(way=bits_for(len(ways)), count=COUNT_BITS)
 
-    def body(m: Module) -> dict[str, Signal]:
-        stream, room = buffered(m, "orders", m["push"], order.pack(way=m["way"], count=m["count"]), orders)
-        held = order.unpack(stream.data)
+    def body(m: Module) -> dict[str, Any]:
+        held, words = m["order"].fifo(m, "orders", orders), m["in"]
         fire = Wire(1)
-        _, last = loop_nest(m, fire.signal, [("word", held["count"])])
-        ready = (stream.valid & select([m[f"{way}_ready"] for way in ways], held["way"])).named("way_ready")
-        fire.assign(ready & m["in_valid"])
+        _, last = loop_nest(m, fire.signal, [("word", held.count)])
+        open_ = words.valid & held.valid
+        found = {way: Stream(open_ & held.way.eq(i), data=words.data) for i, way in enumerate(ways)}
+        ready = (held.valid & select([stream.ready for stream in found.values()], held.way)).named("way_ready")
+        words.drive(ready=ready)
+        fire.assign(words.moves)
         finished = fire.signal & last["word"]
-        stream.ready.assign(finished)
-        open_ = m["in_valid"] & stream.valid
-        valids = {f"{way}_valid": open_ & held["way"].eq(i) for i, way in enumerate(ways)}
-        return valids | dict(in_ready=ready, room=room, finished=finished, idle=~stream.valid)
+        held.drive(ready=finished)
+        return found | dict(finished=finished, idle=~held.valid)
 
-    inputs = {"push": 1, "way": way_bits, "count": COUNT_BITS, "in_valid": 1}
-    inputs |= {f"{way}_ready": 1 for way in ways}
-    outputs = {"in_ready": 1, "room": 1, "finished": 1, "idle": 1} | {f"{way}_valid": 1 for way in ways}
-    return design.module(name, inputs, outputs, body)
+    outputs = {way: Stream.of(bits) for way in ways} | {"finished": 1, "idle": 1}
+    return design.module(name, {"order": order, "in": Stream.of(bits)}, outputs, body)
 
 
 def way_of(chosen: Sequence[Signal]) -> Signal:

@@ -10,20 +10,11 @@ lookup reads any more. In built-table rounds another walk issues the build beats
 
 from collections.abc import Callable
 
-from lutllm.lowering.hardware.lib.circt import (
-    Design,
-    Fields,
-    Levels,
-    Module,
-    Signal,
-    Wire,
-    all_of,
-    const,
-    credit,
-    delay,
-    loop_nest,
-    mux,
-)
+from lutllm.lowering.hardware.lib.bundle import Wire
+from lutllm.lowering.hardware.lib.circt import Design, Module
+from lutllm.lowering.hardware.lib.signal import Fields, Signal, all_of, const, mux
+from lutllm.lowering.hardware.lib.state import Levels, credit, loop_nest
+from lutllm.lowering.hardware.lib.stream import Stream
 from lutllm.lowering.hardware.linear import records
 from lutllm.lowering.hardware.linear.front import held_round
 from lutllm.lowering.machine.engine import MODES, TABLE_BANKS, EngineConfig
@@ -47,7 +38,8 @@ def psum_control(design: Design, config: EngineConfig, codebooks: int) -> str:
     """In: streams `round`, `rows_round` (rows made in steps) and `build_round` (tables built); `codes_push` and
     `rows_push` of each weight port, with up to `codebooks` codebooks; `group_ready`, `centroids_ready` and `acc_free`
     pulses. Out: packed `control`, `rows` and `build` beats."""
-    lookup, row, build = (f(config) for f in (records.lookup_fields, records.row_fields, records.build_fields))
+    records_of = dict(control=records.lookup_fields, rows=records.row_fields, build=records.build_fields)
+    fields = {name: made(config) for name, made in records_of.items()}
     builds, serial = config.builds_tables, config.row_steps > 1
 
     def body(m: Module) -> dict[str, Signal]:
@@ -56,20 +48,19 @@ def psum_control(design: Design, config: EngineConfig, codebooks: int) -> str:
         lookups = _Walk(m, config, "lookup", issue.signal)
         rows = _Walk(m, config, "row", making.signal) if serial else lookups
         rows_here = _of_all(m, "rows", max(codebooks, TABLE_BANKS), m["rows_push"], take_rows.signal)
-        rows_ok, taken, outputs = rows_here, rows.block_first & making.signal, {}
+        rows_ok, taken, beats = rows_here, rows.block_first & making.signal, dict[str, dict[str, Signal]]()
         if builds:
             built_mode = rows.fields["mode"].eq(MODES.index("built_table"))
             table_free = making.signal & rows.block_last & built_mode
-            beat, started, finished, ready = _build_walk(m, config, rows_here, table_free)
-            table_ready = delay(m, finished, BUILD_LATENCY - 1, "table_ready", reset=0)
-            tables_ok = credit(m, "tables", bits_for(TABLE_BANKS + 1), give=table_ready, take=taken & built_mode)
+            beats["build"], started, finished = _build_walk(m, config, rows_here, table_free)
+            table_ready = m.reg(finished, "table_ready", cycles=BUILD_LATENCY - 1, reset=0)
+            tables_ok = credit(m, "tables", TABLE_BANKS, give=table_ready, take=taken & built_mode)
             rows_ok, taken = mux(built_mode, tables_ok, rows_here).named("rows_ok"), (taken & ~built_mode) | started
-            outputs = dict(build=delay(m, build.pack(**beat), ISSUE, "build_q", reset=0), build_round_ready=ready)
         take_rows.assign(taken)
 
         def needs(name: str, step: Signal, first: Signal, give: Signal, initial: int = 0) -> Signal:
-            bits = bits_for(config.operand_banks + 1)  # at least as many as there are halves and banks of sums
-            there = credit(m, name, bits, take=step & first, initial=initial, give=give)
+            most = config.operand_banks  # at least as many as there are halves and banks of sums
+            there = credit(m, name, most, take=step & first, initial=initial, give=give)
             return (~first | there).named(f"{name}_allow")
 
         codes_ok = _of_all(m, "codes", config.codes_depth, m["codes_push"], issue.signal & lookups.token_first)
@@ -87,25 +78,22 @@ def psum_control(design: Design, config: EngineConfig, codebooks: int) -> str:
             to_make += [rows.busy, needs("halves", making.signal, rows.row_first, free, HALVES)]
             to_look_up.append(needs("made", issue.signal, lookups.row_first, made))
             making.assign(all_of(to_make))
-            outputs["rows_round_ready"] = rows.ready
             issue.assign(all_of(to_look_up))
         else:
             issue.assign(all_of(to_look_up + to_make))
-        beats = {"control": lookup.pack(**_lookup_beat(m, config, lookups, issue.signal))}
-        beats["rows"] = row.pack(**_row_beat(m, config, rows, making.signal))
-        outputs |= {name: delay(m, beat, ISSUE, f"{name}_q", reset=0) for name, beat in beats.items()}
-        return outputs | dict(round_ready=lookups.ready)
+        beats["control"] = _lookup_beat(m, config, lookups, issue.signal)
+        beats["rows"] = _row_beat(m, config, rows, making.signal)
+        return {
+            name: m.reg(fields[name].pack(**beat), f"{name}_q", cycles=ISSUE, reset=0) for name, beat in beats.items()
+        }
 
-    inputs = {"round_valid": 1, "round_data": lookup_round(config).width}
-    inputs |= {"codes_push": config.weight_ports, "rows_push": config.weight_ports, "group_ready": 1, "acc_free": 1}
-    outputs = {"round_ready": 1, "control": lookup.width, "rows": row.width}
-    if serial:
-        inputs |= {"rows_round_valid": 1, "rows_round_data": ROUND.width}
-        outputs |= {"rows_round_ready": 1}
+    inputs = {"codes_push": config.weight_ports, "rows_push": config.weight_ports, "group_ready": 1, "acc_free": 1}
+    rounds = {"round": lookup_round(config)} | ({"rows_round": ROUND} if serial else {})
     if builds:
-        inputs |= {"build_round_valid": 1, "build_round_data": BUILD_ROUND.width, "centroids_ready": 1}
-        outputs |= {"build_round_ready": 1, "build": build.width}
-    return design.module("psum_control", inputs, outputs, body)
+        inputs, rounds = inputs | {"centroids_ready": 1}, rounds | {"build_round": BUILD_ROUND}
+    outputs = {name: record.width for name, record in fields.items() if builds or name != "build"}
+    ports = inputs | {name: Stream.of(record.width) for name, record in rounds.items()}
+    return design.module("psum_control", ports, outputs, body)
 
 
 def chunks_of_block(fields: dict[str, Signal]) -> Callable[[dict[str, Signal], dict[str, Signal]], Signal]:
@@ -115,8 +103,7 @@ def chunks_of_block(fields: dict[str, Signal]) -> Callable[[dict[str, Signal], d
 
 def _of_all(m: Module, name: str, depth: int, pushes: Signal, take: Signal) -> Signal:
     """A credit that every weight port has given."""
-    bits = bits_for(depth + 1)
-    given = [credit(m, f"{name}_{i}", bits, give=pushes[i], take=take) for i in range(pushes.width)]
+    given = [credit(m, f"{name}_{i}", depth, give=pushes[i], take=take) for i in range(pushes.width)]
     return all_of(given).named(f"all_{name}")
 
 
@@ -128,7 +115,7 @@ class _Walk:
     def __init__(self, m: Module, config: EngineConfig, kind: str, step: Signal) -> None:
         done, serial, rows = Wire(1), config.row_steps > 1, kind == "row"
         record = ROUND if rows else lookup_round(config)
-        self.busy, f, self.ready = held_round(m, kind, record, done.signal, stream="rows_round" if rows else "round")
+        self.busy, f = held_round(m, kind, record, done.signal, stream="rows_round" if rows else "round")
         self.fields, chunks, bits = f, chunks_of_block(f), (config.strip_chunks - 1).bit_length()
 
         def strips(index: dict[str, Signal], last: dict[str, Signal]) -> Signal:
@@ -212,10 +199,10 @@ def _row_beat(m: Module, config: EngineConfig, walk: _Walk, making: Signal) -> d
 
 def _build_walk(
     m: Module, config: EngineConfig, rows_here: Signal, table_free: Signal
-) -> tuple[dict[str, Signal], Signal, Signal, Signal]:
-    """The table-building loops; returns (beat, table started, table finished, round ready)."""
+) -> tuple[dict[str, Signal], Signal, Signal]:
+    """The table-building loops; returns (beat, table started, table finished)."""
     step, done, serial = Wire(1), Wire(1), config.row_steps > 1
-    busy, f, ready = held_round(m, "build", BUILD_ROUND, done.signal, stream="build_round", mode="built_table")
+    busy, f = held_round(m, "build", BUILD_ROUND, done.signal, stream="build_round", mode="built_table")
     levels: Levels = [("build_group", f["groups"]), ("build_stage", f["stages"]), ("build_block", f["blocks"])]
     levels = [*levels, ("build_row", const(config.centroids, 16))]
     levels = [*levels, ("build_step", const(config.row_steps, 16))] if serial else levels
@@ -223,10 +210,9 @@ def _build_walk(
     first = index["build_row"].eq(0) & index["build_step"].eq(0) if serial else index["build_row"].eq(0)
     group_first = all_of([first, index["build_stage"].eq(0), index["build_block"].eq(0)])
     started = step.signal & first
-    free = credit(m, "free_tables", bits_for(TABLE_BANKS + 1), give=table_free, take=started, initial=TABLE_BANKS)
-    centroids = credit(
-        m, "centroids", bits_for(config.operand_banks + 1), give=m["centroids_ready"], take=step.signal & group_first
-    )
+    free = credit(m, "free_tables", TABLE_BANKS, give=table_free, take=started, initial=TABLE_BANKS)
+    taken = step.signal & group_first
+    centroids = credit(m, "centroids", config.operand_banks, give=m["centroids_ready"], take=taken)
     step.assign(all_of([busy, ~first | (rows_here & free), ~group_first | centroids]))
     finished = all_of([step.signal, last["build_row"], *([last["build_step"]] if serial else [])])
     group_last = all_of([finished, last["build_block"], last["build_stage"]])
@@ -236,4 +222,4 @@ def _build_walk(
     beat |= dict(step=index["build_step"][0 : bits_for(config.row_steps)]) if serial else {}
     beat["operand_bank"] = _bank(m, "build_operand_bank", config.bank_bits, group_last)
     beat["table_bank"] = _bank(m, "build_table_bank", bits_for(TABLE_BANKS), finished)
-    return beat, started, finished, ready
+    return beat, started, finished

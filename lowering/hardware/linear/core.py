@@ -10,8 +10,11 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from lutllm.lowering.hardware.lib.circt import CREDIT, Design, Fields, Module, Signal, Wire, all_of, const, delay, pack
-from lutllm.lowering.hardware.lib.memory import FIFO_LATENCY, Stream, buffered
+from lutllm.lowering.hardware.lib.bundle import Link, Wire
+from lutllm.lowering.hardware.lib.circt import Design, Instance, Module
+from lutllm.lowering.hardware.lib.signal import Fields, Signal, all_of, const, pack
+from lutllm.lowering.hardware.lib.state import CREDIT
+from lutllm.lowering.hardware.lib.stream import FIFO_LATENCY, Stream, Write
 from lutllm.lowering.hardware.linear import control as head_unit
 from lutllm.lowering.hardware.linear import front as front_unit
 from lutllm.lowering.hardware.linear import requantize as drain_unit
@@ -70,163 +73,94 @@ def linear_timing(config: EngineConfig) -> dict[str, int]:
 
 
 def linear_core(design: Design, config: EngineConfig, depths: Mapping[str, int] = MappingProxyType({})) -> str:
-    """In: `dispatch` of `round`, taken when `round_ready`; `flush`, which resets the datapath between row sources; the
-    streams x, c, q and w0... Out: stream y (words of `requant_lanes` results). `depths` of FIFOs `codebooks` and
-    `results`, where they are not the usual ones."""
-    inputs = {"dispatch": 1, "round": ROUND.width, "flush": 1, "y_ready": 1}
-    outputs = {"round_ready": 1, "y_valid": 1, "y_data": config.word_bits["y"]}
-    for name in ("x", "c", "q", *config.weight_streams):
-        inputs |= {f"{name}_valid": 1, f"{name}_data": config.word_bits[name[0]]}
-        outputs[f"{name}_ready"] = 1
-    return design.module("linear_core", inputs, outputs, lambda m: _Core(m, config, depths).outputs)
+    """Streams in: `round`, x, c, q and w0...; out: y (words of `requant_lanes` results). `flush` resets the datapath
+    between row sources. `depths` of FIFOs `codebooks` and `results`, where they are not the usual ones."""
+    inputs = {"round": Stream.of(ROUND.width), "flush": 1}
+    inputs |= {name: Stream.of(config.word_bits[name[0]]) for name in ("x", "c", "q", *config.weight_streams)}
+    outputs = {"y": Stream.of(config.word_bits["y"])}
+    return design.module("linear_core", inputs, outputs, lambda m: dict(y=_Core(m, config, depths).results))
 
 
 class _Core:
-    """Builds the module's body; methods are its sections, `outputs` its output ports."""
+    """Builds the module's body; methods are its sections, `results` its output."""
 
     def __init__(self, m: Module, config: EngineConfig, depths: Mapping[str, int]) -> None:
         self.m, self.config = m, config
         self.codebooks = codebook_depth(config, depths)
-        self.results = drain_unit.results_depth(depths)
         self.rst = m.rst | m["flush"]
         self.units_ready: list[Signal] = []
-        self.outputs: dict[str, Signal] = {}
-        self._datapath()
-        self.outputs["round_ready"] = all_of(self.units_ready)
-
-    def _stream(self, name: str) -> Stream:
-        """One of the core's input streams."""
-        ready = Wire(1)
-        self.outputs[f"{name}_ready"] = ready.signal
-        return Stream(self.m[f"{name}_valid"], self.m[f"{name}_data"], ready)
-
-    def _round(self, name: str, record: Fields) -> Stream:
-        """A unit's queue of rounds: the fields of `record`."""
-        fields = ROUND.unpack(self.m["round"])
-        data = record.pack(**{n: fields[n][0:w] for n, w in record.widths.items()})
-        stream, ready = buffered(self.m, f"{name}_rounds", self.m["dispatch"], data, ROUNDS_AHEAD)
-        self.units_ready.append(ready)
-        return stream
-
-    def _datapath(self) -> None:
-        m, config, design = self.m, self.config, self.m.design
-        bank_free, group_ready, acc_free = Wire(1), Wire(1), Wire(1)
         front = self._unit(
-            front_unit.front_end(design, config),
-            "front",
-            front_unit.round_record(config),
-            {"c": self._stream("c"), "x": self._stream("x")},
-            bank_free=bank_free.signal,
+            front_unit.front_end(m.design, config), "front", front_unit.round_record(config), c=m["c"], x=m["x"]
         )
-        codes_push, rows_push = Wire(config.weight_ports), Wire(config.weight_ports)
-        head_inputs = dict(codes_push=codes_push.signal, rows_push=rows_push.signal, group_ready=group_ready.signal)
-        streams = {"rows_round": self._round("rows", head_unit.ROUND)} if config.row_steps > 1 else {}
+        rounds = {"rows_round": self._round("rows", head_unit.ROUND)} if config.row_steps > 1 else {}
+        pulses = {"group_ready": front["group_ready"]}
         if config.builds_tables:
-            head_inputs["centroids_ready"] = front["centroids_ready"]
-            streams["build_round"] = self._round("build", head_unit.BUILD_ROUND)
-        head = self._unit(
-            head_unit.psum_control(design, config, self.codebooks),
-            "head",
-            head_unit.lookup_round(config),
-            streams,
-            acc_free=acc_free.signal,
-            **head_inputs,
-        )
-        group_ready.assign(front["group_ready"])
-        feeds = self._distributors()
-        codes_push.assign(pack([feed["codes_push"] for feed in feeds]))
-        rows_push.assign(pack([feed["rows_push"] for feed in feeds]))
-        control, sums = self._chains(front, head, feeds)
+            rounds["build_round"] = self._round("build", head_unit.BUILD_ROUND)
+            pulses["centroids_ready"] = front["centroids_ready"]
+        made = head_unit.psum_control(m.design, config, self.codebooks)
+        head = self._unit(made, "head", head_unit.lookup_round(config), **rounds, **pulses)
+        made = weight_unit.weight_distributor(m.design, config)
+        feeds = [
+            self._unit(made, f"distribute_{port}", weight_unit.ROUND, w=m[name])
+            for port, name in enumerate(config.weight_streams)
+        ]
+        head.connect(**{name: pack([feed[name] for feed in feeds]) for name in ("codes_push", "rows_push")})
+        control, sums = self._chains(front, head, [feed["unit"] for feed in feeds])
 
         # The chain's control runs ROW_STAGE cycles ahead of its sums; the accumulator wants to be one ahead.
         beat, fields = lookup_fields(config).unpack(control), accumulator_fields(config)
         late = lookup_fields(config).subset(*fields.widths, "group_last")
         control = late.pack(**{name: beat[name] for name in late.widths})
-        beat = late.unpack(delay(m, control, ROW_STAGE - 1 + tree_latency(config), "control_late", reset=0))
-        bank_free.assign(delay(m, beat["valid"] & beat["group_last"], _BANK_FREE, "bank_free", reset=0))
-        self._finish(beat, sums, acc_free)
+        control = m.reg(control, "control_late", cycles=ROW_STAGE - 1 + tree_latency(config), reset=0)
+        beat = late.unpack(control)
+        free = beat["valid"] & beat["group_last"]
+        front.connect(bank_free=m.reg(free, "bank_free", cycles=_BANK_FREE, reset=0))
 
-    def _finish(self, beat: dict[str, Signal], sums: Signal, acc_free: Wire) -> None:
-        """Accumulator and requantizer."""
-        m, config, design = self.m, self.config, self.m.design
-        made = accumulator(design, config)
-        drain = {name: Wire(width) for name, width in design.modules[made].inputs.items() if name.startswith("drain")}
-        inputs = {name: wire.signal for name, wire in drain.items()}
-        wanted = accumulator_fields(config)
-        inputs["control"] = wanted.pack(**{name: beat[name] for name in wanted.widths})
-        acc = m.instance(made, "accumulator", rst=self.rst, sums=sums, **inputs)
-        out = self._unit(
-            drain_unit.requantizer(design, config, self.results),
-            "requantizer",
-            drain_unit.ROUND,
-            {"q": self._stream("q")},
-            round_done=acc["round_done"],
-            drained=acc["drained"],
-            y_ready=m["y_ready"],
-        )
-        for name, wire in drain.items():
-            wire.assign(out[name])
-        acc_free.assign(out["acc_free"])
-        self.outputs |= dict(y_valid=out["y_valid"], y_data=out["y_data"])
+        made = drain_unit.requantizer(m.design, config, drain_unit.results_depth(depths))
+        drain = self._unit(made, "requantizer", drain_unit.ROUND, q=m["q"])
+        control = fields.pack(**{name: beat[name] for name in fields.widths})
+        given = dict(control=control, sums=sums, drain=drain["drain"])
+        done = m.output_of(accumulator(m.design, config), "accumulator", rst=self.rst, **given)
+        drain.connect(round_done=done)
+        head.connect(acc_free=drain["acc_free"])
+        self.results = drain["y"]
+        m["round"].drive(ready=all_of(self.units_ready))
 
-    def _unit(
-        self, module: str, name: str, record: Fields, streams: dict[str, Stream], **inputs: Signal
-    ) -> dict[str, Signal]:
-        """An instance with a queue of rounds and the given input streams."""
-        streams = {"round": self._round(name, record), **streams}
-        for prefix, stream in streams.items():
-            inputs |= {f"{prefix}_valid": stream.valid, f"{prefix}_data": stream.data}
-        inputs = {port: signal for port, signal in inputs.items() if port in self.m.design.modules[module].inputs}
-        out = self.m.instance(module, name, rst=self.rst, **inputs)
-        for prefix, stream in streams.items():
-            stream.ready.assign(out[f"{prefix}_ready"])
-        return out
+    def _round(self, name: str, record: Fields) -> Stream:
+        """A unit's queue of rounds: the fields of `record`."""
+        fields = ROUND.unpack(self.m["round"].data)
+        data = record.pack(**{n: fields[n][0:w] for n, w in record.widths.items()})
+        given = Stream(self.m["round"].valid, data=data)
+        self.units_ready.append(given.ready)
+        return given.fifo(self.m, f"{name}_rounds", ROUNDS_AHEAD)
 
-    def _distributors(self) -> list[dict[str, Signal]]:
-        """One for each weight port: its outputs, its `data`, and what says that `all_ready`."""
-        m, config, found = self.m, self.config, []
-        for port, name in enumerate(config.weight_streams):
-            all_ready, stream = Wire(1), self._stream(name)
-            feed: dict[str, Any] = self._unit(
-                weight_unit.weight_distributor(m.design, config),
-                f"distribute_{port}",
-                weight_unit.ROUND,
-                {"w": stream},
-                all_ready=all_ready.signal,
-            )
-            found.append(feed | dict(data=stream.data, all_ready=all_ready))
-        return found
+    def _unit(self, module: str, name: str, record: Fields, **inputs: Any) -> Instance:
+        """An instance with a queue of rounds."""
+        return self.m.instance(module, name, rst=self.rst, round=self._round(name, record), **inputs)
 
-    def _chains(
-        self, front: dict[str, Signal], head: dict[str, Signal], feeds: list[dict[str, Any]]
-    ) -> tuple[Signal, Signal]:
+    def _chains(self, front: Instance, head: Instance, feeds: Sequence[Link]) -> tuple[Signal, Signal]:
         """The PSum engines; returns (control of the end of a chain, the sums of all)."""
-        m, config = self.m, self.config
-        made, engines, ends = psum_engine(m.design, config, self.codebooks), [], []
-        widths = dict(operand_data=config.act_stages * config.operand_width, shift_data=front_unit.shift_bits(config))
-        beats = ["control", "rows", *(["build"] if config.builds_tables else [])]
-        to_all = ["operand_write", "operand_address", "shift_write", "shift_bank"]
-        if config.builds_tables:
-            widths["centroid_data"] = config.act_stages * config.chains * 2 * config.operand_bits
-            to_all += ["centroid_write", "centroid_address"]
-        parts = {name: front[name].chunks(bits) for name, bits in widths.items()}
+        m, config, ends = self.m, self.config, list[dict[str, Any]]()
+        made, moving = psum_engine(m.design, config, self.codebooks), dict[str, Any]()
+        writes = {
+            name: front[name].data.chunks(kind.forward["data"]) for name, kind in front_unit.writes(config).items()
+        }
+        ready: dict[int, list[Signal]] = {port: [] for port in range(len(feeds))}
         for i in range(config.pairs):
             if i % config.chain_pairs == 0:
-                moving = {name: head[name] for name in beats}
-                moving["partial"] = const(0, config.lanes * config.chain_bits)
-            feed, unit = feeds[i // config.engines_per_port], i % config.engines_per_port * config.unit_bits
-            inputs = {f"unit_{name}": feed[name] for name in ("fire", "kind", "last")}
-            inputs |= {name: front[name] for name in to_all} | {name: part[i] for name, part in parts.items()}
-            inputs["unit_data"] = feed["data"][unit : unit + config.unit_bits]
-            out = m.instance(made, f"psum_{i}", rst=self.rst, **moving, **inputs)
-            moving = {name: out[f"{name}_out"] for name in beats} | dict(partial=out["sums"])
-            engines.append(out)
+                moving = dict(head) | dict(partial=const(0, config.lanes * config.chain_bits))
+            port, place = divmod(i, config.engines_per_port)
+            feed, low = feeds[port], place * config.unit_bits
+            data = feed.data[low : low + config.unit_bits]
+            unit = Link(feed.forward | {"data": data}, {"ready": Wire(1)})
+            ready[port].append(unit.ready)
+            own = {name: Write(front[name].enable, front[name].address, parts[i]) for name, parts in writes.items()}
+            out = m.instance(made, f"psum_{i}", rst=self.rst, unit=unit, **moving, **own)
+            moving = {name: out[f"{name}_out"] for name in head} | dict(partial=out["sums"])
             if (i + 1) % config.chain_pairs == 0:
                 ends.append(moving)
-        per_port = config.engines_per_port
         for port, feed in enumerate(feeds):
-            mine = engines[port * per_port : (port + 1) * per_port]
-            feed["all_ready"].assign(all_of([engine["unit_ready"] for engine in mine]))
+            feed.drive(ready=all_of(ready[port]))
         sums = [end["partial"].chunks(config.chain_bits) for end in ends]
         return ends[-1]["control"], pack([self._tree(i, lane) for i, lane in enumerate(zip(*sums, strict=True))])
 

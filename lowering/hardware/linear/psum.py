@@ -8,9 +8,13 @@ head issues one only when every engine has what it needs (`control.py`).
 
 from collections.abc import Mapping
 
-from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, const, delay_record, loop_nest, mux, pack, select
-from lutllm.lowering.hardware.lib.memory import buffered, copied_ram, pointer, ram
-from lutllm.lowering.hardware.linear.front import shift_bits
+from lutllm.lowering.hardware.lib.bundle import Bundle
+from lutllm.lowering.hardware.lib.circt import Design, Module
+from lutllm.lowering.hardware.lib.memory import copied_ram, pointer, stored
+from lutllm.lowering.hardware.lib.signal import Pipeline, Signal, aligned, all_of, const, mux, pack, select
+from lutllm.lowering.hardware.lib.state import loop_nest
+from lutllm.lowering.hardware.lib.stream import Stream
+from lutllm.lowering.hardware.linear.front import writes
 from lutllm.lowering.hardware.linear.records import (
     CODES_STAGE,
     ROW_STAGE,
@@ -20,11 +24,17 @@ from lutllm.lowering.hardware.linear.records import (
     row_fields,
 )
 from lutllm.lowering.hardware.linear.rows import Beats, Tables, is_mode, row_of
+from lutllm.lowering.hardware.linear.words import assembled
 from lutllm.lowering.machine.engine import TABLE_BANKS, EngineConfig
 from lutllm.numerics import bits_for
 
 KINDS = ("codes", "codebook", "table")  # of a weight unit
 KIND_BITS = 2
+
+
+def unit_port(bits: int) -> Bundle:
+    """Units of weights: `fire` where all engines of a port take the one of `kind`, for which each says `ready`."""
+    return Bundle(dict(fire=1, kind=KIND_BITS, last=1, data=bits), {"ready": 1})
 
 
 def codebook_depth(config: EngineConfig, depths: Mapping[str, int]) -> int:
@@ -41,31 +51,29 @@ def psum_lane(design: Design, config: EngineConfig) -> str:
         return dict(sum=m.reg(m["partial"] + entry.sext(bits), "sum_q"))
 
     inputs = {"row": config.row_writes * term, "partial": bits} | ({"code": low} if low else {})
-    return design.module("psum_lane", inputs, {"sum": bits}, body, reset=False)
+    return design.pipeline("psum_lane", inputs, {"sum": bits}, body)
 
 
 def codes_store(design: Design, config: EngineConfig) -> str:
-    """Chunks of codes that wait: `in` a word, `read` the next one (`word`, a cycle later, until the next read), `free`
+    """Chunks of codes that wait: stream `in`, `read` the next one (`word`, a cycle later, until the next read), `free`
     the room of one. Where rows are made in steps, words are read once for each token: after one read with `again`
     comes the first that is not free."""
     depth, width, count_bits = config.codes_depth, config.lanes * config.code_bits, bits_for(config.codes_depth + 1)
 
     def body(m: Module) -> dict[str, Signal]:
-        count = m.state(count_bits, "count", reset=0)
-        in_ready = count.signal.ne(depth)
-        push, read, free = m["in_valid"] & in_ready, m["read"], m["free"]
+        count, given = m.state(count_bits, "count", reset=0), m["in"]
+        given.drive(ready=count.signal.ne(depth))
+        push, read, free = given.moves, m["read"], m["free"]
         step = mux(push, const(1, count_bits), const(-1, count_bits))
         count.set(count.signal + step, push ^ free)
         head, jump = pointer(m, "write_pointer", depth, push), None
         if config.row_steps > 1:
             jump = m["again"], pointer(m, "free_pointer", depth, free)
         place = pointer(m, "read_pointer", depth, read, jump)
-        store = ram(m.design, depth, width)
-        word = m.output_of(store, "store", we=push, wa=head, wd=m["in_data"], re=read, ra=place)
-        return dict(in_ready=in_ready, word=word)
+        return dict(word=stored(m, "store", depth, write=(push, head, given.data), read=(read, place)))
 
-    inputs = {"in_valid": 1, "in_data": width, "read": 1, "free": 1} | ({"again": 1} if config.row_steps > 1 else {})
-    return design.module("codes_store", inputs, {"in_ready": 1, "word": width}, body)
+    inputs = {"in": Stream.of(width), "read": 1, "free": 1} | ({"again": 1} if config.row_steps > 1 else {})
+    return design.module("codes_store", inputs, {"word": width}, body)
 
 
 def psum_engine(design: Design, config: EngineConfig, codebooks: int) -> str:
@@ -74,98 +82,94 @@ def psum_engine(design: Design, config: EngineConfig, codebooks: int) -> str:
     lane, builds = psum_lane(design, config), config.builds_tables
 
     def body(m: Module) -> dict[str, Signal]:
-        lookups = delay_record(m, lookup, m["control"], "lookup", ROW_STAGE)
-        beats = Beats(
-            delay_record(m, row, m["rows"], "row", ROW_STAGE),
-            delay_record(m, build, m["build"], "build", 3) if builds else [],
-        )
-        ready, codes, tables = _weight_buffers(m, config, beats, lookups, codebooks)
-        made = row_of(m, config, beats, tables)
-        rows, low = _rows_of_lanes(m, config, made, beats, lookups, codes), (config.row_writes - 1).bit_length()
+        pipe = m.pipeline()
+        lookups = pipe.record(lookup, m["control"])
+        beats = Beats(pipe.record(row, m["rows"]), pipe.record(build, m["build"]) if builds else {})
+        codes, tables = _weight_buffers(m, pipe, config, beats, lookups, codebooks)
+        made = row_of(m, pipe, config, beats, tables).due(ROW_STAGE)
+        half, low = lookups.get("half", made), (config.row_writes - 1).bit_length()
+        rows = _rows_of_lanes(m, pipe, config, made, beats.rows, half, codes)
         sums = []
         for i, partial in enumerate(m["partial"].chunks(config.chain_bits)):
             code = {"code": codes[i * config.code_bits : i * config.code_bits + low]} if low else {}
+            partial = pipe.at(partial, ROW_STAGE)  # from the engine before, a cycle behind its beat
             sums.append(m.output_of(lane, f"lane_{i}", row=rows[i], partial=partial, **code))
-        outputs = dict(control_out=lookup.pack(**lookups[1]), rows_out=row.pack(**beats.rows[1]))
-        outputs |= dict(sums=pack(sums), unit_ready=ready)
-        return outputs | (dict(build_out=build.pack(**beats.builds[1])) if builds else {})
+        passed = dict(control=(lookup, lookups), rows=(row, beats.rows)) | (
+            {"build": (build, beats.builds)} if builds else {}
+        )
+        outputs = {
+            f"{name}_out": record.pack(**{n: s.until(1) for n, s in beat.items()})
+            for name, (record, beat) in passed.items()
+        }
+        return outputs | dict(sums=pack(sums))
 
-    stages, bank = config.act_stages, config.bank_bits
-    inputs = {"control": lookup.width, "rows": row.width, "partial": config.lanes * config.chain_bits}
-    inputs |= {"operand_write": 1, "operand_address": bank + bits_for(config.tokens)}
-    inputs |= {"operand_data": stages * config.operand_width}
-    inputs |= {"shift_write": 1, "shift_bank": bank, "shift_data": shift_bits(config)}
-    inputs |= {"unit_fire": 1, "unit_kind": KIND_BITS, "unit_last": 1, "unit_data": config.unit_bits}
-    outputs = {"control_out": lookup.width, "rows_out": row.width, "sums": config.lanes * config.chain_bits}
-    outputs |= {"unit_ready": 1}
-    if builds:
-        inputs |= {"build": build.width, "centroid_write": 1}
-        inputs |= {"centroid_address": bank + bits_for(config.chain_length)}
-        inputs |= {"centroid_data": stages * config.chains * 2 * config.operand_bits}
-        outputs |= {"build_out": build.width}
+    moving = {"control": lookup.width, "rows": row.width} | ({"build": build.width} if builds else {})
+    sums = config.lanes * config.chain_bits
+    inputs = moving | {"partial": sums, "unit": unit_port(config.unit_bits)} | writes(config)
+    outputs = {f"{name}_out": bits for name, bits in moving.items()} | {"sums": sums}
     return design.module("psum_engine", inputs, outputs, body)
 
 
 def _rows_of_lanes(
-    m: Module, config: EngineConfig, made: Signal, beats: Beats, lookups: list[dict[str, Signal]], codes: Signal
+    m: Module, pipe: Pipeline, config: EngineConfig, made: Signal, row: dict[str, Signal], half: Signal, codes: Signal
 ) -> list[Signal]:
     """What of its row each lane chooses from: all of the one just made; or, of a row kept, the `row_writes` entries
     that the high bits of the lane's code name."""
     if config.row_steps == 1:
         return [made] * config.lanes
-    row, half, low = beats.rows[ROW_STAGE], lookups[ROW_STAGE]["half"], (config.row_writes - 1).bit_length()
+    low = (config.row_writes - 1).bit_length()
     address = pack([pack([code[low:], half]) for code in codes.chunks(config.code_bits)])
     store, term = copied_ram(m.design, 2 * config.row_steps, config.term_bits, config.lanes), config.term_bits
-    write = dict(we=row["valid"], wa=pack([row["step"], row["half"]]))
+    we, wa, made = aligned(row["valid"], pack([row["step"], row["half"]]), made)
     kept = [
-        m.output_of(store, f"row_{i}", wd=entry, ra=address, **write).chunks(term)
+        m.output_of(store, f"row_{i}", we=we, wa=wa, wd=entry, ra=address).chunks(term)
         for i, entry in enumerate(made.chunks(term))
     ]
-    return [pack(entries) for entries in zip(*kept, strict=True)]
+    return [pipe.at(pack(entries), address.cycle) for entries in zip(*kept, strict=True)]
 
 
 def _weight_buffers(
-    m: Module, config: EngineConfig, beats: Beats, lookups: list[dict[str, Signal]], codebooks: int
-) -> tuple[Signal, Signal, Tables]:
-    """Sort the weight units into codes, codebooks and table rows; returns (ready for the unit, the lookup's codes, what
-    rows come from). A unit is taken when all engines of a port take it."""
-    fire, last, kind = m["unit_fire"], m["unit_last"], m["unit_kind"]
-    is_codes = kind.eq(KINDS.index("codes"))
-    codes, codes_ready = _codes(m, config, fire & last & is_codes, lookups[CODES_STAGE])
-    ready, tables = is_codes & (codes_ready | ~last), Tables()
-    if config.builds_rows:
-        is_codebook = kind.eq(KINDS.index("codebook"))
-        word = _assembled(m, config.codebook_units, config.row_entries * 2 * config.weight_bits, "codebook_part")
-        push = fire & last & is_codebook
-        tables.codebook, codebook_ready = buffered(m, "codebook_fifo", push, word, codebooks)
-        ready = ready | (is_codebook & (codebook_ready | ~last))
-    if "stored_table" in config.row_sources:
-        is_table = kind.eq(KINDS.index("table"))
-        ready = ready | (is_table & _table_fill(m, config, tables, fire & is_table, beats))
-    return ready, codes, tables
-
-
-def _codes(m: Module, config: EngineConfig, push: Signal, beat: dict[str, Signal]) -> tuple[Signal, Signal]:
-    """(codes of the lookup a cycle after `beat`, whether there is room for more)."""
+    m: Module, pipe: Pipeline, config: EngineConfig, beats: Beats, lookups: dict[str, Signal], codebooks: int
+) -> tuple[Signal, Tables]:
+    """Sort the weight units into codes, codebooks and table rows; returns (the lookup's codes, what rows come from). A
+    unit is taken when all engines of a port take it."""
+    unit, tables = m["unit"], Tables()
+    complete = unit.fire & unit.last
+    is_codes = unit.kind.eq(KINDS.index("codes"))
     word = _assembled(m, config.codes_units, config.lanes * config.code_bits, "codes_part")
+    given = Stream(complete & is_codes, data=word)
+    codes = _codes(m, pipe, config, given, lookups)
+    ready = is_codes & (given.ready | ~unit.last)
+    if config.builds_rows:
+        is_codebook = unit.kind.eq(KINDS.index("codebook"))
+        word = _assembled(m, config.codebook_units, config.row_entries * 2 * config.weight_bits, "codebook_part")
+        given = Stream(complete & is_codebook, data=word)
+        tables.codebook = given.fifo(m, "codebook_fifo", codebooks)
+        ready = ready | (is_codebook & (given.ready | ~unit.last))
+    if "stored_table" in config.row_sources:
+        is_table = unit.kind.eq(KINDS.index("table"))
+        ready = ready | (is_table & _table_fill(m, config, tables, unit.fire & is_table, beats))
+    unit.drive(ready=ready)
+    return codes, tables
+
+
+def _codes(m: Module, pipe: Pipeline, config: EngineConfig, given: Stream, lookups: dict[str, Signal]) -> Signal:
+    """The codes of the lookup, read at `CODES_STAGE`."""
+    beat = {name: signal.until(CODES_STAGE) for name, signal in lookups.items()}
     if config.row_steps == 1:
         read = beat["valid"] & beat["token_first"]
         ports = dict(read=read, free=read)
     else:
         again = beat["row_last"] & ~beat["token_last"]
         ports = dict(read=beat["valid"], again=again, free=beat["valid"] & beat["token_last"])
-    out = m.instance(codes_store(m.design, config), "codes", in_valid=push, in_data=word, **ports)
-    return out["word"], out["in_ready"]
+    word = m.output_of(codes_store(m.design, config), "codes", **{"in": given}, **ports)
+    return pipe.at(word, CODES_STAGE + 1)
 
 
 def _assembled(m: Module, units: int, bits: int, name: str) -> Signal:
     """The word made of the last `units` units, the newest on top; complete while its last unit is at the input."""
-    parts: list[Signal] = []
-    data = m["unit_data"]
-    for i in range(units - 1):
-        previous = parts[0] if parts else data
-        parts.insert(0, m.reg(previous, f"{name}_{i}", enable=m["unit_fire"]))
-    return pack([*parts, data])[0:bits]
+    unit = m["unit"]
+    return pack([*assembled(m, unit.data, units, unit.fire, name), unit.data])[0:bits]
 
 
 def _table_fill(m: Module, config: EngineConfig, tables: Tables, fire: Signal, beats: Beats) -> Signal:
@@ -176,8 +180,8 @@ def _table_fill(m: Module, config: EngineConfig, tables: Tables, fire: Signal, b
     bank = m.state(bits_for(TABLE_BANKS), "fill_bank", reset=0)
     held = m.state(bits_for(TABLE_BANKS + 1), "tables_held", reset=0)
     bank.set(bank.signal + 1, complete)
-    last_use = beats.rows[TABLE_STAGE]
-    used = last_use["valid"] & last_use["last"] & is_mode(last_use, "stored_table")
+    last_use = {name: signal.until(TABLE_STAGE) for name, signal in beats.rows.items()}
+    used = all_of([last_use["valid"], last_use["last"], is_mode(last_use["mode"], "stored_table")]).plain()
     step = mux(complete, const(1, held.signal.width), const(-1, held.signal.width))
     held.set(held.signal + step, complete ^ used)
     tables.write, tables.stage = fire & last["fill_unit"], index["fill_stage"]

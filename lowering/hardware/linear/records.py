@@ -4,7 +4,7 @@ A lookup beat adds one row's entries to `lanes` sums. A row beat makes a row, or
 rows are made at once, it goes with the lookup of the row. A build beat makes a row of every stage's table, or a part.
 """
 
-from lutllm.lowering.hardware.lib.circt import Fields
+from lutllm.lowering.hardware.lib.signal import Fields
 from lutllm.lowering.machine.engine import ROUND_BITS, TABLE_BANKS, EngineConfig
 from lutllm.numerics import bits_for
 

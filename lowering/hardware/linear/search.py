@@ -6,7 +6,8 @@ s-1. New centroids shift into shadow registers while old ones are in use; each c
 the new group reaches it. One pair enters a cycle and never stalls: the caller has room for the result.
 """
 
-from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, const, delay, mux, pack
+from lutllm.lowering.hardware.lib.circt import Design, Module
+from lutllm.lowering.hardware.lib.signal import Signal, aligned, const, mux, pack
 from lutllm.lowering.machine.engine import EngineConfig
 
 WINNER = ("distance", "value", "position")  # what a unit hands on
@@ -35,42 +36,32 @@ def _distance_bits(value_bits: int, metric: str) -> int:
 def distance_unit(design: Design, config: EngineConfig, value_bits: int, *, first: bool) -> str:
     """One processing element: holds a centroid and its successor, improves on the best so far.
 
-    The pair (`value_bits` a channel) and `swap` come a cycle (two for l2) before `best_*`. Ties keep the earlier,
-    lower centroid. The `first` unit of a chain has no best to improve on.
+    Ties keep the earlier, lower centroid. The `first` unit of a chain has no best to improve on.
     """
     operand, metric = 2 * config.operand_bits, config.metric
     bits = _distance_bits(value_bits, metric)
-    position_bits = config.index_bits
 
     def body(m: Module) -> dict[str, Signal]:
         shadow = m.reg(m["load_data"], "shadow", enable=m["load"])
         active = m.state(operand, "centroid")
-        centroid = mux(m["swap"], shadow, active.signal)
+        centroid = mux(m["swap"], shadow, active.signal.steady())
         active.set(shadow, m["swap"])
-        distance = _distance(m, m["pair"], centroid, value_bits, metric)
-        for _ in range(DISTANCE_LATENCY[metric] - 1):
-            centroid = m.reg(centroid, "centroid_used")
-        centroid = m.reg(centroid, "centroid_used")
-        if first:
-            best, value, position = distance, centroid, m["position"]
-        else:
+        distance, centroid = aligned(_distance(m, m["pair"], centroid, value_bits, metric), centroid)
+        best, value, position = distance, centroid, m["position"]
+        if not first:
             better = distance.ult(m["best_distance"]).named("better")
             best = mux(better, distance, m["best_distance"])
             value = mux(better, centroid, m["best_value"])
-            position = mux(better, m["position"], m["best_position"])
-        return dict(
-            load_out=shadow,
-            distance=m.reg(best, "best"),
-            value=m.reg(value, "best_value_q"),
-            position=m.reg(position, "best_position_q"),
-        )
+            position = mux(better, position, m["best_position"])
+        best, value = m.reg(best, "best"), m.reg(value, "best_value_q")
+        return dict(load_out=shadow, distance=best, value=value, position=m.reg(position, "best_position_q"))
 
-    inputs = {"load": 1, "load_data": operand, "swap": 1, "pair": 2 * value_bits, "position": position_bits}
+    inputs = {"pair": 2 * value_bits, "load": 1, "load_data": operand, "swap": 1, "position": config.index_bits}
     if not first:
-        inputs |= {"best_distance": bits, "best_value": operand, "best_position": position_bits}
-    outputs = {"load_out": operand, "distance": bits, "value": operand, "position": position_bits}
+        inputs |= {"best_distance": bits, "best_value": operand, "best_position": config.index_bits}
+    outputs = {"load_out": operand, "distance": bits, "value": operand, "position": config.index_bits}
     name = f"distance_unit_{metric}_{value_bits}" + ("_first" if first else "")
-    return design.module(name, inputs, outputs, body, reset=False)
+    return design.pipeline(name, inputs, outputs, body, steady=("load", "load_data", "position"))
 
 
 def _distance(m: Module, pair: Signal, centroid: Signal, value_bits: int, metric: str) -> Signal:
@@ -91,8 +82,7 @@ def _distance(m: Module, pair: Signal, centroid: Signal, value_bits: int, metric
 def search_stage(design: Design, config: EngineConfig, stage: int) -> str:
     """The columns and the tree of one additive stage.
 
-    In: `load`, `load_data` (a centroid for each chain), `swap`, `pair`. Out: `load_out` is unused by callers; `value`
-    and `index` of the nearest centroid, `_stage_latency` cycles after the pair.
+    In: `load`, `load_data` (a centroid for each chain), `swap`, `pair`. Out: `value`, `index` of the nearest centroid.
     """
     value_bits = config.operand_bits + stage
     operand, chains, length = 2 * config.operand_bits, config.chains, config.chain_length
@@ -101,7 +91,6 @@ def search_stage(design: Design, config: EngineConfig, stage: int) -> str:
 
     def body(m: Module) -> dict[str, Signal]:
         words = m["load_data"].chunks(operand)
-        pair, swap = m["pair"], m["swap"]
         best: list[dict[str, Signal]] = []
         for column in range(length):
             made = []
@@ -109,19 +98,19 @@ def search_stage(design: Design, config: EngineConfig, stage: int) -> str:
                 # The tie rule needs indices in order along a chain: unit `column` of `chain` holds centroid
                 # chain * length + column.
                 position = const(chain * length + column, config.index_bits)
-                inputs = dict(load=m["load"], load_data=words[chain], swap=swap, pair=pair, position=position)
+                inputs = dict(load=m["load"], load_data=words[chain], swap=m["swap"], pair=m["pair"], position=position)
                 if column:
                     inputs |= {f"best_{key}": best[chain][key] for key in WINNER}
                 made.append(m.instance(later if column else first, f"unit_{chain}_{column}", **inputs))
-            best, words = made, [unit["load_out"] for unit in made]
-            if column + 1 < length:
-                pair, swap = m.reg(pair, f"pair_{column}"), m.reg(swap, f"swap_{column}", reset=0)
+            best, words = [dict(unit) for unit in made], [unit["load_out"] for unit in made]
         winner = _tournament(m, best)
         return dict(value=winner["value"], index=winner["position"])
 
-    inputs = {"load": 1, "load_data": chains * operand, "swap": 1, "pair": 2 * value_bits}
-    outputs = {"value": operand, "index": config.index_bits}
-    return design.module(f"search_stage_{stage}", inputs, outputs, body, reset=length > 1)
+    inputs = {"pair": 2 * value_bits, "load": 1, "load_data": chains * operand, "swap": 1}
+    return design.pipeline(
+        f"search_stage_{stage}", inputs, {"value": operand, "index": config.index_bits}, body, reset=length > 1,
+        steady=("load", "load_data"), valid=["swap"] if length > 1 else [], latency=_stage_latency(config),
+    )  # fmt: skip
 
 
 def _tournament(m: Module, best: list[dict[str, Signal]]) -> dict[str, Signal]:
@@ -148,31 +137,28 @@ def bpcsu(design: Design, config: EngineConfig) -> str:
     `operand`, for each stage {index, value 0, value 1} as far as the row sources need them; in exact mode the values of
     stage 0 are the pair's and the others zero.
     """
-    latency, operand = _stage_latency(config), 2 * config.operand_bits
-    stages = [search_stage(design, config, s) for s in range(config.act_stages)]
+    operand, stages = 2 * config.operand_bits, [search_stage(design, config, s) for s in range(config.act_stages)]
     passes = "exact_row" in config.row_sources
 
     def body(m: Module) -> dict[str, Signal]:
         loads = m["load_data"].chunks(config.chains * operand)
-        pair, swap, exact = m["pair"], m["swap"], m["exact"] if passes else None
-        found: list[Signal] = []
+        pair, found = m["pair"], list[Signal]()
         for s, module in enumerate(stages):
-            best = m.instance(module, f"stage_{s}", load=m["load"], load_data=loads[s], swap=swap, pair=pair)
-            late_pair, value = delay(m, pair, latency, f"pair_{s}"), best["value"]
-            if exact is not None:
-                exact = delay(m, exact, latency, f"exact_{s}")
-                value = mux(exact, late_pair if s == 0 else const(0, operand), value)
-            found = [delay(m, earlier, latency, f"operand_{i}") for i, earlier in enumerate(found)]
+            best = m.instance(module, f"stage_{s}", load=m["load"], load_data=loads[s], swap=m["swap"], pair=pair)
+            late, value = aligned(pair, best["value"])
             kept = [best["index"]] if config.has_tables else []
-            found.append(pack([*kept, value] if config.builds_rows else kept))
-            if s + 1 < len(stages):
-                pair, swap = _residual(late_pair, best["value"]), delay(m, swap, latency, f"swap_{s}", reset=0)
+            chosen = mux(m["exact"], const(0, operand) if s else late, value) if passes else value
+            found += [*kept, chosen] if config.builds_rows else kept
+            pair = _residual(late, value) if s + 1 < len(stages) else pair
         return dict(operand=pack(found))
 
-    inputs = {"load": 1, "load_data": len(stages) * config.chains * operand, "swap": 1, "pair": operand}
+    inputs = {"pair": operand, "load": 1, "load_data": len(stages) * config.chains * operand, "swap": 1}
     inputs |= {"exact": 1} if passes else {}
-    holds_swap = len(stages) > 1 or config.chain_length > 1
-    return design.module("bpcsu", inputs, {"operand": len(stages) * config.operand_width}, body, reset=holds_swap)
+    holds_swap, outputs = len(stages) > 1 or config.chain_length > 1, {"operand": len(stages) * config.operand_width}
+    return design.pipeline(
+        "bpcsu", inputs, outputs, body, reset=holds_swap, steady=("load", "load_data"),
+        valid=["swap"] if holds_swap else [], latency=search_latency(config),
+    )  # fmt: skip
 
 
 def _residual(pair: Signal, value: Signal) -> Signal:

@@ -4,29 +4,34 @@ A beat carries one unit for each engine of the port. For each group, stage and b
 stored tables), then each chunk's codes.
 """
 
-from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, Wire, all_of, const, loop_nest, mux
+from typing import Any
+
+from lutllm.lowering.hardware.lib.bundle import Link, Wire
+from lutllm.lowering.hardware.lib.circt import Design, Module
+from lutllm.lowering.hardware.lib.signal import all_of, const, mux
+from lutllm.lowering.hardware.lib.state import loop_nest
+from lutllm.lowering.hardware.lib.stream import Stream
 from lutllm.lowering.hardware.linear import records
 from lutllm.lowering.hardware.linear.control import chunks_of_block
 from lutllm.lowering.hardware.linear.front import held_round
-from lutllm.lowering.hardware.linear.psum import KIND_BITS, KINDS
+from lutllm.lowering.hardware.linear.psum import KIND_BITS, KINDS, unit_port
 from lutllm.lowering.machine.engine import MODES, EngineConfig
 
 ROUND = records.ROUND.subset("mode", "stages", "groups", "blocks", "block_chunks", "last_chunks")
 
 
 def weight_distributor(design: Design, config: EngineConfig) -> str:
-    """Streams in: `round`, `w` (beats). `all_ready`: every engine takes the unit of `kind`.
-
-    Out: `fire`, `kind`, `last`; of the last unit, `codes_push` of codes, `rows_push` of a codebook or table.
+    """Streams in: `round`, `w` (beats). Out: `unit` to all engines of the port; of the last one, `codes_push` of codes,
+    `rows_push` of a codebook or table.
     """
 
-    def body(m: Module) -> dict[str, Signal]:
-        done = Wire(1)
-        busy, f, ready = held_round(m, "weights", ROUND, done.signal)
+    def body(m: Module) -> dict[str, Any]:
+        done, w = Wire(1), m["w"]
+        busy, f = held_round(m, "weights", ROUND, done.signal)
         stored = f["mode"].eq(MODES.index("stored_table"))
         rows = mux(stored, const(config.table_units, 16), const(config.codebook_units, 16))
-        chunks = chunks_of_block(f)
-        fire = all_of([busy, m["w_valid"], m["all_ready"]])
+        chunks, fire = chunks_of_block(f), (w.moves).named("fire")
+        w.drive(ready=busy & m["unit_ready"])
         levels = [("group", f["groups"]), ("stage", f["stages"]), ("block", f["blocks"])]
         index, last = loop_nest(
             m,
@@ -39,12 +44,10 @@ def weight_distributor(design: Design, config: EngineConfig) -> str:
         )
         codes, codebook, table = (const(i, KIND_BITS) for i in range(len(KINDS)))
         of_rows, complete = index["item"].eq(0), fire & last["unit"]
-        kind = mux(of_rows, mux(stored, table, codebook), codes)
         done.assign(all_of([fire, *last.values()]))
-        pushes = dict(codes_push=complete & ~of_rows, rows_push=complete & of_rows)
-        return pushes | dict(round_ready=ready, w_ready=busy & m["all_ready"], fire=fire, kind=kind, last=last["unit"])
+        unit = dict(fire=fire, kind=mux(of_rows, mux(stored, table, codebook), codes), last=last["unit"], data=w.data)
+        return dict(codes_push=complete & ~of_rows, rows_push=complete & of_rows, unit=Link(unit))
 
-    inputs = {"round_valid": 1, "round_data": ROUND.width, "w_valid": 1, "all_ready": 1}
-    outputs = {"round_ready": 1, "w_ready": 1, "fire": 1, "kind": KIND_BITS, "last": 1}
-    outputs |= {"codes_push": 1, "rows_push": 1}
+    inputs = {"round": Stream.of(ROUND.width), "w": Stream.of(config.word_bits["w"])}
+    outputs = {"codes_push": 1, "rows_push": 1, "unit": unit_port(config.word_bits["w"])}
     return design.module("weight_distributor", inputs, outputs, body)

@@ -15,16 +15,16 @@ from lutllm.lowering.hardware.attention.attention import attention_timing
 from lutllm.lowering.hardware.control.records import task_record
 from lutllm.lowering.hardware.lib.axi import READ, WRITE, burst_limit
 from lutllm.lowering.hardware.lib.crossing import crossing_cycles
-from lutllm.lowering.hardware.lib.memory import FIFO_LATENCY
 from lutllm.lowering.hardware.lib.route import COUNT_BITS
+from lutllm.lowering.hardware.lib.stream import FIFO_LATENCY
 from lutllm.lowering.hardware.linear.core import linear_timing
-from lutllm.lowering.hardware.linear.front import JOBS, job_fields
+from lutllm.lowering.hardware.linear.front import JOBS, job_bits
 from lutllm.lowering.hardware.linear.psum import codebook_depth
 from lutllm.lowering.hardware.linear.records import ROUND
 from lutllm.lowering.hardware.linear.requantize import results_depth
 from lutllm.lowering.hardware.top import fifo_depth
 from lutllm.lowering.hardware.vector import embed, feed
-from lutllm.lowering.hardware.vector.head_roots import ROOT, root_latency, roots_depth
+from lutllm.lowering.hardware.vector.head_roots import ROOT_ROW_BITS, root_latency, roots_depth
 from lutllm.lowering.hardware.vector.heads import BEAT_LATENCY, kv_depth
 from lutllm.lowering.machine.accelerator import PARAMETERIZED, RIGHT_BITS, SINKS, AcceleratorConfig
 from lutllm.lowering.machine.engine import QUEUE, ROUNDS_AHEAD, EngineConfig
@@ -155,7 +155,7 @@ def _linear(config: AcceleratorConfig) -> Iterator[Fifo]:
     engine, depths, timing = config.engine, config.depths, linear_timing(config.engine)
     yield Fifo(
         "x", "feed", ("search",), engine.word_bits["x"], feed.x_depth(config), ("feed/words/count",),
-        rate=Fraction(1, feed.joined_words(config)), latency=feed.LATENCY, slack=int(feed.joined_words(config) > 1),
+        rate=Fraction(1, config.joined_words), latency=feed.LATENCY, slack=int(config.joined_words > 1),
     )  # fmt: skip
     pairs = range(engine.pairs)
     yield Fifo(
@@ -187,7 +187,7 @@ def _heads(config: AcceleratorConfig, latency: int) -> Iterator[Fifo]:
     commands = rows * config.row_parts  # at most: of one token, or of a part of a row where there are several ports
     # Squares take a word a cycle until the first values come, which wait for parameters too: memory latency away.
     yield Fifo(
-        "roots", "squares", ("heads",), ROOT.width, roots_depth(config), ("heads/roots/roots/count",),
+        "roots", "squares", ("heads",), ROOT_ROW_BITS, roots_depth(config), ("heads/roots/roots/count",),
         rate=rows, latency=ratio - 1 + root_latency(config), hold=ratio,
     )  # fmt: skip
     yield Fifo(
@@ -264,7 +264,7 @@ def _given(config: AcceleratorConfig) -> Iterator[Fifo]:
             f"{name}_commands", "sequencer", (f"memory {name}",), COMMAND_BITS, ROUNDS_AHEAD, registers, slack=2,
             copies=len(names), sized=False,
         )  # fmt: skip
-    bits = job_fields(engine).width
+    bits = job_bits(engine)
     yield Fifo("jobs", "loader", ("search",), bits, JOBS, ("linear/front/jobs/count",), slack=2, sized=False)
     if "attention" in config.engines:
         yield from _attention(config)

@@ -1,12 +1,16 @@
 """Engine embed: the embedding of each token of the pass, read from memory, as stream e."""
 
-from lutllm.lowering.hardware.control.task import Steps, stepped_task, task_inputs, token_count
+from typing import Any
+
+from lutllm.lowering.hardware.control.task import Steps, stepped_task, task_port, token_count, words
 from lutllm.lowering.hardware.lib.arithmetic import rounded_later
-from lutllm.lowering.hardware.lib.axi import BEATS_BITS
-from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, Wire, const, credit, delay, loop_nest, mux, pack
-from lutllm.lowering.hardware.lib.memory import Stream, buffered
+from lutllm.lowering.hardware.lib.axi import BEATS_BITS, commands
+from lutllm.lowering.hardware.lib.bundle import Wire
+from lutllm.lowering.hardware.lib.circt import Design, Module
+from lutllm.lowering.hardware.lib.signal import Signal, const, mux, pack
+from lutllm.lowering.hardware.lib.state import credit, loop_nest
+from lutllm.lowering.hardware.lib.stream import Read, Stream
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
-from lutllm.numerics import bits_for
 from lutllm.quantization import RESIDUAL_BITS
 from lutllm.scheme import MULTIPLIER_BITS
 
@@ -27,85 +31,70 @@ def e_depth(config: AcceleratorConfig) -> int:
 
 
 def embed(design: Design, config: AcceleratorConfig) -> str:
-    """Stream in: `task`, `row` (beats of the reader of port e). Reads token ids at `ids_read*`, a cycle later. Streams
-    out: `command` of the reader, `e`. `bad_token` pulses for an id outside the vocabulary, which counts as 0.
+    """Stream in: `task`, `row` (beats of the reader of port e). Reads token ids. Streams out: `command` of the reader,
+    `e`. `bad_token` pulses for an id outside the vocabulary, which counts as 0.
 
     A row in memory is a beat with the multiplier, then `words` beats of channels.
     """
 
-    def body(m: Module) -> dict[str, Signal]:
+    def body(m: Module) -> dict[str, Any]:
         done, room = Wire(1), Wire(1)
         task = stepped_task(m, "embed", lambda f: [("token", token_count(config, f))], room.signal, latency=done.signal)
-        command, bad = _commands(m, config, task, room)
-        out, row_ready = _words(m, config, task)
-        out.ready.assign(m["e_ready"])
-        width = config.word_bits("r")
-        done.assign(out.valid & m["e_ready"] & out.data[width])
-        position = config.position_bits
-        return dict(
-            task_ready=task.ready,
-            ids_read=task.fire,
-            ids_read_address=task.fields["position"][0:position] + task.index["token"].zext(32)[0:position],
-            command_valid=command.valid,
-            command_address=command.data,
-            command_beats=_row_beats(task).zext(BEATS_BITS),
-            row_ready=row_ready,
-            e_valid=out.valid,
-            e_data=out.data[0:width],
-            bad_token=bad,
-            done=task.done,
-        )
+        bits = config.position_bits
+        position = task.fields["position"][0:bits] + task.index["token"].zext(32)[0:bits]
+        ids = Read(task.pipe.at(position), ID_BITS, task.step)
+        command, bad = _commands(m, config, task, ids.data, room)
+        out = _words(m, config, task)
+        done.assign(out.moves & out.last)
+        return dict(ids_read=ids, command=command, e=out.carrying(data=out.data), bad_token=bad, done=task.done)
 
-    inputs = task_inputs("embed") | {"ids_read_data": ID_BITS, "command_ready": 1}
-    inputs |= {"row_valid": 1, "row_data": config.e_bits, "e_ready": 1}
-    outputs = {"task_ready": 1, "ids_read": 1, "ids_read_address": config.position_bits}
-    outputs |= {"command_valid": 1, "command_address": 64, "command_beats": BEATS_BITS, "row_ready": 1}
-    outputs |= {"e_valid": 1, "e_data": config.word_bits("r"), "bad_token": 1, "done": 1}
-    return design.module("embed", inputs, outputs, body)
+    outputs = {"ids_read": Read.of(config.position_bits, ID_BITS), "command": commands(), "e": words(config, "r")}
+    inputs = {"task": task_port("embed"), "row": Stream.of(config.e_bits)}
+    return design.module("embed", inputs, outputs | {"bad_token": 1, "done": 1}, body)
 
 
 def _row_beats(task: Steps) -> Signal:
     return task.fields["words"].zext(17) + 1
 
 
-def _commands(m: Module, config: AcceleratorConfig, task: Steps, room: Wire) -> tuple[Stream, Signal]:
+def _commands(m: Module, config: AcceleratorConfig, task: Steps, found: Signal, room: Wire) -> tuple[Stream, Signal]:
     """The address of each token's row: address + id * beats * bytes of a beat. And a pulse for an id too large."""
     pop, depth = Wire(1), rows_depth(config)
-    room.assign(credit(m, "room", bits_for(depth + 1), give=pop.signal, take=task.fire, initial=depth))
-    token = m.reg(m["ids_read_data"], "id")
+    room.assign(credit(m, "room", depth, give=pop.signal, take=task.fire, initial=depth))
+    token = m.reg(found, "id")
     bad = ~token.ult(task.fields["vocabulary"])
     known = m.reg(mux(bad, const(0, ID_BITS), token), "known_id")
     beats = m.reg(_row_beats(task), "row_beats")
-    skipped = delay(m, known.zext(ID_BITS + 17) * beats.zext(ID_BITS + 17), 2, "rows_skipped")
+    skipped = m.reg(known.zext(ID_BITS + 17) * beats.zext(ID_BITS + 17), "rows_skipped", cycles=2)
     byte_bits = (config.lanes - 1).bit_length()
     address = m.reg(task.fields["address"] + pack([const(0, byte_bits), skipped]).zext(64), "row_address")
-    commands, _ = buffered(m, "commands", delay(m, task.fire, COMMAND_LATENCY, "command", reset=0), address, depth)
-    commands.ready.assign(m["command_ready"])
-    pop.assign(commands.valid & m["command_ready"])
-    return commands, m.reg(bad & delay(m, task.fire, 2, "id_valid", reset=0), "bad_token_q", reset=0)
+    rows = Stream(task.step, data=address.due(COMMAND_LATENCY)).fifo(m, "commands", depth)
+    pop.assign(rows.moves)
+    command = rows.carrying(address=rows.data, beats=_row_beats(task).zext(BEATS_BITS))
+    return command, m.reg(bad & task.step, "bad_token_q")
 
 
-def _words(m: Module, config: AcceleratorConfig, task: Steps) -> tuple[Stream, Signal]:
-    """Rows times their multipliers; returns the words, with a bit for the last of the task, and the rows' ready."""
-    fire, pop, depth = Wire(1), Wire(1), e_depth(config)
+def _words(m: Module, config: AcceleratorConfig, task: Steps) -> Stream:
+    """Rows times their multipliers: words, `last` that of the task."""
+    row, pop, depth, pipe = m["row"], Wire(1), e_depth(config), m.pipeline()
+    fire = row.moves
     levels = [("row", token_count(config, task.fields)), ("beat", _row_beats(task))]
-    index, last = loop_nest(m, fire.signal, levels)
+    index, last = loop_nest(m, fire, levels)
     is_multiplier = index["beat"].eq(0)
-    word = fire.signal & ~is_multiplier
-    room = credit(m, "word_room", bits_for(depth + 1), give=pop.signal, take=word, initial=depth)
-    over, finish = m.state(1, "rows_over", reset=0), word & last["row"] & last["beat"]
-    over.set(task.busy & (over.signal | finish))
-    ready = task.busy & ~over.signal & (is_multiplier | room)
-    fire.assign(ready & m["row_valid"])
+    word = fire & ~is_multiplier
+    room = credit(m, "word_room", depth, give=pop.signal, take=word, initial=depth)
+    finish = word & last["row"] & last["beat"]
+    over = m.since("rows_over", finish, task.busy)
+    row.drive(ready=task.busy & ~over & (is_multiplier | room))
 
-    given = m.reg(m["row_data"][0:MULTIPLIER_BITS], "multiplier", enable=fire.signal & is_multiplier)
-    multiplier = m.reg(given, "multiplier_q").sext(_SCALED_BITS)
+    given = m.reg(row.data[0:MULTIPLIER_BITS], "multiplier", enable=fire & is_multiplier)
+    multiplier = m.reg(pipe.at(given), "multiplier_q").sext(_SCALED_BITS)
     lanes = []
-    for i, channel in enumerate(m.reg(m["row_data"], "row_q").chunks(8)):
-        scaled = delay(m, channel.sext(_SCALED_BITS) * multiplier, 2, f"scaled_{i}")
+    for i, channel in enumerate(m.reg(pipe.at(row.data), "row_q").chunks(8)):
+        scaled = m.reg(channel.sext(_SCALED_BITS) * multiplier, f"scaled_{i}", cycles=2)
         # 24 bits: there is nothing to clamp.
         lanes.append(rounded_later(m, scaled, task.fields["shift"], f"shifted_{i}").sext(RESIDUAL_BITS))
-    late = delay(m, pack([word, finish]), WORD_LATENCY, "word", reset=0)
-    out, _ = buffered(m, "words", late[0], pack([*lanes, late[1]]), depth)
-    pop.assign(out.valid & m["e_ready"])
-    return out, ready
+    made = Stream(pipe.valid(word), data=pack(lanes).due(WORD_LATENCY), last=pipe.valid(finish))
+    out = made.fifo(m, "words", depth)
+    pop.assign(out.moves)
+    return out

@@ -1,19 +1,15 @@
 """The commands that write keys and values: the rows of all tokens of the pass, for each head one. Where rows are spread
 over several ports of attention, one for each part of a row."""
 
-from lutllm.lowering.hardware.lib.axi import BEATS_BITS
-from lutllm.lowering.hardware.lib.circt import (
-    Design,
-    Levels,
-    Module,
-    Signal,
-    all_of,
-    const,
-    delay,
-    loop_nest,
-    mux,
-    pack,
-)
+from typing import Any
+
+from lutllm.lowering.hardware.control.task import settled
+from lutllm.lowering.hardware.lib.axi import BEATS_BITS, commands
+from lutllm.lowering.hardware.lib.bundle import Wire
+from lutllm.lowering.hardware.lib.circt import Design, Module
+from lutllm.lowering.hardware.lib.signal import Signal, all_of, const, mux, pack
+from lutllm.lowering.hardware.lib.state import Levels, loop_nest
+from lutllm.lowering.hardware.lib.stream import Stream
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
 from lutllm.numerics import bits_for
 from lutllm.quantization import CACHE_BITS
@@ -30,10 +26,8 @@ def head_rows(design: Design, config: AcceleratorConfig) -> str:
     word_bytes, low, shared = config.lanes * CACHE_BITS // 8, _log2(config.attention_rows), _log2(config.row_parts)
     word_shift, beat_shift = _log2(word_bytes), _log2(config.kv_words)
 
-    def body(m: Module) -> dict[str, Signal]:
-        settled = run = m["run"]
-        for i in range(SETTLE):
-            settled = settled & m.reg(settled, f"settled_{i}", reset=0)
+    def body(m: Module) -> dict[str, Any]:
+        run = m["run"]
         skipped = _times(m["position"][low:], config.position_bits - low, m["head_words"])
         skipped = m.reg(skipped, "skipped")[shared:]
         base = m["address"] + pack([const(0, word_shift), skipped]).zext(64)
@@ -43,31 +37,25 @@ def head_rows(design: Design, config: AcceleratorConfig) -> str:
         words = m.reg(_times(m["tokens"], bits_for(config.tokens + 1), m["head_words"]), "words")
         beats = words[beat_shift:].zext(BEATS_BITS)
 
-        over = m.state(1, "over", reset=0)
-        valid = settled & ~over.signal
-        accepted = valid & m["command_ready"]
         levels: Levels = [("head", m["heads"])]
         if config.attention_ports > 1:
             part_words = config.part_bits // CACHE_BITS // config.lanes
             levels = [*levels, ("token", m["tokens"]), ("part", m["head_words"][_log2(part_words) :])]
             beats = const(config.part_bits // config.kv_bits, BEATS_BITS)
-        index, last = loop_nest(m, accepted, levels)
-        ends = all_of(list(last.values()))
-        address = _next(m, "head", index, base, m["head_stride"].zext(64), accepted, last)
+        over, place = Wire(1), Wire(64)
+        command = Stream(settled(m, run, SETTLE, "settled") & ~over.signal, address=place.signal, beats=beats)
+        index, last = loop_nest(m, command.moves, levels)
+        address = _next(m, "head", index, base, m["head_stride"].zext(64), command.moves, last)
         if config.attention_ports > 1:
-            address = _address_of_part(m, config, index, last, address, accepted)
-        over.set(run & (over.signal | (accepted & ends)))
+            address = _address_of_part(m, config, index, last, address, command.moves)
+        place.assign(address)
+        over.assign(m.since("over", all_of([command.moves, *last.values()]), run))
         _, written = loop_nest(m, run & m["written"], [(f"written_{name}", count) for name, count in levels])
-        return dict(
-            command_valid=valid,
-            command_address=address,
-            command_beats=beats,
-            finished=delay(m, all_of([run, m["written"], *written.values()]), FINISHED, "finished_q", reset=0),
-        )
+        finished = all_of([run, m["written"], *written.values()])
+        return dict(command=command, finished=m.reg(finished, "finished_q", cycles=FINISHED, reset=0))
 
-    inputs = {"run": 1, **ROWS_BITS, "command_ready": 1, "written": 1}
-    outputs = {"command_valid": 1, "command_address": 64, "command_beats": BEATS_BITS, "finished": 1}
-    return design.module("head_rows", inputs, outputs, body)
+    inputs = {"run": 1, **ROWS_BITS, "written": 1}
+    return design.module("head_rows", inputs, {"command": commands(), "finished": 1}, body)
 
 
 def _times(value: Signal, bits: int, words: Signal) -> Signal:

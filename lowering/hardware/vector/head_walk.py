@@ -1,6 +1,8 @@
 """The order in which engine heads goes through its words: head, token of the pass, word of the head."""
 
-from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, all_of, const, loop_nest, mux
+from lutllm.lowering.hardware.lib.circt import Design, Module
+from lutllm.lowering.hardware.lib.signal import Signal, all_of, const, mux
+from lutllm.lowering.hardware.lib.state import loop_nest
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
 from lutllm.numerics import bits_for
 

@@ -1,8 +1,12 @@
 """Engine load: rows from external memory to memory x, in the order in which they will lie there."""
 
-from lutllm.lowering.hardware.control.task import Timing, stepped_task, task_inputs, words_then_tokens
-from lutllm.lowering.hardware.lib.circt import Design, Module, Signal
-from lutllm.lowering.hardware.vector.transfer import TRANSFER_PORTS, transfer, words_of_tokens
+from typing import Any
+
+from lutllm.lowering.hardware.control.task import Timing, stepped_task, task_port, words_then_tokens, writes
+from lutllm.lowering.hardware.lib.axi import commands
+from lutllm.lowering.hardware.lib.circt import Design, Module
+from lutllm.lowering.hardware.lib.stream import Stream, Write
+from lutllm.lowering.hardware.vector.transfer import transfer, words_of_tokens
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
 
 TIMING = Timing(first=0, last=2)
@@ -16,21 +20,17 @@ def load(design: Design, config: AcceleratorConfig) -> str:
     """
     bits, width = config.address_bits("x"), config.load_bits
 
-    def body(m: Module) -> dict[str, Signal]:
-        task = stepped_task(m, "load", words_then_tokens(config), m["in_valid"], latency=TIMING.last)
+    def body(m: Module) -> dict[str, Any]:
+        given = m["in"]
+        task = stepped_task(m, "load", words_then_tokens(config), given.valid, latency=TIMING.last)
         f = task.fields
+        given.drive(ready=task.going)
         skipped = words_of_tokens(m, f["position"], config.position_bits, f["words"], "skipped")
         command, _ = transfer(m, task.busy, f, skipped, width, config.tokens)
-        return command | dict(
-            task_ready=task.ready,
-            in_ready=task.going,
-            x_write=m.reg(task.fire, "write_q", reset=0),
-            x_write_address=m.reg(f["base"][0:bits] + task.offset[0:bits], "address_q"),
-            x_write_data=m.reg(m["in_data"], "data_q"),
-            done=task.done,
-        )
+        address = task.pipe.at(f["base"][0:bits] + task.offset[0:bits])
+        write = Write(task.step, address, task.pipe.at(given.data)).later(m)
+        task.ends(write.enable)
+        return dict(command=command, x_write=write, done=task.done)
 
-    inputs = task_inputs("load") | {"in_valid": 1, "in_data": width, "command_ready": 1}
-    outputs = {"task_ready": 1, "in_ready": 1, **TRANSFER_PORTS}
-    outputs |= {"x_write": 1, "x_write_address": bits, "x_write_data": width, "done": 1}
-    return design.module("load", inputs, outputs, body)
+    outputs = {"command": commands(), "x_write": writes(config, "x"), "done": 1}
+    return design.module("load", {"task": task_port("load"), "in": Stream.of(width)}, outputs, body)

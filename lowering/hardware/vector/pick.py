@@ -1,7 +1,8 @@
 """Engine pick: the index of the largest logit of stream y, so that logits never leave the chip."""
 
-from lutllm.lowering.hardware.control.task import Timing, stepped_task, task_inputs, words_then_tokens
-from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, all_of, const, delay, mux, pack
+from lutllm.lowering.hardware.control.task import Timing, stepped_task, task_port, words, words_then_tokens
+from lutllm.lowering.hardware.lib.circt import Design, Module
+from lutllm.lowering.hardware.lib.signal import Signal, all_of, const, mux, pack
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
 
 TOKEN_BITS = 32
@@ -25,29 +26,25 @@ def pick(design: Design, config: AcceleratorConfig) -> str:
     levels = _levels(config)
 
     def body(m: Module) -> dict[str, Signal]:
-        task = stepped_task(m, "pick", words_then_tokens(config), m["y_valid"], latency=timing(config).last)
+        y = m["y"]
+        task = stepped_task(m, "pick", words_then_tokens(config), y.valid, latency=timing(config).last)
         f = task.fields
-        logits = m.reg(m["y_data"], "word_q").chunks(config.y_bits)
+        y.drive(ready=task.going)
+        logits = m.reg(task.pipe.at(y.data), "word_q").chunks(config.y_bits)
         value, lane = _largest(m, [(logit, []) for logit in logits])
-        valid = delay(m, task.fire, levels + 1, "valid", reset=0)
+        task.ends(value)
+        valid, value = task.step.until(value.cycle).plain(), value.plain()
         word = m.state(TOKEN_BITS - levels, "word_out", reset=0)
         word.set(mux(task.busy, word.signal + 1, const(0, word.signal.width)), valid | ~task.busy)
         best, index = m.state(config.y_bits, "best"), m.state(TOKEN_BITS, "best_index")
         anew = word.signal.eq(0) & f["first"].ne(0)
         better = all_of([valid, anew | best.signal.slt(value)])
         best.set(value, better)
-        index.set(f["offset"] + pack([*lane, word.signal]), better)
-        return dict(
-            task_ready=task.ready,
-            y_ready=task.going,
-            token_valid=task.done & f["last"].ne(0),
-            token=index.signal,
-            done=task.done,
-        )
+        index.set(f["offset"] + pack([*(bit.plain() for bit in lane), word.signal]), better)
+        return dict(token_valid=task.done & f["last"].ne(0), token=index.signal, done=task.done)
 
-    inputs = task_inputs("pick") | {"y_valid": 1, "y_data": config.word_bits("y")}
-    outputs = {"task_ready": 1, "y_ready": 1, "token_valid": 1, "token": TOKEN_BITS, "done": 1}
-    return design.module("pick", inputs, outputs, body)
+    inputs = {"task": task_port("pick"), "y": words(config, "y")}
+    return design.module("pick", inputs, {"token_valid": 1, "token": TOKEN_BITS, "done": 1}, body)
 
 
 def _largest(m: Module, entries: list[tuple[Signal, list[Signal]]], level: int = 0) -> tuple[Signal, list[Signal]]:

@@ -1,8 +1,14 @@
 """Engine save: stream y to external memory, as it comes, 32 bits a channel."""
 
-from lutllm.lowering.hardware.control.task import Timing, stepped_task, task_inputs, words_then_tokens
-from lutllm.lowering.hardware.lib.circt import Design, Module, Signal, Wire, pack
-from lutllm.lowering.hardware.vector.transfer import TRANSFER_PORTS, WORDS_BITS, transfer, words_of_tokens
+from typing import Any
+
+from lutllm.lowering.hardware.control.task import Timing, stepped_task, task_port, words, words_then_tokens
+from lutllm.lowering.hardware.lib.axi import commands
+from lutllm.lowering.hardware.lib.bundle import Wire
+from lutllm.lowering.hardware.lib.circt import Design, Module
+from lutllm.lowering.hardware.lib.signal import pack
+from lutllm.lowering.hardware.lib.stream import Stream
+from lutllm.lowering.hardware.vector.transfer import WORDS_BITS, transfer, words_of_tokens
 from lutllm.lowering.machine.accelerator import SAVE_BITS, AcceleratorConfig
 from lutllm.numerics import bits_for
 
@@ -17,26 +23,20 @@ def save(design: Design, config: AcceleratorConfig) -> str:
     before this one's, and passes follow each other, `row_words` for each token.
     """
 
-    def body(m: Module) -> dict[str, Signal]:
-        over = Wire(1)
-        moves = m["y_valid"] & m["out_ready"]
-        task = stepped_task(m, "save", words_then_tokens(config), moves, latency=over.signal)
+    def body(m: Module) -> dict[str, Any]:
+        over, moves, y = Wire(1), Wire(1), m["y"]
+        task = stepped_task(m, "save", words_then_tokens(config), moves.signal, latency=over.signal)
         f = task.fields
+        lanes = [lane.sext(SAVE_BITS) for lane in y.data.chunks(config.y_bits)]
+        out = Stream(task.going & y.valid, data=pack(lanes))
+        moves.assign(y.valid & out.ready)
+        y.drive(ready=task.going & out.ready)
         before = words_of_tokens(m, f["position"], config.position_bits, f["row_words"], "rows_skipped")
         before = before + words_of_tokens(m, f["tokens"], bits_for(config.tokens + 1), f["start"], "words_skipped")
         command, sent = transfer(m, task.busy, f, before[0:WORDS_BITS], config.save_bits, config.tokens)
-        moved = m.state(1, "all_moved", reset=0)
-        moved.set(task.busy & (moved.signal | task.finish))
-        over.assign(moved.signal & sent)
-        lanes = [lane.sext(SAVE_BITS) for lane in m["y_data"].chunks(config.y_bits)]
-        return command | dict(
-            task_ready=task.ready,
-            y_ready=task.going & m["out_ready"],
-            out_valid=task.going & m["y_valid"],
-            out_data=pack(lanes),
-            done=m["written"],
-        )
+        over.assign(m.since("all_moved", task.finish, task.busy) & sent)
+        return dict(command=command, out=out, done=m["written"])
 
-    inputs = task_inputs("save") | {"y_valid": 1, "y_data": config.word_bits("y"), "out_ready": 1, "command_ready": 1}
-    outputs = {"task_ready": 1, "y_ready": 1, "out_valid": 1, "out_data": config.save_bits, **TRANSFER_PORTS}
-    return design.module("save", inputs | {"written": 1}, outputs | {"done": 1}, body)
+    inputs = {"task": task_port("save"), "y": words(config, "y"), "written": 1}
+    outputs = {"out": Stream.of(config.save_bits), "command": commands(), "done": 1}
+    return design.module("save", inputs, outputs, body)

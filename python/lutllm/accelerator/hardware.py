@@ -39,6 +39,8 @@ from lutllm.simulate.transactions.passes import run_passes
 
 PASSES = (*LUT_PASSES, *LOWERING_PASSES)
 SIMULATORS = ("arc", "verilator")
+MANY_PAIRS = 16  # from here on arc compiles each of BLOCKS once, not once an instance
+BLOCKS = ("psum_engine", "attention_unit")
 
 
 @dataclass
@@ -197,7 +199,10 @@ def build(config: AcceleratorConfig, kind: str, rtl: Path | None = None) -> Simu
         raise InputError(f"expected a simulator among {', '.join(SIMULATORS)}, got '{kind}'")
     if kind == "arc":
         # As fast as code that LLVM optimizes for twice as long.
-        return ArcSimulator(hw_to_arc(accelerator_to_hw(config, "arc"), ACCELERATOR_TOP), optimize=1)
+        design = accelerator_to_hw(config, "arc")
+        many = config.engine.pairs >= MANY_PAIRS
+        blocks = [design.symbol(name) for name in design.modules if many and name in BLOCKS]
+        return ArcSimulator(hw_to_arc(design, ACCELERATOR_TOP, blocks), optimize=1)
     design = accelerator_to_hw(config, "sv")
     directory = rtl or cache_directory() / "rtl" / f"{config.identity:016x}"
     if rtl is None:

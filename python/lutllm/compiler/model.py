@@ -18,7 +18,7 @@ from lutllm.compiler.options import CONTEXT, PROMPT, TOKENS, Options, Result
 from lutllm.cost.predicted import predicted, run_cycles
 from lutllm.lowering import pipelines
 from lutllm.lowering.export.hw_to_sv import hw_ports
-from lutllm.lowering.export.image.whole import IMAGE, MANIFEST, manifest, whole_image
+from lutllm.lowering.export.image.whole import IMAGE, MANIFEST, manifest, write_image
 from lutllm.lowering.export.testbench import write_testbench
 from lutllm.lowering.hardware.accelerator_to_hw import ACCELERATOR_TOP
 from lutllm.lowering.hardware.control.register_page import register_page
@@ -87,9 +87,10 @@ class ModelJob(Job):
         with self.stage("schedule", f"for target {target}"):
             program, scheduled = self.levels(levels, model, context)
         with self.stage("memory image", ""):
-            image = whole_image(scheduled, tensors)
+            write_image(self.out / "mem" / IMAGE, scheduled, tensors)
+            self.note_files([self.out / "mem" / IMAGE])
+        image = np.memmap(self.out / "mem" / IMAGE, np.uint8, "r")
         hardware = Hardware(program, scheduled, tensors, image)
-        self.write(f"mem/{IMAGE}", image.tobytes())
         self.write(f"mem/{MANIFEST}", json.dumps(manifest(hardware.plan, image), indent=1) + "\n")
         config = hardware.plan.config
         self.ports = hw_ports(self.rtl(config, STEM), ACCELERATOR_TOP)

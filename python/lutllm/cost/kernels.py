@@ -270,7 +270,7 @@ def look_up(e, s, r, c, w, loader, distributor, head, rows, builder, feed, bank,
     for group in range(r.groups):
         written = NEVER
         if x_rows.size > 0 and group % e.parts == 0:
-            written = x_rows[group // e.parts * e.joined + e.joined - 1] + e.written
+            written = x_rows[min(group // e.parts * e.joined + e.joined, x_rows.size) - 1] + e.written
         c_at, step = _operands(e, s, r, c, c_at, max(step, written - 1))
         begin = s.at[X_AT] + e.operands_there
         for part in range(r.stages * r.blocks):

@@ -19,7 +19,7 @@ from lutllm.errors import SimulationError
 from lutllm.lowering.hardware.control.sequencer import DISPATCH, END, HEAD_LIST, NEXT_LIST, PLANNED
 from lutllm.lowering.hardware.control.task import START
 from lutllm.lowering.hardware.lib.axi import ANSWERED
-from lutllm.lowering.hardware.lib.memory import FIFO_LATENCY
+from lutllm.lowering.hardware.lib.stream import FIFO_LATENCY
 from lutllm.lowering.hardware.linear.ports import spread_latency
 from lutllm.lowering.hardware.top import fifo_depth
 from lutllm.lowering.hardware.vector import embed, transfer

@@ -10,9 +10,9 @@ import numpy as np
 from lutllm.cost import kernels as k
 from lutllm.lowering.hardware.attention.attention import attention_timing
 from lutllm.lowering.hardware.control.task import Timing
-from lutllm.lowering.hardware.lib import crossing
 from lutllm.lowering.hardware.lib.axi import READ, WRITE, burst_limit
-from lutllm.lowering.hardware.lib.memory import FIFO_LATENCY
+from lutllm.lowering.hardware.lib.crossing import SYNCHRONIZED
+from lutllm.lowering.hardware.lib.stream import CROSSING_DEPTH, FIFO_LATENCY
 from lutllm.lowering.hardware.linear.control import HALVES
 from lutllm.lowering.hardware.linear.core import linear_timing
 from lutllm.lowering.hardware.linear.front import JOBS
@@ -55,7 +55,7 @@ def linear(config: AcceleratorConfig) -> k.Engine:
         centroid_words=engine.chain_length,
         c_beats=engine.word_beats("c"),
         q_beats=engine.word_beats("q"),
-        joined=feed.joined_words(config),
+        joined=config.joined_words,
         parts=feed.parts_of_word(config),
         codes=engine.codes_depth,
         codebooks=codebook_depth(engine, depths),
@@ -95,7 +95,7 @@ def clocks(config: AcceleratorConfig, begin: int) -> np.ndarray:
     if config.clocks is None:
         return np.zeros(1, np.int64)
     core, bus = config.clocks.periods
-    return np.array([core, bus, (1 - begin) * core % bus, crossing.DEPTH, crossing.SYNCHRONIZED])
+    return np.array([core, bus, (1 - begin) * core % bus, CROSSING_DEPTH, SYNCHRONIZED])
 
 
 def ports(config: AcceleratorConfig, latency: int, begin: int) -> dict[str, k.Port]:
@@ -114,7 +114,7 @@ def _port(depth: int, burst: int, latency: int, parts: int, both: np.ndarray) ->
     state = np.zeros(k.PORT_FIELDS, np.int64)
     state[[k.DEPTH, k.BURST, k.LATENCY, k.PARTS]] = depth, burst, latency, parts
     state[[k.ASKED_AT, k.ARRIVED_AT, k.POPPED_AT, k.BUS_ASKED, k.BUS_BEAT]] = k.NEVER
-    beats = np.zeros(max(depth + burst, 2 * crossing.DEPTH), np.int64)
+    beats = np.zeros(max(depth + burst, 2 * CROSSING_DEPTH), np.int64)
     return k.Port(state, np.zeros((k.RING, k.COMMAND_FIELDS), np.int64), beats, beats.copy(), both)
 
 
@@ -136,5 +136,5 @@ def _writer(depth: int, burst: int, outstanding: int, latency: int, parts: int, 
     state = np.zeros(k.WRITER_FIELDS, np.int64)
     state[[k.W_BURST, k.W_LATENCY, k.W_FIRST, k.W_PARTS]] = burst, latency, WRITE, parts
     state[[k.W_ACCEPTED, k.W_ISSUED_AT, k.W_BUS, k.W_ANSWER, k.W_BUS_ASKED, k.W_BUS_BEAT, k.W_BUS_ANSWER]] = k.NEVER
-    words, lengths, answers, sent = (np.full(n, k.NEVER) for n in (depth, outstanding, outstanding, crossing.DEPTH))
+    words, lengths, answers, sent = (np.full(n, k.NEVER) for n in (depth, outstanding, outstanding, CROSSING_DEPTH))
     return k.Writer(state, words, lengths, answers, both, sent)

@@ -64,16 +64,16 @@ class SimulatedDevice:
 
     def _set(self, **signals: int) -> None:
         for name, value in signals.items():
-            self._poke(f"{PREFIX}{name}", value)
+            self._poke(f"{PREFIX}_{name}", value)
 
     def _exchange(self, requests: tuple[str, ...], answer: str) -> int:
         """Clock until every request is taken and the answer has come."""
         open_ = set(requests)
         for _ in range(_PATIENCE):
-            taken = {name for name in open_ if self._peek(f"{PREFIX}{name}ready")}
-            answered = not open_ and self._peek(f"{PREFIX}{answer}valid")
-            self._response = self._peek(f"{PREFIX}{answer}resp")
-            self._data = self._peek(f"{PREFIX}rdata")
+            taken = {name for name in open_ if self._peek(f"{PREFIX}_{name}ready")}
+            answered = not open_ and self._peek(f"{PREFIX}_{answer}valid")
+            self._response = self._peek(f"{PREFIX}_{answer}resp")
+            self._data = self._peek(f"{PREFIX}_rdata")
             self.bench.step()
             for name in taken:
                 self._set(**{f"{name}valid": 0})

@@ -68,7 +68,7 @@ _SLAVE_ERROR = 2
 
 
 @intrinsic
-def _evaluate(typing, function, state):  # type: ignore[no-untyped-def]
+def call(typing, function, state):  # type: ignore[no-untyped-def]
     """Call `void function(uint8_t *state)` at the address `function`."""
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
@@ -428,19 +428,19 @@ def run_cycles(
     for _ in range(cycles):
         while control[BUS_CLK] >= 0 and control[BUS_NEXT] < control[NEXT]:
             _offer_ports(state, memory, control, rng, ports, queues)
-            _evaluate(function, pointer)
+            call(function, pointer)
             _take_ports(state, memory, control, rng, dram, channels, ports, queues, stamps)
             if control[CODE] != RUNNING:
                 return
             state[control[BUS_CLK]] = 1
-            _evaluate(function, pointer)
+            call(function, pointer)
         bus = control[BUS_CLK] < 0 or control[BUS_NEXT] == control[NEXT]
         if bus:
             _offer_ports(state, memory, control, rng, ports, queues)
         for s in range(streams.shape[0]):
             _offer_stream(state, rng, streams[s], fields, rows)
         state[control[CLK]] = 0
-        _evaluate(function, pointer)
+        call(function, pointer)
         done = control[DONE] >= 0 and state[control[DONE]] & 1 != 0
         if done and control[DRAIN] < 0:
             control[CODE] = STOP_DONE
@@ -457,7 +457,7 @@ def run_cycles(
         state[control[CLK]] = 1
         if bus and control[BUS_CLK] >= 0:
             state[control[BUS_CLK]] = 1
-        _evaluate(function, pointer)
+        call(function, pointer)
         control[CYCLE] += 1
         control[NEXT] += control[PERIOD]
         control[MOVED] = 0

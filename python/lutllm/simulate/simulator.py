@@ -14,6 +14,7 @@ import numpy as np
 
 from lutllm.errors import SimulationError
 from lutllm.lowering.export.hw_to_arc import ArcModel, Layout, Port, State
+from lutllm.simulate.joined import joined
 
 BUS_CLOCKS = ("ap_clk_2", "m_clk")  # of a whole accelerator; of a unit
 _ALIGNMENT = 64  # generated code may load wide values with aligned vector moves
@@ -114,8 +115,21 @@ class ArcSimulator(Simulator):
     them."""
 
     def __init__(self, model: ArcModel, *, optimize: int = 2) -> None:
-        self._engine = _compile(model.llvm_ir, optimize)
-        super().__init__(model.layout, self._engine.get_function_address(model.layout.function))
+        models = [model, *model.blocks.values()]
+        self._engines = [_compile(each.llvm_ir, optimize) for each in models]
+        layout, (address, *others) = (
+            model.layout,
+            [
+                engine.get_function_address(each.layout.function)
+                for engine, each in zip(self._engines, models, strict=True)
+            ],
+        )
+        if model.cuts:
+            parts = zip(model.blocks.items(), others, strict=True)
+            blocks = {name: (each.layout, function) for (name, each), function in parts}
+            layout, self._step = joined(layout, address, model.cuts, blocks)
+            address = self._step.address
+        super().__init__(layout, address)
 
     def randomize(self, seed: int) -> None:
         """Put random values into every register and memory, as at power-up; `reset` must then be enough."""

@@ -173,4 +173,6 @@ class _Ops(OpQuantizer):
 
 class _Hollow(_Ops):
     def embedding(self, op: Any) -> tuple[EmbeddingConstants, Arrays]:
-        return EmbeddingConstants(shift=4, exponent=_STREAM), {}
+        shape = self.graph.parameter_shape(op.weight.value)
+        arrays = {"rows": np.broadcast_to(np.int8(0), shape), "multiplier": np.broadcast_to(np.int32(0), shape[:1])}
+        return EmbeddingConstants(shift=4, exponent=_STREAM), arrays

@@ -72,6 +72,12 @@ def words_of_feed(config: AcceleratorConfig, job: Job) -> int:
     return -(-job.fields["groups"] * 2 * config.engine.pairs // config.lanes) * job.tokens
 
 
+def words_taken(config: AcceleratorConfig, job: Job) -> int:
+    """Of these, words that it takes off those written."""
+    takes = job.fields["takes"]
+    return words_of_feed(config, job) - (config.joined_words - takes) * job.tokens if takes else 0
+
+
 def feed(chip: Chip, job: Job) -> None:
     group = 2 * chip.config.engine.pairs
     words = range(words_of_feed(chip.config, job) // job.tokens)

@@ -24,13 +24,13 @@ def stream_into(engine: str, loads: bool) -> str | None:
 
 
 class TaskOrder:
-    """Queues of dispatched tasks by engine; `execute` is called with one task after the other. `words_of_feed`: how
-    many words of memory x a feed reads, which must be written if it takes them."""
+    """Queues of dispatched tasks by engine; `execute` is called with one task after the other. `words_taken`: how
+    many words of memory x that are written a feed takes."""
 
     def __init__(
-        self, execute: Callable[[Job], tuple[Written, ...]], words_of_feed: Callable[[Job], int], *, late: bool = False
+        self, execute: Callable[[Job], tuple[Written, ...]], words_taken: Callable[[Job], int], *, late: bool = False
     ) -> None:
-        self.execute, self.words_of_feed, self.late = execute, words_of_feed, late
+        self.execute, self.words_taken, self.late = execute, words_taken, late
         self.queues: dict[str, deque[Job]] = {engine: deque() for engine in ENGINES}
         self.sinks: deque[str] = deque()  # engines in the order in which they take stream y
         self.writers: deque[str] = deque()  # engines in the order of their tasks that write memory x
@@ -65,16 +65,12 @@ class TaskOrder:
     def missing(self, engine: str) -> str | None:
         """The engine whose stream, or words, the first task of `engine` waits for."""
         job = self.queues[engine][0]
-        if engine == "feed" and self.written < self.taken(job):
+        if engine == "feed" and self.written < self.words_taken(job):
             return self.writers[0] if self.writers else "norm"
         giver = stream_into(engine, bool(job.task.fields.get("load")))
         if giver == "linear" and self.sinks[0] != engine:
             return self.sinks[0]
         return giver if giver and not self.made[giver] else None
-
-    def taken(self, job: Job) -> int:
-        """Words of memory x that a task takes off those written."""
-        return self.words_of_feed(job) if job.task.fields.get("takes") else 0
 
     def finish_one(self, engine: str, who: str) -> None:
         """Execute the first task of `engine`, and what it needs before it."""
@@ -95,5 +91,5 @@ class TaskOrder:
             self.made[engine] += 1
         if engine in WRITERS["x"]:
             self.writers.remove(engine)
-        self.written -= self.taken(job)
+        self.written -= self.words_taken(job) if engine == "feed" else 0
         self.written += sum(each.addresses.size for each in self.execute(job) if each.memory == "x")

@@ -20,7 +20,7 @@ from lutllm.lowering.schedule.read import Reader, read_plan
 from lutllm.passes.lut_outline_head import HEAD
 from lutllm.scheme import QuantizedLinear
 from lutllm.simulate.transactions.chip import Chip, Written
-from lutllm.simulate.transactions.functions import FUNCTIONS, Job, linear_round, words_of_feed
+from lutllm.simulate.transactions.functions import FUNCTIONS, Job, linear_round, words_taken
 from lutllm.simulate.transactions.order import TaskOrder
 from lutllm.simulate.transactions.passes import Pass, prompt_passes
 
@@ -119,7 +119,7 @@ class TransactionSimulator:
         """Execute one task list; everything is done at its end."""
         run.passes.append(each)
         order = TaskOrder(
-            lambda job: self._execute(each, job), lambda job: words_of_feed(self.plan.config, job), late=self.late
+            lambda job: self._execute(each, job), lambda job: words_taken(self.plan.config, job), late=self.late
         )
         for task in self.plan.program(each.program):
             order.dispatch(self._job(each, task))
