@@ -14,8 +14,10 @@ import torch
 _aten = torch.ops.aten
 _PRODUCTS = (_aten.mm.default, _aten.bmm.default, _aten.addmm.default)
 # What changes the layout of a tensor and nothing else.
-_LAYOUT = (_aten.permute.default, _aten.transpose.int, _aten.t.default, _aten.view.default, _aten.unsqueeze.default)
-_LAYOUT += (_aten.squeeze.dim, _aten.clone.default, _aten._unsafe_view.default)
+_LAYOUT: tuple[Any, ...] = (
+    *(_aten.permute.default, _aten.transpose.int, _aten.t.default, _aten.view.default, _aten.unsqueeze.default),
+    *(_aten.squeeze.dim, _aten.clone.default, _aten._unsafe_view.default),
+)
 
 
 def canonicalize(program: Any) -> Any:
