@@ -158,8 +158,9 @@ class Quantization:
     @property
     def positions(self) -> int | None:
         """How many positions every table of RoPE or of embedded positions has; None without any."""
-        tables = (c.positions for c in self.ops.values() if isinstance(c, (RopeConstants, EmbeddingConstants)))
-        return min((positions for positions in tables if positions), default=None)
+        ropes = [c.positions for c in self.ops.values() if isinstance(c, RopeConstants)]
+        embedded = [c.positions for c in self.ops.values() if isinstance(c, EmbeddingConstants) and c.positions]
+        return min([*ropes, *embedded], default=None)
 
 
 def read_quantization(path: Path | str) -> Quantization:
