@@ -9,6 +9,7 @@ from lutllm.numerics import bits_for
 
 ULTRA_BITS = 288 * 1024  # from here a RAM asks for ultra RAM (one URAM288 holds 4096 x 72)
 BLOCK_BITS = 4 * 1024  # from here a RAM asks for block RAM
+WIDEST, PART = 2048, 256  # bits of a word; arc takes minutes over wider ones, so there they are stored in parts
 
 
 def ram(design: Design, depth: int, width: int, *, read_latency: int = 1, zeroed: bool = False) -> str:
@@ -19,9 +20,29 @@ def ram(design: Design, depth: int, width: int, *, read_latency: int = 1, zeroed
     if read_latency:
         style = "ultra" if bits >= ULTRA_BITS and depth >= 1024 else "block" if bits >= BLOCK_BITS else "distributed"
     name = f"ram_{style}_{depth}x{width}" + ("" if read_latency else "_async") + ("_zeroed" if zeroed else "")
+    if design.target == "arc" and width > WIDEST:
+        return _ram_of_parts(design, depth, width, read_latency, zeroed, name)
     if name not in design.modules:
         _ram_body(design, depth, width, read_latency=read_latency, style=style, name=name, zeroed=zeroed)
     return name
+
+
+def _ram_of_parts(design: Design, depth: int, width: int, read_latency: int, zeroed: bool, name: str) -> str:
+    """A RAM of narrower ones beside each other."""
+    widths = [min(PART, width - low) for low in range(0, width, PART)]
+    parts = [ram(design, depth, each, read_latency=read_latency, zeroed=zeroed) for each in widths]
+    inputs = design.modules[parts[0]].inputs | dict(wd=width)
+
+    def body(m: Module) -> dict[str, Signal]:
+        shared = {port: m[port] for port in inputs if port != "wd"}
+        written = [m["wd"][i * PART : i * PART + each] for i, each in enumerate(widths)]
+        words = (
+            m.output_of(part, f"part_{i}", wd=wd, **shared)
+            for i, (part, wd) in enumerate(zip(parts, written, strict=True))
+        )
+        return dict(rd=pack(list(words)))
+
+    return design.module(name, inputs, {"rd": width}, body, reset=False)
 
 
 def copied_ram(design: Design, depth: int, width: int, copies: int) -> str:
