@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from lutllm.errors import IRError
 from lutllm.lowering.export.hw_blocks import Cut, cut, without_bodies
 from lutllm.lowering.hardware.lib.circt import Design
-from lutllm.lowering.hardware.lib.circt_bindings import comb, export_llvm_ir, ir, parse, run_passes, seq
+from lutllm.lowering.hardware.lib.circt_bindings import comb, export_llvm_ir, hw, ir, parse, run_passes, seq
+from lutllm.lowering.hardware.lib.memory import PART, WIDEST
 
 # (passes, why they stand here). Each entry runs inside `builtin.module(...)`, in this order.
 TO_ONE_MODULE: tuple[tuple[str, str], ...] = (
@@ -131,6 +132,7 @@ def hw_to_arc(source: Design | str, top: str, blocks: Collection[str] = ()) -> A
     run_steps(module, TO_ONE_MODULE, "hw to arc")
     cuts = cut(module, top) if blocks else []
     _reset_by_multiplexer(module)
+    _wide_registers_in_parts(module)
     run_steps(module, TO_ALLOCATED_STATE, "hw to arc")
     layout = _layout(module, top)
     run_steps(module, TO_LLVM, "hw to arc")
@@ -206,6 +208,31 @@ def _reset_by_multiplexer(module: ir.Module) -> None:
                 plain = seq.compreg(chosen, clock, name=ir.StringAttr(op.attributes["name"]).value)
             op.operation.results[0].replace_all_uses_with(plain)
             op.operation.erase()
+
+
+def _wide_registers_in_parts(module: ir.Module) -> None:
+    """What takes some bits of a register then reads these alone: integers of thousands of bits are slow."""
+    for top in module.body.operations:
+        if top.operation.name != "hw.module":
+            continue
+        for op in list(top.regions[0].blocks[0].operations):
+            if op.operation.name != "seq.compreg" or ir.IntegerType(op.operation.results[0].type).width <= WIDEST:
+                continue
+            value, clock, *reset = op.operands
+            name, width = ir.StringAttr(op.attributes["name"]).value, ir.IntegerType(value.type).width
+            with ir.InsertionPoint(op), op.location:
+                zeros = dict(reset=reset[0]) if reset else {}
+                parts = []
+                for low in range(0, width, PART):
+                    type_ = ir.IntegerType.get_signless(min(PART, width - low))
+                    if reset:
+                        zeros["reset_value"] = hw.ConstantOp(ir.IntegerAttr.get(type_, 0)).result
+                    part = comb.extract(type_, value, low)
+                    parts.insert(0, seq.compreg(part, clock, name=f"{name}_{low}", **zeros))
+                whole = comb.concat(parts)
+            op.operation.results[0].replace_all_uses_with(whole)
+            op.operation.erase()
+    run_steps(module, (("canonicalize", "bits of a concatenation are those of a part"),), "hw to arc")
 
 
 def _is_zero(value: ir.Value) -> bool:

@@ -9,6 +9,7 @@ from lutllm.numerics import bits_for
 
 ULTRA_BITS = 288 * 1024  # from here a RAM asks for ultra RAM (one URAM288 holds 4096 x 72)
 BLOCK_BITS = 4 * 1024  # from here a RAM asks for block RAM
+WIDEST, PART = 2048, 256  # bits of a word; arc takes minutes over wider ones, so there they are stored in parts
 
 
 def ram(design: Design, depth: int, width: int, *, read_latency: int = 1, zeroed: bool = False) -> str:
@@ -24,6 +25,8 @@ def ram(design: Design, depth: int, width: int, *, read_latency: int = 1, zeroed
     if name in design.modules:
         return name
     inputs = {"we": 1, "wa": address, "wd": width, **({"re": 1} if read_latency else {}), "ra": address}
+    if design.target == "arc" and width > WIDEST:
+        return _ram_of_parts(design, name, depth, inputs, read_latency=read_latency, zeroed=zeroed)
     ports = ", ".join(f"in %{port}: i{n}" for port, n in inputs.items())
     body, read = (_ARC_RAM, _ARC_READ) if design.target == "arc" else (_SV_RAM, _SV_READ)
     body = _SV_ZEROS + body if zeroed and design.target == "sv" else body
@@ -35,6 +38,26 @@ def ram(design: Design, depth: int, width: int, *, read_latency: int = 1, zeroed
     for key, value in values.items():
         text = text.replace(key, value)
     return design.add_text(name, text, inputs, {"rd": width})
+
+
+def _ram_of_parts(
+    design: Design, name: str, depth: int, inputs: dict[str, int], *, read_latency: int, zeroed: bool
+) -> str:
+    """A RAM of narrower ones beside each other."""
+    width = inputs["wd"]
+    widths = [min(PART, width - low) for low in range(0, width, PART)]
+    parts = [ram(design, depth, each, read_latency=read_latency, zeroed=zeroed) for each in widths]
+
+    def body(m: Module) -> dict[str, Signal]:
+        shared = {port: m[port] for port in inputs if port != "wd"}
+        written = [m["wd"][i * PART : i * PART + each] for i, each in enumerate(widths)]
+        words = (
+            m.output_of(part, f"part_{i}", wd=wd, **shared)
+            for i, (part, wd) in enumerate(zip(parts, written, strict=True))
+        )
+        return dict(rd=pack(list(words)))
+
+    return design.module(name, inputs, {"rd": width}, body, reset=False)
 
 
 def copied_ram(design: Design, depth: int, width: int, copies: int) -> str:
