@@ -64,10 +64,11 @@ def _laid_out(node: Any, parameters: dict[str, str]) -> tuple[Any, torch.Tensor 
         return None, None
     if node.op == "placeholder":
         return (node, _numbered(node)) if node.name in parameters else (None, None)
-    if node.target not in _LAYOUT:
+    change: Any = node.target
+    if change not in _LAYOUT:
         return None, None
     weight, order = _laid_out(node.args[0], parameters)
-    return (weight, None if order is None else node.target(order, *node.args[1:], **node.kwargs))
+    return weight, None if order is None else change(order, *node.args[1:], **node.kwargs)
 
 
 def _numbered(node: Any) -> torch.Tensor:
