@@ -21,7 +21,7 @@ Levels = Sequence[tuple[str, "Signal | Callable[[Flags], Signal]"]]
 class Nest(NamedTuple):
     """Where nested loops stand, by the name of the loop: the iteration, whether it is the last, the first."""
 
-    index: dict[str, Signal]
+    at: dict[str, Signal]
     last: dict[str, Signal]
     first: dict[str, Signal]
 
@@ -47,6 +47,11 @@ def loop_nest(m: Module, step: Signal, levels: Levels) -> Nest:
 
 class _Loop:
     """A loop of a nest, inside others: its registers, and what drives them."""
+
+    name: str
+    is_first: Signal
+    is_last: Signal
+    registered: bool
 
     def __init__(
         self, m: Module, name: str, count: Signal | Callable[[Flags], Signal], around: Sequence[_Loop], step: Signal

@@ -83,10 +83,10 @@ def _address_of_part(m: Module, config: AcceleratorConfig, nest: Nest, head: Sig
     beat = m.reg(port + config.part_bits // 8 - row, "to_next_beat")
     step, on = group, beat
     if low:
-        number = m["position"][0:low] + nest.index["token"][0:low]
+        number = m["position"][0:low] + nest.at["token"][0:low]
         step = mux(number.eq(config.attention_rows - 1), group, row)
     if shared:
-        on = mux(nest.index["part"][0:shared].eq(config.row_parts - 1), beat, port)
+        on = mux(nest.at["part"][0:shared].eq(config.row_parts - 1), beat, port)
     first = _next(m, "token", nest, head, step, accepted)
     return _next(m, "part", nest, first, on, accepted)
 

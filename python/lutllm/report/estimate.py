@@ -28,7 +28,7 @@ from lutllm.simulate.transactions.records import TaskRecord
 
 @dataclass(frozen=True)
 class Estimate:
-    """`decode_*`: a token, its LM head and pick included, that sees `kv` tokens before it; `prefill_*`: a prompt of
+    """`decode_*`: a token, LM head and pick included where `head`, that sees `kv` tokens before it; `prefill_*`: a prompt of
     `prefill` tokens up to the first token after it. Milliseconds at `core_mhz`; ports run at `memory_mhz`. Where the
     target's memory needs more cycles than the hardware, which takes `hardware_cycles` in a decode step, they are its.
 
@@ -42,6 +42,7 @@ class Estimate:
 
     target: str
     kv: int
+    head: bool
     prefill: int
     core_mhz: float
     memory_mhz: float
@@ -73,7 +74,7 @@ class Estimate:
             f"{self.bits_effective:.2f} bits per weight",
             align([
                 ("", "cycles", "ms"),
-                (f"a token after {self.kv}", f"{self.decode_cycles:,}", f"{self.decode_ms:.3f}"),
+                (f"a token after {self.kv}" + ", without LM head" * (not self.head), f"{self.decode_cycles:,}", f"{self.decode_ms:.3f}"),
                 (f"a prompt of {self.prefill}", f"{self.prefill_cycles:,}", f"{self.prefill_ms:.3f}"),
             ]),
             *self._bound(),
@@ -105,14 +106,17 @@ class Estimate:
             yield f"{what} {values['median']:.1%}, at worst {values['worst']:.1%} of {values['of']}"
 
 
-def estimate(plan: Plan, name: str, target: Target, bits: float, *, kv: int = 256, prefill: int = 128) -> Estimate:
-    """Of a plan for `target`, called `name`; `bits` are effective bits per weight."""
+def estimate(
+    plan: Plan, name: str, target: Target, bits: float, *, kv: int = 256, prefill: int = 128, head: bool = True
+) -> Estimate:
+    """Of a plan for `target`, called `name`; `bits` are effective bits per weight. Without `head` a token is one that
+    is read."""
     if HEAD not in plan.programs:
         raise InputError("expected a whole model, got no program that makes a token; estimate a decoder")
     longest = max(kv + 2, prefill + 1)
     if longest > plan.context:
         raise InputError(f"expected a context of at least {longest} tokens, got {plan.context}; take fewer")
-    step, prompt = decode_step(plan, target, kv), prompt_step(plan, target, prefill)
+    step, prompt = decode_step(plan, target, kv, head=head), prompt_step(plan, target, prefill)
     mhz, moved = target.clock.core_mhz, step.moved
     seconds, busy = step.cycles / mhz / 1e6, memory_seconds(plan, target, moved)
     area = Area(plan.config, target.device)
@@ -122,6 +126,7 @@ def estimate(plan: Plan, name: str, target: Target, bits: float, *, kv: int = 25
     return Estimate(
         target=name,
         kv=kv,
+        head=head,
         prefill=prefill,
         core_mhz=mhz,
         memory_mhz=target.clock.memory_mhz,
@@ -156,12 +161,12 @@ class Step:
     records: list[TaskRecord]
 
 
-def decode_step(plan: Plan, target: Target, kv: int) -> Step:
-    """A token, its head included, that sees `kv` tokens and follows another."""
-    before, own = [Pass("decode", 1, kv - 1), Pass(HEAD, 1, kv)], [Pass("decode", 1, kv), Pass(HEAD, 1, kv + 1)]
+def decode_step(plan: Plan, target: Target, kv: int, *, head: bool = True) -> Step:
+    """A token that sees `kv` tokens and follows another, with or without its head."""
+    before, own = ([Pass("decode", 1, at), *[Pass(HEAD, 1, at + 1)] * head] for at in (kv - 1, kv))
     records = predicted(plan, [*before, *own])
-    begin = _end(records, 1)
-    return _step(plan, target, own, [r for r in records if r.start >= begin], _end(records, 3) - begin)
+    begin, end = _end(records, len(before) - 1), _end(records, 2 * len(before) - 1)
+    return _step(plan, target, own, [r for r in records if r.start >= begin], end - begin)
 
 
 def prompt_step(plan: Plan, target: Target, tokens: int) -> Step:
