@@ -104,10 +104,11 @@ def lit() -> Result:
 
 
 def pytest() -> Result:
-    """The `test_*.py` tests."""
+    """The `test_*.py` tests; a file's stay together, so that what they share is made once."""
     report = BUILD / "pytest.xml"
     report.unlink(missing_ok=True)
-    code = run([sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", "test"]).returncode
+    spread = ["-n", str(JOBS), "--dist", "loadfile"]
+    code = run([sys.executable, "-m", "pytest", "-q", *spread, f"--junitxml={report}", "test"]).returncode
     result = Result("pytest", False)
     for case in ET.parse(report).iter("testcase") if report.exists() else ():
         skipped = case.find("skipped")

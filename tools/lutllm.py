@@ -113,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     bench_verb.bench_arguments(
         _verb(verbs, "bench", bench_verb.bench, "measure a model's speed here, or the hardware engine's in simulation")
     )
-    estimate_verb.model_arguments(
+    estimate_verb.estimate_arguments(
         _verb(verbs, "estimate", estimate_verb.estimate, "cycles, traffic, resources and energy of a model on a target")
     )
     explore_verb.explore_arguments(

@@ -13,6 +13,7 @@ INPUT_BITS = 16
 
 def embedding(
     ids: ir.Value,
+    position: ir.Value | None = None,
     *,
     rows: str,
     multiplier: str,
@@ -21,11 +22,18 @@ def embedding(
     channels: int,
     exponent: int,
     bits: int = RESIDUAL_BITS,
+    offset: int | None = None,
 ) -> ir.Value:
-    """[T] -> [T, channels]."""
+    """[T] -> [T, channels]; `offset` is of positions."""
     type_ = like(ids, [*ids.type.shape, channels], "i32", fixed(bits, exponent))
-    symbols = {"rows": symbol(rows), "multiplier": symbol(multiplier)}
-    return make("embedding", [ids], type_, **symbols, shift=i64(shift), vocabulary=i64(vocabulary))
+    named = {"rows": symbol(rows), "multiplier": symbol(multiplier), **positions_from(offset)}
+    operands = [ids] if position is None else [ids, position]
+    return make("embedding", operands, type_, shift=i64(shift), vocabulary=i64(vocabulary), **named)
+
+
+def positions_from(offset: int | None) -> dict[str, ir.Attribute]:
+    """The optional attribute of an embedding of positions."""
+    return {} if offset is None else {"offset": i64(offset)}
 
 
 def rms_norm(

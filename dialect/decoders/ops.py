@@ -20,7 +20,10 @@ SIGMOID_FRACTION = 12
 
 
 class EmbeddingOp(LutOp, name="embedding", traits=[ext.Pure]):
-    """A row of the embedding for each token. An id outside 0..vocabulary-1 is an error."""
+    """A row of the embedding for each token. An id outside 0..vocabulary-1 is an error.
+
+    With a `position`, that of the first token, rows are those of the tokens' positions, from row `offset` on.
+    """
 
     ids: ext.Operand[ir.RankedTensorType]
     rows: ir.FlatSymbolRefAttr
@@ -28,20 +31,30 @@ class EmbeddingOp(LutOp, name="embedding", traits=[ext.Pure]):
     shift: ir.IntegerAttr
     vocabulary: ir.IntegerAttr
     y: ext.Result[ir.RankedTensorType]
+    position: Optional[ext.Operand[ir.RankedTensorType]] = None  # noqa: UP045 (ext reads typing.Optional)
 
-    TYPES = {"ids": "tensor<Txi32>", "y": "tensor<TxKxi32, #lut.fixed<...>>"}  # noqa: RUF012
-    DEFINITION = "y[t, k] = clamp(round_shift(rows[ids[t], k] * multiplier[ids[t]], shift), bits)"
+    TYPES = {  # noqa: RUF012
+        "ids": "tensor<Txi32>",
+        "y": "tensor<TxKxi32, #lut.fixed<...>>",
+        "position": "tensor<1xi32>",
+    }
+    OPTIONAL = {"offset": ir.IntegerAttr}  # noqa: RUF012
+    DEFINITION = """
+i = ids[t], with a position offset + position + t
+y[t, k] = clamp(round_shift(rows[i, k] * multiplier[i], shift), bits)"""
     EXAMPLE = """
-func.func @embedding(%ids: tensor<?xi32>) -> tensor<?x8xi32, #r> {
+func.func @embedding(%ids: tensor<?xi32>, %position: tensor<1xi32>) -> (tensor<?x8xi32, #r>, tensor<?x8xi32, #r>) {
   %0 = "lut.embedding"(%ids) {rows = @e.rows, multiplier = @e.multiplier, shift = 10, vocabulary = 32}
       : (tensor<?xi32>) -> tensor<?x8xi32, #r>
-  return %0 : tensor<?x8xi32, #r>
+  %1 = "lut.embedding"(%ids, %position) {rows = @e.rows, multiplier = @e.multiplier, shift = 10, vocabulary = 32,
+      offset = 0} : (tensor<?xi32>, tensor<1xi32>) -> tensor<?x8xi32, #r>
+  return %0, %1 : tensor<?x8xi32, #r>, tensor<?x8xi32, #r>
 }"""
 
     def check(self) -> None:
         typed(self)
         integer(self.shift, "shift", 0, MAX_SHIFT)
-        integer(self.vocabulary, "vocabulary", 1, MAX_SIZE)
+        check_offset(self, integer(self.vocabulary, "vocabulary", 1, MAX_SIZE))
 
     def parameters(self) -> list[Parameter]:
         v, k = int(self.vocabulary.value), typed(self).sizes["K"]
@@ -49,6 +62,20 @@ func.func @embedding(%ids: tensor<?xi32>) -> tensor<?x8xi32, #r> {
             parameters.parameter("rows", self.rows, parameters.embedding_rows(v, k)),
             parameters.parameter("multiplier", self.multiplier, parameters.per_output(v)),
         ]
+
+
+last_optional(EmbeddingOp, "ids", "position")
+
+
+def check_offset(op: Any, rows: int = MAX_SIZE) -> None:
+    """An embedding of positions says which of its `rows` is that of the first; no other embedding does."""
+    offset = op.optional("offset")
+    if op.position is None:
+        expect(offset is None, "a position with an offset", "an offset alone", "add it, or remove the offset")
+    else:
+        advice = "add it, 0 where the first row is that of position 0"
+        expect(offset is not None, "an offset with a position", "none", advice)
+        integer(offset, "offset", 0, rows - 1)
 
 
 class RmsNormOp(LutOp, name="rms_norm", traits=[ext.Pure]):

@@ -5,7 +5,7 @@
 
 from lutllm.bindings import ir
 from lutllm.dialect.attributes import i64, symbol
-from lutllm.dialect.decoders.builders import rotation
+from lutllm.dialect.decoders.builders import positions_from, rotation
 from lutllm.dialect.linears.builders import _size, like, make
 
 
@@ -14,11 +14,19 @@ def f64(value: float) -> ir.FloatAttr:
 
 
 def float_embedding(
-    ids: ir.Value, *, name: str, weight: str, channels: int | None = None, scale: float = 1.0
+    ids: ir.Value,
+    position: ir.Value | None = None,
+    *,
+    name: str,
+    weight: str,
+    channels: int | None = None,
+    scale: float = 1.0,
+    offset: int | None = None,
 ) -> ir.Value:
-    """[T] -> [T, channels]."""
+    """[T] -> [T, channels]; `offset` is of positions."""
     type_ = like(ids, [*ids.type.shape, _size(weight, 1, channels, "channels")], "f32")
-    return make("float_embedding", [ids], type_, name=_text(name), weight=symbol(weight), **_unless(1.0, scale=scale))
+    named = {"name": _text(name), "weight": symbol(weight), **_unless(1.0, scale=scale), **positions_from(offset)}
+    return make("float_embedding", [ids] if position is None else [ids, position], type_, **named)
 
 
 def float_norm(

@@ -10,7 +10,7 @@ from typing import Optional
 from lutllm.bindings import ext, ir
 from lutllm.dialect.base import LutOp, describe_kind, expect, integer, last_optional
 from lutllm.dialect.decoders.attention import check_heads, check_rotated, check_window
-from lutllm.dialect.decoders.ops import MAX_SIZE, check_slice
+from lutllm.dialect.decoders.ops import MAX_SIZE, check_offset, check_slice
 from lutllm.dialect.linears import parameters
 from lutllm.dialect.linears.parameters import Parameter
 from lutllm.dialect.shapes import divides, typed
@@ -35,29 +35,42 @@ class FloatOp(LutOp):
 
 
 class FloatEmbeddingOp(FloatOp, name="float_embedding", traits=[ext.Pure]):
-    """A row of the embedding for each token, times `scale` (1). An id outside the rows of the weight is an error."""
+    """A row of the embedding for each token, times `scale` (1). An id outside the rows of the weight is an error.
+
+    With a `position`, that of the first token, rows are those of the tokens' positions, from row `offset` on: a learned
+    embedding of positions.
+    """
 
     ids: ext.Operand[ir.RankedTensorType]
     name: ir.StringAttr
     weight: ir.FlatSymbolRefAttr
     y: ext.Result[ir.RankedTensorType]
+    position: Optional[ext.Operand[ir.RankedTensorType]] = None  # noqa: UP045 (ext reads typing.Optional)
 
-    TYPES = {"ids": "tensor<Txi32>", "y": "tensor<TxKxf32>"}  # noqa: RUF012
-    OPTIONAL = {"scale": ir.FloatAttr}  # noqa: RUF012
-    DEFINITION = "y[t, k] = scale * weight[ids[t], k]"
+    TYPES = {"ids": "tensor<Txi32>", "y": "tensor<TxKxf32>", "position": "tensor<1xi32>"}  # noqa: RUF012
+    OPTIONAL = {"scale": ir.FloatAttr, "offset": ir.IntegerAttr}  # noqa: RUF012
+    DEFINITION = """
+y[t, k] = scale * weight[ids[t], k]
+with a position: y[t, k] = scale * weight[offset + position + t, k]"""
     EXAMPLE = """
-func.func @embedding(%ids: tensor<?xi32>) -> tensor<?x8xf32> {
+func.func @embedding(%ids: tensor<?xi32>, %position: tensor<1xi32>) -> (tensor<?x8xf32>, tensor<?x8xf32>) {
   %0 = "lut.float_embedding"(%ids) {name = "embed_tokens", weight = @embed_tokens.weight}
       : (tensor<?xi32>) -> tensor<?x8xf32>
-  return %0 : tensor<?x8xf32>
+  %1 = "lut.float_embedding"(%ids, %position) {name = "positions", weight = @embed_tokens.weight, offset = 0}
+      : (tensor<?xi32>, tensor<1xi32>) -> tensor<?x8xf32>
+  return %0, %1 : tensor<?x8xf32>, tensor<?x8xf32>
 }"""
 
     def check_values(self) -> None:
         typed(self)
         _optional_positive(self, "scale")
+        check_offset(self)
 
     def parameters(self) -> list[Parameter]:
         return [_parameter("weight", self.weight, parameters.ANY, typed(self).sizes["K"])]
+
+
+last_optional(FloatEmbeddingOp, "ids", "position")
 
 
 class FloatNormOp(FloatOp, name="float_norm", traits=[ext.Pure]):

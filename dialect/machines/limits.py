@@ -146,6 +146,8 @@ def head_problems(values: Mapping[str, Any], requant_lanes: int) -> Iterator[str
     if ports < rows or values["kv_bits"] * ports > 8 * beat * rows:
         wanted = f"attention_ports in {rows}..{8 * beat * rows // values['kv_bits']}, of a row to kv_bits of one"
         yield f"expected {wanted}, got {ports}; change it"
+    if rows > values["context"]:
+        yield f"expected attention_rows of at most context = {values['context']}, got {rows}; change either"
 
 
 def _size_problems(values: Mapping[str, Any], ranges: Mapping[str, tuple[int, int]]) -> Iterator[str]:

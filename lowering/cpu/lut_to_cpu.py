@@ -202,15 +202,19 @@ class _Function:
 
     # --- ops: the operands' buffers and the result's last
 
-    def _embedding(self, op: Any, ids: Buffer, y: Buffer) -> None:
-        channels, vocabulary = _width(op.y), int(op.vocabulary.value)
+    def _embedding(self, op: Any, ids: Buffer, *rest: Buffer) -> None:
+        channels, vocabulary, (*position, y) = _width(op.y), int(op.vocabulary.value), rest
         rows = self.array(op.rows.value, vocabulary * channels)
         multiplier = self.array(op.multiplier.value, vocabulary * 4)
-        if ids.kind != "argument":
+        offset, first = op.number("offset"), position[0] if position else ids
+        if offset is not None:
+            self._limit(op, first, vocabulary - int(offset), "rows of the embedding of positions")
+        elif ids.kind != "argument":
             _fail(op, "expected ids to be an argument of the function, got a computed value; pass them in")
-        self.ids.append((ids.index, vocabulary))
-        pointers, shift = [ids, rows, multiplier, y], int(op.shift.value)
-        self.call(elementwise.embedding, (channels, bits_of(op.y)), pointers, tokens=_tokens(op.y), numbers=[shift])
+        else:
+            self.ids.append((ids.index, vocabulary))
+        pointers, constants = [first, rows, multiplier, y], (channels, bits_of(op.y), offset)
+        self.call(elementwise.embedding, constants, pointers, tokens=_tokens(op.y), numbers=[int(op.shift.value)])
 
     def _rms_norm(self, op: Any, x: Buffer, y: Buffer) -> None:
         groups = int(op.groups.value)

@@ -222,7 +222,7 @@ def _wide_registers_in_parts(module: ir.Module) -> None:
             name, width = ir.StringAttr(op.attributes["name"]).value, ir.IntegerType(value.type).width
             with ir.InsertionPoint(op), op.location:
                 zeros = dict(reset=reset[0]) if reset else {}
-                parts = []
+                parts: list[ir.Value] = []
                 for low in range(0, width, PART):
                     type_ = ir.IntegerType.get_signless(min(PART, width - low))
                     if reset:

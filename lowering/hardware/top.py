@@ -26,8 +26,9 @@ from lutllm.lowering.hardware.lib.bundle import Link, Wire
 from lutllm.lowering.hardware.lib.checks import region_check
 from lutllm.lowering.hardware.lib.circt import Design, Instance, Module
 from lutllm.lowering.hardware.lib.memory import stored
-from lutllm.lowering.hardware.lib.route import ORDERS, router, way_of
+from lutllm.lowering.hardware.lib.route import ORDERS, router
 from lutllm.lowering.hardware.lib.signal import Fields, Signal, all_of, any_of, const, mux, pack
+from lutllm.lowering.hardware.lib.state import first_of
 from lutllm.lowering.hardware.lib.stream import Read, Stream, Write
 from lutllm.lowering.hardware.linear.core import linear_core
 from lutllm.lowering.hardware.linear.ports import Masters, bus_ports, spread
@@ -59,6 +60,7 @@ from lutllm.lowering.machine.engine import DESCRIPTOR_PORT_BITS, QUEUE, ROUNDS_A
 
 TOP = "lut_accelerator"
 BUS_CLOCK = "ap_clk_2"  # of the AXI4 masters, where memory has a clock of its own
+LINEAR_ROOM = 2  # cycles from when a unit of LutLinear takes a round until another may go out
 COMMANDS = 4  # transfers of stream p that may wait, where nothing else is asked for
 BUILDERS = {
     "feed": feed, "norm": norm, "residual": residual, "store": store, "swiglu": swiglu,
@@ -107,6 +109,7 @@ class _Top:
         self.checks: list[dict[str, Signal]] = []
         self.fields = self.sequencer["fields"]
         self.dispatch = dict(zip(config.engines, self.sequencer["dispatch"].chunks(1), strict=True))
+        self.chosen = dict(zip(config.engines, self.sequencer["chosen"].chunks(1), strict=True))
         self.ready: dict[str, Signal] = {}
         self.engines: dict[str, Instance] = {}
         self.write_errors: list[Signal] = []
@@ -123,7 +126,7 @@ class _Top:
         self._transfers()
         host = self._host()
         image.assign(host["image"])
-        self.outputs = dict(self.masters.outputs, irq=host["irq"], events=self._events())
+        self.outputs = dict(self.masters.outputs, irq=host["irq"], events=self.events)
 
     def _task(self, name: str) -> Signal:
         """The held descriptor as a task of `name`."""
@@ -166,7 +169,7 @@ class _Top:
             asked.drive(ready=const(0, 1))
             return
         command = Stream(asked.valid, **asked.payload)
-        order = Stream(asked.valid, way=way_of([self.dispatch[name] for name in takers]), count=asked.beats)
+        order = Stream(asked.valid, way=pack([self.chosen[name] for name in takers]), count=asked.beats)
         asked.drive(ready=command.ready & order.ready)
         words = self._reader("p", config.p_bits, command.fifo(m, "p_commands", fifo_depth(config, "p_commands")))
         made = router(m.design, "route_p", takers, config.p_bits, fifo_depth(config, "p_orders"))
@@ -185,7 +188,7 @@ class _Top:
         made = linear_core(m.design, engine, self.config.depths)
         given = dict(streams, x=self.engines["feed"]["out"], flush=self.sequencer["flush"])
         core = m.instance(made, "linear", round=rounds, **given)
-        self.ready["linear"] = all_of([rounds.ready, *rooms])
+        self.ready["linear"] = m.reg(all_of([rounds.ready, *rooms]), "linear_ready", reset=0)
         self._sinks(core["y"])
 
     def _linear_streams(self) -> tuple[dict[str, Stream], list[Signal]]:
@@ -215,11 +218,13 @@ class _Top:
         products = {name: self._words_of_pass(name) for name in sinks}
         count = products[sinks[0]]
         for name in sinks[1:]:
-            count = mux(self.dispatch[name], products[name], count)
+            count = mux(self.chosen[name], products[name], count)
         push = any_of([const(0, 1), *(self.dispatch[name] for name in sinks if name != "residual")])
         if "residual" in sinks:
             push = push | (self.dispatch["residual"] & ~self._field("residual", "load")[0])
-        order = Stream(push, way=way_of([self.dispatch[name] for name in sinks]), count=count)
+        # A cycle later, as no result comes so soon, and no other order.
+        way = m.reg(pack([self.chosen[name] for name in sinks]), "order_way")
+        order = Stream(m.reg(push, "order_push", reset=0), way=way, count=m.reg(count, "order_count"))
         made = router(m.design, "route_y", sinks, config.word_bits("y"), fifo_depth(config, "y_orders"))
         routed = m.instance(made, "route_y", order=order, **{"in": y})
         for name in sinks:
@@ -302,11 +307,14 @@ class _Top:
         m, config, s = self.m, self.config, self.sequencer
         s.connect(d=self._reader("d", DESCRIPTOR_PORT_BITS, s["d_command"]))
         self.masters.close()
-        idle, answered = all_of(self.masters.idle).named("bus_idle"), any_of(self.masters.answers).named("answered")
-        # Progress is a task given or done, or a word on any bus.
-        moved = [answered, *self.dispatch.values(), *self.done.values()]
+        idle = m.reg(all_of(self.masters.idle), "bus_idle")  # also in a reset, which lasts until then
+        answered = any_of(self.masters.answers).named("answered")
+        # Progress is a task given or done, or a word on any bus, some cycles ago.
+        events = [*self.dispatch.values(), *(self.done[name] for name in config.engines)]
+        self.events = m.reg(pack(events), "events_q", reset=0)
+        moved = m.reg(answered | self.events.ne(0), "moved_q", reset=0)
         engines = s["pending"].zext(16)
-        given = dict(rst=self.hard, busy=s["busy"], progress=any_of(moved), engines_busy=engines)
+        given = dict(rst=self.hard, busy=s["busy"], progress=moved, engines_busy=engines)
         watched = m.instance(watch(m.design, config), "watch", **given)
         given = {name: s[name] for name in ("busy", "error", "made", "last", "cycles")} | dict(watched)
         host = m.instance(
@@ -330,7 +338,7 @@ class _Top:
         s.connect(**{f"{name}_error": signal for name, signal in errors.items()})
         s.connect(
             checking=any_of([check["checking"] for check in self.checks]),
-            verify_ready=any_of([check["ready"] for check in self.checks]),
+            verify_ready=any_of([m.reg(check["ready"], "verify_room", reset=0) for check in self.checks]),
             ready=pack([self.ready[name] for name in config.engines]),
             done=pack([self.done[name] for name in config.engines]),
         )
@@ -345,15 +353,9 @@ class _Top:
         ids = self.engines["embed"]["ids_read"] if "embed" in self.engines else nobody
         return dict(ids_read=ids, token_write=Write(append.enable, append.address[0:bits], append.data))
 
-    def _events(self) -> Signal:
-        events = [*self.dispatch.values(), *(self.done[name] for name in self.config.engines)]
-        return self.m.reg(pack(events), "events_q", reset=0)
-
 
 def _shared(links: Sequence[Link]) -> Link:
     """One port for those who take turns at it."""
-    forward = dict(links[0].forward)
-    for link in links[1:]:
-        enable = forward["enable"] | link.enable
-        forward = {name: mux(link.enable, s, forward[name]) for name, s in link.forward.items()} | {"enable": enable}
-    return Link(forward)
+    names = [name for name in links[0].forward if name != "enable"]
+    chosen = {name: first_of([(link.enable, link.forward[name]) for link in links])[1] for name in names}
+    return Link(dict(enable=any_of([link.enable for link in links]), **chosen))

@@ -121,6 +121,7 @@ def _operand_problems(cluster: Cluster, op: ir.OpView) -> Iterator[str]:
 
 # What ops may ask for that no engine does.
 _NO_ENGINE = {
+    "lut.embedding": ("offset",),
     "lut.attention": ("window", "softcap"),
     "lut.swiglu": ("activation",),
     "lut.rope": ("rotated", "interleaved"),

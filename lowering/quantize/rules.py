@@ -123,12 +123,14 @@ def _embedding(w: Writer, op: Any) -> ir.Value:
     name, constants = name_of(op), w.constants(op, EmbeddingConstants)
     return build.embedding(
         w.values[op.ids],
+        None if op.position is None else w.values[op.position],
         rows=f"{name}.rows",
         multiplier=f"{name}.multiplier",
         shift=constants.shift,
         vocabulary=w.graph.parameter_shape(op.weight.value)[0],
         channels=op.y.type.shape[1],
         exponent=constants.exponent,
+        offset=op.number("offset"),
     )
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from lutllm.bindings import ir
 from lutllm.lowering.raising.axes import Axis, Dimension, axis, fits_in, flat, size_of
 from lutllm.lowering.raising.conditions import is_last, require
-from lutllm.lowering.raising.reader import Reader, Rule, Term, Value, readable
+from lutllm.lowering.raising.missing import NO_LINEAR
+from lutllm.lowering.raising.reader import Mismatch, Reader, Rule, Term, Value, readable
 
 HIDDEN = -30000.0  # a mask's value that leaves nothing of a score, in float16 too
 
@@ -27,13 +28,15 @@ class Heads:
 
 
 def _heads(query: Value, key: Value, grouped: bool = False) -> Heads:
-    """Heads of consecutive channels, the kv heads repeated for their groups; `key` is [..., tokens, channels]."""
+    """Heads of consecutive channels, the kv heads repeated for their groups, one by broadcast; `key` is
+    [..., tokens, channels]."""
     (_, q), (_, k) = query, key
     wanted = "queries and keys of heads of consecutive channels, kv heads repeated for consecutive query heads"
     require(len(q) == len(k) >= 3 and q[-1] == k[-1] and q[-2] == k[-2], wanted)
     require(flat(q[-2:-1])[:1] == q[-2] and len(q[-2]) == 1 and q[-2][0].label == "tokens", wanted)
     size = size_of(q[-1:], "channel")
     heads, kv = size_of(q[:-2], "channel"), size_of(k[:-2], "channel")
+    grouped = grouped or not flat(k[:-2])
     times = size_of(k[:-2], "repeat")
     require(q[-1] == axis("channel", size) and heads % kv == 0 and times == (1 if grouped else heads // kv), wanted)
     groups = (*_steps(kv, size), *axis("repeat", times))
@@ -59,6 +62,8 @@ def _matmul(reader: Reader, op: ir.Operation) -> Value:
         require(b_axes[-2] == a_axes[-2], wanted)
         require(b.structural, f"probabilities times values, got {readable(b)}")
         return _attention(op, query, key, b, replace(heads[0], scale=scale)), (*a_axes[:-1], b_axes[-1])
+    if "parameter" in (a.kind, b.kind):
+        raise Mismatch(NO_LINEAR)
     turned = (*b_axes[:-2], *b_axes[:-3:-1])
     require(a.structural and b.structural, f"queries times keys, got {readable(a)} times {readable(b)}")
     found = _heads((a, a_axes), (b, turned))

@@ -12,6 +12,7 @@ from typing import Any
 
 from lutllm.bindings import ir
 from lutllm.lowering.raising import attention, rotary
+from lutllm.lowering.raising.activations import ELEMENTWISE, or_written
 from lutllm.lowering.raising.attention import masked
 from lutllm.lowering.raising.axes import (
     Axes,
@@ -25,8 +26,10 @@ from lutllm.lowering.raising.axes import (
 )
 from lutllm.lowering.raising.conditions import is_last, require, required
 from lutllm.lowering.raising.linears import linear_name, not_linear, parameter_symbol
+from lutllm.lowering.raising.missing import missing
 from lutllm.lowering.raising.reader import (
     FLOATS,
+    NO_ACTIVATION,
     UNKNOWN,
     Mismatch,
     Reader,
@@ -62,10 +65,11 @@ class Linear:
 
 @dataclass(frozen=True)
 class Embedding:
-    """The symbol of the table, and what its rows are multiplied by."""
+    """The symbol of the table, what its rows are multiplied by, and of positions the row of the first."""
 
     weight: str
     scale: float = 1.0
+    offset: int | None = None
 
 
 def read_function(function: Any) -> Reader:
@@ -167,7 +171,9 @@ def _layer_norm(reader: Reader, op: ir.Operation) -> Value:
 def _add_number(reader: Reader, op: ir.Operation) -> Value:
     """Epsilon to a mean of squares, or an offset to the gain of a norm."""
     term, axes = reader.value(op, 0)
-    wanted = "epsilon added to a mean of squares, or an offset to the gain of a norm"
+    if term.kind == "integers" and reader.number(op, 2) == 1:
+        return Term("shifted", (term,), op, int(reader.number(op, 1))), axes
+    wanted = "epsilon added to a mean of squares, or an offset to the gain of a norm or to positions"
     require(term.kind in ("mean_square", "parameter") and reader.number(op, 2) == 1, wanted)
     if term.kind == "parameter":
         return Term("gain", op=op, data=(term.data, float(reader.number(op, 1)))), axes
@@ -264,13 +270,12 @@ def _activation(reader: Reader, op: ir.Operation) -> Value:
 def _embedding(reader: Reader, op: ir.Operation) -> Value:
     (table, axes), (ids, tokens) = reader.value(op, 0), reader.value(op, 1)
     symbol = parameter_symbol(op.operands[0])
-    good = symbol is not None and len(axes) == 2 and ids.kind == "integers"
-    require(good, "a table of embeddings, a parameter, read at an input of token ids")
-    reader.use(ids, "ids")
-    return Term("embedding", (table, ids), op, Embedding(symbol or ""), size_of(axes[1:], "channel")), (
-        *tokens,
-        axes[-1],
-    )
+    good = symbol is not None and len(axes) == 2 and ids.kind in ("integers", "shifted")
+    require(good, "a table of embeddings, a parameter, read at an input of token ids or of positions")
+    inputs, data = reader.embedded(ids), Embedding(symbol or "")
+    if len(inputs) > 1:
+        data = replace(data, offset=ids.data or 0)
+    return Term("embedding", (table, *inputs), op, data, size_of(axes[1:], "channel")), (*tokens, axes[-1])
 
 
 def _linear(reader: Reader, op: ir.Operation) -> Value:
@@ -296,10 +301,10 @@ def _is_read(reader: Reader, term: Term, axes: Axes, inputs: int) -> bool:
     none the worse."""
     if term.kind == UNKNOWN or (term.structural and are_rows(axes, inputs)):
         return term.kind != UNKNOWN
-    expected = f"rows of all channels of one token each, as the input of a linear, got {readable(term)}"
+    expected = f"expected rows of all channels of one token each, as the input of a linear, got {readable(term)}"
     if term.op is None:
-        raise Mismatch(f"expected {expected}")
-    reader.note(term.op, f"expected {expected}")
+        raise Mismatch(expected)
+    reader.note(term.op, NO_ACTIVATION if term.kind == "expression" else expected)
     return False
 
 
@@ -322,6 +327,10 @@ def _sum(op: ir.Operation, left: Value, right: Value) -> Value | None:
     if a.structural and b.structural and axes == b_axes:
         return Term("add", (a, b), op, None, a.channels), axes
     return None
+
+
+def _no_rule(_: Reader, op: ir.Operation) -> Value:
+    raise Mismatch(missing(op, op.name.removeprefix("torch.aten.")))
 
 
 RULES: dict[str, Rule] = {
@@ -348,3 +357,4 @@ RULES: dict[str, Rule] = {
     "tanh": _tanh,
     "layer_norm": _layer_norm,
 }
+RULES |= {name: or_written(RULES.get(name, _no_rule), compute) for name, compute in ELEMENTWISE.items()}

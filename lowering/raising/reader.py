@@ -14,12 +14,12 @@ from typing import Any
 from lutllm.bindings import ir, source_position
 from lutllm.lowering.raising.axes import Axes, are_rows, axis
 from lutllm.lowering.raising.linears import module_path, sizes_of
+from lutllm.lowering.raising.missing import missing
 
 UNKNOWN = "unknown"
 FLOATS = (",f32>", ",bf16>", ",f16>")  # how the types of float tensors end
 DOWNSTREAM = "it reads a value that cannot be raised"
-NO_PATTERN = "expected an op of RMSNorm, RoPE, attention, an activation or a sum, got another; no lut op computes it"
-NO_TORCH_OP = "torch-mlir does not know this op: rewrite this part of the model with other ops"
+NO_ACTIVATION = "expected an activation among silu, gelu, gelu_tanh and relu, got another function of a linear"
 _OPERATOR = "torch.operator"  # any op the torch dialect has no definition of
 # What a term is that a lut op on floats computes, rows of channels for each token; all others are parts of these.
 STRUCTURAL = ("input", "embedding", "linear", "norm", "rope", "slice", "attention", "gated", "tanh", "add")
@@ -107,6 +107,17 @@ class Reader:
         if before != role:
             raise Mismatch(f"expected an input of {role} alone, got one that is read as {before} too")
 
+    def embedded(self, term: Term) -> tuple[Term, ...]:
+        """What an embedding of integers reads: ids, which are the first integers of the function; or, of any others,
+        which are positions, both."""
+        ids = next(argument for argument in self.arguments if argument.kind == "integers")
+        first = term.inputs[0] if term.inputs else term
+        self.use(ids, "ids")
+        if term is ids:
+            return (ids,)
+        self.use(first, "positions")
+        return ids, first
+
     def _read(self, op: ir.Operation) -> None:
         if op.name.startswith("torch.constant."):
             self.plain[op.result] = op.attributes["value"].value if "value" in op.attributes else None
@@ -137,9 +148,10 @@ class Reader:
 
     def _apply(self, op: ir.Operation) -> None:
         """Give the results of an op a meaning, or note that it has none."""
-        rule = self.rules.get(op.name.removeprefix("torch.").removeprefix("aten."))
+        name = op.name.removeprefix("torch.").removeprefix("aten.")
+        rule = self.rules.get(name)
         if rule is None:
-            self._unmatched(op, NO_TORCH_OP if op.name == _OPERATOR else NO_PATTERN)
+            self._unmatched(op, missing(op, name))
             return
         try:
             found = rule(self, op)
@@ -148,7 +160,11 @@ class Reader:
                 if term.structural and term.op is not None:
                     self.terms.setdefault(term)
         except Mismatch as problem:
-            follows = any(_is_unknown(self.values[v][0]) for v in _tensors(self, op))
+            read = [self.values[v][0] for v in _tensors(self, op)]
+            for term in read:
+                if term.kind == "expression" and term.op is not None:
+                    self.note(term.op, NO_ACTIVATION)
+            follows = any(_is_unknown(term) or term.kind == "expression" for term in read)
             self._unmatched(op, DOWNSTREAM if follows else str(problem))
 
     def note(self, op: ir.Operation, expected: str) -> None:

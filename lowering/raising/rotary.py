@@ -54,8 +54,10 @@ def _slice(reader: Reader, op: ir.Operation) -> Value:
     start, step = reader.number(op, 2), reader.number(op, 4)
     if before == after and start == 0 and step == 1:
         return term, axes
-    require(is_last(reader, op, 1, axes), "a slice of the channels of a head")
-    return _sliced(op, term, axes, start, after[-1], step)
+    if term.kind == "parameter":
+        return Term("part_of_parameter", op=op), tuple(axis("channel", n) for n in after)
+    dimension = reader.number(op, 1) % len(axes)
+    return _sliced(op, term, axes, start % before[dimension], after[dimension], step, dimension)
 
 
 def _unpack(reader: Reader, op: ir.Operation) -> list[Value]:
@@ -64,16 +66,22 @@ def _unpack(reader: Reader, op: ir.Operation) -> list[Value]:
     require(isinstance(split, ir.Operation), "a list of parts of the channels of a head")
     term, axes = reader.value(split, 0)
     sizes, dimension = reader.number(split, 1), reader.number(split, 2)
-    require(dimension in (-1, len(axes) - 1), "a slice of the channels of a head")
-    return [_sliced(op, term, axes, sum(sizes[:i]), size, 1) for i, size in enumerate(sizes)]
+    return [_sliced(op, term, axes, sum(sizes[:i]), size, 1, dimension % len(axes)) for i, size in enumerate(sizes)]
 
 
-def _sliced(op: ir.Operation, term: Term, axes: Axes, start: int, size: int, step: int) -> Value:
-    """So many channels of each head, every second one of a pair, or the first half of the angles of RoPE."""
-    whole = flat((axes[-1],))
-    good = len(whole) == 1 and whole[0].label == "channel" and whole[0].stride == 1
-    require(good, "a slice of the channels of a head")
-    width = whole[0].size
+def _sliced(op: ir.Operation, term: Term, axes: Axes, start: int, size: int, step: int, dimension: int) -> Value:
+    """So many channels of each head, or so many heads; every second channel of a pair; or the first half of the angles
+    of RoPE."""
+    whole = flat((axes[dimension],))
+    good = len(whole) == 1 and whole[0].label == "channel"
+    require(good, "a slice of the channels of a head, or of heads")
+    width, stride = whole[0].size, whole[0].stride
+    if stride > 1:
+        require(term.structural and step == 1 and size > 0, "neighbouring heads of a value that lut ops compute")
+        groups = term.channels // (width * stride)
+        data = Slice(groups, start * stride)
+        kept = _of_heads(axes, width * stride, size * stride, dimension)
+        return Term("slice", (term,), op, data, groups * size * stride), kept
     if not size:
         return Term("nothing", (term,), op), axes
     if term.kind in _TURNING and start == 0 and step == 1 and 2 * size == width and not _angles(term).interleaved:
@@ -86,13 +94,17 @@ def _sliced(op: ir.Operation, term: Term, axes: Axes, start: int, size: int, ste
     return Term("slice", (term,), op, Slice(groups, start), groups * size), _of_heads(axes, width, size)
 
 
-def _of_heads(axes: Axes, before: int, after: int) -> Axes:
-    """The axes of heads of `before` channels once these are `after`."""
+def _of_heads(axes: Axes, before: int, after: int, dimension: int = -1) -> Axes:
+    """The axes of heads of `before` channels, which lie along a dimension, once these are `after`."""
 
     def of(a: Axis) -> Axis:
-        return replace(a, stride=a.stride // before * after) if a.label == "channel" else a
+        outer = a.label == "channel" and a.stride >= before
+        return replace(a, stride=a.stride // before * after) if outer else a
 
-    return (*(tuple(of(a) for a in dimension) for dimension in axes[:-1]), axis("channel", after))
+    found = [tuple(of(a) for a in one) for one in axes]
+    stride = axes[dimension][0].stride if axes[dimension] else 1
+    found[dimension] = (Axis("channel", after // stride, stride),) if after > stride else ()
+    return tuple(found)
 
 
 def _negated(reader: Reader, op: ir.Operation) -> Value:

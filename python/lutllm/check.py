@@ -18,7 +18,8 @@ from lutllm.bindings import ir, source_position
 from lutllm.lowering.quantize.forms import problems
 from lutllm.lowering.quantize.graph import FloatGraph
 from lutllm.lowering.raising.linears import LINEAR, linear_name, linears_in, not_convertible
-from lutllm.lowering.raising.reader import DOWNSTREAM, NO_TORCH_OP, Unmatched
+from lutllm.lowering.raising.missing import NO_TORCH_OP
+from lutllm.lowering.raising.reader import DOWNSTREAM, Unmatched
 from lutllm.lowering.raising.torch_raise import read_model
 from lutllm.models.hf import require
 
@@ -156,7 +157,8 @@ def check_module(
         linears, refused = _linears(imported)
         converts = not refused
         _, reader = read_model(imported)
-        found = [u for u in reader.unmatched if u.op != LINEAR or u.expected not in [r.expected for r in refused]]
+        lines = [r.location for r in refused]
+        found = [u for u in reader.unmatched if u.op != LINEAR or u.location not in lines]
         structure, error = None, None
         if not reader.unmatched:
             raise_to_float(imported)

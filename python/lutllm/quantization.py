@@ -28,6 +28,7 @@ class EmbeddingConstants:
 
     shift: int
     exponent: int
+    positions: int = 0  # that have a row, of an embedding of positions
 
 
 @dataclass(frozen=True)
@@ -156,8 +157,10 @@ class Quantization:
 
     @property
     def positions(self) -> int | None:
-        """How many positions every RoPE table has; None without any."""
-        return min((c.positions for c in self.ops.values() if isinstance(c, RopeConstants)), default=None)
+        """How many positions every table of RoPE or of embedded positions has; None without any."""
+        ropes = [c.positions for c in self.ops.values() if isinstance(c, RopeConstants)]
+        embedded = [c.positions for c in self.ops.values() if isinstance(c, EmbeddingConstants) and c.positions]
+        return min([*ropes, *embedded], default=None)
 
 
 def read_quantization(path: Path | str) -> Quantization:

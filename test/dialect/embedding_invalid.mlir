@@ -70,3 +70,30 @@ func.func @f(%a: tensor<?xi32>) {
   %0 = "lut.embedding"(%a) {rows = @e.rows, multiplier = @e.multiplier, shift = 10, vocabulary = 0} : (tensor<?xi32>) -> tensor<?x8xi32, #r>
   return
 }
+
+// -----
+
+#r = #lut.fixed<26, -16>
+func.func @f(%a: tensor<?xi32>) {
+  // expected-error@+1 {{'lut.embedding' op expected a position with an offset, got an offset alone; add it, or remove the offset}}
+  %0 = "lut.embedding"(%a) {rows = @e.rows, multiplier = @e.multiplier, shift = 10, vocabulary = 32, offset = 2} : (tensor<?xi32>) -> tensor<?x8xi32, #r>
+  return
+}
+
+// -----
+
+#r = #lut.fixed<26, -16>
+func.func @f(%a: tensor<?xi32>, %p: tensor<1xi32>) {
+  // expected-error@+1 {{'lut.embedding' op expected an offset with a position, got none; add it, 0 where the first row is that of position 0}}
+  %0 = "lut.embedding"(%a, %p) {rows = @e.rows, multiplier = @e.multiplier, shift = 10, vocabulary = 32} : (tensor<?xi32>, tensor<1xi32>) -> tensor<?x8xi32, #r>
+  return
+}
+
+// -----
+
+#r = #lut.fixed<26, -16>
+func.func @f(%a: tensor<?xi32>, %p: tensor<1xi32>) {
+  // expected-error@+1 {{'lut.embedding' op expected offset in 0..31, got 32; change it}}
+  %0 = "lut.embedding"(%a, %p) {rows = @e.rows, multiplier = @e.multiplier, shift = 10, vocabulary = 32, offset = 32} : (tensor<?xi32>, tensor<1xi32>) -> tensor<?x8xi32, #r>
+  return
+}

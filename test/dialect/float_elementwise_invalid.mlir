@@ -49,6 +49,14 @@ func.func @f(%ids: tensor<?xi32>) {
 
 // -----
 
+func.func @f(%ids: tensor<?xi32>) {
+  // expected-error@+1 {{'lut.float_embedding' op expected a position with an offset, got an offset alone}}
+  %0 = "lut.float_embedding"(%ids) {name = "e", weight = @e.weight, offset = 0} : (tensor<?xi32>) -> tensor<?x8xf32>
+  return
+}
+
+// -----
+
 func.func @f(%a: tensor<?x12xf32>) {
   // expected-error@+1 {{'lut.float_slice' op expected channels within a group of 6, got 5..6; change it}}
   %0 = "lut.float_slice"(%a) {name = "s", groups = 2, start = 5} : (tensor<?x12xf32>) -> tensor<?x4xf32>

@@ -105,10 +105,10 @@ def test_the_watchdog_sees_a_port_of_any_unit(made: Made) -> None:
     assert run.watchdog and run.error == "watchdog" and run.stalled == ["linear", "attention"]
 
 
-@pytest.mark.parametrize("tokens", [1, 3])
-def test_the_end_of_a_long_context(tokens: int, made: Made) -> None:
+@pytest.mark.parametrize(("tokens", "rows"), [(1, 1), (3, 1), (3, 4)])
+def test_the_end_of_a_long_context(tokens: int, rows: int, made: Made) -> None:
     """The KV caches hold random rows of all tokens before: scores, sums and counts of `LONG` positions."""
-    kind = Kind(2, 1, 64, 4, 2, 8, LONG, dict(layers=1))
+    kind = Kind(2, 1, 64, 4, 2, 8, LONG, dict(layers=1), rows, rows)
     hardware, simulator = made(kind)
     plan, rng = hardware.plan, np.random.default_rng(5)
     assert plan.config.tokens == 2  # of tiny's 4: there is room for as many scores
@@ -123,7 +123,9 @@ def test_the_end_of_a_long_context(tokens: int, made: Made) -> None:
     accelerator.host.sequence = [0] * position
     accelerator.host.prompt(prompt, position)
     run = accelerator.start(LONG, 1, position=position).check()
-    state = [rows.reshape(2, LONG, 8).swapaxes(0, 1).reshape(LONG, 16) for rows in caches.values()]
+    # Row by row of a head, or rows % 4 of all in a part of their own.
+    caches = {name: cache.reshape(2, rows, LONG // rows, 8).swapaxes(1, 2) for name, cache in caches.items()}
+    state = [cache.reshape(2, LONG, 8).swapaxes(0, 1).reshape(LONG, 16) for cache in caches.values()]
     state[0] = state[0].reshape(LONG, 2, 4, 2).swapaxes(2, 3).reshape(LONG, 16)  # pairs of keys lie side by side
     inputs = [np.array(prompt, np.int32), np.array([position], np.int32), *state]
     *_, logits, _, _ = interpreted(hardware.program, inputs, hardware.tensors, function="prefill")
@@ -131,13 +133,17 @@ def test_the_end_of_a_long_context(tokens: int, made: Made) -> None:
 
 
 @pytest.mark.parametrize(
-    ("units", "kv_bits", "message"),
+    ("units", "kv_bits", "rows", "ports", "message"),
     [
-        (0, 64, "attention_units to be a whole number above 0, got 0"),
-        (1, 128, "expected kv_bits in 32..64, of requant_lanes to head_lanes channels, got 128; change it"),
-        (1, 48, "expected kv_bits to be a power of two, got 48; change it"),
+        (0, 64, 1, 1, "attention_units to be a whole number above 0, got 0"),
+        (1, 128, 1, 1, "expected kv_bits in 32..64, of requant_lanes to head_lanes channels, got 128; change it"),
+        (1, 48, 1, 1, "expected kv_bits to be a power of two, got 48; change it"),
+        (1, 64, 3, 4, "expected attention_rows to be a power of two, got 3; change it"),
+        (1, 64, 4, 2, "expected attention_ports in 4..4, of a row to kv_bits of one, got 2; change it"),
+        (1, 64, 16, 16, "expected attention_rows of at most context = 12, got 16; change either"),
+        (1, 32, 2, 8, "expected attention_ports in 2..4, of a row to kv_bits of one, got 8; change it"),
     ],
 )
-def test_units_that_cannot_be_built(units: int, kv_bits: int, message: str, made: Made) -> None:
+def test_units_that_cannot_be_built(units: int, kv_bits: int, rows: int, ports: int, message: str, made: Made) -> None:
     with pytest.raises(LutllmError, match=message):
-        made(Kind(units, 1, kv_bits, 4, 2, 8))
+        made(Kind(units, 1, kv_bits, 4, 2, 8, 12, rows=rows, ports=ports))

@@ -66,6 +66,12 @@ def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert fast["prefill_cycles"] > 2 * fast["decode_cycles"]
     assert fast["hbm_busy"] == pytest.approx(2 * slow["hbm_busy"])
     assert (fast["memory_mhz"], slow["memory_mhz"]) == (250, 125)
+    assert main([*command, "--json", str(tmp_path / "out.json"), "--no-head"]) == 0
+    assert "a token after 20, without LM head" in capsys.readouterr().out
+    headless = json.loads((tmp_path / "out.json").read_text())
+    assert slow["head"] and not headless["head"] and headless["decode_cycles"] < slow["decode_cycles"]
+    assert sum(headless["bytes"].values()) < sum(slow["bytes"].values())
+    assert headless["prefill_cycles"] == slow["prefill_cycles"]
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,10 @@ WRITE = """
     assert (beats_left <= 4);
   end
 """
-QUEUE = "  always @(posedge clk) assert (count_0 <= {0} && write_pointer == (read_pointer + count_0) % {0});\n"
+QUEUE = """
+  always @(posedge clk) assert (count_0 <= {0} && write_pointer == (read_pointer + count_0) % {0});
+  always @(posedge clk) assert (filled == (count_0 != 0) && spare == (count_0 != {0}));
+"""
 ADDRESSES = """
   initial begin mem[0] = 0; mem[1] = 0; end
   always @(posedge clk) begin
@@ -144,8 +147,8 @@ FAULTS = {
     "a burst without room": (READER, "(|(free[3:2]))", "(|(free[3:1]))"),
     "an address that a reset takes back": (READER, "    .rst       (clear)", "    .rst       (clear | rst)"),
     "data that a reset takes back": (WRITER, "drop | rst & ~wvalid_value & no_burst", "drop | rst"),
-    "a burst asked for in a reset": (WRITER, "beats[2:0]}\n    & ~rst", "beats[2:0]}"),
-    "a burst before its data": (WRITER, "& stored >= {1'h0, beats[2:0]}", ""),
+    "a burst asked for in a reset": (WRITER, "beats_to_boundary[2:0]}) & ~rst", "beats_to_boundary[2:0]})"),
+    "a burst before its data": (WRITER, "stored >= {1'h0, beats_to_boundary[2:0]}", "1'h1"),
 }
 
 

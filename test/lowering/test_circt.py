@@ -9,7 +9,7 @@ from lutllm.lowering.export.hw_to_arc import hw_to_arc
 from lutllm.lowering.hardware.lib.bundle import Wire
 from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.signal import Fields, Signal, WidthError, all_of, any_of, const, mux, pack, select
-from lutllm.lowering.hardware.lib.state import credit, loop_nest
+from lutllm.lowering.hardware.lib.state import Levels, credit, loop_nest
 from lutllm.simulate import ArcSimulator
 
 Body = Callable[[Module], dict[str, Signal]]
@@ -135,29 +135,42 @@ def test_a_module_of_the_same_name_is_made_once() -> None:
     assert len(built) == 1
 
 
-def test_loop_nest_walks_like_nested_loops() -> None:
-    """Three levels, the inner count of the last outer iteration shorter; steps come at random."""
+@pytest.mark.parametrize("held", [False, True], ids=["count of a port", "count of a register"])
+def test_loop_nest_walks_like_nested_loops(held: bool) -> None:
+    """Four levels, the inner count of the last outer iteration shorter; steps come at random. A register's count may
+    change with the last step, or while there is none."""
 
     def body(m: Module) -> dict[str, Signal]:
-        levels = [("i", m["n"]), ("j", lambda index, last: mux(last["i"], const(1, 4), const(3, 4))), ("k", m["n"])]
-        index, last = loop_nest(m, m["step"], levels)
-        return {**index, **{f"last_{name}": value for name, value in last.items()}}
+        n = m.reg(m["n"], "n_q", enable=m["load"]) if held else m["n"]
+        levels: Levels = [("i", n), ("j", lambda at: mux(at["i_last"], const(1, 4), n + 2)), ("k", n)]
+        levels = [*levels, ("l", lambda at: mux(at["j_first"], mux(at["i_last"], n, const(2, 4)), const(1, 4)))]
+        index, last, first = loop_nest(m, m["step"], levels)
+        flags = {
+            f"{name}_{at}": value for at, values in (("last", last), ("first", first)) for name, value in values.items()
+        }
+        return {**index, **flags}
 
-    widths = {"i": 4, "j": 4, "k": 4, "last_i": 1, "last_j": 1, "last_k": 1}
-    top = build({"step": 1, "n": 4}, widths, body)
+    widths = dict.fromkeys("ijkl", 4) | {f"{name}_{at}": 1 for at in ("last", "first") for name in "ijkl"}
+    top = build({"step": 1, "n": 4, "load": 1}, widths, body)
     draw = random.Random(2)
-    for n in (1, 2, 5):
-        inner = [1 if i == n - 1 else 3 for i in range(n)]
-        walk = [
-            (i, j, k, i == n - 1, j == inner[i] - 1, k == n - 1)
-            for i in range(n)
-            for j in range(inner[i])
-            for k in range(n)
-        ]
-        top.reset()
+    for n in (1, 2, 5, 1, 3):
+        walk = []
+        for i in range(n):
+            of_j = 1 if i == n - 1 else n + 2
+            for j in range(of_j):
+                of_l = (n if i == n - 1 else 2) if j == 0 else 1
+                walk += [((i, n), (j, of_j), (k, n), (m, of_l)) for k in range(n) for m in range(of_l)]
+        if not held or draw.random() < 0.5:
+            top.reset()
         top.poke("n", n)
-        for expected in walk * 2:  # back at its first after the last
+        top.poke("load", 1)
+        top.poke("step", 0)
+        top.cycle()
+        top.poke("load", 0)
+        for place in walk * 2:  # back at its first after the last
             top.evaluate()
+            lasts, firsts = (index == count - 1 for index, count in place), (index == 0 for index, _ in place)
+            expected = (*(index for index, _ in place), *lasts, *firsts)
             assert tuple(top.peek(name) for name in widths) == expected
             while draw.random() < 0.4:
                 top.poke("step", 0)
@@ -168,19 +181,25 @@ def test_loop_nest_walks_like_nested_loops() -> None:
 
 
 def test_credit_counts_gives_and_takes() -> None:
-    def body(m: Module) -> dict[str, Signal]:
-        return {"any": credit(m, "count", 7, give=m["give"], take=m["take"], initial=2)}
+    """Of one giver, and of two, who must both have given."""
 
-    top, count, draw = build({"give": 1, "take": 1}, {"any": 1}, body), 2, random.Random(3)
-    for _ in range(200):
+    def body(m: Module) -> dict[str, Signal]:
+        one = credit(m, "one", 7, give=m["give"][0], take=m["take_one"], initial=2)
+        return {"one": one, "both": credit(m, "both", 7, give=m["give"], take=m["take_both"], initial=1)}
+
+    top, draw = build({"give": 2, "take_one": 1, "take_both": 1}, {"one": 1, "both": 1}, body), random.Random(3)
+    count, counts = 2, [1, 1]
+    for _ in range(400):
         top.evaluate()
-        assert top.peek("any") == (count > 0)
-        give = int(count < 7 and draw.random() < 0.5)
-        take = int(count > 0 and draw.random() < 0.5)
-        top.poke("give", give)
-        top.poke("take", take)
+        assert (top.peek("one"), top.peek("both")) == (count > 0, min(counts) > 0)
+        gives = [int(max(count, *counts) < 7 and draw.random() < 0.5) for _ in range(2)]
+        take_one, take_both = (int(there and draw.random() < 0.6) for there in (count > 0, min(counts) > 0))
+        top.poke("give", gives[0] | gives[1] << 1)
+        top.poke("take_one", take_one)
+        top.poke("take_both", take_both)
         top.cycle()
-        count += give - take
+        count += gives[0] - take_one
+        counts = [old + given - take_both for old, given in zip(counts, gives, strict=True)]
 
 
 def test_registers_in_a_row_and_counter() -> None:
@@ -188,10 +207,10 @@ def test_registers_in_a_row_and_counter() -> None:
         last = m["limit"]
         count = m.state(3, "probe", reset=5)
         count.set(count.signal, const(0, 1))
-        counted = m.counter(3, "counted", step=m["step"], last=last, restart=m["restart"])
+        counted = m.counter(3, "counted", step=m["step"], last=last)
         return {"late": m.reg(m["d"], "late", cycles=3, reset=0), "counted": counted, "held": count.signal}
 
-    inputs = {"d": 4, "step": 1, "limit": 1, "restart": 1}
+    inputs = {"d": 4, "step": 1, "limit": 1}
     top = build(inputs, {"late": 4, "counted": 3, "held": 3}, body)
     for i in range(8):
         top.poke("d", i + 1)
@@ -200,12 +219,12 @@ def test_registers_in_a_row_and_counter() -> None:
         top.cycle()
     assert top.peek("held") == 5
     seen = []
-    for step, limit, restart in ((1, 0, 0), (1, 0, 0), (0, 0, 0), (1, 1, 0), (1, 0, 0), (0, 0, 1), (1, 0, 1)):
-        for name, value in (("step", step), ("limit", limit), ("restart", restart)):
+    for step, limit in ((1, 0), (1, 0), (0, 0), (1, 1), (1, 0)):
+        for name, value in (("step", step), ("limit", limit)):
             top.poke(name, value)
         top.cycle()
         seen.append(top.peek("counted"))
-    assert seen == [1, 2, 2, 0, 1, 0, 0]
+    assert seen == [1, 2, 2, 0, 1]
 
 
 def test_fields_are_packed_first_lowest() -> None:

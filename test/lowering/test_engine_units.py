@@ -16,7 +16,7 @@ from lutllm.lowering.hardware.linear.requantize import requantizer_lane
 from lutllm.lowering.hardware.linear.rows import row_builder
 from lutllm.lowering.hardware.linear.words import beats_to_words
 from lutllm.lowering.machine.engine import EngineConfig
-from lutllm.numerics import round_shift
+from lutllm.numerics import bits_for, round_shift
 from lutllm.simulate import ArcSimulator, run_streams
 
 PORTS = {"w": 512, "c": 32, "q": 64}
@@ -116,8 +116,8 @@ def test_accumulator_adds_to_the_same_word_in_consecutive_cycles() -> None:
         beat = dict(valid=int(busy), address=address, first_step=first, acc_bank=bank, round_last=step % 7 == 0)
         place = (bank ^ 1, draw.randrange(4))
         top.poke("control", packed(record, beat))
-        for name, value in (("drain_read", 1), ("drain_bank", place[0]), ("drain_address", place[1])):
-            top.poke(name, value)
+        top.poke("drain", 1)
+        top.poke("drain_address", place[1] | place[0] << bits_for(4))
         sums = [draw.randrange(-(1 << 12), 1 << 12) for _ in range(4)]
         top.poke("sums", joined(sums, c.psum_bits))
         if now["valid"]:

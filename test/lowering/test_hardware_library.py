@@ -1,7 +1,9 @@
 """The library of the hardware generator: pipelines that align themselves, streams and ports by one name, machines."""
 
 import random
+import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,14 +11,16 @@ import pytest
 
 from lutllm.lowering.export.hw_to_arc import hw_to_arc
 from lutllm.lowering.hardware.control.task import Timing
-from lutllm.lowering.hardware.lib.bundle import Link
+from lutllm.lowering.hardware.lib.arithmetic import rounded_later
+from lutllm.lowering.hardware.lib.bundle import Link, Wire
 from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.memory import stored
 from lutllm.lowering.hardware.lib.signal import CycleError, Signal, WidthError, aligned, const, mux, pack
-from lutllm.lowering.hardware.lib.state import Fsm
+from lutllm.lowering.hardware.lib.state import Fsm, credit
 from lutllm.lowering.hardware.lib.stream import Read, Stream, Write
 from lutllm.lowering.hardware.vector import store
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
+from lutllm.numerics import round_shift
 from lutllm.simulate import ArcSimulator, run_streams
 
 Body = Callable[[Module], Mapping[str, Any]]
@@ -53,10 +57,13 @@ def test_unequal_paths_meet_in_the_cycle_of_the_latest() -> None:
         given = {name: pipe.at(m[name]) for name in "abcd"}
         made = m.instance(scaled(design), "scaled", limit=m["limit"].steady(), **given)
         valid, total = aligned(pipe.valid(m["valid"]), made["sum"] + made["a_late"].zext(16))
-        return dict(late=valid, total=total.due(4), wanted=pack([given["d"].until(4), made["a_late"]]))
+        there = m.reg(pipe.valid(m["valid"]), "there_q", cycles=4)
+        return dict(late=pack([valid, there]), total=total.due(4), wanted=pack([given["d"].until(4), made["a_late"]]))
 
     inputs = dict.fromkeys("abcd", 8) | {"limit": 16, "valid": 1}
-    top = simulator(design, design.module("top", inputs, {"late": 1, "total": 16, "wanted": 16}, body))
+    top = simulator(design, design.module("top", inputs, {"late": 2, "total": 16, "wanted": 16}, body))
+    registers = [line for line in design.text().splitlines() if "seq.compreg" in line]
+    assert sum("reset %rst" in line for line in registers) == 8  # what says that something is there, four cycles twice
     assert design.modules["scaled"].cycles == {"a": 0, "b": 0, "c": 2, "d": 3, "sum": 4, "a_late": 4}
     draw, sent = random.Random(1), list[tuple[int, ...]]()
     top.poke("limit", 40_000)
@@ -67,7 +74,7 @@ def test_unequal_paths_meet_in_the_cycle_of_the_latest() -> None:
         sent.append(case)
         top.evaluate()
         a, b, c, d, valid = sent[step - 4] if step >= 4 else (0, 0, 0, 0, 0)
-        assert top.peek("late") == valid  # 0 until the first comes: its registers begin as 0
+        assert top.peek("late") == 3 * valid  # 0 until the first comes: its registers begin as 0
         if step >= 4:
             assert top.peek("total") == ((min(a * b + c, 40_000) ^ d) + a) % (1 << 16)
             assert top.peek("wanted") == d | a << 8
@@ -248,3 +255,18 @@ def test_flags_and_what_is_so_since() -> None:
         assert (top.peek("flag"), top.peek("since")) == (flag, since)
         flag, since = int(on or (flag and not off)), int(not off and (on or since))
         top.cycle()
+
+
+def test_the_example_of_the_documentation() -> None:
+    text = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text()
+    (code,) = re.findall(r"```python\n(def scale.*?)```", text, re.S)
+    names: dict[str, Any] = dict(globals(), rounded_later=rounded_later, credit=credit, Wire=Wire)
+    exec(code, names)
+    design = Design("arc")
+    top = simulator(design, names["scale"](design, 16))
+    rng = np.random.default_rng(5)
+    value, factor = rng.integers(-(1 << 15), 1 << 15, (2, 200))
+    for stalls in (0, 100):
+        given = {"in": {"value": value, "factor": factor}}
+        result = run_streams(top, given, {"out": 200}, constants={"right": 9}, stalls=stalls).check()
+        assert np.array_equal(result.outputs["out"].astype(np.uint32).view(np.int32), round_shift(value * factor, 9))

@@ -1,6 +1,7 @@
 """Resources from structure: counts of a design beside Yosys's, sums over units and SLRs, what is calibrated."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,15 @@ def test_sums_over_units_and_slrs() -> None:
     shares = [max(slr.values()) for slr in slrs]
     assert max(shares) - min(shares) < 0.05
     assert next(iter(area.units_by("LUT"))) == "linear_core"
+
+
+def test_a_dsp_that_adds_products() -> None:
+    """Eight channels of queries and of values, of two rows each, in bytes, three products a DSP; the rest is alike."""
+    config = AcceleratorConfig(
+        engine=SMALL, head_lanes=8, attention_rows=2, attention_ports=2, kv_bits=64, context=32, score_words=512
+    )
+    one = Area(config, replace(V80, dsp_products=1)).units["attention"]["DSP"]
+    assert one - Area(config, V80).units["attention"]["DSP"] == 2 * 2 * (8 - 3) + 8 * 2 * (2 - 1)
 
 
 def test_more_hardware_takes_more() -> None:

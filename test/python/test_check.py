@@ -9,7 +9,8 @@ from torch import nn  # noqa: E402
 
 from lutllm.check import check, check_module  # noqa: E402
 from lutllm.errors import InputError  # noqa: E402
-from lutllm.lowering.raising.reader import DOWNSTREAM, NO_PATTERN, NO_TORCH_OP  # noqa: E402
+from lutllm.lowering.raising.missing import NO_LINEAR, NO_TORCH_OP  # noqa: E402
+from lutllm.lowering.raising.reader import DOWNSTREAM, NO_ACTIVATION  # noqa: E402
 
 
 class Mixed(nn.Module):
@@ -153,10 +154,95 @@ def test_a_decoder_with_one_foreign_op():
     assert not report.convertible and report.structure is None
     assert report.all_linears_convert
     assert [(g.op, g.count, g.reason) for g in report.not_raised] == [
-        ("aten.sigmoid", 2, NO_PATTERN),
+        ("aten.sigmoid", 2, NO_ACTIVATION),
         ("aten.mul.Tensor", 2, DOWNSTREAM),
     ]
     assert "2 x model.layers.*.mlp.act_fn  " in report.text()
+
+
+class Products(nn.Module):
+    """Linears that are no nn.Linear: by products with a transposed parameter."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = (nn.Parameter(torch.randn(8, 8) / 3) for _ in range(3))
+        self.bias = nn.Parameter(torch.randn(8))
+
+    def forward(self, x):
+        y = x @ self.a.T + self.bias
+        z = torch.addmm(self.bias, y.flatten(0, 1), self.b.t()).unflatten(0, (1, 5))
+        return torch.einsum("bti,oi->bto", z, self.c)
+
+
+def test_products_with_a_transposed_parameter_are_linears():
+    report = check_module(Products(), (torch.zeros(1, 5, 8),))
+    assert [(linear.name, linear.parameters) for linear in report.linears] == [("a", 72), ("b", 72), ("c", 64)]
+    assert report.convertible and report.float_error < 1e-5
+
+
+class OtherProducts(nn.Module):
+    """Each of another layout than a linear's, on a line of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight, self.packed = nn.Parameter(torch.randn(8, 8)), nn.Parameter(torch.randn(24, 8))
+        self.first, self.last, self.conv = nn.Linear(8, 8), nn.Linear(8, 8), nn.Conv1d(8, 8, 1)
+
+    def forward(self, x):
+        x = self.first(x)
+        a = x @ self.weight
+        b = torch.einsum("bti,io->bto", x, self.weight)
+        c = nn.functional.linear(x, self.packed[8:16])
+        d = self.conv(x.transpose(1, 2)).transpose(1, 2)
+        return self.last(a + b + c + d)
+
+
+def test_other_products_with_parameters_are_listed_with_their_lines():
+    report = check_module(OtherProducts(), (torch.zeros(1, 5, 8),))
+    assert [linear.name for linear in report.linears] == ["first", "last"] and not report.all_linears_convert
+    found = {}
+    for group in report.not_raised:
+        for place in group.places:
+            file, line, _ = place.location.rsplit(":", 2)
+            with open(file) as stream:
+                found[stream.readlines()[int(line) - 1].strip().partition(" =")[0]] = group
+    assert {name: (found[name].op, found[name].reason) for name in "ab"} == {
+        "a": ("aten.mm", NO_LINEAR),
+        "b": ("aten.bmm", NO_LINEAR),
+    }
+    assert found["c"].op == "aten.linear" and "a weight that is a parameter" in found["c"].reason
+    assert found["d"].op == "aten.convolution" and "of size 1 is an nn.Linear" in found["d"].reason
+
+
+class Written(nn.Module):
+    def __init__(self, activation):
+        super().__init__()
+        self.up, self.down, self.activation = nn.Linear(8, 6), nn.Linear(6, 8), activation
+
+    def forward(self, x):
+        return self.down(self.activation(self.up(x)))
+
+
+@pytest.mark.parametrize(
+    ("activation", "known"),
+    [
+        (lambda x: 0.5 * x * (1 + torch.tanh(0.7978845608 * x * (1 + 0.044715 * x * x))), "gelu_tanh"),
+        (lambda x: 0.5 * x * (1 + torch.tanh(0.7978845608028654 * (x + 0.044715 * torch.pow(x, 3)))), "gelu_tanh"),
+        (lambda x: x * 0.5 * (1.0 + torch.erf(x / 2**0.5)), "gelu"),
+        (lambda x: x * torch.sigmoid(x), "silu"),
+        (lambda x: x * torch.sigmoid(1.702 * x), None),
+        (lambda x: 0.5 * x * (1 + torch.tanh(0.79 * (x + 0.044715 * torch.pow(x, 3)))), None),
+        (lambda x: x * x * x, None),
+    ],
+)
+def test_activations_written_out(activation, known):
+    """Found by what they compute, not by how; others are refused at the op that completes them."""
+    report = check_module(Written(activation), (torch.zeros(1, 5, 8),))
+    if known is None:
+        assert any(group.reason == NO_ACTIVATION for group in report.not_raised)
+        return
+    assert report.convertible and report.float_error < 1e-5
+    assert [part.op for part in report.structure].count("gated") == 1
 
 
 def test_model_that_does_not_load():

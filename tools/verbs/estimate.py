@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,22 +24,35 @@ def model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target", default="v80", help=f"{arguments.TARGET_HELP} (default v80)")
     parser.add_argument("--kv", type=arguments.positive, default=256, metavar="N", help="tokens a token sees (256)")
     parser.add_argument("--prefill", type=arguments.positive, default=128, metavar="N", help="of a prompt (128)")
-    parser.add_argument("--no-head", action="store_true", help="a token without LM head and pick, as LUT-LLM counts")
     parser.add_argument("--scheme", default="exact:1", help=f"of a float model: {arguments.SCHEME_HELP} (exact:1)")
     parser.add_argument("--block", type=arguments.positive, metavar="G", help="its outputs a codebook (1024)")
+
+
+def estimate_arguments(parser: argparse.ArgumentParser) -> None:
+    model_arguments(parser)
+    parser.add_argument("--no-head", action="store_true", help="a token without LM head and pick, as LUT-LLM counts")
+    parser.add_argument(
+        "--levels", action="store_true",
+        help="only the longest logic paths by module; exits with 1 where one is longer than its clock allows",
+    )  # fmt: skip
 
 
 def estimate(options: argparse.Namespace) -> tuple[int, Any]:
     from lutllm.cost.planning import Planner
     from lutllm.lowering.machine.targets import find_target
     from lutllm.report import estimate as report
+    from lutllm.report.levels import levels_table, longest_paths
 
     target = find_target(options.target)
     longest = max(options.kv + 2, options.prefill + 1)
     model = hollow(options, longest)
     plan = Planner(model, longest).plan(options.target)
-    name, sizes = Path(options.target).stem, {"kv": options.kv, "prefill": options.prefill, "head": not options.no_head}
-    found = report.estimate(plan, name, target, model.bits["effective"], **sizes)
+    if options.levels:
+        paths = longest_paths(plan.config, target.clock)
+        print(levels_table(paths))
+        return int(any(path.levels > path.budget for path in paths)), [asdict(path) for path in paths]
+    name, sizes = Path(options.target).stem, {"kv": options.kv, "prefill": options.prefill}
+    found = report.estimate(plan, name, target, model.bits["effective"], head=not options.no_head, **sizes)
     print(found)
     return 0, found.to_dict()
 

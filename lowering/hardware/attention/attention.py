@@ -25,15 +25,16 @@ from lutllm.lowering.hardware.attention.drain import (
 from lutllm.lowering.hardware.attention.row_buffer import row_depth
 from lutllm.lowering.hardware.attention.row_fetch import STEP_BITS
 from lutllm.lowering.hardware.attention.scores import scored_latency
-from lutllm.lowering.hardware.attention.unit import FETCHES, ROW_INPUTS, ROW_OUTPUTS, attention_unit
+from lutllm.lowering.hardware.attention.unit import FETCHES, PULSES, attention_unit
 from lutllm.lowering.hardware.attention.weighted import SHIFT_BITS, WEIGHT_STAGE, weighted_latency
-from lutllm.lowering.hardware.control.task import held_task, reads, task_port, writes
+from lutllm.lowering.hardware.control.records import reads, task_port, writes
+from lutllm.lowering.hardware.control.task import held_task
 from lutllm.lowering.hardware.lib.axi import commands
 from lutllm.lowering.hardware.lib.bundle import Link, Wire
 from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.signal import Signal, all_of, const, pack
 from lutllm.lowering.hardware.lib.state import CREDIT
-from lutllm.lowering.hardware.lib.stream import Stream, Write
+from lutllm.lowering.hardware.lib.stream import Stream
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
 
 _START = 2  # cycles from holding a task until what follows from it is there
@@ -68,11 +69,10 @@ def attention(design: Design, config: AcceleratorConfig) -> str:
     `qk_busy`, `av_busy`: a beat of multiplications was issued, a bit a way.
     """
     unit, parameters, drain = (made(design, config) for made in (attention_unit, attention_parameters, attention_drain))
-    made, units, cores = design.modules[unit], range(config.attention_units), range(config.attention_cores)
+    units, ports, ways = range(config.attention_units), config.attention_ports, config.attention_ways
+    cores = range(config.attention_cores)
 
     def body(m: Module) -> dict[str, Any]:
-        from_drain = {port: Wire(design.modules[drain].gives[port]) for port in _FROM_DRAIN}
-        from_units = {port: Wire(len(units) * made.gives[port]) for port in ("item_read", "multiplier_address")}
         done = Wire(1)
         busy, f = held_task(m, "attention", done.signal)
         start, job = _prepared(m, config, busy, f)
@@ -80,66 +80,41 @@ def attention(design: Design, config: AcceleratorConfig) -> str:
             dict(start=start, job=record.pack(**{name: job[name] for name in record.widths}))
             for record in (parameters_job(config), job_fields(config), drain_job(config))
         ]
-        p = m.instance(
-            parameters, "parameter_stage", **begins[0], p_valid=m["p_valid"], p_data=m["p_data"],
-            multipliers_free=from_units["item_read"].signal,
-            multiplier_address=from_units["multiplier_address"].signal,
-            **{port: from_drain[port].signal for port in ("right_taken", "right_freed")},
-        )  # fmt: skip
-        parted = {port: p[port] for port in ("loaded", "multiplier")}
-        parted["drained_free"] = from_drain["drained_free"].signal
-        parted["q_read_data"] = pack([m[f"q{core}_read_data"] for core in cores])
-        found = []
+        p = m.instance(parameters, "parameter_stage", **begins[0], p=m["p"])
+        base, bits = resized(f["base"], config.address_bits("x")), f["bits"][0:BITS_BITS]
+        end = m.instance(drain, "drain_stage", **begins[2], base=base, bits=bits, rights=p["rights"])
+        found, result = [], dict[str, Any]()
+        drained: dict[str, list[Signal]] = {"sums": [], "total": []}
         for u in units:
-            own = _of_unit(m, config, u, f, job)
-            own |= {port: pack([m[name] for name in _ports(config, port, u)]) for port in ROW_INPUTS}
-            own |= {port: signal.chunks(made.takes[port])[u] for port, signal in parted.items()}
-            own |= {port: from_drain[port].signal for port in ("drain_read", "drain_address", "total_address")}
-            found.append(m.instance(unit, f"unit_{u}", **begins[1], **own))
-        joined = {port: pack([out[port] for out in found]) for port in made.gives if port not in ROW_OUTPUTS}
-        for port, wire in from_units.items():
-            wire.assign(joined[port])
-        end = m.instance(
-            drain, "drain_stage", **begins[2], base=resized(f["base"], config.address_bits("x")),
-            bits=f["bits"][0:BITS_BITS], right_there=p["right_there"], rights=p["rights"],
-            **{port: joined[port] for port in ("weighted", "total", "drained")},
-        )  # fmt: skip
-        for port, wire in from_drain.items():
-            wire.assign(end[port])
+            own: dict[str, Any] = _of_unit(m, config, u, f, job)
+            own |= {f"{name}_{i}": m[f"{name}{u * ports + i}"] for name in FETCHES for i in range(ports)}
+            own |= dict(loaded=p["loaded"].chunks(ways)[u], drained_free=end["drained_free"].chunks(ways)[u])
+            for name, parts in drained.items():
+                own[name] = Link(end[name].forward, {"data": Wire(end[name].data.width // len(units))})
+                parts.append(own[name].data)
+            out = m.instance(unit, f"unit_{u}", **begins[1], **own)
+            found.append(out)
+            result |= {
+                f"{name}{u * ports + i}_command": out[f"{name}_{i}_command"] for name in FETCHES for i in range(ports)
+            }
+            result |= {f"q{u * ways + way}_read": out[f"q_read_{way}"] for way in range(ways)}
+            p.connect(**{f"multiplier_{u * ways + way}": out[f"multiplier_{way}"] for way in range(ways)})
+        for name, parts in drained.items():
+            end[name].drive(data=pack(parts))
+        joined = {name: pack([out[name] for out in found]) for name in PULSES}
+        p.connect(multipliers_free=joined["item_read"])
+        end.connect(weighted=joined["weighted"])
         done.assign(end["done"])
-        m["p"].drive(ready=p["p_ready"])
-        result: dict[str, Any] = {port: joined[port] for port in ("qk_busy", "av_busy")} | {"done": end["done"]}
-        for number in range(len(units) * config.attention_ports):
-            u, own_port = divmod(number, config.attention_ports)
-            for name in FETCHES:
-                m[f"{name}{number}"].drive(ready=found[u][f"{name}_ready"][own_port])
-                place = found[u][f"{name}_command_address"].chunks(64)[own_port]
-                command = dict(valid=found[u][f"{name}_command_valid"][own_port], address=place)
-                result[f"{name}{number}_command"] = Link(command | dict(beats=found[u][f"{name}_command_beats"]))
-        for core, place in enumerate(joined["q_read_address"].chunks(config.address_bits("q"))):
-            result[f"q{core}_read"] = Link(dict(enable=joined["q_read"][core], address=place))
-        return result | dict(x_write=Write(end["x_write"], end["x_write_address"], end["x_write_data"]))
+        result |= {name: joined[name] for name in ("qk_busy", "av_busy")}
+        return result | dict(x_write=end["x_write"], done=end["done"])
 
-    rows = [f"{name}{i}" for i in range(len(units) * config.attention_ports) for name in FETCHES]
+    rows = [f"{name}{i}" for i in range(len(units) * ports) for name in FETCHES]
     inputs = {"task": task_port("attention"), "p": Stream.of(config.p_bits)}
     inputs |= {name: Stream.of(config.part_bits) for name in rows}
     outputs: dict[str, Any] = {f"{name}_command": commands() for name in rows}
     outputs |= {f"q{core}_read": reads(config, "q") for core in cores}
     outputs |= {"x_write": writes(config, "x"), "done": 1, "qk_busy": len(cores), "av_busy": len(cores)}
     return design.module("attention", inputs, outputs, body)
-
-
-_FROM_DRAIN = ("right_taken", "right_freed", "drained_free", "drain_read", "drain_address", "total_address")
-
-
-def _name(port: str, number: int) -> str:
-    """A port of a master, or of a memory q, at the engine: those of stream k are k0 .."""
-    return f"{port[0]}{number}{port[1:]}"
-
-
-def _ports(config: AcceleratorConfig, port: str, unit: int) -> list[str]:
-    """The names at the engine of what a unit has for each of its ports."""
-    return [_name(port, unit * config.attention_ports + i) for i in range(config.attention_ports)]
 
 
 def _prepared(

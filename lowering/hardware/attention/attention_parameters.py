@@ -6,13 +6,16 @@ each core has multipliers of its own.
 
 from __future__ import annotations
 
+from typing import Any
+
 from lutllm.lowering.hardware.attention.attention_walk import job_fields, running
-from lutllm.lowering.hardware.attention.row_buffer import row_buffer
-from lutllm.lowering.hardware.lib.bundle import Wire
+from lutllm.lowering.hardware.attention.row_buffer import row_buffer, rows_port
+from lutllm.lowering.hardware.lib.bundle import Bundle, Wire
 from lutllm.lowering.hardware.lib.circt import Design, Module
-from lutllm.lowering.hardware.lib.memory import ram
-from lutllm.lowering.hardware.lib.signal import Fields, Signal, const, mux, pack, select
+from lutllm.lowering.hardware.lib.memory import stored
+from lutllm.lowering.hardware.lib.signal import Fields, const, mux, pack, select
 from lutllm.lowering.hardware.lib.state import Levels, credit, loop_nest
+from lutllm.lowering.hardware.lib.stream import Read, Stream
 from lutllm.lowering.machine.accelerator import PARAMETER_BITS, RIGHT_BITS, VALUE_BITS, AcceleratorConfig
 
 MULTIPLIER_BITS = 16
@@ -31,54 +34,53 @@ def parameters_job(config: AcceleratorConfig) -> Fields:
     return job_fields(config).subset("kv_heads", "items", "reps", "beats")
 
 
+def multiplier_port() -> Bundle:
+    """A port that reads a multiplier, at once: the top bit of its address is the bank."""
+    return Read.of(ADDRESS_BITS, MULTIPLIER_BITS, enable=False)
+
+
+def rights_port(config: AcceleratorConfig) -> Bundle:
+    """The right shifts of a vector word: a row of one word."""
+    return rows_port(config.lanes * RIGHT_BITS, 1)
+
+
 def attention_parameters(design: Design, config: AcceleratorConfig) -> str:
-    """Stream p in. `loaded`: the multipliers of an item are there, at `multiplier_address` at once (its top bit is the
-    bank); `multipliers_free`: a bank was read; of these each core has its part, the first lowest. `rights` and its
-    signals are a row buffer's: a row is a vector word."""
-    job, lanes, cores = parameters_job(config), config.lanes, config.attention_cores
+    """Stream p in. `loaded`: the multipliers of an item are there, at `multiplier_0`..; `multipliers_free`: a bank was
+    read; of these each core has its part, the first lowest. Out: `rights`."""
+    job, lanes, cores = parameters_job(config), config.lanes, range(config.attention_cores)
     words_per_beat = config.head_lanes // lanes
     queue = row_buffer(design, lanes * RIGHT_BITS, 1, rights_ahead(config))
 
-    def body(m: Module) -> dict[str, Signal]:
-        f = job.unpack(m["job"])
-        step, end = Wire(1), Wire(1)
+    def body(m: Module) -> dict[str, Any]:
+        f, p = job.unpack(m["job"]), m["p"]
+        end, step = Wire(1), p.moves
         run = running(m, m["start"], end.signal, f, config.attention_units, config.attention_ways)
-        mine = [run.core.eq(core) for core in range(cores)]
+        mine = [run.core.eq(core) for core in cores]
         words = pack([const(0, words_per_beat.bit_length() - 1), f["beats"]]) if words_per_beat > 1 else f["beats"]
         # First a word for each head, then all the words of each.
         levels: Levels = [("rights", const(2, 2)), ("head", f["reps"])]
-        levels = [*levels, ("word", lambda index, last: mux(last["rights"], words, const(1, words.width)))]
-        index, last = loop_nest(m, step.signal, levels)
+        levels = [*levels, ("word", lambda at: mux(at["rights_last"], words, const(1, words.width)))]
+        index, last, at_first = loop_nest(m, step, levels)
         are_rights = last["rights"]
-        end.assign((step.signal & are_rights & last["head"] & last["word"]).named("parameters_end"))
-        first = step.signal & ~are_rights & index["head"].eq(0)
+        end.assign((step & are_rights & last["head"] & last["word"]).named("parameters_end"))
+        first = step & ~are_rights & at_first["head"]
         free = select([
             credit(m, f"banks_{core}", 3, give=m["multipliers_free"][core], take=first & mine[core], initial=2)
-            for core in range(cores)
+            for core in cores
         ], run.core)  # fmt: skip
-        values = m["p_data"].chunks(PARAMETER_BITS)
-        rights = m.instance(
-            queue, "right_queue", in_valid=m["p_valid"] & run.active & are_rights,
-            in_data=pack([value[VALUE_BITS:] for value in values]), beats=const(1, 1), taken=m["right_taken"],
-            beat=const(0, 1), freed=m["right_freed"],
-        )  # fmt: skip
-        room = mux(are_rights, rights["in_ready"], free | index["head"].ne(0))
-        ready = (run.active & room).named("p_ready")
-        step.assign(ready & m["p_valid"])
-        store, write = ram(design, 1 << ADDRESS_BITS, MULTIPLIER_BITS, read_latency=0), step.signal & ~are_rights
-        written = dict(wa=pack([index["head"], run.bank]), wd=values[0][0:MULTIPLIER_BITS])
-        multipliers = [
-            m.output_of(store, f"multipliers_{core}", we=write & mine[core], ra=address, **written)
-            for core, address in enumerate(m["multiplier_address"].chunks(ADDRESS_BITS))
-        ]
+        values = p.data.chunks(PARAMETER_BITS)
+        shifts = Stream(p.valid & run.active & are_rights, data=pack([value[VALUE_BITS:] for value in values]))
+        rights = m.output_of(queue, "right_queue", **{"in": shifts}, beats=const(1, 1))
+        room = mux(are_rights, shifts.ready, free | ~at_first["head"])
+        p.drive(ready=(run.active & room).named("p_ready"))
+        write, place = step & ~are_rights, pack([index["head"], run.bank])
+        for core, own in zip(cores, mine, strict=True):
+            port, written = m[f"multiplier_{core}"], (write & own, place, values[0][0:MULTIPLIER_BITS])
+            found = stored(m, f"multipliers_{core}", 1 << ADDRESS_BITS, write=written, read=port.address)
+            port.drive(data=found)
         loaded = pack([write & last["head"] & own for own in mine])
-        return dict(
-            p_ready=ready, loaded=m.reg(loaded, "loaded_q", cycles=LOADED, reset=0), multiplier=pack(multipliers),
-            right_there=rights["there"], rights=rights["data"],
-        )  # fmt: skip
+        return dict(loaded=m.reg(loaded, "loaded_q", cycles=LOADED, reset=0), rights=rights)
 
-    inputs = {"start": 1, "job": job.width, "p_valid": 1, "p_data": config.p_bits}
-    inputs |= {"multipliers_free": cores, "multiplier_address": cores * ADDRESS_BITS, "right_taken": 1}
-    outputs = {"p_ready": 1, "loaded": cores, "multiplier": cores * MULTIPLIER_BITS, "right_there": 1}
-    inputs, outputs = inputs | {"right_freed": 1}, outputs | {"rights": lanes * RIGHT_BITS}
-    return design.module("attention_parameters", inputs, outputs, body)
+    inputs = {"start": 1, "job": job.width, "p": Stream.of(config.p_bits), "multipliers_free": len(cores)}
+    inputs |= {f"multiplier_{core}": multiplier_port() for core in cores}
+    return design.module("attention_parameters", inputs, {"loaded": len(cores), "rights": rights_port(config)}, body)

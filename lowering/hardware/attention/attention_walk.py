@@ -171,12 +171,10 @@ def running(
 
     `item_end`: the step that ends an item. Items of a core take banks in turn, over tasks.
     """
-    active, bank = m.state(1, "active", reset=0), m.state(1, "bank", reset=0)
     inner = [(name, const(count, bits_for(count + 1))) for name, count in (("unit", units), ("way", ways))]
-    _, last = loop_nest(m, item_end, [("kv_head", job["kv_heads"]), ("item", job["items"]), *inner])
+    _, last, _ = loop_nest(m, item_end, [("kv_head", job["kv_heads"]), ("item", job["items"]), *inner])
     final = all_of(list(last.values())).named("final_item")
     turn = last["unit"] & last["way"]
     core = m.counter(bits_for(units * ways), "core", step=item_end, last=turn)
-    bank.set(~bank.signal, item_end & turn)
-    active.set(start | (active.signal & ~(item_end & final)))
-    return Running(active.signal, bank.signal, core, last["way"], last["unit"], last["item"], final)
+    active, bank = m.flag("active", start, item_end & final), m.counter(1, "bank", step=item_end & turn)
+    return Running(active, bank, core, last["way"], last["unit"], last["item"], final)

@@ -27,12 +27,12 @@ def dot_latency(terms: int) -> int:
 
 
 def dot_bits(terms: int) -> int:
-    """Of the sum, signed."""
-    return WIDE + NARROW + (terms - 1).bit_length()
+    """Of the sum, signed; the bytes' sums have a sign more."""
+    return WIDE + NARROW + (terms > 1) + (terms - 1).bit_length()
 
 
-def tree(m: Module, level: Sequence[Signal], bits: int, name: str, cycles: int) -> Signal:
-    """The sum of signed terms at `bits`, `cycles` cycles later."""
+def tree(m: Module, level: Sequence[Signal], bits: int, name: str) -> Signal:
+    """The sum of signed terms at `bits`, a cycle for each level."""
     while len(level) > 1:
         sums = []
         for i in range(0, len(level), _ADDENDS):
@@ -40,26 +40,26 @@ def tree(m: Module, level: Sequence[Signal], bits: int, name: str, cycles: int) 
             for term in level[i + 1 : i + _ADDENDS]:
                 total = total + term.sext(bits)
             sums.append(m.reg(total, f"{name}_of_{len(level)}_{i // _ADDENDS}"))
-        level, cycles = sums, cycles - 1
-    return m.reg(level[0].sext(bits), f"{name}_late", cycles=cycles)
+        level = sums
+    return level[0].sext(bits)
 
 
 def dot_unit(design: Design, terms: int) -> str:
-    """The sum of up to `TERMS` signed products of 9 by 8 bits, two cycles later: a DSP58."""
+    """The sum of up to `TERMS` signed products of 9 by 8 bits: a DSP58."""
     width = BYTE + 1 + NARROW
+    bits = width + (terms - 1).bit_length()
 
     def body(m: Module) -> dict[str, Signal]:
         factors = zip(m["a"].chunks(BYTE + 1), m["b"].chunks(NARROW), strict=True)
-        products = [(a.sext(width) * b.sext(width)).sext(width + 2) for a, b in factors]
+        products = [(a.sext(width) * b.sext(width)).sext(bits) for a, b in factors]
         return dict(sum=m.reg(reduce(Signal.__add__, products), "sum_q", cycles=_PRODUCT))
 
     inputs = {"a": terms * (BYTE + 1), "b": terms * NARROW}
-    return design.module(f"{UNIT}_{terms}", inputs, {"sum": width + 2}, body, reset=False)
+    return design.pipeline(f"{UNIT}_{terms}", inputs, {"sum": bits}, body)
 
 
 def dot(design: Design, terms: int, *, signed: bool) -> str:
-    """`sum` of the products of `terms` wide factors `a`, which are `signed` or not, and signed narrow ones `b`,
-    `dot_latency` cycles later."""
+    """`sum` of the products of `terms` wide factors `a`, which are `signed` or not, and signed narrow ones `b`."""
     bits = dot_bits(terms)
 
     def body(m: Module) -> dict[str, Signal]:
@@ -73,13 +73,11 @@ def dot(design: Design, terms: int, *, signed: bool) -> str:
             high = [a[BYTE:].sext(BYTE + 1) if signed else a[BYTE:].zext(BYTE + 1) for a in some]
             low = [a[:BYTE].zext(BYTE + 1) for a in some]
             b, made = pack(narrow[first : first + TERMS]), dot_unit(design, len(some))
-            above = pack([const(0, BYTE), m.output_of(made, f"high_{first}", a=pack(high), b=b)])
-            sums += [above.sext(max(bits, above.width))[0:bits], m.output_of(made, f"low_{first}", a=pack(low), b=b)]
-        return dict(sum=tree(m, sums, bits, "sum", _levels(len(sums))))
+            sums.append(pack([const(0, BYTE), m.output_of(made, f"high_{first}", a=pack(high), b=b)]))
+            sums.append(m.output_of(made, f"low_{first}", a=pack(low), b=b))
+        return dict(sum=tree(m, sums, bits, "sum"))
 
     for some in {min(TERMS, terms), terms % TERMS} - {0}:
         dot_unit(design, some)
-    kind = "signed" if signed else "unsigned"
-    return design.module(
-        f"dot_{kind}_{terms}", {"a": terms * WIDE, "b": terms * NARROW}, {"sum": bits}, body, reset=False
-    )
+    name, inputs = f"dot_{'signed' if signed else 'unsigned'}_{terms}", {"a": terms * WIDE, "b": terms * NARROW}
+    return design.pipeline(name, inputs, {"sum": bits}, body, latency=dot_latency(terms))

@@ -7,43 +7,40 @@ Word after word of each query head, token inner, rigid; an item of each core in 
 
 from __future__ import annotations
 
+from typing import Any
+
+from lutllm.lowering.hardware.attention.attention_parameters import rights_port
 from lutllm.lowering.hardware.attention.attention_walk import job_fields, resized, running
-from lutllm.lowering.hardware.attention.weighted import sum_bits, total_bits
+from lutllm.lowering.hardware.attention.weighted import sum_bits, sums_port, total_bits, total_port
+from lutllm.lowering.hardware.control.records import writes
 from lutllm.lowering.hardware.lib.arithmetic import clamped, largest, round_shift_staged
 from lutllm.lowering.hardware.lib.bundle import Wire
 from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.functions import INVERSE_BITS, RECIPROCAL_LATENCY, reciprocal
 from lutllm.lowering.hardware.lib.signal import Fields, Signal, all_of, const, mux, pack, select
 from lutllm.lowering.hardware.lib.state import Levels, credit, loop_nest
+from lutllm.lowering.hardware.lib.stream import Read, Write
 from lutllm.lowering.machine.accelerator import LEFT, RIGHT_BITS, X_BITS, AcceleratorConfig
 from lutllm.numerics import bits_for
 
-RECIPROCAL_STAGE = 1 + RECIPROCAL_LATENCY
-READ_STAGE = RECIPROCAL_STAGE - 1  # sums are read, picked two cycles later
-PICKED_STAGE = READ_STAGE + 2
-LANE_LATENCY = 5
-RIGHT_FREED = PICKED_STAGE + 2  # right shifts are read where they are used, not carried along
-DONE = PICKED_STAGE + LANE_LATENCY + 1
+READ_STAGE = RECIPROCAL_LATENCY  # sums are read when their reciprocal is about to come
+RIGHT_FREED = READ_STAGE + 4  # right shifts are read where they are used, not carried along
+DONE = READ_STAGE + 8
 BITS_BITS = bits_for(X_BITS + 1)  # of the field `bits`
 AMOUNT_BITS = 8  # of a right shift with the length added: images keep to it
 
 
 def drain_lane(design: Design, config: AcceleratorConfig) -> str:
-    """One channel: rescale(`sum` * `r`, LEFT - right - length), clamped to -high - 1 .. high; `LANE_LATENCY` cycles.
-
-    `right` and `length` come two cycles after `sum`; `high` is steady.
-    """
+    """One channel: rescale(`sum` * `r`, LEFT - `amount`), clamped to -high - 1 .. high."""
     width = sum_bits(config) + INVERSE_BITS - 1  # r is at most 2**16, sums are at least -2**(bits - 1)
-    length_bits = bits_for(total_bits(config) + 1)
 
     def body(m: Module) -> dict[str, Signal]:
         product = m.reg(m["sum"].sext(width) * m["r"].zext(width), "product", cycles=2)
-        amount = m["right"] + m["length"].zext(AMOUNT_BITS)
-        result = round_shift_staged(m, pack([const(0, LEFT), product]), amount, LEFT + width + 1)
+        result = round_shift_staged(m, pack([const(0, LEFT), product]), m["amount"], LEFT + width + 1)
         return dict(result=m.reg(clamped(result, m["high"]), "result_q"))
 
-    inputs = {"sum": sum_bits(config), "r": INVERSE_BITS, "right": RIGHT_BITS, "length": length_bits, "high": X_BITS}
-    return design.module("attention_drain_lane", inputs, {"result": X_BITS}, body, reset=False)
+    inputs = {"sum": sum_bits(config), "r": INVERSE_BITS, "amount": AMOUNT_BITS, "high": X_BITS}
+    return design.pipeline("attention_drain_lane", inputs, {"result": X_BITS}, body, steady=["high"])
 
 
 def drain_job(config: AcceleratorConfig) -> Fields:
@@ -57,10 +54,10 @@ class _Place:
 
     def __init__(self, m: Module, step: Signal, f: dict[str, Signal], parts: int, address: int) -> None:
         levels: Levels = [("rep", f["reps"]), ("beat", f["beats"]), ("part", const(parts, bits_for(parts + 1)))]
-        index, last = loop_nest(m, step, [*levels, ("token", f["tokens"])])
+        index, last, at_first = loop_nest(m, step, [*levels, ("token", f["tokens"])])
         self.token_last, self.part = last["token"], index["part"][0 : bits_for(parts)]
         self.head_end = all_of([last["token"], last["part"], last["beat"]]).named("head_end")
-        self.item_start = all_of([i.eq(0) for i in index.values()]).named("item_start")
+        self.item_start = all_of(list(at_first.values())).named("item_start")
         self.item_end = (self.head_end & last["rep"]).named("item_end")
         word, pair = m.state(address, "word", reset=0), m.state(address, "pair", reset=0)
         first_word, first_pair = m.state(address, "head_word", reset=0), m.state(address, "head_pair", reset=0)
@@ -79,80 +76,63 @@ class _Place:
 
 
 def attention_drain(design: Design, config: AcceleratorConfig) -> str:
-    """`weighted`: the sums of an item are there. Takes `rights` from their row buffer, a vector word for all tokens. Of
-    what comes from cores, or goes to them, each has its part, the first lowest.
+    """`weighted`: the sums of an item are there. Takes `rights`, a vector word for all tokens. Of what comes from
+    cores, or goes to them, each has its part, the first lowest.
 
-    Reads `total` (at `total_address`, at once) and `drained` (a cycle after `drain_read`); `drained_free` when all of
-    an item was read. Writes memory x from `base` on; `done` when the last word of the last item is there.
+    Reads `total` and `sums`; `drained_free` when all of an item was read. Writes memory x from `base` on; `done` when
+    the last word of the last item is there.
     """
-    job, lanes, parts, cores = (
-        drain_job(config),
-        config.lanes,
-        config.head_lanes // config.lanes,
-        config.attention_cores,
-    )
-    lane, dividing = drain_lane(design, config), reciprocal(design, total_bits(config))
+    job, lanes, parts = drain_job(config), config.lanes, config.head_lanes // config.lanes
+    lane, cores = drain_lane(design, config), range(config.attention_cores)
     address, x_bits = bits_for(config.item_words), config.address_bits("x")
 
-    def body(m: Module) -> dict[str, Signal]:
-        f = job.unpack(m["job"])
-        step = Wire(1)
+    def body(m: Module) -> dict[str, Any]:
+        f, step, pipe, rights = job.unpack(m["job"]), Wire(1), m.pipeline(), m["rights"]
         place = _Place(m, step.signal, f, parts, address)
         item_end = step.signal & place.item_end
         run = running(m, m["start"], item_end, f, config.attention_units, config.attention_ways)
         start = step.signal & place.item_start
         there = select([
             credit(m, f"weighted_items_{core}", 3, give=m["weighted"][core], take=start & run.core.eq(core))
-            for core in range(cores)
+            for core in cores
         ], run.core)  # fmt: skip
-        step.assign(all_of([run.active, m["right_there"], ~place.item_start | there]).named("step"))
+        step.assign(all_of([run.active, rights.there, ~place.item_start | there]).named("step"))
         right_end = step.signal & place.token_last
 
-        inverse = m.instance(
-            dividing, "reciprocal", p=m.reg(select(m["total"].chunks(total_bits(config)), run.core), "total_q")
+        core, valid = pipe.at(run.core), pipe.valid(step.signal)
+        total = Read(pipe.at(pack([place.pair, run.bank])), len(cores) * total_bits(config))
+        whole = m.reg(select(total.data.chunks(total_bits(config)), core), "total_q")
+        inverse = m.instance(reciprocal(design, total_bits(config)), "reciprocal", p=whole)
+        where = pipe.at(pack([place.word, run.bank])).until(READ_STAGE)
+        sums = Read(where, len(cores) * config.head_lanes * sum_bits(config), valid.until(READ_STAGE))
+        word = select(sums.data.chunks(config.head_lanes * sum_bits(config)), core)
+        picked = m.reg(select(word.chunks(lanes * sum_bits(config)), pipe.at(place.part)), "picked")
+        shifts, high, results = (
+            pipe.at(rights.data, RIGHT_FREED),
+            m.reg(largest(m["bits"], X_BITS), "high").steady(),
+            [],
         )
-        amounts = dict(length=m.reg(inverse["length"], "length", cycles=RIGHT_FREED - RECIPROCAL_STAGE))
-        amounts |= dict(
-            r=m.reg(inverse["r"], "r", cycles=PICKED_STAGE - RECIPROCAL_STAGE), high=largest(m["bits"], X_BITS)
-        )
-        reading, item_read = (
-            m.reg(flag, name, cycles=READ_STAGE, reset=0)
-            for flag, name in ((step.signal, "reading"), (item_end, "item_read"))
-        )
-        freed = m.reg(run.core, "core_freed", cycles=READ_STAGE)
-        writing = m.reg(reading, "writing", cycles=PICKED_STAGE + LANE_LATENCY - READ_STAGE, reset=0)
-        all_written = m.reg(item_end & run.final, "all_written", cycles=DONE, reset=0)
-        part, core = (m.reg(s, n, cycles=READ_STAGE + 1) for s, n in ((place.part, "part"), (run.core, "core_read")))
-        word = select(m["drained"].chunks(config.head_lanes * sum_bits(config)), core)
-        picked = m.reg(select(word.chunks(lanes * sum_bits(config)), part), "picked")
-        results = [
-            m.output_of(lane, f"lane_{i}", sum=total, right=right, **amounts)
-            for i, (total, right) in enumerate(
-                zip(picked.chunks(sum_bits(config)), m["rights"].chunks(RIGHT_BITS), strict=True)
-            )
-        ]
+        for i, (total_, right) in enumerate(
+            zip(picked.chunks(sum_bits(config)), shifts.chunks(RIGHT_BITS), strict=True)
+        ):
+            amount = right + inverse["length"].zext(AMOUNT_BITS)
+            given = dict(sum=total_, r=inverse["r"], amount=amount, high=high)
+            results.append(m.output_of(lane, f"lane_{i}", **given))
+        rights.drive(taken=right_end, beat=const(0, 1), freed=pipe.valid(right_end).until(RIGHT_FREED).plain())
+        result = pack(results)
         flags = pack([item_end, run.last_way, run.last_unit, run.last_item])
-        ends = m.reg(flags, "ends", cycles=PICKED_STAGE + LANE_LATENCY, reset=0)
+        writing, ends = (signal.until(result.cycle).plain() for signal in (valid, pipe.valid(flags)))
+        read, freed = pipe.valid(item_end).until(READ_STAGE), core.until(READ_STAGE)
+        done = m.reg(pipe.valid(item_end & run.final).until(result.cycle), "all_written").due(DONE)
         return dict(
-            right_taken=right_end,
-            right_freed=m.reg(right_end, "right_end", cycles=RIGHT_FREED, reset=0),
-            total_address=pack([place.pair, run.bank]),
-            drain_read=reading,
-            drain_address=m.reg(pack([place.word, run.bank]), "drain_address", cycles=READ_STAGE),
-            drained_free=pack([item_read & freed.eq(core) for core in range(cores)]),
-            x_write=writing,
-            x_write_address=_x_address(m, f, writing, *ends.chunks(1)),
-            x_write_data=pack(results),
-            done=all_written,
-        )
+            total=total, sums=sums, drained_free=pack([read & freed.eq(core) for core in cores]), done=done,
+            x_write=Write(writing, _x_address(m, f, writing, *ends.chunks(1)), result.plain()),
+        )  # fmt: skip
 
-    inputs = {"start": 1, "job": job.width, "base": x_bits, "bits": BITS_BITS, "weighted": cores, "right_there": 1}
-    inputs |= {"rights": lanes * RIGHT_BITS, "total": cores * total_bits(config)}
-    inputs |= {"drained": cores * config.head_lanes * sum_bits(config)}
-    outputs = {"right_taken": 1, "right_freed": 1, "total_address": address + 1, "drain_read": 1}
-    outputs |= {"drain_address": address + 1, "drained_free": cores, "x_write": 1, "x_write_address": x_bits}
-    outputs |= {"x_write_data": config.word_bits("x"), "done": 1}
-    return design.module("attention_drain", inputs, outputs, body)
+    inputs = {"start": 1, "job": job.width, "base": x_bits, "bits": BITS_BITS, "weighted": len(cores)}
+    outputs: dict[str, Any] = {"total": total_port(config, len(cores)), "sums": sums_port(config, len(cores))}
+    outputs |= {"drained_free": len(cores), "x_write": writes(config, "x"), "done": 1}
+    return design.module("attention_drain", inputs | {"rights": rights_port(config)}, outputs, body)
 
 
 def _x_address(

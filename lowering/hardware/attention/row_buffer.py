@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from lutllm.lowering.hardware.lib.bundle import Bundle, Link
 from lutllm.lowering.hardware.lib.circt import Design, Module
-from lutllm.lowering.hardware.lib.memory import ram
-from lutllm.lowering.hardware.lib.signal import Signal, const, mux
-from lutllm.lowering.hardware.lib.state import credit
+from lutllm.lowering.hardware.lib.memory import stored
+from lutllm.lowering.hardware.lib.signal import const, mux
+from lutllm.lowering.hardware.lib.state import credit, loop_nest
+from lutllm.lowering.hardware.lib.stream import Stream
 from lutllm.numerics import bits_for
 
 
@@ -14,40 +18,32 @@ def row_depth(beats: int, ahead: int) -> int:
     return 1 << bits_for(2 * beats + ahead + 1)
 
 
-def row_buffer(design: Design, width: int, beats: int, ahead: int) -> str:
-    """A buffer of rows of up to `beats` words of `width` bits: two of them, and `ahead` words more.
+def rows_port(width: int, beats: int) -> Bundle:
+    """Rows that are held: `there` where one is whole that was not taken; `data`, at once, of its word `beat`. `taken`
+    when a user has counted on a row for the last time, `freed` when the oldest one was read for the last time."""
+    return Bundle({"there": 1, "data": width}, {"taken": 1, "beat": bits_for(beats), "freed": 1})
 
-    In: a stream `in`, the `beats` of a row (steady), `taken` when a user has counted on a row for the last time, the
-    word `beat` of the oldest row to read, `freed` when that row was read for the last time. Out: `there`, a row that
-    was not taken is whole; `data`, at once. A user that frees a row `ahead` cycles after it took it does not wait for
-    room.
-    """
-    depth, beat_bits = row_depth(beats, ahead), bits_for(beats)
+
+def row_buffer(design: Design, width: int, beats: int, ahead: int) -> str:
+    """A buffer of rows of up to `beats` words of `width` bits: two of them, and `ahead` words more. Stream `in`; the
+    `beats` of a row are steady. A user that frees a row `ahead` cycles after it took it does not wait for room."""
+    depth = row_depth(beats, ahead)
     depth_bits = bits_for(depth)
 
-    def body(m: Module) -> dict[str, Signal]:
-        used = m.state(depth_bits + 1, "used", reset=0)
-        in_ready = used.signal.ne(depth)
-        push = (m["in_valid"] & in_ready).named("push")
-        freed = mux(m["freed"], m["beats"], const(0, m["beats"].width)).zext(used.signal.width)
+    def body(m: Module) -> dict[str, Any]:
+        used, given = m.state(depth_bits + 1, "used", reset=0), m["in"]
+        given.drive(ready=used.signal.ne(depth))
+        push = given.moves.named("push")
+        freed = mux(m["rows_freed"], m["beats"], const(0, m["beats"].width)).zext(used.signal.width)
         used.set(used.signal + push.zext(used.signal.width) - freed)
-        word = m.state(m["beats"].width, "fill_beat", reset=0)
-        complete = word.signal.eq(m["beats"] - 1)
-        word.set(mux(complete, const(0, word.signal.width), word.signal + 1), push)
-        head, tail = m.state(depth_bits, "head", reset=0), m.state(depth_bits, "tail", reset=0)
-        head.set(head.signal + 1, push)
+        _, last, _ = loop_nest(m, push, [("fill_beat", m["beats"])])
+        head, tail = m.counter(depth_bits, "head", step=push), m.state(depth_bits, "tail", reset=0)
         tail.set(tail.signal + freed[0:depth_bits])
-        there = credit(m, "rows", 1 << depth_bits, give=push & complete, take=m["taken"])
-        data = m.output_of(
-            ram(design, depth, width, read_latency=0),
-            "words",
-            we=push,
-            wa=head.signal,
-            wd=m["in_data"],
-            ra=tail.signal + m["beat"].zext(depth_bits),
-        )
-        return dict(in_ready=in_ready, there=there, data=data)
+        there = credit(m, "rows", 1 << depth_bits, give=push & last["fill_beat"], take=m["rows_taken"])
+        place = tail.signal + m["rows_beat"].zext(depth_bits)
+        data = stored(m, "words", depth, write=(push, head, given.data), read=place)
+        return dict(rows=Link(dict(there=there, data=data)))
 
-    inputs = {"in_valid": 1, "in_data": width, "beats": bits_for(beats + 1), "taken": 1, "beat": beat_bits, "freed": 1}
-    outputs = {"in_ready": 1, "there": 1, "data": width}
-    return design.module(f"row_buffer_{depth}x{width}_{beats}", inputs, outputs, body)
+    inputs = {"in": Stream.of(width), "beats": bits_for(beats + 1)}
+    name = f"row_buffer_{depth}x{width}_{beats}"
+    return design.module(name, inputs, {"rows": rows_port(width, beats)}, body)

@@ -12,15 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lutllm.lowering.hardware.control.axi_lite import WORD_BITS, axi_lite_slave, lite_bus
-from lutllm.lowering.hardware.control.register_map import (
-    ABORT,
-    REGISTERS,
-    START,
-    STOPS,
-    VERIFY,
-    VERSION,
-    address_bits,
-)
+from lutllm.lowering.hardware.control.register_map import ABORT, REGISTERS, START, STOPS, VERIFY, VERSION, address_bits
 from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.memory import ram
 from lutllm.lowering.hardware.lib.signal import Signal, all_of, any_of, const, mux, pack, select
@@ -60,22 +52,25 @@ def registers(design: Design, config: AcceleratorConfig) -> str:
         settable = any_of([write.is_token, *(write.hits[name] for name in _HELD)]) & ~running
         ok = axi["write_whole"] & any_of([settable, *(write.hits[name] for name in _ALWAYS)])
         ok = ok.named("write_ok")
-        done = all_of([axi["write_valid"], ready, ok])
+        whole = all_of([axi["write_valid"], ready, axi["write_whole"]])
+        done = {name: whole & hit & (const(1, 1) if name in _ALWAYS else ~running) for name, hit in write.hits.items()}
         axi.connect(write_ready=ready, write_ok=ok)
-        command = (done & write.hits["CONTROL"]).named("command")
+        command = done["CONTROL"].named("command")
         starts = all_of([command, (axi["write_data"][0:3] & (START | VERIFY)).ne(0), ~running])
         start.set(starts | (start.signal & ~m["quiet"]))
         verifies = m.reg((axi["write_data"][0:3] & VERIFY).ne(0), "verifies_q", enable=starts, reset=0)
         bits = {register.name: register.bits for register in REGISTERS}
         held = {
-            name: m.reg(axi["write_data"][0 : bits[name]], name.lower(), enable=done & write.hits[name], reset=0)
-            for name in _HELD
+            name: m.reg(axi["write_data"][0 : bits[name]], name.lower(), enable=done[name], reset=0) for name in _HELD
         }
-        cleared = mux(done & write.hits["ISR"], axi["write_data"][0:2], const(0, 2))
+        cleared = mux(done["ISR"], axi["write_data"][0:2], const(0, 2))
         held["ISR"] = _events(m, cleared)
 
         read = _place(axi["read_address"], config)
-        host = (done & write.is_token, write.token, axi["write_data"]), (axi["read_valid"], read.token)
+        host = (
+            (all_of([whole, write.is_token, ~running]), write.token, axi["write_data"]),
+            (axi["read_valid"], read.token),
+        )
         ids = _ids(m, config, *host) if config.has_sequence else const(0, WORD_BITS)
         readable = ~(read.is_token & m["ids_read"].enable) if config.has_sequence else const(1, 1)
         taken = axi["read_valid"] & readable
@@ -84,7 +79,11 @@ def registers(design: Design, config: AcceleratorConfig) -> str:
         axi.connect(read_ready=readable, read_data=data, read_ok=known)
 
         told = {name: pack([held[register] for register in parts]) for name, parts in _TOLD.items()}
-        told |= dict(start=start.signal & m["quiet"], verifies=verifies, abort=command & axi["write_data"][1])
+        told |= dict(
+            start=start.signal & m["quiet"],
+            verifies=verifies,
+            abort=m.reg(command & axi["write_data"][1], "abort_q", reset=0),
+        )
         assert ABORT == 1 << 1
         told["irq"] = held["GIE"] & (held["IER"] & held["ISR"]).ne(0)
         return told

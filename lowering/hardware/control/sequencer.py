@@ -18,7 +18,7 @@ from lutllm.lowering.hardware.lib.bundle import Wire
 from lutllm.lowering.hardware.lib.checks import crc
 from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.signal import Fields, Signal, all_of, any_of, const, mux, pack, select
-from lutllm.lowering.hardware.lib.state import Fsm
+from lutllm.lowering.hardware.lib.state import Fsm, first_of, up_down
 from lutllm.lowering.hardware.lib.stream import Stream, Write
 from lutllm.lowering.machine.accelerator import (
     ENGINE_NUMBERS,
@@ -47,8 +47,9 @@ WAIT = Fields(**WAIT_BITS)
 PENDING_BITS = WAIT_BITS["pending"]
 MOST_PENDING = (1 << PENDING_BITS) - 2
 STATES = ("idle", "header", "plan", "fetch", "run", "drain", "next", "halt")
-SETTLE = 3  # cycles a descriptor stands before it is judged: its sum and its products are then in registers
+SETTLE = 3  # cycles a descriptor stands before it is judged: its check and its products are then in registers
 DISPATCH = SETTLE + 1  # cycles from its last word until it goes out at the earliest
+MODE_CHANGE = 2  # cycles from when LutLinear is through until a round of another row source may go out
 # Cycles from the last `done` of a list until the next list, or the head's after it, is asked for; from there to its end
 # of a run; from the last word of the header to the first list.
 NEXT_LIST, HEAD_LIST, END, PLANNED = 4, 3, 3, 3
@@ -60,11 +61,11 @@ PROBLEMS = ("memory_read", "memory_write", "bounds", "checksum", "token", "watch
 
 def sequencer(design: Design, config: AcceleratorConfig) -> str:
     """Host side as `registers` has it. Streams: `d_command` out, `d` in. `ready` says which of the engines that are
-    built have room, `done` which have finished a task (pulses). Out: `dispatch` (one bit an engine) with `fields` (the
-    descriptor from its fields on), `task_tokens` and `pass_position`; stream `parameters` of transfers; `append` of
-    a token to the sequence. `flush` resets LutLinear's datapath; `verify` gives a task to the port that
-    `verify_ready` is about, and `checking` is 1 while any port has one. `limit` is the size of the image, `in_page` the
-    place of its beginning in a page; `torn`: a reset broke off a write.
+    built have room, `done` which have finished a task (pulses). Out: `dispatch` (one bit an engine), before it
+    `chosen`, with `fields` (the descriptor from its fields on), `task_tokens` and `pass_position`; stream `parameters`
+    of transfers; `append` of a token to the sequence. `flush` resets LutLinear's datapath; `verify` gives a task to the
+    port that `verify_ready` is about, and `checking` is 1 while any port has one. `limit` is the size of the image,
+    `in_page` the place of its beginning in a page; `torn`: a reset broke off a write.
 
     The reset ends a run; only the `hard` one clears what the last run says of itself. It comes with `halt`, which
     stands until `over`."""
@@ -77,7 +78,13 @@ def sequencer(design: Design, config: AcceleratorConfig) -> str:
     inputs |= {f"{name}_error": 1 for name in PROBLEMS}
     outputs: dict[str, Any] = {"busy": 1, "finished": 1, "halt": 1, "error": 8, "made": 32, "last": 32, "cycles": 64}
     outputs |= {"d_command": commands(), "parameters": commands(), "append": Write.of(32, 32)}
-    outputs |= {"dispatch": count, "fields": (most - FIRST) * WORD, "pass_position": 32, "task_tokens": 16}
+    outputs |= {
+        "dispatch": count,
+        "chosen": count,
+        "fields": (most - FIRST) * WORD,
+        "pass_position": 32,
+        "task_tokens": 16,
+    }
     outputs |= {"flush": 1, "pending": count, "limit": 64, "verify": 1}
     return design.module("task_sequencer", inputs, outputs, lambda m: _Sequencer(m, config, most).outputs)
 
@@ -100,9 +107,6 @@ class _Sequencer:
         self._header()
         self._tasks()
         self._finish()
-
-    def code(self, name: str) -> Signal:
-        return const(ERRORS.index(name), 8)
 
     def _run_registers(self) -> None:
         """What the host asked for, and how far the run is."""
@@ -151,6 +155,8 @@ class _Sequencer:
         checked = self.at("plan")  # the last word is in its register by then
         keep = m.reg(self.header_done, "header_in", reset=0)
         self.lists = [m.reg(words[name], f"{name}_list", enable=keep) for name in LISTS]
+        sizes = [Fields(**LIST_BITS).unpack(words[name])["words"] for name in LISTS]
+        self.empty = [m.reg(size.eq(0), f"{name}_empty", enable=keep) for name, size in zip(LISTS, sizes, strict=True)]
         context = Fields(**SIZES_BITS).unpack(words["sizes"])["context"]
         self.context = m.reg(context, "context", enable=keep)
         # Until it is known, the header alone may be read.
@@ -159,16 +165,17 @@ class _Sequencer:
         self.outputs |= dict(limit=limit.signal)
         # The CRC of all but the check, highest byte first: where lists begin.
         self.first_crc = m.reg(pack(words["check"][0:CRC_BITS].chunks(8)[::-1]), "first_crc", enable=keep)
-        fresh = keep & checked
         self.planning = checked & ~keep
         longer = const(self.config.context, 32).ult(context)
         damaged = self.crc.signal.ne(0) | words["magic"].ne(const(IMAGE_MAGIC, WORD))
-        self.problems += [
-            (fresh & damaged, "image"),
-            (fresh & words["model"].ne(self.model), "model"),
-            (fresh & (words["config"].ne(const(self.config.identity, WORD)) | longer), "config"),
-            (all_of([self.planning, self.context.ult(self.length.signal), ~self.verifies]), "prompt"),
-        ]
+        found = dict(
+            image=damaged,
+            model=words["model"].ne(self.model),
+            config=words["config"].ne(const(self.config.identity, WORD)) | longer,
+        )
+        judged = m.reg(keep, "header_judged", reset=0)
+        self.problems += [(judged & m.reg(wrong, f"wrong_{name}"), name) for name, wrong in found.items()]
+        self.problems.append((all_of([self.planning, self.context.ult(self.length.signal), ~self.verifies]), "prompt"))
 
     def _tasks(self) -> None:
         """The held descriptor: judged once it has settled, dispatched when it may."""
@@ -187,8 +194,8 @@ class _Sequencer:
         right_size = any_of([is_it & self.size.eq(self.config.task_words(name)) for name, is_it in chosen.items()])
         verify = chosen.pop(VERIFY)
         choose = list(chosen.values())
-        bad = settled & ~(fits & right_size)
-        self.problems.append((bad | self.overrun, "task"))
+        bad = settled & ~m.reg(fits & right_size, "right")
+        self.problems.append((m.reg(bad | self.overrun, "bad_task", reset=0), "task"))
         good = settled & ~bad
 
         pending = [self.m.state(PENDING_BITS, f"pending_{name}", reset=0) for name in engines]
@@ -201,19 +208,24 @@ class _Sequencer:
         flush, same_mode = self._mode(linear, good & waits, fields, counts["linear"])
         asks, address, beats = self._parameters(head)
         parameters = Stream(go.signal & asks, address=address, beats=beats)
-        may = [good, any_of([*room, verify & m["verify_ready"]]), waits, same_mode, ~asks | parameters.ready]
+        verify_ready = m.reg(m["verify_ready"], "verify_ready_q", reset=0)
+        may = [good, any_of([*room, verify & verify_ready]), waits, same_mode, ~asks | parameters.ready]
         go.assign(all_of([*may, self.error.signal.eq(0)]).named("dispatching"))
         dispatch = [go.signal & is_it for is_it in choose]
         for i, count in enumerate(pending):
-            given, taken = dispatch[i], m["done"][i]
-            step = mux(given, const(1, PENDING_BITS), const(-1, PENDING_BITS))
-            count.set(count.signal + step, given ^ taken)
-        through = [~self.held, *(count.signal.eq(0) for count in pending), ~m["checking"]]
+            up_down(count, dispatch[i], m["done"][i])
+        verifying = m.reg(go.signal & verify, "verify_q", reset=0)
+        checking = any_of(
+            [verifying, m.reg(verifying, "verify_qq", reset=0), m.reg(m["checking"], "checking_q", reset=0)]
+        )
+        through = [~self.held, *(count.signal.eq(0) for count in pending), ~checking]
         self.idle = all_of(through).named("all_idle")
         task_tokens = mux(head["single"], const(1, 16), self.pass_tokens.signal)
         self.outputs |= dict(
-            dispatch=pack(dispatch), fields=fields, flush=flush, task_tokens=task_tokens, parameters=parameters,
-            verify=go.signal & verify, pending=pack([count.signal.ne(0) for count in pending]),
+            dispatch=pack(dispatch), chosen=pack(choose), fields=fields, flush=flush, task_tokens=task_tokens,
+            parameters=parameters,
+            verify=verifying,
+            pending=pack([count.signal.ne(0) for count in pending]),
         )  # fmt: skip
 
     def _waited(self, slot: Signal, pending: list[Signal]) -> Signal:
@@ -227,9 +239,10 @@ class _Sequencer:
         mode = m.state(8, "mode", reset=0xFF)
         wanted = Fields(**TASK_BITS["linear"]).unpack(fields[0 : sum(TASK_BITS["linear"].values())])["mode"]
         change = linear & wanted.ne(mode.signal)
-        flush = all_of([may, change, pending.eq(0), m["y_idle"]]).named("flushing")
-        mode.set(wanted, flush)
-        return flush, ~change
+        flush = m.state(1, "flush", reset=0)
+        flush.set(all_of([may, change, pending.eq(0), m["y_idle"], ~flush.signal]))
+        mode.set(wanted, flush.signal)
+        return flush.signal, ~change
 
     def _parameters(self, head: dict[str, Signal]) -> tuple[Signal, Signal, Signal]:
         """Stream p's transfer of the held task, its products in registers: whether there is one, address, beats."""
@@ -239,7 +252,7 @@ class _Sequencer:
         address = m.reg(self.words[1] + offset, "parameter_address")
         each = mux(head["per_token"], self.pass_tokens.signal, const(1, 16))
         total = m.reg(beats * each.zext(32), "parameter_beats")
-        return beats.ne(0), address, total
+        return m.reg(beats.ne(0), "has_parameters"), address, total
 
     def _finish(self) -> None:
         """Transitions, errors, outputs."""
@@ -259,19 +272,21 @@ class _Sequencer:
         seed = mux(at("fetch"), self.first_crc, const(0, CRC_BITS))
         self.crc.set(mux(sent, seed, self.next_crc), self.take.signal | sent)
         self.list_left.set(mux(sent, beats, self.list_left.signal - 1), sent | self.take.signal)
-        truncated = all_of([at("run"), at_end, self.index.signal.ne(0)])
-        self.problems.append((truncated | (at("fetch") & beats.eq(0)), "task"))
+        truncated = m.reg(all_of([at("run"), at_end, self.index.signal.ne(0)]), "truncated", reset=0)
+        self.problems.append((truncated | (at("fetch") & select(self.empty, self.program.signal)), "task"))
 
         head_done = at("next") & self._runs("head")
         pass_done = all_of([at("next"), ~self._runs("head"), ~self._runs(VERIFY)])
         position = self.position.signal + self.pass_tokens.signal.zext(32)
         more = position.ult(self.length.signal)
-        made_all = ~self.made.signal.ult(self.wanted)
+        made_all = m.reg(~self.made.signal.ult(self.wanted), "made_all")
         token = m.reg(m["token"], "last_q", enable=m["token_valid"], reset=0, by=self.hard)
         made = self.made.signal + 1
         wanted = pack([token[0:31], const(1, 1)])  # as a register says it
-        stopped = any_of([stop.eq(wanted) for stop in self.stops.chunks(32)]).named("stopped")
-        head_end = head_done & (~made.ult(self.wanted) | stopped)
+        # Tokens and counts stand for cycles before a list is over and they are looked at.
+        stopped = m.reg(any_of([stop.eq(wanted) for stop in self.stops.chunks(32)]), "stopped")
+        enough = m.reg(~made.ult(self.wanted), "enough")
+        head_end = head_done & (enough | stopped)
         full = self.length.signal.eq(self.context)
         self.problems.append((head_done & ~head_end & full, "context"))
         finished = any_of([head_end, pass_done & ~more & made_all, at("next") & self._runs(VERIFY)])
@@ -285,12 +300,12 @@ class _Sequencer:
         self.program.set(mux(to_head, number["head"], of_pass), to_head | self.planning)
         self.pass_tokens.set(self.next_tokens, self.planning)
 
-        code, busy = const(0, 8), ~at("idle")
-        given = [(m[f"{name}_error"] & busy, name) for name in PROBLEMS] + [(m["abort"] & busy, "abort")]
-        for problem, name in reversed(given + self.problems):
-            code = mux(problem, self.code(name), code)
-        failed = (code.ne(0) & ~at("halt")).named("failed")
-        self.error.set(code, failed | self.start)
+        busy = ~at("idle")
+        seen = {name: m.reg(m[f"{name}_error"], f"{name}_seen", reset=0) for name in PROBLEMS}
+        given = [(flag & busy, name) for name, flag in seen.items()] + [(m["abort"] & busy, "abort")]
+        problem, code = first_of([(problem, const(ERRORS.index(name), 8)) for problem, name in given + self.problems])
+        failed = (problem & ~at("halt")).named("failed")
+        self.error.set(mux(problem, code, const(0, 8)), failed | self.start)
         self._moves(sent, at_end, to_head, finished, failed)
         cycles = m.state(64, "cycles_q", reset=0, by=self.hard)
         cycles.set(mux(self.start, const(0, 64), cycles.signal + 1), self.start | busy)

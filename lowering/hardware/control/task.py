@@ -6,11 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lutllm.lowering.hardware.control.records import task_record
-from lutllm.lowering.hardware.lib.bundle import Bundle, Wire
+from lutllm.lowering.hardware.lib.bundle import Wire
 from lutllm.lowering.hardware.lib.circt import Module
 from lutllm.lowering.hardware.lib.signal import CycleError, Pipeline, Signal, all_of, const, mux
 from lutllm.lowering.hardware.lib.state import Levels, loop_nest
-from lutllm.lowering.hardware.lib.stream import Read, Stream, Write
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
 from lutllm.numerics import bits_for
 
@@ -19,26 +18,6 @@ ORIGIN_CYCLES = 2
 START = 2
 
 TaskFields = dict[str, Signal]
-
-
-def task_port(engine: str) -> Bundle:
-    """The stream of tasks of `engine`."""
-    return Stream.of(task_record(engine).width)
-
-
-def words(config: AcceleratorConfig, memory: str) -> Bundle:
-    """A stream of the words of an on-chip memory."""
-    return Stream.of(config.word_bits(memory))
-
-
-def reads(config: AcceleratorConfig, memory: str) -> Bundle:
-    """A port that reads an on-chip memory."""
-    return Read.of(config.address_bits(memory), config.word_bits(memory))
-
-
-def writes(config: AcceleratorConfig, memory: str) -> Bundle:
-    """A port that writes an on-chip memory."""
-    return Write.of(config.address_bits(memory), config.word_bits(memory))
 
 
 def held_task(m: Module, engine: str, done: Signal) -> tuple[Signal, TaskFields]:
@@ -85,11 +64,12 @@ class Steps:
     pipe: Pipeline
     step: Signal
 
-    def ends(self, result: Signal) -> None:
-        """Check that the task is done in the cycle after its last result."""
-        if result.cycle + 1 != self.latency:
+    def ends(self, result: Signal, after: int = 0) -> None:
+        """Check that the task is done in the cycle after its last result, or `after` cycles before that."""
+        wanted = result.cycle + 1 - after
+        if wanted != self.latency:
             got = f"got {self.latency}"
-            raise CycleError(f"{self.engine}: expected `done` {result.cycle + 1} cycles after the last step, {got}")
+            raise CycleError(f"{self.engine}: expected `done` {wanted} cycles after the last step, {got}")
 
 
 def stepped_task(
@@ -111,7 +91,7 @@ def stepped_task(
     begun = settled(m, busy, after, "begun") if isinstance(after, int) else busy & after
     going = begun & ~m.since("all_issued", finish.signal, busy)
     fire = (going & (allowed(fields) if callable(allowed) else allowed)).named("fire")
-    index, last = loop_nest(m, fire, levels(fields))
+    index, last, _ = loop_nest(m, fire, levels(fields))
     finish.assign(all_of([fire, *last.values()]))
     late = m.reg(finish.signal, "finish", cycles=latency, reset=0) if isinstance(latency, int) else latency
     done.assign(late)

@@ -1,1 +1,1 @@
-"""What any unit may use: the builder over CIRCT, FIFOs and memories, AXI masters, arithmetic, functions from tables."""
+"""What any unit may use: modules over CIRCT, pipelines, streams, memories, AXI masters, arithmetic, functions."""

@@ -21,6 +21,7 @@ from lutllm.errors import CapacityError
 from lutllm.lowering.hardware.lib.bundle import Bundle, Link, Wire
 from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.signal import Signal, all_of, const, mux, pack
+from lutllm.lowering.hardware.lib.state import up_down
 from lutllm.lowering.hardware.lib.stream import Stream
 from lutllm.numerics import bits_for
 
@@ -72,7 +73,7 @@ def axi_read_stream(
         expected = owed.signal.ne(0).named("expected")
         beat = (m["rvalid"] & expected).named("beat")
         data = Stream(beat, data=m["rdata"]).fifo(m, "data_queue", depth)
-        burst = _bursts(m, m["arready"], m["clear"], bits, limit, lambda beats: ~free.signal.ult(limit))
+        burst = _bursts(m, m["arready"], m["clear"], bits, limit, ~free.signal.ult(limit))
         taken = mux(burst.issue, burst.beats.zext(width), const(0, width)).named("taken")
         free.set(free.signal - taken + data.moves.zext(width))
         owed.set(owed.signal + taken - beat.zext(width))
@@ -110,8 +111,7 @@ def axi_write_stream(
         m["data"].drive(ready=offered.ready)
         data = offered.fifo(m, "data_queue", depth, rst=(drop | (m.rst & all_sent.signal)).named("empty"))
         burst = _bursts(
-            m, m["awready"], drop, bits, limit,
-            lambda beats: room.signal & ~stored.signal.ult(beats.zext(width).named("needed")),
+            m, m["awready"], drop, bits, limit, room.signal, lambda beats: ~stored.signal.ult(beats.zext(width)),
         )  # fmt: skip
         taken = mux(burst.issue, burst.beats.zext(width), const(0, width))
         stored.set(stored.signal + offered.moves.zext(width) - taken)
@@ -131,11 +131,11 @@ def axi_write_stream(
         all_sent.assign(between & (~lengths.valid).named("no_burst"))
         left.set(mux(load, mux(lengths.valid, lengths.data, const(0, left.signal.width)), left.signal - 1), load | beat)
         counted = bits_for(outstanding + 1) + 1
-        accepted = burst.address.moves.zext(counted).named("accepted")
+        accepted = burst.address.moves.named("accepted")
         owed = m.state(counted, "owed", reset=0, by=m["clear"])  # responses of bursts whose address was taken
-        owed.set(owed.signal + accepted - (m["bvalid"] & owed.signal.ne(0)).zext(counted))
+        up_down(owed, accepted, m["bvalid"] & owed.signal.ne(0))
         open_ = m.state(counted, "open", reset=0, by=drop)  # bursts whose address was taken, but those sent
-        open_.set(open_.signal + accepted - burst_sent.zext(counted))
+        up_down(open_, accepted, burst_sent)
         partly = m.reg(~last, "partly_sent", enable=beat, reset=0, by=drop)
         out = dict(wvalid=active, wdata=data.data, wstrb=const(-1, bits // 8), wlast=last, bready=const(1, 1))
         return dict(
@@ -164,10 +164,16 @@ class _Burst:
 
 
 def _bursts(
-    m: Module, ready: Signal, drop: Signal, bits: int, limit: int, may_issue: Callable[[Signal], Signal]
+    m: Module,
+    ready: Signal,
+    drop: Signal,
+    bits: int,
+    limit: int,
+    may: Signal,
+    fits: Callable[[Signal], Signal] | None = None,
 ) -> _Burst:
     """Cut commands into bursts that end at multiples of `limit` beats and queue their addresses, which `drop` forgets.
-    `may_issue(beats)` is asked for each burst."""
+    A burst of `beats` goes out where it `may` and, if that is asked for, `fits(beats)`."""
     word, position_bits = (bits // 8).bit_length() - 1, limit.bit_length() - 1
     active, command = m.state(1, "active", reset=0), m["command"]
     address, left = m.state(64, "address"), m.state(BEATS_BITS, "left")
@@ -176,11 +182,12 @@ def _bursts(
         room = room - address.signal[word : word + position_bits].zext(BEATS_BITS)
     last = left.signal.compare("ule", room.named("beats_to_boundary")).named("last_burst")
     beats = mux(last, left.signal, room).named("beats")
-    short, issue = beats[0 : bits_for(limit + 1)], Wire(1)
+    short, issue = bits_for(limit + 1), Wire(1)
+    fitting = [mux(last, fits(left.signal[0:short]), fits(room[0:short]))] if fits else []
     burst = Stream(issue.signal, address=address.signal, length=(beats - 1)[0:8])
     queued = burst.slice(m, "address_queue", rst=drop)
     # Not in a reset, so that nothing is asked for once `idle` may be looked at.
-    issue.assign(all_of([active.signal, burst.ready, may_issue(short), ~m.rst]).named("issue"))
+    issue.assign(all_of([active.signal, burst.ready, may, *fitting, ~m.rst]).named("issue"))
     finished = (issue.signal & last).named("finished")
     command.drive(ready=~active.signal | finished)
     accept = command.moves.named("accept")
@@ -189,7 +196,7 @@ def _bursts(
     address.set(mux(accept, command.address, address.signal + step), accept | issue.signal)
     left.set(mux(accept, command.beats, left.signal - beats), accept | issue.signal)
     queued.drive(ready=ready)
-    return _Burst(issue.signal, last, short, active.signal, queued)
+    return _Burst(issue.signal, last, beats[0:short], active.signal, queued)
 
 
 def address_channel(way: str, bits: int, burst: Stream) -> dict[str, Signal]:

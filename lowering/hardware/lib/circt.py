@@ -153,14 +153,11 @@ class Module:
         held = self.state(1, name, reset=0)
         return held.set(during & (held.signal | event))
 
-    def counter(self, width: int, name: str, *, step: Signal, last: Signal, restart: Signal | None = None) -> Signal:
-        """Counts 0.. at each `step`, back to 0 after `last` (and at `restart`)."""
+    def counter(self, width: int, name: str, *, step: Signal, last: Signal | None = None) -> Signal:
+        """Counts 0.. at each `step`, back to 0 after `last`, or after its largest."""
         count = self.state(width, name, reset=0)
-        following = mux(last, const(0, width), count.signal + 1)
-        enable = step
-        if restart is not None:
-            following, enable = mux(restart, const(0, width), following), step | restart
-        return count.set(following, enable)
+        following = count.signal + 1
+        return count.set(following if last is None else mux(last, const(0, width), following), step)
 
     def instance(self, module: str, name: str, **inputs: Any) -> Instance:
         """Instantiate `module`; clock and reset are connected unless `rst` is given; where it has a second clock, that

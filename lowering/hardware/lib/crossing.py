@@ -21,6 +21,7 @@ from lutllm.lowering.hardware.lib.bundle import Bundle, Link, Wire
 from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.memory import power_on
 from lutllm.lowering.hardware.lib.signal import Signal, all_of, const, mux, pack, select
+from lutllm.lowering.hardware.lib.state import up_down
 from lutllm.lowering.hardware.lib.stream import CROSSING_DEPTH, Stream
 from lutllm.numerics import bits_for
 
@@ -160,7 +161,7 @@ def write_crossing(design: Design, bits: int, bus: int, outstanding: int) -> str
         finished = all_of([beat, end, word.last]).named("finished")
         counted = bits_for(depth + 1) + 1
         open_ = mem.state(counted, "open", reset=0, by=clear | ~run)  # bursts whose address was taken, but those sent
-        open_.set(open_.signal + accepted.zext(counted) - finished.zext(counted))
+        up_down(open_, accepted, finished)
         partly = mem.reg(~(end & word.last), "partly_sent", enable=beat, reset=0, by=clear | ~run)
         stop = (mem.reg(run, "run_q", reset=0, by=clear) & ~run).named("stop")
         torn = mem.reg(open_.signal.ne(0) | partly, "torn_q", enable=stop, reset=0, by=clear)

@@ -13,25 +13,40 @@ WIDEST, PART = 2048, 256  # bits of a word; arc takes minutes over wider ones, s
 
 
 def ram(design: Design, depth: int, width: int, *, read_latency: int = 1, zeroed: bool = False) -> str:
-    """A RAM of `depth` words of `width` bits; ports we, wa, wd, (re,) ra -> rd. `zeroed`: it holds zeros once the
-    device is configured. Returns the module's name."""
-    bits = depth * width
-    style = "distributed"
+    """A RAM of `depth` words of `width` bits; ports we, wa, wd, (re,) ra -> rd. Returns the module's name.
+
+    `read_latency` 1 is a clocked read with enable (block or ultra RAM); 0 reads at once (distributed RAM). Reading
+    the word being written gives the old one. `zeroed`: it holds zeros once the device is configured.
+    """
+    bits, address, style = depth * width, bits_for(depth), "distributed"
     if read_latency:
         style = "ultra" if bits >= ULTRA_BITS and depth >= 1024 else "block" if bits >= BLOCK_BITS else "distributed"
     name = f"ram_{style}_{depth}x{width}" + ("" if read_latency else "_async") + ("_zeroed" if zeroed else "")
+    if name in design.modules:
+        return name
+    inputs = {"we": 1, "wa": address, "wd": width, **({"re": 1} if read_latency else {}), "ra": address}
     if design.target == "arc" and width > WIDEST:
-        return _ram_of_parts(design, depth, width, read_latency, zeroed, name)
-    if name not in design.modules:
-        _ram_body(design, depth, width, read_latency=read_latency, style=style, name=name, zeroed=zeroed)
-    return name
+        return _ram_of_parts(design, name, depth, inputs, read_latency=read_latency, zeroed=zeroed)
+    ports = ", ".join(f"in %{port}: i{n}" for port, n in inputs.items())
+    body, read = (_ARC_RAM, _ARC_READ) if design.target == "arc" else (_SV_RAM, _SV_READ)
+    body = _SV_ZEROS + body if zeroed and design.target == "sv" else body
+    text = f"hw.module @$NAME$(in %clk: !seq.clock, {ports}, out rd: i{width}) {{{body}}}"
+    values = dict(zip(("$LATER$", "$LOAD$", "$READ$"), read[read_latency], strict=True))
+    values |= {"$MEM$": f"{depth} x {width}", "$W$": f"i{width}", "$A$": f"i{address}", "$DEPTH$": str(depth)}
+    values |= {"$ARRAY$": f"uarray<{depth}xi{width}>", "$COUNT$": f"i{address + 1}"}
+    values["$STYLE$"] = f'#sv.attribute<"ram_style" = "\\"{style}\\"">'
+    for key, value in values.items():
+        text = text.replace(key, value)
+    return design.add_text(name, text, inputs, {"rd": width})
 
 
-def _ram_of_parts(design: Design, depth: int, width: int, read_latency: int, zeroed: bool, name: str) -> str:
+def _ram_of_parts(
+    design: Design, name: str, depth: int, inputs: dict[str, int], *, read_latency: int, zeroed: bool
+) -> str:
     """A RAM of narrower ones beside each other."""
+    width = inputs["wd"]
     widths = [min(PART, width - low) for low in range(0, width, PART)]
     parts = [ram(design, depth, each, read_latency=read_latency, zeroed=zeroed) for each in widths]
-    inputs = design.modules[parts[0]].inputs | dict(wd=width)
 
     def body(m: Module) -> dict[str, Signal]:
         shared = {port: m[port] for port in inputs if port != "wd"}
@@ -101,30 +116,6 @@ def stored(
     return word
 
 
-def _ram_body(
-    design: Design, depth: int, width: int, *, read_latency: int, style: str, name: str, zeroed: bool
-) -> None:
-    """Add a two-port RAM `name`: ports we, wa, wd, (re,) ra -> rd. One write and one read port.
-
-    `read_latency` 1 is a clocked read with enable (block or ultra RAM); 0 reads at once (distributed RAM). Reading
-    the word being written gives the old one. `style` goes to the `ram_style` attribute of the array.
-    """
-    address = bits_for(depth)
-    enable = ", in %re: i1" if read_latency else ""
-    ports = f"in %clk: !seq.clock, in %we: i1, in %wa: i{address}, in %wd: i{width}{enable}, "
-    ports += f"in %ra: i{address}, out rd: i{width}"
-    body = _ARC_RAM[read_latency] if design.target == "arc" else _SV_RAM[read_latency]
-    body = _SV_ZEROS + body if zeroed and design.target == "sv" else body
-    text = f"hw.module @$NAME$({ports}) {{{body}}}"
-    values = dict(MEM=f"{depth} x {width}", W=f"i{width}", A=f"i{address}", ARRAY=f"uarray<{depth}xi{width}>")
-    values |= dict(DEPTH=str(depth), COUNT=f"i{address + 1}")
-    values["STYLE"] = f'#sv.attribute<"ram_style" = "\\"{style}\\"">'
-    for key, value in values.items():
-        text = text.replace(f"${key}$", value)
-    inputs = {"we": 1, "wa": address, "wd": width, **({"re": 1} if read_latency else {}), "ra": address}
-    design.add_text(name, text, inputs, {"rd": width})
-
-
 def rom(design: Design, name: str, values: Sequence[int], width: int) -> str:
     """A ROM of unsigned `values` of `width` bits, address -> data a cycle later. Returns the module's name.
 
@@ -192,26 +183,18 @@ _SV_POWER_ON = """
   %reset = comb.xor %now, %one : i1
   hw.output %reset : i1
 """
-_ARC_RAM = {
-    1: """
+_ARC_RAM = """
   %mem = seq.firmem 0, 1, undefined, undefined : <$MEM$>
   %q = seq.firmem.read_port %mem[%ra], clock %clk : <$MEM$>
   seq.firmem.write_port %mem[%wa] = %wd, clock %clk enable %we : <$MEM$>
-  %rd = seq.compreg.ce %q, %clk, %re : $W$
-  hw.output %rd : $W$
-""",
-    0: """
-  %mem = seq.firmem 0, 1, undefined, undefined : <$MEM$>
-  %rd = seq.firmem.read_port %mem[%ra], clock %clk : <$MEM$>
-  seq.firmem.write_port %mem[%wa] = %wd, clock %clk enable %we : <$MEM$>
-  hw.output %rd : $W$
-""",
-}
-_SV_RAM = {
-    1: """
+  $LATER$
+  hw.output $READ$ : $W$
+"""
+_ARC_READ = [("", "", "%q"), ("%rd = seq.compreg.ce %q, %clk, %re : $W$", "", "%rd")]  # at once; a cycle later
+_SV_RAM = """
   %c = seq.from_clock %clk
   %mem = sv.reg {sv.attributes=[$STYLE$]} : !hw.inout<$ARRAY$>
-  %q = sv.reg : !hw.inout<$W$>
+  $LATER$
   %rp = sv.array_index_inout %mem[%ra] : !hw.inout<$ARRAY$>, $A$
   %rv = sv.read_inout %rp : !hw.inout<$W$>
   sv.always posedge %c {
@@ -219,25 +202,12 @@ _SV_RAM = {
       %wp = sv.array_index_inout %mem[%wa] : !hw.inout<$ARRAY$>, $A$
       sv.passign %wp, %wd : $W$
     }
-    sv.if %re { sv.passign %q, %rv : $W$ }
+    $LOAD$
   }
-  %rd = sv.read_inout %q : !hw.inout<$W$>
-  hw.output %rd : $W$
-""",
-    0: """
-  %c = seq.from_clock %clk
-  %mem = sv.reg {sv.attributes=[$STYLE$]} : !hw.inout<$ARRAY$>
-  %rp = sv.array_index_inout %mem[%ra] : !hw.inout<$ARRAY$>, $A$
-  %rd = sv.read_inout %rp : !hw.inout<$W$>
-  sv.always posedge %c {
-    sv.if %we {
-      %wp = sv.array_index_inout %mem[%wa] : !hw.inout<$ARRAY$>, $A$
-      sv.passign %wp, %wd : $W$
-    }
-  }
-  hw.output %rd : $W$
-""",
-}
+  hw.output $READ$ : $W$
+"""
+_SV_LATER = "%q = sv.reg : !hw.inout<$W$>\n  %rd = sv.read_inout %q : !hw.inout<$W$>"
+_SV_READ = [("", "", "%rv"), (_SV_LATER, "sv.if %re { sv.passign %q, %rv : $W$ }", "%rd")]
 _SV_ZEROS = """
   sv.initial {
     %zero = hw.constant 0 : $W$

@@ -7,28 +7,27 @@ from typing import Any
 
 from lutllm.lowering.hardware.lib.bundle import Wire
 from lutllm.lowering.hardware.lib.circt import Design, Module
-from lutllm.lowering.hardware.lib.signal import Signal, const, pack, select
+from lutllm.lowering.hardware.lib.signal import any_of
 from lutllm.lowering.hardware.lib.state import loop_nest
 from lutllm.lowering.hardware.lib.stream import Stream
-from lutllm.numerics import bits_for
 
 ORDERS = 8  # that may wait, where nothing else is asked for
 COUNT_BITS = 32
 
 
 def router(design: Design, name: str, ways: Sequence[str], bits: int, orders: int = ORDERS) -> str:
-    """Streams in: `order` (`way`, an index of `ways`, and `count` of words, above 0) and `in`. Out: a stream for each
+    """Streams in: `order` (`way`, a bit for each of `ways`, and `count` of words, above 0), `in`. Out: a stream of each
     way; `finished` pulses with an order's last word, `idle` when no order is there."""
-    order = Stream.of(way=bits_for(len(ways)), count=COUNT_BITS)
+    order = Stream.of(way=len(ways), count=COUNT_BITS)
 
     def body(m: Module) -> dict[str, Any]:
         held, words = m["order"].fifo(m, "orders", orders), m["in"]
         fire = Wire(1)
-        _, last = loop_nest(m, fire.signal, [("word", held.count)])
+        _, last, _ = loop_nest(m, fire.signal, [("word", held.count)])
         open_ = words.valid & held.valid
-        found = {way: Stream(open_ & held.way.eq(i), data=words.data) for i, way in enumerate(ways)}
-        ready = (held.valid & select([stream.ready for stream in found.values()], held.way)).named("way_ready")
-        words.drive(ready=ready)
+        found = {way: Stream(open_ & held.way[i], data=words.data) for i, way in enumerate(ways)}
+        ready = any_of([stream.ready & open for stream, open in zip(found.values(), held.way.chunks(1), strict=True)])
+        words.drive(ready=(held.valid & ready).named("way_ready"))
         fire.assign(words.moves)
         finished = fire.signal & last["word"]
         held.drive(ready=finished)
@@ -36,12 +35,3 @@ def router(design: Design, name: str, ways: Sequence[str], bits: int, orders: in
 
     outputs = {way: Stream.of(bits) for way in ways} | {"finished": 1, "idle": 1}
     return design.module(name, {"order": order, "in": Stream.of(bits)}, outputs, body)
-
-
-def way_of(chosen: Sequence[Signal]) -> Signal:
-    """The index of the one signal that is 1."""
-    bits = bits_for(len(chosen))
-    index = const(0, bits)
-    for i, signal in enumerate(chosen):
-        index = index | pack([signal] * bits) & const(i, bits)
-    return index

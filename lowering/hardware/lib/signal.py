@@ -246,9 +246,9 @@ class View(Signal):
 
 def aligned(*signals: Signal) -> tuple[Signal, ...]:
     """The signals at the cycle of the latest of them; of ordinary and steady ones: as they are."""
-    moving = [s for s in signals if s.time is not STEADY]
-    if not any(isinstance(s.time, Time) for s in moving):
+    if not any(type(s.time) is Time for s in signals):
         return signals
+    moving = [s for s in signals if s.time is not STEADY]
     if any(s.time is None for s in moving):
         raise CycleError("expected signals of a pipeline, got ordinary logic too; say of which cycle it is")
     if len({s.time.pipeline for s in moving}) > 1:

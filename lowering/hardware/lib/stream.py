@@ -10,6 +10,7 @@ from lutllm.lowering.hardware.lib.bundle import Bundle, Link, Wire
 from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.memory import following, pointer, ram, stored
 from lutllm.lowering.hardware.lib.signal import Fields, Signal, Time, const, mux, pack
+from lutllm.lowering.hardware.lib.state import FillLevel
 from lutllm.numerics import bits_for
 
 DEEP, DEEP_BITS = 128, 16 * 1024  # from here on, words and bits, a FIFO's words are in block RAM
@@ -107,22 +108,19 @@ def fifo(design: Design, width: int, depth: int) -> str:
 
     Words fall through after one cycle; both ends move every cycle. No path leads from out_ready to in_ready.
     """
-    count_bits = bits_for(depth + 1)
 
     def body(m: Module) -> dict[str, Signal | Stream]:
-        count, given = m.state(count_bits, "count", reset=0), m["in"]
-        given.drive(ready=count.signal.ne(depth))
-        data = Wire(width)
-        out = Stream(count.signal.ne(0), data=data.signal)
+        level, given, data = FillLevel(m, depth), m["in"], Wire(width)
+        given.drive(ready=level.room)
+        out = Stream(level.any, data=data.signal)
         push, pop = given.moves, out.moves
-        step = mux(push, const(1, count_bits), const(-1, count_bits))
-        count.set(count.signal + step, push ^ pop)
+        level.move(push, pop)
         deep = depth * width >= DEEP_BITS and depth >= DEEP
         if depth == 1:
             data.assign(m.reg(given.data, "word", enable=push))
         else:
             data.assign((_deep if deep else _held)(m, depth, push, pop))
-        return dict(out=out, count=count.signal)
+        return dict(out=out, count=level.count)
 
     def _held(m: Module, depth: int, push: Signal, pop: Signal) -> Signal:
         head, tail = pointer(m, "write_pointer", depth, push), pointer(m, "read_pointer", depth, pop)
@@ -138,7 +136,7 @@ def fifo(design: Design, width: int, depth: int) -> str:
         return mux(m.reg(passes, "passed", reset=0), m.reg(data, "passed_word", enable=passes), read)
 
     return design.module(
-        f"fifo_{depth}x{width}", {"in": Stream.of(width)}, {"out": Stream.of(width), "count": count_bits}, body
+        f"fifo_{depth}x{width}", {"in": Stream.of(width)}, {"out": Stream.of(width), "count": bits_for(depth + 1)}, body
     )
 
 

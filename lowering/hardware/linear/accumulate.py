@@ -7,51 +7,63 @@ the beat before it takes the sum from a register, since the RAM still reads the 
 from lutllm.lowering.hardware.lib.bundle import Bundle, Link, Wire
 from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.memory import stored
-from lutllm.lowering.hardware.lib.signal import Signal, const, mux, pack
+from lutllm.lowering.hardware.lib.signal import Signal, all_of, const, mux, pack
+from lutllm.lowering.hardware.lib.stream import Read
 from lutllm.lowering.hardware.linear.records import accumulator_fields
 from lutllm.lowering.machine.engine import EngineConfig
 from lutllm.numerics import bits_for
 
+Beat = tuple[Signal, Signal, Signal]  # valid, bank, address
 ROUND_DONE = 2  # cycles from a round's last beat until `round_done`
 
 
-def accumulator_lane(design: Design, config: EngineConfig) -> str:
-    """One lane: `add` puts `partial` on the word read a cycle ago from bank `bank`.
+def banked_inputs(words: int) -> dict[str, int]:
+    """What a lane of sums in two banks of `words` is told, beside what it adds."""
+    address = bits_for(words)
+    one = ("read_0", "read_1", "add", "first", "forward", "bank", "drain_bank")
+    return dict.fromkeys(one, 1) | dict.fromkeys(("read_address_0", "read_address_1", "write_address"), address)
 
-    `drained` is the word of `drain_bank`.
-    """
-    bits, address = config.acc_bits, bits_for(config.acc_words)
+
+def banked_sum(m: Module, words: int, term: Signal) -> Signal:
+    """`add` puts `term` on the word read a cycle ago from bank `bank`; returns the word of `drain_bank`."""
+    total, found = Wire(term.width), []
+    for b in range(2):
+        write = (m["add"] & m["bank"].eq(b), m["write_address"], total.signal)
+        found.append(stored(m, f"bank_{b}", words, write=write, read=(m[f"read_{b}"], m[f"read_address_{b}"])))
+    last_sum = m.reg(total.signal, "last_sum", enable=m["add"])
+    base = mux(m["forward"], last_sum, mux(m["bank"], found[1], found[0]))
+    total.assign(mux(m["first"], const(0, term.width), base) + term)
+    return mux(m["drain_bank"], found[1], found[0])
+
+
+def banked(m: Module, before: Beat, now: Beat, first: Signal, drain: Link) -> dict[str, Signal]:
+    """What all lanes are told: the beat that reads its word in this cycle, and that whose terms come and may be the
+    `first` of its word; `drain` reads the bank that no beat is in, the top bit of its address."""
+    bits = drain.address.width - 1
+    address, bank = drain.address[0:bits], drain.address[bits]
+    forward = m.reg(all_of([now[0], now[2].eq(before[2]), now[1].eq(before[1])]), "forward")
+    shared = dict(add=now[0], first=first, forward=forward, bank=now[1], write_address=now[2])
+    shared["drain_bank"] = m.reg(bank, "drain_bank_q")
+    for b in range(2):
+        summing = before[0] & before[1].eq(b)
+        shared[f"read_{b}"] = summing | (drain.enable & bank.eq(b))
+        shared[f"read_address_{b}"] = mux(summing, before[2], address)
+    return shared
+
+
+def drain_port(config: EngineConfig) -> Bundle:
+    """A port that reads a word of sums: the top bit of its address is the bank."""
+    return Read.of(bits_for(config.acc_words) + 1, config.lanes * config.acc_bits)
+
+
+def accumulator_lane(design: Design, config: EngineConfig) -> str:
+    """One lane: `partial` is what it adds."""
 
     def body(m: Module) -> dict[str, Signal]:
-        total = Wire(bits)
-        words = []
-        for b in range(2):
-            write = (m["add"] & m["bank"].eq(b), m["write_address"], total.signal)
-            read = (m[f"read_{b}"], m[f"read_address_{b}"])
-            words.append(stored(m, f"bank_{b}", config.acc_words, write=write, read=read))
-        last_sum = m.reg(total.signal, "last_sum", enable=m["add"])
-        base = mux(m["forward"], last_sum, mux(m["bank"], words[1], words[0]))
-        total.assign(mux(m["first"], const(0, bits), base) + m["partial"].sext(bits))
-        return dict(drained=mux(m["drain_bank"], words[1], words[0]))
+        return dict(drained=banked_sum(m, config.acc_words, m["partial"].sext(config.acc_bits)))
 
-    inputs = {"read_0": 1, "read_1": 1, "read_address_0": address, "read_address_1": address}
-    inputs |= {"add": 1, "first": 1, "forward": 1, "bank": 1, "write_address": address, "partial": config.psum_bits}
-    inputs |= {"drain_bank": 1}
-    return design.module("accumulator_lane", inputs, {"drained": bits}, body, reset=False)
-
-
-class Drain(Link):
-    """A port that reads sums, a cycle later: `bank` and `address` of a word of them."""
-
-    def __init__(self, read: Signal, bank: Signal, address: Signal, config: EngineConfig) -> None:
-        super().__init__(dict(read=read, bank=bank, address=address), dict(data=Wire(config.lanes * config.acc_bits)))
-        self.data.time = read.time.later(1)
-
-    @staticmethod
-    def of(config: EngineConfig) -> Bundle:
-        return Bundle(
-            dict(read=1, bank=1, address=bits_for(config.acc_words)), {"data": config.lanes * config.acc_bits}
-        )
+    inputs = {"partial": config.psum_bits} | banked_inputs(config.acc_words)
+    return design.module("accumulator_lane", inputs, {"drained": config.acc_bits}, body, reset=False)
 
 
 def accumulator(design: Design, config: EngineConfig) -> str:
@@ -61,14 +73,8 @@ def accumulator(design: Design, config: EngineConfig) -> str:
     def body(m: Module) -> dict[str, Signal]:
         beat, drain = control.unpack(m["control"]), m["drain"]
         now = {name: m.reg(value, f"{name}_q", reset=0 if name == "valid" else None) for name, value in beat.items()}
-        same = now["address"].eq(beat["address"]) & now["acc_bank"].eq(beat["acc_bank"])
-        forward = m.reg(now["valid"] & same, "forward")
-        shared = dict(add=now["valid"], first=now["first_step"], forward=forward, bank=now["acc_bank"])
-        shared |= dict(write_address=now["address"], drain_bank=m.reg(drain.bank, "drain_bank_q"))
-        for b in range(2):
-            summing = beat["valid"] & beat["acc_bank"].eq(b)
-            shared[f"read_{b}"] = summing | (drain.read & drain.bank.eq(b))
-            shared[f"read_address_{b}"] = mux(summing, beat["address"], drain.address)
+        places = [(each["valid"], each["acc_bank"], each["address"]) for each in (beat, now)]
+        shared = banked(m, places[0], places[1], now["first_step"], drain)
         drained = [
             m.output_of(lane, f"lane_{i}", partial=partial, **shared)
             for i, partial in enumerate(m["sums"].chunks(config.psum_bits))
@@ -76,5 +82,5 @@ def accumulator(design: Design, config: EngineConfig) -> str:
         drain.drive(data=pack(drained))
         return dict(round_done=m.reg(now["valid"] & now["round_last"], "round_done_q", reset=0))
 
-    inputs = {"control": control.width, "sums": config.lanes * config.psum_bits, "drain": Drain.of(config)}
+    inputs = {"control": control.width, "sums": config.lanes * config.psum_bits, "drain": drain_port(config)}
     return design.module("accumulator", inputs, {"round_done": 1}, body)

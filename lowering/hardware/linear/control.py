@@ -13,7 +13,7 @@ from collections.abc import Callable
 from lutllm.lowering.hardware.lib.bundle import Wire
 from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.signal import Fields, Signal, all_of, const, mux
-from lutllm.lowering.hardware.lib.state import Levels, credit, loop_nest
+from lutllm.lowering.hardware.lib.state import Flags, Levels, credit, loop_nest
 from lutllm.lowering.hardware.lib.stream import Stream
 from lutllm.lowering.hardware.linear import records
 from lutllm.lowering.hardware.linear.front import held_round
@@ -22,16 +22,27 @@ from lutllm.numerics import bits_for
 
 ACC_BANKS = 2
 HALVES = 2  # rows that a lane keeps
-ROUND = records.ROUND.subset("mode", "stages", "tokens", "groups", "blocks", "block_chunks", "last_chunks")
+STRIPS = ("block_strips", "last_strips", "block_rest", "last_rest")
 BUILD_ROUND = records.ROUND.subset("mode", "stages", "groups", "blocks")
 ISSUE = 1  # cycles from a step of a walk until its beat is at the first engine
 BUILD_LATENCY = 4  # cycles from a build beat until the head may count on its row
 
 
-def lookup_round(config: EngineConfig) -> Fields:
-    """What the walk of lookups needs of a round: of rows made before, not where they come from."""
-    names = [name for name in ROUND.widths if name != "mode" or config.row_steps == 1]
-    return ROUND.subset(*names)
+def walk_round(config: EngineConfig, *, lookups: bool) -> Fields:
+    """What a walk needs of a round; that of lookups, where rows are made before, not where they come from."""
+    mode = {} if lookups and config.row_steps > 1 else records.ROUND.subset("mode").widths
+    kept = records.ROUND.subset("stages", "tokens", "groups", "blocks").widths
+    return Fields(**mode, **kept, **dict.fromkeys(STRIPS, 16))
+
+
+def strips(config: EngineConfig, fields: dict[str, Signal]) -> dict[str, Signal]:
+    """Of a round's blocks but the last, and of the last: strips, and chunks of the last strip."""
+    bits, found = (config.strip_chunks - 1).bit_length(), {}
+    for name in ("block", "last"):
+        before = fields[f"{name}_chunks"] - 1
+        found[f"{name}_strips"] = before[bits:].zext(16) + 1
+        found[f"{name}_rest"] = (before[0:bits].zext(16) if bits else const(0, 16)) + 1
+    return found
 
 
 def psum_control(design: Design, config: EngineConfig, codebooks: int) -> str:
@@ -47,7 +58,7 @@ def psum_control(design: Design, config: EngineConfig, codebooks: int) -> str:
         making = Wire(1) if serial else issue
         lookups = _Walk(m, config, "lookup", issue.signal)
         rows = _Walk(m, config, "row", making.signal) if serial else lookups
-        rows_here = _of_all(m, "rows", max(codebooks, TABLE_BANKS), m["rows_push"], take_rows.signal)
+        rows_here = credit(m, "rows", max(codebooks, TABLE_BANKS), give=m["rows_push"], take=take_rows.signal)
         rows_ok, taken, beats = rows_here, rows.block_first & making.signal, dict[str, dict[str, Signal]]()
         if builds:
             built_mode = rows.fields["mode"].eq(MODES.index("built_table"))
@@ -63,7 +74,8 @@ def psum_control(design: Design, config: EngineConfig, codebooks: int) -> str:
             there = credit(m, name, most, take=step & first, initial=initial, give=give)
             return (~first | there).named(f"{name}_allow")
 
-        codes_ok = _of_all(m, "codes", config.codes_depth, m["codes_push"], issue.signal & lookups.token_first)
+        taken_codes = issue.signal & lookups.token_first
+        codes_ok = credit(m, "codes", config.codes_depth, give=m["codes_push"], take=taken_codes)
         to_make = [
             (~rows.block_first | rows_ok).named("rows_allow"),
             needs("groups", making.signal, rows.group_first, m["group_ready"]),
@@ -88,7 +100,8 @@ def psum_control(design: Design, config: EngineConfig, codebooks: int) -> str:
         }
 
     inputs = {"codes_push": config.weight_ports, "rows_push": config.weight_ports, "group_ready": 1, "acc_free": 1}
-    rounds = {"round": lookup_round(config)} | ({"rows_round": ROUND} if serial else {})
+    rounds = {"round": walk_round(config, lookups=True)}
+    rounds |= {"rows_round": walk_round(config, lookups=False)} if serial else {}
     if builds:
         inputs, rounds = inputs | {"centroids_ready": 1}, rounds | {"build_round": BUILD_ROUND}
     outputs = {name: record.width for name, record in fields.items() if builds or name != "build"}
@@ -96,15 +109,9 @@ def psum_control(design: Design, config: EngineConfig, codebooks: int) -> str:
     return design.module("psum_control", ports, outputs, body)
 
 
-def chunks_of_block(fields: dict[str, Signal]) -> Callable[[dict[str, Signal], dict[str, Signal]], Signal]:
+def chunks_of_block(fields: dict[str, Signal]) -> Callable[[Flags], Signal]:
     """The count of a chunk loop inside a block loop: the last block may be shorter."""
-    return lambda index, last: mux(last["block"], fields["last_chunks"], fields["block_chunks"])
-
-
-def _of_all(m: Module, name: str, depth: int, pushes: Signal, take: Signal) -> Signal:
-    """A credit that every weight port has given."""
-    given = [credit(m, f"{name}_{i}", depth, give=pushes[i], take=take) for i in range(pushes.width)]
-    return all_of(given).named(f"all_{name}")
+    return lambda at: mux(at["block_last"], fields["last_chunks"], fields["block_chunks"])
 
 
 class _Walk:
@@ -114,25 +121,23 @@ class _Walk:
 
     def __init__(self, m: Module, config: EngineConfig, kind: str, step: Signal) -> None:
         done, serial, rows = Wire(1), config.row_steps > 1, kind == "row"
-        record = ROUND if rows else lookup_round(config)
+        record = walk_round(config, lookups=not rows or not serial)
         self.busy, f = held_round(m, kind, record, done.signal, stream="rows_round" if rows else "round")
-        self.fields, chunks, bits = f, chunks_of_block(f), (config.strip_chunks - 1).bit_length()
+        self.fields = f
 
-        def strips(index: dict[str, Signal], last: dict[str, Signal]) -> Signal:
-            count = chunks(index, last)
-            return count[bits:].zext(16) + count[0:bits].ne(0).zext(16) if bits else count
+        def of_block(at: Flags) -> Signal:
+            return mux(at["block_last"], f["last_strips"], f["block_strips"])
 
-        def of_strip(index: dict[str, Signal], last: dict[str, Signal]) -> Signal:
-            whole = const(config.strip_chunks, 16)
-            rest = chunks(index, last)[0:bits].zext(16) if bits else whole
-            return mux(last["strip"] & rest.ne(0), rest, whole)
+        def of_strip(at: Flags) -> Signal:
+            rest = mux(at["block_last"], f["last_rest"], f["block_rest"])
+            return mux(at["strip_last"], rest, const(config.strip_chunks, 16))
 
-        inner: Levels = [("strip", strips), ("token", f["tokens"])]
+        inner: Levels = [("strip", of_block), ("token", f["tokens"])]
         if serial:
             inner = [*inner, ("step", const(config.row_steps, 16)) if rows else ("chunk", of_strip)]
         levels: Levels = [("group", f["groups"]), ("stage", f["stages"]), ("block", f["blocks"]), *inner]
-        index, last = loop_nest(m, step, levels)
-        firsts, lasts = [i.eq(0) for i in index.values()], list(last.values())
+        index, last, at_first = loop_nest(m, step, levels)
+        firsts, lasts = list(at_first.values()), list(last.values())
 
         def first(name: str) -> Signal:
             """Whether all loops from that of `name` on are at their first."""
@@ -141,20 +146,15 @@ class _Walk:
         def done_with(name: str) -> Signal:
             return all_of(lasts[list(index).index(name) :]).named(f"{name}_done")
 
-        self.index, self.token_first, self.token_last = index, index["token"].eq(0), last["token"]
+        self.index, self.token_first, self.token_last = index, at_first["token"], last["token"]
         self.block_first, self.group_first, self.round_first = first("strip"), first("stage"), first("group")
-        self.first_step = (index["stage"].eq(0) & index["group"].eq(0)).named("first_step")
+        self.first_step = (at_first["stage"] & at_first["group"]).named("first_step")
         self.block_last, self.step_last, self.group_last = done_with("strip"), done_with("block"), done_with("stage")
         self.round_last = done_with("group")
         if serial:
             name = list(index)[-1]
             self.row_first, self.row_last = first(name), last[name]
         done.assign(step & self.round_last)
-
-
-def _bank(m: Module, name: str, bits: int, done: Signal) -> Signal:
-    bank = m.state(bits, name, reset=0)
-    return bank.set(bank.signal + 1, done)
 
 
 def _lookup_beat(m: Module, config: EngineConfig, walk: _Walk, issue: Signal) -> dict[str, Signal]:
@@ -168,7 +168,7 @@ def _lookup_beat(m: Module, config: EngineConfig, walk: _Walk, issue: Signal) ->
         next_row = mux(walk.step_last, const(0, bits), mux(walk.token_last, following, row.signal + 1))
         row.set(next_row, issue & walk.row_last)
         following = mux(walk.row_last, next_row, address.signal + tokens)
-        half = _bank(m, "half", 1, issue & walk.row_last)
+        half = m.counter(1, "half", step=issue & walk.row_last)
         kept = dict(half=half, row_last=walk.row_last, token_last=walk.token_last)
     address.set(mux(walk.step_last, const(0, bits), following), issue)
     return kept | dict(
@@ -176,7 +176,7 @@ def _lookup_beat(m: Module, config: EngineConfig, walk: _Walk, issue: Signal) ->
         group_last=walk.group_last,
         address=address.signal,
         first_step=walk.first_step,
-        acc_bank=_bank(m, "acc_bank", 1, issue & walk.round_last),
+        acc_bank=m.counter(1, "acc_bank", step=issue & walk.round_last),
         round_last=walk.round_last,
     )
 
@@ -185,15 +185,15 @@ def _row_beat(m: Module, config: EngineConfig, walk: _Walk, making: Signal) -> d
     kept = {}
     if config.row_steps > 1:
         step = walk.index["step"][0 : bits_for(config.row_steps)]
-        kept = dict(step=step, half=_bank(m, "row_half", 1, making & walk.row_last))
+        kept = dict(step=step, half=m.counter(1, "row_half", step=making & walk.row_last))
     return kept | dict(
         valid=making,
         token=walk.index["token"][0 : bits_for(config.tokens)],
         first=walk.block_first,
         last=walk.block_last,
         mode=walk.fields["mode"],
-        operand_bank=_bank(m, "operand_bank", config.bank_bits, making & walk.group_last),
-        table_bank=_bank(m, "table_bank", bits_for(TABLE_BANKS), making & walk.block_last),
+        operand_bank=m.counter(config.bank_bits, "operand_bank", step=making & walk.group_last),
+        table_bank=m.counter(bits_for(TABLE_BANKS), "table_bank", step=making & walk.block_last),
     )
 
 
@@ -206,9 +206,9 @@ def _build_walk(
     levels: Levels = [("build_group", f["groups"]), ("build_stage", f["stages"]), ("build_block", f["blocks"])]
     levels = [*levels, ("build_row", const(config.centroids, 16))]
     levels = [*levels, ("build_step", const(config.row_steps, 16))] if serial else levels
-    index, last = loop_nest(m, step.signal, levels)
-    first = index["build_row"].eq(0) & index["build_step"].eq(0) if serial else index["build_row"].eq(0)
-    group_first = all_of([first, index["build_stage"].eq(0), index["build_block"].eq(0)])
+    index, last, at_first = loop_nest(m, step.signal, levels)
+    first = at_first["build_row"] & at_first["build_step"] if serial else at_first["build_row"]
+    group_first = all_of([first, at_first["build_stage"], at_first["build_block"]])
     started = step.signal & first
     free = credit(m, "free_tables", TABLE_BANKS, give=table_free, take=started, initial=TABLE_BANKS)
     taken = step.signal & group_first
@@ -220,6 +220,6 @@ def _build_walk(
     row = index["build_row"][0 : config.index_bits]
     beat = dict(valid=step.signal, row=row, first=first)
     beat |= dict(step=index["build_step"][0 : bits_for(config.row_steps)]) if serial else {}
-    beat["operand_bank"] = _bank(m, "build_operand_bank", config.bank_bits, group_last)
-    beat["table_bank"] = _bank(m, "build_table_bank", bits_for(TABLE_BANKS), finished)
+    beat["operand_bank"] = m.counter(config.bank_bits, "build_operand_bank", step=group_last)
+    beat["table_bank"] = m.counter(bits_for(TABLE_BANKS), "build_table_bank", step=finished)
     return beat, started, finished

@@ -92,13 +92,17 @@ class _Core:
         front = self._unit(
             front_unit.front_end(m.design, config), "front", front_unit.round_record(config), c=m["c"], x=m["x"]
         )
-        rounds = {"rows_round": self._round("rows", head_unit.ROUND)} if config.row_steps > 1 else {}
+        rounds = (
+            {"rows_round": self._round("rows", head_unit.walk_round(config, lookups=False))}
+            if config.row_steps > 1
+            else {}
+        )
         pulses = {"group_ready": front["group_ready"]}
         if config.builds_tables:
             rounds["build_round"] = self._round("build", head_unit.BUILD_ROUND)
             pulses["centroids_ready"] = front["centroids_ready"]
         made = head_unit.psum_control(m.design, config, self.codebooks)
-        head = self._unit(made, "head", head_unit.lookup_round(config), **rounds, **pulses)
+        head = self._unit(made, "head", head_unit.walk_round(config, lookups=True), **rounds, **pulses)
         made = weight_unit.weight_distributor(m.design, config)
         feeds = [
             self._unit(made, f"distribute_{port}", weight_unit.ROUND, w=m[name])
@@ -129,6 +133,7 @@ class _Core:
     def _round(self, name: str, record: Fields) -> Stream:
         """A unit's queue of rounds: the fields of `record`."""
         fields = ROUND.unpack(self.m["round"].data)
+        fields |= head_unit.strips(self.config, fields)
         data = record.pack(**{n: fields[n][0:w] for n, w in record.widths.items()})
         given = Stream(self.m["round"].valid, data=data)
         self.units_ready.append(given.ready)

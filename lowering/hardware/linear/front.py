@@ -136,19 +136,18 @@ def _loader(m: Module, config: EngineConfig, swapped: Signal) -> dict[str, Any]:
         exact = fields["mode"].eq(EXACT)
         levels.append(("word", mux(exact, const(1, 16), const(1 + config.chain_length, 16))))
     fire = c.moves
-    index, last = loop_nest(m, fire, levels)
-    is_shift = index["word"].eq(0) if config.searches else const(1, 1)
+    index, last, at_first = loop_nest(m, fire, levels)
+    is_shift = at_first["word"] if config.searches else const(1, 1)
     group_done = fire & last["word"] if config.searches else fire
     shift_write.assign(fire & is_shift)
     done.assign(group_done & last["group"])
-    bank = m.state(config.bank_bits, "load_bank", reset=0)
-    bank.set(bank.signal + 1, group_done)
+    bank = m.counter(config.bank_bits, "load_bank", step=group_done)
     tells = dict(exact=exact) if config.searches else {}
-    job = Stream(group_done, tokens=fields["tokens"], bank=bank.signal, **tells)
+    job = Stream(group_done, tokens=fields["tokens"], bank=bank, **tells)
 
     banks = config.operand_banks
     allowed = credit(m, "free_banks", banks, give=m["bank_free"], take=shift_write.signal, initial=banks)
-    found: dict[str, Any] = dict(shift_write=shift_write.signal, bank=bank.signal)
+    found: dict[str, Any] = dict(shift_write=shift_write.signal, bank=bank)
     if config.searches:
         shadow_free = m.state(1, "shadow_free", reset=1)
         allowed = mux(is_shift, allowed, shadow_free.signal)
@@ -167,10 +166,10 @@ def job_bits(config: EngineConfig) -> int:
 
 def _feeder(m: Module, config: EngineConfig, job: Stream) -> dict[str, Signal]:
     fire = job.valid & m["x"].valid
-    index, last = loop_nest(m, fire, [("token", job.tokens)])
+    index, last, at_first = loop_nest(m, fire, [("token", job.tokens)])
     m["x"].drive(ready=job.valid)
     job.drive(ready=fire & last["token"])
-    first = fire & index["token"].eq(0)
+    first = fire & at_first["token"]
     searching = dict(swap=first & ~job.exact, exact=job.exact) if config.searches else {}
     token = index["token"][0 : bits_for(config.tokens)]
     return searching | dict(step=fire, last=last["token"], token=token, bank=job.bank)

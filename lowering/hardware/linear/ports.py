@@ -5,17 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from lutllm.lowering.hardware.lib.axi import (
-    BEATS_BITS,
-    axi_read_stream,
-    axi_write_stream,
-    read_bus,
-    write_bus,
-)
+from lutllm.lowering.hardware.lib.axi import BEATS_BITS, axi_read_stream, axi_write_stream, read_bus, write_bus
 from lutllm.lowering.hardware.lib.bundle import Bundle, Link, Wire
 from lutllm.lowering.hardware.lib.circt import Design, Instance, Module
 from lutllm.lowering.hardware.lib.crossing import crossing_control, read_crossing, write_crossing
-from lutllm.lowering.hardware.lib.signal import Signal, all_of, const, mux, pack
+from lutllm.lowering.hardware.lib.signal import Signal, all_of, any_of, const, pack
 from lutllm.lowering.hardware.lib.stream import Stream
 from lutllm.lowering.hardware.linear.words import beats_to_words
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
@@ -31,23 +25,25 @@ def _port(name: str) -> str:
     return f"m_axi_{name}"
 
 
+PLACE_BITS = 48  # of an address in an image that are compared: no memory is larger
 _OFFERS = ("arvalid", "awvalid", "wvalid")  # not in a reset
 _TAKES = ("arready", "awready", "wready")
 
 
 def bounds(design: Design, bits: int) -> str:
     """Whether a command at a port of `bits` begins at one of its words and ends within `limit` bytes, seen when it is
-    taken: `beats` of one that does not become 0, and `outside` is 1 until reset."""
+    taken: one that is `wrong` goes nowhere, and `outside` is 1 until reset."""
     word = (bits // 8).bit_length() - 1
 
     def body(m: Module) -> dict[str, Signal]:
-        end = m["address"].zext(65) + pack([const(0, word), m["beats"]]).zext(65)
-        wrong = (m["limit"].zext(65).ult(end) | m["address"][0:word].ne(0)).named("wrong")
-        beats = mux(wrong, const(0, BEATS_BITS), m["beats"])
-        return dict(inside_beats=beats, outside=m.flag("outside_q", m["taken"] & wrong))
+        address, wide = m["address"], PLACE_BITS + 1
+        end = address[0:PLACE_BITS].zext(wide) + pack([const(0, word), m["beats"]]).zext(wide)
+        beyond = [m["limit"][0:PLACE_BITS].zext(wide).ult(end), address[PLACE_BITS:].ne(0), address[0:word].ne(0)]
+        wrong = any_of(beyond).named("wrong")
+        return dict(wrong=wrong, outside=m.flag("outside_q", m["taken"] & wrong))
 
     inputs = {"taken": 1, "address": 64, "beats": BEATS_BITS, "limit": 64}
-    return design.module(f"bounds_{bits}", inputs, {"inside_beats": BEATS_BITS, "outside": 1}, body)
+    return design.module(f"bounds_{bits}", inputs, {"wrong": 1, "outside": 1}, body)
 
 
 def spread_latency(ports: int) -> int:
@@ -137,8 +133,9 @@ class Masters:
         m = self.m
         given = dict(taken=command.moves, address=command.address, beats=command.beats, limit=self.limit)
         checked = m.instance(bounds(m.design, bits), f"bounds_{name}", **given)
-        moved = command.carrying(address=command.address + self.base, beats=checked["inside_beats"])
-        out = m.instance(module, instance, command=moved, clear=self.clear, **inputs)
+        inside = Stream(command.valid & ~checked["wrong"], address=command.address + self.base, beats=command.beats)
+        command.drive(ready=inside.ready)
+        out = m.instance(module, instance, command=inside, clear=self.clear, **inputs)
         own, outer = out["bus"], {n: Wire(w.signal.width) for n, w in out["bus"].back.items()}
         own.drive(**{n: w.signal & ~self.hard if n in _TAKES else w.signal for n, w in outer.items()})
         bus = Link({n: s & ~self.hard if n in _OFFERS else s for n, s in own.forward.items()}, outer)

@@ -12,7 +12,7 @@ from lutllm.lowering.hardware.lib.bundle import Bundle
 from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.memory import copied_ram, pointer, stored
 from lutllm.lowering.hardware.lib.signal import Pipeline, Signal, aligned, all_of, const, mux, pack, select
-from lutllm.lowering.hardware.lib.state import loop_nest
+from lutllm.lowering.hardware.lib.state import FillLevel, loop_nest
 from lutllm.lowering.hardware.lib.stream import Stream
 from lutllm.lowering.hardware.linear.front import writes
 from lutllm.lowering.hardware.linear.records import (
@@ -28,13 +28,12 @@ from lutllm.lowering.hardware.linear.words import assembled
 from lutllm.lowering.machine.engine import TABLE_BANKS, EngineConfig
 from lutllm.numerics import bits_for
 
-KINDS = ("codes", "codebook", "table")  # of a weight unit
-KIND_BITS = 2
+KINDS = ("codes", "codebook", "table")  # of a weight unit, a bit each
 
 
 def unit_port(bits: int) -> Bundle:
     """Units of weights: `fire` where all engines of a port take the one of `kind`, for which each says `ready`."""
-    return Bundle(dict(fire=1, kind=KIND_BITS, last=1, data=bits), {"ready": 1})
+    return Bundle(dict(fire=1, kind=len(KINDS), last=1, data=bits), {"ready": 1})
 
 
 def codebook_depth(config: EngineConfig, depths: Mapping[str, int]) -> int:
@@ -58,14 +57,13 @@ def codes_store(design: Design, config: EngineConfig) -> str:
     """Chunks of codes that wait: stream `in`, `read` the next one (`word`, a cycle later, until the next read), `free`
     the room of one. Where rows are made in steps, words are read once for each token: after one read with `again`
     comes the first that is not free."""
-    depth, width, count_bits = config.codes_depth, config.lanes * config.code_bits, bits_for(config.codes_depth + 1)
+    depth, width = config.codes_depth, config.lanes * config.code_bits
 
     def body(m: Module) -> dict[str, Signal]:
-        count, given = m.state(count_bits, "count", reset=0), m["in"]
-        given.drive(ready=count.signal.ne(depth))
+        level, given = FillLevel(m, depth), m["in"]
+        given.drive(ready=level.room)
         push, read, free = given.moves, m["read"], m["free"]
-        step = mux(push, const(1, count_bits), const(-1, count_bits))
-        count.set(count.signal + step, push ^ free)
+        level.move(push, free)
         head, jump = pointer(m, "write_pointer", depth, push), None
         if config.row_steps > 1:
             jump = m["again"], pointer(m, "free_pointer", depth, free)
@@ -135,19 +133,19 @@ def _weight_buffers(
     unit is taken when all engines of a port take it."""
     unit, tables = m["unit"], Tables()
     complete = unit.fire & unit.last
-    is_codes = unit.kind.eq(KINDS.index("codes"))
+    is_codes = unit.kind[KINDS.index("codes")]
     word = _assembled(m, config.codes_units, config.lanes * config.code_bits, "codes_part")
     given = Stream(complete & is_codes, data=word)
     codes = _codes(m, pipe, config, given, lookups)
     ready = is_codes & (given.ready | ~unit.last)
     if config.builds_rows:
-        is_codebook = unit.kind.eq(KINDS.index("codebook"))
+        is_codebook = unit.kind[KINDS.index("codebook")]
         word = _assembled(m, config.codebook_units, config.row_entries * 2 * config.weight_bits, "codebook_part")
         given = Stream(complete & is_codebook, data=word)
         tables.codebook = given.fifo(m, "codebook_fifo", codebooks)
         ready = ready | (is_codebook & (given.ready | ~unit.last))
     if "stored_table" in config.row_sources:
-        is_table = unit.kind.eq(KINDS.index("table"))
+        is_table = unit.kind[KINDS.index("table")]
         ready = ready | (is_table & _table_fill(m, config, tables, unit.fire & is_table, beats))
     unit.drive(ready=ready)
     return codes, tables
@@ -175,16 +173,15 @@ def _assembled(m: Module, units: int, bits: int, name: str) -> Signal:
 def _table_fill(m: Module, config: EngineConfig, tables: Tables, fire: Signal, beats: Beats) -> Signal:
     """Write a stored table's rows, stage by stage, into the next free bank; returns whether there is one."""
     levels = [("fill_stage", const(config.act_stages, 8)), ("fill_row", const(config.centroids, 16))]
-    index, last = loop_nest(m, fire, [*levels, ("fill_unit", const(config.row_units, 8))])
+    index, last, _ = loop_nest(m, fire, [*levels, ("fill_unit", const(config.row_units, 8))])
     complete = fire & last["fill_stage"] & last["fill_row"] & last["fill_unit"]
-    bank = m.state(bits_for(TABLE_BANKS), "fill_bank", reset=0)
     held = m.state(bits_for(TABLE_BANKS + 1), "tables_held", reset=0)
-    bank.set(bank.signal + 1, complete)
+    bank = m.counter(bits_for(TABLE_BANKS), "fill_bank", step=complete)
     last_use = {name: signal.until(TABLE_STAGE) for name, signal in beats.rows.items()}
     used = all_of([last_use["valid"], last_use["last"], is_mode(last_use["mode"], "stored_table")]).plain()
     step = mux(complete, const(1, held.signal.width), const(-1, held.signal.width))
     held.set(held.signal + step, complete ^ used)
     tables.write, tables.stage = fire & last["fill_unit"], index["fill_stage"]
-    tables.address = pack([index["fill_row"][0 : config.index_bits], bank.signal])
+    tables.address = pack([index["fill_row"][0 : config.index_bits], bank])
     tables.row = _assembled(m, config.row_units, config.row_entries * config.table_bits, "row_part")
     return held.signal.ne(TABLE_BANKS)

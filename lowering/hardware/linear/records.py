@@ -21,13 +21,7 @@ def lookup_fields(config: EngineConfig) -> Fields:
     token; else for each token, of which the last gives them back."""
     kept = dict(half=1, row_last=1, token_last=1) if config.row_steps > 1 else dict(token_first=1)
     return Fields(
-        valid=1,
-        **kept,
-        group_last=1,
-        address=bits_for(config.acc_words),
-        first_step=1,
-        acc_bank=1,
-        round_last=1,
+        valid=1, **kept, group_last=1, address=bits_for(config.acc_words), first_step=1, acc_bank=1, round_last=1
     )
 
 

@@ -7,14 +7,14 @@ multiplier} for each part. Results wait in a FIFO whose room is counted before a
 from collections.abc import Mapping
 from typing import Any
 
-from lutllm.lowering.hardware.lib.arithmetic import round_shift
+from lutllm.lowering.hardware.lib.arithmetic import rounded_later
 from lutllm.lowering.hardware.lib.bundle import Wire
 from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.signal import Signal, all_of, const, mux, pack, select
 from lutllm.lowering.hardware.lib.state import Levels, credit, loop_nest
-from lutllm.lowering.hardware.lib.stream import Stream
+from lutllm.lowering.hardware.lib.stream import Read, Stream
 from lutllm.lowering.hardware.linear import records
-from lutllm.lowering.hardware.linear.accumulate import Drain
+from lutllm.lowering.hardware.linear.accumulate import drain_port
 from lutllm.lowering.hardware.linear.control import chunks_of_block
 from lutllm.lowering.hardware.linear.front import held_round
 from lutllm.lowering.machine.engine import EngineConfig
@@ -40,9 +40,8 @@ def requantizer_lane(design: Design, config: EngineConfig) -> str:
     def body(m: Module) -> dict[str, Signal]:
         acc = m["acc"].sext(wide)
         biased = m.reg(acc + m["bias"].sext(wide) if config.bias_bits else acc, "biased").sext(product_bits)
-        # Two registers for the multiplier to retime into.
-        product = m.reg(biased * m["multiplier"].sext(product_bits), "product", cycles=2)
-        rounded = round_shift(product, m["shift"], product_bits)
+        product = m.reg(biased * m["multiplier"].sext(product_bits), "product")
+        rounded = rounded_later(m, product, m["shift"], "shifted")
         high, low = (1 << (config.out_bits - 1)) - 1, -(1 << (config.out_bits - 1))
         clamped = mux(rounded.slt(low), const(low, product_bits), rounded)
         clamped = mux(const(high, product_bits).slt(rounded), const(high, product_bits), clamped)
@@ -63,22 +62,22 @@ def requantizer(design: Design, config: EngineConfig, depth: int = FIFO_DEPTH) -
         issue, done, pop = Wire(1), Wire(1), Wire(1)
         busy, f = held_round(m, "drain", ROUND, done.signal)
         levels: Levels = [("block", f["blocks"]), ("chunk", chunks_of_block(f)), ("part", const(parts, 16))]
-        index, last = loop_nest(m, issue.signal, [*levels, ("token", f["tokens"])])
-        round_first = all_of([i.eq(0) for i in index.values()]).named("round_first")
+        index, last, at_first = loop_nest(m, issue.signal, [*levels, ("token", f["tokens"])])
+        round_first = all_of(list(at_first.values())).named("round_first")
         room = credit(m, "room", depth, give=pop.signal, take=issue.signal, initial=depth)
         sums = credit(m, "rounds", 3, give=m["round_done"], take=issue.signal & round_first)
         issue.assign(all_of([busy, m["q"].valid, room, ~round_first | sums]))
         done.assign(all_of([issue.signal, *last.values()]))
         m["q"].drive(ready=issue.signal & last["token"])
-        bank = m.state(1, "bank", reset=0)
-        bank.set(~bank.signal, done.signal)
+        bank = m.counter(1, "bank", step=done.signal)
         base = m.state(address_bits, "chunk_address", reset=0)
         following = mux(done.signal, const(0, address_bits), base.signal + f["tokens"][0:address_bits])
         base.set(following, all_of([issue.signal, last["part"], last["token"]]))
 
         pipe = m.pipeline()
         step, part = pipe.valid(issue.signal), pipe.at(index["part"][0 : bits_for(parts)])
-        drain = Drain(step, pipe.at(bank.signal), pipe.at(base.signal + index["token"][0:address_bits]), config)
+        place = pipe.at(pack([base.signal + index["token"][0:address_bits], bank]))
+        drain = Read(place, config.lanes * config.acc_bits, step)
         taken = select(drain.data.chunks(config.requant_lanes * config.acc_bits), part).named("taken")
         used = config.bias_bits + MULTIPLIER_BITS
         given = [word[0:used] for word in m["q"].data.chunks(config.word_bits["q"] // config.requant_lanes)]
@@ -94,5 +93,5 @@ def requantizer(design: Design, config: EngineConfig, depth: int = FIFO_DEPTH) -
         return dict(drain=drain, acc_free=m.reg(done.signal, "acc_free_q", cycles=ACC_FREE, reset=0), y=out)
 
     inputs = {"round": Stream.of(ROUND.width), "q": Stream.of(config.word_bits["q"]), "round_done": 1}
-    outputs = {"drain": Drain.of(config), "acc_free": 1, "y": Stream.of(config.word_bits["y"])}
+    outputs = {"drain": drain_port(config), "acc_free": 1, "y": Stream.of(config.word_bits["y"])}
     return design.module("requantizer", inputs, outputs, body)

@@ -8,13 +8,13 @@ from typing import Any
 
 from lutllm.lowering.hardware.lib.bundle import Link, Wire
 from lutllm.lowering.hardware.lib.circt import Design, Module
-from lutllm.lowering.hardware.lib.signal import all_of, const, mux
-from lutllm.lowering.hardware.lib.state import loop_nest
+from lutllm.lowering.hardware.lib.signal import all_of, const, mux, pack
+from lutllm.lowering.hardware.lib.state import early, loop_nest
 from lutllm.lowering.hardware.lib.stream import Stream
 from lutllm.lowering.hardware.linear import records
 from lutllm.lowering.hardware.linear.control import chunks_of_block
 from lutllm.lowering.hardware.linear.front import held_round
-from lutllm.lowering.hardware.linear.psum import KIND_BITS, KINDS, unit_port
+from lutllm.lowering.hardware.linear.psum import KINDS, unit_port
 from lutllm.lowering.machine.engine import MODES, EngineConfig
 
 ROUND = records.ROUND.subset("mode", "stages", "groups", "blocks", "block_chunks", "last_chunks")
@@ -28,24 +28,24 @@ def weight_distributor(design: Design, config: EngineConfig) -> str:
     def body(m: Module) -> dict[str, Any]:
         done, w = Wire(1), m["w"]
         busy, f = held_round(m, "weights", ROUND, done.signal)
-        stored = f["mode"].eq(MODES.index("stored_table"))
+        stored = early(m, f["mode"].eq(MODES.index("stored_table")), "stored")
         rows = mux(stored, const(config.table_units, 16), const(config.codebook_units, 16))
         chunks, fire = chunks_of_block(f), (w.moves).named("fire")
         w.drive(ready=busy & m["unit_ready"])
         levels = [("group", f["groups"]), ("stage", f["stages"]), ("block", f["blocks"])]
-        index, last = loop_nest(
+        _, last, at_first = loop_nest(
             m,
             fire,
             [
                 *levels,
-                ("item", lambda index, last: chunks(index, last) + 1),
-                ("unit", lambda index, last: mux(index["item"].eq(0), rows, const(config.codes_units, 16))),
+                ("item", lambda at: chunks(at) + 1),
+                ("unit", lambda at: mux(at["item_first"], rows, const(config.codes_units, 16))),
             ],
         )
-        codes, codebook, table = (const(i, KIND_BITS) for i in range(len(KINDS)))
-        of_rows, complete = index["item"].eq(0), fire & last["unit"]
+        of_rows, complete = at_first["item"], fire & last["unit"]
         done.assign(all_of([fire, *last.values()]))
-        unit = dict(fire=fire, kind=mux(of_rows, mux(stored, table, codebook), codes), last=last["unit"], data=w.data)
+        kinds = dict(codes=~of_rows, codebook=of_rows & ~stored, table=of_rows & stored)
+        unit = dict(fire=fire, kind=pack([kinds[kind] for kind in KINDS]), last=last["unit"], data=w.data)
         return dict(codes_push=complete & ~of_rows, rows_push=complete & of_rows, unit=Link(unit))
 
     inputs = {"round": Stream.of(ROUND.width), "w": Stream.of(config.word_bits["w"])}

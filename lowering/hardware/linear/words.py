@@ -15,7 +15,7 @@ def beats_to_words(design: Design, port_bits: int, word_bits: int) -> str:
     def body(m: Module) -> dict[str, Any]:
         given = m["in"]
         fire = given.moves
-        _, last = loop_nest(m, fire, [("beat", const(beats, 8))])
+        _, last, _ = loop_nest(m, fire, [("beat", const(beats, 8))])
         word = pack([*assembled(m, given.data, beats, fire, "beat"), given.data])[0:word_bits]
         out = Stream(given.valid & last["beat"], data=word)
         given.drive(ready=~last["beat"] | out.ready)

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from lutllm.lowering.hardware.control.task import Steps, stepped_task, task_port, token_count, words
+from lutllm.lowering.hardware.control.records import task_port, words
+from lutllm.lowering.hardware.control.task import Steps, stepped_task, token_count
 from lutllm.lowering.hardware.lib.arithmetic import rounded_later
 from lutllm.lowering.hardware.lib.axi import BEATS_BITS, commands
 from lutllm.lowering.hardware.lib.bundle import Wire
@@ -70,7 +71,7 @@ def _commands(m: Module, config: AcceleratorConfig, task: Steps, found: Signal, 
     address = m.reg(task.fields["address"] + pack([const(0, byte_bits), skipped]).zext(64), "row_address")
     rows = Stream(task.step, data=address.due(COMMAND_LATENCY)).fifo(m, "commands", depth)
     pop.assign(rows.moves)
-    command = rows.carrying(address=rows.data, beats=_row_beats(task).zext(BEATS_BITS))
+    command = rows.carrying(address=rows.data, beats=beats.zext(BEATS_BITS))
     return command, m.reg(bad & task.step, "bad_token_q")
 
 
@@ -79,8 +80,8 @@ def _words(m: Module, config: AcceleratorConfig, task: Steps) -> Stream:
     row, pop, depth, pipe = m["row"], Wire(1), e_depth(config), m.pipeline()
     fire = row.moves
     levels = [("row", token_count(config, task.fields)), ("beat", _row_beats(task))]
-    index, last = loop_nest(m, fire, levels)
-    is_multiplier = index["beat"].eq(0)
+    _, last, at_first = loop_nest(m, fire, levels)
+    is_multiplier = at_first["beat"]
     word = fire & ~is_multiplier
     room = credit(m, "word_room", depth, give=pop.signal, take=word, initial=depth)
     finish = word & last["row"] & last["beat"]

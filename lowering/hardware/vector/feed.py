@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from lutllm.lowering.hardware.control.task import Steps, TaskFields, reads, stepped_task, task_port, token_count
+from lutllm.lowering.hardware.control.records import reads, task_port
+from lutllm.lowering.hardware.control.task import Steps, TaskFields, stepped_task, token_count
 from lutllm.lowering.hardware.lib.bundle import Wire
 from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.signal import Signal, all_of, const, mux, pack, select
-from lutllm.lowering.hardware.lib.state import CREDIT, Levels, credit
+from lutllm.lowering.hardware.lib.state import CREDIT, Levels, credit, early
 from lutllm.lowering.hardware.lib.stream import FIFO_LATENCY, Read, Stream
 from lutllm.lowering.hardware.linear.words import assembled
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
@@ -75,10 +76,10 @@ def _written(m: Module, config: AcceleratorConfig, task: Steps, begins: Signal) 
     """Whether the words of a group, of all tokens, are written and not taken yet; its first step takes them."""
     bits, tokens = bits_for(config.x_words + 1), token_count(config, task.fields)
     tokens = tokens[0 : min(tokens.width, bits)].zext(bits)
-    count, group = m.state(bits, "written_words", reset=0), tokens * const(config.joined_words, bits)
+    count, group = m.state(bits, "written_words", reset=0), early(m, tokens * const(config.joined_words, bits), "whole")
     if config.joined_words > 1:
         rest = tokens * task.fields["takes"][0 : bits_for(config.joined_words + 1)].zext(bits)
-        group = mux(task.last["group"], rest, group)
+        group = mux(task.last["group"], early(m, rest, "rest"), group)
     taken = mux(task.fire & begins, group, const(0, bits))
     count.set(count.signal + m["written"].zext(bits) - taken)
     return ~count.signal.ult(group)

@@ -8,7 +8,7 @@ from lutllm.lowering.hardware.lib.axi import BEATS_BITS, commands
 from lutllm.lowering.hardware.lib.bundle import Wire
 from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.signal import Signal, all_of, const, mux, pack
-from lutllm.lowering.hardware.lib.state import Levels, loop_nest
+from lutllm.lowering.hardware.lib.state import Levels, Nest, loop_nest
 from lutllm.lowering.hardware.lib.stream import Stream
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
 from lutllm.numerics import bits_for
@@ -44,13 +44,13 @@ def head_rows(design: Design, config: AcceleratorConfig) -> str:
             beats = const(config.part_bits // config.kv_bits, BEATS_BITS)
         over, place = Wire(1), Wire(64)
         command = Stream(settled(m, run, SETTLE, "settled") & ~over.signal, address=place.signal, beats=beats)
-        index, last = loop_nest(m, command.moves, levels)
-        address = _next(m, "head", index, base, m["head_stride"].zext(64), command.moves, last)
+        nest = loop_nest(m, command.moves, levels)
+        address = _next(m, "head", nest, base, m["head_stride"].zext(64), command.moves)
         if config.attention_ports > 1:
-            address = _address_of_part(m, config, index, last, address, command.moves)
+            address = _address_of_part(m, config, nest, address, command.moves)
         place.assign(address)
-        over.assign(m.since("over", all_of([command.moves, *last.values()]), run))
-        _, written = loop_nest(m, run & m["written"], [(f"written_{name}", count) for name, count in levels])
+        over.assign(m.since("over", all_of([command.moves, *nest.last.values()]), run))
+        _, written, _ = loop_nest(m, run & m["written"], [(f"written_{name}", count) for name, count in levels])
         finished = all_of([run, m["written"], *written.values()])
         return dict(command=command, finished=m.reg(finished, "finished_q", cycles=FINISHED, reset=0))
 
@@ -64,32 +64,17 @@ def _times(value: Signal, bits: int, words: Signal) -> Signal:
     return value[0:bits].zext(width) * words.zext(width)
 
 
-def _next(
-    m: Module,
-    level: str,
-    index: dict[str, Signal],
-    first: Signal,
-    step: Signal,
-    accepted: Signal,
-    inside: dict[str, Signal],
-) -> Signal:
-    """An address at a level of the commands: `first`, and `step` further when all `inside` the level is over."""
+def _next(m: Module, level: str, nest: Nest, first: Signal, step: Signal, accepted: Signal) -> Signal:
+    """An address at a level of the commands: `first`, and `step` further when all inside the level is over."""
     reached = m.state(64, f"{level}_reached")
-    address = mux(index[level].eq(0), first, reached.signal)
-    names = list(inside)
-    ended = [inside[name] for name in names[names.index(level) + 1 :]]
+    address = mux(nest.first[level], first, reached.signal)
+    names = list(nest.last)
+    ended = [nest.last[name] for name in names[names.index(level) + 1 :]]
     reached.set(address + step, all_of([accepted, *ended]))
     return address
 
 
-def _address_of_part(
-    m: Module,
-    config: AcceleratorConfig,
-    index: dict[str, Signal],
-    last: dict[str, Signal],
-    head: Signal,
-    accepted: Signal,
-) -> Signal:
+def _address_of_part(m: Module, config: AcceleratorConfig, nest: Nest, head: Signal, accepted: Signal) -> Signal:
     """See `AcceleratorConfig.row_places`: a row's parts are a port apart, rows of a group `row_parts` ports."""
     low, shared = _log2(config.attention_rows), _log2(config.row_parts)
     port, row = (m["head_stride"][shift:].zext(64) for shift in (low + shared, low))
@@ -98,12 +83,12 @@ def _address_of_part(
     beat = m.reg(port + config.part_bits // 8 - row, "to_next_beat")
     step, on = group, beat
     if low:
-        number = m["position"][0:low] + index["token"][0:low]
+        number = m["position"][0:low] + nest.at["token"][0:low]
         step = mux(number.eq(config.attention_rows - 1), group, row)
     if shared:
-        on = mux(index["part"][0:shared].eq(config.row_parts - 1), beat, port)
-    first = _next(m, "token", index, head, step, accepted, last)
-    return _next(m, "part", index, first, on, accepted, last)
+        on = mux(nest.at["part"][0:shared].eq(config.row_parts - 1), beat, port)
+    first = _next(m, "token", nest, head, step, accepted)
+    return _next(m, "part", nest, first, on, accepted)
 
 
 def _log2(power: int) -> int:

@@ -23,9 +23,11 @@ def head_walk(design: Design, config: AcceleratorConfig) -> str:
 
     def body(m: Module) -> dict[str, Signal]:
         step = m["step"]
-        index, last = loop_nest(m, step, [("head", m["heads"]), ("token", m["tokens"]), ("word", m["head_words"])])
-        first_word, first_token = index["word"].eq(0), index["token"].eq(0)
-        first = all_of([first_word, first_token, index["head"].eq(0)]).named("first")
+        index, last, at_first = loop_nest(
+            m, step, [("head", m["heads"]), ("token", m["tokens"]), ("word", m["head_words"])]
+        )
+        first_word, first_token = at_first["word"], at_first["token"]
+        first = all_of(list(at_first.values())).named("first")
         # Word w of token t lies at w * T + t, so the next row begins one after this row's beginning, and the next
         # head one after this head's last word.
         reached, row = m.state(bits, "reached"), m.state(bits, "row")

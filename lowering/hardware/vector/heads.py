@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from lutllm.lowering.hardware.control.task import held_task, reads, task_port, writes
+from lutllm.lowering.hardware.control.records import reads, task_port, writes
+from lutllm.lowering.hardware.control.task import held_task
 from lutllm.lowering.hardware.lib.arithmetic import largest, rescaled_later, saturated
 from lutllm.lowering.hardware.lib.axi import commands
 from lutllm.lowering.hardware.lib.bundle import Wire
@@ -25,13 +26,7 @@ from lutllm.lowering.hardware.vector.head_norm import SHIFT_BITS, head_norm_lane
 from lutllm.lowering.hardware.vector.head_roots import head_roots, roots_depth
 from lutllm.lowering.hardware.vector.head_rows import FINISHED, ROWS_BITS, head_rows
 from lutllm.lowering.hardware.vector.head_walk import WALK_BITS, head_walk, place_bits
-from lutllm.lowering.machine.accelerator import (
-    HEAD_MODES,
-    PARAMETER_BITS,
-    VALUE_BITS,
-    X_BITS,
-    AcceleratorConfig,
-)
+from lutllm.lowering.machine.accelerator import HEAD_MODES, PARAMETER_BITS, VALUE_BITS, X_BITS, AcceleratorConfig
 from lutllm.numerics import bits_for
 from lutllm.quantization import CACHE_BITS
 

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from lutllm.lowering.hardware.control.task import Timing, stepped_task, task_port, words_then_tokens, writes
+from lutllm.lowering.hardware.control.records import task_port, writes
+from lutllm.lowering.hardware.control.task import Timing, stepped_task, words_then_tokens
 from lutllm.lowering.hardware.lib.axi import commands
 from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.stream import Stream, Write

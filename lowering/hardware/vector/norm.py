@@ -2,23 +2,15 @@
 
 from typing import Any
 
-from lutllm.lowering.hardware.control.task import (
-    Steps,
-    TaskFields,
-    Timing,
-    reads,
-    stepped_task,
-    task_port,
-    token_count,
-    writes,
-)
+from lutllm.lowering.hardware.control.records import reads, task_port, writes
+from lutllm.lowering.hardware.control.task import Steps, TaskFields, Timing, stepped_task, token_count
 from lutllm.lowering.hardware.lib.arithmetic import clamped, largest, rescaled_later, rounded_later, saturated
 from lutllm.lowering.hardware.lib.bundle import Wire
 from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.functions import H_BITS, R_BITS, ROOT_BITS, ROOT_LATENCY, reciprocal_root
 from lutllm.lowering.hardware.lib.memory import stored
 from lutllm.lowering.hardware.lib.signal import Signal, const, mux, pack
-from lutllm.lowering.hardware.lib.state import Levels, loop_nest
+from lutllm.lowering.hardware.lib.state import Levels, early, loop_nest
 from lutllm.lowering.hardware.lib.stream import Read, Stream, Write
 from lutllm.lowering.hardware.vector.residual import SUM_BITS, squares_port
 from lutllm.lowering.machine.accelerator import RIGHT_BITS, VALUE_BITS, X_BITS, AcceleratorConfig
@@ -99,15 +91,17 @@ def _scales(m: Module, config: AcceleratorConfig, task: Steps, scaled: Wire) -> 
     port that reads a token's sum of squares)."""
     f, over, roots = task.fields, m.state(1, "roots_issued", reset=0), m.pipeline()
     step = task.busy & ~over.signal
-    index, last = loop_nest(m, step, [("root", _rows(config, f))])
+    index, last, _ = loop_nest(m, step, [("root", _rows(config, f))])
     finish = step & last["root"]
     over.set(task.busy & (over.signal | finish))
 
     token = index["root"].zext(16)[0 : config.token_bits]
-    squares = Read(roots.at(token + _last_token(f, config.token_bits)), SUM_BITS)
+    begin = early(m, _last_token(f, config.token_bits), "begin")
+    squares = Read(roots.at(token + begin), SUM_BITS)
     # The sum fits 63 bits: dialect verifiers hold squares to 62 and epsilon below 2**62.
     total = squares.data + f["epsilon"]
-    argument = m.reg(mux(total.eq(0), const(1, SUM_BITS), total)[0:ROOT_BITS], "argument")
+    nothing = squares.data.eq(0) & f["epsilon"].eq(0)
+    argument = m.reg(mux(nothing, const(1, SUM_BITS), total)[0:ROOT_BITS], "argument")
     root = m.instance(reciprocal_root(m.design), "root", a=argument)
     made = pack([root["r"], root["h"]]).due(TIMING.first)
     scaled.assign(m.since("scaled", roots.valid(finish).until(made.cycle).plain(), task.busy))

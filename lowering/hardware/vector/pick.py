@@ -1,6 +1,7 @@
 """Engine pick: the index of the largest logit of stream y, so that logits never leave the chip."""
 
-from lutllm.lowering.hardware.control.task import Timing, stepped_task, task_port, words, words_then_tokens
+from lutllm.lowering.hardware.control.records import task_port, words
+from lutllm.lowering.hardware.control.task import Timing, stepped_task, words_then_tokens
 from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.signal import Signal, all_of, const, mux, pack
 from lutllm.lowering.machine.accelerator import AcceleratorConfig

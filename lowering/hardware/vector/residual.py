@@ -3,18 +3,15 @@
 from collections.abc import Callable
 from typing import Any
 
+from lutllm.lowering.hardware.control.records import reads, task_port, words, writes
 from lutllm.lowering.hardware.control.task import (
     ORIGIN_CYCLES,
     Steps,
     TaskFields,
     Timing,
     origin,
-    reads,
     stepped_task,
-    task_port,
     token_count,
-    words,
-    writes,
 )
 from lutllm.lowering.hardware.lib.arithmetic import rescaled_later, saturated
 from lutllm.lowering.hardware.lib.bundle import Bundle, Wire
@@ -30,6 +27,7 @@ from lutllm.quantization import RESIDUAL_BITS
 SQUARE_BITS = 2 * RESIDUAL_BITS
 SUM_BITS = 64  # of squares: dialect verifiers hold a row to 62 bits
 TIMING = Timing(first=ORIGIN_CYCLES, last=9)
+READ_AFTER = 1  # cycles after `done` that sums are there: no task that reads them begins so soon
 
 
 def squares_port(config: AcceleratorConfig) -> Bundle:
@@ -65,8 +63,10 @@ def residual(design: Design, config: AcceleratorConfig) -> str:
         for i, (row, loaded, added) in enumerate(given):
             added = pipe.at(mux(load, loaded.sext(wide), added.sext(wide)))
             lanes.append(m.instance(lane, f"lane_{i}", r=row, y=added, **shared))
-        total = m.reg(_tree([made["square"].zext(SQUARE_BITS + bits_for(config.lanes)) for made in lanes]), "squares")
-        task.ends(total)
+        squares = [made["square"].zext(SQUARE_BITS + bits_for(config.lanes)) for made in lanes]
+        squares = [m.reg(_tree(squares[i : i + 8]), f"squares_{i}") for i in range(0, len(squares), 8)]
+        total = m.reg(_tree(squares), "squares")
+        task.ends(total, READ_AFTER)
         m["squares_read"].drive(data=_accumulate(m, config, task, total.zext(SUM_BITS)))
         write = Write(task.step, address, pack([made["new"] for made in lanes]))
         return dict(r_read=read, r_write=write, done=task.done)

@@ -2,16 +2,8 @@
 
 from typing import Any
 
-from lutllm.lowering.hardware.control.task import (
-    ORIGIN_CYCLES,
-    Timing,
-    origin,
-    stepped_task,
-    task_port,
-    words,
-    words_then_tokens,
-    writes,
-)
+from lutllm.lowering.hardware.control.records import task_port, words, writes
+from lutllm.lowering.hardware.control.task import ORIGIN_CYCLES, Timing, origin, stepped_task, words_then_tokens
 from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.stream import Write
 from lutllm.lowering.machine.accelerator import AcceleratorConfig

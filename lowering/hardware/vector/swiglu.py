@@ -3,17 +3,8 @@
 from typing import Any
 
 from lutllm.functions import SIGMOID_END
-from lutllm.lowering.hardware.control.task import (
-    ORIGIN_CYCLES,
-    Timing,
-    origin,
-    reads,
-    stepped_task,
-    task_port,
-    words,
-    words_then_tokens,
-    writes,
-)
+from lutllm.lowering.hardware.control.records import reads, task_port, words, writes
+from lutllm.lowering.hardware.control.task import ORIGIN_CYCLES, Timing, origin, stepped_task, words_then_tokens
 from lutllm.lowering.hardware.lib.arithmetic import clamped, largest, magnitude, rescaled_later, round_shift
 from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.functions import SHARE_BITS, sigmoid

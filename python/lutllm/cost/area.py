@@ -144,7 +144,7 @@ def _count(op: Any, own: Structure) -> None:
     elif kind == "sv.reg":
         _register(op, own)
     elif kind == "sv.always":
-        for case in (inner for inner in _inside(op) if inner.name == "sv.case"):
+        for case in (inner for inner in inside(op) if inner.name == "sv.case"):
             bits = (len(case.regions) - 1) * _width(_first_constant(case))
             own.bits["rom"] += bits if bits < _ROM_BITS else 0
             own.fixed["BRAM"] += 0 if bits < _ROM_BITS else ceil(2 * bits / _BRAM_BITS) / 2
@@ -154,25 +154,25 @@ def _count(op: Any, own: Structure) -> None:
 
 def _logic(op: Any, own: Structure) -> None:
     kind, width = op.name.removeprefix("comb."), _width(op.results[0])
-    varying = [value for value in op.operands if not _constant(value)]
+    varying = [value for value in op.operands if not is_constant(value)]
     if kind in ("add", "sub"):
         own.bits["add" if len(varying) == len(op.operands) else "count"] += width * max(1, len(varying) - 1)
     elif kind in ("and", "or", "xor"):
         own.bits["logic"] += width * max(0, len(varying) - 1)
     elif kind == "mux":
-        both = sum(not _constant(value) for value in list(op.operands)[1:])
+        both = sum(not is_constant(value) for value in list(op.operands)[1:])
         makers = [_maker(value) for value in list(op.operands)[1:]]
         tree = both == 2 and all(maker is not None and maker.name == "comb.mux" for maker in makers)
         own.bits["tree" if tree else "mux" if both == 2 else "gate" if both == 1 else "choice"] += width
     elif kind == "icmp":
         wide, equal = _width(op.operands[0]), int(op.attributes["predicate"].value) < 2
         own.bits[("equal" if equal else "less") + ("" if len(varying) == 2 else "_constant")] += wide
-    elif kind in ("shl", "shru", "shrs") and not _constant(op.operands[1]):
-        own.bits["shift"] += width * _effective(op.operands[1])
+    elif kind in ("shl", "shru", "shrs") and not is_constant(op.operands[1]):
+        own.bits["shift"] += width * effective(op.operands[1])
     elif kind == "mul":
-        a, b = sorted((_effective(value) for value in op.operands), reverse=True)
+        a, b = sorted((effective(value) for value in op.operands), reverse=True)
         if len(varying) < 2:
-            constant = next(_maker(value) for value in op.operands if _constant(value))
+            constant = next(_maker(value) for value in op.operands if is_constant(value))
             ones = constant.attributes["value"].value if constant is not None else 0
             own.bits["add"] += width * max(0, (ones & ((1 << width) - 1)).bit_count() - 1)
         elif width >= LEAST_PRODUCT:
@@ -210,23 +210,23 @@ def _blocks(depth: int, width: int, shape: tuple[int, int]) -> int:
     return ceil(depth / shape[0]) * ceil(width / shape[1])
 
 
-def _inside(op: Any) -> Iterator[Any]:
+def inside(op: Any) -> Iterator[Any]:
     for region in op.regions:
         for block in region:
             for inner in block:
                 yield inner.operation
-                yield from _inside(inner.operation)
+                yield from inside(inner.operation)
 
 
 def _first_constant(case: Any) -> Any:
-    return next(inner for inner in _inside(case) if inner.name == "sv.passign").operands[1]
+    return next(inner for inner in inside(case) if inner.name == "sv.passign").operands[1]
 
 
 def _width(value: Any) -> int:
     return int(value.type.width)
 
 
-def _constant(value: Any) -> bool:
+def is_constant(value: Any) -> bool:
     return (owner := _maker(value)) is not None and owner.name == "hw.constant"
 
 
@@ -235,12 +235,12 @@ def _maker(value: Any) -> Any | None:
     return None if isinstance(value.owner, ir.Block) else value.owner.operation
 
 
-def _effective(value: Any) -> int:
+def effective(value: Any) -> int:
     """Bits of a value without zeros in front. Yosys sees no more: a sign that is repeated counts."""
     owner = _maker(value)
     if owner is not None and owner.name == "comb.concat":
         parts = list(owner.operands)
-        if _constant(parts[0]):
+        if is_constant(parts[0]):
             return sum(_width(part) for part in parts[1:])
     return _width(value)
 
@@ -287,4 +287,4 @@ def _plain(op: Any) -> Any | None:
     plain = 3 if op.name == "seq.compreg.ce" else 2
     if len(op.operands) != plain:
         return None
-    return True if plain == 2 or _constant(op.operands[2]) else op.operands[2]
+    return True if plain == 2 or is_constant(op.operands[2]) else op.operands[2]

@@ -16,12 +16,12 @@ import numpy as np
 
 from lutllm.cost import kernels, timing
 from lutllm.errors import SimulationError
-from lutllm.lowering.hardware.control.sequencer import DISPATCH, END, HEAD_LIST, NEXT_LIST, PLANNED
+from lutllm.lowering.hardware.control.sequencer import DISPATCH, END, HEAD_LIST, MODE_CHANGE, NEXT_LIST, PLANNED
 from lutllm.lowering.hardware.control.task import START
 from lutllm.lowering.hardware.lib.axi import ANSWERED
 from lutllm.lowering.hardware.lib.stream import FIFO_LATENCY
 from lutllm.lowering.hardware.linear.ports import spread_latency
-from lutllm.lowering.hardware.top import fifo_depth
+from lutllm.lowering.hardware.top import LINEAR_ROOM, fifo_depth
 from lutllm.lowering.hardware.vector import embed, transfer
 from lutllm.lowering.hardware.vector.heads import BEAT_LATENCY, QUERIES_DONE, ROWS_DONE, TABLE_DONE
 from lutllm.lowering.machine.accelerator import HEAD_MODES, IMAGE_HEADER, SINKS, WRITERS, AcceleratorConfig
@@ -147,9 +147,8 @@ class _List:
         for engine, pending in task.waits:
             ready.append(known(f"engine {engine}", self.done[engine], self.given[engine] - pending - 1) + 1)
         if task.engine == "linear":
-            ready += [
-                cycle + 1 for round_ in self.linears[n - ROUNDS_AHEAD :][: n >= ROUNDS_AHEAD] for cycle in round_.left
-            ]
+            before = self.linears[n - ROUNDS_AHEAD :][: n >= ROUNDS_AHEAD]
+            ready += [cycle + LINEAR_ROOM for round_ in before for cycle in round_.left]
         else:
             ready.append(known(f"engine {task.engine}", self.held[task.engine], n - QUEUE))
         if _drains(task):
@@ -161,7 +160,7 @@ class _List:
                 ready.append(p.commands[waiting[0] % kernels.RING, kernels.ACCEPTED] + 1)
         self.cycle = max(ready)
         if task.engine == "linear" and task.fields["mode"] != self.chip.mode:
-            self.cycle = max(self.cycle, known("engine linear", self.done["linear"], n - 1) + 1) + 1
+            self.cycle = max(self.cycle, known("engine linear", self.done["linear"], n - 1) + 1) + MODE_CHANGE
             self.chip.mode = task.fields["mode"]
         if task.parameters is not None:
             first = task.parameters.offset + self.each.position * task.parameters.stride

@@ -107,7 +107,7 @@ def _random(
 def _vocabulary(ids: ir.Value, raised: ImportedModule) -> int:
     """The rows of the smallest embedding that reads these ids."""
     readers = [use.owner.opview for use in ids.uses]
-    tables = [op.weight.value for op in readers if isinstance(op, dialect.FloatEmbeddingOp)]
+    tables = [op.weight.value for op in readers if isinstance(op, dialect.FloatEmbeddingOp) and op.position is None]
     return min((len(raised.parameters[table]) for table in tables), default=1)
 
 

@@ -23,6 +23,7 @@ from lutllm.bindings import (
     source_position,
 )
 from lutllm.errors import LutllmError
+from lutllm.importer.canonical import canonicalize
 from lutllm.importer.externalize import Externalize, LocatedContext, canonical_names, canonical_paths
 from lutllm.importer.torch_locations import module_path, position, raised_at
 from lutllm.models.hf import one_line
@@ -42,7 +43,7 @@ def export(module: torch.nn.Module, args: tuple[Any, ...], dynamic_shapes: Any =
     try:
         with torch.no_grad(), _quiet():
             program = torch.export.export(module, args, dynamic_shapes=dynamic_shapes, strict=False)
-            return program.run_decompositions(_decompositions())
+            return canonicalize(program.run_decompositions(_decompositions()))
     except Exception as error:
         raise LutllmError(
             f"expected a module torch.export can trace with these example inputs, got {one_line(error)}; "

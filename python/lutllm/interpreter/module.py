@@ -230,6 +230,11 @@ def _add(op: Any, arrays: Arrays, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return decoder.add(a, b, exponent_of(op.a) - to, exponent_of(op.b) - to, bits_of(op.y))
 
 
+def _rows(op: Any, ids: np.ndarray, position: np.ndarray | None = None) -> np.ndarray:
+    """The rows of an embedding, [T]: ids, or positions from the first on."""
+    return ids if position is None else int(op.number("offset")) + position + np.arange(len(ids))
+
+
 # What each op computes, of itself, its arrays and its operands.
 _OPS: dict[str, Callable[..., Value]] = {
     "quantize": _quantize,
@@ -245,8 +250,8 @@ _OPS: dict[str, Callable[..., Value]] = {
     "requantize": lambda op, a, acc: integers.requantize(
         acc, a["multiplier"], a["bias"], int(op.shift.value), bits_of(op.y)
     ),
-    "embedding": lambda op, a, ids: decoder.embedding(
-        ids, a["rows"], a["multiplier"], int(op.shift.value), bits_of(op.y)
+    "embedding": lambda op, a, *at: decoder.embedding(
+        _rows(op, *at), a["rows"], a["multiplier"], int(op.shift.value), bits_of(op.y)
     ),
     "rms_norm": _rms_norm,
     "add": _add,
@@ -267,7 +272,7 @@ _OPS: dict[str, Callable[..., Value]] = {
     ),
     "append": lambda op, _, *operands: decoder.append(*operands),
     "attention": _attention,
-    "float_embedding": lambda op, a, ids: floats.embedding(ids, a["weight"], op.number("scale", 1.0)),
+    "float_embedding": lambda op, a, *at: floats.embedding(_rows(op, *at), a["weight"], op.number("scale", 1.0)),
     "float_norm": lambda op, a, x: floats.norm(
         x, a["gain"], op.epsilon.value, int(op.groups.value), op.number("offset", 0.0), _kind(op), a.get("bias")
     ),

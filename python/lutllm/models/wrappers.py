@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from transformers.pytorch_utils import Conv1D
 
 from lutllm.errors import InputError
 
-_FULL, _WINDOW = "full_attention", "sliding_attention"
+_FULL, _WINDOW, _STATE = "full_attention", "sliding_attention", "linear_attention"
 
 
 class WholeModel(torch.nn.Module):
@@ -37,6 +38,8 @@ class WholeModel(torch.nn.Module):
             seen = mask.masked_fill(distance >= self._window, torch.finfo(mask.dtype).min)
             if self._kinds:
                 seen = {kind: mask if kind == _FULL else seen for kind in self._kinds}
+        if self._kinds == {_STATE}:  # which has positions in its state; a mask would hide padding
+            return self._forward(input_ids=input_ids, use_cache=False).logits
         found = self._forward(input_ids=input_ids, position_ids=position_ids, attention_mask=seen, use_cache=False)
         return found.logits
 
@@ -65,15 +68,28 @@ def causal_mask(tokens: int, dtype: torch.dtype = torch.float32) -> torch.Tensor
 
 
 def whole_model(causal_lm: Any, tokens: int = 16) -> tuple[WholeModel, tuple[torch.Tensor, ...]]:
-    """The model with example inputs of `tokens` tokens."""
+    """The model, whose Conv1D become linears, with example inputs of `tokens` tokens."""
+    linears_for_conv1d(causal_lm)
     ids = torch.zeros(1, tokens, dtype=torch.long)
     positions = torch.arange(tokens)[None]
     return WholeModel(causal_lm).eval(), (ids, positions, causal_mask(tokens, causal_lm.dtype))
 
 
+def linears_for_conv1d(module: Any) -> None:
+    """Put a linear in the place of each Conv1D of transformers, which stores the weight of one transposed."""
+    for name, child in list(module.named_modules()):
+        if isinstance(child, Conv1D):
+            linear = torch.nn.Linear(1, 1, device="meta")
+            linear.weight = torch.nn.Parameter(child.weight.detach().t().contiguous(), child.weight.requires_grad)
+            linear.bias, (linear.in_features, linear.out_features) = child.bias, child.weight.shape
+            module.set_submodule(name, linear)
+
+
 def _window(config: Any) -> int | None:
     """How many tokens, itself the last, a token sees in layers that do not see all."""
     kinds = set(getattr(config, "layer_types", None) or ()) - {_FULL}
+    if kinds == {_STATE} == set(config.layer_types):
+        return None
     if kinds - {_WINDOW}:
         raise InputError(f"expected layers of {_FULL} or {_WINDOW}, got {', '.join(sorted(kinds - {_WINDOW}))}")
     window = getattr(config, "sliding_window", None)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -149,7 +149,11 @@ class FromPeaks(OpQuantizer):
         self.parameters, self.peaks = parameters, peaks
 
     def embedding(self, op: Any) -> tuple[EmbeddingConstants, Arrays]:
-        return quantize_embedding(floats(self.parameters, op.weight.value) * np.float32(op.number("scale", 1.0)))
+        rows = floats(self.parameters, op.weight.value) * np.float32(op.number("scale", 1.0))
+        constants, arrays = quantize_embedding(rows)
+        if op.position is not None:
+            constants = replace(constants, positions=min(self.positions, len(rows) - int(op.number("offset"))))
+        return constants, arrays
 
     def norm(self, op: Any, exponent: int) -> tuple[NormConstants, Arrays]:
         peak, channels = self.peaks.norms[name_of(op)], op.x.type.shape[1] // int(op.groups.value)

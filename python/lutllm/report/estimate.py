@@ -28,10 +28,10 @@ from lutllm.simulate.transactions.records import TaskRecord
 
 @dataclass(frozen=True)
 class Estimate:
-    """`decode_*`: a token, LM head and pick included where `head`, that sees `kv` tokens before it; `prefill_*`: a
+    """`decode_*`: a token that sees `kv` tokens before it, LM head and pick included where `head`; `prefill_*`: a
     prompt of `prefill` tokens up to the first token after it. Milliseconds at `core_mhz`; ports run at `memory_mhz`.
-    Where the
-    target's memory needs more cycles than the hardware, which takes `hardware_cycles` in a decode step, they are its.
+    Where the target's memory needs more cycles than the hardware, which takes `hardware_cycles` in a decode step, they
+    are its.
 
     `bytes`: what a decode step moves, by port. `hbm_busy`: that, as a share of what the target's memory moves at best
     in the same time; `port_busy`: the same of the port that moves most. `engines`: the share of a decode step in which
@@ -70,13 +70,12 @@ class Estimate:
 
     def __str__(self) -> str:
         total = sum(self.bytes.values())
-        token = f"a token after {self.kv}{'' if self.head else ', without LM head'}"
         lines = [
             f"target {self.target}, {self.core_mhz:g} MHz, memory {self.memory_mhz:g} MHz, "
             f"{self.bits_effective:.2f} bits per weight",
             align([
                 ("", "cycles", "ms"),
-                (token, f"{self.decode_cycles:,}", f"{self.decode_ms:.3f}"),
+                (self._token(), f"{self.decode_cycles:,}", f"{self.decode_ms:.3f}"),
                 (f"a prompt of {self.prefill}", f"{self.prefill_cycles:,}", f"{self.prefill_ms:.3f}"),
             ]),
             *self._bound(),
@@ -94,6 +93,9 @@ class Estimate:
             waits = f"lookups wait for rows {self.row_waits:.0%} as long as they take"
             lines.append(f"{waits}: quantize with larger codebook blocks, or make rows in fewer steps (row_writes)")
         return "\n\n".join(lines)
+
+    def _token(self) -> str:
+        return f"a token after {self.kv}{'' if self.head else ', without LM head'}"
 
     def _bound(self) -> Iterator[str]:
         if self.decode_cycles > self.hardware_cycles:

@@ -174,5 +174,6 @@ class _Ops(OpQuantizer):
 class _Hollow(_Ops):
     def embedding(self, op: Any) -> tuple[EmbeddingConstants, Arrays]:
         shape = self.graph.parameter_shape(op.weight.value)
-        arrays = {"rows": np.broadcast_to(np.int8(0), shape), "multiplier": np.broadcast_to(np.int32(0), shape[:1])}
+        rows, multiplier = np.broadcast_to(np.int8(0), shape), np.broadcast_to(np.int32(0), shape[:1])
+        arrays: Arrays = {"rows": rows, "multiplier": multiplier}
         return EmbeddingConstants(shift=4, exponent=_STREAM), arrays
