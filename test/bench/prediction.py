@@ -17,6 +17,7 @@ import sys
 import tempfile
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,7 @@ from lutllm.quantize.random.float_models import float_decoder
 from lutllm.quantize.random.model import random_model
 from lutllm.quantized.pretrained import QuantizedModel
 from lutllm.report.text import align
+from lutllm.run.decoder_bench import SHAPES
 from lutllm.scheme import ADDITIVE, EXACT, Scheme
 from lutllm.simulate import AxiTiming, Simulator
 from lutllm.simulate.accelerator import Accelerator
@@ -45,9 +47,9 @@ from lutllm.simulate.transactions.records import TaskRecord, named_records
 QWEN3: dict[str, Any] = dict(qk_norm=True, heads=3, kv_heads=1, head_dim=20, hidden=36)
 ODD: dict[str, Any] = dict(heads=6, kv_heads=3, head_dim=8, hidden=50, intermediate=34, qk_norm=True, layers=3)
 WIDE: dict[str, Any] = dict(hidden=192, intermediate=512, layers=1, heads=6, kv_heads=2, head_dim=32, vocabulary=1000)
-SMOLLM2: dict[str, Any] = dict(
-    hidden=576, intermediate=1536, layers=1, heads=9, kv_heads=3, head_dim=64, vocabulary=49152, theta=1e5
-)
+SMOLLM2 = SHAPES["smollm2-135m"] | {"layers": 1}
+QWEN3_WIDE = SHAPES["qwen3-1.7b"] | {"layers": 1, "vocabulary": 8192}
+QUARTER = str(Path(__file__).parent / "quarter.toml")
 CONTEXT = 64
 SEARCHED = ADDITIVE.with_(table_bits=10)
 
@@ -89,6 +91,9 @@ def runs() -> list[Run]:
     found += [Run("wide", WIDE, EXACT.with_(R=1), target="small", tokens=tokens) for tokens in (1, 4)]
     found += [Run("searched", WIDE, SEARCHED, source, target="small") for source in SEARCHED.row_sources]
     found += [Run("smollm2", SMOLLM2, EXACT.with_(R=1, G=1024), target="small", prompt=8, made=2)]
+    wide = EXACT.with_(R=1, G=1024)
+    found += [Run("smollm2", SMOLLM2, wide, target=QUARTER, prompt=prompt, made=2) for prompt in (5, 20)]
+    found += [Run("qwen3-1.7b", QWEN3_WIDE, wide, target="v80", prompt=prompt, made=2) for prompt in (1, 20)]
     return sorted(found, key=lambda run: (run.target, run.name, run.source, run.scheme.kind, run.tokens, run.sized))
 
 
@@ -181,7 +186,15 @@ def main() -> int:
     lines, errors, entries = [head], [], []
     for run in runs():
         source = run.source or run.scheme.row_sources[-1]
-        cells = (run.name, run.target, source, str(run.tokens or "-"), str(run.latency), str(run.prompt), str(run.made))
+        cells = (
+            run.name,
+            Path(run.target).stem,
+            source,
+            str(run.tokens or "-"),
+            str(run.latency),
+            str(run.prompt),
+            str(run.made),
+        )
         if not re.search(options.only, " ".join(cells)):
             continue
         found = compared(run)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from lutllm import dialect
@@ -98,15 +99,15 @@ def test_the_same_input_gives_the_same_bytes(directory: Path, tmp_path: Path) ->
 def test_a_wrong_token_is_an_error(directory: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     from lutllm.compiler import model
 
-    right = model.whole_image
+    right = model.write_image
 
-    def wrong(module: Any, tensors: Any) -> Any:
-        image = right(module, tensors)
-        region = read_plan(module).regions["model.layers.0.mlp.down_proj.0.w0"]
+    def wrong(path: Path, module: Any, tensors: Any) -> None:
+        right(path, module, tensors)
+        image, region = np.fromfile(path, np.uint8), read_plan(module).regions["model.layers.0.mlp.down_proj.0.w0"]
         image[region.address : region.address + region.size] ^= 0x11
-        return image
+        image.tofile(path)
 
-    monkeypatch.setattr(model, "whole_image", wrong)
+    monkeypatch.setattr(model, "write_image", wrong)
     arguments = ["compile", str(directory), "-o", str(tmp_path), "--target", "tiny", "--context", "32", "--quiet"]
     assert main([*arguments, "--prompt", "abc", "--tokens", "3"]) == 1
     printed = capsys.readouterr()
