@@ -37,7 +37,7 @@ def readers(ports: int, burst: int, prefix: str = "w") -> ArcSimulator:
             bus = {port: m[f"{prefix}{i}_{port}"] for port in read_bus(BITS).back}
             page = m.state(64, f"page_{i}", reset=i * BYTES)
             out = m.instance(
-                made, f"reader_{i}", clear=const(0, 1), command_valid=const(1, 1), command_address=page.signal,
+                made, f"reader_{i}", clear=m.rst, command_valid=const(1, 1), command_address=page.signal,
                 command_beats=const(4096 // (BITS // 8), 32), data_ready=const(1, 1), **bus,
             )  # fmt: skip
             page.set((page.signal + 4096) & ~const(PORTS * BYTES, 64), out["command_ready"])

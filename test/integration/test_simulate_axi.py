@@ -24,8 +24,16 @@ STALLING = AxiTiming(latency=9, stall_address=120, stall_data=90, stall_response
 
 
 def build(make, bits: int, **options: int) -> ArcSimulator:  # type: ignore[no-untyped-def]
+    """A master that a reset clears."""
     design = Design("arc")
-    return ArcSimulator(hw_to_arc(design, make(design, bits, **options)))
+    made = design.loose(make(design, bits, **options))
+    resets = {"clear", "hard"} & set(design.modules[made].takes)
+    inputs = {port: width for port, width in design.modules[made].takes.items() if port not in resets}
+
+    def body(m: Module) -> dict[str, Signal]:
+        return dict(m.instance(made, "master", **dict.fromkeys(resets, m.rst), **{port: m[port] for port in inputs}))
+
+    return ArcSimulator(hw_to_arc(design, design.module("top", inputs, design.modules[made].gives, body)))
 
 
 def commands(rng: np.random.Generator, width: int, count: int, size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -49,7 +49,7 @@ def test_sound_directory_loads(directory):
 
 
 def test_unknown_name():
-    refused("gpt-5", "expected a model directory, a GGUF file or one of smollm2-135m, tiny-llama", "not downloaded")
+    refused("gpt-5", "expected a model directory, a GGUF file or one of smollm2-135m, gemma3-270m", "not downloaded")
 
 
 @pytest.mark.parametrize("name", ["model.bin", "model.pt", "model.pth", "model.pkl"])

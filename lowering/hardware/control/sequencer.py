@@ -302,6 +302,7 @@ class _Sequencer:
 
         busy = ~at("idle")
         seen = {name: m.reg(m[f"{name}_error"], f"{name}_seen", reset=0) for name in PROBLEMS}
+        seen["watchdog"] = m["watchdog_error"]  # stands until the next start, and must not be seen after it
         given = [(flag & busy, name) for name, flag in seen.items()] + [(m["abort"] & busy, "abort")]
         problem, code = first_of([(problem, const(ERRORS.index(name), 8)) for problem, name in given + self.problems])
         failed = (problem & ~at("halt")).named("failed")

@@ -22,7 +22,6 @@ from lutllm.numerics import bits_for
 
 ACC_BANKS = 2
 HALVES = 2  # rows that a lane keeps
-STRIPS = ("block_strips", "last_strips", "block_rest", "last_rest")
 BUILD_ROUND = records.ROUND.subset("mode", "stages", "groups", "blocks")
 ISSUE = 1  # cycles from a step of a walk until its beat is at the first engine
 BUILD_LATENCY = 4  # cycles from a build beat until the head may count on its row
@@ -30,9 +29,10 @@ BUILD_LATENCY = 4  # cycles from a build beat until the head may count on its ro
 
 def walk_round(config: EngineConfig, *, lookups: bool) -> Fields:
     """What a walk needs of a round; that of lookups, where rows are made before, not where they come from."""
-    mode = {} if lookups and config.row_steps > 1 else records.ROUND.subset("mode").widths
-    kept = records.ROUND.subset("stages", "tokens", "groups", "blocks").widths
-    return Fields(**mode, **kept, **dict.fromkeys(STRIPS, 16))
+    serial = lookups and config.row_steps > 1
+    kept = records.ROUND.subset(*([] if serial else ["mode"]), "stages", "tokens", "groups", "blocks").widths
+    counts = ["block_strips", "last_strips", *(["block_rest", "last_rest"] if serial else [])]
+    return Fields(**kept, **dict.fromkeys(counts, 16))
 
 
 def strips(config: EngineConfig, fields: dict[str, Signal]) -> dict[str, Signal]:

@@ -38,11 +38,11 @@ def bounds(design: Design, bits: int) -> str:
     def body(m: Module) -> dict[str, Signal]:
         address, wide = m["address"], PLACE_BITS + 1
         end = address[0:PLACE_BITS].zext(wide) + pack([const(0, word), m["beats"]]).zext(wide)
-        beyond = [m["limit"][0:PLACE_BITS].zext(wide).ult(end), address[PLACE_BITS:].ne(0), address[0:word].ne(0)]
+        beyond = [m["limit"].zext(wide).ult(end), address[PLACE_BITS:].ne(0), address[0:word].ne(0)]
         wrong = any_of(beyond).named("wrong")
         return dict(wrong=wrong, outside=m.flag("outside_q", m["taken"] & wrong))
 
-    inputs = {"taken": 1, "address": 64, "beats": BEATS_BITS, "limit": 64}
+    inputs = {"taken": 1, "address": 64, "beats": BEATS_BITS, "limit": PLACE_BITS}
     return design.module(f"bounds_{bits}", inputs, {"wrong": 1, "outside": 1}, body)
 
 
@@ -131,7 +131,7 @@ class Masters:
     ) -> Instance:
         """A master whose commands are checked and moved to `base`, and its bus, which stands still with `hard`."""
         m = self.m
-        given = dict(taken=command.moves, address=command.address, beats=command.beats, limit=self.limit)
+        given = dict(taken=command.moves, address=command.address, beats=command.beats, limit=self.limit[0:PLACE_BITS])
         checked = m.instance(bounds(m.design, bits), f"bounds_{name}", **given)
         inside = Stream(command.valid & ~checked["wrong"], address=command.address + self.base, beats=command.beats)
         command.drive(ready=inside.ready)

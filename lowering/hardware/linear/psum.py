@@ -28,12 +28,16 @@ from lutllm.lowering.hardware.linear.words import assembled
 from lutllm.lowering.machine.engine import TABLE_BANKS, EngineConfig
 from lutllm.numerics import bits_for
 
-KINDS = ("codes", "codebook", "table")  # of a weight unit, a bit each
+
+def unit_kinds(config: EngineConfig) -> tuple[str, ...]:
+    """Kinds of weight units, a bit each."""
+    table = ("table",) if "stored_table" in config.row_sources else ()
+    return "codes", *(("codebook",) if config.builds_rows else ()), *table
 
 
-def unit_port(bits: int) -> Bundle:
+def unit_port(config: EngineConfig, bits: int) -> Bundle:
     """Units of weights: `fire` where all engines of a port take the one of `kind`, for which each says `ready`."""
-    return Bundle(dict(fire=1, kind=len(KINDS), last=1, data=bits), {"ready": 1})
+    return Bundle(dict(fire=1, kind=len(unit_kinds(config)), last=1, data=bits), {"ready": 1})
 
 
 def codebook_depth(config: EngineConfig, depths: Mapping[str, int]) -> int:
@@ -103,7 +107,7 @@ def psum_engine(design: Design, config: EngineConfig, codebooks: int) -> str:
 
     moving = {"control": lookup.width, "rows": row.width} | ({"build": build.width} if builds else {})
     sums = config.lanes * config.chain_bits
-    inputs = moving | {"partial": sums, "unit": unit_port(config.unit_bits)} | writes(config)
+    inputs = moving | {"partial": sums, "unit": unit_port(config, config.unit_bits)} | writes(config)
     outputs = {f"{name}_out": bits for name, bits in moving.items()} | {"sums": sums}
     return design.module("psum_engine", inputs, outputs, body)
 
@@ -133,19 +137,20 @@ def _weight_buffers(
     unit is taken when all engines of a port take it."""
     unit, tables = m["unit"], Tables()
     complete = unit.fire & unit.last
-    is_codes = unit.kind[KINDS.index("codes")]
+    kind = dict(zip(unit_kinds(config), unit.kind.chunks(1), strict=True))
+    is_codes = kind["codes"]
     word = _assembled(m, config.codes_units, config.lanes * config.code_bits, "codes_part")
     given = Stream(complete & is_codes, data=word)
     codes = _codes(m, pipe, config, given, lookups)
     ready = is_codes & (given.ready | ~unit.last)
     if config.builds_rows:
-        is_codebook = unit.kind[KINDS.index("codebook")]
+        is_codebook = kind["codebook"]
         word = _assembled(m, config.codebook_units, config.row_entries * 2 * config.weight_bits, "codebook_part")
         given = Stream(complete & is_codebook, data=word)
         tables.codebook = given.fifo(m, "codebook_fifo", codebooks)
         ready = ready | (is_codebook & (given.ready | ~unit.last))
     if "stored_table" in config.row_sources:
-        is_table = unit.kind[KINDS.index("table")]
+        is_table = kind["table"]
         ready = ready | (is_table & _table_fill(m, config, tables, unit.fire & is_table, beats))
     unit.drive(ready=ready)
     return codes, tables

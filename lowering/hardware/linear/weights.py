@@ -14,7 +14,7 @@ from lutllm.lowering.hardware.lib.stream import Stream
 from lutllm.lowering.hardware.linear import records
 from lutllm.lowering.hardware.linear.control import chunks_of_block
 from lutllm.lowering.hardware.linear.front import held_round
-from lutllm.lowering.hardware.linear.psum import KINDS, unit_port
+from lutllm.lowering.hardware.linear.psum import unit_kinds, unit_port
 from lutllm.lowering.machine.engine import MODES, EngineConfig
 
 ROUND = records.ROUND.subset("mode", "stages", "groups", "blocks", "block_chunks", "last_chunks")
@@ -45,9 +45,9 @@ def weight_distributor(design: Design, config: EngineConfig) -> str:
         of_rows, complete = at_first["item"], fire & last["unit"]
         done.assign(all_of([fire, *last.values()]))
         kinds = dict(codes=~of_rows, codebook=of_rows & ~stored, table=of_rows & stored)
-        unit = dict(fire=fire, kind=pack([kinds[kind] for kind in KINDS]), last=last["unit"], data=w.data)
+        unit = dict(fire=fire, kind=pack([kinds[kind] for kind in unit_kinds(config)]), last=last["unit"], data=w.data)
         return dict(codes_push=complete & ~of_rows, rows_push=complete & of_rows, unit=Link(unit))
 
     inputs = {"round": Stream.of(ROUND.width), "w": Stream.of(config.word_bits["w"])}
-    outputs = {"codes_push": 1, "rows_push": 1, "unit": unit_port(config.word_bits["w"])}
+    outputs = {"codes_push": 1, "rows_push": 1, "unit": unit_port(config, config.word_bits["w"])}
     return design.module("weight_distributor", inputs, outputs, body)

@@ -78,7 +78,8 @@ def _written(m: Module, config: AcceleratorConfig, task: Steps, begins: Signal) 
     tokens = tokens[0 : min(tokens.width, bits)].zext(bits)
     count, group = m.state(bits, "written_words", reset=0), early(m, tokens * const(config.joined_words, bits), "whole")
     if config.joined_words > 1:
-        rest = tokens * task.fields["takes"][0 : bits_for(config.joined_words + 1)].zext(bits)
+        takes = task.fields["takes"]
+        rest = tokens * takes[0 : min(takes.width, bits_for(config.joined_words + 1))].zext(bits)
         group = mux(task.last["group"], early(m, rest, "rest"), group)
     taken = mux(task.fire & begins, group, const(0, bits))
     count.set(count.signal + m["written"].zext(bits) - taken)
