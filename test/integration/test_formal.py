@@ -63,9 +63,13 @@ WRITE = """
     assert (beats_left <= 4);
   end
 """
-QUEUE = """
-  always @(posedge clk) assert (count_0 <= {0} && write_pointer == (read_pointer + count_0) % {0});
-  always @(posedge clk) assert (filled == (count_0 != 0) && spare == (count_0 != {0}));
+# A queue begins as a reset leaves it.
+LEVEL = """
+  initial begin count_0 = 0; filled = 0; spare = 1; end
+  always @(posedge clk) assert (count_0 <= {0} && filled == (count_0 != 0) && spare == (count_0 != {0}));
+"""
+QUEUE = f"""{LEVEL}
+  always @(posedge clk) assert (write_pointer == (read_pointer + count_0) % {{0}});
 """
 ADDRESSES = """
   initial begin mem[0] = 0; mem[1] = 0; end
@@ -79,8 +83,8 @@ ADDRESSES = """
 def with_properties(path: Path, own: str) -> None:
     """Add properties to an emitted module."""
     text = path.read_text()
-    if (found := re.search(r"module fifo_(\d+)x", text)) and int(found[1]) > 1:
-        own = QUEUE.format(found[1])
+    if found := re.search(r"module fifo_(\d+)x", text):
+        own = (QUEUE if int(found[1]) > 1 else LEVEL).format(found[1])
     elif "module ram_distributed_2x72_async" in text:
         own = ADDRESSES
     elif not re.search(r"module axi_", text):

@@ -126,7 +126,10 @@ def _prepared(
     position, low = resized(f["position"], widths["position"]), (config.attention_rows - 1).bit_length()
     # position + tokens, and the words of an item and of a head, keep to the context and to the memories of a model
     rows = position.zext(position.width + 1) + resized(f["tokens"], position.width + 1)
-    rows = m.reg(resized((rows + ((1 << low) - 1))[low:] if low else rows, widths["rows"]), "rows")
+    if low:
+        whole = rows[low:]
+        rows = whole + rows[0:low].ne(0).zext(whole.width)
+    rows = m.reg(resized(rows, widths["rows"]), "rows")
     job = dict(kv_heads=f["kv_heads"], items=f["items"], reps=f["reps"], position=position, rows=rows)
     job |= {name: resized(f[name], widths[name]) for name in ("beats", "tokens")}
     if low:
