@@ -24,8 +24,8 @@ POSITION = np.array([5])
 # Inputs of the op's example, and the same by hand from the store.
 CASES: dict[type, tuple[list[np.ndarray], Callable[[Arrays], np.ndarray]]] = {
     dialect.EmbeddingOp: (
-        [np.array([1, 31, 0])],
-        lambda s: decoder.embedding(np.array([1, 31, 0]), s["e.rows"], s["e.multiplier"], 10, 26),
+        [np.array([1, 31, 0]), POSITION],
+        lambda s: decoder.embedding(np.array([1, 31, 0, 5, 6, 7]), s["e.rows"], s["e.multiplier"], 10, 26),
     ),
     dialect.RmsNormOp: ([X], lambda s: decoder.rms_norm(X, s["n.gain"], 1, 40, 12, 28)),
     dialect.AddOp: ([X, W], lambda s: decoder.add(X, W, 0, -4, 26)),
@@ -83,7 +83,7 @@ def test_run_is_the_function_of_the_op(op: type[dialect.LutOp]) -> None:
     inputs, by_hand = CASES[op]
     module = _module(op)
     store = _store(module)
-    (got,) = interpreter.run(module, inputs, store)
+    got = np.concatenate(interpreter.run(module, inputs, store))
     assert got.dtype == np.int64 and got.any()
     np.testing.assert_array_equal(got, by_hand(store))
 

@@ -44,8 +44,8 @@ def attended(inputs: list[np.ndarray], p: Arrays) -> Any:
 
 CASES: dict[type[dialect.LutOp], tuple[list[np.ndarray], Callable[[list[np.ndarray], Arrays], Any]]] = {
     dialect.FloatEmbeddingOp: (
-        [np.array([3, 0, 31, 3, 1])],
-        lambda i, p: F.embedding(tensor(i[0]), tensor(p["embed_tokens.weight"])),
+        [np.array([3, 0, 31, 3, 1]), np.array([4])],
+        lambda i, p: F.embedding(torch.tensor([*i[0], 4, 5, 6, 7, 8]), tensor(p["embed_tokens.weight"])),
     ),
     dialect.FloatNormOp: ([x(8)], lambda i, p: F.rms_norm(tensor(i[0]), (8,), tensor(p["norm.weight"]), 1e-5)),
     dialect.FloatLinearOp: (
@@ -76,7 +76,7 @@ def test_run_is_pytorchs_function(op: type[dialect.LutOp]) -> None:
     inputs, by_torch = CASES[op]
     module = ir.Module.parse(op.EXAMPLE, CTX)
     parameters = parameters_of(module)
-    (got,) = interpreter.run(module, inputs, parameters)
+    got = np.concatenate(interpreter.run(module, inputs, parameters))
     wanted = by_torch(inputs, parameters).reshape(got.shape).numpy()
     assert got.dtype == np.float32 and got.any()
     np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-6 * float(np.abs(wanted).max()))
@@ -117,4 +117,4 @@ def test_every_activation_of_the_dialect_runs() -> None:
 def test_wrong_inputs_are_located_errors(ids: list[int], store: Arrays | None, error: str) -> None:
     module = ir.Module.parse(dialect.FloatEmbeddingOp.EXAMPLE, CTX)
     with pytest.raises((NumericsError, IRError), match=error):
-        interpreter.run(module, [np.array(ids)], parameters_of(module) if store is None else store)
+        interpreter.run(module, [np.array(ids), np.array([0])], parameters_of(module) if store is None else store)
