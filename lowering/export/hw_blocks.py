@@ -9,7 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from lutllm.errors import IRError
-from lutllm.lowering.hardware.lib.circt_bindings import hw, ir
+from lutllm.lowering.hardware.lib.circt_bindings import hw, ir, port_names
 
 Named = list[tuple[str, ir.Type]]
 
@@ -46,14 +46,14 @@ def cut(module: ir.Module, top: str) -> list[Cut]:
     with module.context, ir.Location.unknown():
         for instance in [each for each in block.operations if each.operation.name == "hw.instance"]:
             path, clock = instance.attributes["instanceName"].value, ""
-            for name, value in zip(_names(instance, "argNames"), instance.operands, strict=True):
+            for name, value in zip(port_names(instance), instance.operands, strict=True):
                 if str(value.type) != "!seq.clock":
                     outputs.append((f"{path}/{name}", value.type))
                     continue
                 if not isinstance(value.owner, ir.Block):
                     raise IRError(f"block {path!r}: expected a clock that is a port of {top!r}, got one made there")
                 clock = inputs[ir.BlockArgument(value).arg_number][0]
-            for name, result in zip(_names(instance, "resultNames"), list(instance.operation.results), strict=True):
+            for name, result in zip(port_names(instance, results=True), list(instance.operation.results), strict=True):
                 inputs.append((f"{path}/{name}", result.type))
                 result.replace_all_uses_with(block.add_argument(result.type, ir.Location.unknown()))
             found.append(Cut(path, ir.FlatSymbolRefAttr(instance.attributes["moduleName"]).value, clock))
@@ -72,7 +72,3 @@ def cut(module: ir.Module, top: str) -> list[Cut]:
     for other in [other for other in module.body.operations if other.operation.name == "hw.module.extern"]:
         other.operation.erase()
     return found
-
-
-def _names(instance: ir.OpView, attribute: str) -> list[str]:
-    return [ir.StringAttr(name).value for name in ir.ArrayAttr(instance.attributes[attribute])]

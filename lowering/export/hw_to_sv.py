@@ -12,7 +12,7 @@ from pathlib import Path
 from lutllm.errors import IRError
 from lutllm.lowering.export.hw_to_arc import Port, keep_only, parse_hw, run_steps
 from lutllm.lowering.hardware.lib.circt import LOWERING_OPTIONS, Design
-from lutllm.lowering.hardware.lib.circt_bindings import export_split_verilog, hw, ir
+from lutllm.lowering.hardware.lib.circt_bindings import export_split_verilog, hw, ir, port_names
 
 # (passes, why they stand here). Each entry runs inside `builtin.module(...)`, in this order.
 PASSES: tuple[tuple[str, str], ...] = (
@@ -116,7 +116,7 @@ def _name_signals(module: ir.OpView) -> None:
         if kind == "sv.alwaysff":
             _name_assigned(op)
         elif kind == "hw.instance":
-            ports = [ir.StringAttr(name).value for name in ir.ArrayAttr(op.attributes["argNames"])]
+            ports = port_names(op)
             instance = ir.StringAttr(op.attributes["instanceName"]).value
             for port, operand in zip(ports, op.operands, strict=True):
                 _hint(operand, f"{instance}_{port}")

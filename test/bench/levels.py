@@ -1,6 +1,6 @@
 """Logic levels of modules as `lutllm.cost.levels` counts them, beside those of what Yosys maps to LUTs and carries.
 
-    python test/bench/levels.py [--built tiny] [--only NAME] [--seconds 300]
+    python test/bench/levels.py [--built tiny] [--only NAME] [--seconds 120]
 
 Each module is mapped with all below it, so that paths go through instances in both; a path from or to a port counts. In
 Yosys's netlist every LUT is a level, a carry chain one, a DSP as many as here.

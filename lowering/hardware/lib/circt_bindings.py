@@ -58,6 +58,12 @@ def parse(text: str) -> ir.Module:
         return ir.Module.parse(text)
 
 
+def port_names(instance: ir.OpView | ir.Operation, *, results: bool = False) -> list[str]:
+    """The names of the inputs of an `hw.instance`, or of its results."""
+    names = instance.attributes["resultNames" if results else "argNames"]
+    return [ir.StringAttr(name).value for name in ir.ArrayAttr(names)]
+
+
 def export_llvm_ir(module: ir.Module) -> str:
     buffer = io.StringIO()
     with module.context:

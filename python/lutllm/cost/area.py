@@ -30,7 +30,7 @@ SHIFTS = (3, 32)  # registers in a row that become a shift register of LUTs; how
 _ROM_BITS = 4096  # from here a table becomes block RAM
 _URAM = ((4096, 72), (8192, 36))  # the second: two words in one
 _BRAM_BITS = 36 * 1024
-_REGISTERS = ("seq.compreg", "seq.compreg.ce")
+REGISTERS = ("seq.compreg", "seq.compreg.ce")
 _BRAM = ((16384, 1), (8192, 2), (4096, 4), (2048, 9), (1024, 18), (512, 36))  # of 18 Kbit
 _ARRAY = re.compile(r"uarray<(\d+)xi(\d+)>")
 _PIECE = 0.05  # of an SLR
@@ -139,7 +139,7 @@ def _count(op: Any, own: Structure) -> None:
     kind = op.name
     if kind == "hw.instance":
         own.instances[op.attributes["moduleName"].value] += 1
-    elif kind in _REGISTERS:
+    elif kind in REGISTERS:
         _delay(op, own)
     elif kind == "sv.reg":
         _register(op, own)
@@ -161,8 +161,8 @@ def _logic(op: Any, own: Structure) -> None:
         own.bits["logic"] += width * max(0, len(varying) - 1)
     elif kind == "mux":
         both = sum(not is_constant(value) for value in list(op.operands)[1:])
-        makers = [_maker(value) for value in list(op.operands)[1:]]
-        tree = both == 2 and all(maker is not None and maker.name == "comb.mux" for maker in makers)
+        makers = [maker(value) for value in list(op.operands)[1:]]
+        tree = both == 2 and all(one is not None and one.name == "comb.mux" for one in makers)
         own.bits["tree" if tree else "mux" if both == 2 else "gate" if both == 1 else "choice"] += width
     elif kind == "icmp":
         wide, equal = _width(op.operands[0]), int(op.attributes["predicate"].value) < 2
@@ -172,7 +172,7 @@ def _logic(op: Any, own: Structure) -> None:
     elif kind == "mul":
         a, b = sorted((effective(value) for value in op.operands), reverse=True)
         if len(varying) < 2:
-            constant = next(_maker(value) for value in op.operands if is_constant(value))
+            constant = next(maker(value) for value in op.operands if is_constant(value))
             ones = constant.attributes["value"].value if constant is not None else 0
             own.bits["add"] += width * max(0, (ones & ((1 << width) - 1)).bit_count() - 1)
         elif width >= LEAST_PRODUCT:
@@ -227,17 +227,17 @@ def _width(value: Any) -> int:
 
 
 def is_constant(value: Any) -> bool:
-    return (owner := _maker(value)) is not None and owner.name == "hw.constant"
+    return (owner := maker(value)) is not None and owner.name == "hw.constant"
 
 
-def _maker(value: Any) -> Any | None:
+def maker(value: Any) -> Any | None:
     """The op that makes a value; None for a port."""
     return None if isinstance(value.owner, ir.Block) else value.owner.operation
 
 
 def effective(value: Any) -> int:
     """Bits of a value without zeros in front. Yosys sees no more: a sign that is repeated counts."""
-    owner = _maker(value)
+    owner = maker(value)
     if owner is not None and owner.name == "comb.concat":
         parts = list(owner.operands)
         if is_constant(parts[0]):
@@ -269,8 +269,8 @@ def _delay(op: Any, own: Structure) -> None:
 
 def _before(op: Any) -> Any | None:
     """The register before one in a row: without reset, with the same enable, read by no other."""
-    owner = _maker(op.operands[0])
-    after = _follower(owner) if owner is not None and owner.name in _REGISTERS else None
+    owner = maker(op.operands[0])
+    after = _follower(owner) if owner is not None and owner.name in REGISTERS else None
     return owner if after is not None and after == op else None
 
 
@@ -279,7 +279,7 @@ def _follower(op: Any) -> Any | None:
     if len(uses) != 1 or _plain(op) is None:
         return None
     other = uses[0].owner.operation
-    return other if other.name in _REGISTERS and uses[0].operand_number == 0 and _plain(other) == _plain(op) else None
+    return other if other.name in REGISTERS and uses[0].operand_number == 0 and _plain(other) == _plain(op) else None
 
 
 def _plain(op: Any) -> Any | None:

@@ -15,14 +15,13 @@ from dataclasses import dataclass, field
 from math import ceil, log
 from typing import Any
 
-from lutllm.cost.area import effective, inside, is_constant
+from lutllm.cost.area import REGISTERS, effective, inside, is_constant, maker
 from lutllm.lowering.hardware.lib.circt import Design
-from lutllm.lowering.hardware.lib.circt_bindings import hw, ir
+from lutllm.lowering.hardware.lib.circt_bindings import hw, ir, port_names
 
 SETUP_NS, LEVEL_NS = 0.5, 0.5  # of a period: registers and skew; a LUT and its wire
 MUX, PRODUCT, READ = 0.5, 3.0, 1.0  # levels of a multiplexer, a DSP without registers, a read of a memory
 CARRY = 1 / 64  # of a bit
-_REGISTERS = ("seq.compreg", "seq.compreg.ce")
 _DEPTH = re.compile(r"uarray<(\d+)x")
 
 
@@ -126,14 +125,14 @@ class _Module:
 
     def _ends(self, op: Any) -> None:
         """What paths end at in an op."""
-        if op.name in _REGISTERS:
+        if op.name in REGISTERS:
             for value in op.operands:
                 self._end(value, Path(0, op.attributes["name"].value), self._inputs[op.operands[1].arg_number])
         elif op.name == "sv.always":
             for value in {value for inner in inside(op) for value in inner.operands}:
                 self._end(value, Path(0, "memory"), self._inputs[0])
         elif op.name == "hw.instance":
-            made, name, ports = self._visit(_symbol(op)), op.attributes["instanceName"].value, _names(op, "argNames")
+            made, name, ports = self._visit(_symbol(op)), op.attributes["instanceName"].value, port_names(op)
             clocks = {port: value for port, value in zip(ports, op.operands, strict=True) if not _is_data(value)}
             here = {port: self._inputs[value.arg_number] for port, value in clocks.items()}
             self.own.instances.append((_symbol(op), here))
@@ -164,12 +163,12 @@ class _Module:
         return self._known[key]
 
     def _find(self, value: Any, low: int, high: int) -> Arrival:
-        if isinstance(value.owner, ir.Block):
+        op = maker(value)
+        if op is None:
             name = self._inputs[value.arg_number]
             return {name: Path(0, name)}
-        op = value.owner.operation
         kind, operands = op.name.removeprefix("comb."), list(op.operands)
-        if op.name in _REGISTERS:
+        if op.name in REGISTERS:
             return {None: Path(0, op.attributes["name"].value)}
         if op.name == "hw.instance":
             return self._through(op, value)
@@ -198,8 +197,8 @@ class _Module:
 
     def _through(self, op: Any, value: Any) -> Arrival:
         made, name = self._visit(_symbol(op)), op.attributes["instanceName"].value
-        port = _names(op, "resultNames")[list(op.results).index(value)]
-        given = dict(zip(_names(op, "argNames"), op.operands, strict=True))
+        port = port_names(op, results=True)[list(op.results).index(value)]
+        given = dict(zip(port_names(op), op.operands, strict=True))
         found: list[Arrival] = []
         for source, path in made.outputs[port].items():
             found.append({None: path.inside(name)} if source is None else _later(self._of(given[source]), path.levels))
@@ -239,17 +238,17 @@ def _levels(kind: str, op: Any) -> float:
 
 def _varying(value: Any) -> int:
     """Bits of a value that are not constant."""
-    maker = None if isinstance(value.owner, ir.Block) else value.owner.operation
-    if maker is None or maker.name != "comb.concat":
+    made_by = maker(value)
+    if made_by is None or made_by.name != "comb.concat":
         return int(value.type.width)
-    return sum(0 if is_constant(part) else _varying(part) for part in maker.operands)
+    return sum(0 if is_constant(part) else _varying(part) for part in made_by.operands)
 
 
 def _ones(value: Any) -> int:
     """Bits of a value that may be 1: of one under a mask, its ones."""
-    maker = None if isinstance(value.owner, ir.Block) else value.owner.operation
-    if maker is not None and maker.name == "comb.and":
-        for operand in maker.operands:
+    made_by = maker(value)
+    if made_by is not None and made_by.name == "comb.and":
+        for operand in made_by.operands:
             if is_constant(operand):
                 mask = operand.owner.operation.attributes["value"].value
                 return (mask & ((1 << value.type.width) - 1)).bit_count()
@@ -274,7 +273,3 @@ def _is_data(value: Any) -> bool:
 
 def _symbol(op: Any) -> str:
     return str(ir.FlatSymbolRefAttr(op.attributes["moduleName"]).value)
-
-
-def _names(op: Any, attribute: str) -> list[str]:
-    return [ir.StringAttr(name).value for name in ir.ArrayAttr(op.attributes[attribute])]
