@@ -1,9 +1,9 @@
-"""Logic levels of modules as `lutllm.cost.levels` counts them, beside those of what Yosys maps to LUTs and carries.
+"""Logic levels of modules as `lutllm.cost.levels` counts them, beside those of Yosys's mapping to LUTs of 6 inputs.
 
     python test/bench/levels.py [--built tiny] [--only NAME] [--seconds 120]
 
-Each module is mapped with all below it, so that paths go through instances in both; a path from or to a port counts. In
-Yosys's netlist every LUT is a level, a carry chain one, a DSP as many as here.
+Each module is mapped with all below it, so that paths go through instances in both; a path from or to a port counts. The
+mapping has no carry chains and no DSPs: sums, comparisons and products are LUTs, which take more levels than here.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from pathlib import Path
 from area import BUILT, configuration
 
 from lutllm.cost.levels import ModuleLevels, levels
-from lutllm.cost.yosys import SYNTHESIS
 from lutllm.lowering.export.hw_to_sv import hw_to_sv
 from lutllm.lowering.hardware.accelerator_to_hw import ACCELERATOR_TOP, accelerator_to_hw
 from lutllm.report.text import align
@@ -32,7 +31,7 @@ def ours(own: ModuleLevels) -> float:
 
 def mapped(files: list[Path], top: str, seconds: float) -> int | None:
     """Cells on the longest path; None where Yosys takes too long."""
-    script = f"read_verilog -sv {' '.join(map(str, files))}; {SYNTHESIS} -flatten -top {top}; ltp -noff"
+    script = f"read_verilog -sv {' '.join(map(str, files))}; synth -flatten -lut 6 -top {top}; ltp -noff"
     try:
         done = subprocess.run(["yosys", "-p", script], capture_output=True, text=True, timeout=seconds, check=True)
     except subprocess.TimeoutExpired:
