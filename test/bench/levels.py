@@ -2,7 +2,7 @@
 
     python test/bench/levels.py [--built tiny] [--only NAME] [--seconds 120]
 
-Each module is mapped with all below it, so that paths go through instances in both; a path from or to a port counts. The
+Each module is mapped with all below it, so that paths go through instances in both; paths from or to a port count. The
 mapping has no carry chains and no DSPs: sums, comparisons and products are LUTs, which take more levels than here.
 """
 
