@@ -144,7 +144,7 @@ def _check_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _check(options: argparse.Namespace) -> tuple[int, Any]:
-    from lutllm.check import check
+    from lutllm.importer.convertible import check
 
     found = check(options.model, options.seed, layers=options.first_layers)
     print(found.text())

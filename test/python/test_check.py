@@ -7,8 +7,8 @@ import pytest
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
-from lutllm.check import check, check_module  # noqa: E402
 from lutllm.errors import InputError  # noqa: E402
+from lutllm.importer.convertible import check, check_module  # noqa: E402
 from lutllm.lowering.raising.missing import NO_LINEAR, NO_TORCH_OP  # noqa: E402
 from lutllm.lowering.raising.reader import DOWNSTREAM, NO_ACTIVATION  # noqa: E402
 

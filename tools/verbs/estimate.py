@@ -60,10 +60,10 @@ def estimate(options: argparse.Namespace) -> tuple[int, Any]:
 def hollow(options: argparse.Namespace, positions: int) -> QuantizedModel:
     """A quantized model as it is; of a float one, or of a shape that has a name, what has its integers' shapes."""
     from lutllm.lowering.machine.targets import find_target
-    from lutllm.quantize.random.float_models import float_decoder
-    from lutllm.quantize.random.model import hollow_model
     from lutllm.quantized.pretrained import from_pretrained
     from lutllm.quantized.resolve import check_block, is_quantized
+    from lutllm.quantizer.random.float_models import float_decoder
+    from lutllm.quantizer.random.model import hollow_model
     from lutllm.run.decoder_bench import SHAPES
     from lutllm.scheme import parse_schemes
 
@@ -78,7 +78,7 @@ def hollow(options: argparse.Namespace, positions: int) -> QuantizedModel:
         module = float_decoder(**SHAPES[options.model])
     else:
         from lutllm import models
-        from lutllm.quantize.whole import structure_of
+        from lutllm.quantizer.whole import structure_of
 
         module = structure_of(models.load(options.model, options.seed)).module
     return hollow_model(module, scheme.with_(G=block), positions=positions)

@@ -13,7 +13,7 @@ from lutllm.errors import InputError
 from lutllm.tools.verbs import arguments
 
 if TYPE_CHECKING:
-    from lutllm.quantize.recipe import Rule
+    from lutllm.quantizer.recipe import Rule
 
 
 def quantize_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,7 +63,7 @@ def quantize(options: argparse.Namespace) -> tuple[int, Any]:
 def _quantize_layers(options: argparse.Namespace) -> tuple[int, Any]:
     """Single layers, without the rest of the model: no program can be made of these."""
     from lutllm import models
-    from lutllm.quantize import quantize
+    from lutllm.quantizer import quantize
     from lutllm.report import text as report
 
     for_all = ("recipe", "bits", "own", "distill", "batch", "move_codes", "device")
@@ -88,7 +88,7 @@ def _quantize_layers(options: argparse.Namespace) -> tuple[int, Any]:
 
 def _quantize_model(options: argparse.Namespace) -> tuple[int, Any]:
     from lutllm import models
-    from lutllm.quantize.whole import CALIBRATION_TOKENS, quantize_model
+    from lutllm.quantizer.whole import CALIBRATION_TOKENS, quantize_model
 
     recipe = _recipe(options)
     if options.distill == 0 and (options.batch or options.move_codes):
@@ -117,8 +117,8 @@ def _quantize_model(options: argparse.Namespace) -> tuple[int, Any]:
 
 
 def _recipe(options: argparse.Namespace) -> Any:
-    from lutllm.quantize.recipe import load_recipe, with_exact_head
-    from lutllm.quantize.whole import Budget
+    from lutllm.quantizer.recipe import load_recipe, with_exact_head
+    from lutllm.quantizer.whole import Budget
 
     if options.recipe and (options.scheme or options.stages or options.bits or options.table_bits):
         raise InputError(
@@ -136,7 +136,7 @@ def _recipe(options: argparse.Namespace) -> Any:
 
 def _rule(options: argparse.Namespace) -> Rule:
     """What --scheme, --stages and --table-bits ask for of every linear."""
-    from lutllm.quantize.recipe import Rule
+    from lutllm.quantizer.recipe import Rule
     from lutllm.scheme import parse_schemes
 
     name = options.scheme or "exact"

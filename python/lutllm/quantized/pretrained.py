@@ -30,8 +30,8 @@ from lutllm.lowering.quantize.lut_quantize import lut_module
 from lutllm.models.hf import GENERATION, QUANTIZATION, QUANTIZATION_METHOD
 from lutllm.models.tokenizer import load_tokenizer
 from lutllm.quantization import Constants, Quantization, constants_of, read_ops, sections
-from lutllm.quantize.resume import RUN
 from lutllm.quantized.model_check import check_model
+from lutllm.quantizer.resume import RUN
 from lutllm.scheme import MULTIPLIER_BITS, QuantizedLinear
 
 CONFIG, TOKENIZER_CONFIG = "config.json", "tokenizer_config.json"

@@ -143,7 +143,7 @@ def evaluate(
     others = _others(found, window, max(1, source_tokens // window), seed) if wanted else {}
     reference = _source(found, source)
     if wanted and found.chat_template:
-        from lutllm.quantize.observe.sampling import own_windows
+        from lutllm.quantizer.observe.sampling import own_windows
 
         count = max(1, source_tokens // window)
         asked = own_windows(reference, count, window, seed=seed + CHAT_SEED, chat=True, quiet=quiet)
@@ -207,7 +207,7 @@ def _measure(
     chosen: np.ndarray,
     quiet: bool,
 ) -> Perplexities:
-    from lutllm.quantize.observe.simulated import simulated
+    from lutllm.quantizer.observe.simulated import simulated
 
     note(f"{text['source']}: {len(chosen)} windows of {chosen.shape[1]} tokens", quiet=quiet)
     tables = of_module(simulated(source.module, model.linears))

@@ -22,7 +22,7 @@ from lutllm.models.hf import on_device
 from lutllm.models.text import token_ids
 from lutllm.models.tokenizer import text_ends
 from lutllm.progress import note, progress
-from lutllm.quantize.reproducible import arithmetic, reproducible
+from lutllm.quantizer.reproducible import arithmetic, reproducible
 
 if TYPE_CHECKING:
     from lutllm.models import LoadedModel

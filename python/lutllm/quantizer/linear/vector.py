@@ -6,12 +6,12 @@ import threading
 import numpy as np
 
 from lutllm.errors import InputError
-from lutllm.quantize.linear.activations import IntegerInput, fit_input
-from lutllm.quantize.linear.assembly import assemble, row_scale
-from lutllm.quantize.linear.statistics import InputStatistics, second_moment
-from lutllm.quantize.linear.weights import damped, fit_weights
-from lutllm.quantize.products import multiply
-from lutllm.quantize.protocol import FloatLinear
+from lutllm.quantizer.linear.activations import IntegerInput, fit_input
+from lutllm.quantizer.linear.assembly import assemble, row_scale
+from lutllm.quantizer.linear.statistics import InputStatistics, second_moment
+from lutllm.quantizer.linear.weights import damped, fit_weights
+from lutllm.quantizer.products import multiply
+from lutllm.quantizer.protocol import FloatLinear
 from lutllm.scheme import QuantizedLinear, Scheme
 
 SAMPLE_TOKENS = 16384
@@ -21,7 +21,7 @@ _PREPARING = threading.Lock()  # an input is prepared by the first of its linear
 
 class VectorQuantizer:
     """Codebooks for pairs of activations and pairs of weights, with error feedback (see
-    `lutllm.quantize.linear.weights`).
+    `lutllm.quantizer.linear.weights`).
 
     The Hessian is that of the input as the linear sees it: of the float input for exact rows, of its centroids for
     `vq`. Weights are not moved by least squares to serve the centroids better: that overfits (docs/quantization.md).

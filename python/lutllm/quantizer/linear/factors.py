@@ -7,7 +7,7 @@ import numpy as np
 from numba import njit
 
 from lutllm.errors import NumericsError
-from lutllm.quantize.products import multiply
+from lutllm.quantizer.products import multiply
 
 BLOCK = 64
 STRIP = 512  # columns of the rest that are brought up to date at a time

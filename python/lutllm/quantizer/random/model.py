@@ -16,9 +16,9 @@ from lutllm.bindings import ir
 from lutllm.dialect import FloatLinearOp
 from lutllm.lowering.quantize.graph import FloatGraph, name_of
 from lutllm.quantization import AddConstants, AttentionConstants, EmbeddingConstants, NormConstants
-from lutllm.quantize.constants import Arrays, OpQuantizer, quantize_attention, quantize_norm
-from lutllm.quantize.random.linear import random_linear
 from lutllm.quantized.pretrained import QuantizedModel
+from lutllm.quantizer.constants import Arrays, OpQuantizer, quantize_attention, quantize_norm
+from lutllm.quantizer.random.linear import random_linear
 from lutllm.scheme import MAX_SHIFT, QuantizedLinear, Scheme
 
 _STREAM = -16  # exponent of the residual stream, of values around 1

@@ -26,11 +26,11 @@ from lutllm.lowering.quantize.graph import FloatGraph, name_of
 from lutllm.models.hf import GENERATION, on_device
 from lutllm.models.text import Text, text_file, windows
 from lutllm.progress import note, progress
-from lutllm.quantize import driver
-from lutllm.quantize.linear.assembly import multiplied
-from lutllm.quantize.recipe import Assignment, Recipe, check_shared_inputs, even_block, quantizer_of
-from lutllm.quantize.resume import RUN, RunDirectory
 from lutllm.quantized.pretrained import CONFIG, QuantizedModel, from_pretrained, save_pretrained
+from lutllm.quantizer import driver
+from lutllm.quantizer.linear.assembly import multiplied
+from lutllm.quantizer.recipe import Assignment, Recipe, check_shared_inputs, even_block, quantizer_of
+from lutllm.quantizer.resume import RUN, RunDirectory
 from lutllm.scheme import QuantizedLinear, Scheme
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Budget:
         quiet: bool,
     ) -> dict[str, Scheme]:
         """A scheme for each of `names`: what an error costs is measured on `windows`."""
-        from lutllm.quantize.allocation import allocate, effective_bits, measure_costs
+        from lutllm.quantizer.allocation import allocate, effective_bits, measure_costs
 
         shapes = {name: tuple(module.get_submodule(name).weight.shape) for name in names}
         schemes = {
@@ -130,7 +130,7 @@ def quantize_model(
     which `codes` move or not, on `device`, `cpu` or `cuda`: on the latter in bfloat16, with other bits every time.
     `listener`: see `quantize.quantize`.
     """
-    from lutllm.quantize.reproducible import reproducible
+    from lutllm.quantizer.reproducible import reproducible
 
     start = time.monotonic()
     directory = Path(directory)
@@ -219,7 +219,7 @@ class _Run:
 
     @property
     def identity(self) -> dict[str, Any]:
-        from lutllm.quantize.reproducible import arithmetic
+        from lutllm.quantizer.reproducible import arithmetic
 
         if isinstance(self.recipe, Budget):
             recipe = {"bits": self.recipe.bits, "scheme": self.recipe.scheme.to_dict()}
@@ -246,8 +246,8 @@ class _Run:
         }
 
     def quantized(self, parts: Path, about: dict[str, Any]) -> QuantizedModel:
-        from lutllm.quantize.constants import FromPeaks, check_parameters
-        from lutllm.quantize.observe.peaks import Peaks
+        from lutllm.quantizer.constants import FromPeaks, check_parameters
+        from lutllm.quantizer.observe.peaks import Peaks
 
         importance = self._importance(parts)
         linears = self._distilled(parts, self._linears(parts, self._assignments(parts, importance), importance))
@@ -275,7 +275,7 @@ class _Run:
     def _importance(self, parts: Path) -> dict[str, np.ndarray] | None:
         """How much the loss minds an error of each output of each linear; worked out once and kept in `parts`. None
         for a large model, whose gradients would take hours, where no budget needs them."""
-        from lutllm.quantize.observe.sensitivity import curvatures
+        from lutllm.quantizer.observe.sensitivity import curvatures
 
         if isinstance(self.recipe, Recipe) and _weights(self.model.module, self.graph) > SMALL_MODEL:
             return None
@@ -331,7 +331,7 @@ class _Run:
 
     def _distilled(self, parts: Path, linears: dict[str, QuantizedLinear]) -> dict[str, QuantizedLinear]:
         """After distillation on other windows than those of calibration; a large model's linears stay as they are."""
-        from lutllm.quantize.observe.distillation import distill
+        from lutllm.quantizer.observe.distillation import distill
 
         if self.amounts.distilled < 1 or _weights(self.model.module, self.graph) > SMALL_MODEL:
             return linears
@@ -350,7 +350,7 @@ class _Run:
     @cached_property
     def _own(self) -> np.ndarray:
         """The windows that the model writes: those of calibration, then those of distillation."""
-        from lutllm.quantize.observe.sampling import own_windows
+        from lutllm.quantizer.observe.sampling import own_windows
 
         a = self.amounts
         count = a.own_calibration + a.own_distilled
@@ -371,7 +371,7 @@ class _Run:
             return windows(self.model.tokenizer, self.text, a.window, count, seed, shuffled=True, again=True)
 
     def _simulated(self, linears: Mapping[str, QuantizedLinear]) -> Any:
-        from lutllm.quantize.observe.simulated import simulated
+        from lutllm.quantizer.observe.simulated import simulated
 
         module = self.model.module
         return module if _weights(module, self.graph) > SMALL_MODEL else simulated(module, linears)

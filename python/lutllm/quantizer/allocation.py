@@ -2,7 +2,7 @@
 for each linear out.
 
 The cost is measured: the linear is fitted under the scheme, and its error d on calibration text costs about sum_o
-curvature[o] * E[d_o**2] / 2 of loss a token (see `lutllm.quantize.observe.sensitivity`). Costs add up, so the best
+curvature[o] * E[d_o**2] / 2 of loss a token (see `lutllm.quantizer.observe.sensitivity`). Costs add up, so the best
 choice within the budget is a multiple-choice knapsack, solved by HiGHS (scipy.optimize.milp).
 """
 
@@ -14,12 +14,12 @@ import numpy as np
 
 from lutllm.errors import InputError
 from lutllm.progress import progress
-from lutllm.quantize.linear.assembly import row_scale
-from lutllm.quantize.linear.statistics import add_second_moment
-from lutllm.quantize.linear.weights import damped, fit_weights
-from lutllm.quantize.observe.recording import LayerStream, float_linear
-from lutllm.quantize.products import multiply
-from lutllm.quantize.protocol import FloatLinear
+from lutllm.quantizer.linear.assembly import row_scale
+from lutllm.quantizer.linear.statistics import add_second_moment
+from lutllm.quantizer.linear.weights import damped, fit_weights
+from lutllm.quantizer.observe.recording import LayerStream, float_linear
+from lutllm.quantizer.products import multiply
+from lutllm.quantizer.protocol import FloatLinear
 from lutllm.scheme import ACC_BITS, MULTIPLIER_BITS, Scheme
 
 THREADS = 2

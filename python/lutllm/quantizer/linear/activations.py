@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from lutllm import numerics
-from lutllm.quantize.linear.assembly import input_exponents
-from lutllm.quantize.linear.clustering import EXACT_FLOAT, METRIC, activation_books, coded
-from lutllm.quantize.linear.statistics import InputStatistics
+from lutllm.quantizer.linear.assembly import input_exponents
+from lutllm.quantizer.linear.clustering import EXACT_FLOAT, METRIC, activation_books, coded
+from lutllm.quantizer.linear.statistics import InputStatistics
 from lutllm.scheme import Scheme
 
 BOOK_ROUNDS = 12  # of k-means, on one token of START_EVERY

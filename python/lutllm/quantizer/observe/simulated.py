@@ -14,7 +14,7 @@ from numba import njit, prange
 
 from lutllm import numerics
 from lutllm.models.text import perplexity_of, token_ids
-from lutllm.quantize.linear.clustering import EXACT_FLOAT, METRIC, search
+from lutllm.quantizer.linear.clustering import EXACT_FLOAT, METRIC, search
 from lutllm.scheme import QuantizedLinear
 
 

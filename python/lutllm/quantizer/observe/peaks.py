@@ -25,7 +25,7 @@ from lutllm.dialect import (
 from lutllm.errors import InputError
 from lutllm.interpreter.floats import rotation_pairs
 from lutllm.lowering.quantize.graph import FloatGraph, maker, name_of
-from lutllm.quantize.observe.recording import Stop, run_window
+from lutllm.quantizer.observe.recording import Stop, run_window
 
 _MODULES = (FloatEmbeddingOp, FloatNormOp, FloatLinearOp)
 

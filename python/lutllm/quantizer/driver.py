@@ -16,11 +16,11 @@ import numpy as np
 
 from lutllm.errors import InputError
 from lutllm.progress import note
-from lutllm.quantize.evaluate import integer_input, output_error
-from lutllm.quantize.linear.vector import VectorQuantizer
-from lutllm.quantize.observe.recording import LayerStream, Recorded, float_linear, linears
-from lutllm.quantize.protocol import Quantizer, QuantizerFactory
-from lutllm.quantize.resume import RunDirectory
+from lutllm.quantizer.evaluate import integer_input, output_error
+from lutllm.quantizer.linear.vector import VectorQuantizer
+from lutllm.quantizer.observe.recording import LayerStream, Recorded, float_linear, linears
+from lutllm.quantizer.protocol import Quantizer, QuantizerFactory
+from lutllm.quantizer.resume import RunDirectory
 from lutllm.scheme import NAMED_SCHEMES, QuantizedLinear, Scheme
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def quantize(
     `sequential`: each decoder layer sees what the quantized layers before it leave. `importance` of each linear's
     outputs, by name: see `FloatLinear`.
     """
-    from lutllm.quantize.reproducible import arithmetic, reproducible
+    from lutllm.quantizer.reproducible import arithmetic, reproducible
 
     names = linears(model.module, layers)
     schemes = {name: _scheme_of(scheme, name) for name in names}

@@ -8,7 +8,7 @@ with one power-of-two exponent for all blocks and stages of the pair. Compiled b
 import numpy as np
 from numba import njit
 
-from lutllm.quantize.linear.clustering import cluster, means, nearest
+from lutllm.quantizer.linear.clustering import cluster, means, nearest
 
 
 @njit(cache=True, nogil=True)

@@ -13,7 +13,7 @@ import numpy as np
 
 from lutllm.errors import NumericsError
 from lutllm.numerics import fits, round_shift
-from lutllm.quantize.linear.ranges import accumulator_range, dot_peak, row_range, validate
+from lutllm.quantizer.linear.ranges import accumulator_range, dot_peak, row_range, validate
 from lutllm.scheme import ACC_BITS, MAX_PAIR_SHIFT, MAX_SHIFT, MULTIPLIER_BITS, QuantizedLinear, Scheme
 
 INPUT_HEADROOM = 2.0  # a calibration peak takes at most half of the input's integer range

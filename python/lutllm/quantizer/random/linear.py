@@ -7,7 +7,7 @@ import numpy as np
 
 from lutllm.errors import InputError
 from lutllm.numerics import fits, round_shift
-from lutllm.quantize.linear.ranges import accumulator_range, dot_peak, row_range
+from lutllm.quantizer.linear.ranges import accumulator_range, dot_peak, row_range
 from lutllm.scheme import ACC_BITS, MAX_SHIFT, QuantizedLinear, Scheme
 
 

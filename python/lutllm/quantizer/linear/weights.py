@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lutllm.quantize.linear import additive
-from lutllm.quantize.linear.factors import inverse_factor
-from lutllm.quantize.products import multiply
+from lutllm.quantizer.linear import additive
+from lutllm.quantizer.linear.factors import inverse_factor
+from lutllm.quantizer.products import multiply
 from lutllm.scheme import Scheme
 
 CHUNK = 32  # pairs whose updates stay inside the compiled loop

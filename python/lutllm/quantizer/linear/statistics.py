@@ -3,7 +3,7 @@
 import numpy as np
 
 from lutllm.errors import InputError
-from lutllm.quantize.products import gram, multiply
+from lutllm.quantizer.products import gram, multiply
 
 WINDOW = 1024  # tokens whose products are summed in float32
 

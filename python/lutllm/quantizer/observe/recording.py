@@ -14,7 +14,7 @@ import numpy as np
 
 from lutllm.errors import InputError
 from lutllm.models.text import token_ids
-from lutllm.quantize.protocol import FloatLinear, require_finite
+from lutllm.quantizer.protocol import FloatLinear, require_finite
 from lutllm.scheme import QuantizedLinear
 
 AHEAD = 16  # windows run before the first is handed out: torch's threads and numpy's, taking turns, wait for each other
@@ -124,7 +124,7 @@ class LayerStream:
         """Let the windows leave the layer of `linears` as it is with these instead of its own."""
         if self.blocks is None or self._index(next(iter(linears))) == len(self.blocks):
             return
-        from lutllm.quantize.observe.simulated import simulated
+        from lutllm.quantizer.observe.simulated import simulated
 
         self._advance(self._index(next(iter(linears))))
         prefix = f"{self.list}.{self._at}."

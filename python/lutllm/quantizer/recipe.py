@@ -26,7 +26,7 @@ import numpy as np
 
 from lutllm.errors import InputError
 from lutllm.models.hf import require
-from lutllm.quantize.protocol import FloatLinear, QuantizerFactory
+from lutllm.quantizer.protocol import FloatLinear, QuantizerFactory
 from lutllm.scheme import NAMED_SCHEMES, QuantizedLinear, Scheme
 
 ENTRY_POINTS = "lutllm.quantizers"
@@ -231,7 +231,7 @@ def find_quantizer(name: str) -> QuantizerFactory:
     """The quantizer registered under `name` in the entry point group `lutllm.quantizers`."""
     found = {point.name: point for point in importlib.metadata.entry_points(group=ENTRY_POINTS)}
     if name == DEFAULT_QUANTIZER and name not in found:  # an installation older than the group
-        from lutllm.quantize.linear.vector import VectorQuantizer
+        from lutllm.quantizer.linear.vector import VectorQuantizer
 
         return VectorQuantizer
     if name not in found:

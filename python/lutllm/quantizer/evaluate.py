@@ -3,8 +3,8 @@
 import numpy as np
 
 from lutllm import interpreter, numerics
-from lutllm.quantize.products import norm
-from lutllm.quantize.protocol import FloatLinear
+from lutllm.quantizer.products import norm
+from lutllm.quantizer.protocol import FloatLinear
 from lutllm.scheme import QuantizedLinear
 
 

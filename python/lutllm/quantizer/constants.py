@@ -33,11 +33,11 @@ from lutllm.quantization import (
     RopeConstants,
     TanhConstants,
 )
-from lutllm.quantize.protocol import require_finite
+from lutllm.quantizer.protocol import require_finite
 from lutllm.scheme import MAX_SHIFT, QuantizedLinear
 
 if TYPE_CHECKING:
-    from lutllm.quantize.observe.peaks import Peaks
+    from lutllm.quantizer.observe.peaks import Peaks
 
 STREAM_HEADROOM = 2.0  # of the residual stream and norms, which have bits to spare
 QUERY_HEADROOM = 2.0

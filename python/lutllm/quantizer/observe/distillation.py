@@ -21,8 +21,8 @@ import torch
 from lutllm import store
 from lutllm.models.text import token_ids
 from lutllm.progress import note
-from lutllm.quantize.linear.assembly import assemble, encoded_scale
-from lutllm.quantize.observe.simulated import (
+from lutllm.quantizer.linear.assembly import assemble, encoded_scale
+from lutllm.quantizer.observe.simulated import (
     SimulatedInput,
     SimulatedLinear,
     entry_index,

@@ -15,7 +15,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from lutllm.quantize.products import multiply
+from lutllm.quantizer.products import multiply
 
 _VENDOR = "acos asin atan cos erf erfc exp expm1 log log10 log1p log2 sin tan tanh"
 

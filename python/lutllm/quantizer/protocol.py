@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 
 from lutllm.errors import InputError
-from lutllm.quantize.products import multiply
+from lutllm.quantizer.products import multiply
 from lutllm.scheme import QuantizedLinear, Scheme
 
 
@@ -14,7 +14,7 @@ from lutllm.scheme import QuantizedLinear, Scheme
 class FloatLinear:
     """One linear of the float model: weight [outputs, inputs], bias [outputs] or None; `input_name` is shared by
     all linears that read the same tensor. `importance` [outputs]: what a squared error of each output costs, up to a
-    factor (see `lutllm.quantize.observe.sensitivity`); None: all the same."""
+    factor (see `lutllm.quantizer.observe.sensitivity`); None: all the same."""
 
     name: str
     input_name: str
