@@ -144,10 +144,10 @@ def _check_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _check(options: argparse.Namespace) -> tuple[int, Any]:
-    from lutllm.importer.convertible import check
+    from lutllm import check
 
-    found = check(options.model, options.seed, layers=options.first_layers)
-    print(found.text())
+    found = check(options.model, seed=options.seed, layers=options.first_layers)
+    print(found)
     return (0 if found.convertible else 1), found.to_dict()
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lutllm.errors import InputError
 from lutllm.lowering.machine.targets import find_target
 from lutllm.scheme import parse_schemes
+from lutllm.tabular import Tabular
 
 if TYPE_CHECKING:
     from lutllm.accelerator.activations import Mismatch
@@ -63,7 +64,7 @@ class Options:
 
 
 @dataclass
-class Result:
+class Result(Tabular):
     """`rows` is `reports/equality.json`: one entry for each linear, scheme and row source, where linears were compiled
     one by one; `answer` is what hardware made of the prompt, where a whole model was simulated. `predicted_cycles` are
     the schedule's."""
@@ -75,6 +76,16 @@ class Result:
     predicted_cycles: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     cycles_per_second: list[float] = field(default_factory=list)
+
+    def records(self) -> list[dict[str, Any]]:
+        """`rows`; of a whole model what it answered, or what is predicted."""
+        whole = {"predicted_cycles": self.predicted_cycles} if self.answer is None else self.answer.to_dict()
+        return self.rows or [{key: value for key, value in whole.items() if not isinstance(value, list)}]
+
+    def __str__(self) -> str:
+        from lutllm.report import text
+
+        return f"{text.table(self.rows)}\n{text.verdict(self)}" if self.rows else text.model_verdict(self)
 
     @property
     def equal(self) -> bool:

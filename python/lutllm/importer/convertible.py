@@ -22,6 +22,7 @@ from lutllm.lowering.raising.missing import NO_TORCH_OP
 from lutllm.lowering.raising.reader import DOWNSTREAM, Unmatched
 from lutllm.lowering.raising.torch_raise import read_model
 from lutllm.models.hf import require
+from lutllm.tabular import Tabular
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,8 @@ class Group:
 
 
 @dataclass
-class Report:
-    """What `check` found; `to_dict` is plain JSON data, `text` is for people.
+class Conversion(Tabular):
+    """What `check` found; `to_dict` is plain JSON data, its text is for people, its records are the linears.
 
     `structure` is what the whole model raises to and `float_error` how far its results are from PyTorch's; None where
     an op cannot be raised.
@@ -110,7 +111,10 @@ class Report:
             "not_raised": groups,
         }
 
-    def text(self) -> str:
+    def records(self) -> list[dict[str, Any]]:
+        return [asdict(linear) for linear in self.linears]
+
+    def __str__(self) -> str:
         lines = [f"{self.model}: {len(self.linears)} linears become table lookups ({self.share:.1%} of the parameters)"]
         shapes = Counter((_pattern(i.name), i.inputs, i.outputs, i.location) for i in self.linears)
         lines += [f"  {n:4} x {name}  {k} -> {o}  {where or ''}" for (name, k, o, where), n in shapes.items()]
@@ -133,7 +137,7 @@ class Report:
         return "\n".join(lines)
 
 
-def check(spec: str | Path, seed: int = 0, *, layers: int | None = None, tokens: int = 16) -> Report:
+def check_spec(spec: str | Path, seed: int = 0, *, layers: int | None = None, tokens: int = 16) -> Conversion:
     """Load `spec` as `lutllm.models.load` does and report on the whole model, for `tokens` tokens."""
     loaded = models.load(spec, seed, layers=layers)
     from lutllm.models.wrappers import whole_model
@@ -144,7 +148,7 @@ def check(spec: str | Path, seed: int = 0, *, layers: int | None = None, tokens:
 
 def check_module(
     module: Any, example_args: Sequence[Any], *, name: str = "module", fingerprint: str | None = None
-) -> Report:
+) -> Conversion:
     """Report on any `nn.Module` with example inputs."""
     require("torch")
     from lutllm.importer.agreement import raise_to_float
@@ -165,7 +169,7 @@ def check_module(
             structure = _structure(imported)
             found, error = _float_level(module, example_args, imported, tensors)
             refused = []  # now among what has no integer form
-    return Report(name, fingerprint, total, linears, converts, structure, error, _grouped([*refused, *found]))
+    return Conversion(name, fingerprint, total, linears, converts, structure, error, _grouped([*refused, *found]))
 
 
 def _float_level(

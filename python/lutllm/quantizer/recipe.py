@@ -27,7 +27,7 @@ import numpy as np
 from lutllm.errors import InputError
 from lutllm.models.hf import require
 from lutllm.quantizer.protocol import FloatLinear, QuantizerFactory
-from lutllm.scheme import NAMED_SCHEMES, QuantizedLinear, Scheme
+from lutllm.scheme import NAMED_SCHEMES, QuantizedLinear, Scheme, parse_schemes
 
 ENTRY_POINTS = "lutllm.quantizers"
 DEFAULT_QUANTIZER = "vq"
@@ -106,6 +106,13 @@ class Recipe:
                 f"first is '{without[0]}'; put a rule for '*' first"
             )
         return {name: found[name] for name in names}
+
+
+def named_rule(scheme: str | None, stages: int | None, table_bits: int | None) -> Rule:
+    """For every linear a scheme by its name, `exact` where there is none, optionally `name:R`."""
+    name = scheme or "exact"
+    (found,) = parse_schemes([name], stages).values()
+    return Rule(scheme=name.partition(":")[0], stages=found.R, table_bits=table_bits)
 
 
 def with_exact_head(rule: Rule, source: str) -> Recipe:

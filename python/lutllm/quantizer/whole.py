@@ -29,9 +29,19 @@ from lutllm.progress import note, progress
 from lutllm.quantized.pretrained import CONFIG, QuantizedModel, from_pretrained, save_pretrained
 from lutllm.quantizer import driver
 from lutllm.quantizer.linear.assembly import multiplied
-from lutllm.quantizer.recipe import Assignment, Recipe, check_shared_inputs, even_block, quantizer_of
+from lutllm.quantizer.recipe import (
+    Assignment,
+    Recipe,
+    check_shared_inputs,
+    even_block,
+    load_recipe,
+    named_rule,
+    quantizer_of,
+    with_exact_head,
+)
 from lutllm.quantizer.resume import RUN, RunDirectory
 from lutllm.scheme import QuantizedLinear, Scheme
+from lutllm.tabular import Tabular
 
 if TYPE_CHECKING:
     from lutllm.importer.agreement import FloatModel
@@ -81,13 +91,16 @@ class Budget:
 
 
 @dataclass
-class Summary:
-    """What a run made and took; `seconds` and `peak_memory_mb` are this process's."""
+class Quantized(Tabular):
+    """What a run made and took; `seconds` and `peak_memory_mb` are this process's. Its records are the linears."""
 
     model: QuantizedModel
     directory: Path
     seconds: float
     peak_memory_mb: int
+
+    def records(self) -> list[dict[str, Any]]:
+        return [linear.record() for linear in self.model.linears.values()]
 
     def to_dict(self) -> dict[str, Any]:
         bits = {f"bits_{name}": value for name, value in self.model.bits.items()}
@@ -102,6 +115,27 @@ class Summary:
             f"{self.seconds:.0f} s, at most {self.peak_memory_mb} MB\n"
             f"written to {self.directory}: `lutllm eval {self.directory}` measures its perplexity"
         )
+
+
+def chosen_recipe(
+    scheme: str | None,
+    stages: int | None,
+    bits: float | None,
+    table_bits: int | None,
+    recipe: Path | str | Sequence[Any] | None,
+) -> Recipe | Budget:
+    """A recipe as it is; of a scheme's name, stages and table bits for every linear; or a budget of bits."""
+    if recipe is not None:
+        if scheme or stages or bits or table_bits:
+            raise InputError("expected a recipe alone, got scheme, stages, bits or table bits too; write them into it")
+        return load_recipe(recipe)
+    rule = named_rule(scheme, stages, table_bits)
+    if not bits:
+        return with_exact_head(rule, "scheme")
+    if stages or table_bits:
+        given = "stages" if stages else "table bits"
+        raise InputError(f"expected bits or {given}, got both; bits choose the stages of exact rows")
+    return Budget(bits, rule.resolved())
 
 
 def quantize_model(
@@ -121,7 +155,7 @@ def quantize_model(
     device: str = "cpu",
     batch: int = 1,
     codes: bool = False,
-) -> Summary:
+) -> Quantized:
     """Quantize every linear of `model` as `recipe` says or allows, then everything else, and write `directory`.
 
     `source` is what `models.load` was given, for `lutllm eval`. `text`: calibration text (default: `default_corpus`),
@@ -151,7 +185,7 @@ def quantize_model(
             save_pretrained(made, directory)
         shutil.rmtree(directory / "parts", ignore_errors=True)
         found = from_pretrained(directory)
-    return Summary(found, directory, time.monotonic() - start, driver.peak_memory_mb())
+    return Quantized(found, directory, time.monotonic() - start, driver.peak_memory_mb())
 
 
 def structure_of(model: "LoadedModel") -> "FloatModel":
