@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -100,10 +101,8 @@ def _documents(body: str, size: int = 4000) -> dict[str, str]:
     """Cut at empty lines, so that documents do not break sentences; at words where paragraphs are longer."""
     found: list[str] = []
     current = ""
-    paragraphs = (paragraph + "\n\n" for paragraph in body.split("\n\n"))
-    for part in (
-        part for paragraph in paragraphs for part in re.findall(rf"(?s).{{1,{2 * size}}}(?!\S)|\S+", paragraph)
-    ):
+    parts = (re.findall(rf"(?s).{{1,{2 * size}}}(?!\S)|\S+", paragraph + "\n\n") for paragraph in body.split("\n\n"))
+    for part in itertools.chain.from_iterable(parts):
         current += part
         if len(current) >= size:
             found.append(current)
