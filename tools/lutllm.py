@@ -30,7 +30,7 @@ from lutllm.tools.verbs import serve as serve_verb
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = _parser().parse_args(arguments)
+    options = command_parser().parse_args(arguments)
     try:
         code, report = options.verb(options)
         if options.json and report is not None:  # a verb that has none writes its log itself
@@ -79,7 +79,7 @@ class _PrintCompletion(argparse.Action):
         parser.exit(0)
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="lutllm", description="Compile a PyTorch LLM into a table-lookup accelerator, checked integer for integer."
     )
