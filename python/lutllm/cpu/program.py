@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from lutllm.bindings import ir
+from lutllm.cpu.crew import Crew
 from lutllm.cpu.features import choose_level, cores
 from lutllm.cpu.jit import Jit
 from lutllm.cpu.ranges import array_of, check_linears
@@ -26,7 +28,8 @@ _SYNC_BYTES = 2 * ALIGN
 
 
 class CpuProgram:
-    """The functions of a module. `tokens` is the most a run may have; `threads` default to the cores there are.
+    """The functions of a module. `tokens` is the most a run may have; `threads` of every run, or None: the cores there
+    are, or one where those are busy with other work (`Crew`).
 
     One run at a time: all share one arena. `seconds` says what making it took: lowering, compiling, packing.
     """
@@ -41,7 +44,8 @@ class CpuProgram:
         level: str | None = None,
     ) -> None:
         self.level = choose_level(level)
-        self.threads = cores() if threads is None else threads
+        self.threads, self._crews = cores() if threads is None else threads, defaultdict[Hashable, Crew](self._crew)
+        self._fixed = threads is not None
         if self.threads < 1:
             raise InputError(f"expected at least 1 thread, got {self.threads}; give more")
         self.seconds: dict[str, float] = {}
@@ -85,18 +89,25 @@ class CpuProgram:
             arrays[found.in_place[i]] if i in found.in_place else np.empty(_sizes(t, tokens), t.dtype)
             for i, t in enumerate(found.results)
         ]
-        self._call(self._words[function].ctypes.data, tokens, [array.ctypes.data for array in (*arrays, *results)])
+        given = [array.ctypes.data for array in (*arrays, *results)]
+        crew = self._crews[function, tokens]
+        threads, start = self.threads if self._fixed else crew.choose(), time.perf_counter()
+        self._call(self._words[function].ctypes.data, tokens, given, threads)
+        crew.took(threads, time.perf_counter() - start)
         return results
 
-    def _call(self, words: int, tokens: int, given: Sequence[int]) -> None:
-        """Make the calls of a function on all threads; `given` are the addresses of arguments and results."""
-        bases = np.empty((self.threads, len(BASES) + len(given)), np.int64)
+    def _crew(self) -> Crew:
+        return Crew(self.threads)
+
+    def _call(self, words: int, tokens: int, given: Sequence[int], threads: int) -> None:
+        """Make the calls of a function on so many threads; `given` are the addresses of arguments and results."""
+        bases = np.empty((threads, len(BASES) + len(given)), np.int64)
         bases[:, len(BASES) :] = given
         for thread, row in enumerate(bases):
             scratch = self._scratch.ctypes.data + thread * self._code.scratch_bytes
             shared = self._arena.ctypes.data, self._parameters.ctypes.data
-            row[: len(BASES)] = (0, *shared, scratch, tokens, thread, self.threads)
-        each = [(words, row.ctypes.data, self._sync.ctypes.data, self.threads) for row in bases]
+            row[: len(BASES)] = (0, *shared, scratch, tokens, thread, threads)
+        each = [(words, row.ctypes.data, self._sync.ctypes.data, threads) for row in bases]
         others = [self._pool.submit(self._run, *one) for one in each[1:]] if self._pool is not None else []
         self._run(*each[0])
         for other in others:
