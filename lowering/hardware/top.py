@@ -130,10 +130,10 @@ class _Top:
 
     def _task(self, name: str) -> Signal:
         """The held descriptor as a task of `name`."""
-        bits = TASK_BITS[name]
+        bits = self.config.task_bits(name)
         found = Fields(**bits).unpack(self.fields[0 : sum(bits.values())])
         dynamic = dict(tokens=self.sequencer["task_tokens"], position=self.sequencer["pass_position"])
-        record = task_record(name)
+        record = task_record(self.config, name)
         assert set(dynamic) == set(DYNAMIC_BITS)
         values = found | dynamic
         return record.pack(**{field: values[field] for field in record.widths})
@@ -234,7 +234,7 @@ class _Top:
         self.sequencer.connect(y_idle=routed["idle"] & ~y.valid)
 
     def _field(self, engine: str, name: str) -> Signal:
-        bits = TASK_BITS[engine]
+        bits = self.config.task_bits(engine)
         return Fields(**bits).unpack(self.fields[0 : sum(bits.values())])[name]
 
     def _words_of_pass(self, engine: str) -> Signal:

@@ -19,6 +19,7 @@ import numpy as np
 from lutllm.dialect.machines.limits import ENGINES, MOST_WORDS, clock_problems, head_problems, machine_problems
 from lutllm.dialect.machines.machine import MEMORIES
 from lutllm.errors import CapacityError
+from lutllm.functions import SHARES
 from lutllm.lowering.machine.engine import DESCRIPTOR_PORT_BITS, ROUND_BITS, EngineConfig
 from lutllm.numerics import bits_for
 from lutllm.quantization import CACHE_BITS, RESIDUAL_BITS
@@ -121,7 +122,11 @@ TASK_BITS: dict[str, dict[str, int]] = {
     # Of a region, read through a port by its number among the read ports.
     VERIFY: {"port": 8, "reserved": 24, "beats": 32, "address": 64, "signature": 64},
 }  # fmt: skip
-ARITHMETIC = {"shift", "bits", "epsilon", "residual_right", "y_right", "sigmoid_right", "wide"}  # change no cycles
+# Fields that modes add to those of tasks; of activations where there are several.
+MODE_BITS: dict[str, dict[str, dict[str, int]]] = {
+}
+ACTIVATION = {"activation": 8}
+ARITHMETIC = {"shift", "bits", "epsilon", "residual_right", "y_right", "sigmoid_right", "wide", *ACTIVATION}  # change no cycles
 ENGINE_NUMBERS = {name: i for i, name in enumerate(ENGINES)} | {VERIFY: (1 << HEADER_BITS["engine"]) - 1}
 # What the sequencer adds to each task's fields: tokens of the pass (1 where the header says single), first position.
 DYNAMIC_BITS = {"tokens": 16, "position": 32}
@@ -154,7 +159,7 @@ class AcceleratorConfig:
     `r_words` of the residual stream, `x_words` of inputs of linears, `y_words` of outputs (all of `lanes` channels),
     `q_words` of queries (of `head_lanes` channels), `score_words` scores and `item_words` sums (of `head_lanes`
     channels) of an item of attention in each of two banks, `head_words` vector words of a head at most. `depths`: words
-    of the FIFOs that do not have their usual depth.
+    of the FIFOs that do not have their usual depth. `modes`: what engines do besides.
     """
 
     engine: EngineConfig = field(default_factory=EngineConfig)
@@ -176,6 +181,7 @@ class AcceleratorConfig:
     watchdog: int = 1 << 20  # cycles without progress before the flag is raised
     depths: dict[str, int] = field(default_factory=dict)
     clocks: Clocks | None = None
+    modes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for problem in self._problems():
@@ -358,9 +364,21 @@ class AcceleratorConfig:
         of_engines = {"heads": ("kv", self.kv_bits), "save": ("y", self.save_bits)}
         return dict(of_engines[name] for name in self.having(tuple(of_engines)))
 
+    @property
+    def activations(self) -> tuple[str, ...]:
+        """Of engine swiglu, in the order of their numbers."""
+        return tuple(mode for mode in self.modes if mode in SHARES) or ("silu",)
+
+    def task_bits(self, engine: str) -> dict[str, int]:
+        """Fields of a task, bits each, lowest first: those of TASK_BITS, then those of modes."""
+        bits = dict(TASK_BITS[engine])
+        for mode in self.modes:
+            bits |= MODE_BITS.get(mode, {}).get(engine, {})
+        return bits | (ACTIVATION if engine == "swiglu" and len(self.activations) > 1 else {})
+
     def task_words(self, engine: str) -> int:
         """64-bit words of a descriptor."""
-        words = 1 + PARAMETER_WORDS + -(-sum(TASK_BITS[engine].values()) // DESCRIPTOR_PORT_BITS)
+        words = 1 + PARAMETER_WORDS + -(-sum(self.task_bits(engine).values()) // DESCRIPTOR_PORT_BITS)
         return words + (len(LINEAR_STREAMS) * STREAM_WORDS if engine == "linear" else 0)
 
     @property
@@ -388,7 +406,7 @@ class AcceleratorConfig:
         return channel * (self.head_lanes if memory == "q" else self.lanes)
 
     def to_dict(self) -> dict:
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "modes" or value}
 
     @property
     def identity(self) -> int:

@@ -17,7 +17,6 @@ from lutllm.lowering.machine.accelerator import (
     HEAD_MODES,
     NO_WAIT,
     SINKS,
-    TASK_BITS,
     WAIT_SLOTS,
     WRITERS,
     AcceleratorConfig,
@@ -73,10 +72,8 @@ def _task_problems(plan: Plan, task: Task) -> Iterator[str]:
             "lut.machine"
         )
     for name, value in task.fields.items():
-        if not 0 <= value < 1 << TASK_BITS[task.engine][name]:
-            yield (
-                f"expected {name} to fit {TASK_BITS[task.engine][name]} bits, got {value}; place it on a larger machine"
-            )
+        if not 0 <= value < 1 << (bits := plan.config.task_bits(task.engine)[name]):
+            yield f"expected {name} to fit {bits} bits, got {value}; place it on a larger machine"
     if len(task.waits) > WAIT_SLOTS:
         yield f"expected at most {WAIT_SLOTS} engines to wait for, got {len(task.waits)}; change the order of the tasks"
     p = task.parameters

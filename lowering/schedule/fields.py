@@ -13,6 +13,7 @@ import numpy as np
 
 from lutllm.bindings import ir
 from lutllm.dialect import bits_of, exponent_of, fault
+from lutllm.dialect.decoders.ops import activation_of
 from lutllm.errors import CapacityError
 from lutllm.lowering.machine.accelerator import CACHE_BITS, HEAD_MODES, LEFT, TASK_BITS, AcceleratorConfig
 from lutllm.lowering.machine.engine import MODES
@@ -124,13 +125,15 @@ def residual(places: Places, cluster: Cluster, round_: Round) -> Fields:
 
 
 def swiglu(places: Places, cluster: Cluster, round_: Round) -> Fields:
-    op = cluster.find("lut.swiglu")
+    op, known = cluster.find("lut.swiglu"), places.config.activations
+    activation = {"activation": known.index(activation_of(op))} if len(known) > 1 else {}
     return {
         "gate": places.base(op.gate),
         "base": places.base(cluster.result),
         **part(places, round_),
         "sigmoid_right": right_of(exponent_of(op.gate) + 12),
         "bits": bits_of(op.y),
+        **activation,
     }
 
 

@@ -19,6 +19,7 @@ from lutllm.lowering.place.buffers import Buffer
 from lutllm.lowering.place.clusters import Cluster, clusters_of, home, memory_of
 from lutllm.lowering.place.form import placed_functions
 from lutllm.lowering.place.layouts import Layout
+from lutllm.lowering.place.modes import mode_problem
 from lutllm.lowering.place.patterns import OUTSIDE
 from lutllm.lowering.place.rounds import Round, round_of
 from lutllm.lowering.place.space import Region
@@ -97,6 +98,8 @@ class Reader:
         cluster = run.cluster
         if cluster is None:
             return self._rotations(program, run)
+        if (problem := mode_problem(cluster, self.config)) is not None:
+            raise CapacityError(problem)
         if run.round is not None:
             return self._of_round(program, places, cluster, run)
         name = f"{program}.{cluster.label}"

@@ -111,7 +111,7 @@ def bench_module(design: Design, c: AcceleratorConfig) -> str:
     reader = design.loose(axi_read_stream(design, c.kv_bits, outstanding=8))
     joined, masters = design.loose(beats_to_words(design, c.kv_bits, c.part_bits)), masters_of(c)
     store = ram(design, c.q_words, c.word_bits("q"))
-    record = task_record("attention").width
+    record = task_record(c, "attention").width
 
     def body(m: Module) -> dict[str, Signal]:
         address = m.state(c.address_bits("q"), "load_address", reset=0)
@@ -298,7 +298,7 @@ def bench_of(
     timing: AxiTiming | dict[str, AxiTiming],
     stalls: int,
 ) -> TestBench:
-    record, tasks = task_record("attention"), []
+    record, tasks = task_record(c, "attention"), []
     for case in cases:
         word, low = 0, 0
         for name, width in record.widths.items():

@@ -74,7 +74,7 @@ def attention(design: Design, config: AcceleratorConfig) -> str:
 
     def body(m: Module) -> dict[str, Any]:
         done = Wire(1)
-        busy, f = held_task(m, "attention", done.signal)
+        busy, f = held_task(m, config, "attention", done.signal)
         start, job = _prepared(m, config, busy, f)
         begins = [
             dict(start=start, job=record.pack(**{name: job[name] for name in record.widths}))
@@ -109,7 +109,7 @@ def attention(design: Design, config: AcceleratorConfig) -> str:
         return result | dict(x_write=end["x_write"], done=end["done"])
 
     rows = [f"{name}{i}" for i in range(len(units) * ports) for name in FETCHES]
-    inputs = {"task": task_port("attention"), "p": Stream.of(config.p_bits)}
+    inputs = {"task": task_port(config, "attention"), "p": Stream.of(config.p_bits)}
     inputs |= {name: Stream.of(config.part_bits) for name in rows}
     outputs: dict[str, Any] = {f"{name}_command": commands() for name in rows}
     outputs |= {f"q{core}_read": reads(config, "q") for core in cores}

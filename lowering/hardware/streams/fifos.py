@@ -242,7 +242,7 @@ def _given(config: AcceleratorConfig) -> Iterator[Fifo]:
     ports = engine.weight_streams
     for name in config.engines[1:]:
         registers: tuple[str, ...] = (f"{name}_tasks/count",)
-        bits = task_record(name).width
+        bits = task_record(config, name).width
         yield Fifo(f"{name}_tasks", "sequencer", (name,), bits, QUEUE, registers, slack=2, sized=False)
     units = ["front", "head", *(f"distribute_{i}" for i in range(len(ports))), "requantizer"]
     units += ["rows"] * (engine.row_steps > 1) + ["build"] * engine.builds_tables

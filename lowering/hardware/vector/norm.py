@@ -32,7 +32,7 @@ def norm(design: Design, config: AcceleratorConfig) -> str:
 
     def body(m: Module) -> dict[str, Any]:
         scaled, p = Wire(1), m["p"]
-        task = stepped_task(m, "norm", levels, p.valid, after=scaled.signal, latency=TIMING.last)
+        task = stepped_task(m, config, "norm", levels, p.valid, after=scaled.signal, latency=TIMING.last)
         f, at = task.fields, task.pipe.at
         p.drive(ready=task.fire & task.last["token"])
         read = Read(at(_read_address(m, task, config.address_bits("r"))), config.word_bits("r"), task.step)
@@ -51,7 +51,7 @@ def norm(design: Design, config: AcceleratorConfig) -> str:
 
     outputs = {"squares_read": squares_port(config), "r_read": reads(config, "r"), "x_write": writes(config, "x")}
     return design.module(
-        "norm", {"task": task_port("norm"), "p": Stream.of(config.p_bits)}, outputs | {"done": 1}, body
+        "norm", {"task": task_port(config, "norm"), "p": Stream.of(config.p_bits)}, outputs | {"done": 1}, body
     )
 
 

@@ -48,7 +48,7 @@ def residual(design: Design, config: AcceleratorConfig) -> str:
         def allowed(fields: TaskFields) -> Signal:
             return mux(fields["load"][0], e.valid, y.valid)
 
-        task = stepped_task(m, "residual", _levels(config), allowed, after=TIMING.first, latency=TIMING.last)
+        task = stepped_task(m, config, "residual", _levels(config), allowed, after=TIMING.first, latency=TIMING.last)
         f, load, pipe = task.fields, task.fields["load"][0], task.pipe
         y.drive(ready=task.going & ~load)
         e.drive(ready=task.going & load)
@@ -71,7 +71,7 @@ def residual(design: Design, config: AcceleratorConfig) -> str:
         write = Write(task.step, address, pack([made["new"] for made in lanes]))
         return dict(r_read=read, r_write=write, done=task.done)
 
-    inputs = {"task": task_port("residual"), "y": words(config, "y"), "e": words(config, "r")}
+    inputs = {"task": task_port(config, "residual"), "y": words(config, "y"), "e": words(config, "r")}
     outputs = {"r_read": reads(config, "r"), "r_write": writes(config, "r"), "done": 1}
     return design.module("residual", inputs | {"squares_read": squares_port(config)}, outputs, body)
 

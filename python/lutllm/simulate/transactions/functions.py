@@ -125,7 +125,8 @@ def swiglu(chip: Chip, job: Job) -> None:
     f, words = job.fields, range(job.fields["start"], job.fields["start"] + job.fields["words"])
     gate, up = chip.read("y", places(f["gate"], words, job.tokens)), chip.pull("y")
     _, right = chip.parameters(job.address, job.beats)
-    s = share(np.minimum(SIGMOID_END, rescaled(np.abs(gate), f["sigmoid_right"])))
+    activation = chip.config.activations[f.get("activation", 0)]
+    s = share(np.minimum(SIGMOID_END, rescaled(np.abs(gate), f["sigmoid_right"])), activation)
     silu = round_shift(gate * np.where(gate < 0, 2**15 - s, s), 15)
     chip.write("x", places(f["base"], words, job.tokens), saturate(rescaled(silu * up, right[:, None]), f["bits"]))
 

@@ -1,0 +1,72 @@
+"""What models ask of engines beside what a Llama does, each on a machine made for it: tokens are the golden model's, in
+hardware and task by task, in the cycles that were predicted; and what a machine must have for it.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import pytest
+
+from lutllm import dialect
+from lutllm.accelerator.hardware import Hardware, build
+from lutllm.bindings import ir
+from lutllm.cost.predicted import predicted, run_cycles
+from lutllm.errors import LutllmError
+from lutllm.lowering.schedule.read import read_plan
+from lutllm.quantize.random.float_models import LayerShape, float_decoder
+from lutllm.quantize.random.model import random_model
+from lutllm.scheme import EXACT
+from lutllm.simulate import AxiTiming, Simulator
+from lutllm.simulate.transactions.passes import run_passes
+from lutllm.simulate.transactions.records import named_records
+from lutllm.simulate.transactions.simulator import TransactionSimulator
+
+CONTEXT = 48
+KINDS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {  # the modes that it asks for, and its shape
+    "gelu": (("gelu_tanh",), dict(activation="gelu_tanh")),
+    "several activations": (
+        ("silu", "gelu", "relu"),
+        dict(layers=[LayerShape(activation=name) for name in ("relu", "silu", "gelu")]),
+    ),
+}
+
+
+@cache
+def made(kind: str, target: str) -> tuple[Hardware, Simulator]:
+    modes, shape = KINDS[kind]
+    model = random_model(float_decoder(**shape), EXACT.with_(R=1), positions=CONTEXT)
+    hardware = Hardware.of(model.lut(CONTEXT), model.tensors, target=target)
+    assert hardware.plan.config.modes == modes
+    return hardware, build(hardware.plan.config, "arc")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_tokens_and_cycles(kind: str) -> None:
+    hardware, simulator = made(kind, "tiny")
+    plan, latency = hardware.plan, 30
+    for prompt, tokens in ((17, 4), (3, 1)):
+        ids = [i * 11 % plan.vocabulary for i in range(prompt)]
+        answer = hardware.answer(simulator, ids, tokens, timing=AxiTiming(latency=latency, outstanding=256))
+        assert answer.error == "none" and len(answer.tokens) == tokens
+        assert answer.tokens == answer.golden
+        run, passes = answer.run, run_passes(prompt, tokens, plan.config.tokens)
+        begin = run.result.cycles - run.cycles
+        wanted = predicted(plan, passes, latency, begin)
+        assert wanted == named_records(plan, passes, [(s.engine, s.dispatched, s.done) for s in run.spans], begin)
+        assert run_cycles(wanted) == run.cycles
+    for late in (False, True):
+        tasks = TransactionSimulator.of(hardware.module, hardware.tensors, hardware.image, late=late)
+        assert tasks.generate(ids, tokens).tokens == answer.golden
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_machine_without_a_mode_is_an_error_where_it_is_needed(kind: str) -> None:
+    hardware, _ = made(kind, "tiny")
+    mode = hardware.plan.config.modes[-1]
+    text = dialect.module_text(hardware.module)
+    for removed in (f', "{mode}"', f'"{mode}"'):
+        text = text.replace(removed, "", 1)
+    with hardware.module.context, pytest.raises(LutllmError, match=f"expected a machine with mode '{mode}', got"):
+        read_plan(ir.Module.parse(text))
