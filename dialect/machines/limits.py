@@ -27,6 +27,7 @@ ENGINES = (
 # What engines do besides, where a machine says so. Activations are those of swiglu; where none is named, silu.
 MODES = (
     *SHARES,
+    "window",  # attention begins at a row, and sees no more rows than a task says
 )
 PORTS = ("w", "c", "q")  # of weights, of shifts and centroids, of requantizer parameters
 PORT_BITS = (32, 64, 128, 256, 512, 1024)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from math import gcd
@@ -124,6 +124,7 @@ TASK_BITS: dict[str, dict[str, int]] = {
 }  # fmt: skip
 # Fields that modes add to those of tasks; of activations where there are several.
 MODE_BITS: dict[str, dict[str, dict[str, int]]] = {
+    "window": {"attention": {"reach": 32}},  # rows before its own that a token sees at most
 }
 ACTIVATION = {"activation": 8}
 ARITHMETIC = {"shift", "bits", "epsilon", "residual_right", "y_right", "sigmoid_right", "wide", *ACTIVATION}  # change no cycles
@@ -296,6 +297,10 @@ class AcceleratorConfig:
     def row_groups(self, rows: int) -> int:
         """Steps of `attention_rows` in which attention takes rows."""
         return -(-rows // self.attention_rows)
+
+    def skipped_groups(self, position: int, fields: Mapping[str, int]) -> int:
+        """Of these, how many a task of attention leaves out at the beginning."""
+        return max(0, position - fields.get("reach", position)) // self.attention_rows
 
     def cache_stride(self, context: int, words: int) -> int:
         """Bytes of the cache of a key or value head of `words` vector words. Each port has a part alike, from the

@@ -122,7 +122,7 @@ def _operand_problems(cluster: Cluster, op: ir.OpView) -> Iterator[str]:
 # What ops may ask for that no engine does.
 _NO_ENGINE = {
     "lut.embedding": ("offset",),
-    "lut.attention": ("window", "softcap"),
+    "lut.attention": ("softcap",),
     "lut.rope": ("rotated", "interleaved"),
     "lut.rms_norm": ("centered", "bias"),
 }

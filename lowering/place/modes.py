@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lutllm.dialect.decoders.attention import AttentionOp
 from lutllm.dialect.decoders.ops import activation_of
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
 from lutllm.lowering.place.clusters import Cluster
@@ -14,6 +15,15 @@ def modes_of(cluster: Cluster) -> Iterator[str]:
     gated = cluster.find("lut.swiglu")
     if gated is not None:
         yield activation_of(gated)
+    attention = cluster.find("lut.attention")
+    if attention is not None and reach_of(attention) is not None:
+        yield "window"
+
+
+def reach_of(attention: AttentionOp) -> int | None:
+    """How many rows before its own a token sees at most; None where it is all that there are."""
+    window, rows = attention.number("window"), int(attention.keys.type.shape[0])
+    return None if window is None or window >= rows else int(window) - 1
 
 
 def mode_problem(cluster: Cluster, config: AcceleratorConfig) -> str | None:

@@ -20,6 +20,7 @@ from lutllm.lowering.machine.engine import MODES
 from lutllm.lowering.place.buffers import Buffer
 from lutllm.lowering.place.clusters import Cluster, cache_kind, consumers, head_count
 from lutllm.lowering.place.layouts import Layout
+from lutllm.lowering.place.modes import reach_of
 from lutllm.lowering.place.rounds import Round
 from lutllm.lowering.place.space import Region
 
@@ -223,6 +224,7 @@ def attention(places: Places, cluster: Cluster) -> Fields:
             f"{cluster.label}: expected a KV cache of {CACHE_BITS} bits, got {bits_of(op.keys)}; quantize again"
         )
     items, reps = items_of(cluster, places.config)
+    windowed, reach = "window" in places.config.modes, reach_of(op)
     layout = places.layout(cluster)
     keys, values = (places.cache(Cluster(value.owner.opview)) for value in (op.keys, op.values))
     return {
@@ -237,6 +239,7 @@ def attention(places: Places, cluster: Cluster) -> Fields:
         "head_stride": head_stride(places, op.keys, layout.unit_size // places.config.lanes),
         "keys": places.regions[keys].address,
         "values": places.regions[values].address,
+        **({"reach": places.config.context if reach is None else reach} if windowed else {}),
     }
 
 

@@ -325,9 +325,11 @@ class _List:
         f, chip, a, beat = task.fields, self.chip, self.chip.attention, self.config.kv_bits // 8
         first = range(0, self.config.attention_units * self.config.attention_ports, self.config.attention_ports)
         k, v = (tuple(chip.ports[f"{name}{i}"] for i in first) for name in "kv")  # those of a unit move together
+        skipped = self.config.skipped_groups(self.each.position, f)
+        places = tuple(f[name] // beat + skipped * f["beats"] * a.port_beats for name in ("keys", "values"))
         ends = kernels.attend(
             a, k, v, chip.ports["p"], start + a.first, f["kv_heads"], f["items"], f["reps"], f["beats"],
-            self.tokens(task), self.each.position, (f["keys"] // beat, f["values"] // beat), f["head_stride"] // beat,
+            self.tokens(task), self.each.position - skipped * a.rows, places, f["head_stride"] // beat,
         )  # fmt: skip
         return self.steps_end(task, ends, a.done) + a.done
 

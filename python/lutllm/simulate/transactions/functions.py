@@ -206,6 +206,7 @@ def attention(chip: Chip, job: Job) -> None:
         value_exponents=np.zeros(kv_heads * channels // 2, np.int64),
         exponents=right[0::2] - LEFT - RECIPROCAL_FRACTION,  # stream p holds LEFT - shift
         bits=f["bits"],
+        window=f["reach"] + 1 if "reach" in f else None,
     )
     chip.write("x", places(f["base"], range(heads_ * words), tokens), words_of(seen, lanes))
 
