@@ -127,7 +127,8 @@ MODE_BITS: dict[str, dict[str, dict[str, int]]] = {
     "window": {"attention": {"reach": 32}},  # rows before its own that a token sees at most
 }
 ACTIVATION = {"activation": 8}
-ARITHMETIC = {"shift", "bits", "epsilon", "residual_right", "y_right", "sigmoid_right", "wide", *ACTIVATION}  # change no cycles
+# What changes no cycles.
+ARITHMETIC = {"shift", "bits", "epsilon", "residual_right", "y_right", "sigmoid_right", "wide", *ACTIVATION}
 ENGINE_NUMBERS = {name: i for i, name in enumerate(ENGINES)} | {VERIFY: (1 << HEADER_BITS["engine"]) - 1}
 # What the sequencer adds to each task's fields: tokens of the pass (1 where the header says single), first position.
 DYNAMIC_BITS = {"tokens": 16, "position": 32}

@@ -75,3 +75,14 @@ def test_a_machine_without_a_mode_is_an_error_where_it_is_needed(kind: str) -> N
     text = re.sub(f'(, )?"{mode}"', "", text, count=1)
     with hardware.module.context, pytest.raises(LutllmError, match=f"expected a machine with mode '{mode}', got"):
         read_plan(ir.Module.parse(text))
+
+
+def test_rows_out_of_a_window_cost_no_cycles() -> None:
+    spans: dict[str, list[int]] = {}
+    for kind, shape in {"all": {}, "window": dict(window=5)}.items():
+        model = random_model(float_decoder(layers=1, **shape), EXACT.with_(R=1), positions=CONTEXT)
+        plan = Hardware.of(model.lut(CONTEXT), model.tensors, target="tiny").plan
+        found = predicted(plan, run_passes(37, 8, plan.config.tokens))
+        spans[kind] = [each.end - each.start for each in found if each.engine == "attention"][-7:]
+    assert max(spans["window"]) < min(spans["all"])
+    assert max(spans["window"]) - min(spans["window"]) < 8 < spans["all"][-1] - spans["all"][0]

@@ -82,6 +82,10 @@ CASES = {
     ),
     "4 rows, narrow ports, shrunk": Kind(rows=4, ports=4, kv_bits=32, depths="shrunk", shape=dict(head_dim=12)),
     "2 rows, ports of half a word": Kind(units=2, rows=2, ports=4, kv_bits=32, shape=dict(heads=4, kv_heads=4)),
+    "windows": Kind(shape=dict(window=4)),
+    "windows, 4 rows, 2 ways, two clocks": Kind(
+        ways=2, rows=4, ports=4, clocks=(250, 400, 32), qwen3=True, shape=dict(heads=4, kv_heads=2, window=3)
+    ),
     "4 ways": Kind(ways=4, kv_bits=32, shape=dict(heads=8, kv_heads=1, head_dim=12), depths="shrunk"),
 }
 

@@ -38,7 +38,6 @@ from lutllm.lowering.hardware.lib.stream import Stream
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
 
 
-
 def _start(config: AcceleratorConfig) -> int:
     """Cycles from holding a task until what follows from it is there."""
     return 2 + ("window" in config.modes)

@@ -123,9 +123,7 @@ def _fewer(
     return next_first, mux(fewer, skip + resized(beats, skip.width), const(0, skip.width)).named("next_skip")
 
 
-def _seen(
-    m: Module, row: Signal, token: Signal, job: dict[str, Signal], config: AcceleratorConfig
-) -> list[Signal]:
+def _seen(m: Module, row: Signal, token: Signal, job: dict[str, Signal], config: AcceleratorConfig) -> list[Signal]:
     rows, low, windowed = config.attention_rows, (config.attention_rows - 1).bit_length(), "reach" in job
     if rows == 1 and not windowed:
         return []

@@ -49,9 +49,7 @@ def reciprocal_root(design: Design) -> str:
 def share(design: Design, activations: Sequence[str] = ("silu",)) -> str:
     """What activations let through of `a`, 12 fraction bits, by a table of each, interpolated: `s`, 15 fraction bits.
     Where there are several, `activation` is the number of one."""
-    entries = [
-        int(low) | int(high - low) << SHARE_BITS for name in activations for low, high in pairwise(SHARES[name])
-    ]
+    entries = [int(low) | int(high - low) << SHARE_BITS for name in activations for low, high in pairwise(SHARES[name])]
     name = "sigmoid" if activations == ("silu",) else "_".join(("share", *activations))
     table = rom(design, f"{name}_rom", entries, SHARE_BITS + _STEP_BITS)
     choice = {"activation": bits_for(len(activations))} if len(activations) > 1 else {}
