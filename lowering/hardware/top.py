@@ -47,7 +47,6 @@ from lutllm.lowering.machine.accelerator import (
     DYNAMIC_BITS,
     LINEAR_STREAMS,
     PARAMETERIZED,
-    READERS,
     SINKS,
     STREAM_BITS,
     STREAM_WORDS,
@@ -142,7 +141,7 @@ class _Top:
         """The on-chip memories, their ports shared by those who take turns."""
         m, config = self.m, self.config
         for memory in WRITERS:
-            writers, readers = config.having(WRITERS[memory]), config.having(READERS[memory])
+            writers, readers = config.having(config.writers(memory)), config.having(config.readers(memory))
             if not writers:
                 continue
             depth = {"r": config.r_words, "x": config.x_words, "y": config.y_words, "q": config.q_words}[memory]
@@ -221,7 +220,8 @@ class _Top:
             count = mux(self.chosen[name], products[name], count)
         push = any_of([const(0, 1), *(self.dispatch[name] for name in sinks if name != "residual")])
         if "residual" in sinks:
-            push = push | (self.dispatch["residual"] & ~self._field("residual", "load")[0])
+            own = self.dispatch["residual"] & ~self._field("residual", "load")[0]
+            push = push | (own & ~self._field("residual", "normed")[0] if "norm_after" in config.modes else own)
         # A cycle later, as no result comes so soon, and no other order.
         way = m.reg(pack([self.chosen[name] for name in sinks]), "order_way")
         order = Stream(m.reg(push, "order_push", reset=0), way=way, count=m.reg(count, "order_count"))
@@ -256,6 +256,8 @@ class _Top:
             nothing = Stream(const(0, 1), data=const(0, self.config.word_bits("r")))
             embedded = self.engines["embed"]["e"] if "embed" in self.engines else nothing
             self.engines["residual"].connect(e=embedded)
+            if "norm_after" in self.config.modes:
+                self.engines["residual"].connect(n=self.engines["norm"]["n"])
         if "embed" in self.engines:
             self._read("embed", "e", command="command", data="row")
         if "load" in self.engines:

@@ -39,6 +39,7 @@ PARAMETERIZED = ("norm", "swiglu", "heads", "attention")  # what takes stream p
 # Who writes and who reads each on-chip memory. Several never do at once: the schedule sees to that.
 WRITERS = {"r": ("residual",), "x": ("norm", "swiglu", "attention", "load"), "y": ("store",), "q": ("heads",)}
 READERS = {"r": ("residual", "norm"), "x": ("feed",), "y": ("swiglu", "heads"), "q": ("attention",)}
+AFTER = {"write": "residual", "read": "norm"}  # what uses memory y besides, in mode norm_after
 
 HEADER_BITS = {"check": 16, "engine": 6, "single": 1, "per_token": 1, "words": 8, "waits": 32}
 WAIT_SLOTS = 4
@@ -93,7 +94,7 @@ HEAD_MODES = ("query", "key", "value", "rotations")  # of engine heads; rotation
 SIZED_STREAMS = (
     "read_d", "read_p", "read_c", "read_q", "read_w", "read_e", "read_k", "read_v", "read_x", "write_kv", "responses",
     "write_y", "y_responses", "p_commands", "p_orders", "y_orders", "x", "codebooks", "results", "roots", "kv", "rows",
-    "e",
+    "e", "n",
 )  # fmt: skip
 
 # Fields of each task, bits each, lowest first. Counts of words are of one token; bases are addresses of memory words,
@@ -125,6 +126,9 @@ TASK_BITS: dict[str, dict[str, int]] = {
 # Fields that modes add to those of tasks; of activations where there are several.
 MODE_BITS: dict[str, dict[str, dict[str, int]]] = {
     "window": {"attention": {"reach": 32}},  # rows before its own that a token sees at most
+    # aside: results go to memory y, from `base` on; after: rows come from there, and go to stream n, as residual takes
+    # them where it is `normed`.
+    "norm_after": {"norm": {"after": 8, "source": 16}, "residual": {"aside": 8, "normed": 8, "base": 16}},
 }
 ACTIVATION = {"activation": 8}
 # What changes no cycles.
@@ -210,12 +214,17 @@ class AcceleratorConfig:
         if "embed" in self.engines:
             needs.append(("stream e", ("residual",)))
         for memory in READERS:
-            if self.having(WRITERS[memory] + READERS[memory]):
-                needs += [(f"writes of memory {memory}", WRITERS[memory])]
-                needs += [(f"reads of memory {memory}", READERS[memory])]
+            writers, readers = self.writers(memory), self.readers(memory)
+            if self.having(writers + readers):
+                needs += [(f"writes of memory {memory}", writers), (f"reads of memory {memory}", readers)]
+        if "norm_after" in self.modes:
+            needs += [("mode norm_after", (engine,)) for engine in AFTER.values()]
         for what, some in needs:
             if not self.having(some):
                 yield f"expected an engine for {what} ({', '.join(some)}), got {', '.join(self.engines)}; add one"
+
+        if "norm_after" in self.modes and self.y_bits > RESIDUAL_BITS:
+            yield f"expected out_bits of at most {RESIDUAL_BITS} in mode norm_after, got {self.y_bits}; remove it"
 
     def _clock_problems(self) -> Iterator[str]:
         if self.clocks is None:
@@ -253,6 +262,15 @@ class AcceleratorConfig:
     def having(self, names: tuple[str, ...]) -> tuple[str, ...]:
         """Those of the engines `names` that this accelerator has."""
         return tuple(name for name in names if name in self.engines)
+
+    def writers(self, memory: str) -> tuple[str, ...]:
+        """Engines that may write an on-chip memory, there or not."""
+        after = memory == "y" and "norm_after" in self.modes
+        return WRITERS[memory] + ((AFTER["write"],) if after else ())
+
+    def readers(self, memory: str) -> tuple[str, ...]:
+        after = memory == "y" and "norm_after" in self.modes
+        return READERS[memory] + ((AFTER["read"],) if after else ())
 
     @property
     def lanes(self) -> int:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from lutllm.dialect.decoders.attention import AttentionOp
 from lutllm.dialect.decoders.ops import activation_of
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
-from lutllm.lowering.place.clusters import Cluster
+from lutllm.lowering.place.clusters import Cluster, is_aside
+from lutllm.lowering.place.patterns import NORM_ADD
 
 
 def modes_of(cluster: Cluster) -> Iterator[str]:
@@ -18,6 +19,8 @@ def modes_of(cluster: Cluster) -> Iterator[str]:
     attention = cluster.find("lut.attention")
     if attention is not None and reach_of(attention) is not None:
         yield "window"
+    if cluster.engines == NORM_ADD or is_aside(cluster):
+        yield "norm_after"
 
 
 def reach_of(attention: AttentionOp) -> int | None:

@@ -66,6 +66,8 @@ class Hazards:
         if earlier.engine == later.engine:
             modes = earlier.fields.get("mode"), later.fields.get("mode")
             return "its row source" if earlier.engine == "linear" and modes[0] != modes[1] else None
+        if {earlier.engine, later.engine} == {"norm", "residual"} and earlier.cluster != later.cluster:
+            return "the sums of squares"
         for names, others in (
             (earlier.writes, later.reads),
             (earlier.reads, later.writes),
@@ -111,7 +113,7 @@ class Follower:
 
     def follows(self, task: Task) -> str:
         """The cluster whose words `task` follows, or "". To be asked of every task once, in order of dispatch."""
-        if task.engine in WRITERS["x"] and task.cluster not in {*self.written, *self.taken}:
+        if task.engine in WRITERS["x"] and task.writes and task.cluster not in {*self.written, *self.taken}:
             self.written.append(task.cluster)
             if task.in_order:
                 self.in_order.add(task.cluster)

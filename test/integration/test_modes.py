@@ -36,6 +36,16 @@ KINDS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {  # the modes that i
         ("window",),
         dict(layers=[LayerShape(window=window, qk_norm=True) for window in (7, None, 1)]),
     ),
+    "norms after": (("norm_after",), dict(norms_after=True)),
+    "gemma3": (
+        ("gelu_tanh", "window", "norm_after"),
+        dict(
+            layers=[
+                LayerShape(norms_after=True, activation="gelu_tanh", qk_norm=True, window=window)
+                for window in (6, None, 6)
+            ]
+        ),
+    ),
 }
 
 

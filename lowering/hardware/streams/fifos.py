@@ -23,12 +23,13 @@ from lutllm.lowering.hardware.linear.psum import codebook_depth
 from lutllm.lowering.hardware.linear.records import ROUND
 from lutllm.lowering.hardware.linear.requantize import results_depth
 from lutllm.lowering.hardware.top import fifo_depth
-from lutllm.lowering.hardware.vector import embed, feed
+from lutllm.lowering.hardware.vector import embed, feed, norm
 from lutllm.lowering.hardware.vector.head_roots import ROOT_ROW_BITS, root_latency, roots_depth
 from lutllm.lowering.hardware.vector.heads import BEAT_LATENCY, kv_depth
 from lutllm.lowering.machine.accelerator import PARAMETERIZED, RIGHT_BITS, SINKS, AcceleratorConfig
 from lutllm.lowering.machine.engine import QUEUE, ROUNDS_AHEAD, EngineConfig
 from lutllm.numerics import bits_for
+from lutllm.quantization import NORM_BITS
 
 COMMAND_BITS = 96  # address and beats
 
@@ -89,6 +90,9 @@ def fifos(config: AcceleratorConfig, latency: int) -> list[Fifo]:
         found += _heads(config, latency)
     if "embed" in config.engines:
         found += _embedding(config)
+    if "norm_after" in config.modes:
+        bits, depth = config.lanes * NORM_BITS, norm.n_depth(config)
+        found.append(Fifo("n", "norm", ("residual",), bits, depth, ("norm/normed/count",), Fraction(1), norm.NORMED))
     if "save" in config.engines:
         found += _saving(config, latency)
     return [*found, *_given(config)]

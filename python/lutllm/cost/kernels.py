@@ -389,6 +389,19 @@ def embed(e, start, residual, tokens, words, asked, there, rows, depth):  # type
     return out
 
 
+@_compiled
+def normed(p, start, residual, words, tokens, there, depth):  # type: ignore[no-untyped-def]
+    """Words of engine norm to stream n, which holds `depth` of them `there` cycles after their steps, and on to
+    residual: `start` and `residual` are the first steps of both. Returns the last ones."""
+    at, out, taken = start - 1, residual - 1, np.full(depth, NEVER)
+    for n in range(words * tokens):
+        at = max(at + 1, arrival(p), taken[n % depth] + 1)
+        taken[n % depth] = out = max(out + 1, at + there)
+        if n % tokens == tokens - 1:
+            take(p, at)
+    return at, out
+
+
 # Engine heads. `root`: cycles from a row's last square to its root, at most `roots` at a time. A beat of `ratio` words
 # has one of `beats` places until written, `leave` cycles after its last word. `command`: to its transfer.
 Heads = namedtuple("Heads", "root roots ratio beats leave command")

@@ -88,9 +88,14 @@ def feed(chip: Chip, job: Job) -> None:
 def norm(chip: Chip, job: Job) -> None:
     f, tokens = job.fields, job.tokens
     rows = slice(tokens - 1, tokens) if f["last"] else slice(0, tokens)
-    x = chip.read("r", places(0, range(f["words"]), tokens))[:, rows]
+    after = f.get("after", 0)
+    x = chip.read(*(("y", places(f["source"], range(f["words"]), tokens)) if after else
+                    ("r", places(0, range(f["words"]), tokens))))[:, rows]  # fmt: skip
     gain, right = (p[:, None] for p in chip.parameters(job.address, job.beats))
     n = normalised(x, chip.squares[rows, None], gain, f)
+    if after:
+        chip.push("n", n)
+        return
     out = saturate(rescaled(n, right), f["bits"])
     chip.write("x", places(f["base"], range(f["words"]), out.shape[1]), out)
 
@@ -108,11 +113,12 @@ def residual(chip: Chip, job: Job) -> None:
     if f["load"]:
         out = words_of(chip.pull("e"), chip.config.lanes)
     else:
-        terms = rescaled(chip.read("r", addresses), f["residual_right"]) + rescaled(chip.pull("y"), f["y_right"])
+        added = chip.pull("n" if f.get("normed") else "y")
+        terms = rescaled(chip.read("r", addresses), f["residual_right"]) + rescaled(added, f["y_right"])
         out = saturate(terms, RESIDUAL_BITS)
     squares = np.square(out).sum(axis=(0, 2))
     chip.squares[: job.tokens] = squares + (chip.squares[: job.tokens] if f["start"] else 0)
-    chip.write("r", addresses, out)
+    chip.write(*(("y", addresses + f["base"], out) if f.get("aside") else ("r", addresses, out)))
     chip.note("squares", np.arange(job.tokens), chip.squares[: job.tokens].copy())
 
 
