@@ -66,8 +66,6 @@ class Hazards:
         if earlier.engine == later.engine:
             modes = earlier.fields.get("mode"), later.fields.get("mode")
             return "its row source" if earlier.engine == "linear" and modes[0] != modes[1] else None
-        if {earlier.engine, later.engine} == {"norm", "residual"} and earlier.cluster != later.cluster:
-            return "the sums of squares"
         for names, others in (
             (earlier.writes, later.reads),
             (earlier.reads, later.writes),
@@ -83,6 +81,8 @@ class Hazards:
             shared = self.memories(names) & self.memories(others)
             if shared:
                 return f"the {port} port of memory {min(shared)}"
+        if {earlier.engine, later.engine} == {"norm", "residual"} and earlier.cluster != later.cluster:
+            return "the sums of squares"
         return None
 
     def memories(self, names: Sequence[str]) -> set[str]:

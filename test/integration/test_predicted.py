@@ -87,7 +87,7 @@ CASES = {
         ways=2, rows=4, ports=4, clocks=(250, 400, 32), qwen3=True, shape=dict(heads=4, kv_heads=2, window=3)
     ),
     "norms after": Kind(kv_bits=32, shape=dict(norms_after=True)),
-    "norms after, shrunk, two clocks": Kind(depths="shrunk", clocks=(250, 400, 32), shape=dict(norms_after=True)),
+    "norms after, shrunk, two clocks": Kind(depths="shrunk", clocks=(250, 400, 64), shape=dict(norms_after=True)),
     "4 ways": Kind(ways=4, kv_bits=32, shape=dict(heads=8, kv_heads=1, head_dim=12), depths="shrunk"),
 }
 
