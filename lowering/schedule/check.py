@@ -159,8 +159,8 @@ def _stream_problems(tasks: Sequence[Task]) -> Iterator[Problem]:
             yield task, "expected a linear that takes its result, got none; remove its cluster"
     for giver, stream in (("embed", "e"), ("norm", "n")):
         pair = ([t for t in tasks if t.engine == engine and stream_of(t) == stream] for engine in (giver, "residual"))
-        given, taken = ([t.cluster for t in found] for found in pair)
-        if given != taken:
+        givers, takers = ([t.cluster for t in found] for found in pair)
+        if givers != takers:
             wanted = f"a residual task that takes stream {stream} for each {giver} task that gives it"
             yield None, f"expected {wanted}, in one order, got others; schedule again"
 

@@ -14,6 +14,7 @@ from lutllm import dialect
 from lutllm.accelerator.hardware import Hardware, build
 from lutllm.bindings import ir
 from lutllm.cost.predicted import predicted, run_cycles
+from lutllm.diff import compare_golden, compare_hardware, record
 from lutllm.errors import LutllmError
 from lutllm.lowering.schedule.read import read_plan
 from lutllm.quantize.random.float_models import LayerShape, float_decoder
@@ -96,3 +97,11 @@ def test_rows_out_of_a_window_cost_no_cycles() -> None:
         spans[kind] = [each.end - each.start for each in found if each.engine == "attention"][-7:]
     assert max(spans["window"]) < min(spans["all"])
     assert max(spans["window"]) - min(spans["window"]) < 8 < spans["all"][-1] - spans["all"][0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_number_of_every_task(kind: str) -> None:
+    hardware, simulator = made(kind, "tiny")
+    recorded = record(hardware.module, hardware.tensors, [5, 3, 9, 22, 7], 2)
+    assert compare_golden(recorded).equal
+    assert compare_hardware(recorded, simulator, recorded.image).equal

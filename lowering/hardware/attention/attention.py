@@ -133,7 +133,7 @@ def _prepared(
         whole = rows[low:]
         rows = whole + rows[0:low].ne(0).zext(whole.width)
     rows = m.reg(resized(rows, widths["rows"]), "rows")
-    windowed = {}
+    windowed: dict[str, Signal] = {}
     if "window" in config.modes:
         rows, position, windowed = _windowed(m, config, rows, position, f)
     job = dict(kv_heads=f["kv_heads"], items=f["items"], reps=f["reps"], position=position, rows=rows, **windowed)

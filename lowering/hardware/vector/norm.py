@@ -57,7 +57,8 @@ def norm(design: Design, config: AcceleratorConfig) -> str:
         own = f["after"][0] if normed else None
         step = task.step if own is None else task.step & ~own
         read = Read(at(place)[0 : bits["r"]], config.word_bits("r"), step)
-        out, other = {"r_read": read}, None
+        out: dict[str, Any] = {"r_read": read}
+        other: Read | None = None
         if own is not None and fire is not None:
             fire.assign(task.fire)
             source = at(place + f["source"].zext(max(16, place.width))[0 : place.width])[0 : bits["y"]]

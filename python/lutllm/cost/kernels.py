@@ -349,14 +349,16 @@ def drain(e, s, words, tokens, q, start, sink, p, with_p, writer, saves):  # typ
 
 
 @_compiled
-def steps(p, start, words, tokens):  # type: ignore[no-untyped-def]
-    """Words of a vector engine, in each the tokens, a step a cycle; each word takes a beat of p with its last token.
-    Returns the last step of each word."""
-    at, ends = start - 1, np.zeros(words, np.int64)
-    for i in range(words):
-        at = take(p, max(at + 1, arrival(p)) + tokens - 1)
-        ends[i] = at
-    return ends
+def steps(p, start, words, tokens, taker, there=0, depth=1):  # type: ignore[no-untyped-def]
+    """Words of a vector engine, in each the tokens; each word takes a beat of p with its last token. Who takes them from
+    cycle `taker` on has each `there` cycles after its step, and room for `depth`. Returns words' last steps, and his."""
+    at, out, ends, taken = start - 1, taker - 1, np.zeros(words, np.int64), np.full(depth, NEVER)
+    for n in range(words * tokens):
+        at = max(at + 1, arrival(p), taken[n % depth] + 1)
+        taken[n % depth] = out = max(out + 1, at + there)
+        if n % tokens == tokens - 1:
+            ends[n // tokens] = take(p, at)
+    return ends, out
 
 
 @_compiled
@@ -387,19 +389,6 @@ def embed(e, start, residual, tokens, words, asked, there, rows, depth):  # type
             taken[n % depth] = out
             n += 1
     return out
-
-
-@_compiled
-def normed(p, start, residual, words, tokens, there, depth):  # type: ignore[no-untyped-def]
-    """Words of engine norm to stream n, which holds `depth` of them `there` cycles after their steps, and on to
-    residual: `start` and `residual` are the first steps of both. Returns the last ones."""
-    at, out, taken = start - 1, residual - 1, np.full(depth, NEVER)
-    for n in range(words * tokens):
-        at = max(at + 1, arrival(p), taken[n % depth] + 1)
-        taken[n % depth] = out = max(out + 1, at + there)
-        if n % tokens == tokens - 1:
-            take(p, at)
-    return at, out
 
 
 # Engine heads. `root`: cycles from a row's last square to its root, at most `roots` at a time. A beat of `ratio` words

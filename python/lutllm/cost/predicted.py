@@ -283,11 +283,11 @@ class _List:
         """What a linear left, normed, to the residual stream."""
         chip, tokens, units = self.chip, self.tokens(giver), self.chip.vector
         begin = first + units["norm"].first + units["norm"].rows * tokens
-        made, last = kernels.normed(
-            chip.ports["p"], begin, start + units["residual"].first, giver.fields["words"], tokens, norm.NORMED,
+        made, last = kernels.steps(
+            chip.ports["p"], begin, giver.fields["words"], tokens, start + units["residual"].first, norm.NORMED,
             norm.n_depth(self.config),
         )  # fmt: skip
-        self.ended(giver, first, made + units["norm"].last)
+        self.ended(giver, first, made[-1] + units["norm"].last)
         self.ended(task, start, last + units["residual"].last)
 
     def embed(self, giver: Task, first: int, task: Task, start: int) -> None:
@@ -312,7 +312,8 @@ class _List:
             unit = self.chip.vector[task.engine]
             if task.engine == "norm":
                 rows = 1 if f["last"] else tokens
-                ends = kernels.steps(p, start + unit.first + unit.rows * rows, f["words"], rows)
+                begin = start + unit.first + unit.rows * rows
+                ends, _ = kernels.steps(p, begin, f["words"], rows, begin)
             else:
                 x = self.chip.ports["x"]
                 place = f["address"] // (self.config.load_bits // 8) + self.each.position * f["words"]
@@ -325,7 +326,7 @@ class _List:
         f, chip, tokens, mode = task.fields, self.chip, self.tokens(task), HEAD_MODES[task.fields["mode"]]
         words, beat, writer = f["head_words"], self.config.kv_bits // 8, self.chip.writers["kv"]
         if mode == "rotations":
-            return int(kernels.steps(chip.ports["p"], start, words * tokens, 1)[-1]) + TABLE_DONE
+            return int(kernels.steps(chip.ports["p"], start, words * tokens, 1, start)[1]) + TABLE_DONE
         rows, size = mode in ("key", "value"), tokens * words
         place, stride = f["address"] // beat + self.each.position * words // chip.heads.ratio, f["head_stride"] // beat
         if self.config.attention_ports > 1:  # a command for each part of a row, which no burst's end cuts
