@@ -350,8 +350,8 @@ def drain(e, s, words, tokens, q, start, sink, p, with_p, writer, saves):  # typ
 
 @_compiled
 def steps(p, start, words, tokens, taker, there=0, depth=1):  # type: ignore[no-untyped-def]
-    """Words of a vector engine, in each the tokens; each word takes a beat of p with its last token. Who takes them from
-    cycle `taker` on has each `there` cycles after its step, and room for `depth`. Returns words' last steps, and his."""
+    """Words of a vector engine, in each the tokens; a word takes a beat of p with its last token. Who takes them, from
+    cycle `taker` on, has each `there` cycles after its step, and room for `depth`. Returns last steps: words', his."""
     at, out, ends, taken = start - 1, taker - 1, np.zeros(words, np.int64), np.full(depth, NEVER)
     for n in range(words * tokens):
         at = max(at + 1, arrival(p), taken[n % depth] + 1)
