@@ -17,8 +17,8 @@ from lutllm.cost.predicted import predicted, run_cycles
 from lutllm.diff import compare_golden, compare_hardware, record
 from lutllm.errors import LutllmError
 from lutllm.lowering.schedule.read import read_plan
-from lutllm.quantize.random.float_models import LayerShape, float_decoder
-from lutllm.quantize.random.model import random_model
+from lutllm.quantizer.random.float_models import LayerShape, float_decoder
+from lutllm.quantizer.random.model import random_model
 from lutllm.scheme import EXACT
 from lutllm.simulate import AxiTiming, Simulator
 from lutllm.simulate.transactions.passes import run_passes

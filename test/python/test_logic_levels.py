@@ -13,8 +13,8 @@ from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.signal import Signal, const, mux, pack
 from lutllm.lowering.hardware.lib.stream import Stream, fifo
 from lutllm.lowering.machine.targets import find_target
-from lutllm.quantize.random.float_models import float_decoder
-from lutllm.quantize.random.model import hollow_model
+from lutllm.quantizer.random.float_models import float_decoder
+from lutllm.quantizer.random.model import hollow_model
 from lutllm.report.levels import longest_paths
 from lutllm.scheme import EXACT
 from lutllm.tools.lutllm import main
