@@ -191,8 +191,8 @@ class Store(Mapping[str, np.ndarray]):
 
 
 def load(path: Path | str) -> Store:
-    """Open a safetensors file; the header is checked now, arrays are read when asked for."""
-    return Store(path)
+    """Open a safetensors file, or that of a directory; the header is checked now, arrays are read when asked for."""
+    return Store(Path(path) / PARAMETERS if Path(path).is_dir() else path)
 
 
 # --- quantized linears -----------------------------------------------------------------------------------------
