@@ -27,6 +27,7 @@ _LAZY = {
     "fx_decomp_util": "torch_mlir.extras.fx_decomp_util",
     "torch_dialect": "torch_mlir.dialects.torch",
     "execution_engine": "torch_mlir.execution_engine",
+    "runtime": "torch_mlir.runtime",
     **{name: f"torch_mlir.dialects.{name}" for name in ("arith", "linalg", "tensor")},
 }
 
