@@ -52,7 +52,7 @@ class LutBindParameters(Pass):
         type_ = ir.RankedTensorType(load.results[0].type)
         if held is None or have != str(type_):
             self.fail(load, f"expected @{name} in {self.store} to be {type_}, got {have}; write it there")
-        array = np.ascontiguousarray(held[name])
+        array = np.asarray(held[name], order="C")
         with ir.InsertionPoint(load), load.location:
             data = ir.DenseElementsAttr.get(array, type=type_.element_type, shape=type_.shape)
             load.results[0].replace_all_uses_with(arith.constant(type_, data))

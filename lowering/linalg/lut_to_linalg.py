@@ -50,7 +50,8 @@ class LutToLinalg(Pass):
                 step.results[0].replace_all_uses_with(done.values[step.results[0]])
             step.erase()
         for function in functions:
-            _plain_signature(function.opview)
+            with function.location:
+                _plain_signature(function.opview)
         for scheme in schemes:
             scheme.erase()
 
@@ -58,9 +59,10 @@ class LutToLinalg(Pass):
         for op in ops_below(root):
             if op.name.startswith("lut."):
                 if op.name != "lut.scheme" and op.name not in _STEPS:
-                    self.fail(op, f"expected one of {', '.join(_STEPS)}, got '{op.name}'; keep such ops out of it")
+                    known = ", ".join(_STEPS)
+                    self.fail(op, f"expected lut.linear or one of {known}; leave the rest in torch, as torch-to-lut does")
             elif op.name != "func.return" and any(fixed_of(v.type) for v in (*op.operands, *op.results)):
-                self.fail(op, "expected integers of lut between lut ops, arguments and returns only, got them here")
+                self.fail(op, "expected tensors with #lut.fixed on lut ops, arguments and returns alone; dequantize them")
 
 
 @dataclass
@@ -107,8 +109,8 @@ def _quantize(op: Any, arrays: Arrays, x: ir.Value) -> ir.Value:
         size = field.if_below(1, fraction, fraction | (1 << _MANTISSA))
         value = bits.if_below(0, size * -1, size)
         exponent = read(arrays["result.exponents"], at("k")[0] // 2).to("i32")
-        shift = exponent - field.op("maxsi", 1) + _UNIT  # below 0 the value has saturated, from 25 on it is 0
-        return value.round_shift(shift.clamp(0, 30)).saturate(bits_of(op.result)).to("i16")
+        shift = (exponent - field.op("maxsi", 1) + _UNIT).clamp(0, 30)  # at 0 all have saturated, from 25 on all are 0
+        return value.round_shift(field.if_below(255, shift, shift - shift)).saturate(bits_of(op.result)).to("i16")
 
     return Tokens(x, 1).generic(".k->.k", [x], "i16", body)
 
