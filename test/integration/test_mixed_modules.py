@@ -1,0 +1,142 @@
+"""Modules that are no language models, from PyTorch to machine code by MLIR's own passes: their linears as lookups equal
+the interpreter's integers, whatever the floats around them are.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+from torch import nn  # noqa: E402
+
+from lutllm import dialect, interpreter, lowering, store  # noqa: E402
+from lutllm.bindings import ir  # noqa: E402
+from lutllm.embed import compile_linalg  # noqa: E402
+from lutllm.importer import import_module  # noqa: E402
+from lutllm.lowering.pipelines import to_linalg  # noqa: E402
+from lutllm.lowering.quantize.torch_to_lut import convert_linears  # noqa: E402
+from lutllm.numerics import dequantize, quantize  # noqa: E402
+from lutllm.passes import PASSES, run_pipeline  # noqa: E402
+from lutllm.passes.walk import ops_in  # noqa: E402
+from lutllm.quantization import constants_of  # noqa: E402
+from lutllm.quantize import FloatLinear, VectorQuantizer  # noqa: E402
+from lutllm.scheme import ADDITIVE, EXACT, PAPER  # noqa: E402
+
+SMALL = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=48)
+
+
+def perceptron():
+    return nn.Sequential(nn.Linear(24, 32), nn.ReLU(), nn.Linear(32, 10)), torch.randn(6, 24)
+
+
+def vit():
+    from transformers import ViTConfig, ViTModel
+
+    config = ViTConfig(**SMALL, image_size=16, patch_size=4, attn_implementation="eager")
+    return Last(ViTModel(config, add_pooling_layer=False)), torch.randn(2, 3, 16, 16)
+
+
+def bert():
+    from transformers import BertConfig, BertModel
+
+    config = BertConfig(**SMALL, vocab_size=90, max_position_embeddings=32, attn_implementation="eager")
+    return Last(BertModel(config, add_pooling_layer=False)), torch.randint(0, 90, (2, 12))
+
+
+class Last(nn.Module):
+    """The hidden state of a model of transformers."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x):
+        return self.model(x).last_hidden_state
+
+
+def quantized(module: nn.Module, x, scheme):
+    """Each linear, calibrated on its own input for `x`."""
+    found = {}
+
+    def hook(name):
+        def calibrate(part, arguments):
+            quantizer = VectorQuantizer(scheme, seed=0)
+            quantizer.observe(f"{name}.input", arguments[0].reshape(-1, part.in_features).numpy())
+            linear = FloatLinear(name, f"{name}.input", part.weight.numpy(), part.bias.numpy())
+            found[name] = quantizer.quantize_linear(linear)
+
+        return calibrate
+
+    hooks = [p.register_forward_pre_hook(hook(n)) for n, p in module.named_modules() if isinstance(p, nn.Linear)]
+    with torch.no_grad():
+        module(x)
+    for each in hooks:
+        each.remove()
+    return found
+
+
+def integers(module: nn.Module, x, linears) -> np.ndarray:
+    """What PyTorch computes around the interpreter's linears."""
+
+    def hook(name):
+        q = linears[name]
+
+        def replace(_part, arguments, _result):
+            x = quantize(arguments[0].numpy(), np.repeat(q.exponents.astype(np.int64), 2), q.scheme.x_bits)
+            return torch.from_numpy(dequantize(interpreter.linear(q, x), q.out_exponent).astype(np.float32))
+
+        return replace
+
+    hooks = [module.get_submodule(name).register_forward_hook(hook(name)) for name in linears]
+    result = module(x).numpy()
+    for each in hooks:
+        each.remove()
+    return result
+
+
+def show_linears(module: ir.Module) -> list[str]:
+    """Let the function return what every linear reads and writes, too; their names."""
+    (function,) = (op for op in module.body.operations if op.operation.name == "func.func")
+    linears = ops_in(module.operation, dialect.LinearOp)
+    with module.context, ir.Location.unknown():
+        last = list(function.entry_block.operations)[-1]
+        values = [*last.operands, *(v for each in linears for v in (each.x, each.y))]
+        with ir.InsertionPoint(last):
+            ir.Operation.create("func.return", operands=values)
+        last.operation.erase()
+        type_ = ir.FunctionType.get(function.type.inputs, [v.type for v in values])
+        function.attributes["function_type"] = ir.TypeAttr.get(type_)
+    return [each.weights.value for each in linears]
+
+
+@pytest.mark.parametrize(
+    ("make", "scheme", "error"),
+    [
+        (perceptron, EXACT, 0),  # of floats it has a ReLU alone
+        (perceptron, PAPER.with_(c_a=16, G=16), 0),
+        (vit, EXACT, 1e-4),
+        (bert, ADDITIVE.with_(G=16), 1e-4),
+    ],
+    ids=["mlp-exact", "mlp-paper", "vit-exact", "bert-additive"],
+)
+def test_every_linear_equals_the_interpreter(make, scheme, error: float, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module, x = make()
+    module = module.eval().requires_grad_(False)
+    linears = quantized(module, x, scheme)
+    store.save_linears(tmp_path, linears)
+    imported = import_module(module, (x,))
+    assert not convert_linears(imported.module, constants_of(linears)).kept
+    imported.save_parameters(tmp_path / "floats.safetensors")
+    names = show_linears(imported.module)
+    assert sorted(names) == sorted(linears)
+    passes = to_linalg(str(tmp_path), str(tmp_path / "floats.safetensors"))
+    run_pipeline(imported.module, passes, passes=(*PASSES, *lowering.PASSES))
+    result, *seen = compile_linalg(imported.module)(x.numpy())
+    for name, x_int, y_int in zip(names, seen[::2], seen[1::2], strict=True):
+        assert np.array_equal(y_int, interpreter.linear(linears[name], x_int)), name
+        assert len(np.unique(y_int)) > 20
+    wanted = integers(module, x, linears)
+    assert np.linalg.norm(result - wanted) <= error * np.linalg.norm(wanted)
+    assert np.linalg.norm(module(x).numpy() - wanted) > 0
