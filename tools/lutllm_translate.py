@@ -67,7 +67,8 @@ def scheduled_to_image(options: argparse.Namespace) -> None:
     wanted, digest = dialect.store_of(module), store.sha256(parameters.path)
     if wanted is not None and digest != wanted:
         raise InputError(
-            f"'{parameters.path}': expected SHA-256 {wanted}, as lut.store says, got {digest}; name the store of this model"
+            f"'{parameters.path}': expected SHA-256 {wanted}, as lut.store says, got {digest}; "
+            "name the store of this model"
         )
     write_image(options.output, module, parameters)
 

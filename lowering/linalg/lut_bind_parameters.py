@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -48,7 +49,7 @@ class LutBindParameters(Pass):
             if "#ml_program.extern" in str(table[name].attributes["value"]):
                 self._bind(load, name, *found.get(name, (None, "none")))
 
-    def _bind(self, load: ir.Operation, name: str, held: store.Store | None, have: str) -> None:
+    def _bind(self, load: ir.Operation, name: str, held: Mapping[str, np.ndarray] | None, have: str) -> None:
         type_ = ir.RankedTensorType(load.results[0].type)
         if held is None or have != str(type_):
             self.fail(load, f"expected @{name} in {self.store} to be {type_}, got {have}; write it there")

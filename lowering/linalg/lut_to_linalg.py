@@ -27,9 +27,9 @@ _MANTISSA, _UNIT = 23, 150  # of f32: bits, and the exponent field of numbers wh
 class LutToLinalg(Pass):
     """Lower quantizer, linears and their steps to linalg on integers, for any MLIR compiler.
 
-    Linears are split as lut-decompose does. Parameters are loads of globals, for lut-bind-parameters. Tensors lose their
-    #lut.fixed, in signatures too, and schemes go. Where the interpreter refuses a value (a sum too wide, NaN) the result
-    is some integer.
+    Linears are split as lut-decompose does. Parameters are loads of globals, for lut-bind-parameters. Tensors lose
+    their #lut.fixed, in signatures too, and schemes go. Where the interpreter refuses a value (a sum too wide, NaN)
+    the result is some integer.
     """
 
     name: ClassVar[str] = "lut-to-linalg"
@@ -60,9 +60,9 @@ class LutToLinalg(Pass):
             if op.name.startswith("lut."):
                 if op.name != "lut.scheme" and op.name not in _STEPS:
                     known = ", ".join(_STEPS)
-                    self.fail(op, f"expected lut.linear or one of {known}; leave the rest in torch, as torch-to-lut does")
+                    self.fail(op, f"expected lut.linear or one of {known}; leave others in torch, as torch-to-lut does")
             elif op.name != "func.return" and any(fixed_of(v.type) for v in (*op.operands, *op.results)):
-                self.fail(op, "expected tensors with #lut.fixed on lut ops, arguments and returns alone; dequantize them")
+                self.fail(op, "expected tensors with #lut.fixed on lut ops, arguments and returns alone; dequantize")
 
 
 @dataclass
@@ -75,22 +75,22 @@ class _Values:
         """Make the ops of one, at the current insertion point."""
         if _summed(op):
             return  # with the sum, so that terms, as many as tokens times the layer, are never whole
-        terms = producer(op.operation.operands[0]) if isinstance(op, dialect.PrefixSumOp) else None
-        start = (self._of(op.partial),) if terms is not None and op.partial is not None else ()
-        result = op.operation.results[0]
-        if _summed(terms):
-            self.values[result] = _lookup(terms, _loaded(terms), self._of(terms.rows), ".n", *start)
+        first, *rest = op.operation.operands
+        lookup: Any = producer(first)
+        if _summed(lookup):
+            made = _lookup(lookup, _loaded(lookup), self._of(lookup.rows), ".n", *map(self._of, rest))
         else:
-            self.values[result] = _STEPS[op.operation.name](op, _loaded(op), *map(self._of, op.operation.operands))
+            made = _STEPS[op.operation.name](op, _loaded(op), *map(self._of, (first, *rest)))
+        self.values[op.operation.results[0]] = made
 
     def _of(self, value: ir.Value) -> ir.Value:
         return self.values.get(value, value)
 
 
 def _summed(op: LutOp | None) -> bool:
-    """Whether an op is a lookup that one sum alone reads."""
-    users = [use.owner.name for use in op.operation.results[0].uses] if isinstance(op, dialect.TableLookupOp) else []
-    return users == ["lut.prefix_sum"]
+    """Whether an op is a lookup that is the terms of one sum alone."""
+    uses = list(op.operation.results[0].uses) if isinstance(op, dialect.TableLookupOp) else []
+    return [(use.owner.name, use.operand_number) for use in uses] == [("lut.prefix_sum", 0)]
 
 
 def _loaded(op: Any) -> Arrays:
@@ -196,7 +196,8 @@ def _exact_row(op: Any, arrays: Arrays, x: ir.Value) -> ir.Value:
 def _rows(tokens: Tokens, letters: str, values: list[ir.Value], arrays: Arrays) -> ir.Value:
     """Rows of both numbers of each pair; stages, where `letters` has them, add up."""
 
-    def body(at: At, x: Scalar, y: Scalar, v: Scalar, w: Scalar, right: Scalar, left: Scalar, *so_far: Scalar) -> Scalar:
+    def body(_: At, x: Scalar, y: Scalar, v: Scalar, w: Scalar, *rest: Scalar) -> Scalar:
+        right, left, *so_far = rest
         product = x.to("i32") * v.to("i32") + y.to("i32") * w.to("i32")
         row = product.round_shift(right.to("i32")) << left.to("i32")
         return sum(so_far, start=row)

@@ -1,5 +1,5 @@
-"""Modules that are no language models, from PyTorch to machine code by MLIR's own passes: their linears as lookups equal
-the interpreter's integers, whatever the floats around them are.
+"""Modules that are no language models, from PyTorch to machine code by MLIR's own passes: the integers of their linears
+are the interpreter's, whatever the floats around them are.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""lut-to-linalg, run by MLIR's own passes and JIT, computes the interpreter's integers: an oracle that shares no code."""
+"""lut-to-linalg, compiled by MLIR's own passes, computes the interpreter's integers: an oracle that is not ours."""
 
 import json
 import re
@@ -120,7 +120,9 @@ def test_sums_go_on_from_others(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     codes = rng.integers(0, 16, (3, 2, 6)).astype(np.uint8)
     rows = [rng.integers(-(2**20), 2**20, (5, 3, 2, 2, 16)).astype(np.int32) for _ in range(2)]
-    lookup = """"lut.table_lookup"(%{0}) {{scheme = @s, weights = @q}} : (tensor<?x3x2x2x16xi32>) -> tensor<?x3x6xi32>"""
+    lookup = (
+        """"lut.table_lookup"(%{0}) {{scheme = @s, weights = @q}} : (tensor<?x3x2x2x16xi32>) -> tensor<?x3x6xi32>"""
+    )
     module = parsed(
         EXACT.with_(G=4),
         f"""

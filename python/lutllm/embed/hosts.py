@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 from lutllm import dialect
-from lutllm.dialect import Lut
 from lutllm.bindings import capture_diagnostics, ir, passmanager
+from lutllm.dialect import Lut
 from lutllm.errors import InputError, LutllmError
 from lutllm.lowering import PASSES as LOWERING
 from lutllm.passes import PASSES, Pass, Pipeline, PipelineError
@@ -28,17 +28,22 @@ def add(manager: Any, pipeline: str, *, passes: tuple[type[Pass], ...] = ALL_PAS
     for ever for Python's verifiers.
     """
     checked = Pipeline(pipeline, passes)
-    if isinstance(manager, passmanager.PassManager) and (context := ir.Context.current).is_dialect_loaded(Lut.DIALECT_NAMESPACE):
-        if (threads := context.get_num_threads()) > 1:
+    if isinstance(manager, passmanager.PassManager):
+        context = ir.Context.current
+        if _has_dialect(context) and (threads := context.get_num_threads()) > 1:
             raise InputError(f"expected a context of one thread, got {threads}; call enable_multithreading(False)")
     manager.add(lambda op, pass_: _run(checked, op.operation, pass_), name="lutllm", argument="lutllm")
+
+
+def _has_dialect(context: ir.Context) -> bool:
+    return context.is_dialect_loaded(Lut.DIALECT_NAMESPACE)
 
 
 def _run(pipeline: Pipeline, op: Any, pass_: Any) -> None:
     try:
         if op.name != "builtin.module":
-            raise LutllmError(f"expected a pass manager of builtin.module for {pipeline}, got one of {op.name}")
-        if isinstance(op, ir.Operation) and op.context.is_dialect_loaded(Lut.DIALECT_NAMESPACE):
+            raise LutllmError(f"expected a pass manager of builtin.module, got one of {op.name}; add it to one")
+        if isinstance(op, ir.Operation) and _has_dialect(op.context):
             pipeline.run(op.opview)
         else:
             _replace(op, run_text(pipeline, op.get_asm(print_generic_op_form=True, enable_debug_info=True)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -75,9 +76,9 @@ def _descriptor(rank: int, dtype: np.dtype) -> type[ctypes.Structure]:
     return runtime.make_nd_memref_descriptor(rank, element) if rank else runtime.make_zero_d_memref_descriptor(element)
 
 
-def _function(engine: object, name: str, wanted: list[tuple[np.dtype, list[int | None]]], given: list[type]) -> Call:
+def _function(engine: Any, name: str, wanted: list[tuple[np.dtype, list[int | None]]], given: list[type]) -> Call:
     class Results(ctypes.Structure):
-        _fields_ = [(f"r{i}", descriptor) for i, descriptor in enumerate(given)]  # noqa: RUF012
+        _fields_ = [(f"r{i}", descriptor) for i, descriptor in enumerate(given)]
 
     free = ctypes.CDLL(None).free
     free.argtypes = [ctypes.c_void_p]
@@ -92,7 +93,7 @@ def _function(engine: object, name: str, wanted: list[tuple[np.dtype, list[int |
         results = Results()
         inputs = [runtime.get_ranked_memref_descriptor(np.ascontiguousarray(array)) for array in arrays]
         engine.invoke(name, *(ctypes.pointer(ctypes.pointer(each)) for each in (results, *inputs)))
-        made = [getattr(results, field) for field, _ in results._fields_]
+        made = [getattr(results, f"r{i}") for i in range(len(given))]
         found = [runtime.ranked_memref_to_numpy(ctypes.pointer(each)).copy() for each in made]
         for each in made:
             free(each.allocated)
