@@ -3,6 +3,7 @@ are the interpreter's, whatever the floats around them are.
 """
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from lutllm.passes import PASSES, run_pipeline  # noqa: E402
 from lutllm.passes.walk import ops_in  # noqa: E402
 from lutllm.quantization import constants_of  # noqa: E402
 from lutllm.quantize import FloatLinear, VectorQuantizer  # noqa: E402
-from lutllm.scheme import ADDITIVE, EXACT, PAPER  # noqa: E402
+from lutllm.scheme import ADDITIVE, EXACT, PAPER, QuantizedLinear  # noqa: E402
 
 SMALL = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=48)
 
@@ -110,33 +111,52 @@ def show_linears(module: ir.Module) -> list[str]:
     return [each.weights.value for each in linears]
 
 
-@pytest.mark.parametrize(
-    ("make", "scheme", "error"),
-    [
-        (perceptron, EXACT, 0),  # of floats it has a ReLU alone
-        (perceptron, PAPER.with_(c_a=16, G=16), 0),
-        (vit, EXACT, 1e-4),
-        (bert, ADDITIVE.with_(G=16), 1e-4),
-    ],
-    ids=["mlp-exact", "mlp-paper", "vit-exact", "bert-additive"],
-)
-def test_every_linear_equals_the_interpreter(make, scheme, error: float, tmp_path: Path) -> None:
+class Mixed(NamedTuple):
+    """A module of PyTorch, its input and its linears in integers; itself as IR that shows them, and what lowers that."""
+
+    torch: nn.Module
+    x: torch.Tensor
+    linears: dict[str, QuantizedLinear]
+    ir: ir.Module
+    names: list[str]
+    pipeline: str
+
+
+def mixed(make, scheme, folder: Path) -> Mixed:
     torch.manual_seed(0)
     module, x = make()
     module = module.eval().requires_grad_(False)
     linears = quantized(module, x, scheme)
-    store.save_linears(tmp_path, linears)
+    store.save_linears(folder, linears)
     imported = import_module(module, (x,))
     assert not convert_linears(imported.module, constants_of(linears)).kept
-    imported.save_parameters(tmp_path / "floats.safetensors")
+    imported.save_parameters(folder / "floats.safetensors")
     names = show_linears(imported.module)
     assert sorted(names) == sorted(linears)
-    passes = to_linalg(str(tmp_path), str(tmp_path / "floats.safetensors"))
-    run_pipeline(imported.module, passes, passes=(*PASSES, *lowering.PASSES))
-    result, *seen = compile_linalg(imported.module)(x.numpy())
-    for name, x_int, y_int in zip(names, seen[::2], seen[1::2], strict=True):
-        assert np.array_equal(y_int, interpreter.linear(linears[name], x_int)), name
+    return Mixed(module, x, linears, imported.module, names, to_linalg(str(folder), str(folder / "floats.safetensors")))
+
+
+def check(m: Mixed, result: np.ndarray, seen: list[np.ndarray], error: float) -> None:
+    """Every linear exactly, the whole as PyTorch computes it around these linears."""
+    for name, x_int, y_int in zip(m.names, seen[::2], seen[1::2], strict=True):
+        assert np.array_equal(y_int, interpreter.linear(m.linears[name], x_int)), name
         assert len(np.unique(y_int)) > 20
-    wanted = integers(module, x, linears)
+    wanted = integers(m.torch, m.x, m.linears)
     assert np.linalg.norm(result - wanted) <= error * np.linalg.norm(wanted)
-    assert np.linalg.norm(module(x).numpy() - wanted) > 0
+    assert np.linalg.norm(m.torch(m.x).numpy() - wanted) > 0
+
+
+CASES = {
+    "mlp-exact": (perceptron, EXACT, 0),  # of floats it has a ReLU alone
+    "mlp-paper": (perceptron, PAPER.with_(c_a=16, G=16), 0),
+    "vit-exact": (vit, EXACT, 1e-4),
+    "bert-additive": (bert, ADDITIVE.with_(G=16), 1e-4),
+}
+
+
+@pytest.mark.parametrize(("make", "scheme", "error"), CASES.values(), ids=CASES)
+def test_every_linear_equals_the_interpreter(make, scheme, error: float, tmp_path: Path) -> None:
+    m = mixed(make, scheme, tmp_path)
+    run_pipeline(m.ir, m.pipeline, passes=(*PASSES, *lowering.PASSES))
+    result, *seen = compile_linalg(m.ir)(m.x.numpy())
+    check(m, result, seen, error)

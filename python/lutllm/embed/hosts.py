@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from lutllm import dialect
-from lutllm.bindings import capture_diagnostics, ir, passmanager
+from lutllm.bindings import capture_diagnostics, ir, load_torch_dialects, passmanager
 from lutllm.dialect import Lut
 from lutllm.errors import InputError, LutllmError
 from lutllm.lowering import PASSES as LOWERING
@@ -56,6 +56,8 @@ def run_text(pipeline: Pipeline, text: str) -> str:
     """The pipeline on a module's text, in a context of its own."""
     context = dialect.context()
     context.allow_unregistered_dialects = True
+    if '"torch' in text:  # a dialect that a pass loads later does not know what was read before
+        load_torch_dialects(context)
     with capture_diagnostics(context) as seen, context, ir.Location.unknown():
         try:
             module = ir.Module.parse(text)
