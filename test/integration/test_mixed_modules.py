@@ -112,7 +112,7 @@ def show_linears(module: ir.Module) -> list[str]:
 
 
 class Mixed(NamedTuple):
-    """A module of PyTorch, its input and its linears in integers; itself as IR that shows them, and what lowers that."""
+    """A module of PyTorch, its input, its linears in integers; itself as IR that shows them, what lowers that."""
 
     torch: nn.Module
     x: torch.Tensor

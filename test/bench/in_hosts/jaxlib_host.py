@@ -13,10 +13,10 @@ from jaxlib.mlir.dialects import stablehlo
 
 sys.path.append(str(Path(__file__).parents[2] / "python"))
 
-import test_embed  # noqa: E402
+import test_embed
 
-from lutllm import embed  # noqa: E402
-from lutllm.passes import run_pipeline  # noqa: E402
+from lutllm import embed
+from lutllm.passes import run_pipeline
 
 STABLEHLO = """
 func.func @twice(%x: tensor<?x8xf32>) -> tensor<?x8xf32> {
@@ -50,7 +50,9 @@ def main() -> None:
             except IndexError:
                 pass
     assert test_embed.generic(test_embed.parsed(text)) == test_embed.generic(wanted)
-    print(f"{context.get_num_threads()} threads; a pipeline in its pass manager, StableHLO kept; no linalg, no IRDL there")
+    print(
+        f"{context.get_num_threads()} threads; a pipeline in its pass manager, StableHLO kept; no linalg, no IRDL there"
+    )
 
 
 main()
