@@ -6,7 +6,7 @@ export PATH := $(BIN):$(PATH)
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check lint test docs clean
+.PHONY: help setup demo check lint test docs site clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1 \t/' | expand -t 16
@@ -33,6 +33,11 @@ test: $(STAMP) ## lit and pytest
 
 docs: $(STAMP) ## write the generated documentation again
 	$(BIN)/python -m lutllm.tools.gen_docs
+	$(BIN)/python -m lutllm.tools.gen_notebook
+
+site: $(STAMP) ## the documentation as a site, in build/site
+	$(BIN)/mkdocs build -f tools/site.yml
+	@echo "open build/site/index.html"
 
 clean: ## remove what was built; the virtual environment stays
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -30,7 +30,7 @@ from lutllm.tools.verbs import serve as serve_verb
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = _parser().parse_args(arguments)
+    options = command_parser().parse_args(arguments)
     try:
         code, report = options.verb(options)
         if options.json and report is not None:  # a verb that has none writes its log itself
@@ -79,7 +79,7 @@ class _PrintCompletion(argparse.Action):
         parser.exit(0)
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="lutllm", description="Compile a PyTorch LLM into a table-lookup accelerator, checked integer for integer."
     )
@@ -144,10 +144,10 @@ def _check_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _check(options: argparse.Namespace) -> tuple[int, Any]:
-    from lutllm.check import check
+    from lutllm import check
 
-    found = check(options.model, options.seed, layers=options.first_layers)
-    print(found.text())
+    found = check(options.model, seed=options.seed, layers=options.first_layers)
+    print(found)
     return (0 if found.convertible else 1), found.to_dict()
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from lutllm import functions
 from lutllm.interpreter import decoder, integers, layer
-from lutllm.quantize.random.linear import random_linear
+from lutllm.quantizer.random.linear import random_linear
 from lutllm.scheme import NAMED_SCHEMES, QuantizedLinear
 
 # Largest errors, rounded up; `function_errors` measures them.

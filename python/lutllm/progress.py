@@ -1,14 +1,44 @@
-"""Progress of long work on stderr: a bar with ETA on a terminal, a plain line a tenth otherwise, or nothing."""
+"""Progress of long work: on stderr a bar with ETA on a terminal, a plain line a tenth otherwise; or to a listener."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import TypeVar
 
 T = TypeVar("T")
 _LINES = 10  # plain lines printed for one piece of work
+
+
+@dataclass(frozen=True)
+class Step:
+    """How far a piece of work is: `done` of `total` items, None where their number is not known; a piece that has no
+    items says with 0 of 0 that it begins."""
+
+    label: str
+    done: int
+    total: int | None
+
+
+Listener = Callable[[Step], None]
+_listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
+
+
+@contextmanager
+def reported(to: bool | Listener) -> Iterator[bool]:
+    """Progress goes to stderr, to nobody, or to a listener; yields whether work is to be quiet."""
+    if not callable(to):
+        yield not to
+        return
+    token = _listener.set(to)
+    try:
+        yield False
+    finally:
+        _listener.reset(token)
 
 
 def progress(items: Iterable[T], label: str, *, total: int | None = None, quiet: bool = False) -> Iterator[T]:
@@ -17,6 +47,10 @@ def progress(items: Iterable[T], label: str, *, total: int | None = None, quiet:
         total = len(items)  # type: ignore[arg-type]
     if quiet:
         yield from items
+    elif listener := _listener.get():
+        for done, item in enumerate(items, 1):
+            yield item
+            listener(Step(label, done, total))
     elif sys.stderr.isatty():
         from tqdm import tqdm  # type: ignore[import-untyped]  # slow to import, and rarely needed
 
@@ -39,5 +73,9 @@ def _plain(items: Iterable[T], label: str, total: int | None) -> Iterator[T]:
 
 def note(message: str, *, quiet: bool = False) -> None:
     """One line about what happens next, on stderr so that a report on stdout stays clean."""
-    if not quiet:
+    if quiet:
+        return
+    if listener := _listener.get():
+        listener(Step(message, 0, 0))
+    else:
         print(message, file=sys.stderr, flush=True)

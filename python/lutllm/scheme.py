@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
 
 import numpy as np
 
@@ -176,6 +177,13 @@ class QuantizedLinear:
         if self.codebook is not None:
             own[f"{self.input_name}.codebook"] = self.codebook
         return own
+
+    def record(self) -> dict[str, Any]:
+        """What a table says of it: plain data."""
+        code, effective = self.bits_per_weight()
+        shape = [self.outputs, 2 * self.pairs]
+        bits = {"bits_code": code, "bits_effective": effective}
+        return {"linear": self.name, "shape": shape, "scheme": self.scheme.to_dict(), **bits}
 
     def bits_per_weight(self, row_source: str | None = None) -> tuple[float, float]:
         """(code bits, effective bits) per weight.

@@ -356,7 +356,7 @@ def what_is(directory: Path) -> str:
 def check_linear(linear: QuantizedLinear) -> QuantizedLinear:
     """Check types, shapes and value ranges of every array against the scheme; return the linear.
 
-    `lutllm.quantize.validate` proves in addition that no row and no sum can leave its width.
+    `lutllm.quantizer.validate` proves in addition that no row and no sum can leave its width.
     """
     if linear.codes.ndim != 3 or 0 in linear.codes.shape:
         raise InputError(f"'{linear.name}.codes': expected shape [pairs, R, outputs], got {list(linear.codes.shape)}")

@@ -28,14 +28,14 @@ from lutllm import store
 from lutllm.models import load
 from lutllm.models.corpus import default_corpus
 from lutllm.models.text import evaluation_windows, windows
-from lutllm.quantize import VectorQuantizer, quantize
-from lutllm.quantize.allocation import allocate, effective_bits, measure_costs
-from lutllm.quantize.observe.distillation import distill
-from lutllm.quantize.observe.recording import linears
-from lutllm.quantize.observe.sensitivity import curvatures
-from lutllm.quantize.observe.simulated import perplexity, simulated
-from lutllm.quantize.recipe import HEAD, even_block
-from lutllm.quantize.whole import CHOICES
+from lutllm.quantizer import VectorQuantizer, quantize
+from lutllm.quantizer.allocation import allocate, effective_bits, measure_costs
+from lutllm.quantizer.observe.distillation import distill
+from lutllm.quantizer.observe.recording import linears
+from lutllm.quantizer.observe.sensitivity import curvatures
+from lutllm.quantizer.observe.simulated import perplexity, simulated
+from lutllm.quantizer.recipe import HEAD, even_block
+from lutllm.quantizer.whole import CHOICES
 from lutllm.scheme import ADDITIVE, EXACT, PAPER, QuantizedLinear, Scheme
 
 CHOOSING = 8  # windows that methods were chosen on

@@ -1,7 +1,7 @@
 """What single ideas are worth on a few decoder layers, in floats: recorded inputs in, about how much loss each costs.
 
 On text held apart, an error d of a linear's outputs costs about sum_o curvature[o] * E[d_o**2] / 2 of loss a token (see
-`lutllm.quantize.observe.sensitivity`). Ideas for activations leave the weights alone and the other way round; inputs
+`lutllm.quantizer.observe.sensitivity`). Ideas for activations leave the weights alone and the other way round; inputs
 come from the float model. Costs add up over linears, so columns are sums over all linears that read an input.
 """
 
@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from lutllm.quantize.linear.activations import BOOK_ROUNDS, REFINEMENTS
-from lutllm.quantize.linear.assembly import row_scale
-from lutllm.quantize.linear.clustering import METRIC, activation_books, coded
-from lutllm.quantize.linear.statistics import second_moment
-from lutllm.quantize.linear.weights import FittedWeights, damped, fit_weights
-from lutllm.quantize.observe.recording import LayerStream, float_linear, linears
+from lutllm.quantizer.linear.activations import BOOK_ROUNDS, REFINEMENTS
+from lutllm.quantizer.linear.assembly import row_scale
+from lutllm.quantizer.linear.clustering import METRIC, activation_books, coded
+from lutllm.quantizer.linear.statistics import second_moment
+from lutllm.quantizer.linear.weights import FittedWeights, damped, fit_weights
+from lutllm.quantizer.observe.recording import LayerStream, float_linear, linears
 from lutllm.scheme import EXACT
 
 KINDS = ("q k v", "o", "gate up", "down")

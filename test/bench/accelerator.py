@@ -20,10 +20,10 @@ from lutllm.accelerator.hardware import Answer, Hardware, build
 from lutllm.compiler.model import simulated_records
 from lutllm.cost.predicted import predicted, run_cycles
 from lutllm.progress import note
-from lutllm.quantize.random.float_models import float_decoder
-from lutllm.quantize.random.model import random_model
 from lutllm.quantized.pretrained import QuantizedModel
 from lutllm.quantized.resolve import quantized_model
+from lutllm.quantizer.random.float_models import float_decoder
+from lutllm.quantizer.random.model import random_model
 from lutllm.report import text as report
 from lutllm.report.schedule_page import schedule_json
 from lutllm.run.decoder_bench import SHAPES

@@ -28,8 +28,8 @@ from lutllm.lowering.export.hw_to_sv import hw_to_sv
 from lutllm.lowering.hardware.accelerator_to_hw import ACCELERATOR_TOP, accelerator_to_hw
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
 from lutllm.models.cache import cache_directory
-from lutllm.quantize.random.float_models import float_decoder
-from lutllm.quantize.random.model import hollow_model
+from lutllm.quantizer.random.float_models import float_decoder
+from lutllm.quantizer.random.model import hollow_model
 from lutllm.report.text import align
 from lutllm.run.decoder_bench import SHAPES
 from lutllm.scheme import ADDITIVE, EXACT, Scheme

@@ -20,9 +20,9 @@ from lutllm import store
 from lutllm.models import load
 from lutllm.models.corpus import default_corpus, out_of_domain_texts
 from lutllm.models.text import evaluation_windows, windows
-from lutllm.quantize.observe.recording import linears
-from lutllm.quantize.observe.sampling import own_windows
-from lutllm.quantize.observe.sensitivity import curvatures
+from lutllm.quantizer.observe.recording import linears
+from lutllm.quantizer.observe.sampling import own_windows
+from lutllm.quantizer.observe.sensitivity import curvatures
 from lutllm.run.evaluate import CHAT, CHAT_SEED
 
 LENGTH = 512

@@ -26,8 +26,8 @@ from lutllm.diff.recording import Recording
 from lutllm.lowering.machine.accelerator import HEAD_MODES
 from lutllm.lowering.schedule.read import Reader
 from lutllm.progress import note
-from lutllm.quantize.random.float_models import float_decoder
-from lutllm.quantize.random.model import random_model
+from lutllm.quantizer.random.float_models import float_decoder
+from lutllm.quantizer.random.model import random_model
 from lutllm.report.text import align
 from lutllm.run.decoder_bench import SHAPES
 from lutllm.run.session import CpuSession

@@ -19,8 +19,8 @@ import numpy as np
 from lutllm.cost.planning import Planner
 from lutllm.cost.predicted import predicted
 from lutllm.lowering.schedule.data import Plan
-from lutllm.quantize.random.float_models import float_decoder
-from lutllm.quantize.random.model import hollow_model
+from lutllm.quantizer.random.float_models import float_decoder
+from lutllm.quantizer.random.model import hollow_model
 from lutllm.run.decoder_bench import SHAPES
 from lutllm.scheme import PAPER
 from lutllm.simulate.transactions.passes import Pass

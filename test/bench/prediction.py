@@ -33,9 +33,9 @@ from lutllm.lowering.machine.targets import find_target
 from lutllm.lowering.schedule.data import Plan
 from lutllm.passes import run_pipeline
 from lutllm.progress import note
-from lutllm.quantize.random.float_models import float_decoder
-from lutllm.quantize.random.model import random_model
 from lutllm.quantized.pretrained import QuantizedModel
+from lutllm.quantizer.random.float_models import float_decoder
+from lutllm.quantizer.random.model import random_model
 from lutllm.report.text import align
 from lutllm.run.decoder_bench import SHAPES
 from lutllm.scheme import ADDITIVE, EXACT, Scheme

@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 
 from lutllm.progress import note
-from lutllm.quantize.driver import peak_memory_mb
-from lutllm.quantize.linear.assembly import RowScale, assemble, row_scale
-from lutllm.quantize.linear.vector import VectorQuantizer
-from lutllm.quantize.linear.weights import damped, fit_weights
-from lutllm.quantize.protocol import FloatLinear
+from lutllm.quantizer.driver import peak_memory_mb
+from lutllm.quantizer.linear.assembly import RowScale, assemble, row_scale
+from lutllm.quantizer.linear.vector import VectorQuantizer
+from lutllm.quantizer.linear.weights import damped, fit_weights
+from lutllm.quantizer.protocol import FloatLinear
 from lutllm.scheme import QuantizedLinear
 from lutllm.tools.verbs import arguments
 
@@ -95,8 +95,8 @@ class Stages:
 def quantize(options: argparse.Namespace) -> list[dict[str, Any]]:
     from lutllm import models
     from lutllm.models.text import default_text
-    from lutllm.quantize import whole
-    from lutllm.quantize.recipe import Recipe, Rule
+    from lutllm.quantizer import whole
+    from lutllm.quantizer.recipe import Recipe, Rule
 
     whole.quantizer_of = lambda _: Quick  # type: ignore[assignment]
     stages = Stages()

@@ -23,9 +23,9 @@ from lutllm.lowering.export.image.whole import IMAGE, write_image
 from lutllm.lowering.hardware.accelerator_to_hw import ACCELERATOR_TOP, accelerator_to_hw
 from lutllm.lowering.schedule.read import read_plan
 from lutllm.passes import run_pipeline
-from lutllm.quantize.driver import peak_memory_mb
-from lutllm.quantize.random.model import hollow_model
-from lutllm.quantize.whole import structure_of
+from lutllm.quantizer.driver import peak_memory_mb
+from lutllm.quantizer.random.model import hollow_model
+from lutllm.quantizer.whole import structure_of
 from lutllm.report.text import align
 from lutllm.scheme import EXACT
 

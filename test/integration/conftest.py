@@ -25,7 +25,7 @@ from lutllm.lowering.machine.engine import EngineConfig
 from lutllm.lowering.machine.form import Machine, write_machine
 from lutllm.lowering.machine.targets import find_target
 from lutllm.passes import run_pipeline
-from lutllm.quantize.random.linear import random_linear
+from lutllm.quantizer.random.linear import random_linear
 from lutllm.scheme import QuantizedLinear, Scheme
 from lutllm.simulate import ArcSimulator, AxiTiming, Simulator
 from lutllm.simulate.accelerator import Accelerator

@@ -25,9 +25,9 @@ from lutllm.lowering.machine.engine import MODES
 from lutllm.lowering.machine.form import Machine, read_machine, write_machine
 from lutllm.lowering.schedule.descriptors import list_region
 from lutllm.passes import run_pipeline
-from lutllm.quantize.random.float_models import float_decoder
-from lutllm.quantize.random.model import random_model
 from lutllm.quantized.pretrained import QuantizedModel
+from lutllm.quantizer.random.float_models import float_decoder
+from lutllm.quantizer.random.model import random_model
 from lutllm.run.session import GoldenSession
 from lutllm.scheme import ADDITIVE, EXACT, Scheme
 from lutllm.simulate import ArcSimulator, AxiTiming, SimulationError, Simulator

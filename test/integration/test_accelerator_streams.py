@@ -18,8 +18,8 @@ from lutllm.lowering.hardware.streams.depths import verify_depths
 from lutllm.lowering.hardware.streams.fifos import fifos
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
 from lutllm.passes.walk import ops_in
-from lutllm.quantize.random.float_models import float_decoder
-from lutllm.quantize.random.model import random_model
+from lutllm.quantizer.random.float_models import float_decoder
+from lutllm.quantizer.random.model import random_model
 from lutllm.run.session import GoldenSession
 from lutllm.scheme import EXACT
 from lutllm.simulate import Simulator

@@ -13,8 +13,8 @@ import pytest
 from lutllm.accelerator.hardware import Hardware, build
 from lutllm.errors import LutllmError
 from lutllm.interpreter.module import run as interpreted
-from lutllm.quantize.random.float_models import float_decoder
-from lutllm.quantize.random.model import random_model
+from lutllm.quantizer.random.float_models import float_decoder
+from lutllm.quantizer.random.model import random_model
 from lutllm.scheme import EXACT
 from lutllm.simulate import AxiTiming, Simulator
 from lutllm.simulate.accelerator import Accelerator

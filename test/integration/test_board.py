@@ -25,9 +25,9 @@ from lutllm.lowering.export.image.whole import IMAGE
 from lutllm.lowering.export.ip.component import COMPONENT, SPIRIT
 from lutllm.lowering.export.ip.package import CLOCKS, CROSSINGS, HBM_BYTES, LINK, NOT_DONE, link_memories
 from lutllm.lowering.hardware.control.register_map import REGISTERS, window
-from lutllm.quantize.random.float_models import float_decoder
-from lutllm.quantize.random.model import random_model
 from lutllm.quantized.pretrained import save_pretrained
+from lutllm.quantizer.random.float_models import float_decoder
+from lutllm.quantizer.random.model import random_model
 from lutllm.run.session import GoldenSession
 from lutllm.scheme import EXACT
 from lutllm.simulate.host import SimulatedDevice

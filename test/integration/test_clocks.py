@@ -16,8 +16,8 @@ from lutllm.lowering.export.hw_to_sv import hw_ports, hw_to_sv
 from lutllm.lowering.export.image.whole import IMAGE
 from lutllm.lowering.export.testbench import write_testbench
 from lutllm.lowering.hardware.accelerator_to_hw import ACCELERATOR_TOP, accelerator_to_hw
-from lutllm.quantize.random.float_models import float_decoder
-from lutllm.quantize.random.model import random_model
+from lutllm.quantizer.random.float_models import float_decoder
+from lutllm.quantizer.random.model import random_model
 from lutllm.scheme import EXACT
 from lutllm.simulate import TestBench
 

@@ -15,9 +15,9 @@ from lutllm import dialect
 from lutllm.bindings import ir
 from lutllm.compiler import Options, Result, compile
 from lutllm.lowering.schedule.read import read_plan
-from lutllm.quantize.random.float_models import float_decoder
-from lutllm.quantize.random.model import random_model
 from lutllm.quantized.pretrained import save_pretrained
+from lutllm.quantizer.random.float_models import float_decoder
+from lutllm.quantizer.random.model import random_model
 from lutllm.scheme import EXACT
 from lutllm.tools.lutllm import main
 

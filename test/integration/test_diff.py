@@ -27,8 +27,8 @@ from lutllm.lowering.machine.checks import crc
 from lutllm.lowering.place.layouts import PAD
 from lutllm.lowering.schedule.data import Task
 from lutllm.lowering.schedule.descriptors import checked, descriptor, list_region
-from lutllm.quantize.random.float_models import float_decoder, float_mlp
-from lutllm.quantize.random.model import random_model
+from lutllm.quantizer.random.float_models import float_decoder, float_mlp
+from lutllm.quantizer.random.model import random_model
 from lutllm.run.session import GoldenSession
 from lutllm.scheme import EXACT
 from lutllm.simulate import Simulator

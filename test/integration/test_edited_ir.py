@@ -24,9 +24,9 @@ from lutllm.lowering.schedule.data import Plan
 from lutllm.lowering.schedule.read import read_plan
 from lutllm.passes import run_pipeline
 from lutllm.passes.lut_outline_head import HEAD
-from lutllm.quantize.random.float_models import float_decoder
-from lutllm.quantize.random.model import random_model
 from lutllm.quantized.pretrained import QuantizedModel
+from lutllm.quantizer.random.float_models import float_decoder
+from lutllm.quantizer.random.model import random_model
 from lutllm.scheme import EXACT, Scheme
 from lutllm.simulate.accelerator import Accelerator
 from lutllm.simulate.transactions.passes import run_passes

@@ -14,8 +14,8 @@ from lutllm.cost.traffic import traffic
 from lutllm.errors import CapacityError
 from lutllm.lowering.machine.accelerator import IMAGE_HEADER
 from lutllm.lowering.machine.targets import find_target
-from lutllm.quantize.random.float_models import LayerShape, float_decoder
-from lutllm.quantize.random.model import hollow_model, random_model
+from lutllm.quantizer.random.float_models import LayerShape, float_decoder
+from lutllm.quantizer.random.model import hollow_model, random_model
 from lutllm.report.estimate import estimate
 from lutllm.scheme import ADDITIVE, EXACT, Scheme
 from lutllm.simulate.transactions.passes import Pass, run_passes

@@ -15,7 +15,7 @@ from lutllm.explore.evaluate import Job, evaluate
 from lutllm.explore.search import Search, workers
 from lutllm.explore.space import AROUND, ENGINE, MODEL, PORTS, Space
 from lutllm.lowering.machine.targets import find_target
-from lutllm.quantize.random.float_models import float_decoder
+from lutllm.quantizer.random.float_models import float_decoder
 from lutllm.scheme import ADDITIVE, EXACT
 from lutllm.tools.lutllm import main
 

@@ -14,8 +14,8 @@ from lutllm.lowering.export.hw_to_sv import hw_to_sv
 from lutllm.lowering.hardware.accelerator_to_hw import ACCELERATOR_TOP, accelerator_to_hw
 from lutllm.lowering.hardware.control import register_map as rm
 from lutllm.lowering.machine.accelerator import ERRORS
-from lutllm.quantize.random.float_models import float_decoder
-from lutllm.quantize.random.model import random_model
+from lutllm.quantizer.random.float_models import float_decoder
+from lutllm.quantizer.random.model import random_model
 from lutllm.scheme import EXACT
 
 for package in ("cocotb", "cocotbext.axi"):

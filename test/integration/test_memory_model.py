@@ -14,8 +14,8 @@ from lutllm.lowering.hardware.lib.axi import axi_read_stream, read_bus
 from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.signal import Signal, const
 from lutllm.lowering.machine.targets import find_target
-from lutllm.quantize.random.float_models import float_decoder
-from lutllm.quantize.random.model import random_model
+from lutllm.quantizer.random.float_models import float_decoder
+from lutllm.quantizer.random.model import random_model
 from lutllm.scheme import EXACT
 from lutllm.simulate import ArcSimulator, Memory, TestBench
 from lutllm.simulate.dram import MemoryModel

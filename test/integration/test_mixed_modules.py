@@ -21,7 +21,7 @@ from lutllm.numerics import dequantize, quantize  # noqa: E402
 from lutllm.passes import PASSES, run_pipeline  # noqa: E402
 from lutllm.passes.walk import ops_in  # noqa: E402
 from lutllm.quantization import constants_of  # noqa: E402
-from lutllm.quantize import FloatLinear, VectorQuantizer  # noqa: E402
+from lutllm.quantizer import FloatLinear, VectorQuantizer  # noqa: E402
 from lutllm.scheme import ADDITIVE, EXACT, PAPER, QuantizedLinear  # noqa: E402
 
 SMALL = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=48)

@@ -19,8 +19,8 @@ from lutllm.lowering.export.image.whole import whole_image
 from lutllm.lowering.machine.form import machine_op
 from lutllm.passes import run_pipeline
 from lutllm.passes.walk import ops_in
-from lutllm.quantize.random.float_models import float_decoder
-from lutllm.quantize.random.model import random_model
+from lutllm.quantizer.random.float_models import float_decoder
+from lutllm.quantizer.random.model import random_model
 from lutllm.scheme import ADDITIVE, EXACT, Scheme
 from lutllm.simulate import AxiTiming, Simulator
 from lutllm.simulate.accelerator import Accelerator

@@ -15,9 +15,9 @@ from lutllm.bindings import func, ir
 from lutllm.cost.predicted import predicted, run_cycles
 from lutllm.lowering.place.clusters import clusters_of
 from lutllm.lowering.schedule.read import Reader
-from lutllm.quantize.random.float_models import LayerShape, float_decoder, float_linear_norm_linear, float_mlp
-from lutllm.quantize.random.model import random_model
 from lutllm.quantized.pretrained import QuantizedModel
+from lutllm.quantizer.random.float_models import LayerShape, float_decoder, float_linear_norm_linear, float_mlp
+from lutllm.quantizer.random.model import random_model
 from lutllm.run.generate import generate
 from lutllm.run.session import CpuSession
 from lutllm.scheme import ADDITIVE, EXACT, Scheme

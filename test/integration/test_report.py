@@ -13,9 +13,9 @@ import pytest
 from lutllm.compiler import Options, compile
 from lutllm.cost.traffic import traffic
 from lutllm.errors import InputError
-from lutllm.quantize.random.float_models import float_decoder
-from lutllm.quantize.random.model import random_model
 from lutllm.quantized.pretrained import save_pretrained
+from lutllm.quantizer.random.float_models import float_decoder
+from lutllm.quantizer.random.model import random_model
 from lutllm.report.model_page import ModelReport, model_page
 from lutllm.scheme import EXACT
 from lutllm.tools.lutllm import main

@@ -19,8 +19,8 @@ from lutllm.lowering.export.image.whole import IMAGE, whole_image
 from lutllm.lowering.export.testbench import write_testbench
 from lutllm.lowering.hardware.accelerator_to_hw import ACCELERATOR_TOP, accelerator_to_hw
 from lutllm.lowering.machine.form import machine_op
-from lutllm.quantize.random.float_models import float_decoder
-from lutllm.quantize.random.model import random_model
+from lutllm.quantizer.random.float_models import float_decoder
+from lutllm.quantizer.random.model import random_model
 from lutllm.run.generate import Generation, generate
 from lutllm.run.session import GoldenSession
 from lutllm.scheme import EXACT

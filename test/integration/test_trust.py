@@ -16,8 +16,8 @@ from lutllm.lowering.export.image.whole import whole_image
 from lutllm.lowering.hardware.control.register_map import ABORT, STATUS_BUSY, STATUS_DONE
 from lutllm.lowering.machine.accelerator import HEAD_MODES, IMAGE_HEADER, LIST_BITS
 from lutllm.lowering.machine.form import machine_op
-from lutllm.quantize.random.float_models import float_decoder
-from lutllm.quantize.random.model import random_model
+from lutllm.quantizer.random.float_models import float_decoder
+from lutllm.quantizer.random.model import random_model
 from lutllm.scheme import EXACT
 from lutllm.simulate import AxiTiming, Simulator
 from lutllm.simulate import native as n

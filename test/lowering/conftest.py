@@ -7,8 +7,8 @@ from lutllm.accelerator.hardware import PASSES
 from lutllm.bindings import ir
 from lutllm.lowering import pipelines
 from lutllm.passes import run_pipeline
-from lutllm.quantize.random.float_models import LayerShape, float_decoder
-from lutllm.quantize.random.model import random_model
+from lutllm.quantizer.random.float_models import LayerShape, float_decoder
+from lutllm.quantizer.random.model import random_model
 from lutllm.scheme import EXACT
 
 

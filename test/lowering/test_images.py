@@ -17,7 +17,7 @@ from lutllm.lowering.machine.targets import find_target
 from lutllm.lowering.place.clusters import Linear
 from lutllm.lowering.place.layouts import Layout, relaid
 from lutllm.lowering.place.rounds import Round, round_of, stream_bytes
-from lutllm.quantize.random.linear import random_linear
+from lutllm.quantizer.random.linear import random_linear
 from lutllm.scheme import EXACT, QuantizedLinear, Scheme
 
 TINY = replace(find_target("tiny").engine, port_bits={"w": 64, "c": 128, "q": 64})

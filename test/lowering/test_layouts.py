@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from lutllm import dialect, interpreter
 from lutllm.bindings import ir
 from lutllm.lowering.place.layouts import PAD, Layout, relaid
-from lutllm.quantize.random.linear import random_linear
+from lutllm.quantizer.random.linear import random_linear
 from lutllm.scheme import EXACT, QuantizedLinear, Scheme
 
 VQ = Scheme(c_a=8, R=2)

@@ -19,9 +19,9 @@ from lutllm.lowering.quantize import forms
 from lutllm.lowering.quantize.graph import FloatGraph
 from lutllm.numerics import quantize
 from lutllm.passes import run_pipeline
-from lutllm.quantize.random.float_models import LayerShape, float_decoder, float_linear_norm_linear, float_mlp
-from lutllm.quantize.random.model import random_model
 from lutllm.quantized.pretrained import FLOAT, QuantizedModel, save_pretrained
+from lutllm.quantizer.random.float_models import LayerShape, float_decoder, float_linear_norm_linear, float_mlp
+from lutllm.quantizer.random.model import random_model
 from lutllm.scheme import ADDITIVE, EXACT, PAPER
 
 CONTEXT = 12

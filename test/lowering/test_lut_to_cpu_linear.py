@@ -15,7 +15,7 @@ from lutllm.lowering.cpu.lut_to_cpu import lower
 from lutllm.lowering.quantize.functions import declare_parameters
 from lutllm.lowering.quantize.rules import linear_op
 from lutllm.quantization import constants_of
-from lutllm.quantize.random.linear import random_linear
+from lutllm.quantizer.random.linear import random_linear
 from lutllm.scheme import ADDITIVE, EXACT, PAPER, QuantizedLinear, Scheme
 
 TOKENS = 11

@@ -13,7 +13,7 @@ from lutllm.embed import compile_linalg
 from lutllm.errors import InputError, IRError
 from lutllm.numerics import dequantize, quantize
 from lutllm.passes import PASSES, run_pipeline
-from lutllm.quantize import random_linear
+from lutllm.quantizer import random_linear
 from lutllm.scheme import ADDITIVE, EXACT, PAPER, QuantizedLinear
 
 ALL = (*PASSES, *lowering.PASSES)

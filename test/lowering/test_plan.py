@@ -24,8 +24,8 @@ from lutllm.lowering.schedule.waits import Hazards, needed
 from lutllm.passes import run_pipeline
 from lutllm.passes.lut_outline_head import HEAD
 from lutllm.passes.walk import ops_in
-from lutllm.quantize.random.float_models import float_decoder
-from lutllm.quantize.random.model import random_model
+from lutllm.quantizer.random.float_models import float_decoder
+from lutllm.quantizer.random.model import random_model
 from lutllm.scheme import EXACT, Scheme
 
 ONE = EXACT.with_(R=1)

@@ -5,8 +5,8 @@ import pytest
 from lutllm import dialect
 from lutllm.bindings import ir
 from lutllm.passes import run_pipeline
-from lutllm.quantize.random.float_models import float_decoder
-from lutllm.quantize.random.model import random_model
+from lutllm.quantizer.random.float_models import float_decoder
+from lutllm.quantizer.random.model import random_model
 from lutllm.scheme import EXACT, PAPER, Scheme
 
 LONGEST = 160

@@ -18,7 +18,7 @@ from lutllm.models.wrappers import decoder_layer, whole_model  # noqa: E402
 from lutllm.passes import PASSES as LUT_PASSES  # noqa: E402
 from lutllm.passes import run_pipeline  # noqa: E402
 from lutllm.quantization import LinearConstants, constants_of, read_quantization  # noqa: E402
-from lutllm.quantize.random.linear import random_linear  # noqa: E402
+from lutllm.quantizer.random.linear import random_linear  # noqa: E402
 from lutllm.scheme import ADDITIVE, EXACT  # noqa: E402
 
 READERS = {"k_proj": "q_proj", "v_proj": "q_proj", "up_proj": "gate_proj"}

@@ -39,9 +39,9 @@ from lutllm.lowering.schedule.data import Plan, Task
 from lutllm.lowering.schedule.read import Reader
 from lutllm.numerics import round_shift, saturate
 from lutllm.quantization import NORM_BITS
-from lutllm.quantize.random.float_models import float_decoder
-from lutllm.quantize.random.model import random_model
 from lutllm.quantized.pretrained import QuantizedModel
+from lutllm.quantizer.random.float_models import float_decoder
+from lutllm.quantizer.random.model import random_model
 from lutllm.scheme import EXACT
 
 SCHEME = EXACT.with_(R=1, G=20)  # the residual stream has padding

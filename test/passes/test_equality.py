@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from lutllm import dialect, interpreter
 from lutllm.bindings import func, ir
 from lutllm.passes import run_pipeline
-from lutllm.quantize.random.linear import random_linear
+from lutllm.quantizer.random.linear import random_linear
 from lutllm.scheme import QuantizedLinear, Scheme
 
 OTHER = ("lut-canonicalize", "cse", "canonicalize", "lut-symbol-dce", "func.func(lut-canonicalize,cse)")

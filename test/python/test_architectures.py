@@ -10,9 +10,9 @@ pytest.importorskip("transformers")
 
 from lutllm import interpreter  # noqa: E402
 from lutllm.accelerator.hardware import Hardware, build  # noqa: E402
-from lutllm.check import check_module  # noqa: E402
 from lutllm.errors import IRError  # noqa: E402
 from lutllm.importer.agreement import import_float  # noqa: E402
+from lutllm.importer.convertible import check_module  # noqa: E402
 from lutllm.importer.torch_run import Parameters  # noqa: E402
 from lutllm.lowering.raising.missing import NO_PATTERN, NO_TORCH_OP  # noqa: E402
 from lutllm.lowering.raising.reader import DOWNSTREAM  # noqa: E402
@@ -21,8 +21,8 @@ from lutllm.models.hf import empty_module, make_config  # noqa: E402
 from lutllm.models.text import default_text, token_ids  # noqa: E402
 from lutllm.models.tokenizer import byte_tokenizer  # noqa: E402
 from lutllm.models.wrappers import whole_model  # noqa: E402
-from lutllm.quantize.recipe import load_recipe  # noqa: E402
-from lutllm.quantize.whole import quantize_model  # noqa: E402
+from lutllm.quantizer.recipe import load_recipe  # noqa: E402
+from lutllm.quantizer.whole import quantize_model  # noqa: E402
 from lutllm.run.session import CpuSession, GoldenSession  # noqa: E402
 
 SIZES: dict[str, Any] = {

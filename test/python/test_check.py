@@ -7,8 +7,8 @@ import pytest
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
-from lutllm.check import check, check_module  # noqa: E402
 from lutllm.errors import InputError  # noqa: E402
+from lutllm.importer.convertible import check_module, check_spec  # noqa: E402
 from lutllm.lowering.raising.missing import NO_LINEAR, NO_TORCH_OP  # noqa: E402
 from lutllm.lowering.raising.reader import DOWNSTREAM, NO_ACTIVATION  # noqa: E402
 
@@ -65,7 +65,7 @@ def test_places_name_module_and_line(report):
 
 
 def test_text_says_it_all(report):
-    text = report.text()
+    text = str(report)
     assert text.startswith("mixed: 2 linears become table lookups (66.7% of the parameters)")
     assert "aten.linear (1): expected an even input width (whole pairs), got 7; pad the input" in text
     assert "aten._linalg_svd (1): torch-mlir does not know this op: rewrite" in text
@@ -83,7 +83,7 @@ def test_json(report):
 
 @pytest.mark.parametrize(("name", "ops"), [("tiny-llama", 33), ("tiny-qwen3", 37)])
 def test_builtin_model(name, ops):
-    report = check(name)
+    report = check_spec(name)
     assert len(report.linears) == 15
     assert report.all_linears_convert and report.convertible
     assert report.share > 0.99
@@ -94,7 +94,7 @@ def test_builtin_model(name, ops):
     assert 0 < data["float_error"] < 1e-5
     attention = next(part for part in data["structure"] if part["op"] == "attention")
     assert (attention["name"], attention["count"]) == ("model.layers.*.self_attn", 2)
-    text = report.text()
+    text = str(report)
     assert "in floats, its results are within " in text
     assert "the whole model becomes integer ops" in text
     assert f"2 x model.layers.*.self_attn  attention, {attention['shape']}" in text
@@ -128,7 +128,7 @@ def test_structural_ops_without_integer_form_are_listed():
     file, line, _ = place.location.rsplit(":", 2)
     with open(file) as stream:
         assert "y + nn.functional.silu(y) * y" in stream.readlines()[int(line) - 1]
-    assert "ops keep the model from becoming integer ops" in report.text()
+    assert "ops keep the model from becoming integer ops" in str(report)
 
 
 def test_a_float_level_that_is_wrong_is_listed_at_its_op(monkeypatch):
@@ -136,7 +136,7 @@ def test_a_float_level_that_is_wrong_is_listed_at_its_op(monkeypatch):
 
     monkeypatch.setattr(floats, "silu", lambda x: x)
     monkeypatch.setitem(floats.ACTIVATIONS, "silu", lambda x: x)
-    report = check("tiny-llama")
+    report = check_spec("tiny-llama")
     assert report.float_error > 1e-2 and not report.convertible
     (group,) = report.not_raised
     assert group.op == "lut.float_gated"
@@ -157,7 +157,7 @@ def test_a_decoder_with_one_foreign_op():
         ("aten.sigmoid", 2, NO_ACTIVATION),
         ("aten.mul.Tensor", 2, DOWNSTREAM),
     ]
-    assert "2 x model.layers.*.mlp.act_fn  " in report.text()
+    assert "2 x model.layers.*.mlp.act_fn  " in str(report)
 
 
 class Products(nn.Module):
@@ -247,4 +247,4 @@ def test_activations_written_out(activation, known):
 
 def test_model_that_does_not_load():
     with pytest.raises(InputError, match="expected a model directory"):
-        check("no-such-model")
+        check_spec("no-such-model")

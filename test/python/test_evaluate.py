@@ -16,8 +16,8 @@ from lutllm.models import load  # noqa: E402
 from lutllm.models import text as texts  # noqa: E402
 from lutllm.models.corpus import joined  # noqa: E402
 from lutllm.models.text import Text, default_text, evaluation_windows  # noqa: E402
-from lutllm.quantize.recipe import load_recipe  # noqa: E402
-from lutllm.quantize.whole import quantize_model  # noqa: E402
+from lutllm.quantizer.recipe import load_recipe  # noqa: E402
+from lutllm.quantizer.whole import quantize_model  # noqa: E402
 from lutllm.report import text as report  # noqa: E402
 from lutllm.run import evaluate as module  # noqa: E402
 from lutllm.run.compare import compare, of_session  # noqa: E402

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lutllm import interpreter
 from lutllm.errors import InputError, NumericsError
 from lutllm.interpreter import layer
-from lutllm.quantize.random.linear import random_linear
+from lutllm.quantizer.random.linear import random_linear
 from lutllm.scheme import ADDITIVE, EXACT, METRICS, PAPER, QuantizedLinear, Scheme
 
 METRIC = st.sampled_from(METRICS)

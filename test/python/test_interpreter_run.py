@@ -8,7 +8,7 @@ import pytest
 from lutllm import dialect, interpreter
 from lutllm.bindings import func, ir
 from lutllm.errors import IRError, LutllmError, NumericsError
-from lutllm.quantize.random.linear import random_linear
+from lutllm.quantizer.random.linear import random_linear
 from lutllm.scheme import ADDITIVE, EXACT, PAPER, QuantizedLinear
 
 PAIRS, OUTPUTS, TOKENS = 7, 13, 4

@@ -10,10 +10,10 @@ from lutllm import store
 from lutllm.dialect import RmsNormOp, lut_ops
 from lutllm.errors import InputError, IRError
 from lutllm.quantization import AttentionConstants, EmbeddingConstants, NormConstants, RopeConstants
-from lutllm.quantize.random.float_models import float_decoder
-from lutllm.quantize.random.model import random_model
 from lutllm.quantized.model_check import check_model
 from lutllm.quantized.pretrained import from_pretrained, save_pretrained
+from lutllm.quantizer.random.float_models import float_decoder
+from lutllm.quantizer.random.model import random_model
 from lutllm.scheme import ADDITIVE, EXACT
 
 LAYER = "model.layers.0"

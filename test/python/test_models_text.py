@@ -35,6 +35,21 @@ def test_split_is_by_hash_and_complete():
         assert (name in evaluation.documents) == (digest % 10 == 0)
 
 
+@pytest.mark.parametrize("gap", [" ", "\n", "\n\n"])
+def test_a_file_is_cut_into_documents_whatever_its_lines(tmp_path, gap):
+    path = tmp_path / "words.txt"
+    path.write_text(gap.join(f"word{i}" for i in range(4000)))
+    documents = text_file(path).documents
+    assert len(documents) > 3 and max(map(len, documents.values())) <= 8000
+    assert "".join(documents.values()).split() == path.read_text().split()
+
+
+def test_a_text_of_one_document_is_calibrated_on():
+    for name in map(str, range(40)):  # one in ten would be held apart
+        calibration, evaluation = Text({name: "words"}, "source", "none").split()
+        assert list(calibration.documents) == [name] and not evaluation.documents
+
+
 def test_windows_do_not_overlap_and_follow_the_seed():
     text = "".join(chr(65 + i % 26) + str(i) + " " for i in range(2000))
     one = windows(Bytes(), text, 16, 20, seed=1)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from lutllm.errors import InputError
-from lutllm.quantize import random_linear
-from lutllm.quantize.allocation import allocate, effective_bits, measure_costs
+from lutllm.quantizer import random_linear
+from lutllm.quantizer.allocation import allocate, effective_bits, measure_costs
 from lutllm.scheme import EXACT
 
 ONE, TWO, THREE = (EXACT.with_(R=r, G=64) for r in (1, 2, 3))

@@ -16,8 +16,9 @@ from lutllm.lowering.quantize.graph import FloatGraph, name_of  # noqa: E402
 from lutllm.models import load  # noqa: E402
 from lutllm.models.text import default_text, windows  # noqa: E402
 from lutllm.quantization import NORM_BITS, RESIDUAL_BITS, AddConstants, NormConstants  # noqa: E402
-from lutllm.quantize import quantize  # noqa: E402
-from lutllm.quantize.constants import (  # noqa: E402
+from lutllm.quantized.pretrained import QuantizedModel  # noqa: E402
+from lutllm.quantizer import quantize  # noqa: E402
+from lutllm.quantizer.constants import (  # noqa: E402
     FromPeaks,
     check_parameters,
     quantize_attention,
@@ -25,10 +26,9 @@ from lutllm.quantize.constants import (  # noqa: E402
     quantize_norm,
     rope_tables,
 )
-from lutllm.quantize.observe.peaks import Peaks, Source, sources  # noqa: E402
-from lutllm.quantize.observe.simulated import simulated  # noqa: E402
-from lutllm.quantize.whole import structure_of  # noqa: E402
-from lutllm.quantized.pretrained import QuantizedModel  # noqa: E402
+from lutllm.quantizer.observe.peaks import Peaks, Source, sources  # noqa: E402
+from lutllm.quantizer.observe.simulated import simulated  # noqa: E402
+from lutllm.quantizer.whole import structure_of  # noqa: E402
 from lutllm.run.session import GoldenSession  # noqa: E402
 from lutllm.scheme import EXACT  # noqa: E402
 

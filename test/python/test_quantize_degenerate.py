@@ -9,9 +9,9 @@ torch = pytest.importorskip("torch")
 
 from lutllm.models import load  # noqa: E402
 from lutllm.models.text import default_text, token_ids  # noqa: E402
-from lutllm.quantize.constants import quantize_attention  # noqa: E402
-from lutllm.quantize.recipe import Recipe, Rule  # noqa: E402
-from lutllm.quantize.whole import quantize_model  # noqa: E402
+from lutllm.quantizer.constants import quantize_attention  # noqa: E402
+from lutllm.quantizer.recipe import Recipe, Rule  # noqa: E402
+from lutllm.quantizer.whole import quantize_model  # noqa: E402
 from lutllm.run.session import GoldenSession  # noqa: E402
 
 PARTS = {

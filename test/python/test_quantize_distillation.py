@@ -6,10 +6,10 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from lutllm.models import load  # noqa: E402
-from lutllm.quantize import quantize, validate  # noqa: E402
-from lutllm.quantize.observe.distillation import Distillation, distill, divergence  # noqa: E402
-from lutllm.quantize.observe.recording import linears  # noqa: E402
-from lutllm.quantize.observe.simulated import simulated  # noqa: E402
+from lutllm.quantizer import quantize, validate  # noqa: E402
+from lutllm.quantizer.observe.distillation import Distillation, distill, divergence  # noqa: E402
+from lutllm.quantizer.observe.recording import linears  # noqa: E402
+from lutllm.quantizer.observe.simulated import simulated  # noqa: E402
 from lutllm.scheme import ADDITIVE, EXACT  # noqa: E402
 
 SMALL = {"tokens": 512, "window": 64, "progress": False, "seed": 7}
@@ -89,8 +89,8 @@ def test_a_batch_is_the_mean_of_its_windows(model, quantized, windows):
 
 @pytest.mark.parametrize("codes", [False, True])
 def test_an_interrupted_run_goes_on(model, quantized, windows, tmp_path, monkeypatch, codes):
-    monkeypatch.setattr("lutllm.quantize.observe.distillation.REPORT", 3)
-    monkeypatch.setattr("lutllm.quantize.observe.distillation.KEEP", 0.0)
+    monkeypatch.setattr("lutllm.quantizer.observe.distillation.REPORT", 3)
+    monkeypatch.setattr("lutllm.quantizer.observe.distillation.KEEP", 0.0)
     whole = distill(model.module, quantized, windows[:7], codes=codes, progress=False)
     checkpoint = tmp_path / "state.safetensors"
     real, left = Distillation.step, [4]

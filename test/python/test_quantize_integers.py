@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from lutllm import interpreter
 from lutllm.errors import InputError, LutllmError, NumericsError
-from lutllm.quantize import assemble, random_linear, validate
-from lutllm.quantize.linear.activations import IntegerInput
-from lutllm.quantize.linear.assembly import input_exponents, row_scale
-from lutllm.quantize.linear.ranges import accumulator_range, row_range
+from lutllm.quantizer import assemble, random_linear, validate
+from lutllm.quantizer.linear.activations import IntegerInput
+from lutllm.quantizer.linear.assembly import input_exponents, row_scale
+from lutllm.quantizer.linear.ranges import accumulator_range, row_range
 from lutllm.scheme import ADDITIVE, EXACT, PAPER, Scheme
 
 SCHEMES = {
@@ -187,6 +187,6 @@ def test_a_bias_beyond_the_sums_coarsens_the_accumulator():
 
 
 def test_importing_needs_neither_torch_nor_numba():
-    code = "import sys, lutllm.quantize as q; q.random_linear; print('torch' in sys.modules, 'numba' in sys.modules)"
+    code = "import sys, lutllm.quantizer as q; q.random_linear; print('torch' in sys.modules, 'numba' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.split() == ["False", "False"]

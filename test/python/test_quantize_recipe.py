@@ -11,9 +11,9 @@ torch = pytest.importorskip("torch")
 from lutllm.errors import InputError  # noqa: E402
 from lutllm.models import load  # noqa: E402
 from lutllm.models.text import default_text  # noqa: E402
-from lutllm.quantize import VectorQuantizer, quantize, recipe  # noqa: E402
-from lutllm.quantize.observe.recording import linears  # noqa: E402
-from lutllm.quantize.recipe import Assignment, Rule, check_shared_inputs, load_recipe, quantizer_of, with_exact_head  # noqa: E402
+from lutllm.quantizer import VectorQuantizer, quantize, recipe  # noqa: E402
+from lutllm.quantizer.observe.recording import linears  # noqa: E402
+from lutllm.quantizer.recipe import Assignment, Rule, check_shared_inputs, load_recipe, quantizer_of, with_exact_head  # noqa: E402
 from lutllm.scheme import ADDITIVE, EXACT, PAPER, Scheme  # noqa: E402
 
 KINDS = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj")
@@ -164,7 +164,7 @@ def registered(monkeypatch):
     """Entry points `spy`, `broken` (does not load) and `no` (no quantizer), besides `vq`."""
     group = recipe.ENTRY_POINTS
     made = {
-        "vq": "lutllm.quantize.linear.vector:VectorQuantizer",
+        "vq": "lutllm.quantizer.linear.vector:VectorQuantizer",
         "spy": "spy:Spy",
         "broken": "no_such_module:X",
         "no": "json:dumps",

@@ -14,18 +14,18 @@ from llvmlite import binding
 torch = pytest.importorskip("torch")
 
 from lutllm.errors import NumericsError  # noqa: E402
-from lutllm.quantize import products  # noqa: E402
-from lutllm.quantize.linear.factors import BLOCK, STRIP, inverse_factor  # noqa: E402
-from lutllm.quantize.products import gram, multiply, norm  # noqa: E402
-from lutllm.quantize.reproducible import arithmetic, reproducible  # noqa: E402
+from lutllm.quantizer import products  # noqa: E402
+from lutllm.quantizer.linear.factors import BLOCK, STRIP, inverse_factor  # noqa: E402
+from lutllm.quantizer.products import gram, multiply, norm  # noqa: E402
+from lutllm.quantizer.reproducible import arithmetic, reproducible  # noqa: E402
 
 # A window of 512 tokens makes the LM head's products large enough for several threads.
 PROGRAM = """
 import sys
 from lutllm.models import load
 from lutllm.models.text import default_text
-from lutllm.quantize.recipe import load_recipe
-from lutllm.quantize.whole import quantize_model
+from lutllm.quantizer.recipe import load_recipe
+from lutllm.quantizer.whole import quantize_model
 recipe = load_recipe([{"targets": "*", "scheme": "paper", "block": 64}, {"targets": "lm_head", "scheme": "exact"}])
 quantize_model(load("tiny-llama", seed=1), sys.argv[1], recipe, text=default_text(), tokens=1024, window=512, seed=7,
                progress=False, distillation=2)

@@ -17,10 +17,10 @@ from lutllm import interpreter, store  # noqa: E402
 from lutllm.errors import InputError, LutllmError  # noqa: E402
 from lutllm.models import load  # noqa: E402
 from lutllm.models.text import Text, windows  # noqa: E402
-from lutllm.quantize import FloatLinear, VectorQuantizer, quantize, record, validate  # noqa: E402
-from lutllm.quantize.driver import _windows  # noqa: E402
-from lutllm.quantize.observe.recording import LayerStream, linears  # noqa: E402
-from lutllm.quantize.observe.simulated import simulated  # noqa: E402
+from lutllm.quantizer import FloatLinear, VectorQuantizer, quantize, record, validate  # noqa: E402
+from lutllm.quantizer.driver import _windows  # noqa: E402
+from lutllm.quantizer.observe.recording import LayerStream, linears  # noqa: E402
+from lutllm.quantizer.observe.simulated import simulated  # noqa: E402
 from lutllm.scheme import ADDITIVE, EXACT, PAPER  # noqa: E402
 
 SMALL = {"tokens": 256, "window": 64, "progress": False, "seed": 7}
@@ -156,8 +156,8 @@ def test_recording_stops_after_the_last_linear_wanted():
 CHILD = """
 import os, signal, sys
 from lutllm.models import load
-from lutllm.quantize import quantize
-from lutllm.quantize.resume import RunDirectory
+from lutllm.quantizer import quantize
+from lutllm.quantizer.resume import RunDirectory
 from lutllm.scheme import EXACT
 left, put = int(sys.argv[2]), RunDirectory.put
 def dying(self, linear, sample):

@@ -12,8 +12,8 @@ torch = pytest.importorskip("torch")
 from lutllm.errors import InputError  # noqa: E402
 from lutllm.models import load  # noqa: E402
 from lutllm.models.tokenizer import text_ends  # noqa: E402
-from lutllm.quantize.observe import sampling  # noqa: E402
-from lutllm.quantize.observe.sampling import Openings, chat_opening, own_windows, sample  # noqa: E402
+from lutllm.quantizer.observe import sampling  # noqa: E402
+from lutllm.quantizer.observe.sampling import Openings, chat_opening, own_windows, sample  # noqa: E402
 
 TEMPLATE = "{% for m in messages %}<U>{{ m.content }}</U>{% endfor %}{% if add_generation_prompt %}<A>{% endif %}"
 

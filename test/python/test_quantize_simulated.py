@@ -7,11 +7,11 @@ torch = pytest.importorskip("torch")
 
 from lutllm import interpreter, numerics  # noqa: E402
 from lutllm.models import load  # noqa: E402
-from lutllm.quantize import quantize  # noqa: E402
-from lutllm.quantize.evaluate import integer_input  # noqa: E402
-from lutllm.quantize.linear.clustering import METRIC  # noqa: E402
-from lutllm.quantize.observe.sensitivity import curvatures  # noqa: E402
-from lutllm.quantize.observe.simulated import (  # noqa: E402
+from lutllm.quantizer import quantize  # noqa: E402
+from lutllm.quantizer.evaluate import integer_input  # noqa: E402
+from lutllm.quantizer.linear.clustering import METRIC  # noqa: E402
+from lutllm.quantizer.observe.sensitivity import curvatures  # noqa: E402
+from lutllm.quantizer.observe.simulated import (  # noqa: E402
     SimulatedInput,
     SimulatedLinear,
     nearest_tokens,
@@ -19,7 +19,7 @@ from lutllm.quantize.observe.simulated import (  # noqa: E402
     search_tokens,
     simulated,
 )
-from lutllm.quantize.random.linear import random_linear  # noqa: E402
+from lutllm.quantizer.random.linear import random_linear  # noqa: E402
 from lutllm.scheme import ADDITIVE, EXACT, PAPER  # noqa: E402
 
 SMALL = {"tokens": 256, "window": 64, "progress": False, "seed": 7}

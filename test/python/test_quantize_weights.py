@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from lutllm.errors import InputError
-from lutllm.quantize import FloatLinear, VectorQuantizer, output_error, validate
-from lutllm.quantize.linear.activations import START_EVERY, fit_input
-from lutllm.quantize.linear.clustering import EXACT_FLOAT, METRIC, coded, nearest
-from lutllm.quantize.linear.statistics import WINDOW, InputStatistics, second_moment
-from lutllm.quantize.linear.weights import FittedWeights, damped, fit_weights
+from lutllm.quantizer import FloatLinear, VectorQuantizer, output_error, validate
+from lutllm.quantizer.linear.activations import START_EVERY, fit_input
+from lutllm.quantizer.linear.clustering import EXACT_FLOAT, METRIC, coded, nearest
+from lutllm.quantizer.linear.statistics import WINDOW, InputStatistics, second_moment
+from lutllm.quantizer.linear.weights import FittedWeights, damped, fit_weights
 from lutllm.scheme import ADDITIVE, EXACT, PAPER
 
 G = 32

@@ -18,10 +18,10 @@ from lutllm.errors import InputError, LutllmError  # noqa: E402
 from lutllm.lowering.quantize.graph import FloatGraph  # noqa: E402
 from lutllm.models import load  # noqa: E402
 from lutllm.models.text import Text, default_text  # noqa: E402
-from lutllm.quantize import VectorQuantizer, driver  # noqa: E402
-from lutllm.quantize.observe import distillation  # noqa: E402
-from lutllm.quantize.recipe import load_recipe  # noqa: E402
-from lutllm.quantize.whole import Budget, quantize_model, structure_of  # noqa: E402
+from lutllm.quantizer import VectorQuantizer, driver  # noqa: E402
+from lutllm.quantizer.observe import distillation  # noqa: E402
+from lutllm.quantizer.recipe import load_recipe  # noqa: E402
+from lutllm.quantizer.whole import Budget, quantize_model, structure_of  # noqa: E402
 from lutllm.scheme import EXACT, PAPER  # noqa: E402
 
 RECIPE = [{"targets": "*", "scheme": "exact", "stages": 1, "block": 64}]
@@ -106,7 +106,7 @@ def test_chat_template_and_generation_config_come_along(whole, tmp_path):
 def known(model, monkeypatch):
     """Raising the structure takes most of the time of so small a model: once is enough."""
     structure = structure_of(model)
-    monkeypatch.setattr("lutllm.quantize.whole.structure_of", lambda _: structure)
+    monkeypatch.setattr("lutllm.quantizer.whole.structure_of", lambda _: structure)
 
 
 class Killed(BaseException):
@@ -150,14 +150,14 @@ def test_a_run_killed_anywhere_gives_the_same_bytes(model, known, whole, tmp_pat
 def test_work_that_is_done_is_not_done_again(model, known, whole, tmp_path, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(Killed):
         done = writes_until_killed(patch, 10**9)
-        patch.setattr("lutllm.quantize.whole.save_pretrained", lambda *_: (_ for _ in ()).throw(Killed))
+        patch.setattr("lutllm.quantizer.whole.save_pretrained", lambda *_: (_ for _ in ()).throw(Killed))
         make(model, tmp_path / "q")
     assert "lm_head.safetensors" in done
     monkeypatch.setattr(VectorQuantizer, "quantize_linear", None)
     seen = []
     make(model, tmp_path / "q", listener=seen.append)
     assert files(tmp_path / "q") == files(whole)
-    monkeypatch.setattr("lutllm.quantize.driver.quantize", None)
+    monkeypatch.setattr("lutllm.quantizer.driver.quantize", None)
     again = make(model, tmp_path / "q")
     assert again.model.bits == lutllm.from_pretrained(whole).bits
 
@@ -192,7 +192,7 @@ def test_half_of_the_windows_are_the_model_s_own(model, tmp_path, monkeypatch):
     """Of calibration and of distillation; the first ones, and none of them twice."""
     own = np.arange(4 * 64).reshape(4, 64) % 300
     monkeypatch.setattr(
-        "lutllm.quantize.observe.sampling.own_windows", lambda _m, count, *_a, **_k: own[:count].astype(np.int64)
+        "lutllm.quantizer.observe.sampling.own_windows", lambda _m, count, *_a, **_k: own[:count].astype(np.int64)
     )
     seen = {"observe": [], "distill": []}
     observe, distill = VectorQuantizer.observe, distillation.distill
@@ -245,11 +245,11 @@ def test_a_budget_is_shared_out_once(model, known, tmp_path, monkeypatch):
     budget = Budget(9.5, EXACT.with_(G=64))
     arguments = {"text": default_text(), "tokens": 128, "window": 64, "seed": 7, "progress": False}
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr("lutllm.quantize.whole.driver.quantize", lambda *_, **__: (_ for _ in ()).throw(Killed))
+        patch.setattr("lutllm.quantizer.whole.driver.quantize", lambda *_, **__: (_ for _ in ()).throw(Killed))
         quantize_model(model, tmp_path / "q", budget, **arguments)
     with monkeypatch.context() as patch:
-        patch.setattr("lutllm.quantize.allocation.measure_costs", None)
-        patch.setattr("lutllm.quantize.observe.sensitivity.curvatures", None)
+        patch.setattr("lutllm.quantizer.allocation.measure_costs", None)
+        patch.setattr("lutllm.quantizer.observe.sensitivity.curvatures", None)
         found = quantize_model(model, tmp_path / "q", budget, **arguments).model
     stages = {q.scheme.R for q in found.linears.values()}
     assert len(stages) > 1 and stages <= {1, 2, 3} and 7.5 < found.bits["effective"] <= 9.5

@@ -5,9 +5,9 @@ import pytest
 
 from lutllm import dialect, interpreter
 from lutllm.lowering.quantize.graph import FloatGraph
-from lutllm.quantize.linear.ranges import validate
-from lutllm.quantize.random.float_models import LayerShape, float_decoder, float_linear_norm_linear, float_mlp
-from lutllm.quantize.random.model import random_model
+from lutllm.quantizer.linear.ranges import validate
+from lutllm.quantizer.random.float_models import LayerShape, float_decoder, float_linear_norm_linear, float_mlp
+from lutllm.quantizer.random.model import random_model
 from lutllm.scheme import ADDITIVE, EXACT, PAPER, Scheme
 from lutllm.store import check_linear
 

@@ -16,8 +16,8 @@ from lutllm.lowering.pipelines import to_scheduled
 from lutllm.lowering.schedule.data import Plan
 from lutllm.lowering.schedule.read import read_plan
 from lutllm.passes import run_pipeline
-from lutllm.quantize.random.float_models import float_decoder
-from lutllm.quantize.random.model import random_model
+from lutllm.quantizer.random.float_models import float_decoder
+from lutllm.quantizer.random.model import random_model
 from lutllm.report.gantt import colors_of, gantt
 from lutllm.report.page import Page
 from lutllm.report.schedule_page import busy_cycles, schedule_json, schedule_page

@@ -9,9 +9,9 @@ from lutllm import dialect
 from lutllm.bindings import ir
 from lutllm.cpu.features import available_levels
 from lutllm.errors import InputError, IRError
-from lutllm.quantize.random.float_models import LayerShape, float_decoder
-from lutllm.quantize.random.model import random_model
 from lutllm.quantized.pretrained import QuantizedModel
+from lutllm.quantizer.random.float_models import LayerShape, float_decoder
+from lutllm.quantizer.random.model import random_model
 from lutllm.run.session import CpuSession, GoldenSession, Session, open_session
 from lutllm.scheme import ADDITIVE, EXACT, PAPER, Scheme
 

@@ -10,7 +10,7 @@ import safetensors.numpy
 
 from lutllm import store
 from lutllm.errors import InputError, LutllmError
-from lutllm.quantize import random_linear
+from lutllm.quantizer import random_linear
 from lutllm.scheme import ADDITIVE, EXACT, PAPER, Scheme
 
 

@@ -11,9 +11,9 @@ from lutllm.accelerator.hardware import Hardware
 from lutllm.errors import SimulationError
 from lutllm.lowering.place.layouts import Layout
 from lutllm.lowering.schedule.data import Plan, Task
-from lutllm.quantize.random.float_models import LayerShape, float_decoder
-from lutllm.quantize.random.model import random_model
 from lutllm.quantized.pretrained import QuantizedModel
+from lutllm.quantizer.random.float_models import LayerShape, float_decoder
+from lutllm.quantizer.random.model import random_model
 from lutllm.run.session import GoldenSession
 from lutllm.scheme import ADDITIVE, EXACT, PAPER, Scheme
 from lutllm.simulate.transactions.passes import run_passes

@@ -12,8 +12,8 @@ from lutllm.cost.traffic import traffic
 from lutllm.lowering.machine.targets import find_target
 from lutllm.lowering.schedule.data import Plan
 from lutllm.passes.lut_outline_head import HEAD
-from lutllm.quantize.random.float_models import float_decoder
-from lutllm.quantize.random.model import hollow_model
+from lutllm.quantizer.random.float_models import float_decoder
+from lutllm.quantizer.random.model import hollow_model
 from lutllm.report.estimate import decode_step, memory_seconds, prompt_step
 from lutllm.report.paper import CONTEXT, paper
 from lutllm.report.published import DEVICES, LATENCY_MS, PAIRS

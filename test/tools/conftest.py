@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from lutllm.quantize.random.float_models import float_decoder
-from lutllm.quantize.random.model import random_model
+from lutllm.quantizer.random.float_models import float_decoder
+from lutllm.quantizer.random.model import random_model
 from lutllm.scheme import EXACT
 
 TEMPLATE = (

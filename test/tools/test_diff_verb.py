@@ -15,9 +15,9 @@ from lutllm.compiler import Options, compile
 from lutllm.compiler import compiled as compiled_files
 from lutllm.lowering.export.image.whole import IMAGE, MANIFEST
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
-from lutllm.quantize.random.float_models import float_decoder
-from lutllm.quantize.random.model import random_model
 from lutllm.quantized.pretrained import from_pretrained, save_pretrained
+from lutllm.quantizer.random.float_models import float_decoder
+from lutllm.quantizer.random.model import random_model
 from lutllm.scheme import EXACT
 from lutllm.simulate import Simulator
 from lutllm.tools.lutllm import main

@@ -89,7 +89,7 @@ def test_eval_prints_three_numbers_and_writes_them(made, text, tmp_path, capsys)
         (["quantize", "tiny-llama", "-o", "q", "--scheme", "best"], "expected schemes among paper, additive, exact"),
         (
             ["quantize", "tiny-llama", "-o", "q", "--recipe", "r", "--stages", "2"],
-            "expected --recipe without --scheme, --stages, --bits and",
+            "expected a recipe alone, got scheme, stages, bits or table bits",
         ),
         (["quantize", "tiny-llama", "-o", "q", "--recipe", "none.yaml"], "none.yaml: expected a recipe, got No such"),
         (
@@ -102,16 +102,16 @@ def test_eval_prints_three_numbers_and_writes_them(made, text, tmp_path, capsys)
         ),
         (
             ["quantize", "tiny-llama", "-o", "q", "--distill", "0", "--batch", "2"],
-            "expected steps of distillation with --batch and --move-codes, got --distill 0",
+            "expected steps of distillation for its batch and codes, got none (distill 0)",
         ),
         (["quantize", "tiny-llama", "-o", "q", "--text", "none.txt"], "none.txt: expected a text file, got No such"),
         (
             ["quantize", "tiny-llama", "-o", "q", "--bits", "3", "--stages", "2"],
-            "expected --bits or --stages, got both",
+            "expected bits or stages, got both",
         ),
         (
             ["quantize", "tiny-llama", "-o", "q", "--bits", "3", "--table-bits", "12"],
-            "expected --bits or --table-bits, got both",
+            "expected bits or table bits, got both",
         ),
         (
             ["quantize", "tiny-llama", "-o", "q", "--scheme", "paper", "--table-bits", "40"],
@@ -121,7 +121,7 @@ def test_eval_prints_three_numbers_and_writes_them(made, text, tmp_path, capsys)
             ["quantize", "tiny-llama", "-o", "q", "--bits", "3", "--scheme", "paper"],
             "bits: expected the scheme exact, got",
         ),
-        (["eval", "none", "--text", "t", "--source-tokens", "9"], "give --out-of-domain too"),
+        (["eval", "none", "--text", "t", "--source-tokens", "9"], "got none; ask for both"),
         (["eval", "none"], "'none': expected a directory made by lutllm quantize, got none; run `lutllm quantize"),
     ],
 )

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from lutllm.errors import InputError
-from lutllm.quantize.random.float_models import float_decoder
-from lutllm.quantize.random.model import random_model
+from lutllm.quantizer.random.float_models import float_decoder
+from lutllm.quantizer.random.model import random_model
 from lutllm.scheme import EXACT
 from lutllm.tools.lutllm import main
 
@@ -127,9 +127,9 @@ def test_what_is_no_model_is_told(capsys, tmp_path):
 def test_a_float_model_is_quantized_once(tmp_path, monkeypatch, capsys):
     from types import SimpleNamespace
 
-    from lutllm.quantize import whole
     from lutllm.quantized.pretrained import save_pretrained
     from lutllm.quantized.resolve import quantized_model
+    from lutllm.quantizer import whole
 
     calls = []
 

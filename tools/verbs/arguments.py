@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 from lutllm.lowering.machine.target_files import NAMES
 from lutllm.models import BUILTIN_NAMES
+from lutllm.quantized import CONTEXT
 
 MODEL_HELP = f"a model directory (config.json + safetensors), a GGUF file, or {', '.join(BUILTIN_NAMES)}"
 QUANTIZED_HELP = "output directory of lutllm quantize; or a float model, quantized first"
 TARGET_HELP = f"{', '.join(NAMES)}, or a file in TOML, NAME.toml"
 SCHEME_HELP = "paper, additive or exact, each optionally with :R for R weight stages"
-
-CONTEXT = 2048  # where neither --context nor the model says less
 
 if TYPE_CHECKING:
     from lutllm.quantized.pretrained import QuantizedModel
@@ -69,11 +68,6 @@ def model_of(options: argparse.Namespace) -> QuantizedModel:
 
 def context_argument(parser: argparse.ArgumentParser, what: str = "tokens kept") -> None:
     parser.add_argument("--context", type=positive, metavar="N", help=f"{what} (default {CONTEXT})")
-
-
-def context_of(options: argparse.Namespace, model: QuantizedModel) -> int:
-    """What `context_argument` says; by default no more than the model has positions."""
-    return options.context or min(CONTEXT, model.positions)
 
 
 def layers(text: str) -> list[int]:

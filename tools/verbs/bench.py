@@ -9,7 +9,6 @@ from typing import Any
 
 from lutllm.errors import InputError
 from lutllm.tools.verbs import arguments
-from lutllm.tools.verbs.estimate import BLOCK
 
 DESCRIPTION = (
     "With MODEL or --random: token/s of the decoder on this processor, as llama-bench prints them. "
@@ -63,10 +62,11 @@ def bench(options: argparse.Namespace) -> tuple[int, Any]:
 
 
 def _paper(options: argparse.Namespace, given: dict[str, Any]) -> tuple[int, Any]:
+    from lutllm.api import BLOCK
     from lutllm.cost.planning import Planner
     from lutllm.lowering.machine.targets import find_target
-    from lutllm.quantize.random.float_models import float_decoder
-    from lutllm.quantize.random.model import hollow_model
+    from lutllm.quantizer.random.float_models import float_decoder
+    from lutllm.quantizer.random.model import hollow_model
     from lutllm.report.paper import CONTEXT, paper
     from lutllm.run.decoder_bench import SHAPES
     from lutllm.scheme import parse_schemes

@@ -31,7 +31,7 @@ def chat(options: argparse.Namespace) -> tuple[int, Any]:
 
     sampling = arguments.sampling(options)
     model = arguments.model_of(options)
-    session = open_session(model, arguments.context_of(options, model), threads=options.threads)
+    session = open_session(model, model.room(options.context), threads=options.threads)
     talk = Conversation(model, session, system=options.system, sampling=sampling)
     if sys.stdin.isatty():
         import readline  # noqa: F401  # editing and history of what is typed

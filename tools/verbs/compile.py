@@ -45,7 +45,6 @@ def compile_arguments(parser: argparse.ArgumentParser) -> None:
 def compile(options: argparse.Namespace) -> tuple[int, Any]:
     from lutllm import compiler
     from lutllm.lowering.machine.targets import configured
-    from lutllm.report import text as report
     from lutllm.scheme import parse_schemes
 
     linears = options.layers is not None
@@ -72,11 +71,8 @@ def compile(options: argparse.Namespace) -> tuple[int, Any]:
     if options.output is None:
         raise InputError("expected -o DIR, got none; say where to write")
     result = compiler.compile(options.model, options.output, wanted)
-    if not linears:
-        print(report.model_verdict(result))
-        return (0 if result.equal else 1), None if result.answer is None else result.answer.to_dict()
-    print(report.table(result.rows))
+    print(result)
     for mismatch in result.mismatches:
         print(f"lutllm: error: {mismatch}", file=sys.stderr)
-    print(report.verdict(result))
-    return (0 if result.equal else 1), result.rows
+    answered = None if result.answer is None else result.answer.to_dict()
+    return (0 if result.equal else 1), result.rows if linears else answered

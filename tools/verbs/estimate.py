@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from lutllm.errors import InputError
 from lutllm.tools.verbs import arguments
-
-if TYPE_CHECKING:
-    from lutllm.quantized.pretrained import QuantizedModel
-
-
-BLOCK = 1024
 
 
 def model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +18,7 @@ def model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target", default="v80", help=f"{arguments.TARGET_HELP} (default v80)")
     parser.add_argument("--kv", type=arguments.positive, default=256, metavar="N", help="tokens a token sees (256)")
     parser.add_argument("--prefill", type=arguments.positive, default=128, metavar="N", help="of a prompt (128)")
-    parser.add_argument("--scheme", default="exact:1", help=f"of a float model: {arguments.SCHEME_HELP} (exact:1)")
+    parser.add_argument("--scheme", help=f"of a float model: {arguments.SCHEME_HELP} (exact:1)")
     parser.add_argument("--block", type=arguments.positive, metavar="G", help="its outputs a codebook (1024)")
 
 
@@ -38,47 +32,22 @@ def estimate_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def estimate(options: argparse.Namespace) -> tuple[int, Any]:
+    from lutllm import api
     from lutllm.cost.planning import Planner
     from lutllm.lowering.machine.targets import find_target
-    from lutllm.report import estimate as report
+    from lutllm.report.estimate import longest
     from lutllm.report.levels import levels_table, longest_paths
 
-    target = find_target(options.target)
-    longest = max(options.kv + 2, options.prefill + 1)
-    model = hollow(options, longest)
-    plan = Planner(model, longest).plan(options.target)
+    shape = {"scheme": options.scheme, "block": options.block, "seed": options.seed}
     if options.levels:
-        paths = longest_paths(plan.config, target.clock)
+        if options.no_head:
+            raise InputError("expected no --no-head with --levels, which counts no cycles; leave it out")
+        positions = longest(options.kv, options.prefill)
+        plan = Planner(api.of_shape(options.model, positions, options.target, **shape), positions).plan(options.target)
+        paths = longest_paths(plan.config, find_target(options.target).clock)
         print(levels_table(paths))
         return int(any(path.levels > path.budget for path in paths)), [asdict(path) for path in paths]
-    name, sizes = Path(options.target).stem, {"kv": options.kv, "prefill": options.prefill}
-    found = report.estimate(plan, name, target, model.bits["effective"], head=not options.no_head, **sizes)
+    sizes = {"kv": options.kv, "prefill": options.prefill}
+    found = api.estimate(options.model, options.target, **sizes, **shape, head=not options.no_head)
     print(found)
     return 0, found.to_dict()
-
-
-def hollow(options: argparse.Namespace, positions: int) -> QuantizedModel:
-    """A quantized model as it is; of a float one, or of a shape that has a name, what has its integers' shapes."""
-    from lutllm.lowering.machine.targets import find_target
-    from lutllm.quantize.random.float_models import float_decoder
-    from lutllm.quantize.random.model import hollow_model
-    from lutllm.quantized.pretrained import from_pretrained
-    from lutllm.quantized.resolve import check_block, is_quantized
-    from lutllm.run.decoder_bench import SHAPES
-    from lutllm.scheme import parse_schemes
-
-    path = Path(options.model).expanduser()
-    if is_quantized(path):
-        model = from_pretrained(path)
-        check_block(model, options.target)
-        return model
-    block = options.block or find_target(options.target).model.block or BLOCK
-    (scheme,) = parse_schemes([options.scheme]).values()
-    if options.model in SHAPES and not path.exists():
-        module = float_decoder(**SHAPES[options.model])
-    else:
-        from lutllm import models
-        from lutllm.quantize.whole import structure_of
-
-        module = structure_of(models.load(options.model, options.seed)).module
-    return hollow_model(module, scheme.with_(G=block), positions=positions)

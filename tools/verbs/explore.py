@@ -9,7 +9,7 @@ from typing import Any
 
 from lutllm.errors import InputError
 from lutllm.tools.verbs import arguments
-from lutllm.tools.verbs.estimate import BLOCK, hollow, model_arguments
+from lutllm.tools.verbs.estimate import model_arguments
 
 LIMIT = 0.65  # of each resource, where nothing else is asked for
 
@@ -53,29 +53,31 @@ def limit(text: str) -> tuple[str, float]:
 
 
 def explore(options: argparse.Namespace) -> tuple[int, Any]:
-    from lutllm import dialect, store
+    from lutllm import api, dialect, store
     from lutllm.explore.evaluate import Job
     from lutllm.explore.search import MEMORY, PORT, Search
     from lutllm.explore.space import Space
     from lutllm.explore.verify import simulated, small_enough
     from lutllm.lowering.machine.targets import find_target
     from lutllm.progress import note
+    from lutllm.report.estimate import longest
     from lutllm.report.explore_page import explore_page, explore_table
     from lutllm.report.page import plotly_script
     from lutllm.scheme import parse_schemes
 
     plotly_script()
     target = find_target(options.target)
-    model = hollow(options, max(options.kv + 2, options.prefill + 1))
+    shape = options.scheme, options.block, options.seed
+    model = api.of_shape(options.model, longest(options.kv, options.prefill), options.target, *shape)
     schemes = list(dict.fromkeys(linear.scheme for linear in model.linears.values()))
     if model.directory is not None and options.blocks:
         raise InputError("expected --blocks of a float model, got a quantized one, whose blocks are made; leave it out")
     like = options.target if not options.target.endswith(".toml") else str(Path(options.target).resolve())
     space = Space(target, like, schemes, options.blocks or ())
-    (kind,) = parse_schemes([options.scheme]).values()
+    (kind,) = parse_schemes([options.scheme or "exact:1"]).values()
     whole = model.directory is not None
     text = str(model.directory) if whole else dialect.module_text(model.module)
-    scheme = None if whole else kind.with_(G=options.block or BLOCK)
+    scheme = None if whole else kind.with_(G=options.block or api.BLOCK)
     job = Job(Path(options.target).stem, "", text, scheme, options.kv, options.prefill)
     limits = dict.fromkeys(target.device.available, LIMIT) | {MEMORY: 1.0, PORT: 1.0} | dict(options.limit)
     out = Path(options.output)

@@ -6,14 +6,10 @@ import argparse
 import contextlib
 import json
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lutllm.errors import InputError
 from lutllm.tools.verbs import arguments
-
-if TYPE_CHECKING:
-    from lutllm.quantize.recipe import Rule
 
 
 def quantize_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,14 +59,15 @@ def quantize(options: argparse.Namespace) -> tuple[int, Any]:
 def _quantize_layers(options: argparse.Namespace) -> tuple[int, Any]:
     """Single layers, without the rest of the model: no program can be made of these."""
     from lutllm import models
-    from lutllm.quantize import quantize
+    from lutllm.quantizer import quantize
+    from lutllm.quantizer.recipe import named_rule
     from lutllm.report import text as report
 
     for_all = ("recipe", "bits", "own", "distill", "batch", "move_codes", "device")
     given = [f"--{name.replace('_', '-')}" for name in for_all if getattr(options, name)]
     if given:
         raise InputError(f"expected {given[0]} for a whole model, got --layers too; leave one out")
-    scheme = _rule(options).resolved()
+    scheme = named_rule(options.scheme, options.stages, options.table_bits).resolved()
     found = quantize(
         models.load(options.model, options.seed, layers=max(options.layers) + 1),
         layers=options.layers,
@@ -87,61 +84,16 @@ def _quantize_layers(options: argparse.Namespace) -> tuple[int, Any]:
 
 
 def _quantize_model(options: argparse.Namespace) -> tuple[int, Any]:
-    from lutllm import models
-    from lutllm.quantize.whole import CALIBRATION_TOKENS, quantize_model
+    from lutllm import api
 
-    recipe = _recipe(options)
-    if options.distill == 0 and (options.batch or options.move_codes):
-        raise InputError("expected steps of distillation with --batch and --move-codes, got --distill 0; leave one out")
-    how = {"own": options.own, "batch": options.batch, "device": options.device, "codes": options.move_codes}
-    model = models.load(options.model, options.seed)
-    source = str(Path(options.model).resolve()) if Path(options.model).exists() else options.model
+    same = ("scheme", "stages", "bits", "table_bits", "recipe", "text", "tokens", "own", "distill", "batch")
+    how = {name: getattr(options, name) for name in (*same, "move_codes", "device", "seed")}
     with _log(options.json) as listener:
-        found = quantize_model(
-            model,
-            options.output,
-            recipe,
-            source=source,
-            text=options.text,
-            tokens=options.tokens or CALIBRATION_TOKENS,
-            seed=options.seed,
-            progress=not options.quiet,
-            listener=listener,
-            distillation=options.distill,
-            **{key: value for key, value in how.items() if value is not None},
-        )
+        found = api.quantize(options.model, options.output, **how, progress=not options.quiet, listener=listener)
         if listener:
             listener(found.to_dict())
     print(found)
     return 0, None
-
-
-def _recipe(options: argparse.Namespace) -> Any:
-    from lutllm.quantize.recipe import load_recipe, with_exact_head
-    from lutllm.quantize.whole import Budget
-
-    if options.recipe and (options.scheme or options.stages or options.bits or options.table_bits):
-        raise InputError(
-            "expected --recipe without --scheme, --stages, --bits and --table-bits, got both; write them into it"
-        )
-    if options.bits and (options.stages or options.table_bits):
-        given = "--stages" if options.stages else "--table-bits"
-        raise InputError(f"expected --bits or {given}, got both; --bits chooses stages of exact rows")
-    if options.recipe:
-        return load_recipe(options.recipe)
-    rule = _rule(options)
-    scheme = rule.resolved()
-    return Budget(options.bits, scheme) if options.bits else with_exact_head(rule, "--scheme")
-
-
-def _rule(options: argparse.Namespace) -> Rule:
-    """What --scheme, --stages and --table-bits ask for of every linear."""
-    from lutllm.quantize.recipe import Rule
-    from lutllm.scheme import parse_schemes
-
-    name = options.scheme or "exact"
-    (scheme,) = parse_schemes([name], options.stages).values()
-    return Rule(scheme=name.partition(":")[0], stages=scheme.R, table_bits=options.table_bits)
 
 
 @contextlib.contextmanager
@@ -179,24 +131,10 @@ def eval_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def evaluate(options: argparse.Namespace) -> tuple[int, Any]:
-    from lutllm.report import text as report
-    from lutllm.run.evaluate import SOURCE_TOKENS, evaluate
+    from lutllm import api
 
-    apart = options.text is None if options.out_of_domain is None else options.out_of_domain
-    if options.source_tokens and not apart:
-        raise InputError("expected --source-tokens where texts of other kinds are measured; give --out-of-domain too")
-    found = evaluate(
-        options.directory,
-        text=options.text,
-        tokens=options.tokens,
-        window=options.window,
-        source=options.model,
-        against=options.against,
-        out_of_domain=options.out_of_domain,
-        source_tokens=options.source_tokens or SOURCE_TOKENS,
-        backend=options.backend,
-        seed=options.seed,
-        quiet=options.quiet,
-    )
-    print(report.perplexities(found))
+    same = ("text", "tokens", "window", "against", "out_of_domain", "source_tokens", "backend", "seed")
+    how = {name: getattr(options, name) for name in same}
+    found = api.eval(options.directory, **how, source=options.model, progress=not options.quiet)
+    print(found)
     return 0, found.to_dict()

@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> tuple[int, Any]:
     if options.backend == BOARD:
         return _run_board(options, sampling, prompt)
     model = arguments.model_of(options)
-    context = arguments.context_of(options, model)
+    context = model.room(options.context)
     if options.backend == RTL:
         from lutllm.accelerator.hardware import Hardware
 

@@ -51,7 +51,7 @@ def serve(options: argparse.Namespace) -> tuple[int, Any]:
     if model.tokenizer is None:
         raise InputError("expected a model with a tokenizer, got none; add tokenizer.json to its directory")
     name = options.name or Path(options.model).name
-    session = open_session(model, arguments.context_of(options, model), threads=options.threads)
+    session = open_session(model, model.room(options.context), threads=options.threads)
     engine = Engine(model, session, parallel=options.parallel, waiting=options.queue)
     app = application(engine, name, key=key, limits=Limits(seconds=options.time_limit))
     config = uvicorn.Config(

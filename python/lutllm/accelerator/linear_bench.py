@@ -23,7 +23,7 @@ from lutllm.lowering.export.image.whole import whole_image
 from lutllm.lowering.hardware.accelerator_to_hw import ACCELERATOR_TOP, accelerator_to_hw
 from lutllm.lowering.machine.engine import MODES
 from lutllm.passes import run_pipeline
-from lutllm.quantize.random.linear import random_linear
+from lutllm.quantizer.random.linear import random_linear
 from lutllm.scheme import EXACT, PAPER
 from lutllm.simulate import Simulator
 

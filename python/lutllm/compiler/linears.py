@@ -83,7 +83,7 @@ class LinearsJob(Job):
         return self.result
 
     def quantize(self, model: Any, name: str) -> Any:
-        from lutllm.quantize import quantize
+        from lutllm.quantizer import quantize
 
         options, scheme = self.options, self.schemes[name]
         assert options.layers is not None

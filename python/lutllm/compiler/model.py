@@ -129,6 +129,7 @@ class ModelJob(Job):
             self.write("reports/tokens.json", json.dumps(answer.to_dict(), indent=1) + "\n")
             timing = {"seconds": self.seconds, "simulated_cycles_per_second": answer.cycles_per_second}
             store.write_json(self.out / "reports" / "timing.json", timing)
+        self.result.tasks = records
         title = f"{self.spec} on target {self.options.target}: {length} tokens in, {made} out"
         self.write("reports/schedule.html", schedule_page(title, records, how=how, streams=streams, occupancy=full))
         data = schedule_json(records, how=how, streams=streams, passes=passes)

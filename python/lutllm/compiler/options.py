@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 from lutllm.errors import InputError
 from lutllm.lowering.machine.targets import find_target
 from lutllm.scheme import parse_schemes
+from lutllm.tabular import Tabular
 
 if TYPE_CHECKING:
     from lutllm.accelerator.activations import Mismatch
     from lutllm.accelerator.hardware import Answer
+    from lutllm.report.gantt import Drawing
+    from lutllm.simulate.transactions.records import TaskRecord
 
 SIMULATORS = ("arc", "verilator")
 PROMPT = "The capital of France is"
@@ -63,18 +66,41 @@ class Options:
 
 
 @dataclass
-class Result:
+class Result(Tabular):
     """`rows` is `reports/equality.json`: one entry for each linear, scheme and row source, where linears were compiled
     one by one; `answer` is what hardware made of the prompt, where a whole model was simulated. `predicted_cycles` are
-    the schedule's."""
+    the schedule's; `tasks` when each task ran, in simulation or as predicted."""
 
     directory: Path
     rows: list[dict[str, Any]] = field(default_factory=list)
     mismatches: list[Mismatch] = field(default_factory=list)
     answer: Answer | None = None
     predicted_cycles: int = 0
+    tasks: list[TaskRecord] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     cycles_per_second: list[float] = field(default_factory=list)
+
+    def records(self) -> list[dict[str, Any]]:
+        """`rows`; of a whole model what it answered, or what is predicted."""
+        whole = {"predicted_cycles": self.predicted_cycles} if self.answer is None else self.answer.to_dict()
+        return self.rows or [{key: value for key, value in whole.items() if not isinstance(value, list)}]
+
+    def __str__(self) -> str:
+        from lutllm.report import text
+
+        return f"{text.table(self.rows)}\n{text.verdict(self)}" if self.rows else text.model_verdict(self)
+
+    def gantt(self, turn: int | None = None) -> Drawing:
+        """The tasks of a list of the run, by engine (default: the last, of a token that is made)."""
+        from lutllm.report.gantt import drawn
+
+        turns = sorted({record.turn for record in self.tasks})
+        if not turns:
+            raise InputError("expected a whole model that was compiled, got no tasks; compile without layers")
+        wanted = turns[-1] if turn is None else turn
+        if wanted not in turns:
+            raise InputError(f"expected a list of the run, 0 to {turns[-1]}, got {turn}")
+        return drawn([record for record in self.tasks if record.turn == wanted])
 
     @property
     def equal(self) -> bool:

@@ -11,7 +11,7 @@ from lutllm.dialect import LinearOp, lut_ops
 from lutllm.dialect.linears.layer import linear_of
 from lutllm.dialect.symbols import op_parameters
 from lutllm.errors import IRError
-from lutllm.quantize.linear.ranges import validate
+from lutllm.quantizer.linear.ranges import validate
 
 
 def check_linears(module: ir.Module, store: Mapping[str, np.ndarray]) -> None:

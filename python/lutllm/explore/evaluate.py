@@ -15,8 +15,8 @@ from lutllm.compiler.levels import parsed
 from lutllm.cost.planning import Planner
 from lutllm.errors import CapacityError, IRError
 from lutllm.lowering.machine.targets import find_target
-from lutllm.quantize.random.model import hollow_model
 from lutllm.quantized.pretrained import from_pretrained
+from lutllm.quantizer.random.model import hollow_model
 from lutllm.report.estimate import estimate
 from lutllm.scheme import Scheme
 

@@ -14,8 +14,8 @@ from lutllm.lowering import pipelines
 from lutllm.lowering.export.image.whole import whole_image
 from lutllm.lowering.machine.targets import Choices, find_target
 from lutllm.passes import run_pipeline
-from lutllm.quantize.random.model import random_model
 from lutllm.quantized.pretrained import QuantizedModel, from_pretrained
+from lutllm.quantizer.random.model import random_model
 from lutllm.simulate.transactions.passes import run_passes
 
 MOST_WEIGHTS, MOST_CYCLES = 2_000_000, 1_000_000  # of what is simulated in minutes

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -49,9 +51,11 @@ class Text:
         }
 
     def split(self) -> tuple[Text, Text]:
-        """(calibration, evaluation): a document is for evaluation when SHA-256(key + name) mod 10 is 0."""
+        """(calibration, evaluation): a document is for evaluation when SHA-256(key + name) mod 10 is 0, unless all
+        would be."""
         key = self.source if self.key is None else self.key
         held = {name for name in self.documents if _hash(key + name) % EVALUATION_SHARE == 0}
+        held = set() if held == set(self.documents) else held
         calibration = {name: body for name, body in self.documents.items() if name not in held}
         evaluation = {name: body for name, body in self.documents.items() if name in held}
         return replace(self, documents=calibration), replace(self, documents=evaluation)
@@ -94,11 +98,12 @@ def text_file(path: str | Path) -> Text:
 
 
 def _documents(body: str, size: int = 4000) -> dict[str, str]:
-    """Cut at empty lines, so that documents do not break sentences."""
+    """Cut at empty lines, so that documents do not break sentences; at words where paragraphs are longer."""
     found: list[str] = []
     current = ""
-    for paragraph in body.split("\n\n"):
-        current += paragraph + "\n\n"
+    parts = (re.findall(rf"(?s).{{1,{2 * size}}}(?!\S)|\S+", paragraph + "\n\n") for paragraph in body.split("\n\n"))
+    for part in itertools.chain.from_iterable(parts):
+        current += part
         if len(current) >= size:
             found.append(current)
             current = ""

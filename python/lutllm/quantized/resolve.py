@@ -15,8 +15,8 @@ from lutllm.models.catalog import no_model
 from lutllm.models.hf import QUANTIZATION
 from lutllm.models.text import Text, text_file
 from lutllm.progress import note
-from lutllm.quantize.resume import RUN
 from lutllm.quantized.pretrained import CONFIG, QuantizedModel, from_pretrained
+from lutllm.quantizer.resume import RUN
 from lutllm.scheme import EXACT, Scheme
 from lutllm.store import read_json
 
@@ -67,8 +67,8 @@ def _from_cache(
     spec: Path | str, scheme: Scheme, text: Path | str | None, tokens: int | None, seed: int, quiet: bool
 ) -> QuantizedModel:
     from lutllm.models.corpus import default_corpus
-    from lutllm.quantize import driver, whole
-    from lutllm.quantize.recipe import Rule, with_exact_head
+    from lutllm.quantizer import driver, whole
+    from lutllm.quantizer.recipe import Rule, with_exact_head
 
     calibration = default_corpus() if text is None else text_file(text)
     count = tokens or whole.CALIBRATION_TOKENS

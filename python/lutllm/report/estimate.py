@@ -24,14 +24,15 @@ from lutllm.report.schedule_page import busy_cycles
 from lutllm.report.text import align
 from lutllm.simulate.transactions.passes import Pass, prompt_passes
 from lutllm.simulate.transactions.records import TaskRecord
+from lutllm.tabular import Tabular
 
 
 @dataclass(frozen=True)
-class Estimate:
+class Estimate(Tabular):
     """`decode_*`: a token that sees `kv` tokens before it, LM head and pick included where `head`; `prefill_*`: a
     prompt of `prefill` tokens up to the first token after it. Milliseconds at `core_mhz`; ports run at `memory_mhz`.
     Where the target's memory needs more cycles than the hardware, which takes `hardware_cycles` in a decode step, they
-    are its.
+    are its. Its records are one: what is a single number.
 
     `bytes`: what a decode step moves, by port. `hbm_busy`: that, as a share of what the target's memory moves at best
     in the same time; `port_busy`: the same of the port that moves most. `engines`: the share of a decode step in which
@@ -64,6 +65,10 @@ class Estimate:
     watts: float
     energy_mj: float
     error: dict[str, Any]
+
+    def records(self) -> list[dict[str, Any]]:
+        one = {name: value for name, value in self.to_dict().items() if not isinstance(value, dict | list)}
+        return [one | {name: values["share"] for name, values in self.resources.items()}]
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -117,9 +122,9 @@ def estimate(
     is read."""
     if HEAD not in plan.programs:
         raise InputError("expected a whole model, got no program that makes a token; estimate a decoder")
-    longest = max(kv + 2, prefill + 1)
-    if longest > plan.context:
-        raise InputError(f"expected a context of at least {longest} tokens, got {plan.context}; take fewer")
+    needed = longest(kv, prefill)
+    if needed > plan.context:
+        raise InputError(f"expected a context of at least {needed} tokens, got {plan.context}; take fewer")
     step, prompt = decode_step(plan, target, kv, head=head), prompt_step(plan, target, prefill)
     mhz, moved = target.clock.core_mhz, step.moved
     seconds, busy = step.cycles / mhz / 1e6, memory_seconds(plan, target, moved)
@@ -152,6 +157,11 @@ def estimate(
         energy_mj=round(1e3 * watts * seconds, 3),
         error={name: calibration()[name] for name in ("cycles", "resources")},
     )
+
+
+def longest(kv: int, prefill: int) -> int:
+    """Tokens of a context that an estimate needs: a token after `kv` others and another, or one after a prompt."""
+    return max(kv + 2, prefill + 1)
 
 
 @dataclass(frozen=True)

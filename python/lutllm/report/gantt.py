@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 
 from lutllm.lowering.machine.accelerator import ENGINES
@@ -26,6 +27,22 @@ def colors_of(records: Sequence[TaskRecord]) -> dict[str, str]:
     """A color for each kind, in order of appearance: linear, feed and sink of one module have one."""
     kinds = dict.fromkeys(kind_of(record) for record in records)
     return {kind: COLORS[i % len(COLORS)] for i, kind in enumerate(kinds)}
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """An SVG, which a notebook shows."""
+
+    svg: str
+
+    def _repr_html_(self) -> str:
+        return self.svg
+
+
+def drawn(records: Sequence[TaskRecord]) -> Drawing:
+    """All of the records."""
+    span = min(record.start for record in records), max(record.end for record in records)
+    return Drawing(gantt(records, colors_of(records), span=span))
 
 
 def gantt(

@@ -97,13 +97,7 @@ def model_verdict(result: Any) -> str:
 
 def quantized(result: Any) -> list[dict[str, Any]]:
     """The rows of `lutllm quantize`."""
-    rows = []
-    for name, linear in result.linears.items():
-        code, effective = linear.bits_per_weight()
-        shape = [linear.outputs, 2 * linear.pairs]
-        row = {"linear": name, "shape": shape, "scheme": linear.scheme.to_dict()}
-        rows.append(row | {"bits_code": code, "bits_effective": effective, "output_error": result.errors[name]})
-    return rows
+    return [linear.record() | {"output_error": result.errors[name]} for name, linear in result.linears.items()]
 
 
 def quantized_table(rows: Sequence[Mapping[str, Any]]) -> str:

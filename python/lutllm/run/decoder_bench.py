@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from lutllm.errors import InputError
-from lutllm.quantize.random.float_models import float_decoder
-from lutllm.quantize.random.model import random_model
 from lutllm.quantized.pretrained import QuantizedModel
+from lutllm.quantizer.random.float_models import float_decoder
+from lutllm.quantizer.random.model import random_model
 from lutllm.run.session import CpuSession
 from lutllm.scheme import Scheme
 

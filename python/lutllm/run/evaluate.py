@@ -19,6 +19,7 @@ from lutllm.models.text import Text, text_file, windows
 from lutllm.progress import note, progress
 from lutllm.quantized.pretrained import QuantizedModel, from_pretrained
 from lutllm.run.compare import compare, of_module, of_session
+from lutllm.tabular import Tabular
 
 if TYPE_CHECKING:
     from lutllm.models import LoadedModel
@@ -77,8 +78,9 @@ class Against:
 
 
 @dataclass
-class Evaluation:
-    """Perplexities of the corpus, and of `sources`: texts of other kinds by name, where they were asked for."""
+class Evaluation(Tabular):
+    """Perplexities of the corpus, and of `sources`: texts of other kinds by name, where they were asked for. Its
+    records are those."""
 
     corpus: Perplexities
     bits: dict[str, float]
@@ -92,6 +94,20 @@ class Evaluation:
         """The mean of integers / float over `sources`; None without any."""
         ratios = [p.integers / p.reference for p in self.sources.values()]
         return sum(ratios) / len(ratios) if ratios else None
+
+    def records(self) -> list[dict[str, Any]]:
+        texts = {str(self.corpus.corpus["source"]): self.corpus, **self.sources}
+        keys = ("float", "lut_float", "lut_integer", "kl", "top1", "predicted")
+        found = [(name, p.to_dict()) for name, p in texts.items()]
+        return [
+            {"text": name, **{key: v[key] for key in keys}, "ratio": v["ratios"]["lut_integer/float"]}
+            for name, v in found
+        ]
+
+    def __str__(self) -> str:
+        from lutllm.report.text import perplexities
+
+        return perplexities(self)
 
     def to_dict(self) -> dict[str, Any]:
         """`float`, `lut_float`, `lut_integer` and `bits_effective`, with everything they depend on."""
@@ -143,7 +159,7 @@ def evaluate(
     others = _others(found, window, max(1, source_tokens // window), seed) if wanted else {}
     reference = _source(found, source)
     if wanted and found.chat_template:
-        from lutllm.quantize.observe.sampling import own_windows
+        from lutllm.quantizer.observe.sampling import own_windows
 
         count = max(1, source_tokens // window)
         asked = own_windows(reference, count, window, seed=seed + CHAT_SEED, chat=True, quiet=quiet)
@@ -207,7 +223,7 @@ def _measure(
     chosen: np.ndarray,
     quiet: bool,
 ) -> Perplexities:
-    from lutllm.quantize.observe.simulated import simulated
+    from lutllm.quantizer.observe.simulated import simulated
 
     note(f"{text['source']}: {len(chosen)} windows of {chosen.shape[1]} tokens", quiet=quiet)
     tables = of_module(simulated(source.module, model.linears))

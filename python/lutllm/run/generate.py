@@ -17,6 +17,7 @@ from lutllm.run.prompts import stop_ids
 from lutllm.run.sampling import Sampling
 from lutllm.run.session import CHUNK
 from lutllm.run.text_stream import StopStrings, TextStream
+from lutllm.tabular import Tabular
 
 if TYPE_CHECKING:
     from lutllm.quantized.pretrained import QuantizedModel
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Generation:
+class Generation(Tabular):
     """`stop` says why it ended: `end` (the model said so), `length` (tokens asked for), `context` (cache full) or
     `text` (a stop string). Seconds are those of the prompt, which gives the first token, and of the `steps` after it.
     The first `reused` tokens of the prompt were in the cache."""
@@ -47,6 +48,12 @@ class Generation:
     def decode_speed(self) -> float:
         """Tokens a second after the first."""
         return self.steps / self.decode_seconds if self.steps else 0.0
+
+    def records(self) -> list[dict[str, Any]]:
+        return [self.to_dict()]
+
+    def __str__(self) -> str:
+        return self.text
 
     def to_dict(self) -> dict[str, Any]:
         return {

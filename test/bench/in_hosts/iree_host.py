@@ -16,7 +16,7 @@ import test_lut_to_linalg as linears  # noqa: E402
 import test_mixed_modules as mixed  # noqa: E402
 
 from lutllm import embed, interpreter, store  # noqa: E402
-from lutllm.quantize import random_linear  # noqa: E402
+from lutllm.quantizer import random_linear  # noqa: E402
 
 
 def run(text: str, pipeline: str, *arrays: np.ndarray) -> list[np.ndarray]:

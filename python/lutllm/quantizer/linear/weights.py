@@ -1,0 +1,144 @@
+"""GPTVQ: a weight matrix and the Hessian of its input in, integer additive codebooks and codes out.
+
+1. Pairs in order of falling Hessian diagonal (undone at the end, costs no storage).
+2. Each pair, per block of outputs: R additive stages fitted jointly in the pair's own metric, entries rounded to
+   integers with one power-of-two exponent a pair; its error pushed into the pairs after it through the Cholesky
+   factor of the inverse Hessian.
+3. Passes of coordinate descent: each pair again, given all others, kept where the loss falls.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lutllm.quantizer.linear import additive
+from lutllm.quantizer.linear.factors import inverse_factor
+from lutllm.quantizer.products import multiply
+from lutllm.scheme import Scheme
+
+CHUNK = 32  # pairs whose updates stay inside the compiled loop
+DAMPING = 0.01  # of the Hessian's diagonal
+
+
+@dataclass
+class FittedWeights:
+    """`codes` uint8 [P, R, N], `entries` int8 [P, B, R, c_w, 2], `exponents` int64 [P]; `loss` is relative."""
+
+    codes: np.ndarray
+    entries: np.ndarray
+    exponents: np.ndarray
+    loss: float
+
+    def matrix(self, block: int) -> np.ndarray:
+        """The float matrix [N, K] these integers stand for."""
+        pairs, stages, outputs = self.codes.shape
+        at = np.arange(outputs) // block
+        out = np.zeros((pairs, outputs, 2))
+        for p in range(pairs):
+            for r in range(stages):
+                out[p] += self.entries[p, at, r, self.codes[p, r]]
+        out *= np.exp2(self.exponents.astype(np.float64))[:, None, None]
+        return out.transpose(1, 0, 2).reshape(outputs, 2 * pairs)
+
+
+def damped(hessian: np.ndarray, damping: float = DAMPING) -> np.ndarray:
+    """The Hessian with part of its diagonal added, so that it can be inverted; unit if there was no input.
+
+    Each channel gets a part of its own: a part of the mean would drown quiet channels where a few are 1000 times
+    louder. Channels that never spoke get a trace of the mean.
+    """
+    diagonal = np.diag(hessian)
+    mean = float(diagonal.mean())
+    return hessian + np.diag(damping * (diagonal + 1e-6 * mean) if mean > 0 else np.ones_like(diagonal))
+
+
+def fit_weights(
+    weight: np.ndarray,
+    hessian: np.ndarray,
+    scheme: Scheme,
+    *,
+    row_weights: np.ndarray | None = None,
+    seed: int = 0,
+    rounds: int = 8,
+    refits: int = 2,
+    feedback: bool = True,
+) -> FittedWeights:
+    """Minimise sum_o row_weights[o] * (w_o - q_o) H (w_o - q_o)^T over integer additive codebooks.
+
+    `hessian` [K, K] must be positive definite (see `damped`). `feedback=False` keeps only the codebook fit of each
+    pair, for comparison.
+    """
+    outputs, inputs = weight.shape
+    pairs, blocks = inputs // 2, scheme.blocks(outputs)
+    diagonal = np.diag(hessian).reshape(pairs, 2).sum(axis=1)
+    order = np.argsort(-diagonal, kind="stable")
+    columns = (2 * order[:, None] + np.arange(2)).reshape(-1)
+    w = np.ascontiguousarray(weight.T[columns], dtype=np.float64)
+    h = np.ascontiguousarray(hessian[np.ix_(columns, columns)], dtype=np.float64)
+    if row_weights is None or not row_weights.any():  # all zero: no gradient reached this linear
+        row_weights = np.ones(outputs)
+    g = row_weights / row_weights.mean()
+    g = np.clip(g, 1e-3, 1e3).astype(np.float32)
+    fit = _Fit(
+        scheme,
+        g,
+        rounds,
+        np.array([seed], np.uint64),
+        entries=np.zeros((pairs, blocks, scheme.R, scheme.c_w, 2), np.int32),
+        exponents=np.zeros(pairs, np.int64),
+        codes=np.zeros((pairs, scheme.R, outputs), np.uint8),
+        q=np.zeros_like(w),
+    )
+    fit.feed_forward(w, h if feedback else np.diag(np.diag(h)))
+    for _ in range(refits if feedback else 0):
+        fit.descend(w, h)
+    back = np.argsort(order, kind="stable")
+    rest = w - fit.q
+    loss = float(np.sum(multiply(h, rest) * rest * g)) / max(float(np.sum(multiply(h, w) * w * g)), 1e-300)
+    return FittedWeights(fit.codes[back], fit.entries[back].astype(np.int8), fit.exponents[back], loss)
+
+
+@dataclass
+class _Fit:
+    """The state of one fit, in the order of work."""
+
+    scheme: Scheme
+    row_weights: np.ndarray
+    rounds: int
+    state: np.ndarray
+    entries: np.ndarray
+    exponents: np.ndarray
+    codes: np.ndarray
+    q: np.ndarray
+
+    @property
+    def limit(self) -> float:
+        return float((1 << (self.scheme.weight_bits - 1)) - 1)
+
+    def _chunks(self):
+        for start in range(0, len(self.exponents), CHUNK):
+            pairs = slice(start, min(start + CHUNK, len(self.exponents)))
+            yield pairs, slice(2 * pairs.start, 2 * pairs.stop)
+
+    def feed_forward(self, target: np.ndarray, hessian: np.ndarray) -> None:
+        upper = inverse_factor(hessian)
+        w = target.copy()
+        for pairs, rows in self._chunks():
+            error = np.zeros_like(w[rows])
+            additive.feed_forward(
+                w[rows], np.ascontiguousarray(upper[rows, rows]), self.row_weights, self.scheme.G, self.limit,
+                self.rounds, self.state, self.entries[pairs], self.exponents[pairs], self.codes[pairs],
+                self.q[rows], error,
+            )  # fmt: skip
+            w[rows.stop :] -= multiply(upper[rows, rows.stop :].T, error)
+
+    def descend(self, target: np.ndarray, hessian: np.ndarray) -> None:
+        gradient = multiply(hessian, target - self.q)
+        for pairs, rows in self._chunks():
+            change = np.zeros_like(self.q[rows])
+            inside = np.ascontiguousarray(gradient[rows])
+            additive.descend(
+                inside, np.ascontiguousarray(hessian[rows, rows]), self.row_weights, self.scheme.G, self.limit,
+                2, self.state, self.entries[pairs], self.exponents[pairs], self.codes[pairs], self.q[rows], change,
+            )  # fmt: skip
+            gradient -= multiply(hessian[:, rows], change)
