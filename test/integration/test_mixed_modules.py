@@ -21,7 +21,7 @@ from lutllm.numerics import dequantize, quantize  # noqa: E402
 from lutllm.passes import PASSES, run_pipeline  # noqa: E402
 from lutllm.passes.walk import ops_in  # noqa: E402
 from lutllm.quantization import constants_of  # noqa: E402
-from lutllm.quantizer import FloatLinear, VectorQuantizer  # noqa: E402
+from lutllm.quantizer import quantize_linears  # noqa: E402
 from lutllm.scheme import ADDITIVE, EXACT, PAPER, QuantizedLinear  # noqa: E402
 
 SMALL = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=48)
@@ -54,27 +54,6 @@ class Last(nn.Module):
 
     def forward(self, x):
         return self.model(x).last_hidden_state
-
-
-def quantized(module: nn.Module, x, scheme):
-    """Each linear, calibrated on its own input for `x`."""
-    found = {}
-
-    def hook(name):
-        def calibrate(part, arguments):
-            quantizer = VectorQuantizer(scheme, seed=0)
-            quantizer.observe(f"{name}.input", arguments[0].reshape(-1, part.in_features).numpy())
-            linear = FloatLinear(name, f"{name}.input", part.weight.numpy(), part.bias.numpy())
-            found[name] = quantizer.quantize_linear(linear)
-
-        return calibrate
-
-    hooks = [p.register_forward_pre_hook(hook(n)) for n, p in module.named_modules() if isinstance(p, nn.Linear)]
-    with torch.no_grad():
-        module(x)
-    for each in hooks:
-        each.remove()
-    return found
 
 
 def integers(module: nn.Module, x, linears) -> np.ndarray:
@@ -126,7 +105,7 @@ def mixed(make, scheme, folder: Path) -> Mixed:
     torch.manual_seed(0)
     module, x = make()
     module = module.eval().requires_grad_(False)
-    linears = quantized(module, x, scheme)
+    linears = quantize_linears(module, [x.numpy()] if x.is_floating_point() else x.numpy(), scheme)
     store.save_linears(folder, linears)
     imported = import_module(module, (x,))
     assert not convert_linears(imported.module, constants_of(linears)).kept

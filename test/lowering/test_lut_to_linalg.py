@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -173,6 +175,32 @@ def test_the_dequantizer_rounds_once(exponent: int, tmp_path: Path) -> None:
     y = np.array([[0, 1, -1, 2**31 - 1], [-(2**31), 2**24 + 1, 2**24 + 3, -(2**25) - 2]], np.int32)
     found = compiled(module, {}, tmp_path)(y)[0]
     assert np.array_equal(found, dequantize(y, exponent).astype(np.float32))
+
+
+ALIASES = """
+func.func @main(%x: tensor<4xi32>) -> (tensor<4xi32>, tensor<2xi32>, tensor<4xi32>, tensor<4xi32>, tensor<2xi32>) {
+  %c = arith.constant dense<[3, 4]> : tensor<2xi32>
+  %e = tensor.empty() : tensor<4xi32>
+  %y = linalg.add ins(%x, %x : tensor<4xi32>, tensor<4xi32>) outs(%e : tensor<4xi32>) -> tensor<4xi32>
+  %s = tensor.extract_slice %y[2] [2] [1] : tensor<4xi32> to tensor<2xi32>
+  return %x, %c, %y, %y, %s : tensor<4xi32>, tensor<2xi32>, tensor<4xi32>, tensor<4xi32>, tensor<2xi32>
+}
+"""
+
+
+def test_results_may_be_arguments_constants_and_each_other() -> None:
+    """In a process of its own, which memory freed twice would end."""
+    program = f"""
+import numpy as np
+from lutllm import dialect, embed
+from lutllm.bindings import ir
+call = embed.compile_linalg(ir.Module.parse({ALIASES!r}, dialect.context()))
+x = np.arange(4, dtype=np.int32)
+for _ in range(100):
+    found = [each.tolist() for each in call(x)]
+    assert found == [[0, 1, 2, 3], [3, 4], [0, 2, 4, 6], [0, 2, 4, 6], [4, 6]], found
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
 
 
 def test_what_the_compiler_is_given_must_fit(tmp_path: Path) -> None:

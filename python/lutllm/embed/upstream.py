@@ -95,8 +95,8 @@ def _function(engine: Any, name: str, wanted: list[tuple[np.dtype, list[int | No
         engine.invoke(name, *(ctypes.pointer(ctypes.pointer(each)) for each in (results, *inputs)))
         made = [getattr(results, f"r{i}") for i in range(len(given))]
         found = [runtime.ranked_memref_to_numpy(ctypes.pointer(each)).copy() for each in made]
-        for each in made:
-            free(each.allocated)
+        for address in {each.allocated for each in made}:  # a value may be returned twice
+            free(address)
         return found
 
     return call
