@@ -19,7 +19,7 @@ from lutllm.dialect import SchemeOp, documentation
 from lutllm.dialect.base import Lut, LutOp, kind_text
 from lutllm.dialect.linears import parameters
 from lutllm.lowering.hardware.control.register_map import register_table
-from lutllm.lowering.machine.accelerator import ERROR_MEANINGS, TASK_BITS
+from lutllm.lowering.machine.accelerator import ACTIVATION, ERROR_MEANINGS, MODE_BITS, TASK_BITS
 from lutllm.scheme import _RANGES as SCHEME_RANGES
 from lutllm.tools import measure_errors
 
@@ -177,7 +177,11 @@ def numerics() -> str:
 def accelerator() -> str:
     """docs/accelerator.md with its tables from the definitions."""
     text = (ROOT / "docs" / "accelerator.md").read_text(encoding="utf-8")
-    tasks = [(f"`{engine}`", ", ".join(f"{n} {b}" for n, b in bits.items())) for engine, bits in TASK_BITS.items()]
+    fields = {f"`{engine}`": bits for engine, bits in TASK_BITS.items()}
+    fields["`swiglu`, of several activations also"] = ACTIVATION
+    for mode, engines in MODE_BITS.items():
+        fields |= {f"`{engine}`, in mode {mode} also": bits for engine, bits in engines.items()}
+    tasks = [(task, ", ".join(f"{n} {b}" for n, b in bits.items())) for task, bits in fields.items()]
     text = _filled(text, "tasks: generated", _table(("task", "fields and their bits, lowest first"), tasks))
     text = _filled(text, "registers: generated", register_table().strip())
     codes = [(str(code), f"`{name}`", meaning) for code, (name, meaning) in enumerate(ERROR_MEANINGS.items())]

@@ -16,9 +16,10 @@ def module_op(op: str, name: str, integers: Mapping[str, int], **attributes: ir.
 
 
 @contextmanager
-def machine(name: str, *, engines: Sequence[str], **sizes: int) -> Iterator[ir.OpView]:
+def machine(name: str, *, engines: Sequence[str], modes: Sequence[str] = (), **sizes: int) -> Iterator[ir.OpView]:
     """A `lut.machine`; `sizes` are its integer attributes. What is built inside the `with` stands in it."""
     attributes: dict[str, Any] = {"sym_name": ir.StringAttr.get(name), "engines": strings(engines)}
+    attributes |= {"modes": strings(modes)} if modes else {}
     attributes |= {key: i64(value) for key, value in sizes.items()}
     op = ir.Operation.create("lut.machine", attributes=attributes, regions=1)
     with ir.InsertionPoint(op.regions[0].blocks.append()):

@@ -6,6 +6,7 @@ Said once: the verifiers of these ops and the configurations of the hardware gen
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from lutllm.functions import SHARES
 from lutllm.scheme import ACC_BITS, METRICS, ROW_SOURCES
 
 # What a task can run on, in the order of their numbers in descriptors; docs/accelerator.md says more.
@@ -22,6 +23,12 @@ ENGINES = (
     "pick",  # stream y (logits) -> token
     "load",  # external memory -> memory x
     "save",  # stream y -> external memory
+)
+# What engines do besides, where a machine says so. Activations are those of swiglu; where none is named, silu.
+MODES = (
+    *SHARES,
+    "window",  # attention begins at a row, and sees no more rows than a task says
+    "norm_after",  # norm of what a linear leaves in memory y, added to the residual stream
 )
 PORTS = ("w", "c", "q")  # of weights, of shifts and centroids, of requantizer parameters
 PORT_BITS = (32, 64, 128, 256, 512, 1024)
@@ -118,9 +125,10 @@ def _port_problems(widths: Mapping[str, Any]) -> Iterator[str]:
 def machine_problems(values: Mapping[str, Any]) -> Iterator[str]:
     """Of the machine around an engine, by the names of its attributes. Those that are missing are not looked at."""
     yield from _size_problems(values, MACHINE_RANGES)
-    got = list(values["engines"])
-    if got != [name for name in ENGINES if name in got]:
-        yield f"expected engines among {', '.join(ENGINES)}, in this order, got {', '.join(got)}; change them"
+    for what, known in (("engines", ENGINES), ("modes", MODES)):
+        got = list(values.get(what, ()))
+        if got != [name for name in known if name in got]:
+            yield f"expected {what} among {', '.join(known)}, in this order, got {', '.join(got)}; change them"
 
 
 def clock_problems(values: Mapping[str, Any]) -> Iterator[str]:

@@ -43,8 +43,10 @@ class MachineOp(LutOp, name="machine", traits=[ir.NoTerminatorTrait]):
     body: ext.Region
     __annotations__ |= dict.fromkeys(MACHINE_RANGES, ir.IntegerAttr)
 
+    OPTIONAL = {"modes": ir.ArrayAttr}  # noqa: RUF012
     NOTES = {  # noqa: RUF012
         "engines": "which engines there are, one of each",
+        "modes": "what they do besides, as docs/accelerator.md lists it",
         "head_lanes": "channels of a head that attention works on a cycle, in each unit and way",
         "attention_units": "KV heads that attention works on at a time, each with ports of its own",
         "attention_ways": "query heads of its KV head that each of them works on at a time",
@@ -76,7 +78,7 @@ class MachineOp(LutOp, name="machine", traits=[ir.NoTerminatorTrait]):
 
     def check(self) -> None:
         check_module_level(self)
-        for problem in machine_problems(_values(self, ("engines", *MACHINE_RANGES))):
+        for problem in machine_problems(_values(self, (*self.required(), *self.OPTIONAL))):
             raise Invalid(problem)
         inside = [op.operation.name for op in self.operation.regions[0].blocks[0]]
         wanted = "one 'lut.linear_engine', and 'lut.memory', 'lut.fifo' and at most one 'lut.clocks' ops, in it"
@@ -185,7 +187,7 @@ class LinearEngineOp(LutOp, name="linear_engine"):
 
 def _values(op: Any, names: Iterable[str]) -> dict[str, Any]:
     """Attributes of an op as data."""
-    return {name: _plain(op.attributes[name]) for name in names}
+    return {name: _plain(op.attributes[name]) for name in names if name in op.attributes}
 
 
 def _plain(attribute: ir.Attribute) -> Any:

@@ -14,7 +14,8 @@ from lutllm.dialect.machines.machine import MEMORIES, check_module_level
 SINKS = ("residual", "store", "swiglu", "pick", "save")  # what takes the outputs of a linear
 # The chains of engines that a cluster may have.
 CHAINS = (
-    ("norm",), ("heads",), ("attention",), ("embed", "residual"), ("load",), *(("feed", "linear", s) for s in SINKS),
+    ("norm",), ("heads",), ("attention",), ("embed", "residual"), ("norm", "residual"), ("load",),
+    *(("feed", "linear", s) for s in SINKS),
 )  # fmt: skip
 # kind of region: what it holds
 REGION_KINDS = {

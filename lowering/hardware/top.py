@@ -47,7 +47,6 @@ from lutllm.lowering.machine.accelerator import (
     DYNAMIC_BITS,
     LINEAR_STREAMS,
     PARAMETERIZED,
-    READERS,
     SINKS,
     STREAM_BITS,
     STREAM_WORDS,
@@ -130,10 +129,10 @@ class _Top:
 
     def _task(self, name: str) -> Signal:
         """The held descriptor as a task of `name`."""
-        bits = TASK_BITS[name]
+        bits = self.config.task_bits(name)
         found = Fields(**bits).unpack(self.fields[0 : sum(bits.values())])
         dynamic = dict(tokens=self.sequencer["task_tokens"], position=self.sequencer["pass_position"])
-        record = task_record(name)
+        record = task_record(self.config, name)
         assert set(dynamic) == set(DYNAMIC_BITS)
         values = found | dynamic
         return record.pack(**{field: values[field] for field in record.widths})
@@ -142,7 +141,7 @@ class _Top:
         """The on-chip memories, their ports shared by those who take turns."""
         m, config = self.m, self.config
         for memory in WRITERS:
-            writers, readers = config.having(WRITERS[memory]), config.having(READERS[memory])
+            writers, readers = config.having(config.writers(memory)), config.having(config.readers(memory))
             if not writers:
                 continue
             depth = {"r": config.r_words, "x": config.x_words, "y": config.y_words, "q": config.q_words}[memory]
@@ -221,7 +220,8 @@ class _Top:
             count = mux(self.chosen[name], products[name], count)
         push = any_of([const(0, 1), *(self.dispatch[name] for name in sinks if name != "residual")])
         if "residual" in sinks:
-            push = push | (self.dispatch["residual"] & ~self._field("residual", "load")[0])
+            own = self.dispatch["residual"] & ~self._field("residual", "load")[0]
+            push = push | (own & ~self._field("residual", "normed")[0] if "norm_after" in config.modes else own)
         # A cycle later, as no result comes so soon, and no other order.
         way = m.reg(pack([self.chosen[name] for name in sinks]), "order_way")
         order = Stream(m.reg(push, "order_push", reset=0), way=way, count=m.reg(count, "order_count"))
@@ -234,7 +234,7 @@ class _Top:
         self.sequencer.connect(y_idle=routed["idle"] & ~y.valid)
 
     def _field(self, engine: str, name: str) -> Signal:
-        bits = TASK_BITS[engine]
+        bits = self.config.task_bits(engine)
         return Fields(**bits).unpack(self.fields[0 : sum(bits.values())])[name]
 
     def _words_of_pass(self, engine: str) -> Signal:
@@ -256,6 +256,8 @@ class _Top:
             nothing = Stream(const(0, 1), data=const(0, self.config.word_bits("r")))
             embedded = self.engines["embed"]["e"] if "embed" in self.engines else nothing
             self.engines["residual"].connect(e=embedded)
+            if "norm_after" in self.config.modes:
+                self.engines["residual"].connect(n=self.engines["norm"]["n"])
         if "embed" in self.engines:
             self._read("embed", "e", command="command", data="row")
         if "load" in self.engines:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from math import gcd
@@ -19,6 +19,7 @@ import numpy as np
 from lutllm.dialect.machines.limits import ENGINES, MOST_WORDS, clock_problems, head_problems, machine_problems
 from lutllm.dialect.machines.machine import MEMORIES
 from lutllm.errors import CapacityError
+from lutllm.functions import SHARES
 from lutllm.lowering.machine.engine import DESCRIPTOR_PORT_BITS, ROUND_BITS, EngineConfig
 from lutllm.numerics import bits_for
 from lutllm.quantization import CACHE_BITS, RESIDUAL_BITS
@@ -38,6 +39,7 @@ PARAMETERIZED = ("norm", "swiglu", "heads", "attention")  # what takes stream p
 # Who writes and who reads each on-chip memory. Several never do at once: the schedule sees to that.
 WRITERS = {"r": ("residual",), "x": ("norm", "swiglu", "attention", "load"), "y": ("store",), "q": ("heads",)}
 READERS = {"r": ("residual", "norm"), "x": ("feed",), "y": ("swiglu", "heads"), "q": ("attention",)}
+AFTER = {"write": "residual", "read": "norm"}  # what uses memory y besides, in mode norm_after
 
 HEADER_BITS = {"check": 16, "engine": 6, "single": 1, "per_token": 1, "words": 8, "waits": 32}
 WAIT_SLOTS = 4
@@ -92,7 +94,7 @@ HEAD_MODES = ("query", "key", "value", "rotations")  # of engine heads; rotation
 SIZED_STREAMS = (
     "read_d", "read_p", "read_c", "read_q", "read_w", "read_e", "read_k", "read_v", "read_x", "write_kv", "responses",
     "write_y", "y_responses", "p_commands", "p_orders", "y_orders", "x", "codebooks", "results", "roots", "kv", "rows",
-    "e",
+    "e", "n",
 )  # fmt: skip
 
 # Fields of each task, bits each, lowest first. Counts of words are of one token; bases are addresses of memory words,
@@ -121,7 +123,16 @@ TASK_BITS: dict[str, dict[str, int]] = {
     # Of a region, read through a port by its number among the read ports.
     VERIFY: {"port": 8, "reserved": 24, "beats": 32, "address": 64, "signature": 64},
 }  # fmt: skip
-ARITHMETIC = {"shift", "bits", "epsilon", "residual_right", "y_right", "sigmoid_right", "wide"}  # change no cycles
+# Fields that modes add to those of tasks; of activations where there are several.
+MODE_BITS: dict[str, dict[str, dict[str, int]]] = {
+    "window": {"attention": {"reach": 32}},  # rows before its own that a token sees at most
+    # aside: results go to memory y, from `base` on; after: rows come from there, and go to stream n, as residual takes
+    # them where it is `normed`.
+    "norm_after": {"norm": {"after": 8, "source": 16}, "residual": {"aside": 8, "normed": 8, "base": 16}},
+}
+ACTIVATION = {"activation": 8}
+# What changes no cycles.
+ARITHMETIC = {"shift", "bits", "epsilon", "residual_right", "y_right", "sigmoid_right", "wide", *ACTIVATION}
 ENGINE_NUMBERS = {name: i for i, name in enumerate(ENGINES)} | {VERIFY: (1 << HEADER_BITS["engine"]) - 1}
 # What the sequencer adds to each task's fields: tokens of the pass (1 where the header says single), first position.
 DYNAMIC_BITS = {"tokens": 16, "position": 32}
@@ -154,7 +165,7 @@ class AcceleratorConfig:
     `r_words` of the residual stream, `x_words` of inputs of linears, `y_words` of outputs (all of `lanes` channels),
     `q_words` of queries (of `head_lanes` channels), `score_words` scores and `item_words` sums (of `head_lanes`
     channels) of an item of attention in each of two banks, `head_words` vector words of a head at most. `depths`: words
-    of the FIFOs that do not have their usual depth.
+    of the FIFOs that do not have their usual depth. `modes`: what engines do besides.
     """
 
     engine: EngineConfig = field(default_factory=EngineConfig)
@@ -176,6 +187,7 @@ class AcceleratorConfig:
     watchdog: int = 1 << 20  # cycles without progress before the flag is raised
     depths: dict[str, int] = field(default_factory=dict)
     clocks: Clocks | None = None
+    modes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for problem in self._problems():
@@ -202,12 +214,17 @@ class AcceleratorConfig:
         if "embed" in self.engines:
             needs.append(("stream e", ("residual",)))
         for memory in READERS:
-            if self.having(WRITERS[memory] + READERS[memory]):
-                needs += [(f"writes of memory {memory}", WRITERS[memory])]
-                needs += [(f"reads of memory {memory}", READERS[memory])]
+            writers, readers = self.writers(memory), self.readers(memory)
+            if self.having(writers + readers):
+                needs += [(f"writes of memory {memory}", writers), (f"reads of memory {memory}", readers)]
+        if "norm_after" in self.modes:
+            needs += [("mode norm_after", (engine,)) for engine in AFTER.values()]
         for what, some in needs:
             if not self.having(some):
                 yield f"expected an engine for {what} ({', '.join(some)}), got {', '.join(self.engines)}; add one"
+
+        if "norm_after" in self.modes and self.y_bits > RESIDUAL_BITS:
+            yield f"expected out_bits of at most {RESIDUAL_BITS} in mode norm_after, got {self.y_bits}; remove it"
 
     def _clock_problems(self) -> Iterator[str]:
         if self.clocks is None:
@@ -245,6 +262,15 @@ class AcceleratorConfig:
     def having(self, names: tuple[str, ...]) -> tuple[str, ...]:
         """Those of the engines `names` that this accelerator has."""
         return tuple(name for name in names if name in self.engines)
+
+    def writers(self, memory: str) -> tuple[str, ...]:
+        """Engines that may write an on-chip memory, there or not."""
+        after = memory == "y" and "norm_after" in self.modes
+        return WRITERS[memory] + ((AFTER["write"],) if after else ())
+
+    def readers(self, memory: str) -> tuple[str, ...]:
+        after = memory == "y" and "norm_after" in self.modes
+        return READERS[memory] + ((AFTER["read"],) if after else ())
 
     @property
     def lanes(self) -> int:
@@ -290,6 +316,10 @@ class AcceleratorConfig:
     def row_groups(self, rows: int) -> int:
         """Steps of `attention_rows` in which attention takes rows."""
         return -(-rows // self.attention_rows)
+
+    def skipped_groups(self, position: int, fields: Mapping[str, int]) -> int:
+        """Of these, how many a task of attention leaves out at the beginning."""
+        return max(0, position - fields.get("reach", position)) // self.attention_rows
 
     def cache_stride(self, context: int, words: int) -> int:
         """Bytes of the cache of a key or value head of `words` vector words. Each port has a part alike, from the
@@ -358,9 +388,21 @@ class AcceleratorConfig:
         of_engines = {"heads": ("kv", self.kv_bits), "save": ("y", self.save_bits)}
         return dict(of_engines[name] for name in self.having(tuple(of_engines)))
 
+    @property
+    def activations(self) -> tuple[str, ...]:
+        """Of engine swiglu, in the order of their numbers."""
+        return tuple(mode for mode in self.modes if mode in SHARES) or ("silu",)
+
+    def task_bits(self, engine: str) -> dict[str, int]:
+        """Fields of a task, bits each, lowest first: those of TASK_BITS, then those of modes."""
+        bits = dict(TASK_BITS[engine])
+        for mode in self.modes:
+            bits |= MODE_BITS.get(mode, {}).get(engine, {})
+        return bits | (ACTIVATION if engine == "swiglu" and len(self.activations) > 1 else {})
+
     def task_words(self, engine: str) -> int:
         """64-bit words of a descriptor."""
-        words = 1 + PARAMETER_WORDS + -(-sum(TASK_BITS[engine].values()) // DESCRIPTOR_PORT_BITS)
+        words = 1 + PARAMETER_WORDS + -(-sum(self.task_bits(engine).values()) // DESCRIPTOR_PORT_BITS)
         return words + (len(LINEAR_STREAMS) * STREAM_WORDS if engine == "linear" else 0)
 
     @property
@@ -388,7 +430,7 @@ class AcceleratorConfig:
         return channel * (self.head_lanes if memory == "q" else self.lanes)
 
     def to_dict(self) -> dict:
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "modes" or value}
 
     @property
     def identity(self) -> int:

@@ -47,6 +47,7 @@ def read_machine(module: ir.Operation) -> Machine:
         raise dialect.fault(module, "expected a lut.machine in it, got none; run lut-place")
     values: dict[str, Any] = {name: int(op.attributes[name].value) for name in _SIZES}
     values["engines"] = tuple(engine.value for engine in elements(op.engines))
+    values["modes"] = tuple(mode.value for mode in elements(op.optional("modes") or ()))
     depths = {}
     for part in op.operation.regions[0].blocks[0]:
         if isinstance(part, dialect.MemoryOp):
@@ -71,7 +72,7 @@ def write_machine(machine: Machine, memories: Sequence[str] = ()) -> None:
     config = machine.config
     sizes = {name: getattr(config, name) for name in _SIZES}
     sizes |= {"latency": machine.latency, "memory_bytes": machine.memory_bytes}
-    with build.machine(NAME, engines=config.engines, **sizes):
+    with build.machine(NAME, engines=config.engines, modes=config.modes, **sizes):
         build.linear_engine(**asdict(config.engine))
         if config.clocks is not None:
             build.clocks(**asdict(config.clocks))

@@ -49,12 +49,10 @@ def _agreement_problems(cluster: Cluster) -> Iterator[tuple[ir.OpView, str]]:
             if got != symbol:
                 yield op, f"expected {name} = @{symbol}, as the ops before it, got @{got}; change either"
     if norm is not None:
-        wanted = 1 if cluster.last == "norm" else head_count(cluster)
+        engine = cluster.engines[0]
+        wanted = 1 if engine == "norm" else head_count(cluster)
         if int(norm.groups.value) != wanted:
-            yield (
-                norm,
-                f"expected groups = {wanted}, as engine {cluster.last} norms, got {norm.groups.value}; change it",
-            )
+            yield norm, f"expected groups = {wanted}, as engine {engine} norms, got {norm.groups.value}; change it"
 
 
 def _order_problem(cluster: Cluster) -> tuple[ir.OpView, str] | None:
@@ -122,8 +120,7 @@ def _operand_problems(cluster: Cluster, op: ir.OpView) -> Iterator[str]:
 # What ops may ask for that no engine does.
 _NO_ENGINE = {
     "lut.embedding": ("offset",),
-    "lut.attention": ("window", "softcap"),
-    "lut.swiglu": ("activation",),
+    "lut.attention": ("softcap",),
     "lut.rope": ("rotated", "interleaved"),
     "lut.rms_norm": ("centered", "bias"),
 }

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from lutllm import dialect
 from lutllm.bindings import ir, module_path
 from lutllm.errors import IRError
-from lutllm.lowering.place.patterns import ARGUMENT, CACHE, OUTSIDE, ROWS
+from lutllm.lowering.place.patterns import ARGUMENT, CACHE, NORM_ADD, OUTSIDE, ROWS
 from lutllm.passes.lut_outline_head import HEAD
 from lutllm.scheme import Scheme
 
@@ -76,7 +76,7 @@ class Cluster:
     @property
     def source(self) -> str:
         """The PyTorch module, for reports; of a norm not the linear whose exponents its result has."""
-        norm = self.find("lut.rms_norm") if self.last == "norm" else None
+        norm = self.find("lut.rms_norm") if self.engines[0] == "norm" else None
         return module_path((norm or self.op).location) or ""
 
     def symbol(self, attribute: str) -> str | None:
@@ -141,7 +141,16 @@ class Cluster:
 
 def memory_of(cluster: Cluster) -> str | None:
     """The memory of a cluster's result; None for what leaves the chip."""
+    if is_aside(cluster):
+        return "y"
     return None if cluster.cache is not None else HOMES.get(cluster.last)
+
+
+def is_aside(cluster: Cluster) -> bool:
+    """Whether engine residual leaves its result beside the residual stream, to be normed before it is added."""
+    if cluster.last != "residual" or cluster.linear is None or cluster.find("lut.add") is not None:
+        return False
+    return any(reader.engines == NORM_ADD for reader in consumers(cluster.result))
 
 
 def home(value: ir.Value) -> str:

@@ -10,6 +10,7 @@ from lutllm.dialect import fixed_of
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
 from lutllm.lowering.place.clusters import Cluster, Linear, head_count
 from lutllm.lowering.place.layouts import Layout
+from lutllm.lowering.place.patterns import NORM_ADD
 from lutllm.passes.walk import attributes_text
 
 # What a cluster that ends in an engine names besides its layout, by attribute, and the kind of its region.
@@ -26,6 +27,8 @@ REGIONS = {
 
 def region_kinds(cluster: Cluster) -> dict[str, str]:
     """The kind of every region that a cluster names, by attribute; rounds and KV caches apart."""
+    if cluster.engines == NORM_ADD:
+        return REGIONS["norm"]
     found, of = REGIONS.get(cluster.last, {}), {"heads": "lut.rope", "residual": "lut.embedding"}.get(cluster.last)
     return {
         name: kind for name, kind in found.items() if name != "region" or of is None or cluster.find(of) is not None
@@ -40,7 +43,7 @@ def regions_of(cluster: Cluster, layout: Layout, config: AcceleratorConfig) -> d
 def _bytes(cluster: Cluster, layout: Layout, config: AcceleratorConfig, attribute: str) -> int:
     words, head_words = layout.size // config.lanes, layout.unit_size // config.lanes
     embedding, attention, rope = (cluster.find(f"lut.{name}") for name in ("embedding", "attention", "rope"))
-    if cluster.last == "residual":
+    if embedding is not None:
         return int(embedding.vocabulary.value) * (1 + words) * config.lanes
     if cluster.last in ("load", "save"):
         return config.context * words * (config.load_bits if cluster.last == "load" else config.save_bits) // 8

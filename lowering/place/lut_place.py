@@ -9,14 +9,17 @@ from lutllm import dialect
 from lutllm.bindings import func, ir, module_path
 from lutllm.dialect.linears.schemes import after
 from lutllm.dialect.machines import builders as build
+from lutllm.dialect.machines.limits import MODES
 from lutllm.errors import CapacityError
+from lutllm.functions import SHARES
 from lutllm.lowering.machine.accelerator import ENGINES, AcceleratorConfig
 from lutllm.lowering.machine.choice import engine_for
 from lutllm.lowering.machine.form import Machine, machine_op, read_machine, write_machine
 from lutllm.lowering.machine.targets import find_target
 from lutllm.lowering.place.chains import mode_problems
-from lutllm.lowering.place.clusters import is_fixed
+from lutllm.lowering.place.clusters import Cluster, is_fixed
 from lutllm.lowering.place.form import check_program, placed_functions
+from lutllm.lowering.place.modes import mode_problem, modes_of
 from lutllm.lowering.place.patterns import LINEAR, Match, matches, ops_of, users
 from lutllm.passes import Pass
 from lutllm.passes.walk import ops_in
@@ -61,7 +64,8 @@ class LutPlace(Pass):
         pass has as many tokens as there is room for in a long context."""
         target = find_target(self.target)
         schemes = dict.fromkeys(dialect.scheme_of(lookup) for lookup in ops_in(op, dialect.TableLookupOp))
-        used = {engine.value for cluster in ops_in(op, dialect.ClusterOp) for engine in cluster.engines}
+        clusters = [Cluster(cluster) for cluster in ops_in(op, dialect.ClusterOp)]
+        used = {engine for cluster in clusters for engine in cluster.engines}
         biased = any("unbiased" not in end.attributes for end in ops_in(op, dialect.RequantizeOp))
         engine = engine_for(list(schemes), target.engine, biased=biased)
         attentions = ops_in(op, dialect.AttentionOp)
@@ -80,6 +84,8 @@ class LutPlace(Pass):
         beats = max((-(-size // head_lanes) for size in sizes), default=1)
         at_once = min(max(engine.tokens, *groups, 1), most)
         words = [_block_words(end, engine.lanes, engine.tokens) for end in ops_in(op, dialect.RequantizeOp)]
+        modes = {mode for cluster in clusters for mode in modes_of(cluster)}
+        modes -= {"silu"} if modes & SHARES.keys() == {"silu"} else set()  # which is there where none is named
         config = AcceleratorConfig(
             engine=replace(engine, acc_words=max(engine.acc_words, *words)),
             engines=tuple(name for name in ENGINES if name in used),
@@ -95,16 +101,21 @@ class LutPlace(Pass):
             head_words=beats * head_lanes // engine.requant_lanes,
             depths={},
             clocks=target.clock.crossing,
+            modes=tuple(mode for mode in MODES if mode in modes),
         )
         return Machine(config, target.memory.latency, target.memory.bytes)
 
     def _check_engines(self, op: ir.Operation) -> None:
-        there = read_machine(op).config.engines
-        for cluster in ops_in(op, dialect.ClusterOp):
+        config = read_machine(op).config
+        for cluster in map(Cluster, ops_in(op, dialect.ClusterOp)):
             for engine in cluster.engines:
-                if engine.value not in there:
-                    wanted = f"a machine with engine '{engine.value}'"
-                    self.fail(cluster, f"expected {wanted}, got {', '.join(there)}; add it to the lut.machine")
+                if engine not in config.engines:
+                    wanted = f"a machine with engine '{engine}'"
+                    self.fail(
+                        cluster.op, f"expected {wanted}, got {', '.join(config.engines)}; add it to the lut.machine"
+                    )
+            if (problem := mode_problem(cluster, config)) is not None:
+                self.fail(cluster.op, problem)
 
 
 def _block_words(end: dialect.RequantizeOp, lanes: int, tokens: int) -> int:

@@ -35,6 +35,7 @@ LINEAR = (
     _part("centroid_search", o0="x", optional=True), Part(ROWS, (0,), {0: "x"}), _part("table_lookup"),
     _part("prefix_sum"), _part("requantize"),
 )  # fmt: skip
+NORM_ADD = ("norm", "residual")  # of what a linear leaves in memory y
 CHAINS: dict[tuple[str, ...], tuple[Part, ...]] = {
     ("norm",): (_part("last_token", o0="r", optional=True), _part("rms_norm", o0="r"), _part("rescale")),
     ("heads",): (
@@ -43,6 +44,7 @@ CHAINS: dict[tuple[str, ...], tuple[Part, ...]] = {
     ),
     ("attention",): (_part("attention", o0="q", o1=CACHE, o2=CACHE, o3=ARGUMENT),),
     ("embed", "residual"): (_part("embedding", o0=ARGUMENT),),
+    NORM_ADD: (_part("rms_norm", o0="y"), _part("add", 0, 1, o0="r", o1="r")),
     ("load",): (),
     ("feed", "linear", "residual"): (*LINEAR, _part("add", 0, 1, o0="r", o1="r", optional=True)),
     ("feed", "linear", "store"): LINEAR,
@@ -128,7 +130,7 @@ def _sink(end: ir.Operation) -> str:
 
 
 def _normed(end: ir.Operation) -> bool:
-    """Whether engine norm reads it: heads take their norm with them."""
+    """Whether engine norm reads it, whose sums of squares are residual's: heads take their norm with them."""
     norms = [user for user in users(end.result) if user.name == "lut.rms_norm"]
     found = [_match(user) for norm in norms for user in users(norm.result)]
-    return any(match is not None and match.engines == ("norm",) for match in found)
+    return any(match is not None and match.engines[0] == "norm" for match in found)

@@ -17,13 +17,12 @@ from lutllm.lowering.machine.accelerator import (
     HEAD_MODES,
     NO_WAIT,
     SINKS,
-    TASK_BITS,
     WAIT_SLOTS,
     WRITERS,
     AcceleratorConfig,
 )
 from lutllm.lowering.place.patterns import OUTSIDE
-from lutllm.lowering.schedule.data import Plan, Task
+from lutllm.lowering.schedule.data import Plan, Task, stream_of
 from lutllm.lowering.schedule.endless import endless
 from lutllm.lowering.schedule.waits import Follower, Hazards, Progress
 from lutllm.passes.lut_outline_head import HEAD
@@ -73,10 +72,8 @@ def _task_problems(plan: Plan, task: Task) -> Iterator[str]:
             "lut.machine"
         )
     for name, value in task.fields.items():
-        if not 0 <= value < 1 << TASK_BITS[task.engine][name]:
-            yield (
-                f"expected {name} to fit {TASK_BITS[task.engine][name]} bits, got {value}; place it on a larger machine"
-            )
+        if not 0 <= value < 1 << (bits := plan.config.task_bits(task.engine)[name]):
+            yield f"expected {name} to fit {bits} bits, got {value}; place it on a larger machine"
     if len(task.waits) > WAIT_SLOTS:
         yield f"expected at most {WAIT_SLOTS} engines to wait for, got {len(task.waits)}; change the order of the tasks"
     p = task.parameters
@@ -128,7 +125,7 @@ def _shift_words(config: AcceleratorConfig) -> int:
 def _stream_problems(tasks: Sequence[Task]) -> Iterator[Problem]:
     """Streams have no names in hardware: linear tasks, feeds and sinks must come in one order, and of a cluster in that
     of its outputs."""
-    sinks = [t for t in tasks if t.engine in SINKS and not t.fields.get("load")]
+    sinks = [t for t in tasks if t.engine in SINKS and t.round]
     linears = [t for t in tasks if t.engine == "linear"]
     for kind, found in {"feeds": [t for t in tasks if t.engine == "feed"], "sinks": sinks}.items():
         for i, (wanted, got) in enumerate(itertools.zip_longest(linears, found)):
@@ -146,21 +143,26 @@ def _stream_problems(tasks: Sequence[Task]) -> Iterator[Problem]:
             yield task, f"expected the rounds of {task.cluster} in order, got it after a later one; order its linears"
         starts[task.cluster] = start
     summed = ""  # whose squares engine residual adds up
-    for task in (t for t in tasks if t.engine == "residual"):
-        if task.fields.get("start", 0) and summed != task.cluster:
+    for task in (t for t in tasks if t.engine in ("norm", "residual")):
+        if task.engine == "residual" and task.fields.get("start", 0) and summed != task.cluster:
             yield task, f"expected it right after the round before it, got it after {summed}; order its linears"
-        summed = task.cluster
-    embeds, loads = (
-        [t.cluster for t in tasks if t.engine == engine and (engine == "embed" or t.fields["load"])]
-        for engine in ("embed", "residual")
-    )
-    written = {t.cluster: t for t in tasks if t.engine in WRITERS["x"]}
+        if task.engine == "norm" and (wanted := next(iter(task.values.values()))) not in (summed, OUTSIDE):
+            yield (
+                task,
+                f"expected the sums of squares of {wanted}, got those of {summed or 'none'}; dispatch it earlier",
+            )
+        summed = task.cluster if task.engine == "residual" else summed
+    written = {t.cluster: t for t in tasks if t.engine in WRITERS["x"] and t.writes}
     taken = {label for t in tasks if t.engine == "feed" and t.fields["takes"] for label in t.values.values()}
     for label, task in written.items():
         if label not in taken:
             yield task, "expected a linear that takes its result, got none; remove its cluster"
-    if embeds != loads:
-        yield None, "expected a residual task that loads for each embed task, in one order, got others; schedule again"
+    for giver, stream in (("embed", "e"), ("norm", "n")):
+        pair = ([t for t in tasks if t.engine == engine and stream_of(t) == stream] for engine in (giver, "residual"))
+        givers, takers = ([t.cluster for t in found] for found in pair)
+        if givers != takers:
+            wanted = f"a residual task that takes stream {stream} for each {giver} task that gives it"
+            yield None, f"expected {wanted}, in one order, got others; schedule again"
 
 
 def _hazards(plan: Plan, tasks: Sequence[Task]) -> Iterator[Problem]:
@@ -224,7 +226,8 @@ def _values(plan: Plan, program: str, tasks: Sequence[Task]) -> Iterator[Problem
 
 def _left(plan: Plan, program: str, held: dict[str, np.ndarray]) -> Iterator[Problem]:
     """The head finds the residual stream as the last cluster of the program before it leaves it."""
-    streams = [label for (p, label), work in plan.works.items() if p == program and work.engines[-1] == "residual"]
+    streamed = [name for name, buffer in plan.buffers.items() if buffer.memory == _STREAM]
+    streams = [task.cluster for task in plan.program(program) if set(streamed) & set(task.writes)]
     if program == HEAD or HEAD not in plan.programs or not streams:
         return
     if not any((words == streams[-1]).all() for name, words in held.items() if plan.buffers[name].memory == _STREAM):

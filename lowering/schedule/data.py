@@ -63,6 +63,15 @@ class Task:
         return range(words) if first is None else range(first, first + self.fields["words"])
 
 
+def stream_of(task: Task) -> str | None:
+    """The stream that a task gives or takes: y that of a round, e the embedding, n what is normed to be added."""
+    if task.round:
+        return "y"
+    if task.engine == "embed" or task.fields.get("load"):
+        return "e"
+    return "n" if task.fields.get("after") or task.fields.get("normed") else None
+
+
 @dataclass(frozen=True)
 class Work:
     """What a cluster makes: `value` names the op of its result; `layout` is that of its channels."""

@@ -11,7 +11,6 @@ from lutllm.lowering.machine.accelerator import (
     HEADER_BITS,
     NO_WAIT,
     STREAM_BITS,
-    TASK_BITS,
     VERIFY,
     WAIT_BITS,
     WAIT_SLOTS,
@@ -31,7 +30,7 @@ def descriptor(plan: Plan, task: Task) -> list[int]:
     p, address = task.parameters, 0
     if p is not None:
         address = plan.regions[p.region].address + p.offset
-    name, bits = f"task {task.name}", TASK_BITS[task.engine]
+    name, bits = f"task {task.name}", plan.config.task_bits(task.engine)
     fields = packed(name, bits, {"reserved": 0, **task.fields})
     words = [address, 0 if p is None else _fit(name, p.beats) | _fit(name, p.stride) << 32]
     words += _words(fields, bits)

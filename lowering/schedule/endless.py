@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from lutllm.lowering.machine.engine import QUEUE, ROUNDS_AHEAD
-from lutllm.lowering.schedule.data import Task
+from lutllm.lowering.schedule.data import Task, stream_of
 
 
 def endless(tasks: Sequence[Task]) -> Iterator[tuple[Task, str]]:
@@ -41,7 +41,7 @@ def _whole(tasks: Sequence[Task]) -> list[int]:
     ends: dict[tuple[str, int], list[int]] = defaultdict(list)
     count: dict[str, int] = defaultdict(int)
     for i, task in enumerate(tasks):
-        stream = "e" if task.engine == "embed" or task.fields.get("load") else "y" if task.round else ""
+        stream = stream_of(task) or ""
         takes_y = stream == "y" and task.engine not in ("linear", "feed")
         for line in (task.engine, "stream p" if task.parameters else "", "stream y" if takes_y else ""):
             needs[i] += [last[line]] if line in last else []

@@ -13,12 +13,23 @@ import numpy as np
 
 from lutllm.bindings import ir
 from lutllm.dialect import bits_of, exponent_of, fault
+from lutllm.dialect.decoders.ops import activation_of
 from lutllm.errors import CapacityError
-from lutllm.lowering.machine.accelerator import CACHE_BITS, HEAD_MODES, LEFT, TASK_BITS, AcceleratorConfig
+from lutllm.lowering.machine.accelerator import (
+    CACHE_BITS,
+    HEAD_MODES,
+    LEFT,
+    MODE_BITS,
+    TASK_BITS,
+    X_BITS,
+    AcceleratorConfig,
+)
 from lutllm.lowering.machine.engine import MODES
 from lutllm.lowering.place.buffers import Buffer
-from lutllm.lowering.place.clusters import Cluster, cache_kind, consumers, head_count
+from lutllm.lowering.place.clusters import Cluster, cache_kind, consumers, head_count, is_aside
 from lutllm.lowering.place.layouts import Layout
+from lutllm.lowering.place.modes import reach_of
+from lutllm.lowering.place.patterns import NORM_ADD
 from lutllm.lowering.place.rounds import Round
 from lutllm.lowering.place.space import Region
 
@@ -103,34 +114,46 @@ def store(places: Places, cluster: Cluster, round_: Round) -> Fields:
 
 
 def residual(places: Places, cluster: Cluster, round_: Round) -> Fields:
-    """The linear added to the stream; without a lut.add it takes the stream's place."""
-    assert cluster.linear is not None
+    """The linear added to the stream; without a lut.add it takes the stream's place, or stays beside it."""
     add, end = cluster.find("lut.add"), cluster.find("lut.requantize")
-    rights = {"residual_right": NOTHING, "y_right": LEFT}
-    if add is not None:
-        after = exponent_of(add.y)
-        stream = add.a if add.b == end.y else add.b
-        for field, value in (("residual_right", stream), ("y_right", end.y)):
-            shift = exponent_of(value) - after
-            if shift not in EXACT_SHIFTS:
-                raise CapacityError(
-                    f"{cluster.linear.name}: expected exponents at most {-EXACT_SHIFTS[0]} below and "
-                    f"{EXACT_SHIFTS[-1]} "
-                    f"above that of the residual stream after it, {after}, got {shift + after}; quantize with closer "
-                    "exponents"
-                )
-            rights[field] = LEFT - shift
-    return {**part(places, round_), **rights, "load": 0}
+    rights = {"residual_right": NOTHING, "y_right": LEFT} if add is None else added_rights(cluster, add, end.y)
+    aside = _after(places, aside=1, base=places.base(cluster.result)) if is_aside(cluster) else _after(places)
+    return {**part(places, round_), **rights, "load": 0, **aside}
+
+
+def _after(places: Places, **fields: int) -> Fields:
+    """Fields of engine residual in mode norm_after, where the machine has it; 0 where nothing else is said."""
+    names = MODE_BITS["norm_after"]["residual"] if "norm_after" in places.config.modes else ()
+    return {name: fields.get(name, 0) for name in names}
+
+
+def added_rights(cluster: Cluster, add: Any, added: ir.Value) -> Fields:
+    """Shifts of a sum's terms: of the residual stream, and of what is `added` to it."""
+    after, rights = exponent_of(add.y), {}
+    stream = add.a if add.b == added else add.b
+    for field, value in (("residual_right", stream), ("y_right", added)):
+        shift = exponent_of(value) - after
+        if shift not in EXACT_SHIFTS:
+            raise CapacityError(
+                f"{cluster.linear.name if cluster.linear else cluster.label}: expected exponents at most "
+                f"{-EXACT_SHIFTS[0]} below and {EXACT_SHIFTS[-1]} "
+                f"above that of the residual stream after it, {after}, got {shift + after}; quantize with closer "
+                "exponents"
+            )
+        rights[field] = LEFT - shift
+    return rights
 
 
 def swiglu(places: Places, cluster: Cluster, round_: Round) -> Fields:
-    op = cluster.find("lut.swiglu")
+    op, known = cluster.find("lut.swiglu"), places.config.activations
+    activation = {"activation": known.index(activation_of(op))} if len(known) > 1 else {}
     return {
         "gate": places.base(op.gate),
         "base": places.base(cluster.result),
         **part(places, round_),
         "sigmoid_right": right_of(exponent_of(op.gate) + 12),
         "bits": bits_of(op.y),
+        **activation,
     }
 
 
@@ -150,15 +173,26 @@ SINKS: dict[str, Callable[[Places, Cluster, Round], Fields]] = {
 
 
 def norm(places: Places, cluster: Cluster) -> Fields:
-    op = cluster.find("lut.rms_norm")
+    op, after = cluster.find("lut.rms_norm"), {}
+    if "norm_after" in places.config.modes:
+        own = cluster.engines == NORM_ADD
+        after = {"after": int(own), "source": places.base(op.x) if own else 0}
     return {
         "base": places.base(cluster.result),
         "words": places.words(cluster),
         "shift": int(op.shift.value),
-        "bits": bits_of(cluster.result),
+        "bits": bits_of(cluster.result) if cluster.last == "norm" else X_BITS,
         "last": int(cluster.find("lut.last_token") is not None),
         "epsilon": int(op.epsilon.value),
+        **after,
     }
+
+
+def normed(places: Places, cluster: Cluster) -> Fields:
+    """Of engine residual, which takes what engine norm gives."""
+    add, norm_ = cluster.find("lut.add"), cluster.find("lut.rms_norm")
+    rights = added_rights(cluster, add, norm_.y)
+    return {"start": 0, "words": places.words(cluster), **rights, "load": 0, **_after(places, normed=1)}
 
 
 def embed(places: Places, cluster: Cluster) -> Fields:
@@ -170,7 +204,8 @@ def embed(places: Places, cluster: Cluster) -> Fields:
 
 def embedded(places: Places, cluster: Cluster) -> Fields:
     """Of engine residual, which takes what engine embed gives."""
-    return {"start": 0, "words": places.words(cluster), "residual_right": 0, "y_right": 0, "load": 1}
+    return {"start": 0, "words": places.words(cluster), "residual_right": 0, "y_right": 0, "load": 1,
+            **_after(places)}  # fmt: skip
 
 
 def load(places: Places, cluster: Cluster) -> Fields:
@@ -220,6 +255,7 @@ def attention(places: Places, cluster: Cluster) -> Fields:
             f"{cluster.label}: expected a KV cache of {CACHE_BITS} bits, got {bits_of(op.keys)}; quantize again"
         )
     items, reps = items_of(cluster, places.config)
+    windowed, reach = "window" in places.config.modes, reach_of(op)
     layout = places.layout(cluster)
     keys, values = (places.cache(Cluster(value.owner.opview)) for value in (op.keys, op.values))
     return {
@@ -234,6 +270,7 @@ def attention(places: Places, cluster: Cluster) -> Fields:
         "head_stride": head_stride(places, op.keys, layout.unit_size // places.config.lanes),
         "keys": places.regions[keys].address,
         "values": places.regions[values].address,
+        **({"reach": places.config.context if reach is None else reach} if windowed else {}),
     }
 
 

@@ -16,10 +16,11 @@ from lutllm.errors import CapacityError, IRError
 from lutllm.lowering.machine.accelerator import PARAMETERIZED
 from lutllm.lowering.machine.form import read_machine
 from lutllm.lowering.place.buffers import Buffer
-from lutllm.lowering.place.clusters import Cluster, clusters_of, home, memory_of
+from lutllm.lowering.place.clusters import Cluster, clusters_of, home, is_aside, memory_of
 from lutllm.lowering.place.form import placed_functions
 from lutllm.lowering.place.layouts import Layout
-from lutllm.lowering.place.patterns import OUTSIDE
+from lutllm.lowering.place.modes import mode_problem
+from lutllm.lowering.place.patterns import NORM_ADD, OUTSIDE
 from lutllm.lowering.place.rounds import Round, round_of
 from lutllm.lowering.place.space import Region
 from lutllm.lowering.schedule import fields as fields_of
@@ -97,11 +98,20 @@ class Reader:
         cluster = run.cluster
         if cluster is None:
             return self._rotations(program, run)
+        if (problem := mode_problem(cluster, self.config)) is not None:
+            raise CapacityError(problem)
         if run.round is not None:
             return self._of_round(program, places, cluster, run)
         name = f"{program}.{cluster.label}"
         reads, writes = self._touched(places, cluster)
-        if cluster.last == "residual":  # an embedding
+        if cluster.engines == NORM_ADD and run.engine == "residual":
+            reads = {buffer: label for buffer, label in reads.items() if self.buffers[buffer].memory == "r"}
+            return Task(f"{name}.add", program, run.engine, cluster.label, cluster.source,
+                        fields_of.normed(places, cluster), tuple(reads), writes, values=reads,
+                        location=source_position(cluster.op.location))  # fmt: skip
+        if cluster.engines == NORM_ADD:
+            reads, writes = {b: label for b, label in reads.items() if self.buffers[b].memory == "y"}, ()
+        if cluster.find("lut.embedding") is not None:
             loads = run.engine == "residual"
             values = (fields_of.embedded if loads else fields_of.embed)(places, cluster)
             return Task(f"{name}.load" if loads else name, program, run.engine, cluster.label, cluster.source, values,
@@ -185,7 +195,7 @@ class Reader:
             cluster.label,
             source,
             values,
-            tuple(reads) or (writes if run.engine == "residual" else ()),
+            tuple(reads) or (writes if run.engine == "residual" and not is_aside(cluster) else ()),
             writes,
             single=single,
             values=reads,

@@ -81,6 +81,8 @@ class Hazards:
             shared = self.memories(names) & self.memories(others)
             if shared:
                 return f"the {port} port of memory {min(shared)}"
+        if {earlier.engine, later.engine} == {"norm", "residual"} and earlier.cluster != later.cluster:
+            return "the sums of squares"
         return None
 
     def memories(self, names: Sequence[str]) -> set[str]:
@@ -111,7 +113,7 @@ class Follower:
 
     def follows(self, task: Task) -> str:
         """The cluster whose words `task` follows, or "". To be asked of every task once, in order of dispatch."""
-        if task.engine in WRITERS["x"] and task.cluster not in {*self.written, *self.taken}:
+        if task.engine in WRITERS["x"] and task.writes and task.cluster not in {*self.written, *self.taken}:
             self.written.append(task.cluster)
             if task.in_order:
                 self.in_order.add(task.cluster)

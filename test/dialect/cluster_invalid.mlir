@@ -3,7 +3,7 @@
 
 #x = #lut.fixed<16, @q.input.exponents>
 func.func @f(%x: tensor<?x8xi16, #x>) {
-  // expected-error@+1 {{'lut.cluster' op expected engines to be one of: norm; heads; attention; embed, residual; load; feed, linear, residual; feed, linear, store; feed, linear, swiglu; feed, linear, pick; feed, linear, save, got feed, norm; change them}}
+  // expected-error@+1 {{'lut.cluster' op expected engines to be one of: norm; heads; attention; embed, residual; norm, residual; load; feed, linear, residual; feed, linear, store; feed, linear, swiglu; feed, linear, pick; feed, linear, save, got feed, norm; change them}}
   %0 = "lut.cluster"() ({
     "lut.yield"(%x) : (tensor<?x8xi16, #x>) -> ()
   }) {label = "x", engines = ["feed", "norm"]} : () -> tensor<?x8xi16, #x>

@@ -55,6 +55,8 @@ KINDS = {
     "2 rows in 4 ports, 2 units of 2 ways": Kind(2, 2, 32, 4, 2, 12, rows=2, ports=4),
     "4 rows, 2 ways, group of 2": Kind(1, 2, 64, 4, 2, 12, rows=4, ports=4),
     "a row in 2 ports": Kind(1, 1, 32, 4, 2, 16, rows=1, ports=2),
+    "2 rows in 4 ports, 2 units of 2 ways, windows": Kind(2, 2, 32, 4, 2, 12, shape=dict(window=5), rows=2, ports=4),
+    "8 rows, windows": Kind(1, 1, 64, 4, 1, 16, shape=dict(window=3), rows=8, ports=8),
     "8 rows, context of 45": Kind(1, 1, 64, 4, 1, 16, 45, rows=8, ports=8),
 }
 

@@ -33,7 +33,7 @@ QWEN3: dict[str, Any] = dict(layers=1, qk_norm=True, heads=3, kv_heads=1, head_d
 SEARCHED = ADDITIVE.with_(table_bits=10, G=24)
 # FIFOs that cost cycles; codes too.
 SHRUNK = dict(read_w=16, read_p=32, read_q=16, read_c=16, read_k=16, read_d=16, codebooks=1, x=2, results=3, roots=3)
-SHRUNK |= dict(kv=3, e=2, rows=1, p_commands=1, p_orders=2, y_orders=1, write_kv=16, responses=1)
+SHRUNK |= dict(kv=3, e=2, n=2, rows=1, p_commands=1, p_orders=2, y_orders=1, write_kv=16, responses=1)
 
 
 def mixed(name: str) -> Scheme:
@@ -82,6 +82,12 @@ CASES = {
     ),
     "4 rows, narrow ports, shrunk": Kind(rows=4, ports=4, kv_bits=32, depths="shrunk", shape=dict(head_dim=12)),
     "2 rows, ports of half a word": Kind(units=2, rows=2, ports=4, kv_bits=32, shape=dict(heads=4, kv_heads=4)),
+    "windows": Kind(shape=dict(window=4)),
+    "windows, 4 rows, 2 ways, two clocks": Kind(
+        ways=2, rows=4, ports=4, clocks=(250, 400, 32), qwen3=True, shape=dict(heads=4, kv_heads=2, window=3)
+    ),
+    "norms after": Kind(kv_bits=32, shape=dict(norms_after=True)),
+    "norms after, shrunk, two clocks": Kind(depths="shrunk", clocks=(250, 400, 64), shape=dict(norms_after=True)),
     "4 ways": Kind(ways=4, kv_bits=32, shape=dict(heads=8, kv_heads=1, head_dim=12), depths="shrunk"),
 }
 

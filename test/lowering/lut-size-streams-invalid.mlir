@@ -37,7 +37,7 @@
 
 // -----
 
-// expected-error@+1 {{'lut.machine' op accelerator: expected depths of read_d, read_p, read_c, read_q, read_w, read_e, read_k, read_v, read_x, write_kv, responses, write_y, y_responses, p_commands, p_orders, y_orders, x, codebooks, results, roots, kv, rows, e, got one of read_z}}
+// expected-error@+1 {{'lut.machine' op accelerator: expected depths of read_d, read_p, read_c, read_q, read_w, read_e, read_k, read_v, read_x, write_kv, responses, write_y, y_responses, p_commands, p_orders, y_orders, x, codebooks, results, roots, kv, rows, e, n, got one of read_z}}
 "lut.machine"() ({
   "lut.linear_engine"() {pairs = 2, lanes = 8, centroids = 2, chains = 2, act_stages = 1, metric = "chebyshev", row_entries = 16, row_writes = 16, sum_chains = 1,
     operand_bits = 16, weight_bits = 8, table_bits = 16, term_bits = 24, acc_bits = 32, bias_bits = 32, out_bits = 24,

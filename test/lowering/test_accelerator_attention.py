@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ from lutllm.simulate import ArcSimulator, AxiTiming, Memory, RunResult, TestBenc
 PORTS = {"w": 512, "c": 32, "q": 64}
 
 
-def config(lanes: int = 4, head_lanes: int = 8, tokens: int = 4, kv_bits: int = 0, **changes: int) -> AcceleratorConfig:
+def config(lanes: int = 4, head_lanes: int = 8, tokens: int = 4, kv_bits: int = 0, **changes: Any) -> AcceleratorConfig:
     engine = EngineConfig(
         pairs=2, lanes=4 * lanes, requant_lanes=lanes, centroids=4, chains=1, tokens=tokens, acc_words=tokens,
         port_bits=PORTS,
@@ -111,7 +112,7 @@ def bench_module(design: Design, c: AcceleratorConfig) -> str:
     reader = design.loose(axi_read_stream(design, c.kv_bits, outstanding=8))
     joined, masters = design.loose(beats_to_words(design, c.kv_bits, c.part_bits)), masters_of(c)
     store = ram(design, c.q_words, c.word_bits("q"))
-    record = task_record("attention").width
+    record = task_record(c, "attention").width
 
     def body(m: Module) -> dict[str, Signal]:
         address = m.state(c.address_bits("q"), "load_address", reset=0)
@@ -209,10 +210,12 @@ class Case:
         low, high = (-36, 13) if seed % 4 == 1 else (-12, -3)  # of all left and right shifts, or of unsaturated results
         exponents = rng.integers(low, high, self.heads * s.channels // 2)
         bits = 16 - seed % 3
+        reach = (5 * seed + s.position) % 12 if "window" in c.modes else c.context
+        self.skipped, window = max(0, s.position - reach) // c.attention_rows, reach + 1
         self.expected = golden(
             query.reshape(s.tokens, -1), keys.reshape(c.context, -1), values.reshape(c.context, -1),
             np.array([s.position]), heads=self.heads, kv_heads=s.kv_heads, multiplier=multiplier, shift=shift,
-            value_exponents=value_exponents, exponents=exponents, bits=bits,
+            value_exponents=value_exponents, exponents=exponents, bits=bits, window=window,
         ).reshape(s.tokens, self.heads, s.channels)  # fmt: skip
         pad = ((0, 0), (0, 0), (0, self.physical - s.channels))
         self.query = np.pad(query, pad).transpose(1, 0, 2).reshape(-1, lanes)  # head, token, beat
@@ -228,7 +231,7 @@ class Case:
             reps=s.reps, beats=self.beats,
             shift=shift, bits=bits, q=q, base=base, head_stride=self.stride, keys=self.addresses[0],
             values=self.addresses[1], tokens=s.tokens, position=s.position,
-        )  # fmt: skip
+        ) | (dict(reach=reach) if "window" in c.modes else {})  # fmt: skip
 
     def _parameters(self, multiplier: np.ndarray, right: np.ndarray) -> np.ndarray:
         v, words, s, units, ways = self.c.lanes, [], self.s, self.c.attention_units, self.c.attention_ways
@@ -248,7 +251,7 @@ class Case:
 
     def work(self, rows: int = 1) -> int:
         """Beats of each of the two multiplications, of `rows` rows at a time."""
-        seen = sum(-(-(self.s.position + t + 1) // rows) for t in range(self.s.tokens))
+        seen = sum(-(-(self.s.position + t + 1) // rows) - self.skipped for t in range(self.s.tokens))
         return seen * self.heads * self.beats
 
     def write(self, memory: Memory) -> None:
@@ -298,7 +301,7 @@ def bench_of(
     timing: AxiTiming | dict[str, AxiTiming],
     stalls: int,
 ) -> TestBench:
-    record, tasks = task_record("attention"), []
+    record, tasks = task_record(c, "attention"), []
     for case in cases:
         word, low = 0, 0
         for name, width in record.widths.items():
@@ -349,6 +352,13 @@ CONFIGS = {
     "4 rows, 2 ways": config(head_lanes=4, attention_rows=4, attention_ports=4, attention_ways=2),
     "8 rows, 2 units, 2 ways, ports of a word": config(
         head_lanes=8, kv_bits=32, attention_rows=8, attention_ports=8, attention_units=2, attention_ways=2
+    ),
+    "windows": config(head_lanes=8, modes=("window",)),
+    "windows, 4 rows, 2 ways": config(
+        head_lanes=4, attention_rows=4, attention_ports=4, attention_ways=2, modes=("window",)
+    ),
+    "windows, 2 rows, 2 units, ports of half a row": config(
+        head_lanes=8, kv_bits=32, attention_rows=2, attention_ports=4, attention_units=2, modes=("window",)
     ),
 }
 _tops: dict[str, ArcSimulator] = {}

@@ -24,7 +24,6 @@ from lutllm.numerics import rescale, round_shift, saturate
 from lutllm.quantization import CACHE_BITS, NORM_BITS
 from lutllm.simulate import ArcSimulator
 
-RECORD = task_record("heads")
 CONTEXT = 40
 GARBAGE = 0xEE
 
@@ -64,7 +63,7 @@ class Job:
     @property
     def word(self) -> int:
         word, low = 0, 0
-        for name, width in RECORD.widths.items():
+        for name, width in task_record(AcceleratorConfig(), "heads").widths.items():
             word |= (self.fields.get(name, 0) & ((1 << width) - 1)) << low
             low += width
         return word

@@ -42,13 +42,13 @@ ENGINES: dict[str, Callable[[Design, AcceleratorConfig], str]] = dict(
 )
 
 
-def config(pairs: int = 2, lanes: int = 4, out_bits: int = 24) -> AcceleratorConfig:
+def config(pairs: int = 2, lanes: int = 4, out_bits: int = 24, modes: tuple[str, ...] = ()) -> AcceleratorConfig:
     engine = EngineConfig(
         pairs=pairs, lanes=4 * lanes, requant_lanes=lanes, centroids=4, chains=1, tokens=5, acc_words=8,
         out_bits=out_bits, port_bits=PORTS,
     )  # fmt: skip
     words = dict(context=60, r_words=60, x_words=200, y_words=180)
-    return AcceleratorConfig(engine=engine, head_lanes=8, kv_bits=64, head_words=8, **words)  # type: ignore[arg-type]
+    return AcceleratorConfig(engine=engine, head_lanes=8, kv_bits=64, head_words=8, modes=modes, **words)  # type: ignore[arg-type]
 
 
 class Bench:
@@ -80,7 +80,7 @@ class Bench:
     ) -> RunResult:
         """Run the tasks to the end, after a run that a reset cuts off. Many `stalls` are those of the outputs alone, so
         that queues fill."""
-        record = task_record(self.name)
+        record = task_record(self.config, self.name)
         packed = [sum(task.get(n, 0) << low for n, low in _offsets(record.widths)) for task in tasks]
         given = {"task": as_words(packed, record.width)} | inputs
         wanted = outputs | {"finished": len(tasks)}
@@ -292,7 +292,7 @@ def test_feed_follows_who_writes(pairs: int, lanes: int, takes: int) -> None:
     """Of two tasks that take what is written, groups come out as far as words of all tokens went in, and no further;
     the last group of a task wants `takes` words."""
     c, t, groups = config(pairs, lanes), 3, 4
-    bench, record = Bench("feed", c), task_record("feed")
+    bench, record = Bench("feed", c), task_record(c, "feed")
     tasks = [dict(base=0, groups=groups, tokens=t, takes=takes)] * 2
     packed = [sum(task.get(n, 0) << low for n, low in _offsets(record.widths)) for task in tasks]
     parts, joined = max(1, lanes // (2 * pairs)), max(1, 2 * pairs // lanes)
@@ -336,7 +336,7 @@ def test_residual(stalls: int, out_bits: int) -> None:
 
 def test_sums_of_squares_are_there_soon_after_done() -> None:
     c = config()
-    top, record = Bench("residual", c).top, task_record("residual")
+    top, record = Bench("residual", c).top, task_record(c, "residual")
     top.reset()
     task = dict(load=1, words=1, tokens=1)
     top.poke("task_data", sum(task.get(n, 0) << low for n, low in _offsets(record.widths)))
@@ -384,9 +384,10 @@ def test_norm(stalls: int) -> None:
             assert np.array_equal(bench.words("x", 16), expected), (t, case)
 
 
+@pytest.mark.parametrize("modes", [(), ("gelu_tanh",), ("silu", "gelu", "relu")])
 @pytest.mark.parametrize("stalls", [0, 60, 150])
-def test_swiglu(stalls: int) -> None:
-    c, rng = config(), np.random.default_rng(stalls)
+def test_swiglu(stalls: int, modes: tuple[str, ...]) -> None:
+    c, rng = config(modes=modes), np.random.default_rng(stalls)
     bench, v = Bench("swiglu", c), c.lanes
     gates = spread(rng, c.y_bits, (c.y_words, v))
     bench.load("y", gates, c.y_bits)
@@ -401,12 +402,13 @@ def test_swiglu(stalls: int) -> None:
         row = gates[at : at + words * t].reshape(words, t, v)
         golden = decoder.swiglu(
             row.transpose(1, 0, 2).reshape(t, -1), up.transpose(1, 0, 2).reshape(t, -1), g, u,
-            exponents.reshape(-1), bits,
+            exponents.reshape(-1), bits, c.activations[i % len(c.activations)],
         )  # fmt: skip
         right = LEFT - (g + u - np.repeat(exponents, 2, axis=1))
         at = base + start * t
         expected[at : at + words * t] = golden.reshape(t, words, v).transpose(1, 0, 2).reshape(-1, v)
         task = dict(gate=gate, base=base, start=start, words=words, bits=bits, tokens=t)
+        task |= dict(activation=i % len(modes)) if len(modes) > 1 else {}
         tasks.append(task | dict(sigmoid_right=max(0, LEFT - (g + 12))))
         given.append(stream(up, c.y_bits))
         parameters.append(stream(right << 24 | rng.integers(0, 1 << 24, right.shape), 32))
@@ -452,7 +454,7 @@ def test_embed_reports_a_bad_token_once() -> None:
     c = config()
     bench = Bench("embed", c)
     bench.load("ids", np.array([49, 50, 3]), 32)
-    top, record, pulses = bench.top, task_record("embed"), []
+    top, record, pulses = bench.top, task_record(c, "embed"), []
     top.reset()
     task = dict(words=1, vocabulary=50, tokens=3)
     top.poke("task_data", sum(task.get(n, 0) << low for n, low in _offsets(record.widths)))

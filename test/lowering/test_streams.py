@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from lutllm import dialect
 from lutllm.bindings import ir
+from lutllm.dialect.machines.limits import MODES
 from lutllm.dialect.machines.machine import MEMORIES
 from lutllm.errors import CapacityError
 from lutllm.lowering.export.hw_to_arc import hw_to_arc
@@ -50,13 +51,17 @@ def test_the_chosen_depths_are_proven_and_are_the_cheapest(target: str, latency:
     found = find_target(target)
     sized = with_depths(
         AcceleratorConfig(
-            found.engine, engines, head_lanes=found.accelerator.head_lanes, kv_bits=found.accelerator.kv_bits
+            found.engine,
+            engines,
+            head_lanes=found.accelerator.head_lanes,
+            kv_bits=found.accelerator.kv_bits,
+            modes=MODES if engines == ENGINES else (),
         ),
         latency,
     )
     streams = fifos(sized, latency)
     verify_depths(streams)
-    absent = {ENGINES: set(), DECODER_ENGINES: {"read_x", "write_y", "y_responses"}}
+    absent = {ENGINES: set(), DECODER_ENGINES: {"read_x", "write_y", "y_responses", "n"}}
     assert set(sized.depths) == (OF_LINEARS if engines == LINEARS else set(SIZED_STREAMS) - absent[engines])
     assert with_depths(sized, latency) == sized
     for f in streams:
@@ -125,7 +130,7 @@ def test_streams_that_part_and_meet_again_need_room_for_the_longer_way() -> None
 @pytest.mark.parametrize("engines", [ENGINES, LINEARS], ids=["all", "linears"])
 def test_every_fifo_of_the_design_is_a_stream_or_has_a_reason(engines: tuple[str, ...]) -> None:
     """The registers named here are those that simulation has; address queues alone are left out."""
-    sized = with_depths(replace(TINY, engines=engines))
+    sized = with_depths(replace(TINY, engines=engines, modes=MODES if engines == ENGINES else ()))
     layout = hw_to_arc(accelerator_to_hw(sized, "arc"), ACCELERATOR_TOP).layout
     there = {s.name for s in layout.states if s.name.rsplit("/", 1)[-1] in ("count", "used") and not s.depth}
     named = {register for f in fifos(sized, 64) for register in f.registers}

@@ -1,14 +1,22 @@
 """Logic levels of small designs, counted by hand, and those of the V80 against its clocks."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import log
 
 import pytest
 
+from lutllm.accelerator.hardware import Hardware
 from lutllm.cost.levels import MUX, budget, levels, slowest
+from lutllm.dialect.machines.limits import MODES
 from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.signal import Signal, const, mux, pack
 from lutllm.lowering.hardware.lib.stream import Stream, fifo
+from lutllm.lowering.machine.targets import find_target
+from lutllm.quantizer.random.float_models import float_decoder
+from lutllm.quantizer.random.model import hollow_model
+from lutllm.report.levels import longest_paths
+from lutllm.scheme import EXACT
 from lutllm.tools.lutllm import main
 
 GATE = log(2, 6)
@@ -96,6 +104,14 @@ def test_budget() -> None:
 def test_the_v80_keeps_its_clocks(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["estimate", "qwen3-1.7b", "--levels"]) == 0, capsys.readouterr().out
     assert "all paths are within budget" in capsys.readouterr().out
+
+
+def test_so_does_one_with_all_modes() -> None:
+    target, shape = find_target("v80"), dict(layers=1, hidden=256, heads=8, kv_heads=4, head_dim=128, qk_norm=True)
+    model = hollow_model(float_decoder(**shape), EXACT.with_(R=1), positions=8192)  # type: ignore[arg-type]
+    config = Hardware.of(model.lut(8192), model.tensors, target="v80").plan.config
+    paths = longest_paths(replace(config, modes=MODES), target.clock)
+    assert [path for path in paths if path.levels > path.budget] == []
 
 
 def test_a_clock_that_is_too_fast(tmp_path, capsys: pytest.CaptureFixture[str]) -> None:  # type: ignore[no-untyped-def]

@@ -17,6 +17,7 @@ from lutllm.functions import RECIPROCAL_FRACTION
 from lutllm.lowering.machine.accelerator import LEFT, RIGHT_BITS, VALUE_BITS
 from lutllm.lowering.place.clusters import Cluster, head_count
 from lutllm.lowering.place.layouts import PAD, Layout, placed
+from lutllm.lowering.place.patterns import NORM_ADD
 from lutllm.lowering.schedule.fields import MOST_RIGHT, Places, items_of, order_of_items
 from lutllm.numerics import check_range, fits
 
@@ -33,12 +34,13 @@ class VectorParameters:
     def image(self, cluster: Cluster) -> np.ndarray:
         """The bytes of the region that a cluster takes its parameters from."""
         made = {"norm": self._norm, "heads": self._heads, "swiglu": self._swiglu, "attention": self._attention}
-        return made[cluster.last](cluster)
+        return made["norm" if cluster.engines == NORM_ADD else cluster.last](cluster)
 
     def _norm(self, cluster: Cluster) -> np.ndarray:
         norm, rescale = cluster.find("lut.rms_norm"), cluster.find("lut.rescale")
-        right = self._rights(exponent_of(norm.y), rescale)
-        return _bytes(self._lanes(cluster, self.tensors[norm.gain.value], right, self.places.layout(cluster)))
+        gain = self.tensors[norm.gain.value]
+        right = np.zeros(len(gain), np.int64) if rescale is None else self._rights(exponent_of(norm.y), rescale)
+        return _bytes(self._lanes(cluster, gain, right, self.places.layout(cluster)))
 
     def _heads(self, cluster: Cluster) -> np.ndarray:
         """For each head its words: gain of its norm where it has one, and the shift to the exponents of the result."""

@@ -28,16 +28,19 @@ from lutllm.lowering.hardware.attention.scores import scored_latency
 from lutllm.lowering.hardware.attention.unit import FETCHES, PULSES, attention_unit
 from lutllm.lowering.hardware.attention.weighted import SHIFT_BITS, WEIGHT_STAGE, weighted_latency
 from lutllm.lowering.hardware.control.records import reads, task_port, writes
-from lutllm.lowering.hardware.control.task import held_task
+from lutllm.lowering.hardware.control.task import held_task, settled
 from lutllm.lowering.hardware.lib.axi import commands
 from lutllm.lowering.hardware.lib.bundle import Link, Wire
 from lutllm.lowering.hardware.lib.circt import Design, Module
-from lutllm.lowering.hardware.lib.signal import Signal, all_of, const, pack
+from lutllm.lowering.hardware.lib.signal import Signal, all_of, const, mux, pack
 from lutllm.lowering.hardware.lib.state import CREDIT
 from lutllm.lowering.hardware.lib.stream import Stream
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
 
-_START = 2  # cycles from holding a task until what follows from it is there
+
+def _start(config: AcceleratorConfig) -> int:
+    """Cycles from holding a task until what follows from it is there."""
+    return 2 + ("window" in config.modes)
 
 
 def attention_timing(config: AcceleratorConfig) -> dict[str, int]:
@@ -50,7 +53,7 @@ def attention_timing(config: AcceleratorConfig) -> dict[str, int]:
         k_rows=row_depth(config.head_beats, 0),
         v_rows=row_depth(config.head_beats, WEIGHT_STAGE),
         rights=row_depth(1, rights_ahead(config)),
-        first=_START + 1,
+        first=_start(config) + 1,
         scored=scored_latency(config) + CREDIT,
         bank_free=CREDIT,
         v_freed=WEIGHT_STAGE - 1,
@@ -74,7 +77,7 @@ def attention(design: Design, config: AcceleratorConfig) -> str:
 
     def body(m: Module) -> dict[str, Any]:
         done = Wire(1)
-        busy, f = held_task(m, "attention", done.signal)
+        busy, f = held_task(m, config, "attention", done.signal)
         start, job = _prepared(m, config, busy, f)
         begins = [
             dict(start=start, job=record.pack(**{name: job[name] for name in record.widths}))
@@ -109,7 +112,7 @@ def attention(design: Design, config: AcceleratorConfig) -> str:
         return result | dict(x_write=end["x_write"], done=end["done"])
 
     rows = [f"{name}{i}" for i in range(len(units) * ports) for name in FETCHES]
-    inputs = {"task": task_port("attention"), "p": Stream.of(config.p_bits)}
+    inputs = {"task": task_port(config, "attention"), "p": Stream.of(config.p_bits)}
     inputs |= {name: Stream.of(config.part_bits) for name in rows}
     outputs: dict[str, Any] = {f"{name}_command": commands() for name in rows}
     outputs |= {f"q{core}_read": reads(config, "q") for core in cores}
@@ -120,8 +123,8 @@ def attention(design: Design, config: AcceleratorConfig) -> str:
 def _prepared(
     m: Module, config: AcceleratorConfig, busy: Signal, f: dict[str, Signal]
 ) -> tuple[Signal, dict[str, Signal]]:
-    """What follows from a task, two cycles after it came: (start pulse, what the stages' jobs have, and the words of an
-    item and of a kv head in memory q)."""
+    """What follows from a task, `_start` cycles after it came: (start pulse, what the stages' jobs have, and the words
+    of an item and of a kv head in memory q; with a window also the bytes of rows that are left out)."""
     widths, x_bits, q_bits = job_fields(config).widths, config.address_bits("x"), config.address_bits("q")
     position, low = resized(f["position"], widths["position"]), (config.attention_rows - 1).bit_length()
     # position + tokens, and the words of an item and of a head, keep to the context and to the memories of a model
@@ -130,7 +133,10 @@ def _prepared(
         whole = rows[low:]
         rows = whole + rows[0:low].ne(0).zext(whole.width)
     rows = m.reg(resized(rows, widths["rows"]), "rows")
-    job = dict(kv_heads=f["kv_heads"], items=f["items"], reps=f["reps"], position=position, rows=rows)
+    windowed: dict[str, Signal] = {}
+    if "window" in config.modes:
+        rows, position, windowed = _windowed(m, config, rows, position, f)
+    job = dict(kv_heads=f["kv_heads"], items=f["items"], reps=f["reps"], position=position, rows=rows, **windowed)
     job |= {name: resized(f[name], widths[name]) for name in ("beats", "tokens")}
     if low:
         own = const(1 << low, widths["jump"]) - resized(position[0:low], widths["jump"])
@@ -144,8 +150,27 @@ def _prepared(
     job |= dict(item_q=m.reg(words_q * reps_q, "item_q"), head_q=m.reg(words_q * heads, "head_q"))
     job |= dict(items_words=m.reg(words * parts, "items_words"), head_words=m.reg(words * head_parts, "head_words"))
     before = m.reg(busy, "busy_before", reset=0)
-    ready = all_of([busy, before, m.reg(before & busy, "busy_twice", reset=0)]).named("ready")
+    ready = all_of([busy, before, m.reg(before & busy, "busy_twice", reset=0)])
+    ready = (settled(m, ready, 1, "windowed") if windowed else ready).named("ready")
     return (ready & ~m.reg(ready, "ready_before", reset=0)).named("start"), job
+
+
+def _windowed(
+    m: Module, config: AcceleratorConfig, rows: Signal, position: Signal, f: dict[str, Signal]
+) -> tuple[Signal, Signal, dict[str, Signal]]:
+    """Rows from the first group on of which a token sees one, as if there were none before: (groups of rows, position,
+    what jobs have besides)."""
+    low, bits = (config.attention_rows - 1).bit_length(), position.width
+    reach, beat_bytes = resized(f["reach"], bits), config.part_bits // 8
+    before = position.zext(bits + 1) - reach.zext(bits + 1)
+    groups = mux(before[bits], const(0, bits + 1), before)[low:]
+    groups = m.reg(resized(groups, rows.width), "groups_skipped")
+    wide = bits + f["beats"].width
+    beats = groups.zext(wide) * f["beats"].zext(wide)
+    skipped = m.reg(pack([const(0, (beat_bytes - 1).bit_length()), beats]).zext(64), "bytes_skipped")
+    first = pack([const(0, low), groups])[0:bits] if low else groups
+    rows, position = m.reg(rows - groups, "rows_left"), m.reg(position - first, "position_left")
+    return rows, position, dict(reach=reach, skipped=skipped)
 
 
 def _of_unit(
@@ -158,6 +183,8 @@ def _of_unit(
     parts = [m.reg(stride[part:] * i, f"part_{unit}_{i}").zext(64) for i in range(1, ports)]
     for name, field in FETCHES.items():
         address = m.reg(f[field] + first, f"{name}_{unit}")
+        if "skipped" in job:
+            address = m.reg(address + job["skipped"], f"{name}_{unit}_seen")
         own[f"{name}_address"] = pack([address, *(address + behind for behind in parts)])
     return own | dict(
         head_step=stride * units,

@@ -20,8 +20,9 @@ from lutllm.numerics import bits_for
 
 def job_fields(config: AcceleratorConfig) -> Fields:
     """What each stage needs of a task: `kv_heads` of each unit, `items` of each of them in a way, and `rows`, the
-    groups of rows up to the position after the pass. Where a group has several: `jump` is the beats of the tokens that
-    do not see the first group beyond `position`."""
+    groups of rows up to the position after the pass; with a window both from the first row on that is read, and `reach`
+    is how many rows before its own a token sees. Where a group has several: `jump` is the beats of the tokens that do
+    not see the first group beyond `position`."""
     return Fields(
         kv_heads=16,
         items=8,
@@ -30,6 +31,7 @@ def job_fields(config: AcceleratorConfig) -> Fields:
         tokens=bits_for(config.tokens + 1),
         position=config.position_bits,
         rows=config.position_bits,
+        **({"reach": config.position_bits} if "window" in config.modes else {}),
         **({"jump": jump_bits(config)} if config.attention_rows > 1 else {}),
     )
 
@@ -41,7 +43,7 @@ def jump_bits(config: AcceleratorConfig) -> int:
 @dataclass
 class Walk:
     """A step: `word` = pair * beats + `beat`, `pair` = `rep` * tokens + token; the flags name the step's place. Two
-    cycles later: which rows but the first of the group the pair sees (`seen`)."""
+    cycles later: which rows of the group the pair sees (`seen`), but for the first where every pair does."""
 
     word: Signal
     pair: Signal
@@ -98,7 +100,7 @@ def causal_walk(m: Module, step: Signal, job: dict[str, Signal], config: Acceler
         row_end=row_end,
         item_start=all_of([first_row, word.signal.eq(0)]).named("item_start"),
         item_end=item_end,
-        seen=_seen(m, row.signal, token.signal, job["position"], config),
+        seen=_seen(m, row.signal, token.signal, job, config),
     )
 
 
@@ -121,14 +123,18 @@ def _fewer(
     return next_first, mux(fewer, skip + resized(beats, skip.width), const(0, skip.width)).named("next_skip")
 
 
-def _seen(m: Module, row: Signal, token: Signal, position: Signal, config: AcceleratorConfig) -> list[Signal]:
-    rows, low = config.attention_rows, (config.attention_rows - 1).bit_length()
-    if rows == 1:
+def _seen(m: Module, row: Signal, token: Signal, job: dict[str, Signal], config: AcceleratorConfig) -> list[Signal]:
+    rows, low, windowed = config.attention_rows, (config.attention_rows - 1).bit_length(), "reach" in job
+    if rows == 1 and not windowed:
         return []
+    position = job["position"]
     width = max(position.width, low + 1)
-    first = pack([const(0, low), row]).zext(width + low)[0:width]
+    first = pack([const(0, low), row]).zext(width + low)[0:width] if low else row
     beyond = m.reg(resized(position, width) + resized(token, width) - first, "beyond_first")
-    return [m.reg(~beyond.ult(i), f"sees_{i}") for i in range(1, rows)]
+    if not windowed:
+        return [m.reg(~beyond.ult(i), f"sees_{i}") for i in range(1, rows)]
+    beyond, reach = beyond.zext(width + 1), job["reach"].zext(width + 1)
+    return [m.reg(~beyond.ult(i) & ~(reach + i).ult(beyond), f"sees_{i}") for i in range(rows)]
 
 
 def _shifted(value: Signal, low: int) -> Signal:

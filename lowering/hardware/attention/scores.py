@@ -111,7 +111,8 @@ def _banks(
     m["score"].drive(data=stored(m, "scores", 2 * places, write=written, read=read))
     # No score is less.
     least = const(-(1 << (SCORE_BITS - 1)), SCORE_BITS)
-    each = [each[0], *(mux(sees, score, least) for sees, score in zip(seen, each[1:], strict=True))]
+    always = len(each) - len(seen)
+    each = [*each[:always], *(mux(sees, score, least) for sees, score in zip(seen, each[always:], strict=True))]
     while len(each) > 1:
         two = zip(each[::2], each[1::2], strict=True)
         each = [m.reg(mux(a.slt(b), b, a), f"largest_of_{len(each)}_{i}") for i, (a, b) in enumerate(two)]

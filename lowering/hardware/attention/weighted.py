@@ -107,7 +107,7 @@ def attention_weighted(design: Design, config: AcceleratorConfig) -> str:
         score = Read(pipe.at(pack([position, run.bank])), config.attention_rows * SCORE_BITS, beat["valid"])
         pair, rep = (m.reg(pipe.at(pack([place, run.bank])), "place_q") for place in (walk.pair, walk.rep))
         maximum, multiplier = Read(pair, SCORE_BITS), Read(rep, MULTIPLIER_BITS)
-        seen = [const(1, 1), *(pipe.at(flag, 2) for flag in walk.seen)]
+        seen = [pipe.at(flag, 2) for flag in walk.seen]
         weights = pack(_weights(m, score.data, maximum.data, multiplier.data, seen)).due(WEIGHT_STAGE)
         # The value word is read just before the weights that it meets.
         at, ends = weights.cycle - 1, pipe.valid(step.signal & walk.row_end)
@@ -127,13 +127,14 @@ def attention_weighted(design: Design, config: AcceleratorConfig) -> str:
 def _weights(m: Module, scores: Signal, maximum: Signal, multiplier: Signal, seen: list[Signal]) -> list[Signal]:
     """The weights of the scores of a step; 0 of rows that its pair does not see."""
     width, multiplier, found = SCORE_BITS + MULTIPLIER_BITS, m.reg(multiplier, "multiplier_q"), []
-    for i, (score, sees) in enumerate(zip(scores.chunks(SCORE_BITS), seen, strict=True)):
+    always = scores.width // SCORE_BITS - len(seen)
+    for i, score in enumerate(scores.chunks(SCORE_BITS)):
         # The maximum is no smaller, so the difference fits 32 bits unsigned.
         away = m.reg(maximum - score, f"away_{i}")
         scaled = m.reg(away.zext(width) * multiplier.zext(width), f"scaled_{i}", cycles=2)
         t = round_shift_staged(m, scaled.zext(width + 1), m["shift"].steady(), width + 1)
         weight = m.output_of(exp2_negative(m.design, width + 1), f"exp2_{i}", t=t)
-        found.append(mux(sees, weight, const(0, weight.width)) if i else weight)
+        found.append(weight if i < always else mux(seen[i - always], weight, const(0, weight.width)))
     return found
 
 

@@ -3,18 +3,18 @@
 from lutllm.lowering.hardware.lib.bundle import Bundle
 from lutllm.lowering.hardware.lib.signal import Fields
 from lutllm.lowering.hardware.lib.stream import Read, Stream, Write
-from lutllm.lowering.machine.accelerator import DYNAMIC_BITS, TASK_BITS, AcceleratorConfig
+from lutllm.lowering.machine.accelerator import DYNAMIC_BITS, AcceleratorConfig
 
 
-def task_record(engine: str) -> Fields:
+def task_record(config: AcceleratorConfig, engine: str) -> Fields:
     """A task of `engine`: the fields of its descriptor, then the tokens and the position of the pass."""
-    fields = {name: bits for name, bits in TASK_BITS[engine].items() if name != "reserved"}
+    fields = {name: bits for name, bits in config.task_bits(engine).items() if name != "reserved"}
     return Fields(**fields, **DYNAMIC_BITS)
 
 
-def task_port(engine: str) -> Bundle:
+def task_port(config: AcceleratorConfig, engine: str) -> Bundle:
     """The stream of tasks of `engine`."""
-    return Stream.of(task_record(engine).width)
+    return Stream.of(task_record(config, engine).width)
 
 
 def words(config: AcceleratorConfig, memory: str) -> Bundle:

@@ -20,7 +20,7 @@ START = 2
 TaskFields = dict[str, Signal]
 
 
-def held_task(m: Module, engine: str, done: Signal) -> tuple[Signal, TaskFields]:
+def held_task(m: Module, config: AcceleratorConfig, engine: str, done: Signal) -> tuple[Signal, TaskFields]:
     """Take a task of `engine` when idle and hold it until `done`; returns (busy, its fields, steady).
 
     The fields are valid from the first cycle of `busy` on; after `done` there is a cycle without, in which the next
@@ -29,7 +29,7 @@ def held_task(m: Module, engine: str, done: Signal) -> tuple[Signal, TaskFields]
     busy, given = m.state(1, "task_busy", reset=0), m["task"]
     given.drive(ready=~busy.signal)
     take = given.moves
-    fields = task_record(engine).unpack(given.data)
+    fields = task_record(config, engine).unpack(given.data)
     held = {name: m.reg(value, f"task_{name}", enable=take).steady() for name, value in fields.items()}
     busy.set(take | (busy.signal & ~done))
     return busy.signal, held
@@ -74,6 +74,7 @@ class Steps:
 
 def stepped_task(
     m: Module,
+    config: AcceleratorConfig,
     engine: str,
     levels: Callable[[TaskFields], Levels],
     allowed: Signal | Callable[[TaskFields], Signal],
@@ -87,7 +88,7 @@ def stepped_task(
     with the signal `latency`.
     """
     finish, done, pipe = Wire(1), Wire(1), m.pipeline()
-    busy, fields = held_task(m, engine, done.signal)
+    busy, fields = held_task(m, config, engine, done.signal)
     begun = settled(m, busy, after, "begun") if isinstance(after, int) else busy & after
     going = begun & ~m.since("all_issued", finish.signal, busy)
     fire = (going & (allowed(fields) if callable(allowed) else allowed)).named("fire")

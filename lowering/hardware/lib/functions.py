@@ -1,8 +1,9 @@
 """The functions of `lutllm.functions` in hardware, and RoPE: pipelines that take new arguments every cycle."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 
-from lutllm.functions import EXP2, RECIPROCAL, RSQRT, SIGMOID
+from lutllm.functions import EXP2, RECIPROCAL, RSQRT, SHARES
 from lutllm.lowering.hardware.lib.arithmetic import bit_length, clamped
 from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.memory import rom
@@ -16,7 +17,8 @@ SHARE_BITS = 16  # of a sigmoid and its argument, 0 .. SIGMOID_END; up to 2**15
 POWER_BITS = 16  # 0 .. 2**15
 INVERSE_BITS = 17  # 2**15 .. 2**16
 TABLE_BITS, FRACTION_BITS = 16, 14  # of cosines and sines
-# Between neighbours of a table: at most 2**15 / 4 / 32; the largest of EXP2 is the first, 2**15 * (1 - 2**(-1/64)).
+# Between neighbours of a table: of a share at most 2**15 * 0.4 / 32; of EXP2 the first is the largest,
+# 2**15 * (1 - 2**(-1/64)).
 _STEP_BITS = 9
 
 
@@ -44,18 +46,23 @@ def reciprocal_root(design: Design) -> str:
     return design.pipeline("reciprocal_root", {"a": ROOT_BITS}, outputs, body, latency=ROOT_LATENCY)
 
 
-def sigmoid(design: Design) -> str:
-    """1 / (1 + exp(-a)) by a table, interpolated: of `a`, 12 fraction bits, `s`, 15 fraction bits."""
-    entries = [int(low) | int(high - low) << SHARE_BITS for low, high in pairwise(SIGMOID)]
-    table = rom(design, "sigmoid_rom", entries, SHARE_BITS + _STEP_BITS)
+def share(design: Design, activations: Sequence[str] = ("silu",)) -> str:
+    """What activations let through of `a`, 12 fraction bits, by a table of each, interpolated: `s`, 15 fraction bits.
+    Where there are several, `activation` is the number of one."""
+    entries = [int(low) | int(high - low) << SHARE_BITS for name in activations for low, high in pairwise(SHARES[name])]
+    name = "sigmoid" if activations == ("silu",) else "_".join(("share", *activations))
+    table = rom(design, f"{name}_rom", entries, SHARE_BITS + _STEP_BITS)
+    choice = {"activation": bits_for(len(activations))} if len(activations) > 1 else {}
 
     def body(m: Module) -> dict[str, Signal]:
-        entry = m.output_of(table, "table", address=m["a"][7:SHARE_BITS])
+        place = pack([m["a"][7:SHARE_BITS], *(m[port] for port in choice)])
+        entry = m.output_of(table, "table", address=place)
         low, step = entry[0:SHARE_BITS], entry[SHARE_BITS:].zext(_STEP_BITS + 7)
         rise = m.reg(step * m["a"][0:7].zext(_STEP_BITS + 7), "rise", cycles=2)
         return dict(s=m.reg(low + (rise[7:].zext(SHARE_BITS) + rise[6].zext(SHARE_BITS)), "s_q"))
 
-    return design.pipeline("sigmoid", {"a": SHARE_BITS}, {"s": SHARE_BITS}, body, latency=SIGMOID_LATENCY)
+    inputs = {"a": SHARE_BITS} | choice
+    return design.pipeline(name, inputs, {"s": SHARE_BITS}, body, steady=tuple(choice), latency=SIGMOID_LATENCY)
 
 
 def exp2_negative(design: Design, bits: int) -> str:

@@ -23,12 +23,13 @@ from lutllm.lowering.hardware.linear.psum import codebook_depth
 from lutllm.lowering.hardware.linear.records import ROUND
 from lutllm.lowering.hardware.linear.requantize import results_depth
 from lutllm.lowering.hardware.top import fifo_depth
-from lutllm.lowering.hardware.vector import embed, feed
+from lutllm.lowering.hardware.vector import embed, feed, norm
 from lutllm.lowering.hardware.vector.head_roots import ROOT_ROW_BITS, root_latency, roots_depth
 from lutllm.lowering.hardware.vector.heads import BEAT_LATENCY, kv_depth
 from lutllm.lowering.machine.accelerator import PARAMETERIZED, RIGHT_BITS, SINKS, AcceleratorConfig
 from lutllm.lowering.machine.engine import QUEUE, ROUNDS_AHEAD, EngineConfig
 from lutllm.numerics import bits_for
+from lutllm.quantization import NORM_BITS
 
 COMMAND_BITS = 96  # address and beats
 
@@ -89,6 +90,10 @@ def fifos(config: AcceleratorConfig, latency: int) -> list[Fifo]:
         found += _heads(config, latency)
     if "embed" in config.engines:
         found += _embedding(config)
+    if "norm_after" in config.modes:
+        # To residual, in tasks that take nothing else: they start when they want.
+        bits, depth = config.lanes * NORM_BITS, norm.n_depth(config)
+        found.append(Fifo("n", "norm", ("added",), bits, depth, ("norm/normed/count",), Fraction(1), norm.NORMED))
     if "save" in config.engines:
         found += _saving(config, latency)
     return [*found, *_given(config)]
@@ -242,7 +247,7 @@ def _given(config: AcceleratorConfig) -> Iterator[Fifo]:
     ports = engine.weight_streams
     for name in config.engines[1:]:
         registers: tuple[str, ...] = (f"{name}_tasks/count",)
-        bits = task_record(name).width
+        bits = task_record(config, name).width
         yield Fifo(f"{name}_tasks", "sequencer", (name,), bits, QUEUE, registers, slack=2, sized=False)
     units = ["front", "head", *(f"distribute_{i}" for i in range(len(ports))), "requantizer"]
     units += ["rows"] * (engine.row_steps > 1) + ["build"] * engine.builds_tables

@@ -40,7 +40,9 @@ def embed(design: Design, config: AcceleratorConfig) -> str:
 
     def body(m: Module) -> dict[str, Any]:
         done, room = Wire(1), Wire(1)
-        task = stepped_task(m, "embed", lambda f: [("token", token_count(config, f))], room.signal, latency=done.signal)
+        task = stepped_task(
+            m, config, "embed", lambda f: [("token", token_count(config, f))], room.signal, latency=done.signal
+        )
         bits = config.position_bits
         position = task.fields["position"][0:bits] + task.index["token"].zext(32)[0:bits]
         ids = Read(task.pipe.at(position), ID_BITS, task.step)
@@ -50,7 +52,7 @@ def embed(design: Design, config: AcceleratorConfig) -> str:
         return dict(ids_read=ids, command=command, e=out.carrying(data=out.data), bad_token=bad, done=task.done)
 
     outputs = {"ids_read": Read.of(config.position_bits, ID_BITS), "command": commands(), "e": words(config, "r")}
-    inputs = {"task": task_port("embed"), "row": Stream.of(config.e_bits)}
+    inputs = {"task": task_port(config, "embed"), "row": Stream.of(config.e_bits)}
     return design.module("embed", inputs, outputs | {"bad_token": 1, "done": 1}, body)
 
 

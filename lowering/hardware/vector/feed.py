@@ -45,7 +45,7 @@ def feed(design: Design, config: AcceleratorConfig) -> str:
     def body(m: Module) -> dict[str, Any]:
         issue, pop, done, there = Wire(1), Wire(1), Wire(1), Wire(1)
         room = credit(m, "room", depth, give=pop.signal, take=issue.signal, initial=depth)
-        task = stepped_task(m, "feed", levels, room & there.signal, latency=done.signal)
+        task = stepped_task(m, config, "feed", levels, room & there.signal, latency=done.signal)
         # Taken with the last word of a group: what the first one saw is then still there.
         issue.assign(task.fire & task.last["word"] if joined > 1 else task.fire)
         part = task.index["group"][0 : bits_for(parts)]
@@ -69,7 +69,7 @@ def feed(design: Design, config: AcceleratorConfig) -> str:
         return dict(x_read=read, out=out.carrying(data=out.data), done=task.done)
 
     outputs = {"x_read": reads(config, "x"), "out": Stream.of(group_bits), "done": 1}
-    return design.module("feed", {"task": task_port("feed"), "written": 1}, outputs, body)
+    return design.module("feed", {"task": task_port(config, "feed"), "written": 1}, outputs, body)
 
 
 def _written(m: Module, config: AcceleratorConfig, task: Steps, begins: Signal) -> Signal:

@@ -44,7 +44,7 @@ def heads(design: Design, config: AcceleratorConfig) -> str:
     """Streams in: `task`, `p` (for each head its words' {gain, right}; for rotations V / 2 x {cosine, sine} a word).
     Reads memory y, writes memory q. Stream out: `kv`, with `kv_command` for its writer, which says in `kv_written`
     that all responses of a command are in. `done`: all of a task can be read, from memory q or from the cache."""
-    inputs = {"task": task_port("heads"), "p": Stream.of(config.p_bits), "kv_written": 1}
+    inputs = {"task": task_port(config, "heads"), "p": Stream.of(config.p_bits), "kv_written": 1}
     outputs = {"y_read": reads(config, "y"), "q_write": writes(config, "q"), "done": 1}
     outputs |= {"kv": Stream.of(config.kv_bits), "kv_command": commands()}
     return design.module("heads", inputs, outputs, lambda m: _Heads(m, config).outputs)
@@ -57,7 +57,7 @@ class _Heads:
         self.m, self.config, self.pipe = m, config, m.pipeline()
         self.ratio = config.head_lanes // config.lanes  # words a beat of memory q; of the cache, kv_words
         self.done, self.fire, self.popped = Wire(1), Wire(1), Wire(1)
-        self.busy, self.fields = held_task(m, "heads", self.done.signal)
+        self.busy, self.fields = held_task(m, config, "heads", self.done.signal)
         mode = self.fields["mode"][0:2]
         self.loads, self.queries = mode.eq(HEAD_MODES.index("rotations")), mode.eq(HEAD_MODES.index("query"))
         self.rows = (self.busy & ~self.loads & ~self.queries).named("rows")

@@ -23,7 +23,7 @@ def load(design: Design, config: AcceleratorConfig) -> str:
 
     def body(m: Module) -> dict[str, Any]:
         given = m["in"]
-        task = stepped_task(m, "load", words_then_tokens(config), given.valid, latency=TIMING.last)
+        task = stepped_task(m, config, "load", words_then_tokens(config), given.valid, latency=TIMING.last)
         f = task.fields
         given.drive(ready=task.going)
         skipped = words_of_tokens(m, f["position"], config.position_bits, f["words"], "skipped")
@@ -34,4 +34,4 @@ def load(design: Design, config: AcceleratorConfig) -> str:
         return dict(command=command, x_write=write, done=task.done)
 
     outputs = {"command": commands(), "x_write": writes(config, "x"), "done": 1}
-    return design.module("load", {"task": task_port("load"), "in": Stream.of(width)}, outputs, body)
+    return design.module("load", {"task": task_port(config, "load"), "in": Stream.of(width)}, outputs, body)

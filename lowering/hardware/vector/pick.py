@@ -28,7 +28,7 @@ def pick(design: Design, config: AcceleratorConfig) -> str:
 
     def body(m: Module) -> dict[str, Signal]:
         y = m["y"]
-        task = stepped_task(m, "pick", words_then_tokens(config), y.valid, latency=timing(config).last)
+        task = stepped_task(m, config, "pick", words_then_tokens(config), y.valid, latency=timing(config).last)
         f = task.fields
         y.drive(ready=task.going)
         logits = m.reg(task.pipe.at(y.data), "word_q").chunks(config.y_bits)
@@ -44,7 +44,7 @@ def pick(design: Design, config: AcceleratorConfig) -> str:
         index.set(f["offset"] + pack([*(bit.plain() for bit in lane), word.signal]), better)
         return dict(token_valid=task.done & f["last"].ne(0), token=index.signal, done=task.done)
 
-    inputs = {"task": task_port("pick"), "y": words(config, "y")}
+    inputs = {"task": task_port(config, "pick"), "y": words(config, "y")}
     return design.module("pick", inputs, {"token_valid": 1, "token": TOKEN_BITS, "done": 1}, body)
 
 

@@ -1,4 +1,5 @@
-"""Engine residual: the residual stream in memory r, plus what a linear adds to it, or an embedding to begin with."""
+"""Engine residual: the residual stream in memory r, plus what a linear or its norm adds to it, or an embedding to begin
+with."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,10 +20,10 @@ from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.memory import stored
 from lutllm.lowering.hardware.lib.signal import Signal, aligned, const, mux, pack
 from lutllm.lowering.hardware.lib.state import Levels
-from lutllm.lowering.hardware.lib.stream import Read, Write
+from lutllm.lowering.hardware.lib.stream import Read, Stream, Write
 from lutllm.lowering.machine.accelerator import LEFT, AcceleratorConfig
 from lutllm.numerics import bits_for
-from lutllm.quantization import RESIDUAL_BITS
+from lutllm.quantization import NORM_BITS, RESIDUAL_BITS
 
 SQUARE_BITS = 2 * RESIDUAL_BITS
 SUM_BITS = 64  # of squares: dialect verifiers hold a row to 62 bits
@@ -38,29 +39,39 @@ def squares_port(config: AcceleratorConfig) -> Bundle:
 def residual(design: Design, config: AcceleratorConfig) -> str:
     """Streams in: `task`, `y`, `e`. Drives both ports of memory r, and answers at `squares_read`.
 
-    Words come from y with the tokens inside, or from e (`load`) token after token, which replaces the row.
+    Words come from y with the tokens inside, or from e (`load`) token after token, which replaces the row. In mode
+    norm_after also from n (`normed`), as from y; and those of y go to memory y, whose row `base` is (`aside`).
     """
-    bits, lane = config.address_bits("r"), _lane(design, config)
+    lane, after = _lane(design, config), "norm_after" in config.modes
+    bits = max(config.address_bits("r"), config.address_bits("y") if after else 0)
 
     def body(m: Module) -> dict[str, Any]:
         y, e = m["y"], m["e"]
 
         def allowed(fields: TaskFields) -> Signal:
-            return mux(fields["load"][0], e.valid, y.valid)
+            added = mux(fields["normed"][0], m["n"].valid, y.valid) if after else y.valid
+            return mux(fields["load"][0], e.valid, added)
 
-        task = stepped_task(m, "residual", _levels(config), allowed, after=TIMING.first, latency=TIMING.last)
+        task = stepped_task(m, config, "residual", _levels(config), allowed, after=TIMING.first, latency=TIMING.last)
         f, load, pipe = task.fields, task.fields["load"][0], task.pipe
-        y.drive(ready=task.going & ~load)
+        taken = task.going & ~load
+        if after:
+            normed, stays = f["normed"][0], ~f["aside"][0]
+            m["n"].drive(ready=taken & normed)
+            taken = taken & ~normed
+        y.drive(ready=taken)
         e.drive(ready=task.going & load)
-        address = pipe.at(origin(m, f, None, bits) + _offset(m, task, bits))
-        read = Read(address, config.word_bits("r"), task.step & ~load)
+        place = origin(m, f, None, bits) + _offset(m, task, bits)
+        address, moved = pipe.at(place)[0 : config.address_bits("r")], task.step & ~load
+        read = Read(address, config.word_bits("r"), moved & stays if after else moved)
         # To load is to add an embedding at its own exponent to nothing.
         shared = dict(load=load, right=f["residual_right"], y_right=mux(load, const(LEFT, 8), f["y_right"]))
-        wide, lanes = max(RESIDUAL_BITS, config.y_bits), []
-        given = zip(
-            read.data.chunks(RESIDUAL_BITS), e.data.chunks(RESIDUAL_BITS), y.data.chunks(config.y_bits), strict=True
-        )
-        for i, (row, loaded, added) in enumerate(given):
+        wide, lanes = _added_bits(config), []
+        terms = [read.data.chunks(RESIDUAL_BITS), e.data.chunks(RESIDUAL_BITS), y.data.chunks(config.y_bits)]
+        if after:
+            both = zip(m["n"].data.chunks(NORM_BITS), terms[2], strict=True)
+            terms[2] = [mux(normed, n, x.sext(NORM_BITS)) for n, x in both]
+        for i, (row, loaded, added) in enumerate(zip(*terms, strict=True)):
             added = pipe.at(mux(load, loaded.sext(wide), added.sext(wide)))
             lanes.append(m.instance(lane, f"lane_{i}", r=row, y=added, **shared))
         squares = [made["square"].zext(SQUARE_BITS + bits_for(config.lanes)) for made in lanes]
@@ -68,12 +79,25 @@ def residual(design: Design, config: AcceleratorConfig) -> str:
         total = m.reg(_tree(squares), "squares")
         task.ends(total, READ_AFTER)
         m["squares_read"].drive(data=_accumulate(m, config, task, total.zext(SUM_BITS)))
-        write = Write(task.step, address, pack([made["new"] for made in lanes]))
-        return dict(r_read=read, r_write=write, done=task.done)
+        enable = task.step & stays if after else task.step
+        out = dict(r_read=read, r_write=Write(enable, address, pack([made["new"] for made in lanes])), done=task.done)
+        if after:
+            row = m.reg(pipe.at(place), "place_q") + f["base"].zext(max(16, bits))[0:bits]
+            words_ = pack([made["new"][0 : config.y_bits] for made in lanes])
+            out["y_write"] = Write(task.step & f["aside"][0], row[0 : config.address_bits("y")], words_)
+        return out
 
-    inputs = {"task": task_port("residual"), "y": words(config, "y"), "e": words(config, "r")}
+    inputs = {"task": task_port(config, "residual"), "y": words(config, "y"), "e": words(config, "r")}
     outputs = {"r_read": reads(config, "r"), "r_write": writes(config, "r"), "done": 1}
+    if after:
+        inputs |= {"n": Stream.of(config.lanes * NORM_BITS)}
+        outputs |= {"y_write": writes(config, "y")}
     return design.module("residual", inputs | {"squares_read": squares_port(config)}, outputs, body)
+
+
+def _added_bits(config: AcceleratorConfig) -> int:
+    """Of a channel of what is added."""
+    return max(RESIDUAL_BITS, config.y_bits, NORM_BITS if "norm_after" in config.modes else 0)
 
 
 def _lane(design: Design, config: AcceleratorConfig) -> str:
@@ -88,7 +112,7 @@ def _lane(design: Design, config: AcceleratorConfig) -> str:
         square = m.reg(new.sext(SQUARE_BITS) * new.sext(SQUARE_BITS), "square", cycles=2)
         return dict(new=new, square=square)
 
-    inputs = {"r": RESIDUAL_BITS, "y": max(RESIDUAL_BITS, config.y_bits), "load": 1, "right": 8, "y_right": 8}
+    inputs = {"r": RESIDUAL_BITS, "y": _added_bits(config), "load": 1, "right": 8, "y_right": 8}
     outputs = {"new": RESIDUAL_BITS, "square": SQUARE_BITS}
     return design.pipeline("residual_lane", inputs, outputs, body, steady=("load", "right", "y_right"))
 

@@ -26,7 +26,7 @@ def save(design: Design, config: AcceleratorConfig) -> str:
 
     def body(m: Module) -> dict[str, Any]:
         over, moves, y = Wire(1), Wire(1), m["y"]
-        task = stepped_task(m, "save", words_then_tokens(config), moves.signal, latency=over.signal)
+        task = stepped_task(m, config, "save", words_then_tokens(config), moves.signal, latency=over.signal)
         f = task.fields
         lanes = [lane.sext(SAVE_BITS) for lane in y.data.chunks(config.y_bits)]
         out = Stream(task.going & y.valid, data=pack(lanes))
@@ -38,6 +38,6 @@ def save(design: Design, config: AcceleratorConfig) -> str:
         over.assign(m.since("all_moved", task.finish, task.busy) & sent)
         return dict(command=command, out=out, done=m["written"])
 
-    inputs = {"task": task_port("save"), "y": words(config, "y"), "written": 1}
+    inputs = {"task": task_port(config, "save"), "y": words(config, "y"), "written": 1}
     outputs = {"out": Stream.of(config.save_bits), "command": commands(), "done": 1}
     return design.module("save", inputs, outputs, body)

@@ -17,12 +17,12 @@ def store(design: Design, config: AcceleratorConfig) -> str:
 
     def body(m: Module) -> dict[str, Any]:
         y, levels = m["y"], words_then_tokens(config)
-        task = stepped_task(m, "store", levels, y.valid, after=TIMING.first, latency=TIMING.last)
+        task = stepped_task(m, config, "store", levels, y.valid, after=TIMING.first, latency=TIMING.last)
         y.drive(ready=task.going)
         address = origin(m, task.fields, task.fields["base"], bits) + task.offset[0:bits]
         write = Write(task.step, task.pipe.at(address), task.pipe.at(y.data)).later(m)
         task.ends(write.enable)
         return dict(y_write=write, done=task.done)
 
-    inputs = {"task": task_port("store"), "y": words(config, "y")}
+    inputs = {"task": task_port(config, "store"), "y": words(config, "y")}
     return design.module("store", inputs, {"y_write": writes(config, "y"), "done": 1}, body)

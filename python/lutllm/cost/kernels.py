@@ -349,14 +349,16 @@ def drain(e, s, words, tokens, q, start, sink, p, with_p, writer, saves):  # typ
 
 
 @_compiled
-def steps(p, start, words, tokens):  # type: ignore[no-untyped-def]
-    """Words of a vector engine, in each the tokens, a step a cycle; each word takes a beat of p with its last token.
-    Returns the last step of each word."""
-    at, ends = start - 1, np.zeros(words, np.int64)
-    for i in range(words):
-        at = take(p, max(at + 1, arrival(p)) + tokens - 1)
-        ends[i] = at
-    return ends
+def steps(p, start, words, tokens, taker, there=0, depth=1):  # type: ignore[no-untyped-def]
+    """Words of a vector engine, in each the tokens; a word takes a beat of p with its last token. Who takes them, from
+    cycle `taker` on, has each `there` cycles after its step, and room for `depth`. Returns last steps: words', his."""
+    at, out, ends, taken = start - 1, taker - 1, np.zeros(words, np.int64), np.full(depth, NEVER)
+    for n in range(words * tokens):
+        at = max(at + 1, arrival(p), taken[n % depth] + 1)
+        taken[n % depth] = out = max(out + 1, at + there)
+        if n % tokens == tokens - 1:
+            ends[n // tokens] = take(p, at)
+    return ends, out
 
 
 @_compiled

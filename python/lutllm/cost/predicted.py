@@ -22,11 +22,11 @@ from lutllm.lowering.hardware.lib.axi import ANSWERED
 from lutllm.lowering.hardware.lib.stream import FIFO_LATENCY
 from lutllm.lowering.hardware.linear.ports import spread_latency
 from lutllm.lowering.hardware.top import LINEAR_ROOM, fifo_depth
-from lutllm.lowering.hardware.vector import embed, transfer
+from lutllm.lowering.hardware.vector import embed, norm, transfer
 from lutllm.lowering.hardware.vector.heads import BEAT_LATENCY, QUERIES_DONE, ROWS_DONE, TABLE_DONE
 from lutllm.lowering.machine.accelerator import HEAD_MODES, IMAGE_HEADER, SINKS, WRITERS, AcceleratorConfig
 from lutllm.lowering.machine.engine import QUEUE, ROUNDS_AHEAD
-from lutllm.lowering.schedule.data import Plan, Task
+from lutllm.lowering.schedule.data import Plan, Task, stream_of
 from lutllm.simulate.transactions.passes import Pass
 from lutllm.simulate.transactions.records import TaskRecord
 
@@ -96,7 +96,7 @@ class _List:
         self.linears: list[_Linear] = []
         self.fed = 0  # of them
         self.sinks: deque[tuple[Task, int]] = deque()  # that wait for their round, with their dispatch
-        self.embeds: deque[tuple[Task, int]] = deque()  # that wait for who takes their stream
+        self.givers: dict[str, deque[tuple[Task, int]]] = defaultdict(deque)  # whose stream waits for who takes it
         self.p_commands: list[int] = []
         self.written: dict[str, list[np.ndarray]] = defaultdict(list)  # when words of a result are, all tokens of each
         self.records: dict[str, TaskRecord] = {}
@@ -110,10 +110,8 @@ class _List:
                 self.feed(task, out)
             elif _drains(task):
                 self.sinks.append((task, out))
-            elif task.engine == "embed":
-                self.embeds.append((task, out))
-            elif task.engine == "residual":
-                self.embed(task, out)
+            elif task.engine == "residual" or stream_of(task):
+                self.given_task(task, out)
             else:
                 self.vector(task, out)
             while self.sinks and len(self.done["linear"]) < self.fed:
@@ -269,13 +267,32 @@ class _List:
         answer = chip.writers["y"].state[kernels.W_ANSWER] + ANSWERED
         self.ended(task, start, answer if saves else end, end)
 
-    def embed(self, task: Task, out: int) -> None:
-        """A task of residual that takes stream e, and the task of embed that gives it."""
-        if not self.embeds:
-            raise SimulationError(f"task {task.name}: waits for ever for engine embed; plan again")
-        giver, given = self.embeds.popleft()
-        chip, unit, first = self.chip, self.chip.vector["residual"], self.hold("embed", given)
-        start = self.hold("residual", out)
+    def given_task(self, task: Task, out: int) -> None:
+        """A task that gives stream e or n, then the one of residual that takes it."""
+        stream = stream_of(task) or ""
+        if task.engine != "residual":
+            self.givers[stream].append((task, out))
+            return
+        if not self.givers[stream]:
+            raise SimulationError(f"task {task.name}: waits for ever for who gives stream {stream}; plan again")
+        giver, given = self.givers[stream].popleft()
+        first = self.hold(giver.engine, given)
+        (self.normed if stream == "n" else self.embed)(giver, first, task, self.hold("residual", out))
+
+    def normed(self, giver: Task, first: int, task: Task, start: int) -> None:
+        """What a linear left, normed, to the residual stream."""
+        chip, tokens, units = self.chip, self.tokens(giver), self.chip.vector
+        begin = first + units["norm"].first + units["norm"].rows * tokens
+        made, last = kernels.steps(
+            chip.ports["p"], begin, giver.fields["words"], tokens, start + units["residual"].first, norm.NORMED,
+            norm.n_depth(self.config),
+        )  # fmt: skip
+        self.ended(giver, first, made[-1] + units["norm"].last)
+        self.ended(task, start, last + units["residual"].last)
+
+    def embed(self, giver: Task, first: int, task: Task, start: int) -> None:
+        """Embeddings to the residual stream."""
+        chip, unit = self.chip, self.chip.vector["residual"]
         last = kernels.embed(
             chip.ports["e"], first, start + unit.first, self.tokens(giver), giver.fields["words"],
             embed.COMMAND_LATENCY + FIFO_LATENCY, embed.WORD_LATENCY + FIFO_LATENCY,
@@ -295,7 +312,8 @@ class _List:
             unit = self.chip.vector[task.engine]
             if task.engine == "norm":
                 rows = 1 if f["last"] else tokens
-                ends = kernels.steps(p, start + unit.first + unit.rows * rows, f["words"], rows)
+                begin = start + unit.first + unit.rows * rows
+                ends, _ = kernels.steps(p, begin, f["words"], rows, begin)
             else:
                 x = self.chip.ports["x"]
                 place = f["address"] // (self.config.load_bits // 8) + self.each.position * f["words"]
@@ -308,7 +326,7 @@ class _List:
         f, chip, tokens, mode = task.fields, self.chip, self.tokens(task), HEAD_MODES[task.fields["mode"]]
         words, beat, writer = f["head_words"], self.config.kv_bits // 8, self.chip.writers["kv"]
         if mode == "rotations":
-            return int(kernels.steps(chip.ports["p"], start, words * tokens, 1)[-1]) + TABLE_DONE
+            return int(kernels.steps(chip.ports["p"], start, words * tokens, 1, start)[1]) + TABLE_DONE
         rows, size = mode in ("key", "value"), tokens * words
         place, stride = f["address"] // beat + self.each.position * words // chip.heads.ratio, f["head_stride"] // beat
         if self.config.attention_ports > 1:  # a command for each part of a row, which no burst's end cuts
@@ -325,9 +343,11 @@ class _List:
         f, chip, a, beat = task.fields, self.chip, self.chip.attention, self.config.kv_bits // 8
         first = range(0, self.config.attention_units * self.config.attention_ports, self.config.attention_ports)
         k, v = (tuple(chip.ports[f"{name}{i}"] for i in first) for name in "kv")  # those of a unit move together
+        skipped = self.config.skipped_groups(self.each.position, f)
+        places = tuple(f[name] // beat + skipped * f["beats"] * a.port_beats for name in ("keys", "values"))
         ends = kernels.attend(
             a, k, v, chip.ports["p"], start + a.first, f["kv_heads"], f["items"], f["reps"], f["beats"],
-            self.tokens(task), self.each.position, (f["keys"] // beat, f["values"] // beat), f["head_stride"] // beat,
+            self.tokens(task), self.each.position - skipped * a.rows, places, f["head_stride"] // beat,
         )  # fmt: skip
         return self.steps_end(task, ends, a.done) + a.done
 
@@ -341,4 +361,4 @@ class _List:
 
 def _drains(task: Task) -> bool:
     """Whether a task takes the results of a round."""
-    return task.engine in SINKS and not task.fields.get("load")
+    return task.engine in SINKS and bool(task.round)

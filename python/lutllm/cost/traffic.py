@@ -30,7 +30,8 @@ def task_traffic(plan: Plan, task: Task, each: Pass) -> dict[str, int]:
         found |= sizes | {"w": sizes["w"] * config.engine.weight_ports}
     elif task.engine == "attention":
         items = config.attention_units * f["kv_heads"] * f["items"]
-        rows = items * config.row_groups(each.position + tokens) * f["beats"] * config.rows_bits // 8
+        groups = config.row_groups(each.position + tokens) - config.skipped_groups(each.position, f)
+        rows = items * groups * f["beats"] * config.rows_bits // 8
         found |= {"k": rows, "v": rows}
     elif task.engine == "heads" and HEAD_MODES[f["mode"]] in ("key", "value"):
         found["kv"] = f["heads"] * f["head_words"] * tokens * config.lanes

@@ -26,7 +26,7 @@ class ChipState:
         config = accelerator.config
         self.accelerator, self.simulator = accelerator, accelerator.bench.simulator
         layout = self.simulator.layout
-        built = [memory for memory in WRITERS if config.having(WRITERS[memory])]
+        built = [memory for memory in WRITERS if config.having(config.writers(memory))]
         names = {memory: f"memory_{memory}" for memory in built} | {"q": "memory_q0"}  # its copies are equal
         self.places = {memory: layout.state(f"{names[memory]}/mem") for memory in built}
         self.places |= {"squares": layout.state(_SQUARES)} if "r" in built else {}

@@ -1,6 +1,7 @@
 """The interpreter on a scheduled module beside its tasks: every cluster's value, word for word, in program order.
 
-A cluster's value is what its last engine writes; the value of the lut.requantize in it, what LutLinear gives.
+A cluster's value is what its last engine writes; that of the lut.requantize in it, what LutLinear gives, and of a norm
+that is added, what engine norm gives.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from lutllm.diff.recording import Recording
 from lutllm.lowering.machine.accelerator import X_BITS
 from lutllm.lowering.place.clusters import Cluster, consumers
 from lutllm.lowering.place.layouts import PAD
+from lutllm.lowering.place.patterns import NORM_ADD
 from lutllm.lowering.schedule.read import Reader
 from lutllm.passes.lut_outline_head import HEAD
 from lutllm.progress import note
@@ -25,7 +27,7 @@ from lutllm.simulate.transactions.chip import rows_of
 from lutllm.simulate.transactions.passes import Pass
 from lutllm.simulate.transactions.simulator import TaskResult
 
-Values = tuple[np.ndarray | None, np.ndarray]  # of a linear and of the cluster around it, [tokens, channels]
+Values = tuple[np.ndarray | None, np.ndarray]  # of what its first engine gives and of a cluster, [tokens, channels]
 
 
 def compare_golden(recorded: Recording, *, quiet: bool = True) -> Comparison:
@@ -46,9 +48,9 @@ def compare_golden(recorded: Recording, *, quiet: bool = True) -> Comparison:
     return found
 
 
-def _parts(recorded: Recording, result: TaskResult, linear: np.ndarray | None, value: np.ndarray) -> list[Part]:
+def _parts(recorded: Recording, result: TaskResult, first: np.ndarray | None, value: np.ndarray) -> list[Part]:
     """The words that a task should have written, and those that it wrote; sums of squares are no numbers of it."""
-    value = linear if linear is not None and result.task.engine == "linear" else value
+    value = first if first is not None and result.task.engine in ("linear", "norm") else value
     parts: list[Part] = []
     for written in result.written:
         tokens, channels = elements_of(recorded.plan, result, written)
@@ -58,6 +60,11 @@ def _parts(recorded: Recording, result: TaskResult, linear: np.ndarray | None, v
             want = value[(tokens - first_token(result.run))[:, None], np.maximum(channels, 0)]
             parts.append((written, np.where(channels == PAD, 0, want), written.values))
     return parts
+
+
+def _is_added(op: Any) -> bool:
+    """Whether it is a norm whose result engine norm gives another engine of its cluster."""
+    return op.operation.name == "lut.rms_norm" and Cluster(op.operation.parent.opview).engines == NORM_ADD
 
 
 class _Golden:
@@ -75,18 +82,18 @@ class _Golden:
         arguments = self.reader.functions[name].entry_block.arguments
         inputs = [self._input(name, argument, each) for argument in arguments]
         found: dict[str, Values] = {}
-        linear: np.ndarray | None = None
+        first: np.ndarray | None = None
 
         def trace(op: Any, value: Any) -> None:
-            nonlocal linear
-            if op.operation.name == "lut.requantize":
-                linear = value
+            nonlocal first
+            if op.operation.name == "lut.requantize" or _is_added(op):
+                first = value
             elif isinstance(op, ClusterOp):
                 cluster = Cluster(op)
                 if cluster.cache is not None:
                     self.caches[self.places[name].cache(cluster)] = value
                     value = value[each.position : each.position + each.tokens]
-                found[cluster.label], linear = (linear, value.reshape(len(value), -1)), None
+                found[cluster.label], first = (first, value.reshape(len(value), -1)), None
 
         recorded = self.recorded
         self.returned = interpreter.run(recorded.module, inputs, recorded.tensors, function=name, trace=trace)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from lutllm import dialect
 from lutllm.bindings import func, ir
@@ -14,13 +15,16 @@ from lutllm.bindings import func, ir
 
 @dataclass(frozen=True)
 class LayerShape:
-    """Sizes of one decoder layer of a Llama, with `qk_norm` of a Qwen3."""
+    """Sizes of one decoder layer of a Llama, with `qk_norm` of a Qwen3; what else others have."""
 
     intermediate: int = 80
     heads: int = 4
     kv_heads: int = 2
     head_dim: int = 12
     qk_norm: bool = False
+    activation: str = "silu"
+    window: int | None = None
+    norms_after: bool = False  # of attention and MLP, before they are added
 
 
 def float_decoder(
@@ -34,9 +38,10 @@ def float_decoder(
     *,
     qk_norm: bool = False,
     epsilon: float = 1e-6,
+    **others: Any,
 ) -> ir.Module:
-    """A whole model: `layers` alike of the sizes given, or one for each shape."""
-    alike = LayerShape(intermediate, heads, kv_heads, head_dim, qk_norm)
+    """A whole model: `layers` alike of the sizes, and with `others` that a `LayerShape` has, or one for each shape."""
+    alike = LayerShape(intermediate, heads, kv_heads, head_dim, qk_norm, **others)
     shapes = [alike] * layers if isinstance(layers, int) else layers
 
     def body(b: _Builder, ids: ir.Value, position: ir.Value) -> ir.Value:
@@ -74,9 +79,14 @@ class _Builder:
 
     def layer(self, x: ir.Value, position: ir.Value, name: str, shape: LayerShape) -> ir.Value:
         seen = self.attention(self.norm(x, f"{name}.input_layernorm"), position, f"{name}.self_attn", shape)
+        if shape.norms_after:
+            seen = self.norm(seen, f"{name}.attention_norm")
         with ir.Location.name(name):
             x = dialect.float_add(x, seen, name=f"{name}.attention")
-        inner = self.mlp(self.norm(x, f"{name}.post_attention_layernorm"), f"{name}.mlp", shape.intermediate)
+        normed = self.norm(x, f"{name}.post_attention_layernorm")
+        inner = self.mlp(normed, f"{name}.mlp", shape.intermediate, shape.activation)
+        if shape.norms_after:
+            inner = self.norm(inner, f"{name}.mlp_norm")
         with ir.Location.name(name):
             return dialect.float_add(x, inner, name=f"{name}.mlp")
 
@@ -87,7 +97,7 @@ class _Builder:
         value = self.linear(x, f"{name}.v_proj", kv_heads * head_dim)
         sizes = {"heads": heads, "kv_heads": kv_heads, "scale": head_dim**-0.5}
         with ir.Location.name(name):
-            seen = dialect.float_attention(query, key, value, name=name, **sizes)
+            seen = dialect.float_attention(query, key, value, name=name, window=shape.window, **sizes)
         return self.linear(seen, f"{name}.o_proj", x.type.shape[1])
 
     def rotated(self, x: ir.Value, position: ir.Value, name: str, part: str, heads: int, shape: LayerShape) -> ir.Value:
@@ -99,10 +109,10 @@ class _Builder:
         with ir.Location.name(name):
             return dialect.float_rope(y, position, name=f"{made}.rope", frequencies=frequencies, heads=heads)
 
-    def mlp(self, x: ir.Value, name: str, intermediate: int) -> ir.Value:
+    def mlp(self, x: ir.Value, name: str, intermediate: int, activation: str = "silu") -> ir.Value:
         gate, up = (self.linear(x, f"{name}.{part}_proj", intermediate) for part in ("gate", "up"))
         with ir.Location.name(name):
-            inner = dialect.float_gated(gate, up, name=f"{name}.gated")
+            inner = dialect.float_gated(gate, up, name=f"{name}.gated", activation=activation)
         return self.linear(inner, f"{name}.down_proj", x.type.shape[1])
 
     def embedding(self, ids: ir.Value, name: str, vocabulary: int, channels: int) -> ir.Value:

@@ -21,7 +21,7 @@ class Written:
 
     `memory` is r, x, y or q (word addresses), `kv` (the byte address of a row in external memory), `saved` (the byte
     address of a word there, 32 bits a channel), `squares` (tokens), `token`, or a stream (`stream x`, `stream y`,
-    `stream e`; addresses count its words).
+    `stream e`, `stream n`; addresses count its words).
     """
 
     memory: str

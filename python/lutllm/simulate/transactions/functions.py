@@ -88,9 +88,14 @@ def feed(chip: Chip, job: Job) -> None:
 def norm(chip: Chip, job: Job) -> None:
     f, tokens = job.fields, job.tokens
     rows = slice(tokens - 1, tokens) if f["last"] else slice(0, tokens)
-    x = chip.read("r", places(0, range(f["words"]), tokens))[:, rows]
+    after = f.get("after", 0)
+    x = chip.read(*(("y", places(f["source"], range(f["words"]), tokens)) if after else
+                    ("r", places(0, range(f["words"]), tokens))))[:, rows]  # fmt: skip
     gain, right = (p[:, None] for p in chip.parameters(job.address, job.beats))
     n = normalised(x, chip.squares[rows, None], gain, f)
+    if after:
+        chip.push("n", n)
+        return
     out = saturate(rescaled(n, right), f["bits"])
     chip.write("x", places(f["base"], range(f["words"]), out.shape[1]), out)
 
@@ -108,11 +113,12 @@ def residual(chip: Chip, job: Job) -> None:
     if f["load"]:
         out = words_of(chip.pull("e"), chip.config.lanes)
     else:
-        terms = rescaled(chip.read("r", addresses), f["residual_right"]) + rescaled(chip.pull("y"), f["y_right"])
+        added = chip.pull("n" if f.get("normed") else "y")
+        terms = rescaled(chip.read("r", addresses), f["residual_right"]) + rescaled(added, f["y_right"])
         out = saturate(terms, RESIDUAL_BITS)
     squares = np.square(out).sum(axis=(0, 2))
     chip.squares[: job.tokens] = squares + (chip.squares[: job.tokens] if f["start"] else 0)
-    chip.write("r", addresses, out)
+    chip.write(*(("y", addresses + f["base"], out) if f.get("aside") else ("r", addresses, out)))
     chip.note("squares", np.arange(job.tokens), chip.squares[: job.tokens].copy())
 
 
@@ -125,7 +131,8 @@ def swiglu(chip: Chip, job: Job) -> None:
     f, words = job.fields, range(job.fields["start"], job.fields["start"] + job.fields["words"])
     gate, up = chip.read("y", places(f["gate"], words, job.tokens)), chip.pull("y")
     _, right = chip.parameters(job.address, job.beats)
-    s = share(np.minimum(SIGMOID_END, rescaled(np.abs(gate), f["sigmoid_right"])))
+    activation = chip.config.activations[f.get("activation", 0)]
+    s = share(np.minimum(SIGMOID_END, rescaled(np.abs(gate), f["sigmoid_right"])), activation)
     silu = round_shift(gate * np.where(gate < 0, 2**15 - s, s), 15)
     chip.write("x", places(f["base"], words, job.tokens), saturate(rescaled(silu * up, right[:, None]), f["bits"]))
 
@@ -205,6 +212,7 @@ def attention(chip: Chip, job: Job) -> None:
         value_exponents=np.zeros(kv_heads * channels // 2, np.int64),
         exponents=right[0::2] - LEFT - RECIPROCAL_FRACTION,  # stream p holds LEFT - shift
         bits=f["bits"],
+        window=f["reach"] + 1 if "reach" in f else None,
     )
     chip.write("x", places(f["base"], range(heads_ * words), tokens), words_of(seen, lanes))
 

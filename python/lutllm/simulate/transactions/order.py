@@ -12,15 +12,16 @@ from collections.abc import Callable
 from lutllm.errors import SimulationError
 from lutllm.lowering.machine.accelerator import ENGINES, SINKS, WRITERS
 from lutllm.lowering.machine.engine import QUEUE, ROUNDS_AHEAD
+from lutllm.lowering.schedule.data import Task, stream_of
 from lutllm.simulate.transactions.chip import Written
 from lutllm.simulate.transactions.functions import Job
 
 
-def stream_into(engine: str, loads: bool) -> str | None:
+def stream_into(task: Task) -> str | None:
     """The engine whose stream a task takes."""
-    if engine in SINKS:
-        return "embed" if loads else "linear"
-    return "feed" if engine == "linear" else None
+    if task.engine in SINKS:
+        return {"e": "embed", "n": "norm"}.get(stream_of(task) or "", "linear")
+    return "feed" if task.engine == "linear" else None
 
 
 class TaskOrder:
@@ -44,9 +45,9 @@ class TaskOrder:
             self.finish(engine, pending, task.name)
         self.finish(task.engine, ROUNDS_AHEAD if task.engine == "linear" else QUEUE, task.name)
         self.queues[task.engine].append(job)
-        if task.engine in SINKS and not task.fields.get("load"):
+        if stream_into(task) == "linear":
             self.sinks.append(task.engine)
-        if task.engine in WRITERS["x"]:
+        if task.engine in WRITERS["x"] and task.writes:
             self.writers.append(task.engine)
         if not self.late:
             self.drain(partly=True)
@@ -67,7 +68,7 @@ class TaskOrder:
         job = self.queues[engine][0]
         if engine == "feed" and self.written < self.words_taken(job):
             return self.writers[0] if self.writers else "norm"
-        giver = stream_into(engine, bool(job.task.fields.get("load")))
+        giver = stream_into(job.task)
         if giver == "linear" and self.sinks[0] != engine:
             return self.sinks[0]
         return giver if giver and not self.made[giver] else None
@@ -82,14 +83,14 @@ class TaskOrder:
                 )
             self.finish_one(missing, who)
         job = self.queues[engine].popleft()
-        giver = stream_into(engine, bool(job.task.fields.get("load")))
+        giver = stream_into(job.task)
         if giver is not None:
             self.made[giver] -= 1
         if giver == "linear":
             self.sinks.popleft()
-        if engine in ("feed", "linear", "embed"):
+        if engine in ("feed", "linear", "embed") or (engine == "norm" and stream_of(job.task)):
             self.made[engine] += 1
-        if engine in WRITERS["x"]:
+        if engine in WRITERS["x"] and job.task.writes:
             self.writers.remove(engine)
         self.written -= self.words_taken(job) if engine == "feed" else 0
         self.written += sum(each.addresses.size for each in self.execute(job) if each.memory == "x")

@@ -1,0 +1,38 @@
+"""What a cluster asks of its machine beside its engines: the cluster in, names of `lut.machine`'s modes out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lutllm.dialect.decoders.attention import AttentionOp
+from lutllm.dialect.decoders.ops import activation_of
+from lutllm.lowering.machine.accelerator import AcceleratorConfig
+from lutllm.lowering.place.clusters import Cluster, is_aside
+from lutllm.lowering.place.patterns import NORM_ADD
+
+
+def modes_of(cluster: Cluster) -> Iterator[str]:
+    """The modes that its engines need; of activations always one."""
+    gated = cluster.find("lut.swiglu")
+    if gated is not None:
+        yield activation_of(gated)
+    attention = cluster.find("lut.attention")
+    if attention is not None and reach_of(attention) is not None:
+        yield "window"
+    if cluster.engines == NORM_ADD or is_aside(cluster):
+        yield "norm_after"
+
+
+def reach_of(attention: AttentionOp) -> int | None:
+    """How many rows before its own a token sees at most; None where it is all that there are."""
+    window, rows = attention.number("window"), int(attention.keys.type.shape[0])
+    return None if window is None or window >= rows else int(window) - 1
+
+
+def mode_problem(cluster: Cluster, config: AcceleratorConfig) -> str | None:
+    """What a machine lacks for a cluster."""
+    for mode in modes_of(cluster):
+        if mode not in {*config.modes, *config.activations}:
+            got = ", ".join(config.modes) or "none"
+            return f"expected a machine with mode '{mode}', got {got}; add it to the modes of the lut.machine"
+    return None

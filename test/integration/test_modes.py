@@ -1,0 +1,107 @@
+"""What models ask of engines beside what a Llama does, each on a machine made for it: tokens are the golden model's, in
+hardware and task by task, in the cycles that were predicted; and what a machine must have for it.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import Any
+
+import pytest
+
+from lutllm import dialect
+from lutllm.accelerator.hardware import Hardware, build
+from lutllm.bindings import ir
+from lutllm.cost.predicted import predicted, run_cycles
+from lutllm.diff import compare_golden, compare_hardware, record
+from lutllm.errors import LutllmError
+from lutllm.lowering.schedule.read import read_plan
+from lutllm.quantizer.random.float_models import LayerShape, float_decoder
+from lutllm.quantizer.random.model import random_model
+from lutllm.scheme import EXACT
+from lutllm.simulate import AxiTiming, Simulator
+from lutllm.simulate.transactions.passes import run_passes
+from lutllm.simulate.transactions.records import named_records
+from lutllm.simulate.transactions.simulator import TransactionSimulator
+
+CONTEXT = 48
+KINDS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {  # the modes that it asks for, and its shape
+    "gelu": (("gelu_tanh",), dict(activation="gelu_tanh")),
+    "several activations": (
+        ("silu", "gelu", "relu"),
+        dict(layers=[LayerShape(activation=name) for name in ("relu", "silu", "gelu")]),
+    ),
+    "window": (("window",), dict(window=5)),
+    "windows of some layers": (
+        ("window",),
+        dict(layers=[LayerShape(window=window, qk_norm=True) for window in (7, None, 1)]),
+    ),
+    "norms after": (("norm_after",), dict(norms_after=True)),
+    "gemma3": (
+        ("gelu_tanh", "window", "norm_after"),
+        dict(
+            layers=[
+                LayerShape(norms_after=True, activation="gelu_tanh", qk_norm=True, window=window)
+                for window in (6, None, 6)
+            ]
+        ),
+    ),
+}
+
+
+@cache
+def made(kind: str, target: str) -> tuple[Hardware, Simulator]:
+    modes, shape = KINDS[kind]
+    model = random_model(float_decoder(**shape), EXACT.with_(R=1), positions=CONTEXT)
+    hardware = Hardware.of(model.lut(CONTEXT), model.tensors, target=target)
+    assert hardware.plan.config.modes == modes
+    return hardware, build(hardware.plan.config, "arc")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_tokens_and_cycles(kind: str) -> None:
+    hardware, simulator = made(kind, "tiny")
+    plan, latency = hardware.plan, 30
+    for prompt, tokens in ((17, 4), (3, 1)):
+        ids = [i * 11 % plan.vocabulary for i in range(prompt)]
+        answer = hardware.answer(simulator, ids, tokens, timing=AxiTiming(latency=latency, outstanding=256))
+        assert answer.error == "none" and len(answer.tokens) == tokens
+        assert answer.tokens == answer.golden
+        run, passes = answer.run, run_passes(prompt, tokens, plan.config.tokens)
+        begin = run.result.cycles - run.cycles
+        wanted = predicted(plan, passes, latency, begin)
+        assert wanted == named_records(plan, passes, [(s.engine, s.dispatched, s.done) for s in run.spans], begin)
+        assert run_cycles(wanted) == run.cycles
+    for late in (False, True):
+        tasks = TransactionSimulator.of(hardware.module, hardware.tensors, hardware.image, late=late)
+        assert tasks.generate(ids, tokens).tokens == answer.golden
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_machine_without_a_mode_is_an_error_where_it_is_needed(kind: str) -> None:
+    hardware, _ = made(kind, "tiny")
+    mode = hardware.plan.config.modes[-1]
+    text = dialect.module_text(hardware.module)
+    text = re.sub(f'(, )?"{mode}"', "", text, count=1)
+    with hardware.module.context, pytest.raises(LutllmError, match=f"expected a machine with mode '{mode}', got"):
+        read_plan(ir.Module.parse(text))
+
+
+def test_rows_out_of_a_window_cost_no_cycles() -> None:
+    spans: dict[str, list[int]] = {}
+    for kind, shape in {"all": {}, "window": dict(window=5)}.items():
+        model = random_model(float_decoder(layers=1, **shape), EXACT.with_(R=1), positions=CONTEXT)
+        plan = Hardware.of(model.lut(CONTEXT), model.tensors, target="tiny").plan
+        found = predicted(plan, run_passes(37, 8, plan.config.tokens))
+        spans[kind] = [each.end - each.start for each in found if each.engine == "attention"][-7:]
+    assert max(spans["window"]) < min(spans["all"])
+    assert max(spans["window"]) - min(spans["window"]) < 8 < spans["all"][-1] - spans["all"][0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_number_of_every_task(kind: str) -> None:
+    hardware, simulator = made(kind, "tiny")
+    recorded = record(hardware.module, hardware.tensors, [5, 3, 9, 22, 7], 2)
+    assert compare_golden(recorded).equal
+    assert compare_hardware(recorded, simulator, recorded.image).equal
