@@ -37,6 +37,7 @@ ROOMS = {
     "hardware": {"machine"},
     "schedule": {"machine", "place", "hardware"},
     "cpu": set(),
+    "linalg": set(),
     "export": {"machine", "place", "hardware", "schedule"},
 }
 MOST_FILES = 16  # of a folder of the package, besides its __init__.py
