@@ -30,8 +30,10 @@ def broken_off(pool: E) -> Iterator[E]:
             if isinstance(pool, ThreadPoolExecutor):
                 _ended.update(pool._threads)
             programs = [one for one, thread in _running.items() if thread in _ended]
-        for each in (*processes, *programs):
-            each.kill()
+        for process in processes:
+            process.kill()
+        for one in programs:
+            one.kill()
         raise
     pool.shutdown()
 
@@ -43,8 +45,9 @@ def program(command: Sequence[str], folder: Path, seconds: float | None = None) 
     with _lock:
         if own in _ended:
             raise CancelledError
-        streams = dict.fromkeys(("stdout", "stderr"), subprocess.PIPE)
-        running = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, **streams, text=True)
+        running = subprocess.Popen(
+            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
         _running[running] = own
     with running:
         try:
