@@ -171,9 +171,10 @@ def generate(
     again."""
     from lutllm.run.generate import respond
     from lutllm.run.prompts import prompt_ids
+    from lutllm.run.session import kept_session
 
     found = model if isinstance(model, QuantizedModel) else load(model)
-    session = found.session(context, backend=backend, threads=threads)
+    session = kept_session(found, context, backend=backend, threads=threads)
     ids = prompt_ids(found.tokenizer, prompt, raw=raw)
     show = on_text or (lambda _piece: None)
     return respond(found, session, ids, tokens, show, sampling=sampling, strings=stop)

@@ -19,7 +19,7 @@ import tempfile
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -34,9 +34,6 @@ from lutllm.quantized import CONTEXT
 from lutllm.quantized.model_check import check_model
 from lutllm.quantizer.resume import RUN
 from lutllm.scheme import MULTIPLIER_BITS, QuantizedLinear
-
-if TYPE_CHECKING:
-    from lutllm.run.session import Session
 
 CONFIG, TOKENIZER_CONFIG = "config.json", "tokenizer_config.json"
 _HOW_IT_WAS_READ = ("is_local", "local_files_only")  # transformers notes this of a tokenizer from a directory
@@ -65,7 +62,7 @@ class QuantizedModel:
     directory: Path | None = None
     torch: str = ""  # text of the torch level it comes from, where it comes from PyTorch
     sha256: str | None = None  # of the store it was read from
-    _session: tuple[Any, Session] | None = field(default=None, init=False, repr=False, compare=False)
+    kept: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)  # by what made it
 
     def lut(self, context: int = 0) -> ir.Module:
         """Its integer program, with caches of `context` tokens (0: as many as RoPE has positions)."""
@@ -74,16 +71,6 @@ class QuantizedModel:
     def room(self, context: int | None = None) -> int:
         """Tokens of a sequence: `context`, or `CONTEXT` where it has so many positions."""
         return context or min(CONTEXT, self.positions)
-
-    def session(self, context: int | None = None, *, backend: str = "cpu", threads: int | None = None) -> Session:
-        """Its program on a backend, with room for `room(context)` tokens: the one it keeps, or another where that is
-        not what is asked for."""
-        from lutllm.run.session import open_session
-
-        wanted = self.room(context), backend, threads
-        if self._session is None or self._session[0] != wanted:
-            self._session = wanted, open_session(self, wanted[0], backend=backend, threads=threads)
-        return self._session[1]
 
     @property
     def quantization(self) -> Quantization:

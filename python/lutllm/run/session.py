@@ -160,6 +160,19 @@ def open_session(
     return CpuSession.of(model, context, threads=threads)
 
 
+def kept_session(
+    model: QuantizedModel, context: int | None = None, *, backend: str = "cpu", threads: int | None = None
+) -> Session:
+    """The session that a model keeps, or a new one where that is not what is asked for: `open_session` with room for
+    `QuantizedModel.room(context)` tokens."""
+    wanted = model.room(context), backend, threads
+    have, session = model.kept.get("session", (None, None))
+    if have != wanted:
+        session = open_session(model, wanted[0], backend=backend, threads=threads)
+        model.kept["session"] = wanted, session
+    return session
+
+
 @dataclass(frozen=True)
 class _Cache:
     shape: tuple[int, ...]
