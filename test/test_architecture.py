@@ -42,7 +42,7 @@ ROOMS = {
 }
 MOST_FILES = 16  # of a folder of the package, besides its __init__.py
 CIRCT = "lutllm.lowering.hardware.lib.circt_bindings"
-ALONE = {"torch_mlir": "lutllm.bindings", "pycde": CIRCT, "circt": CIRCT}
+ALONE = {"torch_mlir": "lutllm.bindings", "pycde": CIRCT, "circt": CIRCT, "xdsl": "lutllm.embed.xdsl"}
 PICKLES = {"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 MAX_LINES = 500
 PASSES = (*passes.PASSES, *lowering.PASSES)

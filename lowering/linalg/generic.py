@@ -1,6 +1,7 @@
 """`linalg.generic` written as a Python function of scalars: tensors in, one tensor out.
 
-Dimensions go by letters, those of tokens, however many, by a dot: rows are `.pbrw`, codes `prn`.
+Dimensions go by letters, those of tokens, however many, by a dot: rows are `.pbrw`, codes `prn`. `bindings.linalg` is
+named where it is used: it takes longer to import than all passes together.
 """
 
 from __future__ import annotations
@@ -8,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from lutllm.bindings import arith, ir, linalg, tensor
+from lutllm import bindings
+from lutllm.bindings import arith, ir, tensor
 
 _LESS = 2  # arith's number of `slt`
 
@@ -120,7 +122,7 @@ class Tokens:
         if isinstance(start, int):
             initial = ir.Operation.create("tensor.empty", [type_], self.dynamic).result
             if reduced:
-                initial = linalg.fill(arith.constant(type_.element_type, start), outs=[initial])
+                initial = bindings.linalg.fill(arith.constant(type_.element_type, start), outs=[initial])
         else:
             initial = start
         positions = {letter: order.index(letter) for letter in order if isinstance(letter, str)}
@@ -133,7 +135,7 @@ class Tokens:
             return ir.AffineMapAttr.get(ir.AffineMap.get(len(order), 0, exprs))
 
         kinds = ["reduction" if letter in reduced else "parallel" for letter in order]
-        made = linalg.GenericOp(
+        made = bindings.linalg.GenericOp(
             [type_],
             list(inputs),
             [initial],
@@ -144,10 +146,10 @@ class Tokens:
         with ir.InsertionPoint(block):
 
             def at(letters: str) -> list[Scalar]:
-                return [Scalar(linalg.IndexOp(i).result) for i in dims(letters)]
+                return [Scalar(bindings.linalg.IndexOp(i).result) for i in dims(letters)]
 
             scalars = [Scalar(argument) for argument in block.arguments]
-            linalg.YieldOp([body(at, *(scalars if reduced else scalars[:-1])).value])
+            bindings.linalg.YieldOp([body(at, *(scalars if reduced else scalars[:-1])).value])
         return made.results[0]
 
     def pairs(self, value: ir.Value) -> ir.Value:

@@ -217,3 +217,6 @@ def test_what_the_compiler_is_given_must_fit(tmp_path: Path) -> None:
         compile_linalg(module, "other")
     with pytest.raises(IRError, match="op was not bufferized"):
         compile_linalg(module)
+    half = ir.Module.parse("func.func private @main(tensor<2xf16>)", dialect.context())
+    with pytest.raises(InputError, match=r"expected arguments and results of f32, .*, got tensor<2xf16>"):
+        compile_linalg(half)

@@ -123,6 +123,16 @@ def test_a_wrong_pipeline_is_refused_at_once() -> None:
         embed.add(passmanager.PassManager("builtin.module"), "builtin.module(lut-decompos)")
 
 
+def test_no_context_need_be_current() -> None:
+    context = ir.Context()
+    manager = passmanager.PassManager("builtin.module", context=context)
+    dialect.register_dialects(context)
+    embed.add(manager, PIPELINE)
+    module = ir.Module.parse(LINEAR, context)
+    manager.run(module.operation)
+    assert "lut.exact_row" in str(module)
+
+
 def test_a_manager_of_functions_is_refused() -> None:
     context = ir.Context()
     dialect.register_dialects(context)

@@ -29,8 +29,8 @@ def add(manager: Any, pipeline: str, *, passes: tuple[type[Pass], ...] = ALL_PAS
     """
     checked = Pipeline(pipeline, passes)
     if isinstance(manager, passmanager.PassManager):
-        context = ir.Context.current
-        if _has_dialect(context) and (threads := context.get_num_threads()) > 1:
+        context = ir.Context.current  # None outside any; a manager does not tell its own
+        if context and _has_dialect(context) and (threads := context.get_num_threads()) > 1:
             raise InputError(f"expected a context of one thread, got {threads}; call enable_multithreading(False)")
     manager.add(lambda op, pass_: _run(checked, op.operation, pass_), name="lutllm", argument="lutllm")
 

@@ -33,6 +33,7 @@ _TO_LLVM = (
     "convert-to-llvm",
     "reconcile-unrealized-casts",
 )
+_DTYPES = {"f32": "f4", "f64": "f8", "i1": "?", "i8": "i1", "i16": "i2", "i32": "i4", "i64": "i8"}
 Call = Callable[..., list[np.ndarray]]
 
 
@@ -68,7 +69,10 @@ def _run(module: ir.Module, passes: tuple[str, ...]) -> None:
 
 
 def _dtype(type_: ir.RankedTensorType) -> np.dtype:
-    return np.dtype({"f32": "float32", "i1": "bool"}.get(str(type_.element_type), f"int{type_.element_type.width}"))
+    element = str(type_.element_type)
+    if element not in _DTYPES:
+        raise InputError(f"expected arguments and results of {', '.join(_DTYPES)}, got {type_}; convert it")
+    return np.dtype(_DTYPES[element])
 
 
 def _descriptor(rank: int, dtype: np.dtype) -> type[ctypes.Structure]:
