@@ -81,7 +81,6 @@ CODE = Package(
     "MIT (JavaScript of the web framework Express)",
 )
 PACKAGES = (SPEECHES, NOVEL)  # calibrated on by default
-APART = (NEWS, CODE)  # never calibrated on
 
 
 def default_corpus() -> Text:
