@@ -121,7 +121,6 @@ def _operand_problems(cluster: Cluster, op: ir.OpView) -> Iterator[str]:
 _NO_ENGINE = {
     "lut.embedding": ("offset",),
     "lut.attention": ("softcap",),
-    "lut.rope": ("rotated", "interleaved"),
     "lut.rms_norm": ("centered", "bias"),
 }
 

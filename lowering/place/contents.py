@@ -71,7 +71,7 @@ def contents_of(cluster: Cluster, layout: Layout, attribute: str) -> str:
     if cluster.last == "heads" and attribute == "region":
         rope: Any = cluster.find("lut.rope")
         tables = rope.cosines.value, rope.sines.value, int(rope.positions.value)
-        return f"{tables} {layout.unit} {layout.unit_size}"
+        return f"{tables} {layout.unit} {layout.unit_size} {layout.interleaved}"
     parts = []
     for op in cluster.ops:
         values = [*op.operation.operands, *op.operation.results]
@@ -86,5 +86,6 @@ def cache_contents(cluster: Cluster, layout: Layout) -> str:
 
 def round_contents(linear: Linear, inputs: Layout, outputs: Layout) -> str:
     """What decides the bytes of a linear's rounds, besides which of its outputs they compute."""
-    parts = linear.name, linear.codebook, linear.row_source, linear.scheme, linear.shift
+    channels = linear.channels if isinstance(linear.channels, range) else linear.channels.tolist()
+    parts = linear.name, linear.codebook, linear.row_source, linear.scheme, linear.shift, channels
     return f"{parts} {inputs} {outputs}"

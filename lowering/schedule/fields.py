@@ -115,7 +115,7 @@ def store(places: Places, cluster: Cluster, round_: Round) -> Fields:
 
 def residual(places: Places, cluster: Cluster, round_: Round) -> Fields:
     """The linear added to the stream; without a lut.add it takes the stream's place, or stays beside it."""
-    add, end = cluster.find("lut.add"), cluster.find("lut.requantize")
+    add, end = cluster.find("lut.add"), cluster.find("lut.slice") or cluster.find("lut.requantize")
     rights = {"residual_right": NOTHING, "y_right": LEFT} if add is None else added_rights(cluster, add, end.y)
     aside = _after(places, aside=1, base=places.base(cluster.result)) if is_aside(cluster) else _after(places)
     return {**part(places, round_), **rights, "load": 0, **aside}
