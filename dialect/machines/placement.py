@@ -126,7 +126,7 @@ class LayoutOp(LutOp, name="layout"):
         "channels": "as PyTorch counts them",
         "unit": "channels that stay together: of a head, else 1",
         "unit_size": "places of a unit: the rest is padding",
-        "interleaved": "so many channels of a unit: from its start i and i + interleaved / 2, turned together, are neighbours",
+        "interleaved": "so many channels at the start of a unit, of which i and i + interleaved / 2 lie side by side",
         "block": "channels of a codebook block of the linear that puts them out, all of them where there is one",
         "pad": "a block has a multiple of so many places",
         "repeat": "1: padding repeats the last channel, so that it can only tie with it; 0: padding is zero",
