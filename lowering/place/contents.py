@@ -51,6 +51,9 @@ def _bytes(cluster: Cluster, layout: Layout, config: AcceleratorConfig, attribut
         return min(int(rope.positions.value), config.context) * head_words * config.p_bits // 8
     if attention is not None:
         return int(attention.heads.value) * (1 + head_words) * config.p_bits // 8
+    norm = cluster.find("lut.rms_norm")
+    if norm is not None and "bias" in norm.attributes:
+        words *= 2
     return (head_count(cluster) * head_words if cluster.last == "heads" else words) * config.p_bits // 8
 
 

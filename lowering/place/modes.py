@@ -21,6 +21,9 @@ def modes_of(cluster: Cluster) -> Iterator[str]:
         yield "window"
     if cluster.engines == NORM_ADD or is_aside(cluster):
         yield "norm_after"
+    norm = cluster.find("lut.rms_norm")
+    if norm is not None and cluster.engines[0] == "norm" and {"centered", "bias"} & set(norm.attributes):
+        yield "layer_norm"
 
 
 def reach_of(attention: AttentionOp) -> int | None:

@@ -177,6 +177,9 @@ def norm(places: Places, cluster: Cluster) -> Fields:
     if "norm_after" in places.config.modes:
         own = cluster.engines == NORM_ADD
         after = {"after": int(own), "source": places.base(op.x) if own else 0}
+    if "layer_norm" in places.config.modes:
+        flags = {"centered": int("centered" in op.attributes), "biased": int("bias" in op.attributes)}
+        after |= flags | {"channels": int(op.x.type.shape[-1])}
     return {
         "base": places.base(cluster.result),
         "words": places.words(cluster),

@@ -38,6 +38,11 @@ KINDS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {  # the modes that i
         dict(layers=[LayerShape(window=window, qk_norm=True) for window in (7, None, 1)]),
     ),
     "norms after": (("norm_after",), dict(norms_after=True)),
+    "layer norm": (("layer_norm",), dict(layer_norm=True, hidden=44)),
+    "layer norms, of some layers after": (
+        ("norm_after", "layer_norm"),
+        dict(layers=[LayerShape(layer_norm=layer, norms_after=True) for layer in (True, False)], hidden=20),
+    ),
     "fused linears, half of heads rotated": ((), dict(fused=True, rotated=6)),
     "gemma3": (
         ("gelu_tanh", "window", "norm_after"),

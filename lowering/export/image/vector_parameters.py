@@ -41,7 +41,13 @@ class VectorParameters:
         norm, rescale = cluster.find("lut.rms_norm"), cluster.find("lut.rescale")
         gain = self.tensors[norm.gain.value]
         right = np.zeros(len(gain), np.int64) if rescale is None else self._rights(exponent_of(norm.y), rescale)
-        return _bytes(self._lanes(cluster, gain, right, self.places.layout(cluster)))
+        layout = self.places.layout(cluster)
+        lanes = self._lanes(cluster, gain, right, layout)
+        bias = norm.optional("bias")
+        if bias is not None:  # a word of them before each word of gains
+            words = (layout.place(self.tensors[bias.value].astype(np.int64)) & 0xFFFFFFFF, lanes)
+            lanes = np.stack([word.reshape(-1, self.places.config.lanes) for word in words], axis=1)
+        return _bytes(lanes)
 
     def _heads(self, cluster: Cluster) -> np.ndarray:
         """For each head its words: gain of its norm where it has one, and the shift to the exponents of the result."""

@@ -27,6 +27,7 @@ class LayerShape:
     norms_after: bool = False  # of attention and MLP, before they are added
     fused: bool = False  # linears that read the same
     rotated: int | None = None
+    layer_norm: bool = False  # with a bias, in place of RMSNorm
 
 
 def float_decoder(
@@ -80,15 +81,17 @@ class _Builder:
         self.globals: dict[str, tuple[tuple[int, ...], str]] = {}
 
     def layer(self, x: ir.Value, position: ir.Value, name: str, shape: LayerShape) -> ir.Value:
-        seen = self.attention(self.norm(x, f"{name}.input_layernorm"), position, f"{name}.self_attn", shape)
+        kind = "layer" if shape.layer_norm else "rms"
+        normed = self.norm(x, f"{name}.input_layernorm", kind=kind)
+        seen = self.attention(normed, position, f"{name}.self_attn", shape)
         if shape.norms_after:
-            seen = self.norm(seen, f"{name}.attention_norm")
+            seen = self.norm(seen, f"{name}.attention_norm", kind=kind)
         with ir.Location.name(name):
             x = dialect.float_add(x, seen, name=f"{name}.attention")
-        normed = self.norm(x, f"{name}.post_attention_layernorm")
+        normed = self.norm(x, f"{name}.post_attention_layernorm", kind=kind)
         inner = self.mlp(normed, f"{name}.mlp", shape.intermediate, shape.activation, shape.fused)
         if shape.norms_after:
-            inner = self.norm(inner, f"{name}.mlp_norm")
+            inner = self.norm(inner, f"{name}.mlp_norm", kind=kind)
         with ir.Location.name(name):
             return dialect.float_add(x, inner, name=f"{name}.mlp")
 
@@ -143,10 +146,13 @@ class _Builder:
         with ir.Location.name(name):
             return dialect.float_linear(x, name=name, weight=weight, outputs=outputs)
 
-    def norm(self, x: ir.Value, name: str, groups: int = 1) -> ir.Value:
+    def norm(self, x: ir.Value, name: str, groups: int = 1, kind: str = "rms") -> ir.Value:
         gain = self.parameter(f"{name}.weight", x.type.shape[1] // groups)
+        bias = self.parameter(f"{name}.bias", x.type.shape[1] // groups) if kind == "layer" else None
         with ir.Location.name(name):
-            return dialect.float_norm(x, name=name, gain=gain, epsilon=self.epsilon, groups=groups)
+            return dialect.float_norm(
+                x, name=name, gain=gain, epsilon=self.epsilon, groups=groups, kind=kind, bias=bias
+            )
 
     def parameter(self, symbol: str, *sizes: int) -> str:
         self.globals[symbol] = sizes, "float32"
