@@ -129,6 +129,7 @@ MODE_BITS: dict[str, dict[str, dict[str, int]]] = {
     # aside: results go to memory y, from `base` on; after: rows come from there, and go to stream n, as residual takes
     # them where it is `normed`.
     "norm_after": {"norm": {"after": 8, "source": 16}, "residual": {"aside": 8, "normed": 8, "base": 16}},
+    "plain_mlp": {"swiglu": {"plain": 8}},
     # Each word's parameters come after a beat of biases, where it is `biased`.
     "layer_norm": {"norm": {"centered": 8, "biased": 8, "channels": 32}},
 }

@@ -16,6 +16,8 @@ def modes_of(cluster: Cluster) -> Iterator[str]:
     gated = cluster.find("lut.swiglu")
     if gated is not None:
         yield activation_of(gated)
+        if gated.up is None:
+            yield "plain_mlp"
     attention = cluster.find("lut.attention")
     if attention is not None and reach_of(attention) is not None:
         yield "window"

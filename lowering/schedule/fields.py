@@ -146,14 +146,15 @@ def added_rights(cluster: Cluster, add: Any, added: ir.Value) -> Fields:
 
 def swiglu(places: Places, cluster: Cluster, round_: Round) -> Fields:
     op, known = cluster.find("lut.swiglu"), places.config.activations
-    activation = {"activation": known.index(activation_of(op))} if len(known) > 1 else {}
+    choice = {"activation": known.index(activation_of(op))} if len(known) > 1 else {}
+    choice |= {"plain": int(op.up is None)} if "plain_mlp" in places.config.modes else {}
     return {
-        "gate": places.base(op.gate),
+        "gate": 0 if op.up is None else places.base(op.gate),
         "base": places.base(cluster.result),
         **part(places, round_),
         "sigmoid_right": right_of(exponent_of(op.gate) + 12),
         "bits": bits_of(op.y),
-        **activation,
+        **choice,
     }
 
 

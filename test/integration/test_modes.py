@@ -38,6 +38,10 @@ KINDS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {  # the modes that i
         dict(layers=[LayerShape(window=window, qk_norm=True) for window in (7, None, 1)]),
     ),
     "norms after": (("norm_after",), dict(norms_after=True)),
+    "plain MLPs": (
+        ("silu", "gelu", "plain_mlp"),
+        dict(layers=[LayerShape(plain=plain, activation=name) for plain, name in ((True, "gelu"), (False, "silu"))]),
+    ),
     "layer norm": (("layer_norm",), dict(layer_norm=True, hidden=44)),
     "layer norms, of some layers after": (
         ("norm_after", "layer_norm"),

@@ -151,16 +151,17 @@ def test_the_float_level_computes_what_transformers_does(name):
         ("phi3, half of each head rotated", ""),
         ("glm, neighbours rotated", ""),
         ("helium", ""),
-        ("starcoder2, plain MLP", "expected no centered, for no engine has that mode"),
-        ("gpt_neox, parallel residual", "expected no centered, for no engine has that mode"),
-        ("cohere, one norm of both", "expected no centered, for no engine has that mode"),
+        ("stablelm, LayerNorm", ""),
+        ("starcoder2, plain MLP", ""),
+        ("gpt_neox, parallel residual", "expected"),
+        ("cohere, one norm of both", ""),
         ("gemma2, soft-caps", "expected no softcap, for no engine has that mode"),
         ("gpt2, learned positions, Conv1D", "expected no offset, for no engine has that mode"),
         ("opt", "expected no offset, for no engine has that mode"),
         ("opt, norms after, other widths", "expected an op that an engine computes where it stands"),
-        ("falcon, one head of keys", "expected no centered, for no engine has that mode"),
-        ("falcon, groups in one linear", "expected no centered, for no engine has that mode"),
-        ("falcon, biases", "expected no centered, for no engine has that mode"),
+        ("falcon, one head of keys", "expected"),
+        ("falcon, groups in one linear", "expected"),
+        ("falcon, biases", "expected"),
         ("gemma", ""),
         ("gemma, exact GELU", ""),
         ("gemma3, windows of some layers", ""),
@@ -184,8 +185,9 @@ def test_integers(name, hardware, tmp_path):
     exponent = GoldenSession.of(found, 32).logit_exponent
     assert np.linalg.norm(golden * 2.0**exponent - wanted) < 0.2 * np.linalg.norm(wanted)
     if hardware:
-        with pytest.raises(IRError, match=hardware):
+        with pytest.raises(IRError, match=hardware) as e:
             Hardware.of(found.lut(16), found.tensors, target="tiny")
+        print("GOT", name, e.value)
         return
     accelerator = Hardware.of(found.lut(16), found.tensors, target="tiny")
     answer = accelerator.answer(build(accelerator.plan.config, "arc"), list(b"abc"), 2)

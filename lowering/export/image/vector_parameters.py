@@ -59,7 +59,7 @@ class VectorParameters:
 
     def _swiglu(self, cluster: Cluster) -> np.ndarray:
         op = cluster.find("lut.swiglu")
-        right = self._rights(exponent_of(op.gate) + exponent_of(op.up), op)
+        right = self._rights(exponent_of(op.gate) + (0 if op.up is None else exponent_of(op.up)), op)
         return _bytes(self._lanes(cluster, np.zeros_like(right), right, self.places.layout(cluster)))
 
     def _attention(self, cluster: Cluster) -> np.ndarray:

@@ -27,6 +27,7 @@ class LayerShape:
     norms_after: bool = False  # of attention and MLP, before they are added
     fused: bool = False  # linears that read the same
     rotated: int | None = None
+    plain: bool = False  # an MLP without a gate
     layer_norm: bool = False  # with a bias, in place of RMSNorm
 
 
@@ -58,7 +59,7 @@ def float_decoder(
 
 def float_mlp(hidden: int = 48, intermediate: int = 80, name: str = "mlp") -> ir.Module:
     """A gated MLP alone."""
-    return _module([f"tensor<?x{hidden}xf32>"], lambda b, x: b.mlp(x, name, intermediate))
+    return _module([f"tensor<?x{hidden}xf32>"], lambda b, x: b.mlp(x, name, LayerShape(intermediate)))
 
 
 def float_linear_norm_linear(inputs: int = 48, middle: int = 32, outputs: int = 24) -> ir.Module:
@@ -89,7 +90,7 @@ class _Builder:
         with ir.Location.name(name):
             x = dialect.float_add(x, seen, name=f"{name}.attention")
         normed = self.norm(x, f"{name}.post_attention_layernorm", kind=kind)
-        inner = self.mlp(normed, f"{name}.mlp", shape.intermediate, shape.activation, shape.fused)
+        inner = self.mlp(normed, f"{name}.mlp", shape)
         if shape.norms_after:
             inner = self.norm(inner, f"{name}.mlp_norm", kind=kind)
         with ir.Location.name(name):
@@ -130,10 +131,11 @@ class _Builder:
             start += size
         return found
 
-    def mlp(self, x: ir.Value, name: str, intermediate: int, activation: str = "silu", fused: bool = False) -> ir.Value:
-        gate, up = self.linears(x, name, {"gate": intermediate, "up": intermediate}, fused)
+    def mlp(self, x: ir.Value, name: str, shape: LayerShape) -> ir.Value:
+        sizes = {part: shape.intermediate for part in (("up",) if shape.plain else ("gate", "up"))}
+        given = self.linears(x, name, sizes, shape.fused)
         with ir.Location.name(name):
-            inner = dialect.float_gated(gate, up, name=f"{name}.gated", activation=activation)
+            inner = dialect.float_gated(*given, name=f"{name}.gated", activation=shape.activation)
         return self.linear(inner, f"{name}.down_proj", x.type.shape[1])
 
     def embedding(self, ids: ir.Value, name: str, vocabulary: int, channels: int) -> ir.Value:

@@ -141,7 +141,9 @@ def store(chip: Chip, job: Job) -> None:
 
 def swiglu(chip: Chip, job: Job) -> None:
     f, words = job.fields, range(job.fields["start"], job.fields["start"] + job.fields["words"])
-    gate, up = chip.read("y", places(f["gate"], words, job.tokens)), chip.pull("y")
+    gate, up = chip.pull("y"), np.int64(1)
+    if not f.get("plain"):
+        gate, up = chip.read("y", places(f["gate"], words, job.tokens)), gate
     _, right = chip.parameters(job.address, job.beats)
     activation = chip.config.activations[f.get("activation", 0)]
     s = share(np.minimum(SIGMOID_END, rescaled(np.abs(gate), f["sigmoid_right"])), activation)
