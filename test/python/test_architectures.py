@@ -153,15 +153,15 @@ def test_the_float_level_computes_what_transformers_does(name):
         ("helium", ""),
         ("stablelm, LayerNorm", ""),
         ("starcoder2, plain MLP", ""),
-        ("gpt_neox, parallel residual", "expected"),
+        ("gpt_neox, parallel residual", "'lut.add' op expected an op that an engine computes where it stands"),
         ("cohere, one norm of both", ""),
         ("gemma2, soft-caps", "expected no softcap, for no engine has that mode"),
         ("gpt2, learned positions, Conv1D", "expected no offset, for no engine has that mode"),
         ("opt", "expected no offset, for no engine has that mode"),
         ("opt, norms after, other widths", "expected an op that an engine computes where it stands"),
-        ("falcon, one head of keys", "expected"),
-        ("falcon, groups in one linear", "expected"),
-        ("falcon, biases", "expected"),
+        ("falcon, one head of keys", "'lut.add' op expected an op that an engine computes where it stands"),
+        ("falcon, groups in one linear", "'lut.add' op expected an op that an engine computes where it stands"),
+        ("falcon, biases", ""),
         ("gemma", ""),
         ("gemma, exact GELU", ""),
         ("gemma3, windows of some layers", ""),
@@ -185,9 +185,8 @@ def test_integers(name, hardware, tmp_path):
     exponent = GoldenSession.of(found, 32).logit_exponent
     assert np.linalg.norm(golden * 2.0**exponent - wanted) < 0.2 * np.linalg.norm(wanted)
     if hardware:
-        with pytest.raises(IRError, match=hardware) as e:
+        with pytest.raises(IRError, match=hardware):
             Hardware.of(found.lut(16), found.tensors, target="tiny")
-        print("GOT", name, e.value)
         return
     accelerator = Hardware.of(found.lut(16), found.tensors, target="tiny")
     answer = accelerator.answer(build(accelerator.plan.config, "arc"), list(b"abc"), 2)
