@@ -116,8 +116,9 @@ class _Builder:
         turned = shape.rotated or shape.head_dim
         frequencies = self.parameter(f"model.rotary_emb.{turned}.inv_freq", turned // 2)
         with ir.Location.name(name):
-            given = dict(frequencies=frequencies, heads=heads, rotated=shape.rotated)
-            return dialect.float_rope(y, position, name=f"{made}.rope", **given)
+            return dialect.float_rope(
+                y, position, name=f"{made}.rope", frequencies=frequencies, heads=heads, rotated=shape.rotated
+            )
 
     def linears(self, x: ir.Value, name: str, sizes: Mapping[str, int], fused: bool) -> list[ir.Value]:
         """Linears of one input, or slices of one linear."""

@@ -141,7 +141,7 @@ def store(chip: Chip, job: Job) -> None:
 
 def swiglu(chip: Chip, job: Job) -> None:
     f, words = job.fields, range(job.fields["start"], job.fields["start"] + job.fields["words"])
-    gate, up = chip.pull("y"), np.int64(1)
+    gate, up = chip.pull("y"), np.ones(1, np.int64)
     if not f.get("plain"):
         gate, up = chip.read("y", places(f["gate"], words, job.tokens)), gate
     _, right = chip.parameters(job.address, job.beats)
