@@ -19,6 +19,7 @@ $(STAMP): pyproject.toml .ci/setup
 demo: $(STAMP) ## the main job: layer 12 of SmolLM2-135M, then a whole tiny model, to verified SystemVerilog, in build/
 	$(BIN)/lutllm compile smollm2-135m --layers 12 -o build/demo
 	$(BIN)/lutllm compile tiny-llama --target tiny --text LICENSE --calibration-tokens 2048 -o build/demo-model
+	@echo "open build/demo-model/reports/schedule.html: every task of the run, cycle by cycle"
 
 check: $(STAMP) ## every check; as root on Debian, installs missing simulators first
 	.ci/simulators

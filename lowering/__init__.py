@@ -3,6 +3,8 @@
 `PASSES` lists the lowering passes that work on MLIR of the torch and lut levels; what lies below is CIRCT's.
 """
 
+from lutllm.lowering.linalg.lut_bind_parameters import LutBindParameters
+from lutllm.lowering.linalg.lut_to_linalg import LutToLinalg
 from lutllm.lowering.place.lut_allocate import LutAllocate
 from lutllm.lowering.place.lut_layout import LutLayout
 from lutllm.lowering.place.lut_place import LutPlace
@@ -22,6 +24,8 @@ PASSES: tuple[type[Pass], ...] = (
     LutExtractLinears,
     TorchRaise,
     LutQuantize,
+    LutToLinalg,
+    LutBindParameters,
     LutPlace,
     LutLayout,
     LutOrder,

@@ -64,6 +64,18 @@ def to_linears() -> str:
     return _pipeline("lut-extract-linears", "lut-symbol-dce")
 
 
+def to_linalg(*stores: str) -> str:
+    """mixed -> linalg, for any MLIR compiler: `stores` are the files of parameters, of integers and of floats."""
+    return _pipeline(
+        "cse",  # linears that read one value share its integers
+        "lut-to-linalg",
+        "func.func(torch-decompose-complex-ops)",  # what the importer kept whole and no linear is made of
+        "torch-backend-to-linalg-on-tensors-backend-pipeline",
+        f"lut-bind-parameters{{store={spell_option(','.join(stores))}}}",
+        "symbol-dce",
+    )
+
+
 def to_scheduled(target: str, row_source: str = "") -> str:
     """lut -> scheduled: the three together; the row source is the target's, where none is asked for."""
     row_source = row_source or find_target(target).model.row_source

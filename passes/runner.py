@@ -1,6 +1,6 @@
 """Run a pipeline of lutllm's and MLIR's own passes on a module: text and registered passes in, changed module out.
 
-The bindings cannot register a Python pass, so `PassManager.parse` knows none of ours. A pipeline is therefore cut: our
+The bindings register no Python pass, so `PassManager.parse` knows none of ours. A pipeline is therefore cut: our
 passes are called here, every maximal run of MLIR's passes goes to one upstream PassManager.
 """
 

@@ -15,7 +15,9 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = {"lutllm": ROOT / "python" / "lutllm"} | {
     f"lutllm.{name}": ROOT / name for name in ("dialect", "passes", "lowering", "tools")
 }
-BASE = ("errors", "tabular", "bindings", "numerics", "functions", "scheme", "quantization", "store", "progress")
+BASE = (
+    "errors", "tabular", "workers", "bindings", "numerics", "functions", "scheme", "quantization", "store", "progress",
+)  # fmt: skip
 # What a group may import, besides itself. Everything in python/lutllm that is not named here is the public API.
 MAY_IMPORT = {
     "base": set(),
@@ -35,6 +37,7 @@ ROOMS = {
     "hardware": {"machine"},
     "schedule": {"machine", "place", "hardware"},
     "cpu": set(),
+    "linalg": set(),
     "export": {"machine", "place", "hardware", "schedule"},
 }
 MOST_FILES = 16  # of a folder of the package, besides its __init__.py

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -28,6 +29,14 @@ from lutllm.tools.verbs import report as report_verb
 from lutllm.tools.verbs import run as run_verb
 from lutllm.tools.verbs import serve as serve_verb
 
+INTERRUPTED = 130  # exit code after Ctrl-C
+_GOES_ON = "the same command goes on where quantization was"
+STAYS = {  # what is left of a verb that was interrupted
+    **dict.fromkeys(("quantize", "run", "chat", "serve"), _GOES_ON),
+    "compile": f"files written so far stay; {_GOES_ON}, and writes the others again",
+    "explore": "points estimated so far stay; the same command goes on",
+}
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = command_parser().parse_args(arguments)
@@ -42,8 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"lutllm: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("lutllm: interrupted; the same command goes on where quantization was", file=sys.stderr)
-        return 130
+        print(f"lutllm: interrupted; {options.stays}", file=sys.stderr)
+        return INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()
         return 1
@@ -58,6 +67,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"lutllm: error: unexpected {type(error).__name__}: {error}; run again with --debug", file=sys.stderr)
         return 1
+
+
+def run() -> NoReturn:
+    """The command. After Ctrl-C nothing waits for threads that still compute: every file is written whole or not."""
+    code = main()
+    if code == INTERRUPTED:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -129,7 +148,7 @@ def command_parser() -> argparse.ArgumentParser:
 
 def _verb(verbs: Any, name: str, run: Callable[..., tuple[int, Any]], summary: str) -> argparse.ArgumentParser:
     parser = verbs.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
-    parser.set_defaults(verb=run)
+    parser.set_defaults(verb=run, stays=STAYS.get(name, "nothing was written"))
     parser.add_argument("--json", metavar="FILE", help="write the report as JSON")
     parser.add_argument("--seed", type=arguments.count, default=0, help="seed of everything random (default 0)")
     parser.add_argument("--debug", action="store_true", help="show Python tracebacks")
@@ -205,4 +224,4 @@ def _doctor(options: argparse.Namespace) -> tuple[int, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

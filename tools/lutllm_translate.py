@@ -60,17 +60,17 @@ def scheduled_to_image(options: argparse.Namespace) -> None:
 
     if options.store is None:
         raise InputError("expected --store with the model's arrays, got none; name its parameters.safetensors")
-    path = Path(options.store)
-    path = path / store.PARAMETERS if path.is_dir() else path
+    parameters = store.load(options.store)
     module = _module(options.input)
     check_level(module, "scheduled")
     run_pipeline(module, "builtin.module(lut-verify-schedule)", passes=PASSES)  # it may have been edited
-    wanted, digest = dialect.store_of(module), store.sha256(path)
+    wanted, digest = dialect.store_of(module), store.sha256(parameters.path)
     if wanted is not None and digest != wanted:
         raise InputError(
-            f"'{path}': expected SHA-256 {wanted}, as lut.store says, got {digest}; name the store of this model"
+            f"'{parameters.path}': expected SHA-256 {wanted}, as lut.store says, got {digest}; "
+            "name the store of this model"
         )
-    write_image(options.output, module, store.load(path))
+    write_image(options.output, module, parameters)
 
 
 def scheduled_to_hw(options: argparse.Namespace) -> None:

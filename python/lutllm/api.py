@@ -69,6 +69,9 @@ def quantize(
     bits: float | None = None,
     table_bits: int | None = None,
     recipe: Path | str | Sequence[Any] | None = None,
+    budget_ms: float | None = None,
+    target: str | None = None,
+    kv: int | None = None,
     text: Path | str | None = None,
     tokens: int | None = None,
     own: float | None = None,
@@ -83,14 +86,15 @@ def quantize(
     """A whole model in integers, written to `directory`; a run that was killed goes on there.
 
     How: `scheme` (`exact`, `paper`, `additive`) with `stages` of 16 entries and `table_bits`; or `bits` effective bits
-    a weight; or a `recipe`, a YAML file or rules (`lutllm.quantizer.recipe`). On what: `tokens` (32,768) of `text`, of
+    a weight; or `budget_ms` milliseconds a token after `kv` (256) others on a `target` (v80), by its estimate; or a
+    `recipe`, a YAML file or rules (`lutllm.quantizer.recipe`). On what: `tokens` (32,768) of `text`, of
     whose windows a share `own` (0.5) are written by the model. Then `distill` steps of `batch` windows, in which
     `move_codes`. `listener` gets an object a linear. Defaults are those of `lutllm quantize`.
     """
     from lutllm import models
     from lutllm.quantizer.whole import CALIBRATION_TOKENS, chosen_recipe, quantize_model
 
-    wanted = chosen_recipe(scheme, stages, bits, table_bits, recipe)
+    wanted = chosen_recipe(scheme, stages, bits, table_bits, recipe, budget_ms, target, kv)
     if distill == 0 and (batch or move_codes):
         raise InputError("expected steps of distillation for its batch and codes, got none (distill 0); leave one out")
     how: dict[str, Any] = {"own": own, "batch": batch, "device": device, "codes": move_codes}

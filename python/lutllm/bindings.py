@@ -1,7 +1,7 @@
 """The one module that imports torch_mlir. Everything above takes its MLIR names from here.
 
 Eager: `ir`, `passmanager`, `rewrite`, and the dialects `ext`, `func`, `ml_program`. Lazy, because they pull in torch
-(`fx`, `fx_importer`, `fx_decomp_util`) or are slow (`torch_dialect`, `execution_engine`): write
+(`fx`, `fx_importer`, `fx_decomp_util`) or are slow (`torch_dialect`, `execution_engine`, `linalg`): write
 `from lutllm.bindings import fx` where a model is imported.
 """
 
@@ -27,6 +27,8 @@ _LAZY = {
     "fx_decomp_util": "torch_mlir.extras.fx_decomp_util",
     "torch_dialect": "torch_mlir.dialects.torch",
     "execution_engine": "torch_mlir.execution_engine",
+    "runtime": "torch_mlir.runtime",
+    **{name: f"torch_mlir.dialects.{name}" for name in ("arith", "linalg", "tensor")},
 }
 
 

@@ -129,7 +129,7 @@ def save(path: Path | str, tensors: Mapping[str, np.ndarray], note: str | None =
 def _parts(tensors: Mapping[str, np.ndarray], note: str | None) -> Iterator[bytes | memoryview]:
     """The safetensors format (huggingface/safetensors, README: format) without a second copy of the arrays in memory:
     the header's length as 8 bytes, a JSON header, the arrays; wide types come first, so that all are aligned."""
-    arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    arrays = {name: np.asarray(array, order="C") for name, array in tensors.items()}
     order = sorted(arrays, key=lambda name: (_ORDER.index(arrays[name].dtype.name), name))
     header: dict[str, object] = {} if note is None else {"__metadata__": {"lutllm": note}}
     at = 0
@@ -191,8 +191,8 @@ class Store(Mapping[str, np.ndarray]):
 
 
 def load(path: Path | str) -> Store:
-    """Open a safetensors file; the header is checked now, arrays are read when asked for."""
-    return Store(path)
+    """Open a safetensors file, or that of a directory; the header is checked now, arrays are read when asked for."""
+    return Store(Path(path) / PARAMETERS if Path(path).is_dir() else path)
 
 
 # --- quantized linears -----------------------------------------------------------------------------------------

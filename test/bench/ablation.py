@@ -30,12 +30,12 @@ from lutllm.models.corpus import default_corpus
 from lutllm.models.text import evaluation_windows, windows
 from lutllm.quantizer import VectorQuantizer, quantize
 from lutllm.quantizer.allocation import allocate, effective_bits, measure_costs
+from lutllm.quantizer.budget import CHOICES
 from lutllm.quantizer.observe.distillation import distill
 from lutllm.quantizer.observe.recording import linears
 from lutllm.quantizer.observe.sensitivity import curvatures
 from lutllm.quantizer.observe.simulated import perplexity, simulated
 from lutllm.quantizer.recipe import HEAD, even_block
-from lutllm.quantizer.whole import CHOICES
 from lutllm.scheme import ADDITIVE, EXACT, PAPER, QuantizedLinear, Scheme
 
 CHOOSING = 8  # windows that methods were chosen on

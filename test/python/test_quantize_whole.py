@@ -19,9 +19,10 @@ from lutllm.lowering.quantize.graph import FloatGraph  # noqa: E402
 from lutllm.models import load  # noqa: E402
 from lutllm.models.text import Text, default_text  # noqa: E402
 from lutllm.quantizer import VectorQuantizer, driver  # noqa: E402
+from lutllm.quantizer.budget import Budget, TimeBudget  # noqa: E402
 from lutllm.quantizer.observe import distillation  # noqa: E402
 from lutllm.quantizer.recipe import load_recipe  # noqa: E402
-from lutllm.quantizer.whole import Budget, quantize_model, structure_of  # noqa: E402
+from lutllm.quantizer.whole import quantize_model, structure_of  # noqa: E402
 from lutllm.scheme import EXACT, PAPER  # noqa: E402
 
 RECIPE = [{"targets": "*", "scheme": "exact", "stages": 1, "block": 64}]
@@ -261,6 +262,30 @@ def test_a_budget_is_shared_out_once(model, known, tmp_path, monkeypatch):
         quantize_model(model, tmp_path / "less", Budget(1.0, EXACT), **arguments)
     with pytest.raises(InputError, match=r"bits: expected the scheme exact, got kind 'vq'; write a recipe instead"):
         Budget(4.0, PAPER)
+
+
+def test_a_budget_of_time_is_kept(model, tmp_path):
+    """By the estimate of the directory that was made, which reads its integers and not the search."""
+    arguments = {"text": default_text(), "tokens": 128, "window": 64, "seed": 7, "progress": False, "distillation": 0}
+
+    def made(name: str, recipe):
+        found = quantize_model(model, tmp_path / name, recipe, **arguments).model
+        return lutllm.estimate(found, "tiny", kv=20, prefill=8).decode_ms, found
+
+    def within(milliseconds: float):
+        return TimeBudget(milliseconds, "tiny", 20, EXACT.with_(G=64))
+
+    least = made("least", load_recipe([{"targets": "*", "scheme": "exact", "stages": 1}]))[0]
+    most, found = made("most", within(1e3))
+    assert {linear.scheme.R for linear in found.linears.values()} == {3} and least < most
+    asked = (3 * least + most) / 4
+    takes, found = made("between", within(asked))
+    assert asked - (most - least) / 4 < takes <= asked
+    assert len({linear.scheme.R for linear in found.linears.values()}) > 1
+    with pytest.raises(
+        InputError, match=rf"budget_ms: expected at least {least:.3f} ms a token for this model on tiny"
+    ):
+        made("none", within(least / 2))
 
 
 def test_readers_of_one_input_are_checked_before_work(model, tmp_path):

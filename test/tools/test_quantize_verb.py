@@ -89,7 +89,7 @@ def test_eval_prints_three_numbers_and_writes_them(made, text, tmp_path, capsys)
         (["quantize", "tiny-llama", "-o", "q", "--scheme", "best"], "expected schemes among paper, additive, exact"),
         (
             ["quantize", "tiny-llama", "-o", "q", "--recipe", "r", "--stages", "2"],
-            "expected a recipe alone, got scheme, stages, bits or table bits",
+            "expected a recipe alone, got scheme, stages, bits, table bits",
         ),
         (["quantize", "tiny-llama", "-o", "q", "--recipe", "none.yaml"], "none.yaml: expected a recipe, got No such"),
         (

@@ -106,6 +106,17 @@ def share(text: str) -> float:
     return value
 
 
+def above(text: str) -> float:
+    """A number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got '{text}'")
+    return value
+
+
 def bits(text: str) -> float:
     """Bits a weight, above 0."""
     try:

@@ -22,6 +22,11 @@ def quantize_arguments(parser: argparse.ArgumentParser) -> None:
         "--bits", type=arguments.bits, metavar="B", help="B effective bits a weight, stages where they count"
     )
     how.add_argument(
+        "--budget-ms", type=arguments.above, metavar="MS", help="MS milliseconds a token on a target, by its estimate"
+    )
+    how.add_argument("--target", help=f"of --budget-ms: {arguments.TARGET_HELP} (default v80)")
+    how.add_argument("--kv", type=arguments.positive, metavar="N", help="of --budget-ms: tokens a token sees (256)")
+    how.add_argument(
         "--recipe",
         metavar="FILE",
         help="YAML: rules with targets, ignore, scheme, stages, block, table_bits, quantizer",
@@ -63,7 +68,7 @@ def _quantize_layers(options: argparse.Namespace) -> tuple[int, Any]:
     from lutllm.quantizer.recipe import named_rule
     from lutllm.report import text as report
 
-    for_all = ("recipe", "bits", "own", "distill", "batch", "move_codes", "device")
+    for_all = ("recipe", "bits", "budget_ms", "target", "kv", "own", "distill", "batch", "move_codes", "device")
     given = [f"--{name.replace('_', '-')}" for name in for_all if getattr(options, name)]
     if given:
         raise InputError(f"expected {given[0]} for a whole model, got --layers too; leave one out")
@@ -86,10 +91,11 @@ def _quantize_layers(options: argparse.Namespace) -> tuple[int, Any]:
 def _quantize_model(options: argparse.Namespace) -> tuple[int, Any]:
     from lutllm import api
 
-    same = ("scheme", "stages", "bits", "table_bits", "recipe", "text", "tokens", "own", "distill", "batch")
-    how = {name: getattr(options, name) for name in (*same, "move_codes", "device", "seed")}
+    how = ("scheme", "stages", "bits", "table_bits", "recipe", "budget_ms", "target", "kv")
+    what = ("text", "tokens", "own", "distill", "batch", "move_codes", "device", "seed")
+    given = {name: getattr(options, name) for name in (*how, *what)}
     with _log(options.json) as listener:
-        found = api.quantize(options.model, options.output, **how, progress=not options.quiet, listener=listener)
+        found = api.quantize(options.model, options.output, **given, progress=not options.quiet, listener=listener)
         if listener:
             listener(found.to_dict())
     print(found)

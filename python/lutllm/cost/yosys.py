@@ -21,6 +21,7 @@ from pathlib import Path
 
 from lutllm.errors import MissingDependencyError
 from lutllm.progress import progress
+from lutllm.workers import broken_off, program
 
 # Without MUXF7 and MUXF8, which Versal does not have: wide multiplexers are LUTs alone.
 SYNTHESIS = "synth_xilinx -family xcup -noiopad -noclkbuf -nowidelut"
@@ -57,7 +58,7 @@ def synthesize(
     found = Synthesized({name: _load(place) for name, place in places.items() if place.is_file()})
     batches = list(_batches([path for path in files if path.stem not in found.cells]))
     cache.mkdir(parents=True, exist_ok=True)
-    with ThreadPoolExecutor(jobs or os.cpu_count() or 1) as pool:
+    with broken_off(ThreadPoolExecutor(jobs or os.cpu_count() or 1)) as pool:
         runs = [pool.submit(_run, batch, files, seconds) for batch in batches]
         for run in progress(as_completed(runs), "yosys", total=len(runs), quiet=quiet or not runs):
             done = run.result()
@@ -121,9 +122,7 @@ def _yosys(batch: Sequence[Path], files: Sequence[Path], seconds: float) -> tupl
             (work / path.name).symlink_to(path.resolve())
         (work / "run.ys").write_text(_script(batch, files))
         try:
-            done = subprocess.run(
-                ["yosys", "-q", "-s", "run.ys"], cwd=work, capture_output=True, text=True, timeout=seconds
-            )
+            done = program(["yosys", "-q", "-s", "run.ys"], work, seconds)
         except subprocess.TimeoutExpired:
             return f"took more than {seconds:g} s", {}
         if done.returncode:

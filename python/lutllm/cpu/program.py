@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 
 from lutllm.bindings import ir
+from lutllm.cpu.crew import Crew
 from lutllm.cpu.features import choose_level, cores
-from lutllm.cpu.jit import Jit
+from lutllm.cpu.jit import Jit, Loaded, MachineCode
+from lutllm.cpu.kept import CODE, PARAMETERS, kept
 from lutllm.cpu.ranges import array_of, check_linears
 from lutllm.errors import InputError, IRError, NumericsError
 from lutllm.lowering.cpu.lut_to_cpu import CpuFunction, Packed, Tensor, lower
@@ -26,9 +30,11 @@ _SYNC_BYTES = 2 * ALIGN
 
 
 class CpuProgram:
-    """The functions of a module. `tokens` is the most a run may have; `threads` default to the cores there are.
+    """The functions of a module. `tokens` is the most a run may have; `threads` of every run, or None: the cores there
+    are, or one where those are busy with other work (`Crew`).
 
-    One run at a time: all share one arena. `seconds` says what making it took: lowering, compiling, packing.
+    One run at a time: all share one arena. `seconds` says what making it took: lowering, compiling, packing. With
+    `keep` code and packed parameters are kept in the cache, and another start only loads them.
     """
 
     def __init__(
@@ -39,32 +45,57 @@ class CpuProgram:
         tokens: int = 64,
         threads: int | None = None,
         level: str | None = None,
+        keep: bool = False,
     ) -> None:
         self.level = choose_level(level)
-        self.threads = cores() if threads is None else threads
+        self.threads, self._crews = cores() if threads is None else threads, defaultdict[Hashable, Crew](self._crew)
+        self._fixed = threads is not None
         if self.threads < 1:
             raise InputError(f"expected at least 1 thread, got {self.threads}; give more")
         self.seconds: dict[str, float] = {}
         clock = time.perf_counter()
         self._code = lower(module, tokens=tokens, level=self.level)
         self.seconds["lower"], clock = time.perf_counter() - clock, time.perf_counter()
-        self._jit = Jit(self._code.text)
-        self._run = self._jit.entry("run")
-        addresses = {name: self._jit.address(name) for name in self._code.kernels}
+        if keep:
+            folder = kept(self._code, store, lambda path: self._write(module, store, path))
+            clock = time.perf_counter()
+            self._machine: MachineCode = Loaded(folder / CODE)
+            self._parameters: np.ndarray = np.memmap(folder / PARAMETERS, np.uint8, "r")
+            self.seconds["load"] = time.perf_counter() - clock
+        else:
+            self._machine, self._parameters = self._compiled(), _aligned(self._code.parameter_bytes)
+            self._packed(module, store, self._parameters)
+        self._run = self._machine.entry("run")
+        addresses = {name: self._machine.address(name) for name in self._code.kernels}
         self._words = {name: encode(f.calls, addresses, len(f.arguments)) for name, f in self._code.functions.items()}
-        self.seconds["compile"], clock = time.perf_counter() - clock, time.perf_counter()
-        check_linears(module, store)
-        self.seconds["check"], clock = time.perf_counter() - clock, time.perf_counter()
-        self._parameters = _aligned(self._code.parameter_bytes)
-        for offset, packed in self._code.parameters:
-            _pack(packed, store, self._parameters[offset : offset + packed.size])
-        self.seconds["pack"] = time.perf_counter() - clock
         self._arena = _aligned(self._code.arena_bytes)
         self._scratch = _aligned(self._code.scratch_bytes * self.threads)
         self._sync = _aligned(_SYNC_BYTES)
         self._pool = ThreadPoolExecutor(self.threads - 1) if self.threads > 1 else None
         if self._pool is not None:
             weakref.finalize(self, self._pool.shutdown, wait=False)
+
+    def _compiled(self) -> Jit:
+        clock = time.perf_counter()
+        found = Jit(self._code.text)
+        self.seconds["compile"] = time.perf_counter() - clock
+        return found
+
+    def _packed(self, module: ir.Module, store: Mapping[str, np.ndarray], place: np.ndarray) -> None:
+        """Check the parameters, and pack them into `place`."""
+        clock = time.perf_counter()
+        check_linears(module, store)
+        self.seconds["check"], clock = time.perf_counter() - clock, time.perf_counter()
+        for offset, packed in self._code.parameters:
+            _pack(packed, store, place[offset : offset + packed.size])
+        self.seconds["pack"] = time.perf_counter() - clock
+
+    def _write(self, module: ir.Module, store: Mapping[str, np.ndarray], folder: Path) -> None:
+        """The files that starts share."""
+        self._compiled().save(folder / CODE)
+        place = np.memmap(folder / PARAMETERS, np.uint8, "w+", shape=(max(1, self._code.parameter_bytes),))
+        self._packed(module, store, place)
+        place.flush()
 
     @property
     def bytes(self) -> dict[str, int]:
@@ -85,18 +116,25 @@ class CpuProgram:
             arrays[found.in_place[i]] if i in found.in_place else np.empty(_sizes(t, tokens), t.dtype)
             for i, t in enumerate(found.results)
         ]
-        self._call(self._words[function].ctypes.data, tokens, [array.ctypes.data for array in (*arrays, *results)])
+        given = [array.ctypes.data for array in (*arrays, *results)]
+        crew = self._crews[function, tokens]
+        threads, start = self.threads if self._fixed else crew.choose(), time.perf_counter()
+        self._call(self._words[function].ctypes.data, tokens, given, threads)
+        crew.took(threads, time.perf_counter() - start)
         return results
 
-    def _call(self, words: int, tokens: int, given: Sequence[int]) -> None:
-        """Make the calls of a function on all threads; `given` are the addresses of arguments and results."""
-        bases = np.empty((self.threads, len(BASES) + len(given)), np.int64)
+    def _crew(self) -> Crew:
+        return Crew(self.threads)
+
+    def _call(self, words: int, tokens: int, given: Sequence[int], threads: int) -> None:
+        """Make the calls of a function on so many threads; `given` are the addresses of arguments and results."""
+        bases = np.empty((threads, len(BASES) + len(given)), np.int64)
         bases[:, len(BASES) :] = given
         for thread, row in enumerate(bases):
             scratch = self._scratch.ctypes.data + thread * self._code.scratch_bytes
             shared = self._arena.ctypes.data, self._parameters.ctypes.data
-            row[: len(BASES)] = (0, *shared, scratch, tokens, thread, self.threads)
-        each = [(words, row.ctypes.data, self._sync.ctypes.data, self.threads) for row in bases]
+            row[: len(BASES)] = (0, *shared, scratch, tokens, thread, threads)
+        each = [(words, row.ctypes.data, self._sync.ctypes.data, threads) for row in bases]
         others = [self._pool.submit(self._run, *one) for one in each[1:]] if self._pool is not None else []
         self._run(*each[0])
         for other in others:

@@ -15,6 +15,7 @@ from lutllm.compiler.levels import parsed
 from lutllm.cost.planning import Planner
 from lutllm.errors import CapacityError, IRError
 from lutllm.lowering.machine.targets import find_target
+from lutllm.models.cache import sources
 from lutllm.quantized.pretrained import from_pretrained
 from lutllm.quantizer.random.model import hollow_model
 from lutllm.report.estimate import estimate
@@ -65,8 +66,4 @@ def _planner(model: str, scheme: Scheme | None, block: int, context: int) -> Pla
 @lru_cache(maxsize=1)
 def code() -> str:
     """A hash of the sources and data that estimates come from."""
-    digest = hashlib.sha256()
-    for folder in (path for package in (cost, dialect, lowering, passes, report) for path in package.__path__):
-        for path in sorted(path for path in Path(folder).rglob("*") if path.suffix in (".py", ".json")):
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
+    return sources(cost, dialect, lowering, passes, report)

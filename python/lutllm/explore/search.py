@@ -22,6 +22,7 @@ from lutllm.errors import InputError, MissingDependencyError
 from lutllm.explore.evaluate import Job, evaluate
 from lutllm.explore.space import Point, Space
 from lutllm.progress import progress
+from lutllm.workers import broken_off
 
 OBJECTIVES = {"decode": "decode_ms", "prefill": "prefill_ms", "area": "area"}
 TIMES = ("decode_ms", "prefill_ms")
@@ -191,7 +192,7 @@ def workers(cluster: str | None, most: int) -> Iterator[Submit]:
             yield on_cluster
         return
     # Not forked: MLIR's and numba's threads do not survive that.
-    with ProcessPoolExecutor(min(cores(), most), mp_context=get_context("spawn")) as pool:
+    with broken_off(ProcessPoolExecutor(min(cores(), most), mp_context=get_context("spawn"))) as pool:
 
         def here(jobs: list[Job]) -> Iterator[tuple[Job, dict[str, Any]]]:
             made = {pool.submit(evaluate, job): job for job in jobs}

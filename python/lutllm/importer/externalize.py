@@ -43,7 +43,7 @@ class Externalize(fx_importer.FxImporterHooks):  # type: ignore[name-defined]  #
         )
 
     def _load(self, gni: Any, name: str, tensor: torch.Tensor) -> ir.Value:
-        type_ = fx_importer.create_mlir_tensor_type(tensor)
+        type_ = _signless(fx_importer.create_mlir_tensor_type(tensor))
         if name not in self.tensors:
             self.tensors[name] = tensor
             with gni.fx_importer._m_ip, ir.Location.name(name):
@@ -61,6 +61,14 @@ class Externalize(fx_importer.FxImporterHooks):  # type: ignore[name-defined]  #
             load = ir.Operation.create("ml_program.global_load_const", results=[type_], attributes=symbol)
             result = gni._cc.tensor_to_vtensor_type(tensor)
             return ir.Operation.create("torch_c.from_builtin_tensor", results=[result], operands=[load.result]).result
+
+
+def _signless(type_: ir.RankedTensorType) -> ir.RankedTensorType:
+    """A builtin tensor as torch-mlir's conversions take it."""
+    element: ir.Type = type_.element_type
+    if isinstance(element, ir.IntegerType):
+        element = ir.IntegerType.get_signless(element.width)
+    return ir.RankedTensorType.get(type_.shape, element)
 
 
 class LocatedContext(fx_importer.ContextCache):  # type: ignore[name-defined]  # (lazy import)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import shutil
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 from lutllm.errors import InputError
 
@@ -23,6 +25,22 @@ def cache_directory() -> Path:
             f"{path}: expected a cache directory that can be written, got {error.strerror}; set LUTLLM_CACHE to another"
         ) from None
     return path
+
+
+def sources(*packages: ModuleType) -> str:
+    """A hash of the sources and data of packages, for entries that depend on them."""
+    digest = hashlib.sha256()
+    for folder in (path for package in packages for path in package.__path__):
+        for path in sorted(path for path in Path(folder).rglob("*") if path.suffix in (".py", ".json")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def keep_newest(prefix: str, count: int) -> None:
+    """Of the entries whose names begin so, remove all but those used last."""
+    found = sorted(cache_directory().glob(f"{prefix}*"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in found[count:]:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _remove_abandoned(root: Path) -> None:

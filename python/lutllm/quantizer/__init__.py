@@ -13,6 +13,7 @@ _HOME = {
     "assemble": "lutllm.quantizer.linear.assembly",
     "output_error": "lutllm.quantizer.evaluate",
     "quantize": "lutllm.quantizer.driver",
+    "quantize_linears": "lutllm.quantizer.any_module",
     "random_linear": "lutllm.quantizer.random.linear",
     "record": "lutllm.quantizer.observe.recording",
     "validate": "lutllm.quantizer.linear.ranges",

@@ -21,6 +21,7 @@ from lutllm.quantizer.observe.recording import LayerStream, float_linear
 from lutllm.quantizer.products import multiply
 from lutllm.quantizer.protocol import FloatLinear
 from lutllm.scheme import ACC_BITS, MULTIPLIER_BITS, Scheme
+from lutllm.workers import broken_off
 
 THREADS = 2
 ROUNDS = 3  # of each fit: enough to compare
@@ -101,7 +102,7 @@ def measure_costs(
             for name in group
             for scheme in schemes[name]
         ]
-        with ThreadPoolExecutor(THREADS) as pool:
+        with broken_off(ThreadPoolExecutor(THREADS)) as pool:
             for (linear, _, scheme), cost in zip(work, pool.map(lambda w: _cost(*w), work), strict=True):
                 costs.setdefault(linear.name, {})[scheme] = cost
     return {name: costs[name] for name in names}

@@ -22,6 +22,7 @@ from lutllm.quantizer.observe.recording import LayerStream, Recorded, float_line
 from lutllm.quantizer.protocol import Quantizer, QuantizerFactory
 from lutllm.quantizer.resume import RunDirectory
 from lutllm.scheme import NAMED_SCHEMES, QuantizedLinear, Scheme
+from lutllm.workers import broken_off
 
 if TYPE_CHECKING:
     from lutllm.models import LoadedModel
@@ -149,7 +150,7 @@ class _Run:
         self.log.group(time.monotonic() - start)
         references = [float_linear(self.model.module, n, sources[n], self.importance) for n in todo]
         start = time.monotonic()
-        with ThreadPoolExecutor(THREADS) as pool:
+        with broken_off(ThreadPoolExecutor(THREADS)) as pool:
             made = pool.map(lambda linear: quantizers[self.schemes[linear.name]].quantize_linear(linear), references)
             for reference, linear in zip(references, made, strict=True):
                 windows = held[reference.input_name]

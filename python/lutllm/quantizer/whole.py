@@ -28,12 +28,12 @@ from lutllm.models.text import Text, text_file, windows
 from lutllm.progress import note, progress
 from lutllm.quantized.pretrained import CONFIG, QuantizedModel, from_pretrained, save_pretrained
 from lutllm.quantizer import driver
+from lutllm.quantizer.budget import Budget, TimeBudget
 from lutllm.quantizer.linear.assembly import multiplied
 from lutllm.quantizer.recipe import (
     Assignment,
     Recipe,
     check_shared_inputs,
-    even_block,
     load_recipe,
     named_rule,
     quantizer_of,
@@ -51,43 +51,9 @@ IMPORTANCE, ALLOCATION, DISTILLED = "importance.safetensors", "allocation.json",
 VERSION = 4  # of the other integers and of the files: raised whenever the same input would give others
 CALIBRATION_TOKENS = 32768
 SOME_TOKENS = 8192  # of calibration, enough for exponents and sensitivities
-CHOICES = ((1, 16), (2, 8), (2, 16), (3, 16))  # stages and entries: codes of 2, 3, 4 and 6 bits a weight
 OWN = 0.5  # of all windows: what the model writes itself
 MOST_OWN = 8192  # windows, which come again after that
 SMALL_MODEL = 1 << 30  # weights: larger models write no text, have no gradients, and exponents of the float model
-
-
-@dataclass(frozen=True)
-class Budget:
-    """Instead of a recipe: effective bits a weight over all linears, shared out as `CHOICES` of an exact `scheme`."""
-
-    bits: float
-    scheme: Scheme
-
-    def __post_init__(self) -> None:
-        if self.scheme.kind != "exact":
-            raise InputError(f"bits: expected the scheme exact, got kind '{self.scheme.kind}'; write a recipe instead")
-
-    def share_out(
-        self,
-        module: Any,
-        names: Sequence[str],
-        windows: np.ndarray,
-        importance: Mapping[str, np.ndarray],
-        *,
-        quiet: bool,
-    ) -> dict[str, Scheme]:
-        """A scheme for each of `names`: what an error costs is measured on `windows`."""
-        from lutllm.quantizer.allocation import allocate, effective_bits, measure_costs
-
-        shapes = {name: tuple(module.get_submodule(name).weight.shape) for name in names}
-        schemes = {
-            name: [self.scheme.with_(R=r, c_w=c, G=even_block(n)) for r, c in CHOICES]
-            for name, (n, _) in shapes.items()
-        }
-        costs = measure_costs(module, schemes, windows, importance, quiet=quiet)
-        bits = {name: {s: effective_bits(s, *shapes[name]) for s in schemes[name]} for name in names}
-        return allocate(costs, bits, {name: n * k for name, (n, k) in shapes.items()}, self.bits)
 
 
 @dataclass
@@ -118,30 +84,41 @@ class Quantized(Tabular):
 
 
 def chosen_recipe(
-    scheme: str | None,
-    stages: int | None,
-    bits: float | None,
-    table_bits: int | None,
-    recipe: Path | str | Sequence[Any] | None,
-) -> Recipe | Budget:
-    """A recipe as it is; of a scheme's name, stages and table bits for every linear; or a budget of bits."""
+    scheme: str | None = None,
+    stages: int | None = None,
+    bits: float | None = None,
+    table_bits: int | None = None,
+    recipe: Path | str | Sequence[Any] | None = None,
+    budget_ms: float | None = None,
+    target: str | None = None,
+    kv: int | None = None,
+) -> Recipe | Budget | TimeBudget:
+    """A recipe as it is; of a scheme's name, stages and table bits for every linear; a budget of bits, or of
+    milliseconds on a target (v80) after `kv` (256) tokens."""
     if recipe is not None:
-        if scheme or stages or bits or table_bits:
-            raise InputError("expected a recipe alone, got scheme, stages, bits or table bits too; write them into it")
+        if scheme or stages or bits or table_bits or budget_ms:
+            raise InputError(
+                "expected a recipe alone, got scheme, stages, bits, table bits or a budget too; write them into it"
+            )
         return load_recipe(recipe)
+    if (target or kv) and not budget_ms:
+        raise InputError(f"expected {'target' if target else 'kv'} with a budget of milliseconds, got none; add one")
+    given = {"bits": bits, "milliseconds": budget_ms, "stages": stages, "table bits": table_bits}
+    first, *more = [name for name, value in given.items() if value] or [""]
+    if more and first in ("bits", "milliseconds"):
+        raise InputError(f"expected {first} or {more[0]}, got both; {first} choose the stages of exact rows")
     rule = named_rule(scheme, stages, table_bits)
-    if not bits:
-        return with_exact_head(rule, "scheme")
-    if stages or table_bits:
-        given = "stages" if stages else "table bits"
-        raise InputError(f"expected bits or {given}, got both; bits choose the stages of exact rows")
-    return Budget(bits, rule.resolved())
+    if bits:
+        return Budget(bits, rule.resolved())
+    if budget_ms:
+        return TimeBudget(budget_ms, target or "v80", kv or 256, rule.resolved())
+    return with_exact_head(rule, "scheme")
 
 
 def quantize_model(
     model: "LoadedModel",
     directory: Path | str,
-    recipe: Recipe | Budget,
+    recipe: Recipe | Budget | TimeBudget,
     *,
     source: str | None = None,
     text: Text | Path | str | None = None,
@@ -239,7 +216,7 @@ class _Amounts:
 class _Run:
     model: "LoadedModel"
     structure: "FloatModel"
-    recipe: Recipe | Budget
+    recipe: Recipe | Budget | TimeBudget
     text: Text
     amounts: _Amounts
     seed: int
@@ -255,8 +232,8 @@ class _Run:
     def identity(self) -> dict[str, Any]:
         from lutllm.quantizer.reproducible import arithmetic
 
-        if isinstance(self.recipe, Budget):
-            recipe = {"bits": self.recipe.bits, "scheme": self.recipe.scheme.to_dict()}
+        if not isinstance(self.recipe, Recipe):
+            recipe = self.recipe.identity
         else:
             assigned = self._checked(self._assigned())
             recipe = {name: {"quantizer": a.quantizer, **a.scheme.to_dict()} for name, a in assigned.items()}
@@ -329,7 +306,8 @@ class _Run:
         if not store.sealed(kept):
             windows = self._some_windows()
             assert importance is not None
-            chosen = self.recipe.share_out(self.model.module, names, windows, importance, quiet=self.quiet)
+            model, module = self.model.module, self.structure.module
+            chosen = self.recipe.share_out(model, module, names, windows, importance, quiet=self.quiet)
             store.write_json(kept, {name: chosen[name].to_dict() for name in names})
             store.seal(kept)
         schemes = store.read_json(kept)

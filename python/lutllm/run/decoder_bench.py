@@ -117,7 +117,7 @@ def bench(
         )
     rows, seconds = [], {}
     for count in threads:
-        session = CpuSession.of(model, most, threads=count)
+        session = CpuSession.of(model, most, threads=count, keep=False)
         seconds[count] = dict(session.program.seconds)
         for test, run in tests(session, prompt, tokens, seed).items():
             run()

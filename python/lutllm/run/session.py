@@ -123,7 +123,8 @@ class GoldenSession(Session):
 
 
 class CpuSession(Session):
-    """On this processor: `threads` (default: one for each core), code of a feature `level` (default: the best)."""
+    """On this processor: `threads` (default: one for each core), code of a feature `level` (default: the best); `keep`:
+    see `CpuProgram`."""
 
     def __init__(
         self,
@@ -132,9 +133,15 @@ class CpuSession(Session):
         *,
         threads: int | None = None,
         level: str | None = None,
+        keep: bool = False,
     ) -> None:
         super().__init__(module, store)
-        self.program = CpuProgram(module, store, tokens=CHUNK, threads=threads, level=level)
+        self.program = CpuProgram(module, store, tokens=CHUNK, threads=threads, level=level, keep=keep)
+
+    @classmethod
+    def of(cls, model: QuantizedModel, context: int = 0, **options: Any) -> Self:
+        """As `Session.of`; what is made of a model that lies on the disk is kept in the cache."""
+        return super().of(model, context, **{"keep": model.directory is not None, **options})
 
     def _step(self, function: str, ids: np.ndarray) -> np.ndarray:
         position = np.array([self.position], np.int32)

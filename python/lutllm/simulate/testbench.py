@@ -222,7 +222,7 @@ class TestBench:
         ends when it returns False.
         """
         self._resume()
-        chunk, left = 4096, max_cycles
+        chunk, left = 256, max_cycles  # until Ctrl-C is seen
         while left > 0 and self._control[n.CODE] == n.RUNNING:
             before, first, seen = time.perf_counter(), int(self._control[n.CYCLE]), len(self._events)
             self._run_native(min(chunk, left), _LOG if listener is None else 1)

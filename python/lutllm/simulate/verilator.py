@@ -11,7 +11,6 @@ import hashlib
 import os
 import re
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from pathlib import Path
 from lutllm.errors import MissingDependencyError, SimulationError
 from lutllm.lowering.export.hw_to_arc import Layout, Port
 from lutllm.simulate.simulator import Simulator
+from lutllm.workers import program
 
 _HEADER = 8  # the state begins with a pointer to the C++ model
 _LIBRARY = "libmodel.so"
@@ -182,7 +182,7 @@ def _build(directory: Path, top: str, shim: str, root: Path, optimize: str, trac
 
 
 def _run(command: list[str], directory: Path) -> str:
-    done = subprocess.run(command, cwd=directory, capture_output=True, text=True)
+    done = program(command, directory)
     if done.returncode:
         lines = (done.stderr + done.stdout).splitlines()
         first = next((line for line in lines if "rror" in line), lines[-1] if lines else "no output")
@@ -191,6 +191,6 @@ def _run(command: list[str], directory: Path) -> str:
 
 
 def _require(*programs: str) -> None:
-    for program in programs:
-        if shutil.which(program) is None:
-            raise MissingDependencyError(f"expected program {program!r} on the path, got none; apt install {program}")
+    for name in programs:
+        if shutil.which(name) is None:
+            raise MissingDependencyError(f"expected program {name!r} on the path, got none; apt install {name}")

@@ -44,7 +44,7 @@ def random_model(
     """
     graph = FloatGraph(module)
     rng = np.random.default_rng([seed, len(graph.ops)])
-    makes = _Linears(rng, (lambda _: scheme) if isinstance(scheme, Scheme) else scheme, bias)
+    makes = _Linears(rng, _each(scheme), bias)
     shapes = {name_of(op): (op.x.type.shape[1], op.y.type.shape[1]) for op in graph.of(FloatLinearOp)}
     for names in graph.shared_inputs:
         makes.readers(names, shapes)
@@ -53,17 +53,21 @@ def random_model(
     return QuantizedModel(module, found.constants, linears, found.arrays)
 
 
-def hollow_model(module: ir.Module, scheme: Scheme, *, positions: int = 64) -> QuantizedModel:
+def hollow_model(module: ir.Module, scheme: Scheme | Callable[[str], Scheme], *, positions: int = 64) -> QuantizedModel:
     """As `random_model`, for what needs no more than shapes and constants: every weight is 0 and takes no memory."""
-    graph = FloatGraph(module)
+    graph, of = FloatGraph(module), _each(scheme)
     shapes = {name_of(op): (op.x.type.shape[1], op.y.type.shape[1]) for op in graph.of(FloatLinearOp)}
     linears = {
-        name: _hollow_linear(*shapes[name], scheme, name, f"{names[0]}.input")
+        name: _hollow_linear(*shapes[name], of(name), name, f"{names[0]}.input")
         for names in graph.shared_inputs
         for name in names
     }
     found = _Hollow(graph, {name: linears[name] for name in graph.linears}, positions, np.random.default_rng(0)).run()
     return QuantizedModel(module, found.constants, linears, found.arrays)
+
+
+def _each(scheme: Scheme | Callable[[str], Scheme]) -> Callable[[str], Scheme]:
+    return (lambda _: scheme) if isinstance(scheme, Scheme) else scheme
 
 
 def _hollow_linear(inputs: int, outputs: int, scheme: Scheme, name: str, input_name: str) -> QuantizedLinear:

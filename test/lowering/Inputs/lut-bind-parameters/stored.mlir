@@ -1,0 +1,1 @@
+module attributes {lut.store = #lut.store<"parameters.safetensors", "0000000000000000000000000000000000000000000000000000000000000000">} {}
