@@ -29,6 +29,8 @@ MODES = (
     *SHARES,
     "window",  # attention begins at a row, and sees no more rows than a task says
     "norm_after",  # norm of what a linear leaves in memory y, added to the residual stream
+    "plain_mlp",  # swiglu of what a linear gives, alone
+    "layer_norm",  # norm subtracts the mean, and adds a bias
 )
 PORTS = ("w", "c", "q")  # of weights, of shifts and centroids, of requantizer parameters
 PORT_BITS = (32, 64, 128, 256, 512, 1024)

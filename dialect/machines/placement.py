@@ -126,7 +126,7 @@ class LayoutOp(LutOp, name="layout"):
         "channels": "as PyTorch counts them",
         "unit": "channels that stay together: of a head, else 1",
         "unit_size": "places of a unit: the rest is padding",
-        "interleaved": "1: channels i and i + unit / 2 of a unit, which RoPE turns together, lie side by side",
+        "interleaved": "so many channels at the start of a unit, of which i and i + interleaved / 2 lie side by side",
         "block": "channels of a codebook block of the linear that puts them out, all of them where there is one",
         "pad": "a block has a multiple of so many places",
         "repeat": "1: padding repeats the last channel, so that it can only tie with it; 0: padding is zero",
@@ -144,12 +144,11 @@ a block is its units one after the other, then padding up to a multiple of `pad`
         integer(self.unit_size, "unit_size", unit, COUNT_LIMIT)
         block = integer(self.block, "block", unit, channels)
         integer(self.pad, "pad", 1, COUNT_LIMIT)
-        for name in ("interleaved", "repeat"):
-            integer(self.attributes[name], name, 0, 1)
+        integer(self.repeat, "repeat", 0, 1)
+        turned = integer(self.interleaved, "interleaved", 0, unit)
         expect(channels % unit == 0, f"unit to divide channels, {channels}", unit, "change either")
         expect(block % unit == 0, f"block to be a multiple of unit, {unit}", block, "change either")
-        even = unit % 2 == 0 or not self.interleaved.value
-        expect(even, "an even unit, where it is interleaved", unit, "change it")
+        expect(turned % 2 == 0, "an even number of interleaved channels", turned, "change it")
 
 
 class BufferOp(LutOp, name="buffer"):

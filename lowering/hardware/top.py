@@ -159,6 +159,8 @@ class _Top:
             nobody = Read(const(0, config.token_bits), SUM_BITS)
             squares = self.engines["norm"]["squares_read"] if "norm" in self.engines else nobody
             self.engines["residual"].connect(squares_read=squares)
+            if "layer_norm" in config.modes:
+                self.engines["residual"].connect(totals_read=self.engines["norm"]["totals_read"])
 
     def _parameters(self) -> None:
         """Stream p: one reader, its words to the engines in the order of their tasks."""

@@ -129,6 +129,9 @@ MODE_BITS: dict[str, dict[str, dict[str, int]]] = {
     # aside: results go to memory y, from `base` on; after: rows come from there, and go to stream n, as residual takes
     # them where it is `normed`.
     "norm_after": {"norm": {"after": 8, "source": 16}, "residual": {"aside": 8, "normed": 8, "base": 16}},
+    "plain_mlp": {"swiglu": {"plain": 8}},
+    # Each word's parameters come after a beat of biases, where it is `biased`.
+    "layer_norm": {"norm": {"centered": 8, "biased": 8, "channels": 32}},
 }
 ACTIVATION = {"activation": 8}
 # What changes no cycles.
@@ -219,6 +222,8 @@ class AcceleratorConfig:
                 needs += [(f"writes of memory {memory}", writers), (f"reads of memory {memory}", readers)]
         if "norm_after" in self.modes:
             needs += [("mode norm_after", (engine,)) for engine in AFTER.values()]
+        if "layer_norm" in self.modes:
+            needs += [("mode layer_norm", (engine,)) for engine in ("norm", "residual")]
         for what, some in needs:
             if not self.having(some):
                 yield f"expected an engine for {what} ({', '.join(some)}), got {', '.join(self.engines)}; add one"

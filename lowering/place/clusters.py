@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
+import numpy as np
+
 from lutllm import dialect
 from lutllm.bindings import ir, module_path
 from lutllm.errors import IRError
@@ -21,7 +23,8 @@ HOMES = {"norm": "x", "attention": "x", "swiglu": "x", "load": "x", "store": "y"
 
 @dataclass(frozen=True, eq=False)
 class Linear:
-    """The linear in a cluster: its parameters' name, scheme and shape, where rows come from, what it reads."""
+    """The linear in a cluster: its parameters' name, scheme and shape, where rows come from, what it reads; and which
+    `channels` it computes of `whole`, where it is a part of a larger one."""
 
     name: str
     scheme: Scheme
@@ -35,6 +38,8 @@ class Linear:
     x: ir.Value
     codebook: str | None
     biased: bool
+    whole: int
+    channels: range | np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,12 +122,17 @@ class Cluster:
         x = (search or rows).operation.operands[0]
         meaning, out = dialect.fixed_of(x.type), dialect.fixed_of(end.y.type)
         assert meaning is not None and out is not None
+        part, whole = self.find("lut.slice"), end.y.type.shape[-1]
+        channels: range | np.ndarray = range(whole)
+        if part is not None:
+            groups, start, count = int(part.groups.value), int(part.start.value), part.y.type.shape[-1]
+            channels = np.arange(whole).reshape(groups, -1)[:, start : start + count // groups].reshape(-1)
         return Linear(
             name=lookup.weights.value,
             scheme=dialect.scheme_of(lookup),
             row_source=rows.operation.name.removeprefix("lut."),
             pairs=x.type.shape[-1] // 2,
-            outputs=end.y.type.shape[-1],
+            outputs=len(channels),
             shift=int(end.shift.value),
             out_bits=int(out[0]),
             out_exponent=int(out[1]),
@@ -130,6 +140,8 @@ class Cluster:
             x=x,
             codebook=None if search is None else search.codebook.value,
             biased="unbiased" not in end.attributes,
+            whole=whole,
+            channels=channels,
         )
 
     @property
@@ -197,6 +209,12 @@ def head_count(cluster: Cluster) -> int:
             query = attention.query == cluster.result
             return int((attention.heads if query else attention.kv_heads).value)
     return 1
+
+
+def interleaved(cluster: Cluster, unit: int) -> int:
+    """How many channels of a head of `unit` RoPE turns whose halves must lie side by side."""
+    rope = cluster.find("lut.rope")
+    return 0 if rope is None or "interleaved" in rope.attributes else int(rope.number("rotated", unit))
 
 
 def cache_kind(cluster: Cluster) -> str:

@@ -51,6 +51,9 @@ def _bytes(cluster: Cluster, layout: Layout, config: AcceleratorConfig, attribut
         return min(int(rope.positions.value), config.context) * head_words * config.p_bits // 8
     if attention is not None:
         return int(attention.heads.value) * (1 + head_words) * config.p_bits // 8
+    norm = cluster.find("lut.rms_norm")
+    if norm is not None and "bias" in norm.attributes:
+        words *= 2
     return (head_count(cluster) * head_words if cluster.last == "heads" else words) * config.p_bits // 8
 
 
@@ -71,7 +74,7 @@ def contents_of(cluster: Cluster, layout: Layout, attribute: str) -> str:
     if cluster.last == "heads" and attribute == "region":
         rope: Any = cluster.find("lut.rope")
         tables = rope.cosines.value, rope.sines.value, int(rope.positions.value)
-        return f"{tables} {layout.unit} {layout.unit_size}"
+        return f"{tables} {layout.unit} {layout.unit_size} {layout.interleaved}"
     parts = []
     for op in cluster.ops:
         values = [*op.operation.operands, *op.operation.results]
@@ -86,5 +89,6 @@ def cache_contents(cluster: Cluster, layout: Layout) -> str:
 
 def round_contents(linear: Linear, inputs: Layout, outputs: Layout) -> str:
     """What decides the bytes of a linear's rounds, besides which of its outputs they compute."""
-    parts = linear.name, linear.codebook, linear.row_source, linear.scheme, linear.shift
+    channels = linear.channels if isinstance(linear.channels, range) else linear.channels.tolist()
+    parts = linear.name, linear.codebook, linear.row_source, linear.scheme, linear.shift, channels
     return f"{parts} {inputs} {outputs}"

@@ -13,7 +13,7 @@ import numpy as np
 from lutllm.bindings import ir
 from lutllm.dialect import fault
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
-from lutllm.lowering.place.clusters import Cluster, head_count
+from lutllm.lowering.place.clusters import Cluster, head_count, interleaved
 from lutllm.lowering.place.layouts import PAD, Layout
 from lutllm.passes.lut_outline_head import HEAD
 
@@ -111,10 +111,8 @@ def _head_problems(cluster: Cluster, layout: Layout, of: LayoutOf, config: Accel
     count = min(layout.block, layout.channels) // layout.unit * layout.unit_size
     if layout.block < layout.channels and count != layout.block_size:
         yield f"expected heads without a gap, got {layout.block_size - count} places between blocks; change the layout"
-    turned = int(cluster.find("lut.rope") is not None)
-    if layout.interleaved != turned:
-        wanted = "interleaved" if turned else "not interleaved"
-        yield f"expected heads {wanted}, as RoPE wants them, got interleaved = {layout.interleaved}; change the layout"
+    if layout.interleaved != (turned := interleaved(cluster, unit)):
+        yield f"expected interleaved = {turned}, as RoPE wants heads, got {layout.interleaved}; change the layout"
     if attention is not None:
         if int(attention.kv_heads.value) % config.attention_units:
             yield (
@@ -130,10 +128,10 @@ def _head_problems(cluster: Cluster, layout: Layout, of: LayoutOf, config: Accel
         if layout.size != heads * layout.unit_size:
             behind = layout.size - heads * layout.unit_size
             yield f"expected heads without padding behind them, got {behind} places; change its pad"
-        turned = of(attention.query).interleaved
-        if turned != of(attention.keys).interleaved:
+        turned, other = of(attention.query).interleaved, of(attention.keys).interleaved
+        if turned != other:
             yield (
-                f"expected queries and keys laid out alike, got interleaved = {turned} and {1 - turned}; turn both "
+                f"expected queries and keys laid out alike, got interleaved = {turned} and {other}; turn both alike "
                 "by RoPE, or none"
             )
         for value in (attention.query, attention.keys, attention.values):

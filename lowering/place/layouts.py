@@ -38,7 +38,8 @@ class Layout:
         """Short, and another one for another layout."""
         parts = [f"c{self.channels}"]
         if (self.unit, self.unit_size) != (1, 1):
-            parts.append(f"{'i' if self.interleaved else 'u'}{self.unit}_{self.unit_size}")
+            turned = f"i{self.interleaved}of" if 0 < self.interleaved < self.unit else "i" if self.interleaved else "u"
+            parts.append(f"{turned}{self.unit}_{self.unit_size}")
         parts += [f"b{self.block}"] if self.block < self.channels else []
         return "_".join([*parts, f"p{self.pad}", *(["r"] if self.repeat else [])])
 
@@ -47,9 +48,8 @@ class Layout:
         """For each place its channel, or PAD."""
         unit = np.full(self.unit_size, PAD)
         unit[: self.unit] = np.arange(self.unit)
-        if self.interleaved:
-            half = self.unit // 2
-            unit[0 : self.unit : 2], unit[1 : self.unit : 2] = np.arange(half), np.arange(half) + half
+        half = self.interleaved // 2
+        unit[0 : 2 * half : 2], unit[1 : 2 * half : 2] = np.arange(half), np.arange(half) + half
         parts = []
         for first in range(0, self.channels, self.block):
             units = min(self.block, self.channels - first) // self.unit
@@ -98,6 +98,21 @@ def placed(places: np.ndarray, values: np.ndarray, axis: int) -> np.ndarray:
     found = np.take(values, np.maximum(places, 0), axis=axis)
     np.moveaxis(found, axis, -1)[..., places == PAD] = 0
     return found
+
+
+def taken(linear: QuantizedLinear, channels: range | np.ndarray) -> QuantizedLinear:
+    """The linear that computes some of its outputs, of each codebook block all or, of the only one, any."""
+    if len(channels) == linear.outputs:
+        return linear
+    blocks = np.asarray(channels)[:: linear.scheme.G] // linear.scheme.G
+    return replace(
+        linear,
+        weight_codebook=linear.weight_codebook[:, blocks],
+        codes=linear.codes[..., channels],
+        multiplier=linear.multiplier[channels],
+        bias=linear.bias[channels],
+        tables=None if linear.tables is None else linear.tables[:, blocks],
+    )
 
 
 def relaid(linear: QuantizedLinear, inputs: Layout, outputs: Layout) -> QuantizedLinear:

@@ -17,10 +17,10 @@ from lutllm.lowering.machine.choice import engine_for
 from lutllm.lowering.machine.form import Machine, machine_op, read_machine, write_machine
 from lutllm.lowering.machine.targets import find_target
 from lutllm.lowering.place.chains import mode_problems
-from lutllm.lowering.place.clusters import Cluster, is_fixed
+from lutllm.lowering.place.clusters import Cluster, Linear, is_fixed
 from lutllm.lowering.place.form import check_program, placed_functions
 from lutllm.lowering.place.modes import mode_problem, modes_of
-from lutllm.lowering.place.patterns import LINEAR, Match, matches, ops_of, users
+from lutllm.lowering.place.patterns import LINEAR, Match, matches, ops_of, sliced, users
 from lutllm.passes import Pass
 from lutllm.passes.walk import ops_in
 
@@ -83,7 +83,8 @@ class LutPlace(Pass):
         engine = replace(engine, tokens=min(engine.tokens, most))
         beats = max((-(-size // head_lanes) for size in sizes), default=1)
         at_once = min(max(engine.tokens, *groups, 1), most)
-        words = [_block_words(end, engine.lanes, engine.tokens) for end in ops_in(op, dialect.RequantizeOp)]
+        linears = (cluster.linear for cluster in clusters)
+        words = [_block_words(linear, engine.lanes, engine.tokens) for linear in linears if linear is not None]
         modes = {mode for cluster in clusters for mode in modes_of(cluster)}
         modes -= {"silu"} if modes & SHARES.keys() == {"silu"} else set()  # which is there where none is named
         config = AcceleratorConfig(
@@ -118,14 +119,10 @@ class LutPlace(Pass):
                 self.fail(cluster.op, problem)
 
 
-def _block_words(end: dialect.RequantizeOp, lanes: int, tokens: int) -> int:
+def _block_words(linear: Linear, lanes: int, tokens: int) -> int:
     """Words of sums of one codebook block of a linear, for all tokens of a pass; of an LM head for one token."""
-    ops = ops_of(end.operation, LINEAR)
-    assert ops is not None
-    outputs = int(end.y.type.shape[-1])
-    block = min(dialect.scheme_of(ops[-3].opview).G, outputs)
-    static = end.y.type.shape[0] == 1
-    return -(-block // lanes) * (1 if static else tokens)
+    static = linear.x.type.shape[0] == 1
+    return -(-min(linear.scheme.G, linear.outputs) // lanes) * (1 if static else tokens)
 
 
 class _Placement:
@@ -137,6 +134,7 @@ class _Placement:
         self.labels: dict[ir.Value, str] = {}
 
     def run(self) -> None:
+        self._part_linears()
         old = [op.operation for op in self.block.operations]
         found = list(matches(self.block))
         self._check_covered(old, found)
@@ -148,6 +146,26 @@ class _Placement:
             old[-1].operands[i] = self.values.get(value, value)
         for op in reversed(old[:-1]):
             op.erase()
+
+    def _part_linears(self) -> None:
+        """A linear of which others take slices becomes one for each slice."""
+        for end in [op.operation for op in self.block.operations if op.operation.name == "lut.requantize"]:
+            whole, parts = ops_of(end, LINEAR), sliced(end)
+            if whole is None or users(end.result) == parts[:1]:
+                continue
+            for part in parts:
+                made = {}
+                with ir.InsertionPoint(part):
+                    for op in whole:
+                        made[op.result] = op.clone().result
+                for new in made.values():
+                    for i, value in enumerate(new.owner.operands):
+                        new.owner.operands[i] = made.get(value, value)
+                part.operands[0] = made[end.result]
+            if not users(end.result):
+                for op in reversed(whole):
+                    if not users(op.result):
+                        op.erase()
 
     def _check_covered(self, old: list[ir.Operation], found: list[Match]) -> None:
         covered = {op for match in found for op in match.ops}

@@ -16,11 +16,16 @@ def modes_of(cluster: Cluster) -> Iterator[str]:
     gated = cluster.find("lut.swiglu")
     if gated is not None:
         yield activation_of(gated)
+        if gated.up is None:
+            yield "plain_mlp"
     attention = cluster.find("lut.attention")
     if attention is not None and reach_of(attention) is not None:
         yield "window"
     if cluster.engines == NORM_ADD or is_aside(cluster):
         yield "norm_after"
+    norm = cluster.find("lut.rms_norm")
+    if norm is not None and cluster.engines[0] == "norm" and {"centered", "bias"} & set(norm.attributes):
+        yield "layer_norm"
 
 
 def reach_of(attention: AttentionOp) -> int | None:

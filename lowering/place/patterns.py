@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from lutllm.bindings import ir
 
+ENDS = ("lut.requantize", "lut.slice")  # of a linear: all that it computes, or some of it
 ROWS = ("lut.stored_table", "lut.built_table", "lut.built_row", "lut.exact_row")
 # Where a value from outside a cluster may lie, beside the memories on chip.
 ARGUMENT, CACHE, OUTSIDE = "among the arguments", "in a KV cache", "outside the chip"
@@ -33,7 +34,7 @@ def _part(name: str, *flow: int, optional: bool = False, **wants: str) -> Part:
 
 LINEAR = (
     _part("centroid_search", o0="x", optional=True), Part(ROWS, (0,), {0: "x"}), _part("table_lookup"),
-    _part("prefix_sum"), _part("requantize"),
+    _part("prefix_sum"), _part("requantize"), _part("slice", optional=True),
 )  # fmt: skip
 NORM_ADD = ("norm", "residual")  # of what a linear leaves in memory y
 CHAINS: dict[tuple[str, ...], tuple[Part, ...]] = {
@@ -48,7 +49,7 @@ CHAINS: dict[tuple[str, ...], tuple[Part, ...]] = {
     ("load",): (),
     ("feed", "linear", "residual"): (*LINEAR, _part("add", 0, 1, o0="r", o1="r", optional=True)),
     ("feed", "linear", "store"): LINEAR,
-    ("feed", "linear", "swiglu"): (*LINEAR, _part("swiglu", 1, o0="y")),
+    ("feed", "linear", "swiglu"): (*LINEAR, _part("swiglu", 0, 1, o0="y")),
     ("feed", "linear", "pick"): (*LINEAR, _part("argmax")),
     ("feed", "linear", "save"): LINEAR,
 }  # fmt: skip
@@ -82,7 +83,7 @@ def ops_of(op: ir.Operation, parts: Sequence[Part]) -> tuple[ir.Operation, ...] 
         owner = op.operands[i].owner
         if set(range(len(op.operands))) - {i} <= part.wants.keys() and not isinstance(owner, ir.Block):
             found = ops_of(owner.operation, rest)
-            if found and (owner.operation.name != "lut.requantize" or len(users(op.operands[i])) == 1):
+            if found and (owner.operation.name not in ENDS or len(users(op.operands[i])) == 1):
                 return (*found, op)
     return (op,) if all(part.optional for part in rest) else None
 
@@ -90,7 +91,7 @@ def ops_of(op: ir.Operation, parts: Sequence[Part]) -> tuple[ir.Operation, ...] 
 def _match(op: ir.Operation) -> Match | None:
     """The cluster that ends in an op; linears alone left out."""
     for engines, parts in CHAINS.items():
-        ops = None if op.name == "lut.requantize" else ops_of(op, parts)
+        ops = None if op.name in ENDS else ops_of(op, parts)
         if ops and (op.name != "lut.rescale" or engines == _rescaled_by(ops)):
             return Match(engines, ops)
     return None
@@ -115,10 +116,15 @@ def matches(block: ir.Block) -> Iterator[Match]:
     for op in block.operations:
         if op.operation in by_root:
             yield by_root[op.operation]
-        elif op.operation.name == "lut.requantize" and op.operation not in covered:
+        elif op.operation.name in ENDS and op.operation not in covered and not sliced(op.operation):
             ops = ops_of(op.operation, LINEAR)
             if ops:
                 yield Match(("feed", "linear", _sink(op.operation)), ops)
+
+
+def sliced(end: ir.Operation) -> list[ir.Operation]:
+    """The slices of what a linear computes."""
+    return [user for user in users(end.result) if user.name == "lut.slice"]
 
 
 def _sink(end: ir.Operation) -> str:

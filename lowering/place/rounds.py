@@ -134,6 +134,14 @@ def stream_bytes(round_: Round, engine: EngineConfig) -> dict[str, int]:
 def check_linear(linear: Linear, inputs: Layout, engine: EngineConfig) -> None:
     """Raise `CapacityError` for the first thing of `linear` that `engine` is too small for."""
     s = linear.scheme
+    if linear.whole > s.G:
+        for i in range(0, linear.outputs, s.G):
+            first, *rest = (int(channel) for channel in linear.channels[i : i + s.G])
+            if first % s.G or rest != list(range(first + 1, min(first + s.G, linear.whole))):
+                raise CapacityError(
+                    f"{linear.name}: expected slices of whole codebook blocks of {s.G} outputs, got a part of that "
+                    f"from {first // s.G * s.G} on; quantize it with one block, or with smaller ones"
+                )
     needs = [
         ("activation stages", s.S, engine.act_stages),
         ("activation centroids", s.c_a, engine.centroids),

@@ -115,7 +115,7 @@ def store(places: Places, cluster: Cluster, round_: Round) -> Fields:
 
 def residual(places: Places, cluster: Cluster, round_: Round) -> Fields:
     """The linear added to the stream; without a lut.add it takes the stream's place, or stays beside it."""
-    add, end = cluster.find("lut.add"), cluster.find("lut.requantize")
+    add, end = cluster.find("lut.add"), cluster.find("lut.slice") or cluster.find("lut.requantize")
     rights = {"residual_right": NOTHING, "y_right": LEFT} if add is None else added_rights(cluster, add, end.y)
     aside = _after(places, aside=1, base=places.base(cluster.result)) if is_aside(cluster) else _after(places)
     return {**part(places, round_), **rights, "load": 0, **aside}
@@ -146,14 +146,15 @@ def added_rights(cluster: Cluster, add: Any, added: ir.Value) -> Fields:
 
 def swiglu(places: Places, cluster: Cluster, round_: Round) -> Fields:
     op, known = cluster.find("lut.swiglu"), places.config.activations
-    activation = {"activation": known.index(activation_of(op))} if len(known) > 1 else {}
+    choice = {"activation": known.index(activation_of(op))} if len(known) > 1 else {}
+    choice |= {"plain": int(op.up is None)} if "plain_mlp" in places.config.modes else {}
     return {
-        "gate": places.base(op.gate),
+        "gate": 0 if op.up is None else places.base(op.gate),
         "base": places.base(cluster.result),
         **part(places, round_),
         "sigmoid_right": right_of(exponent_of(op.gate) + 12),
         "bits": bits_of(op.y),
-        **activation,
+        **choice,
     }
 
 
@@ -177,6 +178,9 @@ def norm(places: Places, cluster: Cluster) -> Fields:
     if "norm_after" in places.config.modes:
         own = cluster.engines == NORM_ADD
         after = {"after": int(own), "source": places.base(op.x) if own else 0}
+    if "layer_norm" in places.config.modes:
+        flags = {"centered": int("centered" in op.attributes), "biased": int("bias" in op.attributes)}
+        after |= flags | {"channels": int(op.x.type.shape[-1])}
     return {
         "base": places.base(cluster.result),
         "words": places.words(cluster),

@@ -357,8 +357,8 @@ def test_a_layout(text_of: Any) -> None:
 
 def test_a_layout_that_tears_pairs(text_of: Any) -> None:
     edit: Edit = change('"lut.layout"', "channels = 16, interleaved = 0, pad = 4",
-                                    old="interleaved = 0", new="interleaved = 1")  # fmt: skip
-    refused(text_of, "lut-allocate", edit, "expected heads not interleaved, as RoPE wants them", '"lut.cluster"')
+                                    old="interleaved = 0", new="interleaved = 2")  # fmt: skip
+    refused(text_of, "lut-allocate", edit, "expected interleaved = 0, as RoPE wants heads, got 2", '"lut.cluster"')
 
 
 def test_a_layout_of_one_of_two_that_must_agree(text_of: Any) -> None:

@@ -38,6 +38,16 @@ KINDS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {  # the modes that i
         dict(layers=[LayerShape(window=window, qk_norm=True) for window in (7, None, 1)]),
     ),
     "norms after": (("norm_after",), dict(norms_after=True)),
+    "plain MLPs": (
+        ("silu", "gelu", "plain_mlp"),
+        dict(layers=[LayerShape(plain=plain, activation=name) for plain, name in ((True, "gelu"), (False, "silu"))]),
+    ),
+    "layer norm": (("layer_norm",), dict(layer_norm=True, hidden=44)),
+    "layer norms, of some layers after": (
+        ("norm_after", "layer_norm"),
+        dict(layers=[LayerShape(layer_norm=layer, norms_after=True) for layer in (True, False)], hidden=20),
+    ),
+    "fused linears, half of heads rotated": ((), dict(fused=True, rotated=6)),
     "gemma3": (
         ("gelu_tanh", "window", "norm_after"),
         dict(
@@ -81,11 +91,19 @@ def test_tokens_and_cycles(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_machine_without_a_mode_is_an_error_where_it_is_needed(kind: str) -> None:
     hardware, _ = made(kind, "tiny")
+    if not hardware.plan.config.modes:
+        pytest.skip("it needs none")
     mode = hardware.plan.config.modes[-1]
     text = dialect.module_text(hardware.module)
     text = re.sub(f'(, )?"{mode}"', "", text, count=1)
     with hardware.module.context, pytest.raises(LutllmError, match=f"expected a machine with mode '{mode}', got"):
         read_plan(ir.Module.parse(text))
+
+
+def test_slices_are_of_whole_codebook_blocks() -> None:
+    model = random_model(float_decoder(fused=True, layers=1), EXACT.with_(R=1, G=64), positions=CONTEXT)
+    with pytest.raises(LutllmError, match="expected slices of whole codebook blocks of 64 outputs, got a part of that"):
+        Hardware.of(model.lut(CONTEXT), model.tensors, target="tiny")
 
 
 def test_rows_out_of_a_window_cost_no_cycles() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 
 from lutllm import dialect, interpreter
 from lutllm.bindings import ir
-from lutllm.lowering.place.layouts import PAD, Layout, relaid
+from lutllm.lowering.place.layouts import PAD, Layout, relaid, taken
 from lutllm.quantizer.random.linear import random_linear
 from lutllm.scheme import EXACT, QuantizedLinear, Scheme
 
@@ -30,7 +30,7 @@ def heads(count: int, channels: int, size: int, interleaved: int = 0, block: int
 def layouts(draw: st.DrawFn) -> Layout:
     """Any that the verifier lets through."""
     unit = draw(st.integers(1, 6))
-    interleaved = draw(st.integers(0, 1)) if unit % 2 == 0 else 0
+    interleaved = 2 * draw(st.integers(0, unit // 2))
     units = draw(st.integers(1, 8))
     return Layout(
         channels=units * unit,
@@ -50,8 +50,8 @@ def by_loop(layout: Layout) -> list[int]:
         start = len(found)
         for unit in range(first, min(first + layout.block, layout.channels), layout.unit):
             for i in range(layout.unit):
-                half = layout.unit // 2
-                found.append(unit + (i // 2 + half * (i % 2) if layout.interleaved else i))
+                half = layout.interleaved // 2
+                found.append(unit + (i // 2 + half * (i % 2) if i < layout.interleaved else i))
             found += [PAD] * (layout.unit_size - layout.unit)
         while (len(found) - start) % layout.pad:
             found.append(layout.channels - 1 if layout.repeat else PAD)
@@ -107,11 +107,22 @@ def inputs_of(linear: QuantizedLinear, seed: int) -> np.ndarray:
 
 
 @settings(max_examples=30)
+@given(SCHEMES, st.booleans(), st.permutations(range(5)), st.integers(1, 4), st.integers(0, 99))
+def test_some_outputs_of_a_linear(scheme: Scheme, blocks: bool, order: list[int], count: int, seed: int) -> None:
+    """Of the only block any, else whole blocks."""
+    linear = random_linear(12, 40, scheme.with_(G=8 if blocks else 40), seed)
+    size = 8 if blocks else 3
+    channels = np.concatenate([np.arange(first * size, (first + 1) * size) for first in order[:count]])
+    x = inputs_of(linear, seed)
+    assert np.array_equal(interpreter.linear(taken(linear, channels), x), interpreter.linear(linear, x)[:, channels])
+
+
+@settings(max_examples=30)
 @given(SCHEMES, st.integers(1, 4), st.integers(1, 6), st.sampled_from([4, 8]), st.integers(0, 99))
 def test_relaid_heads_put_out_the_same(scheme: Scheme, count: int, half: int, head_lanes: int, seed: int) -> None:
     linear = random_linear(12, count * 2 * half, scheme, seed)
     size = -(-2 * half // head_lanes) * head_lanes
-    outputs = heads(count, 2 * half, size, interleaved=1, pad=8)
+    outputs = heads(count, 2 * half, size, interleaved=2 * half, pad=8)
     residual = plain(12, 8, block=6)  # inputs with padding between pairs
     physical = relaid(linear, residual, outputs)
     x = inputs_of(linear, seed)
@@ -164,5 +175,5 @@ def test_nothing_moves_nothing_is_copied() -> None:
 
 def test_pairs_that_are_torn() -> None:
     assert plain(14, 8, block=7).torn == 6
-    assert heads(2, 8, 8, interleaved=1).torn == 0
+    assert heads(2, 8, 8, interleaved=8).torn == 0
     assert heads(2, 8, 12).torn is None and plain(14, 8).torn is None

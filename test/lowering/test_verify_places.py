@@ -111,7 +111,7 @@ LAYOUTS: dict[str, tuple[Edit, str, str]] = {
             cluster(f"{OWN}.k_proj", "@c16_i16_16_p8", "@c16_u16_16_p8"),
             cluster(f"{OWN}.k_proj.heads", "@c16_i16_16_p8", "@c16_u16_16_p8"),
         ),
-        "'lut.cluster' op expected heads interleaved, as RoPE wants them, got interleaved = 0; change the layout",
+        "'lut.cluster' op expected interleaved = 16, as RoPE wants heads, got 0; change the layout",
         CLUSTER,
     ),
     "torn pairs": (
@@ -119,12 +119,12 @@ LAYOUTS: dict[str, tuple[Edit, str, str]] = {
             cluster(f"{OWN}.v_proj", "@c16_u16_16_p8", "@c16_i16_16_p8"),
             cluster(f"{OWN}.v_proj.heads", "@c16_u16_16_p8", "@c16_i16_16_p8"),
         ),
-        "'lut.cluster' op expected heads not interleaved, as RoPE wants them, got interleaved = 1; change the layout",
+        "'lut.cluster' op expected interleaved = 0, as RoPE wants heads, got 16; change the layout",
         CLUSTER,
     ),
     "torn pairs of a linear": (
-        named("c32_u16_16_p4", "interleaved = 0", "interleaved = 1"),
-        "'lut.cluster' op expected heads not interleaved, as RoPE wants them, got interleaved = 1; change the layout",
+        named("c32_u16_16_p4", "interleaved = 0", "interleaved = 16"),
+        "'lut.cluster' op expected interleaved = 0, as RoPE wants heads, got 16; change the layout",
         CLUSTER,
     ),
     "heads of other sizes": (
@@ -157,7 +157,7 @@ EDITS = LAYOUTS | {
     ),
     "a sink that cannot": (
         cluster(f"{OWN}.o_proj", '"residual"', '"store"'),
-        "'lut.add' op expected no op here on engines feed, linear, store, got it",
+        "'lut.add' op expected 'lut.slice' here on engines feed, linear, store, got it",
         '"lut.add"',
     ),
     "another position": (

@@ -21,6 +21,7 @@ from lutllm.lowering.place.patterns import NORM_ADD
 from lutllm.lowering.schedule.fields import MOST_RIGHT, Places, items_of, order_of_items
 from lutllm.numerics import check_range, fits
 
+TABLE_FRACTION = 14  # of RoPE's tables
 LENGTH_LIMIT = 37  # of attention's sum of weights: at most 2**15 for each of 2**20 positions
 
 
@@ -40,7 +41,13 @@ class VectorParameters:
         norm, rescale = cluster.find("lut.rms_norm"), cluster.find("lut.rescale")
         gain = self.tensors[norm.gain.value]
         right = np.zeros(len(gain), np.int64) if rescale is None else self._rights(exponent_of(norm.y), rescale)
-        return _bytes(self._lanes(cluster, gain, right, self.places.layout(cluster)))
+        layout = self.places.layout(cluster)
+        lanes = self._lanes(cluster, gain, right, layout)
+        bias = norm.optional("bias")
+        if bias is not None:  # a word of them before each word of gains
+            words = (layout.place(self.tensors[bias.value].astype(np.int64)) & 0xFFFFFFFF, lanes)
+            lanes = np.stack([word.reshape(-1, self.places.config.lanes) for word in words], axis=1)
+        return _bytes(lanes)
 
     def _heads(self, cluster: Cluster) -> np.ndarray:
         """For each head its words: gain of its norm where it has one, and the shift to the exponents of the result."""
@@ -52,7 +59,7 @@ class VectorParameters:
 
     def _swiglu(self, cluster: Cluster) -> np.ndarray:
         op = cluster.find("lut.swiglu")
-        right = self._rights(exponent_of(op.gate) + exponent_of(op.up), op)
+        right = self._rights(exponent_of(op.gate) + (0 if op.up is None else exponent_of(op.up)), op)
         return _bytes(self._lanes(cluster, np.zeros_like(right), right, self.places.layout(cluster)))
 
     def _attention(self, cluster: Cluster) -> np.ndarray:
@@ -80,13 +87,15 @@ class VectorParameters:
 
     def rotations(self, cluster: Cluster, positions: int) -> np.ndarray:
         """Of a cluster with RoPE, for each position and word the cosine and sine of each pair of lanes, 16 bits each,
-        in its lower half."""
+        in its lower half; of a pair that is not turned 1 and 0."""
         op: Any = cluster.find("lut.rope")
         cosines, sines = (self.tensors[s.value][:positions].astype(np.int64) for s in (op.cosines, op.sines))
         layout, lanes = self.places.layout(cluster), self.places.config.lanes
         unit = layout.places[: layout.unit_size : 2]
         pairs = np.where(unit == PAD, PAD, np.arange(len(unit)))
-        both = placed(pairs, cosines & 0xFFFF | (sines & 0xFFFF) << 16, -1).reshape(positions, -1, lanes // 2)
+        both = cosines & 0xFFFF | (sines & 0xFFFF) << 16
+        still = np.full((positions, layout.unit // 2 - both.shape[1]), 1 << TABLE_FRACTION)
+        both = placed(pairs, np.concatenate([both, still], axis=1), -1).reshape(positions, -1, lanes // 2)
         return _bytes(np.pad(both, ((0, 0), (0, 0), (0, lanes // 2))))
 
     def _rights(self, exponent: int, op: Any) -> np.ndarray:

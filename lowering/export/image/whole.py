@@ -22,7 +22,7 @@ from lutllm.lowering.export.image.vector_parameters import VectorParameters, emb
 from lutllm.lowering.machine.accelerator import IMAGE_HEADER, IMAGE_MAGIC, LIST_BITS, LISTS, SIZES_BITS, VERIFY
 from lutllm.lowering.machine.checks import crc, signature
 from lutllm.lowering.place.clusters import Cluster, Linear, clusters_of
-from lutllm.lowering.place.layouts import Layout, relaid
+from lutllm.lowering.place.layouts import Layout, relaid, taken
 from lutllm.lowering.place.lut_allocate import HEADER
 from lutllm.lowering.schedule.data import Plan, Task
 from lutllm.lowering.schedule.descriptors import checked, descriptor, list_region, packed, verified
@@ -143,7 +143,8 @@ def physical_linear(reader: Reader, cluster: Cluster, tensors: Tensors) -> Quant
     """The linear of a cluster as hardware has it."""
     linear: Linear | None = cluster.linear
     assert linear is not None
-    return relaid(quantized_linear(linear, tensors), *layouts_of(reader, cluster))
+    whole = quantized_linear(linear, tensors)
+    return relaid(taken(whole, linear.channels), *layouts_of(reader, cluster))
 
 
 def header(plan: Plan, model: int) -> list[int]:

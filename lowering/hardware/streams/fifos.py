@@ -93,7 +93,9 @@ def fifos(config: AcceleratorConfig, latency: int) -> list[Fifo]:
     if "norm_after" in config.modes:
         # To residual, in tasks that take nothing else: they start when they want.
         bits, depth = config.lanes * NORM_BITS, norm.n_depth(config)
-        found.append(Fifo("n", "norm", ("added",), bits, depth, ("norm/normed/count",), Fraction(1), norm.NORMED))
+        found.append(
+            Fifo("n", "norm", ("added",), bits, depth, ("norm/normed/count",), Fraction(1), norm.normed(config))
+        )
     if "save" in config.engines:
         found += _saving(config, latency)
     return [*found, *_given(config)]

@@ -27,6 +27,7 @@ from lutllm.quantization import NORM_BITS, RESIDUAL_BITS
 
 SQUARE_BITS = 2 * RESIDUAL_BITS
 SUM_BITS = 64  # of squares: dialect verifiers hold a row to 62 bits
+TOTAL_BITS = RESIDUAL_BITS + 18  # of a row of up to 2**17 channels, signed
 TIMING = Timing(first=ORIGIN_CYCLES, last=9)
 READ_AFTER = 1  # cycles after `done` that sums are there: no task that reads them begins so soon
 
@@ -34,6 +35,11 @@ READ_AFTER = 1  # cycles after `done` that sums are there: no task that reads th
 def squares_port(config: AcceleratorConfig) -> Bundle:
     """A port that reads the sum of the squares of a token's row, at once."""
     return Read.of(config.token_bits, SUM_BITS, enable=False)
+
+
+def totals_port(config: AcceleratorConfig) -> Bundle:
+    """A port that reads the sum of a token's row, at once."""
+    return Read.of(config.token_bits, TOTAL_BITS, enable=False)
 
 
 def residual(design: Design, config: AcceleratorConfig) -> str:
@@ -78,7 +84,12 @@ def residual(design: Design, config: AcceleratorConfig) -> str:
         squares = [m.reg(_tree(squares[i : i + 8]), f"squares_{i}") for i in range(0, len(squares), 8)]
         total = m.reg(_tree(squares), "squares")
         task.ends(total, READ_AFTER)
-        m["squares_read"].drive(data=_accumulate(m, config, task, total.zext(SUM_BITS)))
+        m["squares_read"].drive(data=_accumulate(m, config, task, total.zext(SUM_BITS), "sums", "squares_read"))
+        if "totals_read" in inputs:
+            row = [made["new"].sext(TOTAL_BITS) for made in lanes]
+            row = [m.reg(_tree(row[i : i + 8]), f"totals_{i}") for i in range(0, len(row), 8)]
+            words_ = m.reg(_tree(row), "totals").until(total.cycle)
+            m["totals_read"].drive(data=_accumulate(m, config, task, words_, "totals", "totals_read"))
         enable = task.step & stays if after else task.step
         out = dict(r_read=read, r_write=Write(enable, address, pack([made["new"] for made in lanes])), done=task.done)
         if after:
@@ -92,7 +103,10 @@ def residual(design: Design, config: AcceleratorConfig) -> str:
     if after:
         inputs |= {"n": Stream.of(config.lanes * NORM_BITS)}
         outputs |= {"y_write": writes(config, "y")}
-    return design.module("residual", inputs | {"squares_read": squares_port(config)}, outputs, body)
+    inputs |= {"squares_read": squares_port(config)}
+    if "layer_norm" in config.modes:
+        inputs |= {"totals_read": totals_port(config)}
+    return design.module("residual", inputs, outputs, body)
 
 
 def _added_bits(config: AcceleratorConfig) -> int:
@@ -138,8 +152,9 @@ def _offset(m: Module, task: Steps, bits: int) -> Signal:
     return place.set(mux(task.busy, following, zero), task.fire | ~task.busy)
 
 
-def _accumulate(m: Module, config: AcceleratorConfig, task: Steps, squares: Signal) -> Signal:
-    """Add a word's squares to its token's sum, which the row's first word starts anew; returns the sum asked for.
+def _accumulate(m: Module, config: AcceleratorConfig, task: Steps, squares: Signal, name: str, port: str) -> Signal:
+    """Add a word's squares to its token's sum, which the row's first word starts anew; returns the sum that `port` asks
+    for.
 
     Read, added and written in one cycle, so that words of one token may follow each other. The sums stand in two RAMs,
     a read port each.
@@ -149,10 +164,10 @@ def _accumulate(m: Module, config: AcceleratorConfig, task: Steps, squares: Sign
     first = mux(load, task.index["inner"], task.index["outer"]).eq(0) & task.fields["start"].eq(0)
     now = aligned(task.step, at(token), at(first), squares)
     step, token, first, squares = (signal.plain() for signal in now)
-    before = Wire(SUM_BITS)
-    write = (step, token, squares + mux(first, const(0, SUM_BITS), before.signal))
-    before.assign(stored(m, "sums", config.tokens, write=write, read=token))
-    return stored(m, "sums_for_norm", config.tokens, write=write, read=m["squares_read"].address)
+    before = Wire(squares.width)
+    write = (step, token, squares + mux(first, const(0, squares.width), before.signal))
+    before.assign(stored(m, name, config.tokens, write=write, read=token))
+    return stored(m, f"{name}_for_norm", config.tokens, write=write, read=m[port].address)
 
 
 def _tree(terms: list[Signal]) -> Signal:

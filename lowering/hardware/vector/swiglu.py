@@ -18,7 +18,7 @@ TIMING = Timing(first=ORIGIN_CYCLES, last=17)
 
 def swiglu(design: Design, config: AcceleratorConfig) -> str:
     """Streams in: `task`, `y` (up), `p` (right, of a vector word). Reads memory y, where gate stands, and writes memory
-    x; word w of both is at base + (start + w) * T + t."""
+    x; word w of both is at base + (start + w) * T + t. In mode plain_mlp a task may have its gate from y, up is 1."""
     y_bits, x_bits = config.address_bits("y"), config.address_bits("x")
     lane = swiglu_lane(design, config)
 
@@ -30,13 +30,18 @@ def swiglu(design: Design, config: AcceleratorConfig) -> str:
         p.drive(ready=task.fire & task.last["token"])
         bits = max(x_bits, y_bits)
         skipped = origin(m, f, None, bits) + task.offset[0:bits]  # the same of both memories
-        read = Read(at(f["gate"][0:y_bits] + skipped[0:y_bits]), config.word_bits("y"), task.step)
+        reads_gate = task.step & ~f["plain"][0] if "plain_mlp" in config.modes else task.step
+        read = Read(at(f["gate"][0:y_bits] + skipped[0:y_bits]), config.word_bits("y"), reads_gate)
         shared = dict(sigmoid_right=f["sigmoid_right"], high=m.reg(largest(f["bits"], X_BITS), "high"))
         shared |= {name: f[name][0:width] for name, width in _choice(config).items()}
         given = read.data.chunks(config.y_bits), y.data.chunks(config.y_bits), p.data.chunks(VALUE_BITS + RIGHT_BITS)
         results = []
         for i, (gate, up, parameter) in enumerate(zip(*given, strict=True)):
-            inputs = dict(gate=gate, up=at(up), right=at(parameter[VALUE_BITS:]))
+            up = at(up)
+            if "plain_mlp" in config.modes:
+                plain = f["plain"][0]
+                gate, up = mux(plain, up, gate), mux(plain, const(1, up.width), up)
+            inputs = dict(gate=gate, up=up, right=at(parameter[VALUE_BITS:]))
             results.append(m.output_of(lane, f"lane_{i}", **inputs, **shared))
         write = Write(task.step, at(f["base"][0:x_bits] + skipped[0:x_bits]), pack(results))
         task.ends(write.enable)

@@ -349,15 +349,15 @@ def drain(e, s, words, tokens, q, start, sink, p, with_p, writer, saves):  # typ
 
 
 @_compiled
-def steps(p, start, words, tokens, taker, there=0, depth=1):  # type: ignore[no-untyped-def]
-    """Words of a vector engine, in each the tokens; a word takes a beat of p with its last token. Who takes them, from
-    cycle `taker` on, has each `there` cycles after its step, and room for `depth`. Returns last steps: words', his."""
+def steps(p, start, words, tokens, taker, there=0, depth=1, before=0):  # type: ignore[no-untyped-def]
+    """Words of a vector engine, in each the tokens; a word takes a beat of p with its last one, and `before` the first.
+    Who takes them from `taker` on has each `there` later, and room for `depth`. Returns words' last steps, and his."""
     at, out, ends, taken = start - 1, taker - 1, np.zeros(words, np.int64), np.full(depth, NEVER)
     for n in range(words * tokens):
-        at = max(at + 1, arrival(p), taken[n % depth] + 1)
+        at = take_all(p, before * (n % tokens == 0), max(at, taken[n % depth]) + 1)
+        at = max(at + 1, arrival(p))
         taken[n % depth] = out = max(out + 1, at + there)
-        if n % tokens == tokens - 1:
-            ends[n // tokens] = take(p, at)
+        ends[n // tokens] = take(p, at) if n % tokens == tokens - 1 else at
     return ends, out
 
 

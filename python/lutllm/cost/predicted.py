@@ -284,8 +284,8 @@ class _List:
         chip, tokens, units = self.chip, self.tokens(giver), self.chip.vector
         begin = first + units["norm"].first + units["norm"].rows * tokens
         made, last = kernels.steps(
-            chip.ports["p"], begin, giver.fields["words"], tokens, start + units["residual"].first, norm.NORMED,
-            norm.n_depth(self.config),
+            chip.ports["p"], begin, giver.fields["words"], tokens, start + units["residual"].first,
+            norm.normed(self.config), norm.n_depth(self.config), giver.fields.get("biased", 0),
         )  # fmt: skip
         self.ended(giver, first, made[-1] + units["norm"].last)
         self.ended(task, start, last + units["residual"].last)
@@ -313,7 +313,7 @@ class _List:
             if task.engine == "norm":
                 rows = 1 if f["last"] else tokens
                 begin = start + unit.first + unit.rows * rows
-                ends, _ = kernels.steps(p, begin, f["words"], rows, begin)
+                ends, _ = kernels.steps(p, begin, f["words"], rows, begin, 0, 1, f.get("biased", 0))
             else:
                 x = self.chip.ports["x"]
                 place = f["address"] // (self.config.load_bits // 8) + self.each.position * f["words"]

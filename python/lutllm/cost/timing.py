@@ -33,7 +33,7 @@ assert tuple(MODES.index(name) for name in ("exact_row", "built_row", "built_tab
 def vector_timings(config: AcceleratorConfig) -> Mapping[str, Timing]:
     """Of engines that make a step a cycle."""
     return {
-        "norm": norm.TIMING,
+        "norm": norm.timing(config),
         "residual": residual.TIMING,
         "store": store.TIMING,
         "swiglu": swiglu.TIMING,

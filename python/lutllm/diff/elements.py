@@ -9,6 +9,7 @@ import numpy as np
 from lutllm.diff.difference import Difference
 from lutllm.lowering.machine.accelerator import SINKS
 from lutllm.lowering.place.layouts import PAD
+from lutllm.lowering.place.patterns import ENDS
 from lutllm.lowering.schedule.data import Plan, Task
 from lutllm.passes.lut_outline_head import HEAD
 from lutllm.simulate.transactions.chip import Written
@@ -16,14 +17,14 @@ from lutllm.simulate.transactions.passes import Pass
 from lutllm.simulate.transactions.simulator import TaskResult
 
 Part = tuple[Written, np.ndarray, np.ndarray]  # words of a task, what they should be, what they are
-_LAST_STEP, LINEAR = "lut.requantize", "lut.linear"
+LINEAR = "lut.linear"
 
 
 def ops_of(plan: Plan, task: Task) -> str:
     """The ops whose result a task writes, as text; the steps of a linear by the name of what they were."""
     ops = plan.works[task.program, task.cluster].ops
     if task.round:
-        return ops[-1] if task.engine in SINKS and ops[-1] != _LAST_STEP else LINEAR
+        return ops[-1] if task.engine in SINKS and ops[-1] not in ENDS else LINEAR
     return " + ".join(ops) or "lut.cluster"  # of engine load, which computes nothing
 
 

@@ -1,6 +1,6 @@
 """The interpreter on a scheduled module beside its tasks: every cluster's value, word for word, in program order.
 
-A cluster's value is what its last engine writes; that of the lut.requantize in it, what LutLinear gives, and of a norm
+A cluster's value is what its last engine writes; that of the end of a linear in it, what LutLinear gives, and of a norm
 that is added, what engine norm gives.
 """
 
@@ -19,7 +19,7 @@ from lutllm.diff.recording import Recording
 from lutllm.lowering.machine.accelerator import X_BITS
 from lutllm.lowering.place.clusters import Cluster, consumers
 from lutllm.lowering.place.layouts import PAD
-from lutllm.lowering.place.patterns import NORM_ADD
+from lutllm.lowering.place.patterns import ENDS, NORM_ADD
 from lutllm.lowering.schedule.read import Reader
 from lutllm.passes.lut_outline_head import HEAD
 from lutllm.progress import note
@@ -86,7 +86,7 @@ class _Golden:
 
         def trace(op: Any, value: Any) -> None:
             nonlocal first
-            if op.operation.name == "lut.requantize" or _is_added(op):
+            if op.operation.name in ENDS or _is_added(op):
                 first = value
             elif isinstance(op, ClusterOp):
                 cluster = Cluster(op)

@@ -5,7 +5,7 @@ For tests and benchmarks below PyTorch, under the names transformers gives.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,10 @@ class LayerShape:
     activation: str = "silu"
     window: int | None = None
     norms_after: bool = False  # of attention and MLP, before they are added
+    fused: bool = False  # linears that read the same
+    rotated: int | None = None
+    plain: bool = False  # an MLP without a gate
+    layer_norm: bool = False  # with a bias, in place of RMSNorm
 
 
 def float_decoder(
@@ -55,7 +59,7 @@ def float_decoder(
 
 def float_mlp(hidden: int = 48, intermediate: int = 80, name: str = "mlp") -> ir.Module:
     """A gated MLP alone."""
-    return _module([f"tensor<?x{hidden}xf32>"], lambda b, x: b.mlp(x, name, intermediate))
+    return _module([f"tensor<?x{hidden}xf32>"], lambda b, x: b.mlp(x, name, LayerShape(intermediate)))
 
 
 def float_linear_norm_linear(inputs: int = 48, middle: int = 32, outputs: int = 24) -> ir.Module:
@@ -78,41 +82,61 @@ class _Builder:
         self.globals: dict[str, tuple[tuple[int, ...], str]] = {}
 
     def layer(self, x: ir.Value, position: ir.Value, name: str, shape: LayerShape) -> ir.Value:
-        seen = self.attention(self.norm(x, f"{name}.input_layernorm"), position, f"{name}.self_attn", shape)
+        kind = "layer" if shape.layer_norm else "rms"
+        normed = self.norm(x, f"{name}.input_layernorm", kind=kind)
+        seen = self.attention(normed, position, f"{name}.self_attn", shape)
         if shape.norms_after:
-            seen = self.norm(seen, f"{name}.attention_norm")
+            seen = self.norm(seen, f"{name}.attention_norm", kind=kind)
         with ir.Location.name(name):
             x = dialect.float_add(x, seen, name=f"{name}.attention")
-        normed = self.norm(x, f"{name}.post_attention_layernorm")
-        inner = self.mlp(normed, f"{name}.mlp", shape.intermediate, shape.activation)
+        normed = self.norm(x, f"{name}.post_attention_layernorm", kind=kind)
+        inner = self.mlp(normed, f"{name}.mlp", shape)
         if shape.norms_after:
-            inner = self.norm(inner, f"{name}.mlp_norm")
+            inner = self.norm(inner, f"{name}.mlp_norm", kind=kind)
         with ir.Location.name(name):
             return dialect.float_add(x, inner, name=f"{name}.mlp")
 
     def attention(self, x: ir.Value, position: ir.Value, name: str, shape: LayerShape) -> ir.Value:
         heads, kv_heads, head_dim = shape.heads, shape.kv_heads, shape.head_dim
-        query = self.rotated(x, position, name, "q", heads, shape)
-        key = self.rotated(x, position, name, "k", kv_heads, shape)
-        value = self.linear(x, f"{name}.v_proj", kv_heads * head_dim)
-        sizes = {"heads": heads, "kv_heads": kv_heads, "scale": head_dim**-0.5}
+        sizes = {"q": heads * head_dim, "k": kv_heads * head_dim, "v": kv_heads * head_dim}
+        query, key, value = self.linears(x, name, sizes, shape.fused)
+        query = self.rotated(query, position, name, "q", heads, shape)
+        key = self.rotated(key, position, name, "k", kv_heads, shape)
         with ir.Location.name(name):
-            seen = dialect.float_attention(query, key, value, name=name, window=shape.window, **sizes)
+            seen = dialect.float_attention(
+                query, key, value, name=name, heads=heads, kv_heads=kv_heads, scale=head_dim**-0.5, window=shape.window
+            )
         return self.linear(seen, f"{name}.o_proj", x.type.shape[1])
 
-    def rotated(self, x: ir.Value, position: ir.Value, name: str, part: str, heads: int, shape: LayerShape) -> ir.Value:
-        y, made = self.linear(x, f"{name}.{part}_proj", heads * shape.head_dim), f"{name}.{part}_proj"
+    def rotated(self, y: ir.Value, position: ir.Value, name: str, part: str, heads: int, shape: LayerShape) -> ir.Value:
+        made = f"{name}.{part}_proj"
         if shape.qk_norm:
             y, made = self.norm(y, f"{name}.{part}_norm", heads), f"{name}.{part}_norm"
         # Layers alike share their frequencies; heads of another size need others.
-        frequencies = self.parameter(f"model.rotary_emb.{shape.head_dim}.inv_freq", shape.head_dim // 2)
+        turned = shape.rotated or shape.head_dim
+        frequencies = self.parameter(f"model.rotary_emb.{turned}.inv_freq", turned // 2)
         with ir.Location.name(name):
-            return dialect.float_rope(y, position, name=f"{made}.rope", frequencies=frequencies, heads=heads)
+            return dialect.float_rope(
+                y, position, name=f"{made}.rope", frequencies=frequencies, heads=heads, rotated=shape.rotated
+            )
 
-    def mlp(self, x: ir.Value, name: str, intermediate: int, activation: str = "silu") -> ir.Value:
-        gate, up = (self.linear(x, f"{name}.{part}_proj", intermediate) for part in ("gate", "up"))
+    def linears(self, x: ir.Value, name: str, sizes: Mapping[str, int], fused: bool) -> list[ir.Value]:
+        """Linears of one input, or slices of one linear."""
+        if not fused:
+            return [self.linear(x, f"{name}.{part}_proj", size) for part, size in sizes.items()]
+        made = f"{name}.{'_'.join(sizes)}_proj"
+        whole, found, start = self.linear(x, made, sum(sizes.values())), [], 0
+        for part, size in sizes.items():
+            with ir.Location.name(name):
+                found.append(dialect.float_slice(whole, name=f"{made}.{part}", groups=1, start=start, channels=size))
+            start += size
+        return found
+
+    def mlp(self, x: ir.Value, name: str, shape: LayerShape) -> ir.Value:
+        sizes = {part: shape.intermediate for part in (("up",) if shape.plain else ("gate", "up"))}
+        given = self.linears(x, name, sizes, shape.fused)
         with ir.Location.name(name):
-            inner = dialect.float_gated(gate, up, name=f"{name}.gated", activation=activation)
+            inner = dialect.float_gated(*given, name=f"{name}.gated", activation=shape.activation)
         return self.linear(inner, f"{name}.down_proj", x.type.shape[1])
 
     def embedding(self, ids: ir.Value, name: str, vocabulary: int, channels: int) -> ir.Value:
@@ -125,10 +149,13 @@ class _Builder:
         with ir.Location.name(name):
             return dialect.float_linear(x, name=name, weight=weight, outputs=outputs)
 
-    def norm(self, x: ir.Value, name: str, groups: int = 1) -> ir.Value:
+    def norm(self, x: ir.Value, name: str, groups: int = 1, kind: str = "rms") -> ir.Value:
         gain = self.parameter(f"{name}.weight", x.type.shape[1] // groups)
+        bias = self.parameter(f"{name}.bias", x.type.shape[1] // groups) if kind == "layer" else None
         with ir.Location.name(name):
-            return dialect.float_norm(x, name=name, gain=gain, epsilon=self.epsilon, groups=groups)
+            return dialect.float_norm(
+                x, name=name, gain=gain, epsilon=self.epsilon, groups=groups, kind=kind, bias=bias
+            )
 
     def parameter(self, symbol: str, *sizes: int) -> str:
         self.globals[symbol] = sizes, "float32"

@@ -160,7 +160,9 @@ class _Ops(OpQuantizer):
 
     def norm(self, op: Any, exponent: int) -> tuple[NormConstants, Arrays]:
         channels = op.x.type.shape[1] // int(op.groups.value)
-        return quantize_norm(channels, float(op.epsilon.value), self.rng.normal(1.0, 0.1, channels), _PEAK, exponent)
+        gain = self.rng.normal(1.0, 0.1, channels)
+        bias = None if op.optional("bias") is None else self.rng.normal(0.0, 0.3, channels)
+        return quantize_norm(channels, float(op.epsilon.value), gain, _PEAK, exponent, bias)
 
     def add(self, op: Any) -> AddConstants:
         return AddConstants(_STREAM + int(self.rng.integers(0, 2)))

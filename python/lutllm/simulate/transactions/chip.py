@@ -37,7 +37,7 @@ class Chip:
         sizes = {memory: getattr(config, f"{memory}_words") for memory in MEMORIES}
         channels = {memory: config.head_lanes if memory == "q" else config.lanes for memory in MEMORIES}
         self.words = {m: np.zeros((sizes[m], channels[m]), np.int64) for m in MEMORIES}
-        self.squares = np.zeros(config.tokens, np.int64)
+        self.squares, self.totals = np.zeros((2, config.tokens), np.int64)  # of a token's row
         self.rotations = np.zeros((0, 2, 0), np.int64)  # [token, cosine and sine, pair]
         self.best, self.best_index, self.token = 0, 0, -1
         self.ids = np.zeros(config.context, np.int64)

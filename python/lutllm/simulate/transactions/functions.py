@@ -91,8 +91,17 @@ def norm(chip: Chip, job: Job) -> None:
     after = f.get("after", 0)
     x = chip.read(*(("y", places(f["source"], range(f["words"]), tokens)) if after else
                     ("r", places(0, range(f["words"]), tokens))))[:, rows]  # fmt: skip
-    gain, right = (p[:, None] for p in chip.parameters(job.address, job.beats))
-    n = normalised(x, chip.squares[rows, None], gain, f)
+    gain, right = chip.parameters(job.address, job.beats)
+    bias: np.ndarray | int = 0
+    if f.get("biased"):
+        words = chip.bytes(job.address, job.beats, chip.config.p_bits // 8).view("<i4").astype(np.int64)
+        bias, gain, right = words[0::2, None], gain[1::2], right[1::2]
+    gain, right, squares = gain[:, None], right[:, None], chip.squares[rows, None]
+    if f.get("centered"):
+        total, channels = chip.totals[rows, None], f["channels"]
+        mean = (2 * total + channels) // (2 * channels)
+        x, squares = x - mean, squares - 2 * mean * total + channels * mean * mean
+    n = normalised(x, squares, gain, f, bias)
     if after:
         chip.push("n", n)
         return
@@ -100,11 +109,13 @@ def norm(chip: Chip, job: Job) -> None:
     chip.write("x", places(f["base"], range(f["words"]), out.shape[1]), out)
 
 
-def normalised(x: np.ndarray, squares: np.ndarray, gain: np.ndarray, f: dict[str, int]) -> np.ndarray:
+def normalised(
+    x: np.ndarray, squares: np.ndarray, gain: np.ndarray, f: dict[str, int], bias: np.ndarray | int = 0
+) -> np.ndarray:
     """x by its root mean square, of which `squares` says the sum; as lut.rms_norm."""
     r, h = rsqrt(np.maximum(1, squares + f["epsilon"]))
     z = rescale(x * r, -(9 + h))
-    return saturate(round_shift(z * gain, f["shift"]), NORM_BITS)
+    return saturate(round_shift(z * gain, f["shift"]) + bias, NORM_BITS)
 
 
 def residual(chip: Chip, job: Job) -> None:
@@ -117,7 +128,8 @@ def residual(chip: Chip, job: Job) -> None:
         terms = rescaled(chip.read("r", addresses), f["residual_right"]) + rescaled(added, f["y_right"])
         out = saturate(terms, RESIDUAL_BITS)
     squares = np.square(out).sum(axis=(0, 2))
-    chip.squares[: job.tokens] = squares + (chip.squares[: job.tokens] if f["start"] else 0)
+    for sums, found in ((chip.squares, squares), (chip.totals, out.sum(axis=(0, 2)))):
+        sums[: job.tokens] = found + (sums[: job.tokens] if f["start"] else 0)
     chip.write(*(("y", addresses + f["base"], out) if f.get("aside") else ("r", addresses, out)))
     chip.note("squares", np.arange(job.tokens), chip.squares[: job.tokens].copy())
 
@@ -129,7 +141,9 @@ def store(chip: Chip, job: Job) -> None:
 
 def swiglu(chip: Chip, job: Job) -> None:
     f, words = job.fields, range(job.fields["start"], job.fields["start"] + job.fields["words"])
-    gate, up = chip.read("y", places(f["gate"], words, job.tokens)), chip.pull("y")
+    gate, up = chip.pull("y"), np.ones(1, np.int64)
+    if not f.get("plain"):
+        gate, up = chip.read("y", places(f["gate"], words, job.tokens)), gate
     _, right = chip.parameters(job.address, job.beats)
     activation = chip.config.activations[f.get("activation", 0)]
     s = share(np.minimum(SIGMOID_END, rescaled(np.abs(gate), f["sigmoid_right"])), activation)
