@@ -96,7 +96,9 @@ def _dialect() -> Dialect:
     functions = _Functions()
     interpreter = Interpreter(module)
     interpreter.register_implementations(functions)
-    interpreter.run_op(module.body.block.first_op, ())
+    first = module.body.block.first_op
+    assert first is not None
+    interpreter.run_op(first, ())
     made = functions.get_dialect(interpreter, "lut")
     return Dialect("lut", list(made.operations), [*made.attributes, *functions.attributes])
 
@@ -129,6 +131,7 @@ class _Functions(IRDLFunctions):
     def run_base(self, interpreter: Interpreter, op: irdl.BaseOp, args: PythonValues) -> PythonValues:
         if op.base_ref is not None:
             return (BaseAttr(self.get_attr(interpreter, op.base_ref.string_value())),)
+        assert op.base_name is not None  # IRDL: one of the two
         name = op.base_name.data[1:].removeprefix("builtin.")
         return (BaseAttr(next(each for each in Builtin.attributes if each.name == name)),)
 
