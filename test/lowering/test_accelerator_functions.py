@@ -1,4 +1,4 @@
-"""Tables of the vector engines in the arc JIT and in SystemVerilog: the ROM leaf, the reciprocal root, the sigmoid."""
+"""Tables of the vector engines in the arc JIT and in SystemVerilog: the ROM leaf, the reciprocal root, activations."""
 
 import random
 from pathlib import Path
@@ -10,7 +10,7 @@ from lutllm import functions
 from lutllm.lowering.export.hw_to_arc import hw_to_arc
 from lutllm.lowering.export.hw_to_sv import hw_to_sv
 from lutllm.lowering.hardware.lib.circt import Design
-from lutllm.lowering.hardware.lib.functions import H_OFFSET, ROOT_LATENCY, SIGMOID_LATENCY, reciprocal_root, sigmoid
+from lutllm.lowering.hardware.lib.functions import H_OFFSET, ROOT_LATENCY, SIGMOID_LATENCY, reciprocal_root, share
 from lutllm.lowering.hardware.lib.memory import rom
 from lutllm.lowering.hardware.lib.signal import WidthError
 from lutllm.simulate import ArcSimulator
@@ -63,10 +63,14 @@ def test_reciprocal_root_of_every_length() -> None:
     assert through(top, "a", arguments, ROOT_LATENCY, ["r", "h"]) == expected
 
 
-def test_sigmoid_of_a_tenth_of_all_arguments() -> None:
+@pytest.mark.parametrize("activations", [("silu",), ("gelu",), ("relu", "gelu_tanh", "silu")], ids="+".join)
+def test_activations_of_a_tenth_of_all_arguments(activations: tuple[str, ...]) -> None:
     design = Design("arc")
-    top = ArcSimulator(hw_to_arc(design, sigmoid(design)), optimize=0)
+    top = ArcSimulator(hw_to_arc(design, share(design, activations)), optimize=0)
     top.randomize(3)
     arguments = [*range(0, 1 << 16, 11), *range(300), functions.SIGMOID_END]
-    expected = [(value,) for value in functions.share(np.array(arguments)).tolist()]
-    assert through(top, "a", arguments, SIGMOID_LATENCY, ["s"]) == expected
+    for number, activation in enumerate(activations):
+        if len(activations) > 1:
+            top.poke("activation", number)
+        expected = [(value,) for value in functions.share(np.array(arguments), activation).tolist()]
+        assert through(top, "a", arguments, SIGMOID_LATENCY, ["s"]) == expected

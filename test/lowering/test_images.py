@@ -32,7 +32,8 @@ def example(
     """5 pairs on 2 at a time, 20 outputs in blocks of 12 on 8 lanes: a round, its linear, and that relaid."""
     linear = random_linear(10, 20, scheme, 1, name="q", tables=source == "stored_table")
     x: Any = None
-    read = Linear("q", scheme, source, 5, 20, linear.shift, scheme.out_bits, -9, "x.exponents", x, None, True)
+    widths = linear.shift, scheme.out_bits, -9
+    read = Linear("q", scheme, source, 5, 20, *widths, "x.exponents", x, None, True, 20, range(20))
     with dialect.context(), ir.Location.unknown():
         module = ir.Module.create()
         with ir.InsertionPoint(module.body):

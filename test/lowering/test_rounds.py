@@ -28,7 +28,8 @@ X: Any = None  # the value a linear reads: rounds do not look at it
 
 
 def linear(pairs: int = 5, outputs: int = 20, scheme: Scheme = SCHEME, row_source: str = "built_row") -> Linear:
-    return Linear("q", scheme, row_source, pairs, outputs, 20, scheme.out_bits, -9, "x.exponents", X, None, True)
+    exponents, whole = "x.exponents", (outputs, range(outputs))
+    return Linear("q", scheme, row_source, pairs, outputs, 20, scheme.out_bits, -9, exponents, X, None, True, *whole)
 
 
 def inputs(pairs: int) -> Layout:
