@@ -9,6 +9,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from lutllm.errors import InputError  # noqa: E402
+from lutllm.lowering.machine.target_files import NAMES as NAMES_OF_TARGETS  # noqa: E402
+from lutllm.lowering.machine.targets import find_target  # noqa: E402
 from lutllm.models import load  # noqa: E402
 from lutllm.models.text import default_text  # noqa: E402
 from lutllm.quantizer import VectorQuantizer, quantize, recipe  # noqa: E402
@@ -35,10 +37,15 @@ YAML = r"""
 """
 
 
+@pytest.mark.parametrize("target", NAMES_OF_TARGETS)
+def test_blocks_are_whole_chunks_of_every_target(target):
+    assert recipe.LANES % find_target(target).engine.lanes == 0 and recipe.BLOCK % recipe.LANES == 0
+
+
 def test_exact_rows_take_even_blocks():
-    outputs = dict(zip(NAMES, (576, 192, 1024, 1025, 1536, 49152), strict=False))
+    outputs = dict(zip(NAMES, (576, 192, 1024, 1025, 1536, 49152, 4864, 151936), strict=False))
     found = load_recipe([Rule(scheme="exact")]).assign(NAMES, outputs)
-    assert [found[name].scheme.G for name in outputs] == [576, 192, 1024, 513, 768, 1024]
+    assert [found[name].scheme.G for name in outputs] == [576, 192, 1024, 640, 768, 1024, 1024, 1024]
     for rule in (Rule(scheme="exact", block=512), Rule(scheme=EXACT), Rule(scheme="paper")):
         assert load_recipe([rule]).assign(NAMES, outputs)[NAMES[0]].scheme.G == 512
 

@@ -33,6 +33,7 @@ ENTRY_POINTS = "lutllm.quantizers"
 DEFAULT_QUANTIZER = "vq"
 HEAD = "lm_head"  # the name of the LM head in Llama and Qwen3 models
 SECONDS = 2  # for a regular expression and a name: microseconds are enough but for those that try every way
+LANES = 128  # of the widest target: whole chunks of them make a block
 BLOCK = 1024  # outputs that share weight codebooks: fewer cost more bits than they gain
 INPUT_FIELDS = ("kind", "v", "c_a", "S", "metric", "x_bits", "act_bits")  # one value for all readers of an input
 
@@ -62,8 +63,10 @@ class Rule:
 
 
 def even_block(outputs: int, most: int = BLOCK) -> int:
-    """Outputs of a block, so that no block has more than `most` and none is much shorter than the others."""
-    return -(-outputs // -(-outputs // most))
+    """Outputs of a block: all, where they are no more than `most`; else a multiple of LANES, which hardware wants, so
+    that blocks are about as large as each other."""
+    each = -(-outputs // -(-outputs // most))
+    return outputs if each == outputs else -(-each // LANES) * LANES
 
 
 @dataclass(frozen=True)
