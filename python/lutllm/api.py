@@ -79,6 +79,7 @@ def quantize(
     batch: int | None = None,
     move_codes: bool = False,
     device: str | None = None,
+    threads: int | None = None,
     seed: int = 0,
     progress: bool | Listener = False,
     listener: Callable[[dict[str, Any]], None] | None = None,
@@ -89,14 +90,18 @@ def quantize(
     a weight; or `budget_ms` milliseconds a token after `kv` (256) others on a `target` (v80), by its estimate; or a
     `recipe`, a YAML file or rules (`lutllm.quantizer.recipe`). On what: `tokens` (32,768) of `text`, of
     whose windows a share `own` (0.5) are written by the model. Then `distill` steps of `batch` windows, in which
-    `move_codes`. `listener` gets an object a linear. Defaults are those of `lutllm quantize`.
+    `move_codes`. `threads` of this process from now on (default: one a core), which change no byte. `listener` gets an
+    object a linear. Defaults are those of `lutllm quantize`.
     """
     from lutllm import models
+    from lutllm.quantizer.products import use_threads
     from lutllm.quantizer.whole import CALIBRATION_TOKENS, chosen_recipe, quantize_model
 
     wanted = chosen_recipe(scheme, stages, bits, table_bits, recipe, budget_ms, target, kv)
     if distill == 0 and (batch or move_codes):
         raise InputError("expected steps of distillation for its batch and codes, got none (distill 0); leave one out")
+    if threads is not None:
+        use_threads(threads)
     how: dict[str, Any] = {"own": own, "batch": batch, "device": device, "codes": move_codes}
     source = None
     if isinstance(model, str | Path):

@@ -13,7 +13,7 @@ from llvmlite import binding
 
 torch = pytest.importorskip("torch")
 
-from lutllm.errors import NumericsError  # noqa: E402
+from lutllm.errors import InputError, NumericsError  # noqa: E402
 from lutllm.quantizer import products  # noqa: E402
 from lutllm.quantizer.linear.factors import BLOCK, STRIP, inverse_factor  # noqa: E402
 from lutllm.quantizer.products import gram, multiply, norm  # noqa: E402
@@ -151,3 +151,18 @@ def test_pytorch_uses_these_products_forward_and_backward() -> None:
     assert torch.allclose(
         seen, torch.nn.functional.scaled_dot_product_attention(heads, heads, heads, is_causal=True), atol=1e-6
     )
+
+
+def test_threads_are_as_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "_asked", None)
+    products.use_threads(3)
+    assert products.threads() == 3 and products._pool()._max_workers == 3
+    a = np.random.default_rng(0).standard_normal((300, 200))
+    three = multiply(a, a.T)
+    products.use_threads(1)
+    assert products.threads() == 1
+    np.testing.assert_array_equal(multiply(a, a.T), three)
+    with pytest.raises(InputError, match="expected at least 1 thread, got 0"):
+        products.use_threads(0)
+    products.threads.cache_clear()
+    products._pool.cache_clear()

@@ -51,6 +51,9 @@ def quantize_arguments(parser: argparse.ArgumentParser) -> None:
         "--move-codes", action="store_true", help="distillation moves codes too, which takes many windows to pay"
     )
     text.add_argument("--device", choices=("cpu", "cuda"), help="where distillation and sampling run (default cpu)")
+    parser.add_argument(
+        "--threads", type=arguments.positive, metavar="N", help="no byte depends on it (default: all cores)"
+    )
     parser.add_argument("--layers", type=arguments.layers, metavar="LIST", help="only linears of these decoder layers")
     parser.add_argument("--calibration-tokens", type=arguments.positive, metavar="N", help=argparse.SUPPRESS)
     parser.add_argument("--quiet", action="store_true", help="no progress")
@@ -65,6 +68,7 @@ def _quantize_layers(options: argparse.Namespace) -> tuple[int, Any]:
     """Single layers, without the rest of the model: no program can be made of these."""
     from lutllm import models
     from lutllm.quantizer import quantize
+    from lutllm.quantizer.products import use_threads
     from lutllm.quantizer.recipe import named_rule
     from lutllm.report import text as report
 
@@ -72,6 +76,8 @@ def _quantize_layers(options: argparse.Namespace) -> tuple[int, Any]:
     given = [f"--{name.replace('_', '-')}" for name in for_all if getattr(options, name)]
     if given:
         raise InputError(f"expected {given[0]} for a whole model, got --layers too; leave one out")
+    if options.threads:
+        use_threads(options.threads)
     scheme = named_rule(options.scheme, options.stages, options.table_bits).resolved()
     found = quantize(
         models.load(options.model, options.seed, layers=max(options.layers) + 1),
@@ -92,7 +98,7 @@ def _quantize_model(options: argparse.Namespace) -> tuple[int, Any]:
     from lutllm import api
 
     how = ("scheme", "stages", "bits", "table_bits", "recipe", "budget_ms", "target", "kv")
-    what = ("text", "tokens", "own", "distill", "batch", "move_codes", "device", "seed")
+    what = ("text", "tokens", "own", "distill", "batch", "move_codes", "device", "threads", "seed")
     given = {name: getattr(options, name) for name in (*how, *what)}
     with _log(options.json) as listener:
         found = api.quantize(options.model, options.output, **given, progress=not options.quiet, listener=listener)

@@ -18,7 +18,7 @@ from lutllm.quantizer.linear.assembly import row_scale
 from lutllm.quantizer.linear.statistics import add_second_moment
 from lutllm.quantizer.linear.weights import damped, fit_weights
 from lutllm.quantizer.observe.recording import LayerStream, float_linear
-from lutllm.quantizer.products import multiply
+from lutllm.quantizer.products import multiply, threads
 from lutllm.quantizer.protocol import FloatLinear
 from lutllm.scheme import ACC_BITS, MULTIPLIER_BITS, Scheme
 from lutllm.workers import broken_off
@@ -102,7 +102,7 @@ def measure_costs(
             for name in group
             for scheme in schemes[name]
         ]
-        with broken_off(ThreadPoolExecutor(THREADS)) as pool:
+        with broken_off(ThreadPoolExecutor(min(THREADS, threads()))) as pool:
             for (linear, _, scheme), cost in zip(work, pool.map(lambda w: _cost(*w), work), strict=True):
                 costs.setdefault(linear.name, {})[scheme] = cost
     return {name: costs[name] for name in names}

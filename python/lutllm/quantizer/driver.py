@@ -19,6 +19,7 @@ from lutllm.progress import note
 from lutllm.quantizer.evaluate import integer_input, output_error
 from lutllm.quantizer.linear.vector import VectorQuantizer
 from lutllm.quantizer.observe.recording import LayerStream, Recorded, float_linear, linears
+from lutllm.quantizer.products import threads
 from lutllm.quantizer.protocol import Quantizer, QuantizerFactory
 from lutllm.quantizer.resume import RunDirectory
 from lutllm.scheme import NAMED_SCHEMES, QuantizedLinear, Scheme
@@ -150,7 +151,7 @@ class _Run:
         self.log.group(time.monotonic() - start)
         references = [float_linear(self.model.module, n, sources[n], self.importance) for n in todo]
         start = time.monotonic()
-        with broken_off(ThreadPoolExecutor(THREADS)) as pool:
+        with broken_off(ThreadPoolExecutor(min(THREADS, threads()))) as pool:
             made = pool.map(lambda linear: quantizers[self.schemes[linear.name]].quantize_linear(linear), references)
             for reference, linear in zip(references, made, strict=True):
                 windows = held[reference.input_name]

@@ -18,6 +18,10 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from lutllm.errors import InputError
+
+_asked: int | None = None  # threads
+
 DEPTH = 192  # terms of a chain: part of what the product is; every other number here is about speed
 ROWS, VECTORS, VECTOR_BYTES = 6, 2, 32  # of a tile, kept in the 16 registers of AVX2
 TALL = 768  # rows worked on at once, which stay in the second cache
@@ -67,9 +71,21 @@ def spread(work: Callable[..., Any], parts: Sequence[tuple]) -> None:
         list(_pool().map(lambda part: work(*part), parts))
 
 
+def use_threads(count: int) -> None:
+    """From now on, so many threads."""
+    if count < 1:
+        raise InputError(f"expected at least 1 thread, got {count}; give more")
+    global _asked
+    _asked = count
+    threads.cache_clear()
+    _pool.cache_clear()
+
+
 @functools.cache
 def threads() -> int:
-    """Those that OMP_NUM_THREADS allows, else one for each core this process may use. No result depends on it."""
+    """Those asked for, or that OMP_NUM_THREADS allows, else one a core there is. No result depends on it."""
+    if _asked is not None:
+        return _asked
     asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
     return int(asked) if asked.isdecimal() and int(asked) else len(os.sched_getaffinity(0))
 
