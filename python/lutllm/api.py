@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from lutllm.run.sampling import Sampling
 
 Model = QuantizedModel | Path | str
-BLOCK = 1024  # outputs a codebook, where neither a model nor a target says
 
 
 def load(
@@ -224,6 +223,7 @@ def of_shape(
     from lutllm.quantized.resolve import check_block, is_quantized
     from lutllm.quantizer.random.float_models import float_decoder
     from lutllm.quantizer.random.model import hollow_model
+    from lutllm.quantizer.recipe import BLOCK
     from lutllm.run.decoder_bench import SHAPES
     from lutllm.scheme import parse_schemes
 

@@ -57,13 +57,10 @@ def float_model_arguments(parser: argparse.ArgumentParser) -> None:
 
 def model_of(options: argparse.Namespace) -> QuantizedModel:
     """MODEL, quantized as `float_model_arguments` say where it is not yet."""
-    from lutllm.quantized.resolve import quantized_model
-    from lutllm.scheme import parse_schemes
+    from lutllm import api
 
-    scheme = next(iter(parse_schemes([options.scheme]).values())) if options.scheme else None
-    return quantized_model(
-        options.model, scheme=scheme, text=options.text, tokens=options.calibration_tokens, quiet=options.quiet
-    )
+    how = {"scheme": options.scheme, "text": options.text, "tokens": options.calibration_tokens}
+    return api.load(options.model, **how, progress=not options.quiet)
 
 
 def context_argument(parser: argparse.ArgumentParser, what: str = "tokens kept") -> None:

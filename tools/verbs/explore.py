@@ -63,7 +63,6 @@ def explore(options: argparse.Namespace) -> tuple[int, Any]:
     from lutllm.report.estimate import longest
     from lutllm.report.explore_page import explore_page, explore_table
     from lutllm.report.page import plotly_script
-    from lutllm.scheme import parse_schemes
 
     plotly_script()
     target = find_target(options.target)
@@ -74,10 +73,9 @@ def explore(options: argparse.Namespace) -> tuple[int, Any]:
         raise InputError("expected --blocks of a float model, got a quantized one, whose blocks are made; leave it out")
     like = options.target if not options.target.endswith(".toml") else str(Path(options.target).resolve())
     space = Space(target, like, schemes, options.blocks or ())
-    (kind,) = parse_schemes([options.scheme or "exact:1"]).values()
     whole = model.directory is not None
     text = str(model.directory) if whole else dialect.module_text(model.module)
-    scheme = None if whole else kind.with_(G=options.block or api.BLOCK)
+    scheme = None if whole else schemes[0]
     job = Job(Path(options.target).stem, "", text, scheme, options.kv, options.prefill)
     limits = dict.fromkeys(target.device.available, LIMIT) | {MEMORY: 1.0, PORT: 1.0} | dict(options.limit)
     out = Path(options.output)

@@ -14,6 +14,7 @@ import numpy as np
 from lutllm.dialect import exponent_of, exponents_of
 from lutllm.errors import CapacityError, NumericsError
 from lutllm.functions import RECIPROCAL_FRACTION
+from lutllm.lowering.hardware.lib.functions import FRACTION_BITS
 from lutllm.lowering.machine.accelerator import LEFT, RIGHT_BITS, VALUE_BITS
 from lutllm.lowering.place.clusters import Cluster, head_count
 from lutllm.lowering.place.layouts import PAD, Layout, placed
@@ -21,7 +22,6 @@ from lutllm.lowering.place.patterns import NORM_ADD
 from lutllm.lowering.schedule.fields import MOST_RIGHT, Places, items_of, order_of_items
 from lutllm.numerics import check_range, fits
 
-TABLE_FRACTION = 14  # of RoPE's tables
 LENGTH_LIMIT = 37  # of attention's sum of weights: at most 2**15 for each of 2**20 positions
 
 
@@ -94,7 +94,7 @@ class VectorParameters:
         unit = layout.places[: layout.unit_size : 2]
         pairs = np.where(unit == PAD, PAD, np.arange(len(unit)))
         both = cosines & 0xFFFF | (sines & 0xFFFF) << 16
-        still = np.full((positions, layout.unit // 2 - both.shape[1]), 1 << TABLE_FRACTION)
+        still = np.full((positions, layout.unit // 2 - both.shape[1]), 1 << FRACTION_BITS)
         both = placed(pairs, np.concatenate([both, still], axis=1), -1).reshape(positions, -1, lanes // 2)
         return _bytes(np.pad(both, ((0, 0), (0, 0), (0, lanes // 2))))
 

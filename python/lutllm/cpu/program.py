@@ -11,6 +11,7 @@ import weakref
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -48,8 +49,9 @@ class CpuProgram:
         keep: bool = False,
     ) -> None:
         self.level = choose_level(level)
-        self.threads, self._crews = cores() if threads is None else threads, defaultdict[Hashable, Crew](self._crew)
-        self._fixed = threads is not None
+        self.threads, self._fixed = cores() if threads is None else threads, threads is not None
+        # Not a method of this: what holds itself lives until Python looks for circles.
+        self._crews = defaultdict[Hashable, Crew](partial(Crew, self.threads))
         if self.threads < 1:
             raise InputError(f"expected at least 1 thread, got {self.threads}; give more")
         self.seconds: dict[str, float] = {}
@@ -122,9 +124,6 @@ class CpuProgram:
         self._call(self._words[function].ctypes.data, tokens, given, threads)
         crew.took(threads, time.perf_counter() - start)
         return results
-
-    def _crew(self) -> Crew:
-        return Crew(self.threads)
 
     def _call(self, words: int, tokens: int, given: Sequence[int], threads: int) -> None:
         """Make the calls of a function on so many threads; `given` are the addresses of arguments and results."""

@@ -95,24 +95,24 @@ class TimeBudget:
             each = (effective_bits(scheme, *shapes[name]) * sizes[name] for name, scheme in chosen.items())
             return sum(each) / sum(sizes.values())
 
-        def in_time(chosen: Mapping[str, Scheme]) -> float | None:
+        def takes(chosen: Mapping[str, Scheme]) -> float:
             found = self.estimated(module, chosen)
             note(f"{bits_of(chosen):.3f} bits a weight: {found:.3f} ms on {self.target}", quiet=quiet)
-            return found if found > self.milliseconds else None
+            return found
 
         least, most = ({name: pick(costs[name], key=lambda s: s.R) for name in names} for pick in (min, max))
-        if (takes := in_time(least)) is not None:
+        if (fast := takes(least)) > self.milliseconds:
             raise InputError(
-                f"budget_ms: expected at least {takes:.3f} ms a token for this model on {self.target}, which one stage "
+                f"budget_ms: expected at least {fast:.3f} ms a token for this model on {self.target}, which one stage "
                 f"of every linear takes, got {self.milliseconds:g}; allow more, or choose another target"
             )
-        if in_time(most) is None:
+        if takes(most) <= self.milliseconds:
             return most
         best, low, high = least, bits_of(least), bits_of(most)
         while high - low > NEAR:
             bits = (low + high) / 2
             chosen = _within(shapes, costs, bits)
-            if in_time(chosen) is None:
+            if takes(chosen) <= self.milliseconds:
                 best, low = chosen, bits
             else:
                 high = bits
