@@ -29,6 +29,7 @@ class LayerShape:
     rotated: int | None = None
     plain: bool = False  # an MLP without a gate
     layer_norm: bool = False  # with a bias, in place of RMSNorm
+    parallel: bool = False  # attention and MLP read the same stream, each through a norm of its own
 
 
 def float_decoder(
@@ -88,13 +89,13 @@ class _Builder:
         if shape.norms_after:
             seen = self.norm(seen, f"{name}.attention_norm", kind=kind)
         with ir.Location.name(name):
-            x = dialect.float_add(x, seen, name=f"{name}.attention")
-        normed = self.norm(x, f"{name}.post_attention_layernorm", kind=kind)
+            summed = dialect.float_add(x, seen, name=f"{name}.attention")
+        normed = self.norm(x if shape.parallel else summed, f"{name}.post_attention_layernorm", kind=kind)
         inner = self.mlp(normed, f"{name}.mlp", shape)
         if shape.norms_after:
             inner = self.norm(inner, f"{name}.mlp_norm", kind=kind)
         with ir.Location.name(name):
-            return dialect.float_add(x, inner, name=f"{name}.mlp")
+            return dialect.float_add(summed, inner, name=f"{name}.mlp")
 
     def attention(self, x: ir.Value, position: ir.Value, name: str, shape: LayerShape) -> ir.Value:
         heads, kv_heads, head_dim = shape.heads, shape.kv_heads, shape.head_dim
