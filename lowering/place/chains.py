@@ -119,7 +119,6 @@ def _operand_problems(cluster: Cluster, op: ir.OpView) -> Iterator[str]:
 
 # What ops may ask for that no engine does.
 _NO_ENGINE = {
-    "lut.embedding": ("offset",),
     "lut.attention": ("softcap",),
     "lut.rms_norm": ("centered", "bias"),  # of heads
 }

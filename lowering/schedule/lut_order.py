@@ -46,11 +46,12 @@ def _order(function: Any, latency: int) -> None:
         """Steps from the end of a cluster to the next linear, or to the end."""
         return max((_delay(clusters[u], latency) + tail(u) for u in users[i] if clusters[u].linear is None), default=0)
 
-    def urgency(i: int) -> tuple[bool, int, bool, int]:
-        """The least comes first. What swiglu takes of stream p would be in the way of heads, which are ready; attention
-        keeps norms from memory x."""
+    def urgency(i: int) -> tuple[bool, int, bool, bool, int]:
+        """The least comes first. What swiglu takes of stream p would be in the way of heads that are ready, attention
+        keeps norms from memory x, and a linear that waits for attention others."""
         cluster, way = clusters[i], _delay(clusters[i], latency) + tail(i)
-        return cluster.linear is None or cluster.last == "swiglu", -way, cluster.last == "attention", i
+        later = cluster.linear is None or cluster.last in ("swiglu", "residual")
+        return later, -way, cluster.last == "attention", cluster.last == "residual", i
 
     in_r = [memory_of(cluster) == "r" for cluster in clusters]
     # A new state of the residual stream takes the place of the one before: who else reads that comes first.

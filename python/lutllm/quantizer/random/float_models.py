@@ -43,14 +43,22 @@ def float_decoder(
     *,
     qk_norm: bool = False,
     epsilon: float = 1e-6,
+    positions: tuple[int, int] | None = None,
     **others: Any,
 ) -> ir.Module:
-    """A whole model: `layers` alike of the sizes, and with `others` that a `LayerShape` has, or one for each shape."""
+    """A whole model: `layers` alike of the sizes, and with `others` that a `LayerShape` has, or one for each shape.
+
+    `positions`: rows of a table of positions, and which is that of the first.
+    """
     alike = LayerShape(intermediate, heads, kv_heads, head_dim, qk_norm, **others)
     shapes = [alike] * layers if isinstance(layers, int) else layers
 
     def body(b: _Builder, ids: ir.Value, position: ir.Value) -> ir.Value:
-        x = b.embedding(ids, "model.embed_tokens", vocabulary, hidden)
+        x = b.embedding("model.embed_tokens", vocabulary, hidden, ids)
+        if positions is not None:
+            rows, first = positions
+            learned = b.embedding("model.embed_positions", rows, hidden, ids, position, offset=first)
+            x = dialect.float_add(x, learned, name="model.embedded")
         for i, shape in enumerate(shapes):
             x = b.layer(x, position, f"model.layers.{i}", shape)
         return b.linear(b.norm(x, "model.norm"), "lm_head", vocabulary)
@@ -140,10 +148,12 @@ class _Builder:
             inner = dialect.float_gated(*given, name=f"{name}.gated", activation=shape.activation)
         return self.linear(inner, f"{name}.down_proj", x.type.shape[1])
 
-    def embedding(self, ids: ir.Value, name: str, vocabulary: int, channels: int) -> ir.Value:
+    def embedding(
+        self, name: str, vocabulary: int, channels: int, *places: ir.Value, offset: int | None = None
+    ) -> ir.Value:
         weight = self.parameter(f"{name}.weight", vocabulary, channels)
         with ir.Location.name(name):
-            return dialect.float_embedding(ids, name=name, weight=weight, channels=channels)
+            return dialect.float_embedding(*places, name=name, weight=weight, channels=channels, offset=offset)
 
     def linear(self, x: ir.Value, name: str, outputs: int) -> ir.Value:
         weight = self.parameter(f"{name}.weight", outputs, x.type.shape[1])
