@@ -66,6 +66,7 @@ KINDS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {  # the modes that i
         ("norm_after", "positions"),
         dict(positions=(CONTEXT, 0), norms_after=True, layers=1),
     ),
+    "heads that words of attention do not divide": ((), dict(heads=8, kv_heads=4, head_dim=18)),
     "fused linears, half of heads rotated": ((), dict(fused=True, rotated=6)),
     "gemma3": (
         ("gelu_tanh", "window", "norm_after"),

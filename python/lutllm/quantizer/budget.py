@@ -15,9 +15,10 @@ import numpy as np
 from lutllm.bindings import ir
 from lutllm.errors import InputError
 from lutllm.lowering.machine.targets import find_target
+from lutllm.lowering.quantize.graph import FloatGraph
 from lutllm.progress import note
 from lutllm.quantizer.allocation import allocate, effective_bits, measure_costs
-from lutllm.quantizer.recipe import even_block
+from lutllm.quantizer.blocks import blocks_of
 from lutllm.scheme import Scheme
 
 CHOICES = ((1, 16), (2, 8), (2, 16), (3, 16))  # stages and entries: codes of 2, 3, 4 and 6 bits a weight
@@ -45,16 +46,15 @@ class Budget:
     def share_out(
         self,
         model: Any,
-        module: ir.Module,
-        names: Sequence[str],
+        graph: FloatGraph,
         windows: np.ndarray,
         importance: Mapping[str, np.ndarray],
         *,
         quiet: bool,
     ) -> dict[str, Scheme]:
-        """A scheme for each of `names`, linears of the PyTorch `model` whose float level is `module`: what an error
-        costs is measured on `windows`."""
-        shapes, costs = _measured(model, names, self.scheme, CHOICES, windows, importance, quiet)
+        """A scheme for each linear of the PyTorch `model` whose float level is `graph`: what an error costs is measured
+        on `windows`."""
+        shapes, costs = _measured(model, graph, self.scheme, CHOICES, windows, importance, quiet)
         return _within(shapes, costs, self.bits)
 
 
@@ -80,15 +80,14 @@ class TimeBudget:
     def share_out(
         self,
         model: Any,
-        module: ir.Module,
-        names: Sequence[str],
+        graph: FloatGraph,
         windows: np.ndarray,
         importance: Mapping[str, np.ndarray],
         *,
         quiet: bool,
     ) -> dict[str, Scheme]:
         """As `Budget.share_out`. The search ends `NEAR` the most bits that are in time."""
-        shapes, costs = _measured(model, names, self.scheme, TIMED, windows, importance, quiet)
+        shapes, costs = _measured(model, graph, self.scheme, TIMED, windows, importance, quiet)
         sizes = {name: outputs * inputs for name, (outputs, inputs) in shapes.items()}
 
         def bits_of(chosen: Mapping[str, Scheme]) -> float:
@@ -96,11 +95,11 @@ class TimeBudget:
             return sum(each) / sum(sizes.values())
 
         def takes(chosen: Mapping[str, Scheme]) -> float:
-            found = self.estimated(module, chosen)
+            found = self.estimated(graph.module, chosen)
             note(f"{bits_of(chosen):.3f} bits a weight: {found:.3f} ms on {self.target}", quiet=quiet)
             return found
 
-        least, most = ({name: pick(costs[name], key=lambda s: s.R) for name in names} for pick in (min, max))
+        least, most = ({name: pick(costs[name], key=lambda s: s.R) for name in costs} for pick in (min, max))
         if (fast := takes(least)) > self.milliseconds:
             raise InputError(
                 f"budget_ms: expected at least {fast:.3f} ms a token for this model on {self.target}, which one stage "
@@ -136,17 +135,16 @@ def _check_exact(what: str, scheme: Scheme) -> None:
 
 def _measured(
     model: Any,
-    names: Sequence[str],
+    graph: FloatGraph,
     scheme: Scheme,
     choices: Sequence[tuple[int, int]],
     windows: np.ndarray,
     importance: Mapping[str, np.ndarray],
     quiet: bool,
 ) -> tuple[Shapes, Costs]:
-    shapes = {name: tuple(model.get_submodule(name).weight.shape) for name in names}
+    shapes = {name: tuple(model.get_submodule(name).weight.shape) for name in graph.linears}
     schemes = {
-        name: [scheme.with_(R=r, c_w=c, G=even_block(outputs)) for r, c in choices]
-        for name, (outputs, _) in shapes.items()
+        name: [scheme.with_(R=r, c_w=c, G=block) for r, c in choices] for name, block in blocks_of(graph).items()
     }
     return shapes, measure_costs(model, schemes, windows, importance, quiet=quiet)
 

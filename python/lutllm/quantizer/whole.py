@@ -28,6 +28,7 @@ from lutllm.models.text import Text, text_file, windows
 from lutllm.progress import note, progress
 from lutllm.quantized.pretrained import CONFIG, QuantizedModel, from_pretrained, save_pretrained
 from lutllm.quantizer import driver
+from lutllm.quantizer.blocks import blocks_of
 from lutllm.quantizer.budget import Budget, TimeBudget
 from lutllm.quantizer.linear.assembly import multiplied
 from lutllm.quantizer.recipe import (
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from lutllm.models import LoadedModel
 
 IMPORTANCE, ALLOCATION, DISTILLED = "importance.safetensors", "allocation.json", "distillation.safetensors"
-VERSION = 5  # of the other integers and of the files: raised whenever the same input would give others
+VERSION = 6  # of the other integers and of the files: raised whenever the same input would give others
 CALIBRATION_TOKENS = 32768
 SOME_TOKENS = 8192  # of calibration, enough for exponents and sensitivities
 OWN = 0.5  # of all windows: what the model writes itself
@@ -306,8 +307,7 @@ class _Run:
         if not store.sealed(kept):
             windows = self._some_windows()
             assert importance is not None
-            model, module = self.model.module, self.structure.module
-            chosen = self.recipe.share_out(model, module, names, windows, importance, quiet=self.quiet)
+            chosen = self.recipe.share_out(self.model.module, self.graph, windows, importance, quiet=self.quiet)
             store.write_json(kept, {name: chosen[name].to_dict() for name in names})
             store.seal(kept)
         schemes = store.read_json(kept)
@@ -315,8 +315,7 @@ class _Run:
 
     def _assigned(self) -> dict[str, Assignment]:
         assert isinstance(self.recipe, Recipe)
-        names, module = self.graph.linears, self.model.module
-        return self.recipe.assign(names, {name: module.get_submodule(name).out_features for name in names})
+        return self.recipe.assign(self.graph.linears, blocks_of(self.graph))
 
     def _checked(self, assignments: dict[str, Assignment]) -> dict[str, Assignment]:
         check_shared_inputs(assignments, self.graph.shared_inputs)
