@@ -195,6 +195,28 @@ def test_integers(name, hardware, tmp_path):
     assert answer.equal and len(answer.tokens) == 2
 
 
+@pytest.mark.parametrize("kind", ["llama", "starcoder2"])
+def test_linears_of_an_odd_number_of_inputs_are_padded(kind, tmp_path):
+    """Of the MLP, with a gate and without: in floats the same model, in integers taken by everything."""
+    module = made({"model_type": kind, "intermediate_size": 47, "num_hidden_layers": 1})
+    ids = token_ids(np.frombuffer(b"The import system", np.uint8).astype(np.int64))
+    wanted = module(ids).logits[0].detach().numpy()
+    model = LoadedModel(kind, module, byte_tokenizer(), module.config, "x" * 64)
+    recipe = load_recipe([{"targets": "*", "scheme": "exact", "stages": 3}])
+    options = {"text": default_text(), "tokens": 256, "window": 64, "distillation": 0, "progress": False}
+    found = quantize_model(model, tmp_path, recipe, **options).model
+    assert {48} == {linear.outputs for name, linear in found.linears.items() if name.endswith(("up_proj", "c_fc"))}
+    assert np.abs(module(ids).logits[0].detach().numpy() - wanted).max() < 1e-5 * np.abs(wanted).max()
+    accelerator = Hardware.of(found.lut(16), found.tensors, target="tiny")
+    assert accelerator.answer(build(accelerator.plan.config, "arc"), list(b"abc"), 2).equal
+
+
+def test_other_odd_widths_are_refused():
+    module = made({"model_type": "llama", "hidden_size": 33, "num_attention_heads": 3, "num_key_value_heads": 1})
+    report = check_module(*whole_model(module))
+    assert any("expected an even number of inputs (pairs), got 33" in group.reason for group in report.not_raised)
+
+
 @pytest.mark.parametrize("name", NOT_YET)
 def test_what_is_not_converted_is_listed_op_by_op(name):
     values, op, takes = NOT_YET[name]

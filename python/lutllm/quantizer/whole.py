@@ -167,10 +167,13 @@ def quantize_model(
 
 
 def structure_of(model: "LoadedModel") -> "FloatModel":
-    """What `model` computes, in the float level; an error that names what has no integer form, before any long work."""
+    """What `model` computes, in the float level, its odd linears padded; an error that names what has no integer form,
+    before any long work."""
     from lutllm.importer.agreement import import_float
+    from lutllm.importer.padding import pad_odd_linears
     from lutllm.models.wrappers import whole_model
 
+    pad_odd_linears(model.module)
     found = import_float(*whole_model(model.module))
     graph = FloatGraph(found.module)
     require_integer_form(graph)
