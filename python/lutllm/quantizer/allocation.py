@@ -110,9 +110,9 @@ def measure_costs(
 
 def _cost(linear: FloatLinear, hessian: np.ndarray, scheme: Scheme) -> float:
     scale = row_scale(linear.weight).value
-    weight = linear.weight / scale[:, None]
     assert linear.importance is not None
     rows = scale**2 * linear.importance
-    fitted = fit_weights(weight, damped(hessian), scheme, row_weights=rows, rounds=ROUNDS, refits=0)
-    rest = weight - fitted.matrix(scheme.G)
+    options = {"row_scale": scale, "row_weights": rows, "rounds": ROUNDS, "refits": 0}
+    fitted = fit_weights(linear.weight, damped(hessian), scheme, **options)
+    rest = linear.weight / scale[:, None] - fitted.matrix(scheme.G)
     return float(np.sum(rows * np.sum(multiply(rest, hessian) * rest, axis=1))) / 2

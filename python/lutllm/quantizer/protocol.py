@@ -9,6 +9,7 @@ from lutllm.errors import InputError
 from lutllm.quantizer.products import multiply
 from lutllm.scheme import QuantizedLinear, Scheme
 
+OUTPUTS = 8192  # of a linear in floats, at a time
 
 @dataclass(frozen=True)
 class FloatLinear:
@@ -34,7 +35,9 @@ class FloatLinear:
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """The float output of tokens [T, inputs], in float64."""
-        y = multiply(x.astype(np.float64), self.weight.astype(np.float64).T)
+        x = x.astype(np.float64)
+        parts = [self.weight[at : at + OUTPUTS] for at in range(0, len(self.weight), OUTPUTS)]
+        y = np.concatenate([multiply(x, part.astype(np.float64).T) for part in parts], axis=1)
         return y if self.bias is None else y + self.bias
 
 
