@@ -138,6 +138,12 @@ def eval_arguments(parser: argparse.ArgumentParser) -> None:
         help="measure texts of other kinds too (default: with the default corpus)",
     )
     parser.add_argument("--source-tokens", type=arguments.positive, metavar="N", help="of each of those, default 8192")
+    parser.add_argument(
+        "--prompts",
+        type=arguments.count,
+        metavar="N",
+        help="beginnings of windows that both go on with greedily (20 with texts of other kinds, else 0)",
+    )
     parser.add_argument("--backend", choices=("cpu", "golden"), default="cpu", help="what runs the integers")
     parser.add_argument("--quiet", action="store_true", help="no progress")
 
@@ -145,7 +151,7 @@ def eval_arguments(parser: argparse.ArgumentParser) -> None:
 def evaluate(options: argparse.Namespace) -> tuple[int, Any]:
     from lutllm import api
 
-    same = ("text", "tokens", "window", "against", "out_of_domain", "source_tokens", "backend", "seed")
+    same = ("text", "tokens", "window", "against", "out_of_domain", "source_tokens", "prompts", "backend", "seed")
     how = {name: getattr(options, name) for name in same}
     found = api.eval(options.directory, **how, source=options.model, progress=not options.quiet)
     print(found)

@@ -11,6 +11,7 @@ from lutllm.scheme import QuantizedLinear, Scheme
 
 OUTPUTS = 8192  # of a linear in floats, at a time
 
+
 @dataclass(frozen=True)
 class FloatLinear:
     """One linear of the float model: weight [outputs, inputs], bias [outputs] or None; `input_name` is shared by

@@ -96,9 +96,10 @@ def chosen_recipe(
     """A recipe as it is; of a scheme's name, stages and table bits for every linear; a budget of bits, or of
     milliseconds on a target (v80) after `kv` (256) tokens."""
     if recipe is not None:
-        if scheme or stages or bits or table_bits or budget_ms:
+        if scheme or stages or bits or table_bits or budget_ms or target or kv:
             raise InputError(
-                "expected a recipe alone, got scheme, stages, bits, table bits or a budget too; write them into it"
+                "expected a recipe alone, got scheme, stages, bits, table bits, a budget, target or kv too; "
+                "write schemes, stages and table bits into it"
             )
         return load_recipe(recipe)
     if (target or kv) and not budget_ms:

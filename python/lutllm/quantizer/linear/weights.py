@@ -69,8 +69,8 @@ def fit_weights(
 ) -> FittedWeights:
     """Minimise sum_o row_weights[o] * (w_o - q_o) H (w_o - q_o)^T over integer additive codebooks.
 
-    `weight` [N, K] in any float type; w_o is its row o over row_scale[o]. `hessian` [K, K] must be positive definite (see `damped`). `feedback=False` keeps only the codebook fit of each
-    pair, for comparison.
+    `weight` [N, K] in any float type; w_o is its row o over row_scale[o]. `hessian` [K, K] must be positive definite
+    (see `damped`). `feedback=False` keeps only the codebook fit of each pair, for comparison.
     """
     outputs, inputs = weight.shape
     pairs, blocks = inputs // 2, scheme.blocks(outputs)
@@ -78,6 +78,7 @@ def fit_weights(
     order = np.argsort(-diagonal, kind="stable")
     columns = (2 * order[:, None] + np.arange(2)).reshape(-1)
     h = np.ascontiguousarray(hessian[np.ix_(columns, columns)], dtype=np.float64)
+    del hessian  # a temporary one, which `damped` gives, goes now
     if row_weights is None or not row_weights.any():  # all zero: no gradient reached this linear
         row_weights = np.ones(outputs)
     g = row_weights / row_weights.mean()
