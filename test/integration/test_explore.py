@@ -1,7 +1,7 @@
 """`lutllm explore` on a tiny model: points, what they are in simulation, what cannot be had, and how it goes on."""
 
 import json
-from collections.abc import Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,13 @@ from lutllm import dialect
 from lutllm.errors import InputError, MissingDependencyError
 from lutllm.explore import search as searching
 from lutllm.explore.evaluate import Job, evaluate
-from lutllm.explore.search import Search, workers
+from lutllm.explore.search import Search
 from lutllm.explore.space import AROUND, ENGINE, MODEL, PORTS, Space
 from lutllm.lowering.machine.targets import find_target
 from lutllm.quantizer.random.float_models import float_decoder
 from lutllm.scheme import ADDITIVE, EXACT
 from lutllm.tools.lutllm import main
+from lutllm.workers import pool
 
 pytest.importorskip("plotly", reason="pip install 'lutllm[explore]'")
 
@@ -35,16 +36,19 @@ def job() -> Job:
     return Job("tiny", "", dialect.module_text(module), SCHEME, 12, 9)
 
 
+class Here(Executor):
+    """Work is done as it comes."""
+
+    def submit(self, work: Any, *arguments: Any, **_: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        done.set_result(work(*arguments))
+        return done
+
+
 @pytest.fixture(autouse=True)
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Points are evaluated in this process, one after the other, where a test does not ask for others."""
-    from contextlib import contextmanager
-
-    @contextmanager
-    def alone(cluster: str | None, most: int) -> Iterator[Any]:
-        yield lambda jobs: ((job, evaluate(job)) for job in jobs)
-
-    monkeypatch.setattr(searching, "workers", alone)
+    monkeypatch.setattr(searching, "pool", lambda cluster, spawned: Here())
 
 
 def space(target: str = "tiny", scheme: Any = SCHEME, blocks: tuple[int, ...] = ()) -> Space:
@@ -109,15 +113,12 @@ def test_it_goes_on_where_it_was(job: Job, tmp_path: Path, monkeypatch: pytest.M
     first = run(3)
     assert len(first.tried) == 3
     done: list[Job] = []
-    monkeypatch.setattr(f"{__name__}.evaluate", lambda job: done.append(job) or evaluate_(job), raising=True)
+    monkeypatch.setattr(searching, "evaluate", lambda job: done.append(job) or evaluate(job))
     second = run(5)
     assert len(second.tried) == 5 and len(done) == 2
     assert [found.estimate for found in first.tried.values()] == [found.estimate for found in second.tried.values()][:3]
     other = replace(job, kv=11)
     assert other.key != job.key
-
-
-evaluate_ = evaluate
 
 
 def test_what_cannot_be_had(job: Job, tmp_path: Path) -> None:
@@ -151,17 +152,18 @@ def test_the_front_is_what_nothing_beats(job: Job, tmp_path: Path) -> None:
         )
 
 
-def test_points_in_processes_and_on_a_cluster(job: Job) -> None:
-    """`workers` itself, which the other tests leave out: both ways give what this process gives."""
+def test_points_in_processes_and_on_a_cluster(tmp_path: Path, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What evaluates points, which the other tests leave out: both ways give what this process gives."""
     distributed = pytest.importorskip("distributed", reason="pip install 'lutllm[explore]'")
     start = space()
-    asked = replace(job, file=start.file(start.start))
-    expected = evaluate(asked)
-    with workers(None, 1) as submit:
-        assert list(submit([asked])) == [(asked, expected)]
+    expected = evaluate(replace(job, file=start.file(start.start)))
+    monkeypatch.setattr(searching, "pool", pool)
     of_one = dict(n_workers=1, threads_per_worker=1, processes=True, dashboard_address=None)
-    with distributed.LocalCluster(**of_one) as cluster, workers(cluster.scheduler_address, 1) as submit:
-        assert list(submit([asked])) == [(asked, expected)]
+    with distributed.LocalCluster(**of_one) as cluster:
+        for where, address in {"here": None, "there": cluster.scheduler_address}.items():
+            search = Search(start, job, "decode", {}, tmp_path / where, most=1, quiet=True)
+            (found,) = search.run(address)
+            assert found.estimate == expected
 
 
 def test_without_packages(
@@ -179,7 +181,7 @@ def test_without_packages(
     monkeypatch.setattr(builtins, "__import__", without)
     with (
         pytest.raises(MissingDependencyError, match="expected package 'distributed' for --cluster"),
-        workers("tcp://127.0.0.1:1", 1),
+        pool("tcp://127.0.0.1:1", ThreadPoolExecutor),
     ):
         pass
     assert main([*COMMAND, "-o", str(tmp_path / "out")]) == 1

@@ -54,11 +54,11 @@ def require_finite(array: np.ndarray, name: str) -> None:
 
 
 class Quantizer(Protocol):
-    """Made anew for each layer, so that it holds the statistics of one layer at a time.
+    """Made anew for each input of a scheme's linears, so that it holds the statistics of one input.
 
-    `observe` is called for every calibration window of every input, in order; then `quantize_linear` for each linear.
-    Both must depend on their arguments, the scheme and the seed only: an interrupted run repeats them, and two threads
-    quantize linears in any order.
+    `observe` is called for every calibration window of the input, in order; then `quantize_linear` for each linear.
+    Both must depend on their arguments, the scheme and the seed only: an interrupted run repeats them, two threads
+    quantize linears in any order, and with a cluster each linear is quantized by a pickled copy.
     """
 
     def observe(self, input_name: str, x: np.ndarray) -> None:
