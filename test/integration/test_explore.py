@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import lutllm
 from lutllm import dialect
 from lutllm.errors import InputError, MissingDependencyError
 from lutllm.explore import search as searching
@@ -214,3 +215,101 @@ def test_a_configuration_of_another_target(tmp_path: Path, capsys: pytest.Captur
     command = ["compile", "tiny-llama", "-o", str(tmp_path / "out"), "--config", str(tmp_path / "point.toml")]
     assert main([*command, "--target", "small"]) == 1
     assert "expected a configuration of target small, got one of tiny" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def quantized(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two quantizations of one model, and a text."""
+    pytest.importorskip("torch")
+    folder = tmp_path_factory.mktemp("quality")
+    for name in ("text", "other"):
+        (folder / name).write_text("\n\n".join(f"Some {name}, number {i}, of no meaning at all." for i in range(200)))
+    for stages in (1, 2):
+        how: dict[str, Any] = {"text": folder / "text", "tokens": 512, "distill": 0, "stages": stages}
+        lutllm.quantize("tiny-llama", folder / "models" / f"r{stages}", **how)
+    return folder
+
+
+QUALITY = [
+    "explore",
+    "--target",
+    "tiny",
+    "--kv",
+    "12",
+    "--prefill",
+    "9",
+    "--quiet",
+    "--tokens",
+    "1024",
+    "--points",
+    "4",
+]
+
+
+def test_quality_time_and_area(
+    quantized: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = [
+        *QUALITY,
+        "--quality",
+        str(quantized / "models"),
+        "--text",
+        str(quantized / "other"),
+        "-o",
+        str(tmp_path),
+    ]
+    assert main(command) == 0
+    table = capsys.readouterr().out
+    report = json.loads((tmp_path / "quality.json").read_text())
+    for model in report["models"]:
+        directory = quantized / "models" / model["model"]
+        found = lutllm.eval(directory, text=quantized / "other", tokens=1024).corpus
+        assert model["ratio"] == found.ratios["lut_integer/float"]
+        points = [json.loads(path.read_text()) for path in (tmp_path / model["model"] / "points").glob("*.json")]
+        for point in points:  # each is on the front, or one of the front is as good in everything
+            mine = (model["ratio"], point["decode_ms"], largest(point))
+            assert any(
+                all(a <= b for a, b in zip((p["ratio"], p["decode_ms"], largest(p)), mine, strict=True))
+                for p in report["points"]
+            )
+    best = [(p["ratio"], p["decode_ms"], largest(p)) for p in report["points"]]
+    assert not any(a != b and all(x <= y for x, y in zip(a, b, strict=True)) for a in best for b in best)
+    assert all(Path(point["file"]).is_file() and point["file"] in table for point in report["points"])
+    page = (tmp_path / "quality.html").read_text()
+    assert "Plotly.react" in page and "r1" in page and "r2" in page
+    monkeypatch.setattr("lutllm.explore.quality.evaluate", None)  # nothing is measured again
+    assert main(command) == 0
+
+
+def largest(point: dict[str, Any]) -> float:
+    return max(values["share"] for values in point["resources"].values())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--quality", "models", "tiny"], "expected a model or --quality, got both"),
+        (["--quality", "."], "'.': expected a directory of directories of lutllm quantize, got none"),
+        ([], "expected a model, got none"),
+    ],
+)
+def test_wrong_requests_for_quality(
+    quantized: Path,
+    arguments: list[str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(quantized)
+    assert main([*QUALITY, *arguments]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_quantizations_of_two_models_are_not_compared(
+    quantized: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a").symlink_to(quantized / "models" / "r1")
+    other: dict[str, Any] = {"text": quantized / "text", "tokens": 512, "distill": 0, "seed": 1}
+    lutllm.quantize("tiny-llama", tmp_path / "b", **other)
+    assert main([*QUALITY, "--quality", str(tmp_path)]) == 1
+    assert "expected a quantization of tiny-llama like" in capsys.readouterr().err

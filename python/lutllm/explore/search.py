@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from multiprocessing import get_context
@@ -133,8 +133,7 @@ class Search:
                 yield point, json.loads(known.read_text())
             else:
                 begun[executor.submit(evaluate, job)] = point, known
-        for made in as_completed(begun):
-            point, path = begun[made]
+        for made, (point, path) in begun.items():
             store.write_json(path, made.result())
             yield point, made.result()
 
