@@ -142,9 +142,11 @@ def plan_quantize(
     from lutllm import models
     from lutllm.quantizer.plan import planned
     from lutllm.quantizer.products import use_threads
+    from lutllm.quantizer.recipe import Recipe
     from lutllm.quantizer.whole import CALIBRATION_TOKENS, OWN, WINDOW, Amounts, chosen_recipe
 
     wanted = chosen_recipe(scheme, stages, None, table_bits, recipe)
+    assert isinstance(wanted, Recipe)  # not a budget
     if threads is not None:
         use_threads(threads)
     share = OWN if own is None else own

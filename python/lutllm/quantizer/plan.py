@@ -131,7 +131,7 @@ def products(inputs: int, outputs: int) -> float:
 
 def _speed(dtype: type) -> float:
     """Floating-point operations a second of products."""
-    a = np.ones((SAMPLE, SAMPLE), dtype)
+    a: np.ndarray = np.ones((SAMPLE, SAMPLE), dtype)
     return 2 * SAMPLE**3 / _timed(lambda: multiply(a, a))
 
 
