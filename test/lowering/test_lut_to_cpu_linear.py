@@ -88,7 +88,7 @@ def test_a_linear_equals_the_interpreter(program: CpuProgram, name: str) -> None
     x = rng.integers(-half, half, (TOKENS, 2 * linear.pairs))
     x[0], x[1], x[2] = -half, half - 1, 0
     want = interpreter.linear(linear, x)
-    for tokens in (TOKENS, 4, 2):
+    for tokens in (TOKENS, 8, 7, 2):
         np.testing.assert_array_equal(program.run(name, [x[:tokens]])[0], want[:tokens])
     for token in range(4):
         np.testing.assert_array_equal(program.run(f"{name} one", [x[token : token + 1]])[0], want[token : token + 1])
@@ -111,7 +111,9 @@ def test_linears_of_one_input_are_searched_once() -> None:
         line = next(line for line in text.splitlines() if "lut.linear" in line)
         twice = ir.Module.parse(text.replace(line, line + "\n" + line.replace("%0 =", "%1 ="), 1))
         calls = lower(twice).functions["paper"].calls
-    assert [call.kernel.partition("_")[0] for call in calls] == ["search", "many", "many"]
+    for few, kernels in ((False, ["many"]), (True, ["rows", "lookup"])):
+        found = [call.kernel.partition("_")[0] for call in calls if call.few in (None, few)]
+        assert found == ["search", *kernels, *kernels]
 
 
 def test_an_overflow_is_refused_before_it_happens() -> None:

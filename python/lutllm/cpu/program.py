@@ -23,6 +23,7 @@ from lutllm.cpu.jit import Jit, Loaded, MachineCode
 from lutllm.cpu.kept import CODE, PARAMETERS, kept
 from lutllm.cpu.ranges import array_of, check_linears
 from lutllm.errors import InputError, IRError, NumericsError
+from lutllm.lowering.cpu.linear import FEW
 from lutllm.lowering.cpu.lut_to_cpu import CpuFunction, Packed, Tensor, lower
 from lutllm.lowering.cpu.step import ALIGN, BASES, encode
 from lutllm.numerics import check_fits, check_range
@@ -69,7 +70,11 @@ class CpuProgram:
             self._packed(module, store, self._parameters)
         self._run = self._machine.entry("run")
         addresses = {name: self._machine.address(name) for name in self._code.kernels}
-        self._words = {name: encode(f.calls, addresses, len(f.arguments)) for name, f in self._code.functions.items()}
+        self._words = {
+            (name, few): encode(f.calls, addresses, len(f.arguments), len(f.results), few)
+            for name, f in self._code.functions.items()
+            for few in (False, True)
+        }
         self._arena = _aligned(self._code.arena_bytes)
         self._scratch = _aligned(self._code.scratch_bytes * self.threads)
         self._sync = _aligned(_SYNC_BYTES)
@@ -107,23 +112,60 @@ class CpuProgram:
 
     def run(self, function: str, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The results for one array an argument. A cache that is an aligned array of its type changes in place."""
-        found = self._code.functions.get(function)
-        if found is None:
-            raise IRError(f"expected a function of the module, got @{function}; there are {list(self._code.functions)}")
+        found = self._function(function)
         arrays, tokens = _arguments(found, inputs)
+        most = max((of or tokens for *_, of in found.limits), default=tokens)
+        starts = {index: arrays[index][0] for index, *_ in found.limits}
+        places = {index: start + np.arange(most, dtype=np.int32) for index, start in starts.items()}
+        pointers = {index: np.full(most, arrays[index].ctypes.data) for index in found.caches}
+        results = self._results(found, tokens)
+        self._go(function, tokens, dict(enumerate(arrays)), places, pointers, results)
+        return [arrays[found.in_place[i]] if array is None else array for i, array in enumerate(results)]
+
+    def step(
+        self, function: str, ids: np.ndarray, positions: np.ndarray, caches: np.ndarray
+    ) -> list[np.ndarray | None]:
+        """The results of a function of ids, position and caches, None for caches, for tokens int32 [T] of any
+        sequences: `positions` int32 [T], and in `caches` int64 [caches, T] the addresses of each token's own, which stay
+        where they are and are of the types and sizes of the arguments."""
+        found = self._function(function)
+        results = self._results(found, ids.size)
+        pointers = {index: caches[index - 2] for index in found.caches}
+        self._go(function, ids.size, {0: ids}, {1: positions}, pointers, results)
+        return results
+
+    def _function(self, name: str) -> CpuFunction:
+        found = self._code.functions.get(name)
+        if found is None:
+            raise IRError(f"expected a function of the module, got @{name}; there are {list(self._code.functions)}")
+        return found
+
+    def _results(self, found: CpuFunction, tokens: int) -> list[np.ndarray | None]:
+        """Arrays for results, None for those that lie in an argument."""
         if tokens > self._code.tokens:
             raise InputError(f"expected at most {self._code.tokens} tokens, got {tokens}; run them in parts")
-        _check_values(found, arrays, tokens)
-        results = [
-            arrays[found.in_place[i]] if i in found.in_place else np.empty(_sizes(t, tokens), t.dtype)
-            for i, t in enumerate(found.results)
-        ]
-        given = [array.ctypes.data for array in (*arrays, *results)]
+        made = enumerate(found.results)
+        return [None if i in found.in_place else np.empty(_sizes(t, tokens), t.dtype) for i, t in made]
+
+    def _go(
+        self,
+        function: str,
+        tokens: int,
+        arrays: Mapping[int, np.ndarray],
+        positions: Mapping[int, np.ndarray],
+        caches: Mapping[int, np.ndarray],
+        results: Sequence[np.ndarray | None],
+    ) -> None:
+        """Check values, and make the calls; all but results by the index of an argument."""
+        found, few = self._code.functions[function], tokens <= FEW
+        _check_values(found, arrays, positions)
+        each, count = {**positions, **caches}, range(len(found.arguments))
+        listed = [*map(arrays.get, count), *results, *map(each.get, count)]
+        given = [0 if array is None else array.ctypes.data for array in listed]
         crew = self._crews[function, tokens]
         threads, start = self.threads if self._fixed else crew.choose(), time.perf_counter()
-        self._call(self._words[function].ctypes.data, tokens, given, threads)
+        self._call(self._words[function, few].ctypes.data, tokens, given, threads)
         crew.took(threads, time.perf_counter() - start)
-        return results
 
     def _call(self, words: int, tokens: int, given: Sequence[int], threads: int) -> None:
         """Make the calls of a function on so many threads; `given` are the addresses of arguments and results."""
@@ -175,13 +217,15 @@ def _arguments(function: CpuFunction, inputs: Sequence[np.ndarray]) -> tuple[lis
     return arrays, 1 if tokens is None else tokens
 
 
-def _check_values(function: CpuFunction, arrays: Sequence[np.ndarray], tokens: int) -> None:
+def _check_values(
+    function: CpuFunction, arrays: Mapping[int, np.ndarray], positions: Mapping[int, np.ndarray]
+) -> None:
     """What the interpreter checks as it runs: positions and token ids."""
-    for index, rows, what in function.limits:
-        start = int(arrays[index][0])
-        if start < 0 or start + tokens > rows:
+    for index, rows, what, _ in function.limits:
+        least, most = int(positions[index].min()), int(positions[index].max())
+        if least < 0 or most >= rows:
             raise NumericsError(
-                f"cache full: expected positions in 0..{rows - 1} ({what}), got {start}..{start + tokens - 1}; "
+                f"cache full: expected positions in 0..{rows - 1} ({what}), got {least}..{most}; "
                 "shorten the text or compile with a longer context"
             )
     for index, vocabulary in function.ids:

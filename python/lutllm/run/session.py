@@ -19,6 +19,7 @@ from lutllm.bindings import func, ir
 from lutllm.cpu.program import CpuProgram
 from lutllm.dialect import fixed_of
 from lutllm.errors import InputError, IRError
+from lutllm.lowering.cpu.linear import FEW
 from lutllm.quantized.pretrained import QuantizedModel
 
 BACKENDS = ("cpu", "golden")
@@ -84,6 +85,11 @@ class Session(ABC):
             self._ids += chunk.tolist()
         return np.concatenate(parts) if all_logits else parts[-1]
 
+    @staticmethod
+    def forward_each(sessions: Sequence[Session], tokens: Sequence[int]) -> np.ndarray:
+        """Read a token in each of several sequences: the logits after each, [sequences, V], those that it has alone."""
+        return np.concatenate([one.forward([token]) for one, token in zip(sessions, tokens, strict=True)])
+
     def _checked(self, ids: Sequence[int] | np.ndarray) -> np.ndarray:
         tokens = np.asarray(ids)
         if tokens.ndim != 1 or not tokens.size or tokens.dtype.kind not in "iu":
@@ -143,9 +149,34 @@ class CpuSession(Session):
         """As `Session.of`; what is made of a model that lies on the disk is kept in the cache."""
         return super().of(model, context, **{"keep": model.directory is not None, **options})
 
+    def _empty(self) -> list[np.ndarray]:
+        caches = super()._empty()
+        self._addresses = np.array([cache.ctypes.data for cache in caches])
+        return caches
+
     def _step(self, function: str, ids: np.ndarray) -> np.ndarray:
-        position = np.array([self.position], np.int32)
-        return self.program.run(function, [ids, position, *self._state])[-len(self._state) - 1]
+        caches = np.repeat(self._addresses[:, None], ids.size, axis=1)
+        return self._logits(function, ids, self.position + np.arange(ids.size, dtype=np.int32), caches)
+
+    def _logits(self, function: str, ids: np.ndarray, positions: np.ndarray, caches: np.ndarray) -> np.ndarray:
+        found = self.program.step(function, ids, positions, caches)[-len(self._caches) - 1]
+        assert found is not None
+        return found
+
+    @staticmethod
+    def forward_each(sessions: Sequence[Session], tokens: Sequence[int]) -> np.ndarray:
+        """As of `Session`, of sequences of one program, `FEW` at a time: a weight is read once for all of them."""
+        parts = []
+        for start in range(0, len(tokens), FEW):
+            chosen = [one for one in sessions[start : start + FEW] if isinstance(one, CpuSession)]
+            pairs = zip(chosen, tokens[start : start + FEW], strict=True)
+            ids = np.concatenate([one._checked([token]) for one, token in pairs])
+            positions = np.array([one.position for one in chosen], np.int32)
+            caches = np.stack([one._addresses for one in chosen], axis=1)
+            parts.append(chosen[0]._logits("score" if len(chosen) > 1 else "decode", ids, positions, caches))
+            for one, token in zip(chosen, ids.tolist(), strict=True):
+                one._ids.append(token)
+        return np.concatenate(parts)
 
 
 def open_session(
