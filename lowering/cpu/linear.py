@@ -193,8 +193,7 @@ def _word_sums(code: Code, shape: LinearShape, codes: Value, tables: list[Value]
     low, second = code.constant(15, V32), code.pattern([0, 16] * 16, "i16")
     zero = code.constant(0, V16)
     with code.loop(0, shape.couples, *[zero] * (4 * len(tables))) as couple:
-        if len(tables) == 1:
-            code.prefetch(codes, couple.index * CHUNK + AHEAD)
+        code.prefetch(codes, couple.index * CHUNK + AHEAD)
         packed = code.load(codes, couple.index * CHUNK, V32)
         indices = [(packed.shift_right_logical(4 * k) if k else packed) & low | second for k in range(4)]
         factor = code.load(code.arguments["factors"], couple.index * 4, "i32").splat(16).bitcast(V32)

@@ -76,11 +76,9 @@ def _place(lives: Sequence[tuple[int, int, int, Buffer]]) -> int:
     return most
 
 
-def encode(
-    calls: Sequence[Call], addresses: Mapping[str, int], arguments: int, results: int, few: bool
-) -> np.ndarray:
+def encode(calls: Sequence[Call], addresses: Mapping[str, int], arguments: int, results: int, few: bool) -> np.ndarray:
     """The calls of a run of few tokens, or of more, as words int64, ended by a zero: for each the kernel's address,
-    whether a barrier comes before, how many values it takes, and of each value the index of a base and what to add to it.
+    whether a barrier comes before, how many values it takes, and of each value the index of a base and what to add.
 
     Bases are BASES, then the addresses of arguments, those of results, then for each argument what its tokens have.
     """

@@ -126,8 +126,8 @@ class CpuProgram:
         self, function: str, ids: np.ndarray, positions: np.ndarray, caches: np.ndarray
     ) -> list[np.ndarray | None]:
         """The results of a function of ids, position and caches, None for caches, for tokens int32 [T] of any
-        sequences: `positions` int32 [T], and in `caches` int64 [caches, T] the addresses of each token's own, which stay
-        where they are and are of the types and sizes of the arguments."""
+        sequences: `positions` int32 [T], and in `caches` int64 [caches, T] the addresses of each token's own, arrays of
+        the types and sizes of the arguments."""
         found = self._function(function)
         results = self._results(found, ids.size)
         pointers = {index: caches[index - 2] for index in found.caches}
@@ -217,9 +217,7 @@ def _arguments(function: CpuFunction, inputs: Sequence[np.ndarray]) -> tuple[lis
     return arrays, 1 if tokens is None else tokens
 
 
-def _check_values(
-    function: CpuFunction, arrays: Mapping[int, np.ndarray], positions: Mapping[int, np.ndarray]
-) -> None:
+def _check_values(function: CpuFunction, arrays: Mapping[int, np.ndarray], positions: Mapping[int, np.ndarray]) -> None:
     """What the interpreter checks as it runs: positions and token ids."""
     for index, rows, what, _ in function.limits:
         least, most = int(positions[index].min()), int(positions[index].max())

@@ -1,7 +1,7 @@
 """Answers for many clients at a time: jobs in from any thread, events of each out as they come.
 
 One worker runs the program, a step of each running job at a time, each on a sequence of its own: parts of prompts one
-after the other, the next tokens of all others at once. The tokens of a job are those it would have alone. A job gets the
+after the other, the next tokens of all others at once. The tokens of a job are those it would have alone. It gets the
 sequence that has read most of its prompt before.
 """
 
