@@ -13,7 +13,6 @@ from lutllm.lowering.cpu.kernel import kernel, rows_of, share
 from lutllm.lowering.cpu.layout import CHUNK, ENTRIES, LinearShape
 
 TILES = (4, 2, 1)  # tokens for which indices are unpacked once
-FEW = 8  # tokens at most that threads share by outputs: a code is read once for all; more are shared by tokens
 AHEAD = 8192  # bytes fetched before they are used: what the processor fetches by itself ends with a page
 V16, V32 = "vector<16xi32>", "vector<32xi16>"
 

@@ -18,50 +18,19 @@ from lutllm.dialect.decoders.ops import activation_of
 from lutllm.errors import IRError
 from lutllm.lowering.cpu import attention, elementwise, linear
 from lutllm.lowering.cpu.layout import LEVELS, LinearShape, Packed, codebook
-from lutllm.lowering.cpu.step import ALIGN, Buffer, Call, barrier, plan, runner
+from lutllm.lowering.cpu.plan import FEW, CpuFunction, Plan, Tensor
+from lutllm.lowering.cpu.step import ALIGN, Buffer, Call, barrier, encode, plan, runner
 from lutllm.lowering.cpu.tables import TABLES
 
 
 @dataclass(frozen=True)
-class Tensor:
-    """Of an argument or result: a None in `shape` is the number of tokens; integers have `bits` signed bits."""
-
-    shape: tuple[int | None, ...]
-    dtype: np.dtype
-    bits: int
-
-
-@dataclass(frozen=True)
-class CpuFunction:
-    """The calls of a function, and what a caller must know.
-
-    `in_place` maps a result to the argument that holds it afterwards. `limits`: (argument that is a position, rows
-    that it and the tokens from it on must not exceed, of what, how many tokens or None: the run's). `caches`: arguments
-    to which each token has a pointer. `ids`: (argument of token ids, vocabulary).
-    """
-
-    arguments: tuple[Tensor, ...]
-    results: tuple[Tensor, ...]
-    in_place: Mapping[int, int]
-    limits: tuple[tuple[int, int, str, int | None], ...]
-    caches: tuple[int, ...]
-    ids: tuple[tuple[int, int], ...]
-    calls: tuple[Call, ...]
-    arena_bytes: int
-
-
-@dataclass(frozen=True)
 class CpuCode:
-    """MLIR text of the `kernels` that the calls of `functions` name and of @run, and the memory they need, in bytes."""
+    """MLIR text of the kernels that `calls` name and of @run, how they are called, and the parameters they read."""
 
     text: str
-    kernels: tuple[str, ...]
-    functions: Mapping[str, CpuFunction]
+    calls: Mapping[str, Sequence[Call]]
     parameters: tuple[tuple[int, Packed], ...]  # offset, what
-    parameter_bytes: int
-    arena_bytes: int
-    scratch_bytes: int  # for each thread
-    tokens: int
+    plan: Plan
 
 
 def lower(module: ir.Module, *, tokens: int = 64, level: str = "portable") -> CpuCode:
@@ -70,19 +39,31 @@ def lower(module: ir.Module, *, tokens: int = 64, level: str = "portable") -> Cp
         raise IRError(f"expected a feature level among {', '.join(LEVELS)}, got '{level}'; choose one")
     shared = _Shared(level, tokens)
     lowered = {
-        op.name.value: _Function(op, shared).lower()
+        op.name.value: _Function(op, shared)
         for op in module.body.operations
         if isinstance(op, func.FuncOp) and not op.is_external
     }
+    functions = {name: function.lower() for name, function in lowered.items()}
+    arena = max((plan(function.calls) for function in lowered.values()), default=0)
+    numbers = {name: i + 1 for i, name in enumerate(shared.kernels)}
+    words = {
+        (name, few): encode(lowered[name].calls, numbers, len(f.arguments), len(f.results), few)
+        for name, f in functions.items()
+        for few in (False, True)
+    }
     return CpuCode(
         text="\n".join((barrier(level), runner(), *shared.kernels.values())),
-        kernels=tuple(shared.kernels),
-        functions=lowered,
+        calls={name: function.calls for name, function in lowered.items()},
         parameters=tuple(shared.placed.values()),
-        parameter_bytes=shared.parameter_bytes,
-        arena_bytes=max((f.arena_bytes for f in lowered.values()), default=0),
-        scratch_bytes=shared.scratch_bytes,
-        tokens=tokens,
+        plan=Plan(
+            kernels=tuple(shared.kernels),
+            functions=functions,
+            words=words,
+            parameter_bytes=shared.parameter_bytes,
+            arena_bytes=arena,
+            scratch_bytes=shared.scratch_bytes,
+            tokens=tokens,
+        ),
     )
 
 
@@ -146,8 +127,6 @@ class _Function:
             tuple(dict.fromkeys(self.limits)),
             tuple(index for kind, index in self.each if kind == "caches"),
             tuple(dict.fromkeys(self.ids)),
-            tuple(self.calls),
-            plan(self.calls),
         )
 
     def _results(self, last: ir.OpView, different: int) -> dict[int, int]:
@@ -318,13 +297,13 @@ class _Function:
         codes = place(shape.codes(symbols["codes"]), "codes")
         requantizer = place(shape.requantizer(symbols["bias"], symbols["multiplier"]), "requantizer")
         shift, tokens = [int(op.shift.value)], _tokens(op.x)
-        if tokens is None or tokens > linear.FEW:
+        if tokens is None or tokens > FEW:
             self._scratch(linear.TILES[0] * shape.token_bytes)
             pointers = [source, book, shifts, codes, factors, requantizer, y]
             few = None if tokens else False
             self.call(linear.many, (shape,), pointers, tokens=tokens, numbers=shift, few=few)
-        if tokens is None or tokens <= linear.FEW:
-            few, most = None if tokens else True, tokens or min(linear.FEW, self.shared.tokens)
+        if tokens is None or tokens <= FEW:
+            few, most = None if tokens else True, tokens or min(FEW, self.shared.tokens)
             rows = Buffer("arena", shape.blocks * shape.token_bytes * most)
             self.call(linear.rows, (shape,), [source, book, shifts, rows], tokens=tokens, few=few)
             pointers = [rows, codes, factors, requantizer, y]

@@ -76,8 +76,8 @@ def _place(lives: Sequence[tuple[int, int, int, Buffer]]) -> int:
     return most
 
 
-def encode(calls: Sequence[Call], addresses: Mapping[str, int], arguments: int, results: int, few: bool) -> np.ndarray:
-    """The calls of a run of few tokens, or of more, as words int64, ended by a zero: for each the kernel's address,
+def encode(calls: Sequence[Call], kernels: Mapping[str, int], arguments: int, results: int, few: bool) -> np.ndarray:
+    """The calls of a run of few tokens, or of more, as words int64, ended by a zero: for each the kernel's number,
     whether a barrier comes before, how many values it takes, and of each value the index of a base and what to add.
 
     Bases are BASES, then the addresses of arguments, those of results, then for each argument what its tokens have.
@@ -91,7 +91,7 @@ def encode(calls: Sequence[Call], addresses: Mapping[str, int], arguments: int, 
         values.append((BASES.index("tokens"), 0) if call.tokens is None else (0, call.tokens))
         values += [(BASES.index("thread"), 0), (BASES.index("threads"), 0)]
         assert len(values) <= MOST_VALUES
-        words += [addresses[call.kernel], int(call.level != level), len(values), *itertools.chain(*values)]
+        words += [kernels[call.kernel], int(call.level != level), len(values), *itertools.chain(*values)]
         level = call.level
     return np.array([*words, 0], np.int64)
 

@@ -9,6 +9,7 @@ import pytest
 
 from lutllm import store
 from lutllm.cpu import kept
+from lutllm.models.cache import SUMS
 from lutllm.quantized.pretrained import QuantizedModel, from_pretrained, save_pretrained
 from lutllm.quantizer.random.float_models import float_decoder
 from lutllm.quantizer.random.model import random_model
@@ -59,12 +60,12 @@ def test_what_changes_integers_is_another_entry(tmp_path: Path, cache: Path) -> 
     np.testing.assert_array_equal(shorter.forward(IDS), changed)
 
 
-@pytest.mark.parametrize("name", [kept.CODE, kept.PARAMETERS, kept.SUMS])
+@pytest.mark.parametrize("name", [kept.CODE, kept.PARAMETERS, SUMS])
 def test_damage_is_found_and_made_again(tmp_path: Path, cache: Path, name: str) -> None:
     model = saved(tmp_path / "model")
     wanted = CpuSession.of(model).forward(IDS)
     path = cache / entries(cache)[0] / name
-    if name == kept.SUMS:
+    if name == SUMS:
         path.unlink()
     else:
         data = bytearray(path.read_bytes())
@@ -73,7 +74,7 @@ def test_damage_is_found_and_made_again(tmp_path: Path, cache: Path, name: str) 
     session = CpuSession.of(model)
     assert "compile" in session.program.seconds
     np.testing.assert_array_equal(session.forward(IDS), wanted)
-    assert store.read_json(path.parent / kept.SUMS).keys() == {kept.CODE, kept.PARAMETERS}
+    assert store.read_json(path.parent / SUMS).keys() == {kept.CODE, kept.PARAMETERS}
 
 
 def test_old_entries_go(tmp_path: Path, cache: Path) -> None:

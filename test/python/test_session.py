@@ -10,7 +10,7 @@ from lutllm import dialect
 from lutllm.bindings import ir
 from lutllm.cpu.features import available_levels
 from lutllm.errors import InputError, IRError
-from lutllm.lowering.cpu.linear import FEW
+from lutllm.lowering.cpu.plan import FEW
 from lutllm.quantized.pretrained import QuantizedModel
 from lutllm.quantizer.random.float_models import LayerShape, float_decoder
 from lutllm.quantizer.random.model import random_model

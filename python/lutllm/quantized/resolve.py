@@ -15,7 +15,7 @@ from lutllm.models.catalog import no_model
 from lutllm.models.hf import QUANTIZATION
 from lutllm.models.text import Text, text_file
 from lutllm.progress import note
-from lutllm.quantized.pretrained import CONFIG, QuantizedModel, from_pretrained
+from lutllm.quantized.pretrained import CONFIG, QuantizedModel, open_pretrained
 from lutllm.quantizer.resume import RUN
 from lutllm.scheme import EXACT, Scheme
 from lutllm.store import read_json
@@ -39,7 +39,7 @@ def quantized_model(
         if (given := {"scheme": scheme, "text": text, "calibration tokens": tokens}) and any(given.values()):
             name = next(name for name, value in given.items() if value)
             raise InputError(f"'{path}': expected no {name} for a model that is quantized, got one; leave it out")
-        return from_pretrained(path)
+        return open_pretrained(path)
     if str(spec) not in models.BUILTIN_NAMES and not path.exists():
         raise no_model(str(spec), "a directory made by lutllm quantize, ")
     return _from_cache(spec, scheme or EXACT, text, tokens, seed, quiet)
@@ -83,7 +83,7 @@ def _from_cache(
     directory = cache_directory() / FOLDER / _entry(Path(spec).stem, scheme, identity)
     if (directory / CONFIG).is_file():
         note(f"{spec}: quantized earlier, in {directory}", quiet=quiet)
-        return from_pretrained(directory)
+        return open_pretrained(directory)
     _announce(spec, scheme, calibration, directory, quiet)
     source = str(Path(spec).resolve()) if Path(spec).exists() else str(spec)
     directory.mkdir(parents=True, exist_ok=True)

@@ -9,18 +9,20 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
-from typing import Any, Self
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from lutllm import interpreter
-from lutllm.bindings import func, ir
+from lutllm.cpu.features import choose_level
+from lutllm.cpu.kept import remember, remembered, start_key
 from lutllm.cpu.program import CpuProgram
-from lutllm.dialect import fixed_of
 from lutllm.errors import InputError, IRError
-from lutllm.lowering.cpu.linear import FEW
-from lutllm.quantized.pretrained import QuantizedModel
+from lutllm.lowering.cpu.plan import FEW
+
+if TYPE_CHECKING:
+    from lutllm.bindings import ir
+    from lutllm.quantized.pretrained import QuantizedModel
 
 BACKENDS = ("cpu", "golden")
 CHUNK = 64  # tokens of a prompt that are run at once; never changes a result
@@ -30,10 +32,9 @@ class Session(ABC):
     """One sequence of tokens. `context` is what the KV cache holds, `position` what it has seen; a logit is
     `integer * 2**logit_exponent`, `vocabulary` of them for a token."""
 
-    def __init__(self, module: ir.Module, store: Mapping[str, np.ndarray]) -> None:
-        found = _Signature.of(module)
-        self.context, self.vocabulary, self.logit_exponent = found.context, found.vocabulary, found.logit_exponent
-        self._caches = found.caches
+    def __init__(self, signature: Signature) -> None:
+        self.signature, self.context, self.vocabulary = signature, signature.context, signature.vocabulary
+        self.logit_exponent = signature.logit_exponent
         self._ids: list[int] = []
         self._state = self._empty()
 
@@ -54,7 +55,7 @@ class Session(ABC):
         return found
 
     def _empty(self) -> list[np.ndarray]:
-        return [np.zeros(cache.shape, cache.dtype) for cache in self._caches]
+        return [np.zeros(shape, dtype) for *shape, dtype in self.signature.caches]
 
     def reset(self) -> None:
         """Forget everything."""
@@ -118,10 +119,12 @@ class GoldenSession(Session):
         self, module: ir.Module, store: Mapping[str, np.ndarray], *, trace: Callable[[Any, Any], None] | None = None
     ) -> None:
         """`trace` is told of every op and its value, as that of `interpreter.run`."""
-        super().__init__(module, store)
+        super().__init__(Signature.of(module))
         self._module, self._store, self._trace = module, store, trace
 
     def _step(self, function: str, ids: np.ndarray) -> np.ndarray:
+        from lutllm import interpreter
+
         inputs = [ids, np.array([self.position], np.int32), *self._state]
         results = interpreter.run(self._module, inputs, self._store, function=function, trace=self._trace)
         self._state = results[-len(self._state) :]
@@ -130,7 +133,7 @@ class GoldenSession(Session):
 
 class CpuSession(Session):
     """On this processor: `threads` (default: one for each core), code of a feature `level` (default: the best); `keep`:
-    see `CpuProgram`."""
+    see `CpuProgram.of`."""
 
     def __init__(
         self,
@@ -141,13 +144,34 @@ class CpuSession(Session):
         level: str | None = None,
         keep: bool = False,
     ) -> None:
-        super().__init__(module, store)
-        self.program = CpuProgram(module, store, tokens=CHUNK, threads=threads, level=level, keep=keep)
+        super().__init__(Signature.of(module))
+        self.program = CpuProgram.of(module, store, tokens=CHUNK, threads=threads, level=level, keep=keep)
 
     @classmethod
-    def of(cls, model: QuantizedModel, context: int = 0, **options: Any) -> Self:
-        """As `Session.of`; what is made of a model that lies on the disk is kept in the cache."""
-        return super().of(model, context, **{"keep": model.directory is not None, **options})
+    def of(
+        cls,
+        model: QuantizedModel,
+        context: int = 0,
+        *,
+        threads: int | None = None,
+        level: str | None = None,
+        keep: bool | None = None,
+    ) -> Self:
+        """As `Session.of`; what is made of a model that lies on the disk is kept in the cache, and one of which nothing
+        was read yet starts from there."""
+        keep = model.directory is not None if keep is None else keep
+        if not (keep and model.unread):
+            return cls(model.lut(context), model.tensors, threads=threads, level=level, keep=keep)
+        key = start_key(model.unread, context, CHUNK, choose_level(level))
+        if found := remembered(key):
+            folder, plan, about = found
+            session = cls.__new__(cls)
+            Session.__init__(session, Signature(**about["signature"]))
+            session.program = CpuProgram.loaded(plan, folder, level, threads)
+            return session
+        session = cls(model.lut(context), model.tensors, threads=threads, level=level, keep=True)
+        remember(key, session.program.folder, session.program.plan, {"signature": asdict(session.signature)})
+        return session
 
     def _empty(self) -> list[np.ndarray]:
         caches = super()._empty()
@@ -159,7 +183,7 @@ class CpuSession(Session):
         return self._logits(function, ids, self.position + np.arange(ids.size, dtype=np.int32), caches)
 
     def _logits(self, function: str, ids: np.ndarray, positions: np.ndarray, caches: np.ndarray) -> np.ndarray:
-        found = self.program.step(function, ids, positions, caches)[-len(self._caches) - 1]
+        found = self.program.step(function, ids, positions, caches)[-len(self.signature.caches) - 1]
         assert found is not None
         return found
 
@@ -205,22 +229,19 @@ def kept_session(
 
 
 @dataclass(frozen=True)
-class _Cache:
-    shape: tuple[int, ...]
-    dtype: np.dtype
-
-
-@dataclass(frozen=True)
-class _Signature:
-    """What the type of @prefill says."""
+class Signature:
+    """What the type of @prefill says; of each cache sizes and the name of its type."""
 
     context: int
     vocabulary: int
     logit_exponent: int
-    caches: tuple[_Cache, ...]
+    caches: Sequence[Sequence[Any]]
 
     @classmethod
-    def of(cls, module: ir.Module) -> _Signature:
+    def of(cls, module: ir.Module) -> Signature:
+        from lutllm.bindings import func, ir
+        from lutllm.dialect import fixed_of
+
         functions = {op.name.value: op for op in module.body.operations if isinstance(op, func.FuncOp)}
         missing = [name for name in ("prefill", "decode", "score") if name not in functions]
         if missing:
@@ -238,5 +259,5 @@ class _Signature:
             context=ir.RankedTensorType(caches[0]).shape[0],
             vocabulary=logits.shape[1],
             logit_exponent=int(exponent),
-            caches=tuple(_Cache(tuple(t.shape), np.dtype(f"int{t.element_type.width}")) for t in caches),
+            caches=[(*t.shape, f"int{t.element_type.width}") for t in caches],
         )
