@@ -46,8 +46,8 @@ def sources(*packages: str) -> str:
 
 
 def kept(prefix: str, key: str, most: int, build: Callable[[Path], None]) -> Path:
-    """The entry `prefix` + `key`, which `build` fills where it is not there or damaged; of all of this prefix the `most`
-    that were used last stay."""
+    """The entry `prefix` + `key`, which `build` fills where it is not there or damaged. Of all of this prefix the
+    `most` that were used last stay."""
 
     def filled(folder: Path) -> None:
         build(folder)

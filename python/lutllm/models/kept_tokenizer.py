@@ -79,6 +79,10 @@ class KeptTokenizer:
         return self._backend.decode(ids, **{"skip_special_tokens": False, **options})
 
     def get_vocab(self) -> dict[str, int]:
+        return self._vocabulary
+
+    @cached_property
+    def _vocabulary(self) -> dict[str, int]:
         return self._backend.get_vocab()
 
     @property

@@ -20,22 +20,22 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lutllm import dialect, store
-from lutllm.bindings import ir
+from lutllm import store
 from lutllm.errors import InputError
-from lutllm.lowering.quantize.lut_quantize import lut_module
 from lutllm.models.hf import GENERATION, QUANTIZATION, QUANTIZATION_METHOD
 from lutllm.models.kept_tokenizer import open_tokenizer
 from lutllm.models.tokenizer import load_tokenizer
 from lutllm.quantization import Constants, Quantization, constants_of, read_ops, sections
 from lutllm.quantized import CONTEXT
-from lutllm.quantized.model_check import check_model
 from lutllm.quantizer.resume import RUN
 from lutllm.scheme import MULTIPLIER_BITS, QuantizedLinear
+
+if TYPE_CHECKING:
+    from lutllm.bindings import ir
 
 CONFIG, TOKENIZER_CONFIG = "config.json", "tokenizer_config.json"
 _HOW_IT_WAS_READ = ("is_local", "local_files_only")  # transformers notes this of a tokenizer from a directory
@@ -73,6 +73,8 @@ class QuantizedModel:
 
     def lut(self, context: int = 0) -> ir.Module:
         """Its integer program, with caches of `context` tokens (0: as many as RoPE has positions)."""
+        from lutllm.lowering.quantize.lut_quantize import lut_module
+
         return lut_module(self.module, self.quantization, context)
 
     def room(self, context: int | None = None) -> int:
@@ -120,6 +122,8 @@ class QuantizedModel:
 
 def save_pretrained(model: QuantizedModel, directory: Path | str) -> Path:
     """Write `model`; the same model gives the same bytes. `config.json` comes last: with it the directory is whole."""
+    from lutllm.quantized.model_check import check_model
+
     directory = Path(directory)
     (directory / CONFIG).unlink(missing_ok=True)
     check_model(model.lut(model.positions or 1), model.arrays, model.linears)
@@ -234,6 +238,9 @@ def _verified(directory: Path, wanted: str) -> tuple[dict[str, Any], store.Store
 
 def _load(directory: Path, digest: str, constants: dict[str, Constants]) -> dict[str, Any]:
     """What the float level and the store say, checked."""
+    from lutllm.lowering.quantize.lut_quantize import lut_module
+    from lutllm.quantized.model_check import check_model
+
     sidecar, arrays = _verified(directory, digest)
     module = _parsed(directory / FLOAT)
     linears = {name: store.linear_from(name, entry, arrays) for name, entry in sidecar["linears"].items()}
@@ -245,6 +252,9 @@ def _load(directory: Path, digest: str, constants: dict[str, Constants]) -> dict
 
 
 def _parsed(path: Path) -> ir.Module:
+    from lutllm import dialect
+    from lutllm.bindings import ir
+
     with dialect.context() as context, ir.Location.unknown():
         try:
             return ir.Module.parseFile(str(path), context)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from lutllm import models
 from lutllm.errors import InputError
-from lutllm.lowering.machine.targets import find_target
 from lutllm.models.cache import cache_directory
 from lutllm.models.catalog import no_model
 from lutllm.models.hf import QUANTIZATION
@@ -54,6 +53,8 @@ def is_quantized(path: Path) -> bool:
 
 def check_block(model: QuantizedModel, target: str) -> None:
     """`InputError` for a model whose codebooks are not of the blocks that a search chose with the target."""
+    from lutllm.lowering.machine.targets import find_target
+
     block = find_target(target).model.block
     for linear in model.linears.values():
         if block and block != linear.scheme.G:
