@@ -74,17 +74,22 @@ class Plan:
         parts = {
             (name, few): words[end - size : end] for (name, few, size), end in zip(values["words"], ends, strict=True)
         }
-        functions = {name: _function(**entry) for name, entry in values["functions"].items()}
+        functions = {name: _function(entry) for name, entry in values["functions"].items()}
         return cls(**{**values, "kernels": tuple(values["kernels"]), "functions": functions, "words": parts})
 
 
 _TENSORS = ("arguments", "results")
 
 
-def _function(in_place: Mapping[str, int], **entry: Any) -> CpuFunction:
-    tensors = {
-        part: tuple(Tensor(tuple(shape), np.dtype(name), bits) for shape, name, bits in entry.pop(part))
-        for part in _TENSORS
-    }
-    listed = {name: tuple(tuple(one) if isinstance(one, list) else one for one in e) for name, e in entry.items()}
-    return CpuFunction(**tensors, in_place={int(i): at for i, at in in_place.items()}, **listed)
+def _function(entry: Mapping[str, Any]) -> CpuFunction:
+    arguments, results = (
+        tuple(Tensor(tuple(shape), np.dtype(name), bits) for shape, name, bits in entry[part]) for part in _TENSORS
+    )
+    return CpuFunction(
+        arguments,
+        results,
+        in_place={int(result): argument for result, argument in entry["in_place"].items()},
+        limits=tuple(tuple(limit) for limit in entry["limits"]),
+        caches=tuple(entry["caches"]),
+        ids=tuple(tuple(one) for one in entry["ids"]),
+    )

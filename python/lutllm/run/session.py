@@ -42,12 +42,6 @@ class Session(ABC):
     def position(self) -> int:
         return len(self._ids)
 
-    @classmethod
-    def of(cls, model: QuantizedModel, context: int = 0, **options: Any) -> Self:
-        """A session on a quantized model; `context` tokens, 0: as many as there are RoPE positions. `options` are
-        those of the class."""
-        return cls(model.lut(context), model.tensors, **options)
-
     def another(self) -> Self:
         """Another sequence of tokens on the same program; one of them runs at a time."""
         found = copy(self)
@@ -122,6 +116,11 @@ class GoldenSession(Session):
         super().__init__(Signature.of(module))
         self._module, self._store, self._trace = module, store, trace
 
+    @classmethod
+    def of(cls, model: QuantizedModel, context: int = 0) -> Self:
+        """That of a model, with `context` tokens, 0: as many as there are RoPE positions."""
+        return cls(model.lut(context), model.tensors)
+
     def _step(self, function: str, ids: np.ndarray) -> np.ndarray:
         from lutllm import interpreter
 
@@ -157,8 +156,8 @@ class CpuSession(Session):
         level: str | None = None,
         keep: bool | None = None,
     ) -> Self:
-        """As `Session.of`; what is made of a model that lies on the disk is kept in the cache, and one of which nothing
-        was read yet starts from there."""
+        """As `GoldenSession.of`; what is made of a model that lies on the disk is kept in the cache, and one of which
+        nothing was read yet starts from there."""
         keep = model.directory is not None if keep is None else keep
         if not (keep and model.unread):
             return cls(model.lut(context), model.tensors, threads=threads, level=level, keep=keep)
