@@ -132,6 +132,8 @@ MODE_BITS: dict[str, dict[str, dict[str, int]]] = {
     "plain_mlp": {"swiglu": {"plain": 8}},
     # Each word's parameters come after a beat of biases, where it is `biased`.
     "layer_norm": {"norm": {"centered": 8, "biased": 8, "channels": 32}},
+    "no_norm": {"norm": {"bare": 8}},
+    "wide_norm": {"heads": {"whole": 8}},
 }
 ACTIVATION = {"activation": 8}
 # What changes no cycles.

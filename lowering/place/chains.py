@@ -50,9 +50,13 @@ def _agreement_problems(cluster: Cluster) -> Iterator[tuple[ir.OpView, str]]:
                 yield op, f"expected {name} = @{symbol}, as the ops before it, got @{got}; change either"
     if norm is not None:
         engine = cluster.engines[0]
-        wanted = 1 if engine == "norm" else head_count(cluster)
-        if int(norm.groups.value) != wanted:
+        allowed = {1} if engine == "norm" else {1, head_count(cluster)}
+        if int(norm.groups.value) not in allowed:
+            wanted = " or ".join(map(str, sorted(allowed)))
             yield norm, f"expected groups = {wanted}, as engine {engine} norms, got {norm.groups.value}; change it"
+        for name in ("centered", "bias") if engine == "heads" else ():
+            if name in norm.attributes:
+                yield norm, f"expected no {name}, {_NO_MODE}, got {norm.attributes[name]}; {_ON_CPU}"
 
 
 def _order_problem(cluster: Cluster) -> tuple[ir.OpView, str] | None:
@@ -121,18 +125,16 @@ def _operand_problems(cluster: Cluster, op: ir.OpView) -> Iterator[str]:
 _NO_ENGINE = {
     "lut.embedding": ("offset",),
     "lut.attention": ("softcap",),
-    "lut.rms_norm": ("centered", "bias"),  # of heads
 }
+_NO_MODE, _ON_CPU = "for no engine has that mode", "run this model on the CPU"
 
 
 def mode_problems(op: ir.OpView) -> Iterator[str]:
     """What an op asks for that no engine does."""
-    if op.operation.name == "lut.rms_norm" and int(op.groups.value) == 1:
-        return
     for name in _NO_ENGINE.get(op.operation.name, ()):
         if name in op.operation.attributes:
             got = op.operation.attributes[name]
-            yield f"expected no {name}, for no engine has that mode, got {got}; run this model on the CPU"
+            yield f"expected no {name}, {_NO_MODE}, got {got}; {_ON_CPU}"
 
 
 def _at(place: str | None) -> str:

@@ -48,6 +48,15 @@ KINDS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {  # the modes that i
         dict(layers=[LayerShape(layer_norm=layer, norms_after=True) for layer in (True, False)], hidden=20),
     ),
     "fused linears, half of heads rotated": ((), dict(fused=True, rotated=6)),
+    "no norms before": (("norm_after", "no_norm"), dict(norms_before=False, norms_after=True)),
+    "norms before and none, one of all heads and of each": (
+        ("no_norm", "wide_norm"),
+        dict(layers=[LayerShape(norms_before=wide, wide_norm=wide, qk_norm=True) for wide in (True, False)]),
+    ),
+    "olmo2": (
+        ("norm_after", "no_norm", "wide_norm"),
+        dict(norms_before=False, norms_after=True, wide_norm=True),
+    ),
     "gemma3": (
         ("gelu_tanh", "window", "norm_after"),
         dict(

@@ -29,6 +29,9 @@ class LayerShape:
     rotated: int | None = None
     plain: bool = False  # an MLP without a gate
     layer_norm: bool = False  # with a bias, in place of RMSNorm
+    norms_before: bool = True
+    wide_norm: bool = False  # of all query heads, and of all key heads
+    softcap: float | None = None  # of scores
 
 
 def float_decoder(
@@ -83,13 +86,13 @@ class _Builder:
 
     def layer(self, x: ir.Value, position: ir.Value, name: str, shape: LayerShape) -> ir.Value:
         kind = "layer" if shape.layer_norm else "rms"
-        normed = self.norm(x, f"{name}.input_layernorm", kind=kind)
+        normed = self.norm(x, f"{name}.input_layernorm", kind=kind) if shape.norms_before else x
         seen = self.attention(normed, position, f"{name}.self_attn", shape)
         if shape.norms_after:
             seen = self.norm(seen, f"{name}.attention_norm", kind=kind)
         with ir.Location.name(name):
             x = dialect.float_add(x, seen, name=f"{name}.attention")
-        normed = self.norm(x, f"{name}.post_attention_layernorm", kind=kind)
+        normed = self.norm(x, f"{name}.post_attention_layernorm", kind=kind) if shape.norms_before else x
         inner = self.mlp(normed, f"{name}.mlp", shape)
         if shape.norms_after:
             inner = self.norm(inner, f"{name}.mlp_norm", kind=kind)
@@ -110,8 +113,9 @@ class _Builder:
 
     def rotated(self, y: ir.Value, position: ir.Value, name: str, part: str, heads: int, shape: LayerShape) -> ir.Value:
         made = f"{name}.{part}_proj"
-        if shape.qk_norm:
-            y, made = self.norm(y, f"{name}.{part}_norm", heads), f"{name}.{part}_norm"
+        if shape.qk_norm or shape.wide_norm:
+            groups = 1 if shape.wide_norm else heads
+            y, made = self.norm(y, f"{name}.{part}_norm", groups), f"{name}.{part}_norm"
         # Layers alike share their frequencies; heads of another size need others.
         turned = shape.rotated or shape.head_dim
         frequencies = self.parameter(f"model.rotary_emb.{turned}.inv_freq", turned // 2)

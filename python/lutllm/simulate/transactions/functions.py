@@ -101,7 +101,7 @@ def norm(chip: Chip, job: Job) -> None:
         total, channels = chip.totals[rows, None], f["channels"]
         mean = (2 * total + channels) // (2 * channels)
         x, squares = x - mean, squares - 2 * mean * total + channels * mean * mean
-    n = normalised(x, squares, gain, f, bias)
+    n = x if f.get("bare") else normalised(x, squares, gain, f, bias)
     if after:
         chip.push("n", n)
         return
@@ -162,7 +162,8 @@ def heads(chip: Chip, job: Job) -> None:
     x = found.reshape(count, words, tokens, lanes).transpose(0, 2, 1, 3).reshape(count, tokens, words * lanes)
     gain, right = (p.reshape(count, 1, words * lanes) for p in chip.parameters(job.address, job.beats))
     if f["norm"]:
-        x = normalised(x, np.square(x).sum(axis=-1, keepdims=True), gain, f)
+        axes = (0, 2) if f.get("whole") else 2
+        x = normalised(x, np.square(x).sum(axis=axes, keepdims=True), gain, f)
     if f["rotate"]:
         x = rotated(x, chip.rotations, f["wide"])
     out = saturate(rescaled(x, right), X_BITS if mode == "query" else CACHE_BITS)
