@@ -33,6 +33,8 @@ MODES = (
     "layer_norm",  # norm subtracts the mean, and adds a bias
     "no_norm",  # norm rescales the residual stream alone
     "wide_norm",  # heads norms all heads of a token together
+    "softcap",  # attention takes the hyperbolic tangent of scores
+    "logit_softcap",  # pick takes that of logits
 )
 PORTS = ("w", "c", "q")  # of weights, of shifts and centroids, of requantizer parameters
 PORT_BITS = (32, 64, 128, 256, 512, 1024)

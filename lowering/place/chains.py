@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from lutllm import dialect
 from lutllm.bindings import ir
 from lutllm.lowering.machine.accelerator import CACHE_BITS, RESIDUAL_BITS, X_BITS
 from lutllm.lowering.place.clusters import Cluster, head_count, home, memory_of
 from lutllm.lowering.place.contents import region_kinds
 from lutllm.lowering.place.patterns import CHAINS, Part
+from lutllm.numerics import round_shift, saturate
 from lutllm.quantization import NORM_BITS
 
 
@@ -124,7 +127,6 @@ def _operand_problems(cluster: Cluster, op: ir.OpView) -> Iterator[str]:
 # What ops may ask for that no engine does.
 _NO_ENGINE = {
     "lut.embedding": ("offset",),
-    "lut.attention": ("softcap",),
 }
 _NO_MODE, _ON_CPU = "for no engine has that mode", "run this model on the CPU"
 
@@ -148,5 +150,10 @@ def _width_problems(cluster: Cluster, op: ir.OpView) -> Iterator[str]:
     if cluster.engines == ("heads",):
         widths["rescale"] = X_BITS if cluster.cache is None else CACHE_BITS
     meaning = dialect.fixed_of(op.operation.results[0].type)
+    if name == "tanh":
+        steps = np.arange(-(1 << 14), (1 << 14) + 1) * int(op.multiplier.value)
+        if (np.diff(saturate(round_shift(steps, int(op.shift.value)), dialect.bits_of(op.y))) < 1).any():
+            got = f"{op.multiplier.value} * 2**-{op.shift.value}"
+            yield f"expected each step of tanh to be another logit, as engine pick compares steps, got {got}; raise it"
     if name in widths and meaning is not None and meaning[0] != widths[name]:
         yield f"expected {widths[name]} bits, as engine {cluster.last} gives them, got {meaning[0]}; quantize again"

@@ -21,6 +21,10 @@ def modes_of(cluster: Cluster) -> Iterator[str]:
     attention = cluster.find("lut.attention")
     if attention is not None and reach_of(attention) is not None:
         yield "window"
+    if attention is not None and attention.optional("softcap") is not None:
+        yield "softcap"
+    if cluster.last == "pick" and cluster.find("lut.tanh") is not None:
+        yield "logit_softcap"
     if cluster.engines == NORM_ADD or is_aside(cluster):
         yield "norm_after"
     norm = cluster.find("lut.rms_norm")

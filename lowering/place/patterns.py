@@ -52,7 +52,7 @@ CHAINS: dict[tuple[str, ...], tuple[Part, ...]] = {
     ("feed", "linear", "residual"): (*LINEAR, _part("add", 0, 1, o0="r", o1="r", optional=True)),
     ("feed", "linear", "store"): LINEAR,
     ("feed", "linear", "swiglu"): (*LINEAR, _part("swiglu", 0, 1, o0="y")),
-    ("feed", "linear", "pick"): (*LINEAR, _part("argmax")),
+    ("feed", "linear", "pick"): (*LINEAR, _part("tanh", optional=True), _part("argmax")),
     ("feed", "linear", "save"): LINEAR,
 }  # fmt: skip
 

@@ -159,7 +159,12 @@ def swiglu(places: Places, cluster: Cluster, round_: Round) -> Fields:
 
 def pick(places: Places, cluster: Cluster, round_: Round) -> Fields:
     first, last = (round_.name == cluster.rounds[i] for i in (0, -1))
-    return {"words": part(places, round_)["words"], "first": int(first), "last": int(last), "offset": round_.first}
+    cap, capped = cluster.find("lut.tanh"), dict[str, int]()
+    if "logit_softcap" in places.config.modes:
+        right = 0 if cap is None else right_of(exponent_of(cap.x) + 13)
+        capped = {"capped": int(cap is not None), "sigmoid_right": right}
+    words = part(places, round_)["words"]
+    return {"words": words, "first": int(first), "last": int(last), "offset": round_.first, **capped}
 
 
 def save(places: Places, cluster: Cluster, round_: Round) -> Fields:
@@ -278,6 +283,7 @@ def attention(places: Places, cluster: Cluster) -> Fields:
         "keys": places.regions[keys].address,
         "values": places.regions[values].address,
         **({"reach": places.config.context if reach is None else reach} if windowed else {}),
+        **({"softcap": int(op.number("softcap", 0))} if "softcap" in places.config.modes else {}),
     }
 
 

@@ -57,6 +57,13 @@ KINDS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {  # the modes that i
         ("norm_after", "no_norm", "wide_norm"),
         dict(norms_before=False, norms_after=True, wide_norm=True),
     ),
+    "soft-caps of scores": (("softcap",), dict(softcap=1.5)),
+    "soft-caps of some layers": (
+        ("window", "softcap"),
+        dict(layers=[LayerShape(softcap=softcap, window=window) for softcap, window in ((2.0, 6), (None, None))]),
+    ),
+    "soft-cap of logits": (("logit_softcap",), dict(logit_softcap=3.0)),
+    "soft-cap that makes logits equal": (("logit_softcap",), dict(logit_softcap=0.05)),
     "gemma3": (
         ("gelu_tanh", "window", "norm_after"),
         dict(

@@ -17,8 +17,8 @@ def place_bits(config: AcceleratorConfig) -> int:
 def head_walk(design: Design, config: AcceleratorConfig) -> str:
     """One word further at each `step`; back at the first after the last. In, steady: the task's `heads`, `tokens`,
     `head_words` and `source`. Out, of the word at hand: `address` in memory y, `word` of its row, `place` among the
-    head's words in this order, and where it stands: `first_token`, `first_word`, `last_word` of a row, `last` of all; in
-    mode wide_norm also its `token`, and whether its head is the first or the last.
+    head's words in this order, and where it stands: `first_token`, `first_word`, `last_word` of a row, `last` of all.
+    In mode wide_norm also its `token`, and whether its head is the first or the last.
     """
     bits, wide = config.address_bits("y"), "wide_norm" in config.modes
 

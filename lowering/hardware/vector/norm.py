@@ -125,8 +125,8 @@ def norm(design: Design, config: AcceleratorConfig) -> str:
 
 def norm_lane(design: Design, config: AcceleratorConfig) -> str:
     """A channel: `x` of the row, `r` and `h` of its root, `gain` and `right` of the channel. In mode norm_after also
-    `n`, normed and not rescaled, in mode layer_norm with the `mean` of the row and the channel's `bias`; in mode no_norm
-    `x` is only rescaled where `bare`."""
+    `n`, normed and not rescaled, in mode layer_norm with the `mean` of the row and the channel's `bias`; in mode
+    no_norm not normed where `bare`."""
     after, centered, bare = (mode in config.modes for mode in ("norm_after", "layer_norm", "no_norm"))
 
     def body(m: Module) -> dict[str, Signal]:

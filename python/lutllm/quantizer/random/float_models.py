@@ -45,6 +45,7 @@ def float_decoder(
     *,
     qk_norm: bool = False,
     epsilon: float = 1e-6,
+    logit_softcap: float | None = None,
     **others: Any,
 ) -> ir.Module:
     """A whole model: `layers` alike of the sizes, and with `others` that a `LayerShape` has, or one for each shape."""
@@ -55,7 +56,8 @@ def float_decoder(
         x = b.embedding(ids, "model.embed_tokens", vocabulary, hidden)
         for i, shape in enumerate(shapes):
             x = b.layer(x, position, f"model.layers.{i}", shape)
-        return b.linear(b.norm(x, "model.norm"), "lm_head", vocabulary)
+        logits = b.linear(b.norm(x, "model.norm"), "lm_head", vocabulary)
+        return logits if logit_softcap is None else dialect.float_tanh(logits, name="softcap", scale=logit_softcap)
 
     return _module(["tensor<?xi32>", "tensor<1xi32>"], body, epsilon)
 
@@ -107,8 +109,9 @@ class _Builder:
         key = self.rotated(key, position, name, "k", kv_heads, shape)
         with ir.Location.name(name):
             seen = dialect.float_attention(
-                query, key, value, name=name, heads=heads, kv_heads=kv_heads, scale=head_dim**-0.5, window=shape.window
-            )
+                query, key, value, name=name, heads=heads, kv_heads=kv_heads, scale=head_dim**-0.5, window=shape.window,
+                softcap=shape.softcap,
+            )  # fmt: skip
         return self.linear(seen, f"{name}.o_proj", x.type.shape[1])
 
     def rotated(self, y: ir.Value, position: ir.Value, name: str, part: str, heads: int, shape: LayerShape) -> ir.Value:

@@ -12,7 +12,7 @@ import numpy as np
 
 from lutllm import interpreter
 from lutllm.errors import InputError
-from lutllm.functions import RECIPROCAL_FRACTION, SIGMOID_END, rsqrt, share
+from lutllm.functions import RECIPROCAL_FRACTION, SIGMOID_END, rsqrt, share, tanh
 from lutllm.interpreter.decoder import attention as golden_attention
 from lutllm.lowering.machine.accelerator import CACHE_BITS, HEAD_MODES, LEFT, X_BITS, AcceleratorConfig
 from lutllm.lowering.place.rounds import Round
@@ -228,6 +228,7 @@ def attention(chip: Chip, job: Job) -> None:
         exponents=right[0::2] - LEFT - RECIPROCAL_FRACTION,  # stream p holds LEFT - shift
         bits=f["bits"],
         window=f["reach"] + 1 if "reach" in f else None,
+        softcap=f.get("softcap") or None,
     )
     chip.write("x", places(f["base"], range(heads_ * words), tokens), words_of(seen, lanes))
 
@@ -252,6 +253,8 @@ def embed(chip: Chip, job: Job) -> None:
 
 def pick(chip: Chip, job: Job) -> None:
     f, logits = job.fields, rows_of(chip.pull("y"))[0]
+    if f.get("capped"):
+        logits = np.sign(logits) * tanh(rescaled(np.abs(logits), f["sigmoid_right"]))
     index = int(logits.argmax())  # the first of equals
     if f["first"] or logits[index] > chip.best:
         chip.best, chip.best_index = int(logits[index]), f["offset"] + index
