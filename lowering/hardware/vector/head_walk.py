@@ -39,8 +39,10 @@ def head_walk(design: Design, config: AcceleratorConfig) -> str:
         beyond = mux(last["word"], one, m["tokens"].zext(max(bits, 16))[0:bits])
         reached.set(mux(last["word"] & ~last["token"], begin, address) + beyond, step)
         head_end = last["token"] & last["word"]
-        token = index["token"][0 : config.token_bits]
-        heads = dict(token=token, first_head=at_first["head"], last_head=last["head"]) if wide else {}
+        heads = {}
+        if wide:
+            token = index["token"][0 : config.token_bits]
+            heads = dict(token=token, first_head=at_first["head"], last_head=last["head"])
         return dict(
             address=address,
             word=index["word"],

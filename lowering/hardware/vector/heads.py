@@ -63,7 +63,6 @@ class _Heads:
         self.rows = (self.busy & ~self.loads & ~self.queries).named("rows")
         self.normed = (self.fields["norm"][0] & ~self.loads).named("normed")
         self.wide = "wide_norm" in config.modes
-        self.whole = self.fields["whole"][0] if self.wide else const(0, 1)
         read = self._step()
         self.outputs = dict(y_read=read, done=self.done.signal) | self._beats(self._channels(read))
 
@@ -85,7 +84,7 @@ class _Heads:
         wants = self.loads | walk["first_token"]  # a head's parameters come with its first token, and are kept
         self.takes_root = self.normed  # of a token's other heads it is kept
         if self.wide:
-            self.takes_root = (self.normed & (~self.whole | walk["first_head"])).named("takes_root")
+            self.takes_root = (self.normed & self._whole(walk["first_head"])).named("takes_root")
         squares, step, roots = self._squares()
         here = [p.valid | ~wants, roots["root"].valid | ~self.takes_root, room | ~keeps]
         self.fire.assign(all_of([going, *here]).named("fire"))
@@ -107,6 +106,10 @@ class _Heads:
         roots.connect(data=read.data)
         return read
 
+    def _whole(self, flag: Signal) -> Signal:
+        """`flag` where all heads of a token are normed together; else each head is the first and the last of a row."""
+        return flag | ~self.fields["whole"][0]
+
     def _squares(self) -> tuple[Instance, Signal, Instance]:
         """The rows' roots: a walk of its own, ahead of the other, in the cycles that leave memory y free; returns (the
         walk, its step, the roots)."""
@@ -115,8 +118,8 @@ class _Heads:
         begins, last = walk["first_word"], walk["last_word"]
         given = dict(first=begins, epsilon=self.fields["epsilon"])
         if self.wide:  # a row is of all heads; where the last one begins, its root needs room
-            given |= dict(first=begins & (~self.whole | walk["first_head"]), token=walk["token"])
-            begins, last = (flag & (~self.whole | walk["last_head"]) for flag in (begins, last))
+            given |= dict(first=begins & self._whole(walk["first_head"]), token=walk["token"])
+            begins, last = (flag & self._whole(walk["last_head"]) for flag in (begins, last))
         first = step.signal & begins
         taken = (self.fire.signal & self.takes_root & self.walk["last_word"]).named("root_taken")
         depth = roots_depth(self.config)
