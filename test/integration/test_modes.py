@@ -122,6 +122,29 @@ def test_slices_are_of_whole_codebook_blocks() -> None:
         Hardware.of(model.lut(CONTEXT), model.tensors, target="tiny")
 
 
+@pytest.mark.parametrize(
+    ("shape", "edit", "message"),
+    [
+        (
+            dict(logit_softcap=3.0),
+            (r"(lut.tanh.*shift = )\d+", r"\g<1>45"),
+            r"'lut.tanh' op expected each step of tanh to be another logit, as engine pick compares steps, got 24576 \*",
+        ),
+        (
+            dict(qk_norm=True),
+            (r"(groups = 2)", r"\1, centered"),
+            "'lut.rms_norm' op expected no centered, for no engine",
+        ),
+    ],
+)
+def test_what_engines_do_not_do_is_refused(shape: dict[str, Any], edit: tuple[str, str], message: str) -> None:
+    model = random_model(float_decoder(layers=1, **shape), EXACT.with_(R=1), positions=CONTEXT)
+    text, edited = re.subn(*edit, dialect.module_text(model.lut(CONTEXT)))
+    assert edited
+    with dialect.context(), pytest.raises(LutllmError, match=message):
+        Hardware.of(ir.Module.parse(text), model.tensors, target="tiny")
+
+
 def test_rows_out_of_a_window_cost_no_cycles() -> None:
     spans: dict[str, list[int]] = {}
     for kind, shape in {"all": {}, "window": dict(window=5)}.items():

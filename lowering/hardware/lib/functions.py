@@ -7,7 +7,7 @@ from lutllm.functions import EXP2, RECIPROCAL, RSQRT, SHARES, SIGMOID_END
 from lutllm.lowering.hardware.lib.arithmetic import bit_length, clamped
 from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.memory import rom
-from lutllm.lowering.hardware.lib.signal import Signal, const, mux, pack
+from lutllm.lowering.hardware.lib.signal import Signal, aligned, const, mux, pack
 from lutllm.numerics import bits_for
 
 ROOT_LATENCY, SIGMOID_LATENCY, EXP2_LATENCY, RECIPROCAL_LATENCY, ROPE_LATENCY = 9, 4, 4, 7, 4
@@ -70,7 +70,7 @@ def tanh(design: Design, bits: int) -> str:
     """tanh(a / 2**13) in units of 2**-14: of |a|, `size` of `bits` bits, and its sign, `u`."""
 
     def body(m: Module) -> dict[str, Signal]:
-        size, negative = m["size"], m["negative"]
+        size, negative = aligned(m["size"], m["negative"])
         limit = const(SIGMOID_END, size.width)
         argument = m.reg(mux(limit.ult(size), limit, size)[0:SHARE_BITS], "argument")
         half, s = const(1 << 14, TANH_BITS), m.output_of(share(design), "sigmoid", a=argument)

@@ -58,8 +58,7 @@ def pick(design: Design, config: AcceleratorConfig) -> str:
 def _capped(m: Module, f: TaskFields, logit: Signal, bits: int, lane: int) -> Signal:
     """A logit, or what its task wants of it, at `bits`."""
     size = rescaled_later(m, magnitude(logit), f["sigmoid_right"], f"size_{lane}")
-    negative = logit[logit.width - 1].until(size.cycle)
-    u = m.output_of(tanh(m.design, size.width), f"tanh_{lane}", size=size, negative=negative)
+    u = m.output_of(tanh(m.design, size.width), f"tanh_{lane}", size=size, negative=logit[logit.width - 1])
     return m.reg(mux(f["capped"][0], u.sext(bits), logit.sext(bits)), f"capped_{lane}")
 
 
