@@ -69,7 +69,8 @@ class _Heads:
     def _walk(self, name: str, step: Signal, finished: str) -> tuple[Instance, Signal]:
         """A walk over the task's words, and whether it has words left. A table is walked like one head."""
         given = {field: self.fields[field] for field in WALK_BITS}
-        given["heads"] = mux(self.loads, const(1, WALK_BITS["heads"]), given["heads"])
+        if not (self.wide and name == "squares"):  # a longer path; squares are never of a table
+            given["heads"] = mux(self.loads, const(1, WALK_BITS["heads"]), given["heads"])
         walk = self.m.instance(head_walk(self.m.design, self.config), name, step=step, **given)
         return walk, self.busy & ~self.m.since(finished, step & walk["last"], self.busy)
 
@@ -82,11 +83,12 @@ class _Heads:
         depth = kv_depth(self.config)
         room = credit(m, "room", depth, give=self.popped.signal, take=fire & keeps, initial=depth)
         wants = self.loads | walk["first_token"]  # a head's parameters come with its first token, and are kept
-        self.takes_root = self.normed  # of a token's other heads it is kept
-        if self.wide:
-            self.takes_root = (self.normed & self._whole(walk["first_head"])).named("takes_root")
+        self.takes_root, kept = self.normed, list[Signal]()
+        if self.wide:  # where all heads have one root, the first takes it, and it is kept
+            kept = [(self.fields["whole"][0] & ~walk["first_head"]).named("is_kept")]
+            self.takes_root = (self.normed & ~kept[0]).named("takes_root")
         squares, step, roots = self._squares()
-        here = [p.valid | ~wants, roots["root"].valid | ~self.takes_root, room | ~keeps]
+        here = [p.valid | ~wants, any_of([roots["root"].valid, ~self.normed, *kept]), room | ~keeps]
         self.fire.assign(all_of([going, *here]).named("fire"))
         self.step = self.pipe.valid(fire)
         self.taken = fire & wants
@@ -95,8 +97,8 @@ class _Heads:
         if self.wide:
             record, write = Fields(**{name: s.width for name, s in root.items()}), fire & self.takes_root
             written = (write, walk["token"], record.pack(**root))
-            kept = record.unpack(stored(m, "kept_roots", self.config.tokens, write=written, read=walk["token"]))
-            root = {name: mux(self.takes_root, signal, kept[name]) for name, signal in root.items()}
+            others = record.unpack(stored(m, "kept_roots", self.config.tokens, write=written, read=walk["token"]))
+            root = {name: mux(self.takes_root, signal, others[name]) for name, signal in root.items()}
         self.root = {
             name: m.reg(self.pipe.at(signal), f"root_{name}", enable=self.step) for name, signal in root.items()
         }
