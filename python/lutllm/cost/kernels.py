@@ -401,8 +401,7 @@ def heads(h, p, start, count, tokens, words, normed, whole, writer, rows, size, 
     """`count` heads of rows of `words` words: in each cycle a value where all it needs is there, else a square. `rows`:
     they go to a writer, a command for `size` of them, the first at `place` in a burst, each `stride` beats after
     the one before. With `whole` a token has one root, of the squares of all heads. Returns the last value's cycle."""
-    total = count * tokens * words
-    before = (count - 1) * tokens if whole else 0  # rows of squares that give no root
+    total, before = count * tokens * words, (count - 1) * tokens if whole else 0  # rows that give no root
     roots, used, left = np.full(h.roots, NEVER), np.full(h.roots, NEVER), np.full(h.beats, NEVER)
     at, values, squares, gone, seen = start - 1, 0, 0, NEVER, start + h.command
     while values < total:
