@@ -172,7 +172,7 @@ class _Ops(OpQuantizer):
         heads, kv_heads = int(op.heads.value), int(op.kv_heads.value)
         channels = op.query.type.shape[1] // heads
         peaks = (_PEAK * np.exp2(self.rng.uniform(-1, 1, (n, channels))) for n in (heads, kv_heads, kv_heads))
-        return quantize_attention(name_of(op), float(op.scale.value), *peaks)
+        return quantize_attention(name_of(op), float(op.scale.value), *peaks, softcap=op.number("softcap"))
 
     def frequencies(self, symbol: str, pairs: int) -> np.ndarray:
         return _THETA ** (-np.arange(pairs) / pairs)
