@@ -83,8 +83,7 @@ class LutPlace(Pass):
         engine = replace(engine, tokens=min(engine.tokens, most))
         beats = max((-(-size // head_lanes) for size in sizes), default=1)
         at_once = min(max(engine.tokens, *groups, 1), most)
-        linears = [cluster for cluster in clusters if cluster.linear is not None]
-        words = [_block_words(cluster, cluster.linear, engine, head_lanes) for cluster in linears]
+        words = [_block_words(c, c.linear, engine, head_lanes) for c in clusters if c.linear is not None]
         modes = {mode for cluster in clusters for mode in modes_of(cluster)}
         modes -= {"silu"} if modes & SHARES.keys() == {"silu"} else set()  # which is there where none is named
         config = AcceleratorConfig(

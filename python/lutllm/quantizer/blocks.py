@@ -1,6 +1,6 @@
 """Which outputs of a linear share weight codebooks, where nobody says: a float graph in, the outputs of a block out.
 
-Hardware wants whole heads in a block, or whole slices where others take parts; see docs/quantization.md.
+Hardware wants whole heads in a block, or whole slices where others take parts; see docs/usage.md.
 """
 
 from __future__ import annotations
