@@ -160,7 +160,7 @@ def test_the_float_level_computes_what_transformers_does(name):
         ("gemma2, soft-caps", ""),
         ("gpt2, learned positions, Conv1D", ""),
         ("opt", ""),
-        ("opt, norms after, other widths", "expected an op that an engine computes where it stands"),
+        ("opt, norms after, other widths", "operand 0 in memory y, which its engine reads, got it in memory r"),
         ("falcon, one head of keys", ""),
         ("falcon, groups in one linear", ""),
         ("falcon, biases", ""),
