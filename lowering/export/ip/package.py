@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from lutllm.lowering.export.driver import INSTANCE
 from lutllm.lowering.export.hw_to_arc import Port
 from lutllm.lowering.export.ip.component import CLOCK, COMPONENT, component
 from lutllm.lowering.export.testbench import masters
@@ -18,7 +19,6 @@ from lutllm.lowering.hardware.accelerator_to_hw import ACCELERATOR_TOP
 from lutllm.lowering.hardware.top import BUS_CLOCK
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
 
-INSTANCE = f"{ACCELERATOR_TOP}_0"
 LINK, CLOCKS, CROSSINGS = "slash.cfg", "constraints/clocks_ooc.xdc", "constraints/crossings.xdc"
 HBM_BYTES = 1 << 30  # that a port of HBM reaches; two ports reach the same
 NOT_DONE = (
