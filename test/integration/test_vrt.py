@@ -63,6 +63,7 @@ class Board:
         self.device = SimulatedDevice(self.bench)
         self.log: list[str] = []
         self.seen: dict[int, int] = {}
+        self.clock = 0
         self.gone = self.full = self.apart = False
         self.stride = 500  # cycles between two looks for a request
         self.device.reset()
@@ -75,6 +76,9 @@ class Board:
         self.log.append(what)
         if what == "p":
             self.device.reset()
+            self.clock = 400_000_000
+        elif what == "c":
+            self.clock = value
         elif what == "w" and not self.gone:
             self.device.write_register(address, value)
         elif what == "r":
@@ -235,7 +239,9 @@ def test_a_reset_programs_the_board_and_writes_memory_again(
         driver.prompt(PROMPT)
         driver.begin(len(PROMPT), 29)
         board.log.clear()
+        assert board.clock == 250_000_000
         driver.reset()
+        assert board.clock == 250_000_000
         assert board.log.count("p") == 1 and board.log.count("b") == -(-image.size // REGION) > 1
         assert "w" in board.log[: board.log.index("p")]  # the run was ended first
         assert driver.read("STATUS") == 0 and driver.read("MADE") == 0
@@ -244,9 +250,8 @@ def test_a_reset_programs_the_board_and_writes_memory_again(
         assert driver.generate(PROMPT, TOKENS).check().tokens == golden
 
 
-def test_a_simulation_of_slash_has_no_reset(vbin: Path, kind: str, image: np.ndarray) -> None:
-    if kind != "slash":
-        pytest.skip("the stand-in is a board, which has one")
+@pytest.mark.parametrize("kind", ["slash"], indirect=True)
+def test_a_simulation_of_slash_has_no_reset(vbin: Path, image: np.ndarray) -> None:
     with VrtDevice("0000:03:00", vbin, image.size) as device, pytest.raises(DeviceError, match="cannot be; start it"):
         Driver.connect(device).reset()
 
@@ -289,7 +294,8 @@ def test_what_cannot_be_is_refused(standin: Path, board: Board, image: np.ndarra
             driver.wait(0)
 
 
-def test_no_runtime_is_one_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_library_is_of_the_runtime_that_is_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("LUTLLM_CACHE", str(tmp_path / "cache"))
     (tmp_path / "vrtConfig.cmake").write_text("find_package(zmq_that_is_not_there CONFIG REQUIRED)\n")
     monkeypatch.setenv("CMAKE_PREFIX_PATH", str(tmp_path))
     with pytest.raises(MissingDependencyError, match="package 'zmq_that_is_not_there', got none; install its package"):
@@ -297,7 +303,12 @@ def test_no_runtime_is_one_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     (tmp_path / "vrtConfig.cmake").write_text("add_library(vrt::vrt INTERFACE IMPORTED)\n")
     with pytest.raises(MissingDependencyError, match=r"expected to build .*, got '.*vrt/buffer.hpp.*' of cmake"):
         library()
+    shutil.copytree(STANDIN, tmp_path, dirs_exist_ok=True)
+    assert library() == library() and (first := library().stat().st_mtime_ns)
+    os.utime(tmp_path / "vrtConfig.cmake")  # as another version of the runtime is installed
+    assert library().stat().st_mtime_ns > first
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("LUTLLM_CACHE", str(tmp_path / "empty"))
     with pytest.raises(MissingDependencyError, match="expected program 'cmake' on the path, got none"):
         library()
 
@@ -330,6 +341,28 @@ def test_ctrl_c_ends_the_wait_and_the_run(vbin: Path, board: Board, image: np.nd
         threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
         driver.generate(PROMPT, 29)
     assert ended(board) == "abort"
+
+
+def test_a_signal_breaks_off_no_call(vbin: Path, image: np.ndarray, golden: list[int]) -> None:
+    """A thousand a second; the runtime cannot go on with a wait that one ended."""
+    seen: list[int] = []
+    before, stop = signal.signal(signal.SIGINT, lambda number, _frame: seen.append(number)), threading.Event()
+
+    def fire() -> None:
+        while not stop.wait(0.001):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    firing = threading.Thread(target=fire)
+    try:
+        with VrtDevice("0000:03:00", vbin, image.size) as device:
+            firing.start()
+            driver = Driver.connect(device)
+            driver.load(image, device.base)
+            assert driver.generate(PROMPT, TOKENS).check().tokens == golden and seen
+    finally:
+        stop.set()
+        firing.join()
+        signal.signal(signal.SIGINT, before)
 
 
 def ended(board: Board) -> str:

@@ -32,6 +32,11 @@ _README = """{not_done}
 
     python -m slashkit link --platform hw --config slash.cfg --kernels component.xml --out lutllm.vbin
 
+`host/` has what runs it then, where SLASH's runtime is installed; prompt and tokens are ids:
+
+    cmake -S host -B build && cmake --build build
+    build/lutllm_host BDF lutllm.vbin mem/image.bin TOKENS ID...
+
 `{clocks_file}` is for synthesis on its own; a block design brings its own clocks.
 The registers are in `component.xml`; the memory image of {bytes:,} bytes is `mem/image.bin` where this was made of.
 The port `events` may be left open. docs/board.md of lutllm says what was checked, and by what.

@@ -99,8 +99,14 @@ def library() -> Path:
         _cmake(folder, "-B", "build")
         _cmake(folder, "--build", "build", "--target", "lutllm_vrt")
 
-    made = Path("build", LIBRARY)
-    return cached(f"vrt-{digest[:16]}", lambda entry: (entry / made).is_file(), build) / made
+    def is_whole(entry: Path) -> bool:
+        """Built, and with the headers that are installed now."""
+        made, kept = entry / "build" / LIBRARY, entry / "build" / "CMakeCache.txt"
+        found = re.search(r"^vrt_DIR:PATH=(.*)$", kept.read_text(), re.M) if kept.is_file() else None
+        headers = Path(found[1] if found else "", "vrtConfig.cmake")
+        return made.is_file() and headers.is_file() and headers.stat().st_ctime <= made.stat().st_mtime
+
+    return cached(f"vrt-{digest[:16]}", is_whole, build) / "build" / LIBRARY
 
 
 def _cmake(folder: Path, *arguments: str) -> None:

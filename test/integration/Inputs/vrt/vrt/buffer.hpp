@@ -75,6 +75,8 @@ class Device {
     if (name != "lut_accelerator_0") throw std::runtime_error("no kernel " + name);
     return {handle_};
   }
+  uint64_t getMaxFrequency() { return 250000000; }
+  void setFrequency(uint64_t hertz) { handle_->ask('c', 0, hertz); }
   Platform getPlatform() { return emulated_ ? Platform::EMULATION : Platform::HARDWARE; }
   std::shared_ptr<impl::Device> getHandle() const { return handle_; }
 
