@@ -1,11 +1,14 @@
-"""Rotary embedding, the KV cache and grouped-query attention: sizes and constants in, the text of a kernel out."""
+"""Rotary embedding, the KV cache and grouped-query attention: sizes and constants in, the text of a kernel out.
+
+Each token has a position and, behind a pointer, a cache of its own: tokens may be of one sequence or of several.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
 from lutllm.functions import SOFTCAP_SHIFT
-from lutllm.lowering.cpu.code import Code, Value, rescale, round_shift, saturate, vector
+from lutllm.lowering.cpu.code import PTR, Code, Value, rescale, round_shift, saturate, vector
 from lutllm.lowering.cpu.elementwise import elements
 from lutllm.lowering.cpu.kernel import kernel, rows_of, share
 from lutllm.lowering.cpu.layout import Packed
@@ -21,9 +24,8 @@ def rope(name: str, heads: int, channels: int, rotated: int, interleaved: bool, 
     a = code.arguments
     half = rotated // 2
     step, apart = (8, 4) if interleaved else (4, 4 * half)  # bytes from pair to pair, and within one
-    start = code.load(a["position"], 0, "i32").to("i64")
     with rows_of(code, a["tokens"] * heads, half) as (row, first, last):
-        place = (start + row // heads) * rotated
+        place = position_of(code, row // heads) * rotated
         cosines, sines = (code.at(a[n], place) for n in ("cosines", "sines"))
         x, y = (code.at(a[n], row * (4 * channels)) for n in ("x", "y"))
         with code.loop(first, last) as i:
@@ -39,13 +41,19 @@ def rope(name: str, heads: int, channels: int, rotated: int, interleaved: bool, 
 
 
 def append(name: str, size: int) -> str:
-    """Rows of `size` bytes, into the cache itself."""
+    """Rows of `size` bytes, each into the cache of its token."""
     code = kernel(name, "cache", "new", "position")
     a = code.arguments
-    cache = code.at(a["cache"], code.load(a["position"], 0, "i32").to("i64") * size)
-    with elements(code, a["tokens"], size) as (i, _):
-        code.store(code.load(a["new"], i, "i8"), cache, i)
+    with rows_of(code, a["tokens"], size) as (token, first, last):
+        new, place = code.at(a["new"], token * size), position_of(code, token) * size
+        cache = code.at(code.load(a["cache"], token * 8, PTR), place)
+        with code.loop(first, last) as i:
+            code.store(code.load(new, i.index, "i8"), cache, i.index)
     return code.text()
+
+
+def position_of(code: Code, token: Value) -> Value:
+    return code.load(code.arguments["position"], token * 4, "i32").to("i64")
 
 
 def output_shifts(values: str, outputs: str, heads: int, kv_heads: int, channels: int) -> Packed:
@@ -73,17 +81,16 @@ def attention(
     pointers = ("query", "keys", "values", "position", "multiplier", "shifts", *tables, "y")
     code = kernel(name, *pointers, numbers=["shift"])
     a = code.arguments
-    start = code.load(a["position"], 0, "i32").to("i64")
     width = kv_heads * channels
     with code.loop(*share(code, a["tokens"] * heads)) as each:
-        head = each.index % heads
-        seen = start + each.index // heads + 1
+        head, token = each.index % heads, each.index // heads
+        seen = position_of(code, token) + 1
         query = code.at(a["query"], each.index * (2 * channels))
         first = head // (heads // kv_heads) * channels
         if window is not None:
             before = (seen - window).maximum(0)  # rows that lie beyond it
             seen, first = seen - before, first + before * width
-        keys, values = (code.at(a[n], first) for n in ("keys", "values"))
+        keys, values = (code.at(code.load(a[n], token * 8, PTR), first) for n in ("keys", "values"))
         sums = code.at(a["scratch"], 0)
         scores = code.at(a["scratch"], 8 * channels)
         most = _scores(code, query, keys, scores, seen, channels, width, level)

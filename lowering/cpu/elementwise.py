@@ -30,13 +30,11 @@ def elements(code: Code, rows: Value, width: int) -> Iterator[tuple[Value, Value
 
 
 def embedding(name: str, channels: int, bits: int, offset: int | None = None) -> str:
-    """With an offset `ids` is the first position alone."""
+    """With an offset `ids` are positions."""
     code = kernel(name, "ids", "rows", "multiplier", "y", numbers=["shift"])
     a = code.arguments
     with rows_of(code, a["tokens"], channels) as (token, first, last):
-        id_ = code.load(a["ids"], token * 4 if offset is None else 0, "i32").to("i64")
-        if offset is not None:
-            id_ = id_ + token + offset
+        id_ = code.load(a["ids"], token * 4, "i32").to("i64") + (offset or 0)
         multiplier = code.load(a["multiplier"], id_ * 4, "i32").to("i64")
         row, y = code.at(a["rows"], id_ * channels), code.at(a["y"], token * (4 * channels))
         with code.loop(first, last) as k:

@@ -6,11 +6,13 @@ the 16-bit dot product that adds a couple of entries to an output. Layout: `layo
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from lutllm.lowering.cpu.code import I64, Code, Value, round_shift, saturate
 from lutllm.lowering.cpu.kernel import kernel, rows_of, share
 from lutllm.lowering.cpu.layout import CHUNK, ENTRIES, LinearShape
 
-TOKENS = 4  # of a tile in a long step: indices are unpacked once for so many tokens
+TILES = (4, 2, 1)  # tokens for which indices are unpacked once
 AHEAD = 8192  # bytes fetched before they are used: what the processor fetches by itself ends with a page
 V16, V32 = "vector<16xi32>", "vector<32xi16>"
 
@@ -47,50 +49,65 @@ def search(name: str, pairs: int, stages: int, centroids: int, metric: str) -> s
 
 
 def rows(name: str, shape: LinearShape) -> str:
-    """Rows of one token, shared by the threads: source (x or chosen centroids) -> rows [B, slots, 16]."""
+    """Rows of a few tokens, pairs shared by the threads: source (x or chosen centroids) -> rows [B, T, slots, 16]."""
     code = kernel(name, "source", "book", "shifts", "rows")
     a = code.arguments
     with rows_of(code, shape.blocks, shape.pairs) as (block, first, last):
-        table = code.at(a["rows"], block * shape.token_bytes)
-        _pad(code, shape, table)
-        with code.loop(first, last) as pair:
-            code.prefetch(a["book"], (block * shape.pairs + pair.index) * (2 * ENTRIES * shape.scheme.R) + AHEAD)
-            _rows(code, shape, [a["source"]], pair.index, block, [table])
+        for token, size in _tiles(code, shape, code.constant(0, I64), a["tokens"]):
+            sources, tables = _sources(code, shape, token, size), _tables(code, shape, block, token, size)
+            for table in tables:
+                _pad(code, shape, table)
+            with code.loop(first, last) as pair:
+                code.prefetch(a["book"], (block * shape.pairs + pair.index) * (2 * ENTRIES * shape.scheme.R) + AHEAD)
+                _rows(code, shape, sources, pair.index, block, tables)
     return code.text()
 
 
 def lookup(name: str, shape: LinearShape) -> str:
-    """Outputs of one token from its rows, chunks shared by the threads."""
+    """Outputs of a few tokens from their rows, chunks shared by the threads: a code is read once for all tokens."""
     code = kernel(name, "rows", "codes", "factors", "requantizer", "y", numbers=["shift"])
-    a = code.arguments
     with code.loop(*share(code, shape.chunks)) as each:
-        here = code.at(a["rows"], each.index // shape.block_chunks * shape.token_bytes)
-        _chunk(code, shape, each.index, [here], [a["y"]])
+        for token, size in _tiles(code, shape, code.constant(0, I64), code.arguments["tokens"]):
+            tables = _tables(code, shape, each.index // shape.block_chunks, token, size)
+            _chunk(code, shape, each.index, tables, _outputs(code, shape, token, size))
     return code.text()
 
 
 def many(name: str, shape: LinearShape) -> str:
     """Rows and outputs of any number of tokens, tokens shared by the threads."""
     code = kernel(name, "source", "book", "shifts", "codes", "factors", "requantizer", "y", numbers=["shift"])
-    start, stop = share(code, code.arguments["tokens"])
-    tile = TOKENS if shape.level == "avx512" and not shape.wide else 1
-    whole = start + (stop - start) // tile * tile
-    for size, first, last in ((tile, start, whole), (1, whole, stop)):
-        with code.loop(first, last, step=size) as each:
-            _tile(code, shape, each.index, size)
-        if tile == 1:
-            break
+    for token, size in _tiles(code, shape, *share(code, code.arguments["tokens"])):
+        _tile(code, shape, token, size)
     return code.text()
+
+
+def _tiles(code: Code, shape: LinearShape, start: Value, stop: Value) -> Iterator[tuple[Value, int]]:
+    """Loops over tokens, tile by tile: (first token, how many)."""
+    for size in TILES if shape.level == "avx512" and not shape.wide else TILES[-1:]:
+        end = start + (stop - start) // size * size
+        with code.loop(start, end, step=size) as each:
+            yield each.index, size
+        start = end
+
+
+def _sources(code: Code, shape: LinearShape, token: Value, tokens: int) -> list[Value]:
+    width = shape.pairs * 4 * max(shape.scheme.S, 1)
+    return [code.at(code.arguments["source"], (token + t) * width) for t in range(tokens)]
+
+
+def _tables(code: Code, shape: LinearShape, block: Value, token: Value, tokens: int) -> list[Value]:
+    first = block * code.arguments["tokens"] + token
+    return [code.at(code.arguments["rows"], (first + t) * shape.token_bytes) for t in range(tokens)]
+
+
+def _outputs(code: Code, shape: LinearShape, token: Value, tokens: int) -> list[Value]:
+    return [code.at(code.arguments["y"], (token + t) * (shape.outputs * 4)) for t in range(tokens)]
 
 
 def _tile(code: Code, shape: LinearShape, first: Value, tokens: int) -> None:
     """All outputs of `tokens` tokens, block by block: the rows of a block stay in the cache of the core."""
-    a = code.arguments
-    s = shape.scheme
-    width = shape.pairs * 4 * max(s.S, 1)
-    sources = [code.at(a["source"], (first + t) * width) for t in range(tokens)]
-    outputs = [code.at(a["y"], (first + t) * (shape.outputs * 4)) for t in range(tokens)]
-    tables = [code.at(a["scratch"], t * shape.token_bytes) for t in range(tokens)]
+    sources, outputs = _sources(code, shape, first, tokens), _outputs(code, shape, first, tokens)
+    tables = [code.at(code.arguments["scratch"], t * shape.token_bytes) for t in range(tokens)]
     with code.loop(0, shape.blocks) as block:
         for table in tables:
             _pad(code, shape, table)
@@ -175,8 +192,7 @@ def _word_sums(code: Code, shape: LinearShape, codes: Value, tables: list[Value]
     low, second = code.constant(15, V32), code.pattern([0, 16] * 16, "i16")
     zero = code.constant(0, V16)
     with code.loop(0, shape.couples, *[zero] * (4 * len(tables))) as couple:
-        if len(tables) == 1:
-            code.prefetch(codes, couple.index * CHUNK + AHEAD)
+        code.prefetch(codes, couple.index * CHUNK + AHEAD)
         packed = code.load(codes, couple.index * CHUNK, V32)
         indices = [(packed.shift_right_logical(4 * k) if k else packed) & low | second for k in range(4)]
         factor = code.load(code.arguments["factors"], couple.index * 4, "i32").splat(16).bitcast(V32)

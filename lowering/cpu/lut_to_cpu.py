@@ -18,48 +18,19 @@ from lutllm.dialect.decoders.ops import activation_of
 from lutllm.errors import IRError
 from lutllm.lowering.cpu import attention, elementwise, linear
 from lutllm.lowering.cpu.layout import LEVELS, LinearShape, Packed, codebook
-from lutllm.lowering.cpu.step import ALIGN, Buffer, Call, barrier, plan, runner
+from lutllm.lowering.cpu.plan import FEW, CpuFunction, Plan, Tensor
+from lutllm.lowering.cpu.step import ALIGN, Buffer, Call, barrier, encode, plan, runner
 from lutllm.lowering.cpu.tables import TABLES
 
 
 @dataclass(frozen=True)
-class Tensor:
-    """Of an argument or result: a None in `shape` is the number of tokens; integers have `bits` signed bits."""
-
-    shape: tuple[int | None, ...]
-    dtype: np.dtype
-    bits: int
-
-
-@dataclass(frozen=True)
-class CpuFunction:
-    """The calls of a function, and what a caller must know.
-
-    `in_place` maps a result to the argument that holds it afterwards. `limits`: (argument that is a position, rows
-    that position + tokens must not exceed, of what). `ids`: (argument of token ids, vocabulary).
-    """
-
-    arguments: tuple[Tensor, ...]
-    results: tuple[Tensor, ...]
-    in_place: Mapping[int, int]
-    limits: tuple[tuple[int, int, str], ...]
-    ids: tuple[tuple[int, int], ...]
-    calls: tuple[Call, ...]
-    arena_bytes: int
-
-
-@dataclass(frozen=True)
 class CpuCode:
-    """MLIR text of the `kernels` that the calls of `functions` name and of @run, and the memory they need, in bytes."""
+    """MLIR text of the kernels that `calls` name and of @run, how they are called, and the parameters they read."""
 
     text: str
-    kernels: tuple[str, ...]
-    functions: Mapping[str, CpuFunction]
+    calls: Mapping[str, Sequence[Call]]
     parameters: tuple[tuple[int, Packed], ...]  # offset, what
-    parameter_bytes: int
-    arena_bytes: int
-    scratch_bytes: int  # for each thread
-    tokens: int
+    plan: Plan
 
 
 def lower(module: ir.Module, *, tokens: int = 64, level: str = "portable") -> CpuCode:
@@ -68,19 +39,31 @@ def lower(module: ir.Module, *, tokens: int = 64, level: str = "portable") -> Cp
         raise IRError(f"expected a feature level among {', '.join(LEVELS)}, got '{level}'; choose one")
     shared = _Shared(level, tokens)
     lowered = {
-        op.name.value: _Function(op, shared).lower()
+        op.name.value: _Function(op, shared)
         for op in module.body.operations
         if isinstance(op, func.FuncOp) and not op.is_external
     }
+    functions = {name: function.lower() for name, function in lowered.items()}
+    arena = max((plan(function.calls) for function in lowered.values()), default=0)
+    numbers = {name: i + 1 for i, name in enumerate(shared.kernels)}
+    words = {
+        (name, few): encode(lowered[name].calls, numbers, len(f.arguments), len(f.results), few)
+        for name, f in functions.items()
+        for few in (False, True)
+    }
     return CpuCode(
         text="\n".join((barrier(level), runner(), *shared.kernels.values())),
-        kernels=tuple(shared.kernels),
-        functions=lowered,
+        calls={name: function.calls for name, function in lowered.items()},
         parameters=tuple(shared.placed.values()),
-        parameter_bytes=shared.parameter_bytes,
-        arena_bytes=max((f.arena_bytes for f in lowered.values()), default=0),
-        scratch_bytes=shared.scratch_bytes,
-        tokens=tokens,
+        plan=Plan(
+            kernels=tuple(shared.kernels),
+            functions=functions,
+            words=words,
+            parameter_bytes=shared.parameter_bytes,
+            arena_bytes=arena,
+            scratch_bytes=shared.scratch_bytes,
+            tokens=tokens,
+        ),
     )
 
 
@@ -121,7 +104,8 @@ class _Function:
         self.calls: list[Call] = []
         self.values: dict[ir.Value, Buffer] = {}
         self.searched: dict[tuple, Buffer] = {}
-        self.limits: list[tuple[int, int, str]] = []
+        self.limits: list[tuple[int, int, str, int | None]] = []
+        self.each: dict[tuple[str, int], Buffer] = {}
         self.ids: list[tuple[int, int]] = []
 
     def lower(self) -> CpuFunction:
@@ -141,9 +125,8 @@ class _Function:
             tuple(_tensor(v, last) for v in last.operation.operands),
             in_place,
             tuple(dict.fromkeys(self.limits)),
+            tuple(index for kind, index in self.each if kind == "caches"),
             tuple(dict.fromkeys(self.ids)),
-            tuple(self.calls),
-            plan(self.calls),
         )
 
     def _results(self, last: ir.OpView, different: int) -> dict[int, int]:
@@ -151,7 +134,7 @@ class _Function:
         in_place = {}
         for i, value in enumerate(last.operation.operands):
             buffer = self.values[value]
-            if buffer.kind == "argument" and not isinstance(value.owner, ir.Block):
+            if buffer.kind == "caches":
                 in_place[i] = buffer.index
             elif buffer.kind != "result" or different != len(last.operation.operands):
                 _fail(last, "expected each result to be the value of an op of its own, got one twice or an argument")
@@ -188,10 +171,11 @@ class _Function:
         tokens: int | None,
         numbers: Sequence[int] = (),
         writes: int = -1,
+        few: bool | None = None,
     ) -> None:
         """Call a kernel. `numbers` are its i64 arguments, `writes` is the pointer it writes through, `tokens` None
-        where only the run knows."""
-        self.calls.append(Call(self.shared.kernel(make, *constants), pointers, numbers, pointers[writes], tokens))
+        where only the run knows; `few` as in `Call`."""
+        self.calls.append(Call(self.shared.kernel(make, *constants), pointers, numbers, pointers[writes], tokens, few))
 
     def table(self, name: str) -> Buffer:
         return self.shared.parameter(TABLES[name], name)
@@ -208,7 +192,9 @@ class _Function:
         multiplier = self.array(op.multiplier.value, vocabulary * 4)
         offset, first = op.number("offset"), position[0] if position else ids
         if offset is not None:
-            self._limit(op, first, vocabulary - int(offset), "rows of the embedding of positions")
+            first = self._position(
+                op, first, vocabulary - int(offset), "rows of the embedding of positions", _tokens(op.y)
+            )
         elif ids.kind != "argument":
             _fail(op, "expected ids to be an argument of the function, got a computed value; pass them in")
         else:
@@ -257,7 +243,7 @@ class _Function:
         channels = _width(op.x) // heads
         rotated = int(op.number("rotated", channels))
         tables = [self.array(symbol.value, positions * rotated) for symbol in (op.cosines, op.sines)]
-        self._limit(op, position, positions, "positions of the RoPE tables")
+        position = self._position(op, position, positions, "positions of the RoPE tables", _tokens(op.x))
         constants = (heads, channels, rotated, "interleaved" in op.attributes, bits_of(op.y))
         self.call(attention.rope, constants, [x, position, *tables, y], tokens=_tokens(op.x))
 
@@ -277,16 +263,17 @@ class _Function:
             _fail(
                 op, "expected cache to be an argument that nothing else reads, got another value; it changes in place"
             )
-        self._limit(op, self.values[position], cache.type.shape[0], "rows of the KV cache")
-        size = _width(cache) * cache.type.element_type.width // 8
-        pointers = [self.values[v] for v in (cache, new, position)]
-        self.call(attention.append, (size,), pointers, tokens=_tokens(new), writes=0)
-        self.values[op.operation.results[0]] = self.values[cache]
+        tokens, rows = _tokens(new), cache.type.shape[0]
+        place = self._position(op, self.values[position], rows, "rows of the KV cache", tokens)
+        size, caches = _width(cache) * cache.type.element_type.width // 8, self._cache(op, self.values[cache])
+        self.call(attention.append, (size,), [caches, self.values[new], place], tokens=tokens, writes=0)
+        self.values[op.operation.results[0]] = caches
 
     def _attention(self, op: Any, query: Buffer, keys: Buffer, values: Buffer, position: Buffer, y: Buffer) -> None:
         heads, kv_heads = int(op.heads.value), int(op.kv_heads.value)
         channels, rows = _width(op.query) // heads, op.keys.type.shape[0]
-        self._limit(op, position, rows, "rows of the KV cache")
+        position = self._position(op, position, rows, "rows of the KV cache", _tokens(op.query))
+        keys, values = self._cache(op, keys), self._cache(op, values)
         packed = attention.output_shifts(exponents_of(op.values), exponents_of(op.y), heads, kv_heads, channels)
         shifts = self.shared.parameter(packed, "output_shifts")
         multiplier = self.array(op.multiplier.value, 4 * heads)
@@ -310,15 +297,17 @@ class _Function:
         codes = place(shape.codes(symbols["codes"]), "codes")
         requantizer = place(shape.requantizer(symbols["bias"], symbols["multiplier"]), "requantizer")
         shift, tokens = [int(op.shift.value)], _tokens(op.x)
-        if tokens == 1:
-            rows = Buffer("arena", shape.blocks * shape.token_bytes)
-            self.call(linear.rows, (shape,), [source, book, shifts, rows], tokens=1)
+        if tokens is None or tokens > FEW:
+            self._scratch(linear.TILES[0] * shape.token_bytes)
+            pointers = [source, book, shifts, codes, factors, requantizer, y]
+            few = None if tokens else False
+            self.call(linear.many, (shape,), pointers, tokens=tokens, numbers=shift, few=few)
+        if tokens is None or tokens <= FEW:
+            few, most = None if tokens else True, tokens or min(FEW, self.shared.tokens)
+            rows = Buffer("arena", shape.blocks * shape.token_bytes * most)
+            self.call(linear.rows, (shape,), [source, book, shifts, rows], tokens=tokens, few=few)
             pointers = [rows, codes, factors, requantizer, y]
-            self.call(linear.lookup, (shape,), pointers, tokens=1, numbers=shift)
-            return
-        self._scratch(linear.TOKENS * shape.token_bytes)
-        pointers = [source, book, shifts, codes, factors, requantizer, y]
-        self.call(linear.many, (shape,), pointers, tokens=tokens, numbers=shift)
+            self.call(linear.lookup, (shape,), pointers, tokens=tokens, numbers=shift, few=few)
 
     def _search(self, op: Any, x: Buffer, shape: LinearShape) -> Buffer:
         """The centroids of an input, searched once for all that read it."""
@@ -332,10 +321,20 @@ class _Function:
             self.call(linear.search, constants, [x, book, chosen], tokens=tokens)
         return self.searched[key]
 
-    def _limit(self, op: Any, position: Buffer, rows: int, what: str) -> None:
+    def _position(self, op: Any, position: Buffer, rows: int, what: str, tokens: int | None) -> Buffer:
+        """The positions of tokens, of an argument that is the first."""
         if position.kind != "argument":
             _fail(op, "expected position to be an argument of the function, got a computed value; pass it in")
-        self.limits.append((position.index, rows, what))
+        self.limits.append((position.index, rows, what, tokens))
+        return self._of_tokens("positions", position)
+
+    def _cache(self, op: Any, cache: Buffer) -> Buffer:
+        if cache.kind not in ("argument", "caches"):
+            _fail(op, "expected a cache to be an argument of the function, got a computed value; pass it in")
+        return self._of_tokens("caches", cache)
+
+    def _of_tokens(self, kind: str, argument: Buffer) -> Buffer:
+        return self.each.setdefault((kind, argument.index), Buffer(kind, 0, index=argument.index))
 
     def _scratch(self, size: int) -> None:
         self.shared.scratch_bytes = max(self.shared.scratch_bytes, -(-size // ALIGN) * ALIGN)

@@ -23,7 +23,8 @@ MOST_VALUES = 16  # of a kernel
 
 @dataclass(eq=False)
 class Buffer:
-    """Bytes somewhere: in the `arena` or the `parameters` at `offset`, or the `argument` or `result` of that index."""
+    """Bytes somewhere: in the `arena` or the `parameters` at `offset`, or the `argument` or `result` of that index; or,
+    of an argument, what each token has of it: `positions`, int32, or pointers to `caches`."""
 
     kind: str
     size: int
@@ -33,13 +34,15 @@ class Buffer:
 
 @dataclass(eq=False)
 class Call:
-    """A kernel, what its pointers and numbers are; `tokens` None is the run's."""
+    """A kernel, what its pointers and numbers are; `tokens` None is the run's. `few` says whether it is for runs of few
+    tokens or for others, None: for all."""
 
     kernel: str
     pointers: Sequence[Buffer]
     numbers: Sequence[int]
     written: Buffer
     tokens: int | None
+    few: bool | None = None
     level: int = 0
 
 
@@ -73,30 +76,31 @@ def _place(lives: Sequence[tuple[int, int, int, Buffer]]) -> int:
     return most
 
 
-def encode(calls: Sequence[Call], addresses: Mapping[str, int], arguments: int) -> np.ndarray:
-    """The calls as words int64, ended by a zero: for each the kernel's address, whether a barrier comes before, how
-    many values it takes, and of each value the index of a base and what to add to it.
+def encode(calls: Sequence[Call], kernels: Mapping[str, int], arguments: int, results: int, few: bool) -> np.ndarray:
+    """The calls of a run of few tokens, or of more, as words int64, ended by a zero: for each the kernel's number,
+    whether a barrier comes before, how many values it takes, and of each value the index of a base and what to add.
 
-    Bases are BASES, then the addresses of arguments, then those of results.
+    Bases are BASES, then the addresses of arguments, those of results, then for each argument what its tokens have.
     """
     words: list[int] = []
     level = 0
-    for call in sorted(calls, key=lambda c: c.level):
-        values = [_based(buffer, arguments) for buffer in call.pointers]
+    for call in sorted((call for call in calls if call.few in (None, few)), key=lambda c: c.level):
+        values = [_based(buffer, arguments, results) for buffer in call.pointers]
         values += [(0, number) for number in call.numbers]
         values.append((BASES.index("scratch"), 0))
         values.append((BASES.index("tokens"), 0) if call.tokens is None else (0, call.tokens))
         values += [(BASES.index("thread"), 0), (BASES.index("threads"), 0)]
         assert len(values) <= MOST_VALUES
-        words += [addresses[call.kernel], int(call.level != level), len(values), *itertools.chain(*values)]
+        words += [kernels[call.kernel], int(call.level != level), len(values), *itertools.chain(*values)]
         level = call.level
     return np.array([*words, 0], np.int64)
 
 
-def _based(buffer: Buffer, arguments: int) -> tuple[int, int]:
+def _based(buffer: Buffer, arguments: int, results: int) -> tuple[int, int]:
     if buffer.kind in BASES:
         return BASES.index(buffer.kind), buffer.offset
-    return len(BASES) + buffer.index + (arguments if buffer.kind == "result" else 0), 0
+    before = {"argument": 0, "result": arguments}.get(buffer.kind, arguments + results)
+    return len(BASES) + before + buffer.index, 0
 
 
 def runner() -> str:

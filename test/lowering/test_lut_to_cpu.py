@@ -176,7 +176,7 @@ def module() -> ir.Module:
 @pytest.fixture(scope="module", params=[(level, threads) for level in available_levels() for threads in (1, 3)])
 def program(request: pytest.FixtureRequest, module: ir.Module) -> CpuProgram:
     level, threads = request.param
-    return CpuProgram(module, PARAMETERS, tokens=TOKENS, threads=threads, level=level)
+    return CpuProgram.of(module, PARAMETERS, tokens=TOKENS, threads=threads, level=level)
 
 
 def inputs(name: str, tokens: int, position: int, seed: int) -> list[np.ndarray]:
@@ -263,9 +263,9 @@ def test_inputs_are_checked(program: CpuProgram) -> None:
 def test_a_missing_array_is_named(module: ir.Module) -> None:
     rest = {name: array for name, array in PARAMETERS.items() if name != "n.gain"}
     with pytest.raises(IRError, match=r"expected 'n\.gain' in the store, got none"):
-        CpuProgram(module, rest, level="portable")
+        CpuProgram.of(module, rest, level="portable")
     with pytest.raises(IRError, match=r"expected 'n\.gain' of 192 packed bytes, got 96"):
-        CpuProgram(module, {**rest, "n.gain": PARAMETERS["n.gain"][:24]}, level="portable")
+        CpuProgram.of(module, {**rest, "n.gain": PARAMETERS["n.gain"][:24]}, level="portable")
 
 
 def test_an_unknown_op_is_located() -> None:
@@ -293,8 +293,8 @@ def test_results_need_memory_of_their_own() -> None:
 def test_layers_of_one_shape_share_code() -> None:
     types, body = FUNCTIONS["rms_norm"]
     one, two = lower(make({"f": (types, body)})), lower(make({"f": (types, body), "g": (types, body)}))
-    assert two.kernels == one.kernels
-    assert two.parameter_bytes == one.parameter_bytes
+    assert two.plan.kernels == one.plan.kernels
+    assert two.plan.parameter_bytes == one.plan.parameter_bytes
 
 
 def test_memory_is_used_again() -> None:
@@ -303,7 +303,7 @@ def test_memory_is_used_again() -> None:
             x = build.add(x, x, exponent=-16)
         return x
 
-    arena = lower(make({"f": ([_tensor("?x48xi32", 26, -16)], chain)}), tokens=4).arena_bytes
+    arena = lower(make({"f": ([_tensor("?x48xi32", 26, -16)], chain)}), tokens=4).plan.arena_bytes
     assert arena == 2 * 4 * 48 * 4
 
 

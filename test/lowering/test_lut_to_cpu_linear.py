@@ -77,7 +77,7 @@ def store_of(linears: dict[str, QuantizedLinear]) -> dict[str, np.ndarray]:
 @pytest.fixture(scope="module", params=[(level, threads) for level in available_levels() for threads in (1, 3)])
 def program(request: pytest.FixtureRequest) -> CpuProgram:
     level, threads = request.param
-    return CpuProgram(make(LINEARS), store_of(LINEARS), tokens=TOKENS, threads=threads, level=level)
+    return CpuProgram.of(make(LINEARS), store_of(LINEARS), tokens=TOKENS, threads=threads, level=level)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -88,7 +88,7 @@ def test_a_linear_equals_the_interpreter(program: CpuProgram, name: str) -> None
     x = rng.integers(-half, half, (TOKENS, 2 * linear.pairs))
     x[0], x[1], x[2] = -half, half - 1, 0
     want = interpreter.linear(linear, x)
-    for tokens in (TOKENS, 4, 2):
+    for tokens in (TOKENS, 8, 7, 2):
         np.testing.assert_array_equal(program.run(name, [x[:tokens]])[0], want[:tokens])
     for token in range(4):
         np.testing.assert_array_equal(program.run(f"{name} one", [x[token : token + 1]])[0], want[token : token + 1])
@@ -110,18 +110,20 @@ def test_linears_of_one_input_are_searched_once() -> None:
         text = str(module).replace("return %0", "return %1", 1)
         line = next(line for line in text.splitlines() if "lut.linear" in line)
         twice = ir.Module.parse(text.replace(line, line + "\n" + line.replace("%0 =", "%1 ="), 1))
-        calls = lower(twice).functions["paper"].calls
-    assert [call.kernel.partition("_")[0] for call in calls] == ["search", "many", "many"]
+        calls = lower(twice).calls["paper"]
+    for few, kernels in ((False, ["many"]), (True, ["rows", "lookup"])):
+        found = [call.kernel.partition("_")[0] for call in calls if call.few in (None, few)]
+        assert found == ["search", *kernels, *kernels]
 
 
 def test_an_overflow_is_refused_before_it_happens() -> None:
     linear = LINEARS["exact R2"]
     wrong = {"exact R2": replace(linear, shifts=linear.shifts + np.array([[0, 12]], np.int8))}
     with pytest.raises(NumericsError, match="must fit 24 signed bits"):
-        CpuProgram(make(wrong), store_of(wrong), level="portable")
+        CpuProgram.of(make(wrong), store_of(wrong), level="portable")
     sums = replace(linear, bias=np.full_like(linear.bias, (1 << 31) - 1))
     with pytest.raises(NumericsError, match="expected every sum to fit 32 signed bits"):
-        CpuProgram(make({"a": sums}), sums.tensors(), level="portable")
+        CpuProgram.of(make({"a": sums}), sums.tensors(), level="portable")
 
 
 def test_a_missing_array_is_named() -> None:
@@ -129,7 +131,7 @@ def test_a_missing_array_is_named() -> None:
     store = store_of(linears)
     del store["exact_R2.codes"]
     with pytest.raises(IRError, match=r"expected 'exact_R2\.codes' in the store, got none; write it"):
-        CpuProgram(make(linears), store, level="portable")
+        CpuProgram.of(make(linears), store, level="portable")
 
 
 def test_several_dimensions_of_tokens_are_refused() -> None:

@@ -84,7 +84,7 @@ def norms() -> ir.Module:
 def test_more_threads_than_cores_work() -> None:
     """A barrier that lets one thread through too early gives other integers."""
     module = norms()
-    program = CpuProgram(module, GAIN, tokens=4, threads=5)
+    program = CpuProgram.of(module, GAIN, tokens=4, threads=5)
     for seed in range(100):
         x = np.random.default_rng(seed).integers(-(1 << 20), 1 << 20, (1 + seed % 4, 64))
         (want,) = interpreter.run(module, [x], GAIN)
@@ -95,7 +95,7 @@ def test_threads_are_checked() -> None:
     with dialect.context(), ir.Location.unknown():
         empty = ir.Module.create()
     with pytest.raises(InputError, match="expected at least 1 thread, got 0"):
-        CpuProgram(empty, {}, threads=0)
+        CpuProgram.of(empty, {}, threads=0)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_only_threads_that_nobody_asked_for_are_left_out(monkeypatch: pytest.Mon
     module, x = norms(), np.arange(64).reshape(1, 64) * 999
     (want,) = interpreter.run(module, [x], GAIN)
     for asked, expected in ((2, {2}), (None, {1, 2})):
-        program, seen = CpuProgram(module, GAIN, tokens=4, threads=asked), []
+        program, seen = CpuProgram.of(module, GAIN, tokens=4, threads=asked), []
         call = program._call
 
         def slow(words, tokens, given, threads, call=call, seen=seen):

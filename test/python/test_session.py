@@ -1,5 +1,6 @@
 """Sessions: machine code against the interpreter on whole random decoders, chunks, limits, errors."""
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from lutllm import dialect
 from lutllm.bindings import ir
 from lutllm.cpu.features import available_levels
 from lutllm.errors import InputError, IRError
+from lutllm.lowering.cpu.plan import FEW
 from lutllm.quantized.pretrained import QuantizedModel
 from lutllm.quantizer.random.float_models import LayerShape, float_decoder
 from lutllm.quantizer.random.model import random_model
@@ -68,6 +70,44 @@ def test_chunks_and_single_tokens_give_the_same() -> None:
     session.reset()
     single = np.concatenate([session.forward([token]) for token in ids])
     np.testing.assert_array_equal(single, whole)
+
+
+@pytest.fixture(scope="module", params=["qwen3, additive", "layers unlike each other"])
+def together(request: pytest.FixtureRequest) -> tuple[QuantizedModel, list[np.ndarray], list[np.ndarray]]:
+    """Texts, and the logits after every token of each, read alone."""
+    decoder, rng = _decoder(request.param), np.random.default_rng(5)
+    texts = [rng.integers(0, 320, 4 + 2 * i) for i in range(10)]
+    return decoder, texts, [GoldenSession.of(decoder).forward(text, all_logits=True) for text in texts]
+
+
+@pytest.mark.parametrize(("level", "threads"), [*((level, 2) for level in available_levels()), (None, 1)])
+def test_tokens_of_several_sequences_are_those_of_each_alone(
+    together: tuple[QuantizedModel, list[np.ndarray], list[np.ndarray]], level: str | None, threads: int
+) -> None:
+    """Texts of other lengths; two more join in every round, up to more than are run at once, then they leave."""
+    decoder, texts, wants = together
+    first = CpuSession.of(decoder, level=level, threads=threads)
+    sessions = [first, *(first.another() for _ in texts[1:])]
+    most = 0
+    for turn in itertools.count():
+        running = [i for i, text in enumerate(texts) if i <= 2 * turn and sessions[i].position < len(text)]
+        if not running:
+            break
+        tokens = [int(texts[i][sessions[i].position]) for i in running]
+        got = first.forward_each([sessions[i] for i in running], tokens)
+        want = [wants[i][sessions[i].position - 1] for i in running]
+        np.testing.assert_array_equal(got, want)
+        most = max(most, len(running))
+    assert most > FEW and [one.position for one in sessions] == [len(text) for text in texts]
+
+
+def test_nothing_is_read_where_one_of_several_sequences_cannot() -> None:
+    first = CpuSession.of(_decoder("llama, exact"), 6)
+    second = first.another()
+    second.forward([1] * 6)
+    with pytest.raises(InputError, match="context full: expected at most 0 more of 6 tokens, got 1"):
+        first.forward_each([first, second], [1, 1])
+    assert (first.position, second.position) == (0, 6)
 
 
 def test_results_are_kept() -> None:

@@ -159,6 +159,50 @@ def test_many_clients_at_a_time_get_what_each_gets_alone(client, model):
         assert text == text_of(model, alone(model, list(prompt.encode()), 3 + i % 9, temperature=0.7, seed=i))
 
 
+def test_jobs_step_together_and_fail_alone(model, monkeypatch):
+    """Five jobs, a step of all a run; one is cancelled on the way, one fails, the others are as alone."""
+    from lutllm.serve.engine import Engine, Job
+
+    session, runs = open_session(model, CONTEXT, threads=1), []
+    step = session.program.step
+
+    def counted(name, ids, *rest):
+        runs.append(ids.size)
+        return step(name, ids, *rest)
+
+    monkeypatch.setattr(session.program, "step", counted)
+    events, ended = [[] for _ in range(5)], threading.Semaphore(0)
+    prompts = [list(b"abcdefghij"[: 1 + 2 * i]) for i in range(5)]
+    settings = [dict(temperature=0.9, seed=i) if i % 2 else {} for i in range(5)]
+
+    def teller(i):
+        def tell(event):
+            events[i].append(event)
+            if i == 3 and len(events[3]) == 2:
+                jobs[3].cancelled = True
+                ended.release()
+            if i == 4 and len(events[4]) == 2:
+                raise ValueError("broken")
+            if event.done or event.error:
+                ended.release()
+
+        return tell
+
+    jobs = [Job(prompts[i], 20 + i, Sampling(**settings[i]), teller(i)) for i in range(5)]
+    engine = Engine(model, session, parallel=5)
+    try:
+        engine.submit(*jobs)
+        for _ in jobs:
+            assert ended.acquire(timeout=60)
+    finally:
+        engine.close()
+    for i in range(3):
+        assert events[i][-1].done.tokens == alone(model, prompts[i], 20 + i, **settings[i])
+    assert len(events[3]) == 2 and events[4][-1].error == "expected an answer, got ValueError: broken"
+    assert runs[:5] == [len(prompt) for prompt in prompts] and runs[5] == 5  # prompts, then a step of all
+    assert sum(runs[5:]) > 2 * len(runs[5:])
+
+
 def test_a_client_that_hangs_up_leaves_its_place(client, port, engine, model):
     body = json.dumps({"prompt": "abc", "max_tokens": 150, "temperature": 0, "stream": True}).encode()
     lines = ("POST /v1/completions HTTP/1.1", "Host: x", f"Authorization: Bearer {KEY}", f"Content-Length: {len(body)}")
@@ -168,6 +212,8 @@ def test_a_client_that_hangs_up_leaves_its_place(client, port, engine, model):
             bad.sendall(head.encode() + body)
             if stream:
                 assert b"200 OK" in bad.recv(100)
+                found = client.completions.create(model=NAME, prompt="xyz", max_tokens=30, temperature=1, seed=1)
+                assert found.choices[0].text == text_of(model, alone(model, list(b"xyz"), 30, temperature=1, seed=1))
     with socket.create_connection(("127.0.0.1", port)) as half:
         half.sendall(head.encode() + body[:10])
     found = client.completions.create(model=NAME, prompt="abc", max_tokens=4, temperature=0)

@@ -34,6 +34,9 @@ def bench_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument("-n", "--generate", type=arguments.count, metavar="N", help="tokens made (default 32; 0: none)")
     model.add_argument("-r", "--repetitions", type=arguments.positive, metavar="N", help="default 5")
     model.add_argument("--threads", type=arguments.numbers, metavar="LIST", help="as 1,2 (default: all cores)")
+    model.add_argument(
+        "--sequences", type=arguments.numbers, metavar="LIST", help="as 1,4: whose tokens are made at once (default 1)"
+    )
     parser.add_argument(
         "--paper",
         action="store_true",
@@ -46,7 +49,7 @@ def bench_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def bench(options: argparse.Namespace) -> tuple[int, Any]:
-    of_model = _given(options, "scheme", "prompt", "generate", "repetitions", "threads")
+    of_model = _given(options, "scheme", "prompt", "generate", "repetitions", "threads", "sequences")
     of_engine = _given(options, "target", "tokens", "blocks")
     if options.paper:
         return _paper(options, of_model | of_engine)

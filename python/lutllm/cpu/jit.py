@@ -7,7 +7,6 @@ from pathlib import Path
 
 import llvmlite.binding as llvm
 
-from lutllm.bindings import capture_diagnostics, execution_engine, ir, passmanager
 from lutllm.errors import IRError
 
 PIPELINE = (
@@ -39,6 +38,8 @@ class Jit(MachineCode):
     """A compiled module. LLVM compiles for the processor it runs on."""
 
     def __init__(self, text: str) -> None:
+        from lutllm.bindings import capture_diagnostics, execution_engine, ir, passmanager
+
         context = ir.Context()
         with context, ir.Location.unknown(), capture_diagnostics(context) as seen:
             try:

@@ -10,7 +10,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from lutllm import cost, dialect, lowering, passes, report
 from lutllm.compiler.levels import parsed
 from lutllm.cost.planning import Planner
 from lutllm.errors import CapacityError, IRError
@@ -63,7 +62,6 @@ def _planner(model: str, scheme: Scheme | None, block: int, context: int) -> Pla
     return Planner(hollow_model(parsed(model), scheme.with_(G=block or scheme.G), positions=context), context)
 
 
-@lru_cache(maxsize=1)
 def code() -> str:
     """A hash of the sources and data that estimates come from."""
-    return sources(cost, dialect, lowering, passes, report)
+    return sources("cost", "dialect", "lowering", "passes", "report")

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.util
 import os
 import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
-from types import ModuleType
 
-from lutllm.errors import InputError
+import lutllm
+from lutllm import store
+from lutllm.errors import InputError, LutllmError
+
+SUMS = "sha256.json"  # of an entry's other files
 
 
 def cache_directory() -> Path:
@@ -27,13 +32,41 @@ def cache_directory() -> Path:
     return path
 
 
-def sources(*packages: ModuleType) -> str:
-    """A hash of the sources and data of packages, for entries that depend on them."""
+@lru_cache
+def sources(*packages: str) -> str:
+    """A hash of the sources and data of packages, and of the modules of lutllm itself, for entries that depend on them;
+    packages are found, not imported."""
+    specs = (importlib.util.find_spec(f"lutllm.{name}") for name in packages)
+    folders = [path for spec in specs for path in (spec and spec.submodule_search_locations) or ()]
+    paths = [path for folder in folders for path in sorted(Path(folder).rglob("*")) if path.suffix in (".py", ".json")]
     digest = hashlib.sha256()
-    for folder in (path for package in packages for path in package.__path__):
-        for path in sorted(path for path in Path(folder).rglob("*") if path.suffix in (".py", ".json")):
-            digest.update(path.read_bytes())
+    for path in (*paths, *sorted(Path(lutllm.__file__).parent.glob("*.py"))):
+        digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def kept(prefix: str, key: str, most: int, build: Callable[[Path], None]) -> Path:
+    """The entry `prefix` + `key`, which `build` fills where it is not there or damaged. Of all of this prefix the
+    `most` that were used last stay."""
+
+    def filled(folder: Path) -> None:
+        build(folder)
+        store.write_json(folder / SUMS, {path.name: store.sha256(path) for path in sorted(folder.iterdir())})
+
+    folder = cached(prefix + key, is_whole, filled)
+    folder.touch()
+    keep_newest(prefix, most)
+    return folder
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether an entry holds what `kept` put there."""
+    try:
+        sums = store.read_json(folder / SUMS)
+        there = {path.name for path in folder.iterdir()} == {SUMS, *sums}
+        return there and all(store.sha256(folder / name) == found for name, found in sums.items())
+    except (LutllmError, OSError):
+        return False
 
 
 def keep_newest(prefix: str, count: int) -> None:

@@ -10,6 +10,7 @@ from lutllm.errors import InputError
 from lutllm.models.hf import one_line, require, silent
 
 END_OF_TURN = ("<|im_end|>", "<|eot_id|>")  # some models end a turn with these without declaring it
+NO_LIMIT = int(1e30)  # text is cut into windows later; a length warning would be noise
 _FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 # Classes that add nothing to tokenizer.json: to find that out by AutoTokenizer loads torch, which takes seconds.
 _PLAIN = ("TokenizersBackend", "PreTrainedTokenizerFast")
@@ -17,7 +18,7 @@ _PLAIN = ("TokenizersBackend", "PreTrainedTokenizerFast")
 
 def load_tokenizer(directory: Path, embedded: int | None = None) -> Any | None:
     """The tokenizer saved in `directory`, or None; `embedded` is for how many tokens the model has an embedding."""
-    if not any((directory / name).is_file() for name in _FILES):
+    if not has_tokenizer(directory):
         return None
     transformers = require("transformers")
     try:
@@ -28,9 +29,13 @@ def load_tokenizer(directory: Path, embedded: int | None = None) -> Any | None:
         raise InputError(
             f"{directory}: expected a tokenizer that transformers can read, got {one_line(error)}; download it again"
         ) from None
-    tokenizer.model_max_length = int(1e30)  # text is cut into windows later; a length warning would be noise
+    tokenizer.model_max_length = NO_LIMIT
     tokenizer.embedded = embedded
     return tokenizer
+
+
+def has_tokenizer(directory: Path) -> bool:
+    return any((directory / name).is_file() for name in _FILES)
 
 
 def _is_plain(directory: Path) -> bool:

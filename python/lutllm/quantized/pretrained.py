@@ -17,23 +17,25 @@ import hashlib
 import json
 import tempfile
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lutllm import dialect, store
-from lutllm.bindings import ir
+from lutllm import store
 from lutllm.errors import InputError
-from lutllm.lowering.quantize.lut_quantize import lut_module
 from lutllm.models.hf import GENERATION, QUANTIZATION, QUANTIZATION_METHOD
+from lutllm.models.kept_tokenizer import open_tokenizer
 from lutllm.models.tokenizer import load_tokenizer
 from lutllm.quantization import Constants, Quantization, constants_of, read_ops, sections
 from lutllm.quantized import CONTEXT
-from lutllm.quantized.model_check import check_model
 from lutllm.quantizer.resume import RUN
 from lutllm.scheme import MULTIPLIER_BITS, QuantizedLinear
+
+if TYPE_CHECKING:
+    from lutllm.bindings import ir
 
 CONFIG, TOKENIZER_CONFIG = "config.json", "tokenizer_config.json"
 _HOW_IT_WAS_READ = ("is_local", "local_files_only")  # transformers notes this of a tokenizer from a directory
@@ -64,8 +66,15 @@ class QuantizedModel:
     sha256: str | None = None  # of the store it was read from
     kept: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)  # by what made it
 
+    @property
+    def unread(self) -> str:
+        """What tells apart the programs of models of which nothing was read yet; empty of those in memory."""
+        return ""
+
     def lut(self, context: int = 0) -> ir.Module:
         """Its integer program, with caches of `context` tokens (0: as many as RoPE has positions)."""
+        from lutllm.lowering.quantize.lut_quantize import lut_module
+
         return lut_module(self.module, self.quantization, context)
 
     def room(self, context: int | None = None) -> int:
@@ -87,7 +96,7 @@ class QuantizedModel:
     @property
     def positions(self) -> int:
         """How many tokens its RoPE tables reach; 0 without any."""
-        return self.quantization.positions or 0
+        return Quantization(self.constants).positions or 0
 
     @property
     def chat_template(self) -> str | None:
@@ -113,6 +122,8 @@ class QuantizedModel:
 
 def save_pretrained(model: QuantizedModel, directory: Path | str) -> Path:
     """Write `model`; the same model gives the same bytes. `config.json` comes last: with it the directory is whole."""
+    from lutllm.quantized.model_check import check_model
+
     directory = Path(directory)
     (directory / CONFIG).unlink(missing_ok=True)
     check_model(model.lut(model.positions or 1), model.arrays, model.linears)
@@ -153,30 +164,68 @@ def _tokenizer_files(tokenizer: Any | None) -> dict[str, bytes]:
 def from_pretrained(directory: Path | str) -> QuantizedModel:
     """Read what `save_pretrained` wrote. Raises `InputError` for a directory that is missing, not whole, changed, of
     another version or of a float model."""
+    found = open_pretrained(directory, load_tokenizer)
+    _ = found.module
+    return found
+
+
+_LARGE = {"module", "linears", "arrays"}
+
+
+class _OnDisk(QuantizedModel):
+    """A model whose program and arrays are read, and checked, when they are first asked for."""
+
+    def __init__(self, digest: str, bits: Any, **known: Any) -> None:
+        vars(self).update(known, kept={})
+        self._digest, self._bits = digest, bits  # of quantization.json, and what config.json says
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in _LARGE:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        vars(self).update(_load(vars(self)["directory"], self._digest, self.constants))
+        return vars(self)[name]
+
+    @property
+    def unread(self) -> str:
+        return "" if vars(self).keys() >= _LARGE else self._digest
+
+    @property
+    def bits(self) -> dict[str, float]:
+        return self._bits if self.unread and self._bits else super().bits
+
+
+def open_pretrained(
+    directory: Path | str, tokenizer: Callable[[Path, int | None], Any] = open_tokenizer
+) -> QuantizedModel:
+    """As `from_pretrained`, but what is large is read, and checked, when it is first asked for - hashes say that it is
+    what `save_pretrained` checked -, and so is a tokenizer of transformers'."""
     directory = Path(directory).expanduser()
     quantization, config = _configuration(directory)
-    sidecar = directory / store.SIDECAR
-    digest = store.sha256(sidecar)
-    if digest != quantization.get("sha256"):
-        raise InputError(
-            f"'{sidecar}': expected SHA-256 {quantization.get('sha256')}, as {CONFIG} says, got {digest}; "
-            "the file was changed or is of another run: quantize again"
-        )
+    digest = str(quantization.get("sha256"))
+    sidecar, _ = _verified(directory, digest)
     generation = directory / GENERATION
-    return QuantizedModel(
-        **_load(directory),
-        tokenizer=load_tokenizer(directory, config.get("vocab_size")),
+    return _OnDisk(
+        digest,
+        quantization.get("bits"),
+        constants=read_ops(sidecar, directory / store.SIDECAR),
+        tokenizer=tokenizer(directory, config.get("vocab_size")),
         config=config,
         generation=store.read_json(generation) if generation.is_file() else None,
         about={key: quantization[key] for key in ("model", "calibration") if key in quantization},
         directory=directory,
         torch=(directory / TORCH).read_text() if (directory / TORCH).is_file() else "",
+        sha256=sidecar["sha256"],
     )
 
 
-def _load(directory: Path) -> dict[str, Any]:
-    """What the float level, `quantization.json` and the store say, checked."""
+def _verified(directory: Path, wanted: str) -> tuple[dict[str, Any], store.Store]:
+    """`quantization.json` of that hash, and the store, all hashes checked."""
     path = directory / store.SIDECAR
+    if (digest := store.sha256(path)) != wanted:
+        raise InputError(
+            f"'{path}': expected SHA-256 {wanted}, as {CONFIG} says, got {digest}; "
+            "the file was changed or is of another run: quantize again"
+        )
     sidecar, arrays = store.load_parameters(directory)
     for name, wanted in sidecar.get(HASHES, {FLOAT: sidecar.get("float_sha256")}).items():  # older: of that alone
         if (digest := store.sha256(directory / name)) != wanted:
@@ -184,18 +233,28 @@ def _load(directory: Path) -> dict[str, Any]:
                 f"'{directory / name}': expected SHA-256 {wanted}, got {digest}; "
                 f"the file was changed or is not of the same run as {store.SIDECAR}: quantize again"
             )
+    return sidecar, arrays
+
+
+def _load(directory: Path, digest: str, constants: dict[str, Constants]) -> dict[str, Any]:
+    """What the float level and the store say, checked."""
+    from lutllm.lowering.quantize.lut_quantize import lut_module
+    from lutllm.quantized.model_check import check_model
+
+    sidecar, arrays = _verified(directory, digest)
     module = _parsed(directory / FLOAT)
-    constants = read_ops(sidecar, path)
     linears = {name: store.linear_from(name, entry, arrays) for name, entry in sidecar["linears"].items()}
     of_linears = {symbol for linear in linears.values() for symbol in linear.tensors()}
     others = {symbol: arrays[symbol] for symbol in arrays if symbol not in of_linears}
-    digest = sidecar["sha256"]
-    known = Quantization(constants, constants_of(linears), digest)
+    known = Quantization(constants, constants_of(linears), sidecar["sha256"])
     check_model(lut_module(module, known, known.positions or 1), others, linears)
-    return {"module": module, "constants": constants, "linears": linears, "arrays": others, "sha256": digest}
+    return {"module": module, "linears": linears, "arrays": others}
 
 
 def _parsed(path: Path) -> ir.Module:
+    from lutllm import dialect
+    from lutllm.bindings import ir
+
     with dialect.context() as context, ir.Location.unknown():
         try:
             return ir.Module.parseFile(str(path), context)

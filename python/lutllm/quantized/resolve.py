@@ -9,13 +9,12 @@ from pathlib import Path
 
 from lutllm import models
 from lutllm.errors import InputError
-from lutllm.lowering.machine.targets import find_target
 from lutllm.models.cache import cache_directory
 from lutllm.models.catalog import no_model
 from lutllm.models.hf import QUANTIZATION
 from lutllm.models.text import Text, text_file
 from lutllm.progress import note
-from lutllm.quantized.pretrained import CONFIG, QuantizedModel, from_pretrained
+from lutllm.quantized.pretrained import CONFIG, QuantizedModel, open_pretrained
 from lutllm.quantizer.resume import RUN
 from lutllm.scheme import EXACT, Scheme
 from lutllm.store import read_json
@@ -39,7 +38,7 @@ def quantized_model(
         if (given := {"scheme": scheme, "text": text, "calibration tokens": tokens}) and any(given.values()):
             name = next(name for name, value in given.items() if value)
             raise InputError(f"'{path}': expected no {name} for a model that is quantized, got one; leave it out")
-        return from_pretrained(path)
+        return open_pretrained(path)
     if str(spec) not in models.BUILTIN_NAMES and not path.exists():
         raise no_model(str(spec), "a directory made by lutllm quantize, ")
     return _from_cache(spec, scheme or EXACT, text, tokens, seed, quiet)
@@ -54,6 +53,8 @@ def is_quantized(path: Path) -> bool:
 
 def check_block(model: QuantizedModel, target: str) -> None:
     """`InputError` for a model whose codebooks are not of the blocks that a search chose with the target."""
+    from lutllm.lowering.machine.targets import find_target
+
     block = find_target(target).model.block
     for linear in model.linears.values():
         if block and block != linear.scheme.G:
@@ -83,7 +84,7 @@ def _from_cache(
     directory = cache_directory() / FOLDER / _entry(Path(spec).stem, scheme, identity)
     if (directory / CONFIG).is_file():
         note(f"{spec}: quantized earlier, in {directory}", quiet=quiet)
-        return from_pretrained(directory)
+        return open_pretrained(directory)
     _announce(spec, scheme, calibration, directory, quiet)
     source = str(Path(spec).resolve()) if Path(spec).exists() else str(spec)
     directory.mkdir(parents=True, exist_ok=True)

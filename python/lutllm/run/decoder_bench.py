@@ -1,7 +1,8 @@
 """`lutllm bench MODEL`: token/s of a quantized decoder on this processor, as llama-bench measures them.
 
-`pp128` reads 128 random tokens into an empty context, `tg32` then makes 32 tokens one by one from an empty context;
-each is run once before it is timed. Making the machine code is timed apart.
+`pp128` reads 128 random tokens into an empty context, `tg32` makes 32 tokens one by one from an empty context, and
+`tg32 x4` 32 of each of four sequences at once; each is run once before it is timed, and repetitions take turns. Making
+the machine code is timed apart.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -83,10 +85,10 @@ class Report:
         return {**asdict(self), "rows": [row.to_dict() for row in self.rows]}
 
     def __str__(self) -> str:
-        lines = [f"{'model':20} {'size':>10} {'bits/weight':>11} {'cpu':>8} {'threads':>7} {'test':>7} {'token/s':>17}"]
+        lines = [f"{'model':20} {'size':>10} {'bits/weight':>11} {'cpu':>8} {'threads':>7} {'test':>8} {'token/s':>17}"]
         lines += [
             f"{self.model[:20]:20} {self.bytes / 2**20:6.1f} MiB {self.bits['effective']:11.2f} {self.level:>8} "
-            f"{row.threads:7} {row.test:>7} {row.mean:8.2f} +- {row.deviation:5.2f}"
+            f"{row.threads:7} {row.test:>8} {row.mean:8.2f} +- {row.deviation:5.2f}"
             for row in self.rows
         ]
         lines += [
@@ -106,9 +108,11 @@ def bench(
     tokens: int = 32,
     repetitions: int = 5,
     threads: Sequence[int] = (1,),
+    sequences: Sequence[int] = (1,),
     seed: int = 0,
 ) -> Report:
-    """Speeds of `model`: reading `prompt` tokens and making `tokens`; 0 leaves one out."""
+    """Speeds of `model`: reading `prompt` tokens and making `tokens`, of each number of `sequences`; 0 tokens leave one
+    out."""
     most = max(prompt, tokens)
     if not 0 < most <= model.positions or min(prompt, tokens) < 0 or repetitions < 1:
         raise InputError(
@@ -119,32 +123,36 @@ def bench(
     for count in threads:
         session = CpuSession.of(model, most, threads=count, keep=False)
         seconds[count] = dict(session.program.seconds)
-        for test, run in tests(session, prompt, tokens, seed).items():
-            run()
-            rows.append(Speed(test, count, tuple(run() for _ in range(repetitions))))
+        runs = tests(session, prompt, tokens, seed, sequences)
+        turns = [[run() for run in runs.values()] for _ in range(1 + repetitions)]
+        rows += [Speed(test, count, each[1:]) for test, each in zip(runs, zip(*turns, strict=True), strict=True)]
         level, size = session.program.level, session.program.bytes["parameters"]
     return Report(name, level, size, model.bits, seconds, tuple(rows))
 
 
-def tests(session: CpuSession, prompt: int, tokens: int, seed: int = 0) -> dict[str, Callable[[], float]]:
-    """By name, functions that run a test once and give its token/s."""
+def tests(
+    session: CpuSession, prompt: int, tokens: int, seed: int = 0, sequences: Sequence[int] = (1,)
+) -> dict[str, Callable[[], float]]:
+    """By name, functions that run a test once and give its token/s, of all sequences together."""
     ids = np.random.default_rng(seed).integers(0, session.vocabulary, max(prompt, tokens))
+    several = [session, *(session.another() for _ in range(max(sequences) - 1))]
 
-    def read() -> None:
-        session.forward(ids[:prompt])
+    def make(count: int) -> None:
+        for token in ids[:tokens].tolist():
+            session.forward_each(several[:count], [token] * count)
 
-    def make() -> None:
-        for i in range(tokens):
-            session.forward(ids[i : i + 1])
-
-    def timed(run: Callable[[], None], count: int) -> float:
-        session.reset()
+    def timed(run: Callable[[], object], count: int) -> float:
+        for one in several:
+            one.reset()
         start = time.perf_counter()
         run()
         return count / (time.perf_counter() - start)
 
-    found = {f"pp{prompt}": lambda: timed(read, prompt), f"tg{tokens}": lambda: timed(make, tokens)}
-    return {name: run for name, run in found.items() if name not in ("pp0", "tg0")}
+    found = {f"pp{prompt}": lambda: timed(lambda: session.forward(ids[:prompt]), prompt)} if prompt else {}
+    for count in sequences if tokens else ():
+        name = f"tg{tokens}" + (f" x{count}" if count > 1 else "")
+        found[name] = partial(timed, partial(make, count), tokens * count)
+    return found
 
 
 def random_like(shape: str, scheme: Scheme, *, positions: int = 512, seed: int = 0) -> QuantizedModel:

@@ -96,8 +96,16 @@ class Generator:
         self._read = self.found.reused = session.seek(self.found.prompt)
         self._before = list(self.found.prompt)  # all that stands before the next token
 
-    def step(self) -> int | None:
-        """Read a part of the prompt; then the next token, or None: there is none yet, or no more."""
+    @property
+    def making(self) -> bool:
+        """Whether the next step reads the last token made, and nothing else."""
+        found = self.found
+        more = len(found.tokens) < self.limit and self.session.position < self.session.context
+        return more and bool(found.tokens) and not found.stop
+
+    def step(self, logits: np.ndarray | None = None) -> int | None:
+        """Read a part of the prompt; then the next token, or None: there is none yet, or no more. `logits` [V] where
+        the session has read the last token made."""
         found, session, start = self.found, self.session, time.perf_counter()
         if self._read < len(found.prompt):
             part = found.prompt[self._read : self._read + CHUNK]
@@ -106,11 +114,11 @@ class Generator:
             found.prefill_seconds += time.perf_counter() - start
             if self._read < len(found.prompt):
                 return None
-        elif len(found.tokens) == self.limit or session.position == session.context:
+        elif logits is None and not self.making:
             found.stop = "length" if len(found.tokens) == self.limit else "context"
             return None
         else:
-            self.logits = session.forward(found.tokens[-1:])[-1]
+            self.logits = session.forward(found.tokens[-1:])[-1] if logits is None else logits
             found.decode_seconds += time.perf_counter() - start
             found.steps += 1
         token = self._pick(self.logits, session.logit_exponent, self._before)
@@ -140,9 +148,10 @@ class Answer:
         self.generator, self.found = generator, generator.found
         self._stream, self._stops = TextStream(model.tokenizer), StopStrings(strings)
 
-    def step(self) -> str:
-        """One step: the piece of text that it makes certain, perhaps none. The last one makes all certain."""
-        token = self.generator.step()
+    def step(self, logits: np.ndarray | None = None) -> str:
+        """One step, of `logits` or not as in `Generator`: the piece of text that it makes certain, perhaps none. The
+        last one makes all certain."""
+        token = self.generator.step(logits)
         piece = self._stops.push(self._stream.push(token)) if token is not None else ""
         if self._stops.found:
             self.found.stop = "text"

@@ -9,17 +9,20 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
-from typing import Any, Self
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from lutllm import interpreter
-from lutllm.bindings import func, ir
+from lutllm.cpu.features import choose_level
+from lutllm.cpu.kept import remember, remembered, start_key
 from lutllm.cpu.program import CpuProgram
-from lutllm.dialect import fixed_of
 from lutllm.errors import InputError, IRError
-from lutllm.quantized.pretrained import QuantizedModel
+from lutllm.lowering.cpu.plan import FEW
+
+if TYPE_CHECKING:
+    from lutllm.bindings import ir
+    from lutllm.quantized.pretrained import QuantizedModel
 
 BACKENDS = ("cpu", "golden")
 CHUNK = 64  # tokens of a prompt that are run at once; never changes a result
@@ -29,22 +32,15 @@ class Session(ABC):
     """One sequence of tokens. `context` is what the KV cache holds, `position` what it has seen; a logit is
     `integer * 2**logit_exponent`, `vocabulary` of them for a token."""
 
-    def __init__(self, module: ir.Module, store: Mapping[str, np.ndarray]) -> None:
-        found = _Signature.of(module)
-        self.context, self.vocabulary, self.logit_exponent = found.context, found.vocabulary, found.logit_exponent
-        self._caches = found.caches
+    def __init__(self, signature: Signature) -> None:
+        self.signature, self.context, self.vocabulary = signature, signature.context, signature.vocabulary
+        self.logit_exponent = signature.logit_exponent
         self._ids: list[int] = []
         self._state = self._empty()
 
     @property
     def position(self) -> int:
         return len(self._ids)
-
-    @classmethod
-    def of(cls, model: QuantizedModel, context: int = 0, **options: Any) -> Self:
-        """A session on a quantized model; `context` tokens, 0: as many as there are RoPE positions. `options` are
-        those of the class."""
-        return cls(model.lut(context), model.tensors, **options)
 
     def another(self) -> Self:
         """Another sequence of tokens on the same program; one of them runs at a time."""
@@ -53,7 +49,7 @@ class Session(ABC):
         return found
 
     def _empty(self) -> list[np.ndarray]:
-        return [np.zeros(cache.shape, cache.dtype) for cache in self._caches]
+        return [np.zeros(shape, dtype) for *shape, dtype in self.signature.caches]
 
     def reset(self) -> None:
         """Forget everything."""
@@ -84,6 +80,11 @@ class Session(ABC):
             self._ids += chunk.tolist()
         return np.concatenate(parts) if all_logits else parts[-1]
 
+    @staticmethod
+    def forward_each(sessions: Sequence[Session], tokens: Sequence[int]) -> np.ndarray:
+        """Read a token in each of several sequences: the logits after each, [sequences, V], those that it has alone."""
+        return np.concatenate([one.forward([token]) for one, token in zip(sessions, tokens, strict=True)])
+
     def _checked(self, ids: Sequence[int] | np.ndarray) -> np.ndarray:
         tokens = np.asarray(ids)
         if tokens.ndim != 1 or not tokens.size or tokens.dtype.kind not in "iu":
@@ -112,10 +113,17 @@ class GoldenSession(Session):
         self, module: ir.Module, store: Mapping[str, np.ndarray], *, trace: Callable[[Any, Any], None] | None = None
     ) -> None:
         """`trace` is told of every op and its value, as that of `interpreter.run`."""
-        super().__init__(module, store)
+        super().__init__(Signature.of(module))
         self._module, self._store, self._trace = module, store, trace
 
+    @classmethod
+    def of(cls, model: QuantizedModel, context: int = 0) -> Self:
+        """That of a model, with `context` tokens, 0: as many as there are RoPE positions."""
+        return cls(model.lut(context), model.tensors)
+
     def _step(self, function: str, ids: np.ndarray) -> np.ndarray:
+        from lutllm import interpreter
+
         inputs = [ids, np.array([self.position], np.int32), *self._state]
         results = interpreter.run(self._module, inputs, self._store, function=function, trace=self._trace)
         self._state = results[-len(self._state) :]
@@ -124,7 +132,7 @@ class GoldenSession(Session):
 
 class CpuSession(Session):
     """On this processor: `threads` (default: one for each core), code of a feature `level` (default: the best); `keep`:
-    see `CpuProgram`."""
+    see `CpuProgram.of`."""
 
     def __init__(
         self,
@@ -135,17 +143,63 @@ class CpuSession(Session):
         level: str | None = None,
         keep: bool = False,
     ) -> None:
-        super().__init__(module, store)
-        self.program = CpuProgram(module, store, tokens=CHUNK, threads=threads, level=level, keep=keep)
+        super().__init__(Signature.of(module))
+        self.program = CpuProgram.of(module, store, tokens=CHUNK, threads=threads, level=level, keep=keep)
 
     @classmethod
-    def of(cls, model: QuantizedModel, context: int = 0, **options: Any) -> Self:
-        """As `Session.of`; what is made of a model that lies on the disk is kept in the cache."""
-        return super().of(model, context, **{"keep": model.directory is not None, **options})
+    def of(
+        cls,
+        model: QuantizedModel,
+        context: int = 0,
+        *,
+        threads: int | None = None,
+        level: str | None = None,
+        keep: bool | None = None,
+    ) -> Self:
+        """As `GoldenSession.of`; what is made of a model that lies on the disk is kept in the cache, and one of which
+        nothing was read yet starts from there."""
+        keep = model.directory is not None if keep is None else keep
+        if not (keep and model.unread):
+            return cls(model.lut(context), model.tensors, threads=threads, level=level, keep=keep)
+        key = start_key(model.unread, context, CHUNK, choose_level(level))
+        if found := remembered(key):
+            folder, plan, about = found
+            session = cls.__new__(cls)
+            Session.__init__(session, Signature(**about["signature"]))
+            session.program = CpuProgram.loaded(plan, folder, level, threads)
+            return session
+        session = cls(model.lut(context), model.tensors, threads=threads, level=level, keep=True)
+        remember(key, session.program.folder, session.program.plan, {"signature": asdict(session.signature)})
+        return session
+
+    def _empty(self) -> list[np.ndarray]:
+        caches = super()._empty()
+        self._addresses = np.array([cache.ctypes.data for cache in caches])
+        return caches
 
     def _step(self, function: str, ids: np.ndarray) -> np.ndarray:
-        position = np.array([self.position], np.int32)
-        return self.program.run(function, [ids, position, *self._state])[-len(self._state) - 1]
+        caches = np.repeat(self._addresses[:, None], ids.size, axis=1)
+        return self._logits(function, ids, self.position + np.arange(ids.size, dtype=np.int32), caches)
+
+    def _logits(self, function: str, ids: np.ndarray, positions: np.ndarray, caches: np.ndarray) -> np.ndarray:
+        found = self.program.step(function, ids, positions, caches)[-len(self.signature.caches) - 1]
+        assert found is not None
+        return found
+
+    @staticmethod
+    def forward_each(sessions: Sequence[Session], tokens: Sequence[int]) -> np.ndarray:
+        """As of `Session`, of sequences of one program, `FEW` at a time: a weight is read once for all of them."""
+        parts = []
+        for start in range(0, len(tokens), FEW):
+            chosen = [one for one in sessions[start : start + FEW] if isinstance(one, CpuSession)]
+            pairs = zip(chosen, tokens[start : start + FEW], strict=True)
+            ids = np.concatenate([one._checked([token]) for one, token in pairs])
+            positions = np.array([one.position for one in chosen], np.int32)
+            caches = np.stack([one._addresses for one in chosen], axis=1)
+            parts.append(chosen[0]._logits("score" if len(chosen) > 1 else "decode", ids, positions, caches))
+            for one, token in zip(chosen, ids.tolist(), strict=True):
+                one._ids.append(token)
+        return np.concatenate(parts)
 
 
 def open_session(
@@ -174,22 +228,19 @@ def kept_session(
 
 
 @dataclass(frozen=True)
-class _Cache:
-    shape: tuple[int, ...]
-    dtype: np.dtype
-
-
-@dataclass(frozen=True)
-class _Signature:
-    """What the type of @prefill says."""
+class Signature:
+    """What the type of @prefill says; of each cache sizes and the name of its type."""
 
     context: int
     vocabulary: int
     logit_exponent: int
-    caches: tuple[_Cache, ...]
+    caches: Sequence[Sequence[Any]]
 
     @classmethod
-    def of(cls, module: ir.Module) -> _Signature:
+    def of(cls, module: ir.Module) -> Signature:
+        from lutllm.bindings import func, ir
+        from lutllm.dialect import fixed_of
+
         functions = {op.name.value: op for op in module.body.operations if isinstance(op, func.FuncOp)}
         missing = [name for name in ("prefill", "decode", "score") if name not in functions]
         if missing:
@@ -207,5 +258,5 @@ class _Signature:
             context=ir.RankedTensorType(caches[0]).shape[0],
             vocabulary=logits.shape[1],
             logit_exponent=int(exponent),
-            caches=tuple(_Cache(tuple(t.shape), np.dtype(f"int{t.element_type.width}")) for t in caches),
+            caches=[(*t.shape, f"int{t.element_type.width}") for t in caches],
         )

@@ -1,7 +1,8 @@
 """Answers for many clients at a time: jobs in from any thread, events of each out as they come.
 
-One worker runs the program. It takes turns, a step of each running job at a time, each on a sequence of its own: the
-tokens of a job are those it would have alone. A job gets the sequence that has read most of its prompt before.
+One worker runs the program, a step of each running job at a time, each on a sequence of its own: parts of prompts one
+after the other, the next tokens of all others at once. The tokens of a job are those it would have alone. It gets the
+sequence that has read most of its prompt before.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -66,7 +68,7 @@ class Job:
     came: float = field(default_factory=time.monotonic)
 
 
-@dataclass
+@dataclass(eq=False)
 class _Running:
     job: Job
     answer: Answer
@@ -110,8 +112,7 @@ class Engine:
                     return
                 while self._free and self._waiting:
                     self._begin(self._waiting.popleft())
-            for running in list(self._running):
-                self._step(running)
+            self._round([one for one in list(self._running) if not self._left(one)])
 
     def _begin(self, job: Job) -> None:
         if self._gone(job):
@@ -132,26 +133,53 @@ class Engine:
             job.tell(Event(error=f"expected an answer within {job.seconds:g} s, got none; ask for fewer tokens"))
         return late or job.cancelled
 
-    def _step(self, running: _Running) -> None:
-        job, answer = running.job, running.answer
-        ended = self._gone(job)
-        if not ended:
-            before, found = len(answer.found.tokens), answer.found
-            try:
-                piece = answer.step()
-            except Exception as error:  # of whatever kind: other jobs go on
-                answer.generator.session.reset()
-                job.tell(Event(error=f"expected an answer, got {type(error).__name__}: {error}"))
-                ended = True
-            else:
-                likely = self._likely(running) if job.likely is not None and len(found.tokens) > before else None
-                ended = bool(found.stop)
-                if piece or likely or ended:
-                    job.tell(Event(piece, likely, found if ended else None))
-        if ended:
-            self._running.remove(running)
-            with self._changed:
-                self._free.append(answer.generator.session)
+    def _left(self, running: _Running) -> bool:
+        """Whether nobody waits for a job any more, which ends it."""
+        if gone := self._gone(running.job):
+            self._end(running)
+        return gone
+
+    def _round(self, jobs: Sequence[_Running]) -> None:
+        """A step of each."""
+        making = [one for one in jobs if one.answer.generator.making]
+        logits: dict[int, np.ndarray] = {}
+        if making:
+            sessions, start = [one.answer.generator.session for one in making], time.perf_counter()
+            with self._failing(making):
+                made = sessions[0].forward_each(sessions, [one.answer.found.tokens[-1] for one in making])
+                logits = {id(one): row for one, row in zip(making, made, strict=True)}
+                for one in making:
+                    one.answer.found.decode_seconds += time.perf_counter() - start
+        for running in jobs:
+            if running in self._running:
+                with self._failing([running]):
+                    self._step(running, logits.get(id(running)))
+
+    @contextmanager
+    def _failing(self, jobs: Sequence[_Running]) -> Iterator[None]:
+        """An exception, of whatever kind, ends these jobs: others go on."""
+        try:
+            yield
+        except Exception as error:
+            for running in jobs:
+                running.answer.generator.session.reset()
+                running.job.tell(Event(error=f"expected an answer, got {type(error).__name__}: {error}"))
+                self._end(running)
+
+    def _end(self, running: _Running) -> None:
+        self._running.remove(running)
+        with self._changed:
+            self._free.append(running.answer.generator.session)
+
+    def _step(self, running: _Running, logits: np.ndarray | None) -> None:
+        job, found = running.job, running.answer.found
+        before = len(found.tokens)
+        piece = running.answer.step(logits)
+        likely = self._likely(running) if job.likely is not None and len(found.tokens) > before else None
+        if piece or likely or found.stop:
+            job.tell(Event(piece, likely, found if found.stop else None))
+        if found.stop:
+            self._end(running)
 
     def _likely(self, running: _Running) -> Likely:
         logits, session = running.answer.generator.logits, running.answer.generator.session
