@@ -8,6 +8,7 @@ for. Tables are int8 when `table_bits` <= 8, else int32, as `lutllm.scheme.Quant
 import contextlib
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -23,6 +24,8 @@ from lutllm.scheme import MAX_PAIR_SHIFT, MULTIPLIER_BITS, QuantizedLinear, Sche
 PARAMETERS = "parameters.safetensors"
 SIDECAR = "quantization.json"
 TEMPORARY = ".partial"
+_NOTE, _PACKED = "lutllm", "lutllm.packed"  # of a header: a text; of packed arrays bits and shape, as JSON
+_CHUNK = 1 << 20  # values packed at a time
 FORMAT = 1
 
 
@@ -116,27 +119,40 @@ def _seal(path: Path) -> Path:
     return path.with_name(f"{path.name}.sha256")
 
 
-def to_bytes(tensors: Mapping[str, np.ndarray], note: str | None = None) -> bytes:
+def to_bytes(
+    tensors: Mapping[str, np.ndarray], note: str | None = None, bits: Mapping[str, int] | None = None
+) -> bytes:
     """The arrays in the safetensors format, the same bytes for the same arrays."""
-    return b"".join(_parts(tensors, note))
+    return b"".join(_parts(tensors, note, bits or {}))
 
 
-def save(path: Path | str, tensors: Mapping[str, np.ndarray], note: str | None = None) -> str:
-    """Write the arrays as one safetensors file, atomically; return its SHA-256. `note` goes into the header."""
-    return _write_parts(Path(path), _parts(tensors, note))
+def save(
+    path: Path | str,
+    tensors: Mapping[str, np.ndarray],
+    note: str | None = None,
+    bits: Mapping[str, int] | None = None,
+) -> str:
+    """Write the arrays as one safetensors file, atomically; return its SHA-256. `note` goes into the header. Arrays of
+    uint8 with `bits` are packed at so many: `Store` unpacks them."""
+    return _write_parts(Path(path), _parts(tensors, note, bits or {}))
 
 
-def _parts(tensors: Mapping[str, np.ndarray], note: str | None) -> Iterator[bytes | memoryview]:
+def _parts(
+    tensors: Mapping[str, np.ndarray], note: str | None, bits: Mapping[str, int]
+) -> Iterator[bytes | memoryview]:
     """The safetensors format (huggingface/safetensors, README: format) without a second copy of the arrays in memory:
     the header's length as 8 bytes, a JSON header, the arrays; wide types come first, so that all are aligned."""
     arrays = {name: np.asarray(array, order="C") for name, array in tensors.items()}
     order = sorted(arrays, key=lambda name: (_ORDER.index(arrays[name].dtype.name), name))
-    header: dict[str, object] = {} if note is None else {"__metadata__": {"lutllm": note}}
+    packed = {name: [count, *arrays[name].shape] for name, count in sorted(bits.items())}
+    about = ({} if note is None else {_NOTE: note}) | ({_PACKED: json.dumps(packed)} if packed else {})
+    header: dict[str, object] = {"__metadata__": about} if about else {}
     at = 0
     for name in order:
         array = arrays[name]
-        end = at + array.nbytes
-        header[name] = {"dtype": _DTYPES[array.dtype.name], "shape": list(array.shape), "data_offsets": [at, end]}
+        shape = [-(-array.size * bits[name] // 8)] if name in bits else list(array.shape)
+        end = at + (shape[0] if name in bits else array.nbytes)
+        header[name] = {"dtype": _DTYPES[array.dtype.name], "shape": shape, "data_offsets": [at, end]}
         at = end
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
@@ -144,8 +160,37 @@ def _parts(tensors: Mapping[str, np.ndarray], note: str | None) -> Iterator[byte
     yield text
     for name in order:
         array = arrays[name]
+        if name in bits:
+            yield from (_pack(part, bits[name]).data for part in _chunks(array.reshape(-1)))
+            continue
         little = array.astype(array.dtype.newbyteorder("<"), copy=False)
         yield little.reshape(-1).view(np.uint8).data
+
+
+def _chunks(values: np.ndarray) -> Iterator[np.ndarray]:
+    """Parts of a flat array that begin at whole bytes, however they are packed."""
+    return (values[at : at + _CHUNK] for at in range(0, len(values), _CHUNK))
+
+
+def _pack(values: np.ndarray, bits: int) -> np.ndarray:
+    """uint8 below 2**bits one after the other, low bits first."""
+    if bits == 4:
+        whole = np.pad(values, (0, len(values) % 2))
+        return whole[0::2] | whole[1::2] << 4
+    return np.packbits(np.unpackbits(values[:, None], axis=1, count=bits, bitorder="little"), bitorder="little")
+
+
+def _unpack(data: np.ndarray, bits: int, count: int) -> np.ndarray:
+    """The inverse of `_pack`: uint8 [count]."""
+    found = np.empty(count, np.uint8)
+    for part, at in zip(_chunks(found), range(0, count, _CHUNK), strict=True):
+        here = data[at * bits // 8 : at * bits // 8 + -(-len(part) * bits // 8)]
+        if bits == 4:
+            part[0::2], part[1::2] = here & 15, here[: len(part) // 2] >> 4
+        else:
+            spread = np.unpackbits(here, count=len(part) * bits, bitorder="little").reshape(-1, bits)
+            part[:] = np.packbits(spread, axis=1, bitorder="little")[:, 0]
+    return found
 
 
 _DTYPES = {  # in the order of the library's own files
@@ -156,7 +201,7 @@ _ORDER = list(_DTYPES)
 
 
 class Store(Mapping[str, np.ndarray]):
-    """A safetensors file, mapped: `store[name]` reads one array. `note` is what `save` was given."""
+    """A safetensors file, mapped: `store[name]` reads one array, unpacked. `note` is what `save` was given."""
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
@@ -165,7 +210,9 @@ class Store(Mapping[str, np.ndarray]):
         try:
             self._file: Any = safetensors.safe_open(str(path), framework="numpy")
             self._names = sorted(self._file.keys())
-            self.note: str | None = (self._file.metadata() or {}).get("lutllm")
+            about = self._file.metadata() or {}
+            self.note: str | None = about.get(_NOTE)
+            self._packed: dict[str, list[int]] = json.loads(about.get(_PACKED, "{}"))
         except (safetensors.SafetensorError, OSError, ValueError) as error:
             raise InputError(
                 f"'{path}': expected a whole safetensors file, got {error}; delete it and make it again"
@@ -174,7 +221,11 @@ class Store(Mapping[str, np.ndarray]):
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self._names:
             raise KeyError(name)
-        return self._file.get_tensor(name)
+        array = self._file.get_tensor(name)
+        if name not in self._packed:
+            return array
+        bits, *shape = self._packed[name]
+        return _unpack(array, bits, math.prod(shape)).reshape(shape)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
@@ -283,7 +334,8 @@ def save_parameters(
 ) -> str:
     """Write `tensors` as a store, and its sidecar with `linears` described and `extra`; the hash of the store."""
     directory = Path(directory)
-    digest = save(directory / PARAMETERS, tensors)
+    bits = {f"{name}.codes": linear.scheme.code_bits for name, linear in linears.items()}
+    digest = save(directory / PARAMETERS, tensors, bits=bits)
     described = {name: describe(linear) for name, linear in linears.items()}
     write_json(directory / SIDECAR, {"format": FORMAT, "sha256": digest, **extra, "linears": described})
     return digest

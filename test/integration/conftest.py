@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from lutllm.accelerator.activations import Activations, Computed
 from lutllm.accelerator.hardware import PASSES
 from lutllm.accelerator.linear_program import linear_program
 from lutllm.bindings import ir
+from lutllm.compiler import Options, compile
+from lutllm.compiler.compiled import Compiled
 from lutllm.cost.predicted import predicted, run_cycles
 from lutllm.dialect.linears.schemes import after
 from lutllm.lowering import pipelines
@@ -25,8 +28,12 @@ from lutllm.lowering.machine.engine import EngineConfig
 from lutllm.lowering.machine.form import Machine, write_machine
 from lutllm.lowering.machine.targets import find_target
 from lutllm.passes import run_pipeline
+from lutllm.quantized.pretrained import save_pretrained
+from lutllm.quantizer.random.float_models import float_decoder
 from lutllm.quantizer.random.linear import random_linear
-from lutllm.scheme import QuantizedLinear, Scheme
+from lutllm.quantizer.random.model import random_model
+from lutllm.run.session import GoldenSession
+from lutllm.scheme import EXACT, QuantizedLinear, Scheme
 from lutllm.simulate import ArcSimulator, AxiTiming, Simulator
 from lutllm.simulate.accelerator import Accelerator
 from lutllm.simulate.transactions.passes import run_passes
@@ -254,3 +261,35 @@ def attention_target(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., 
         return str(file)
 
     return path
+
+
+@pytest.fixture(scope="session")
+def compiled_for() -> Callable[[str, Path], Path]:
+    """Makes a random tiny model with a tokenizer, and what `lutllm compile` writes of it for a target in a folder."""
+    pytest.importorskip("transformers", reason="tokenizers need transformers: pip install 'lutllm[models]'")
+    from lutllm.models.tokenizer import byte_tokenizer
+
+    def made(target: str, folder: Path) -> Path:
+        shape = float_decoder(hidden=16, intermediate=24, layers=1, heads=2, kv_heads=1, head_dim=8)
+        model, about = random_model(shape, EXACT, seed=3, positions=48), {"model": {"name": "tiny"}}
+        model = replace(model, tokenizer=byte_tokenizer(), config={"model_type": "llama"}, about=about)
+        options = Options(target=target, context=32, prompt="abc", tokens=2, simulator=None)
+        return compile(save_pretrained(model, folder / "q"), folder / "out", options).directory
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def compiled(compiled_for: Callable[[str, Path], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """For target tiny."""
+    return compiled_for("tiny", tmp_path_factory.mktemp("compiled"))
+
+
+@pytest.fixture(scope="session")
+def golden(compiled: Path) -> list[int]:
+    """The reference interpreter's four greedy tokens after "abc" of what was compiled."""
+    session = GoldenSession(Compiled(compiled).model.lut(32), Compiled(compiled).model.tensors)
+    made: list[int] = []
+    for _ in range(4):
+        made.append(int(np.argmax(session.forward(made[-1:] or list(b"abc"))[-1])))
+    return made

@@ -7,8 +7,7 @@ import re
 import shutil
 import subprocess
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +17,12 @@ import pytest
 from lutllm.accelerator.hardware import build
 from lutllm.board.driver import Driver
 from lutllm.board.package import ip_files, package
-from lutllm.compiler import Options, compile
 from lutllm.compiler.compiled import Compiled
 from lutllm.errors import DeviceError
 from lutllm.lowering.export.image.whole import IMAGE
 from lutllm.lowering.export.ip.component import COMPONENT, SPIRIT
 from lutllm.lowering.export.ip.package import CLOCKS, CROSSINGS, HBM_BYTES, LINK, NOT_DONE, link_memories
-from lutllm.lowering.hardware.control.register_map import REGISTERS, window
-from lutllm.quantized.pretrained import save_pretrained
-from lutllm.quantizer.random.float_models import float_decoder
-from lutllm.quantizer.random.model import random_model
-from lutllm.run.session import GoldenSession
-from lutllm.scheme import EXACT
+from lutllm.lowering.hardware.control.register_map import OFFSETS, REGISTERS, VERSION, window
 from lutllm.simulate.host import SimulatedDevice
 from lutllm.simulate.testbench import Memory, TestBench
 from lutllm.tools.lutllm import main
@@ -46,23 +39,8 @@ TWO_CLOCKS = (
 )
 
 
-def compiled_for(target: str, folder: Path) -> Path:
-    from lutllm.models.tokenizer import byte_tokenizer
-
-    shape = float_decoder(hidden=16, intermediate=24, layers=1, heads=2, kv_heads=1, head_dim=8)
-    model, about = random_model(shape, EXACT, seed=3, positions=48), {"model": {"name": "tiny"}}
-    model = replace(model, tokenizer=byte_tokenizer(), config={"model_type": "llama"}, about=about)
-    options = Options(target=target, context=32, prompt="abc", tokens=2, simulator=None)
-    return compile(save_pretrained(model, folder / "q"), folder / "out", options).directory
-
-
 @pytest.fixture(scope="module")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return compiled_for("tiny", tmp_path_factory.mktemp("one"))
-
-
-@pytest.fixture(scope="module")
-def two_clocks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def two_clocks(tmp_path_factory: pytest.TempPathFactory, compiled_for: Callable[[str, Path], Path]) -> Path:
     folder = tmp_path_factory.mktemp("two")
     (folder / "mine.toml").write_text(TWO_CLOCKS)
     return compiled_for(str(folder / "mine.toml"), folder)
@@ -302,16 +280,6 @@ PROMPT, TOKENS = [ord(c) for c in "abc"], 4
 
 
 @pytest.fixture(scope="module")
-def golden(compiled: Path) -> list[int]:
-    """The reference interpreter's greedy tokens."""
-    session = GoldenSession(Compiled(compiled).model.lut(32), Compiled(compiled).model.tensors)
-    made: list[int] = []
-    for _ in range(TOKENS):
-        made.append(int(np.argmax(session.forward(made[-1:] or PROMPT)[-1])))
-    return made
-
-
-@pytest.fixture(scope="module")
 def device(compiled: Path) -> SimulatedDevice:
     """An accelerator beside an empty memory that is larger than the image and begins elsewhere."""
     saved = Compiled(compiled)
@@ -366,6 +334,42 @@ def test_an_abort_and_a_reset(driver: Driver, device: SimulatedDevice, golden: l
             with pytest.raises(DeviceError, match="got 'abort' after"):
                 driver.abort(len(PROMPT)).check()
         assert driver.generate(PROMPT, TOKENS).check().tokens == golden
+
+
+class FullContext:
+    """A device that has made the last token of a full context, but not said so yet; beyond the window nobody answers.
+    `asked`: offsets read."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+        self.waits = iter([False, True])
+
+    def read_register(self, offset: int) -> int:
+        self.asked.append(offset)
+        assert offset < 2 * window(1024)
+        return {OFFSETS["VERSION"]: VERSION, OFFSETS["CONTEXT"]: 1024, OFFSETS["MADE"]: 3, OFFSETS["LAST"]: 9}.get(
+            offset, offset & 7
+        )
+
+    def write_register(self, offset: int, value: int) -> None: ...
+
+    def write_memory(self, address: int, data: np.ndarray) -> None: ...
+
+    def wait(self) -> bool:
+        return next(self.waits)
+
+    def pause(self) -> None: ...
+
+    def reset(self) -> None: ...
+
+
+def test_a_full_context_is_read_within_the_window() -> None:
+    seen: list[list[int]] = []
+    device = FullContext()
+    found = Driver.connect(device).wait(1022, lambda made: seen.append(list(made)))
+    first = window(1024) + 4 * 1022
+    assert seen == [[first & 7, first + 4 & 7]] and found.tokens == [*seen[0], 9] and found.error == "none"
+    assert max(device.asked) == first + 4 == 2 * window(1024) - 4
 
 
 def test_another_accelerator_is_refused(

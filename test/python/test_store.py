@@ -182,3 +182,32 @@ def test_the_format_is_that_of_safetensors():
     whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}  # a scalar stays one
     assert store.to_bytes(arrays) == safetensors.numpy.save(whole)
     assert store.to_bytes(arrays, 'a "note"') == safetensors.numpy.save(whole, metadata={"lutllm": 'a "note"'})
+
+
+@pytest.mark.parametrize("bits", [1, 2, 3, 4, 5, 7, 8])
+@pytest.mark.parametrize("shape", [(3, 1, 5), (2, 2, 8), (1, 1, 1)])
+def test_packed_arrays_take_their_bits(tmp_path, monkeypatch, bits, shape):
+    monkeypatch.setattr(store, "_CHUNK", 8)
+    values = np.random.default_rng(bits).integers(0, 1 << bits, shape).astype(np.uint8)
+    whole = sum(int(value) << bits * i for i, value in enumerate(values.reshape(-1)))
+    size = -(-values.size * bits // 8)
+    store.save(tmp_path / "s", {"codes": values, "other": np.arange(3)}, bits={"codes": bits})
+    found = safetensors.numpy.load_file(tmp_path / "s")["codes"]  # as another reader of the format sees it
+    assert found.tobytes() == whole.to_bytes(size, "little")
+    np.testing.assert_array_equal(store.load(tmp_path / "s")["codes"], values)
+
+
+def test_a_store_packs_codes(tmp_path, linears):
+    store.save_linears(tmp_path, linears)
+    found = safetensors.numpy.load_file(tmp_path / store.PARAMETERS)
+    for name, linear in linears.items():
+        assert found[f"{name}.codes"].size == -(-linear.codes.size * linear.scheme.code_bits // 8)
+        same(linear, store.load_linears(tmp_path)[name])
+
+
+def test_a_mapped_array_is_the_file_s(tmp_path):
+    values = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+    store.save(tmp_path / "s", {"a": np.arange(3, dtype=np.int32), "codes": values}, note="n")
+    found = store.mapped(tmp_path / "s", "codes")
+    np.testing.assert_array_equal(found, values)
+    assert not found.flags.owndata and not found.flags.writeable

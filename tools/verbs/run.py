@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lutllm.run.sampling import Sampling
 
 RTL, BOARD = "rtl", "board"
-DEVICES = ("sim",)
+SIM, VRT = "sim", "vrt:"
 
 
 def run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +38,12 @@ def run_arguments(parser: argparse.ArgumentParser) -> None:
     )
     where.add_argument("--threads", type=arguments.positive, metavar="N", help="of cpu (default: all cores)")
     where.add_argument("--target", help=f"accelerator of rtl: {arguments.TARGET_HELP} (default small)")
-    where.add_argument("--device", choices=DEVICES, help="of board: sim, the accelerator simulated (default)")
+    where.add_argument(
+        "--device",
+        metavar="sim|vrt:BDF",
+        help="of board: the accelerator simulated (default), or the board at BDF by SLASH's runtime VRT",
+    )
+    where.add_argument("--vbin", metavar="FILE", help="of a board at vrt: what slashkit linked")
     where.add_argument(
         "--simulator",
         choices=("arc", "verilator"),
@@ -55,7 +60,8 @@ def run(options: argparse.Namespace) -> tuple[int, Any]:
     backends = (*BACKENDS, RTL, BOARD)
     if options.backend not in backends:
         raise InputError(f"expected a backend among {', '.join(backends)}, got '{options.backend}'")
-    of_one = {"threads": ("cpu",), "target": (RTL,), "simulator": (RTL, BOARD), "device": (BOARD,)}
+    of_one = {"threads": ("cpu",), "target": (RTL,), "simulator": (RTL, BOARD)}
+    of_one |= {"device": (BOARD,), "vbin": (BOARD,)}
     for name, of in of_one.items():
         if getattr(options, name) is not None and options.backend not in of:
             wanted = f"--{name} is of backend {' and '.join(of)}"
@@ -93,6 +99,14 @@ def _run_board(options: argparse.Namespace, sampling: Sampling, prompt: str) -> 
         if getattr(options, name) is not None:
             option = name.replace("_", "-")
             raise InputError(f"expected no --{option} with backend board, which runs what was compiled; leave it out")
+    options.device = options.device or SIM
+    at_vrt = options.device.startswith(VRT) and len(options.device) > len(VRT)
+    if options.device != SIM and not at_vrt:
+        raise InputError(f"expected a device sim or vrt:BDF, as vrt:0000:03:00, got '{options.device}'")
+    if at_vrt != (options.vbin is not None):
+        raise InputError("expected --vbin, what slashkit linked, with a device vrt:BDF and with no other; give both")
+    if at_vrt and options.simulator:
+        raise InputError("expected no --simulator with a device vrt:BDF, which is not simulated here; leave it out")
     compiled = Compiled(options.model)
     model, plan = compiled.model, compiled.plan
 
@@ -111,8 +125,10 @@ def _run_hardware(
     context: int,
     made: Callable[[], Hardware],
 ) -> tuple[int, Any]:
-    """The same on the simulated accelerator: greedy tokens, each compared."""
-    from lutllm.accelerator.hardware import build, check_prompt
+    """The same on an accelerator, simulated or on a board: greedy tokens, each compared."""
+    from lutllm.accelerator.hardware import Answer, BoardAnswer, build, check_prompt
+    from lutllm.board.driver import Driver
+    from lutllm.board.vrt import VrtDevice
     from lutllm.progress import note
     from lutllm.report import text as report
     from lutllm.run.prompts import prompt_ids, stop_ids
@@ -125,9 +141,7 @@ def _run_hardware(
         )
     ids, stops = prompt_ids(model.tokenizer, prompt, raw=options.raw), stop_ids(model)
     check_prompt(ids, context)
-    kind, hardware = options.simulator or "arc", made()
-    note(f"building the simulator of an accelerator ({kind})", quiet=options.quiet)
-    simulator = build(hardware.plan.config, kind)
+    hardware = made()
     stream, text, shown = TextStream(model.tokenizer), "", 0
 
     def told(tokens: list[int]) -> None:
@@ -138,20 +152,32 @@ def _run_hardware(
             show(piece)
         shown = len(tokens)
 
-    found = hardware.answer(
-        simulator, ids, options.tokens, stops=stops, listener=told, load=options.backend == BOARD, quiet=options.quiet
-    )
+    found: BoardAnswer
+    given: dict[str, Any] = {"stops": stops, "listener": told}
+    if options.vbin is not None:
+        note(f"programming {options.device}", quiet=options.quiet)
+        with VrtDevice(options.device.removeprefix(VRT), options.vbin, hardware.image.size) as device:
+            found = hardware.answer_at(Driver.connect(device), device.base, ids, options.tokens, **given)
+    else:
+        kind = options.simulator or "arc"
+        note(f"building the simulator of an accelerator ({kind})", quiet=options.quiet)
+        simulator = build(hardware.plan.config, kind)
+        load = options.backend == BOARD
+        found = hardware.answer(simulator, ids, options.tokens, load=load, quiet=options.quiet, **given)
     told(found.tokens)
     rest = stream.finish()
     show(rest + "\n")
     about = {
         "backend": options.backend,
+        "device": options.device,
         "target": options.target or "small",
         "context": context,
         "bits": model.bits,
         "text": text + rest,
     }
-    values = found.to_dict() | about | {"simulated_cycles_per_second": found.cycles_per_second}
+    values = found.to_dict() | about
+    if isinstance(found, Answer):
+        values["simulated_cycles_per_second"] = found.cycles_per_second
     if not options.quiet:
         print(report.answer(found), file=sys.stderr)
     if not found.equal:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from lutllm.lowering.export.driver import INSTANCE
 from lutllm.lowering.export.hw_to_arc import Port
 from lutllm.lowering.export.ip.component import CLOCK, COMPONENT, component
 from lutllm.lowering.export.testbench import masters
@@ -18,7 +19,6 @@ from lutllm.lowering.hardware.accelerator_to_hw import ACCELERATOR_TOP
 from lutllm.lowering.hardware.top import BUS_CLOCK
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
 
-INSTANCE = f"{ACCELERATOR_TOP}_0"
 LINK, CLOCKS, CROSSINGS = "slash.cfg", "constraints/clocks_ooc.xdc", "constraints/crossings.xdc"
 HBM_BYTES = 1 << 30  # that a port of HBM reaches; two ports reach the same
 NOT_DONE = (
@@ -31,6 +31,11 @@ _README = """{not_done}
 `slash.cfg` is a link configuration of SLASH, with {count} memory ports at {places}:
 
     python -m slashkit link --platform hw --config slash.cfg --kernels component.xml --out lutllm.vbin
+
+`host/` has what runs it then, where SLASH's runtime is installed; prompt and tokens are ids:
+
+    cmake -S host -B build && cmake --build build
+    build/lutllm_host BDF lutllm.vbin mem/image.bin TOKENS ID...
 
 `{clocks_file}` is for synthesis on its own; a block design brings its own clocks.
 The registers are in `component.xml`; the memory image of {bytes:,} bytes is `mem/image.bin` where this was made of.

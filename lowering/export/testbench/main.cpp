@@ -158,9 +158,6 @@ class BenchDevice : public lutllm::Device {
     fail("no answer to a read of register " + std::to_string(address));
   }
 
-  void read_memory(uint64_t address, uint8_t *data, size_t size) override {
-    std::copy_n(memory_.bytes.begin() + address, size, data);
-  }
   void write_memory(uint64_t address, const uint8_t *data, size_t size) override {
     std::copy_n(data, size, memory_.bytes.begin() + address);
   }

@@ -15,6 +15,7 @@ import numpy as np
 
 from lutllm import dialect
 from lutllm.bindings import ir
+from lutllm.board.driver import Driver, Outcome
 from lutllm.cost.predicted import predicted, run_cycles
 from lutllm.errors import InputError
 from lutllm.lowering import PASSES as LOWERING_PASSES
@@ -42,10 +43,10 @@ BLOCKS = ("psum_engine", "attention_unit")
 
 
 @dataclass
-class Answer:
+class BoardAnswer:
     """What hardware made of a prompt: `tokens` and, from the CPU path, `golden`, each up to the first token that ends a
     text, which is not among them; `ended`: whether there was one, in hardware and in the golden model. `cycles` of the
-    whole run and until each token was there; `seconds` the simulator ran."""
+    whole run and, where they were seen, until each token was there."""
 
     prompt: list[int]
     tokens: list[int]
@@ -54,13 +55,10 @@ class Answer:
     error: str
     cycles: int
     token_cycles: list[int]
-    seconds: float
-    simulator: str
-    run: AcceleratorRun = field(repr=False)
 
     @property
     def equal(self) -> bool:
-        made = bool(self.run.tokens) and self.tokens == self.golden and self.ended[0] == self.ended[1]
+        made = (bool(self.tokens) or self.ended[0]) and self.tokens == self.golden and self.ended[0] == self.ended[1]
         return self.error in ("none", "context") and made
 
     @property
@@ -74,12 +72,7 @@ class Answer:
         pairs = enumerate(zip(self.tokens, self.golden, strict=False))
         return next((i for i, (got, wanted) in pairs if got != wanted), None)
 
-    @property
-    def cycles_per_second(self) -> float:
-        return self.cycles / max(self.seconds, 1e-9)
-
     def to_dict(self) -> dict[str, Any]:
-        steps = np.diff(self.token_cycles)
         return {
             "prompt_ids": self.prompt,
             "token_ids": self.tokens,
@@ -88,10 +81,29 @@ class Answer:
             "stop": self.stop,
             "error": self.error,
             "cycles": self.cycles,
+        }
+
+
+@dataclass
+class Answer(BoardAnswer):
+    """The same of simulated hardware; `seconds` the simulator ran."""
+
+    seconds: float
+    simulator: str
+    run: AcceleratorRun = field(repr=False)
+
+    @property
+    def cycles_per_second(self) -> float:
+        return self.cycles / max(self.seconds, 1e-9)
+
+    def to_dict(self) -> dict[str, Any]:
+        steps = np.diff(self.token_cycles)
+        return super().to_dict() | {
             "token_cycles": self.token_cycles,
             "first_token_cycles": self.token_cycles[0] if self.token_cycles else None,
             "cycles_per_token": float(steps.mean()) if steps.size else None,
             "simulator": self.simulator,
+            "simulated_cycles_per_second": self.cycles_per_second,
         }
 
 
@@ -153,14 +165,35 @@ class Hardware:
 
             run = accelerator.generate(prompt, tokens, stops=stops, progress=progress)
             told(run.cycles, f"{len(run.tokens)} tokens")
-        seconds = accelerator.bench.seconds - before
+        kind = "arc" if isinstance(simulator, ArcSimulator) else "verilator"
+        made = self._beside_golden(prompt, tokens, stops, run)
+        cycles = run.token_cycles[: len(made[1])]
+        return Answer(*made, cycles, accelerator.bench.seconds - before, kind, run)
+
+    def answer_at(
+        self,
+        driver: Driver,
+        base: int,
+        prompt: Sequence[int],
+        tokens: int,
+        *,
+        stops: Collection[int] = (),
+        listener: Callable[[list[int]], None] | None = None,
+    ) -> BoardAnswer:
+        """The same of the accelerator of a `driver`, whose memory begins at `base`: the image is written to it and
+        checked first. Raises `DeviceError` where that fails."""
+        driver.load(self.image, base)
+        told = None if listener is None else lambda made: listener(before_stop(made, stops))
+        run = driver.generate(prompt, tokens, stops=stops, progress=told)
+        return BoardAnswer(*self._beside_golden(prompt, tokens, stops, run), [])
+
+    def _beside_golden(
+        self, prompt: Sequence[int], tokens: int, stops: Collection[int], run: AcceleratorRun | Outcome
+    ) -> tuple[list[int], list[int], list[int], tuple[bool, bool], str, int]:
+        """Prompt, tokens of hardware and of the golden model, which of them ended; error and cycles."""
         golden, made = greedy(self.program, self.tensors, prompt, tokens, stops), before_stop(run.tokens, stops)
         ended = (len(made) < len(run.tokens), golden.stop == "end")
-        kind = "arc" if isinstance(simulator, ArcSimulator) else "verilator"
-        return Answer(
-            list(map(int, prompt)), made, golden.tokens, ended, run.error, run.cycles, run.token_cycles[: len(made)],
-            seconds, kind, run,
-        )  # fmt: skip
+        return list(map(int, prompt)), made, golden.tokens, ended, run.error, run.cycles
 
 
 def build(config: AcceleratorConfig, kind: str, rtl: Path | None = None) -> Simulator:

@@ -21,14 +21,12 @@ Progress = Callable[[list[int]], None]
 
 
 class Device(Protocol):
-    """What a driver needs: words of 32 bits at byte offsets of `s_axi_control`, bytes of memory at addresses as the
+    """What a driver needs: words of 32 bits at byte offsets of `s_axi_control`, memory to write at addresses as the
     accelerator has them, and to wait."""
 
     def read_register(self, offset: int) -> int: ...
 
     def write_register(self, offset: int, value: int) -> None: ...
-
-    def read_memory(self, address: int, size: int) -> np.ndarray: ...
 
     def write_memory(self, address: int, data: np.ndarray) -> None: ...
 
@@ -177,22 +175,23 @@ class Driver:
         tokens: list[int] = []
         while not self.device.wait():
             if progress is not None:
-                tokens += self._made(length, len(tokens), self.read("MADE"))
+                # The last one may lie beyond the sequence's memory.
+                tokens += self._made(length, len(tokens), min(self._count(), self.context - length))
                 progress(tokens)
         self.write("ISR", self.read("ISR"))
         return self.outcome(length)
 
     def outcome(self, length: int) -> Outcome:
         """What the registers say of the run on `length` tokens."""
-        status, made = self.read("STATUS"), self.read("MADE")
+        status, made = self.read("STATUS"), self._count()
         cycles = self.read("CYCLES_LOW") | self.read("CYCLES_HIGH") << 32
         last = self.read("LAST")
-        # The last token may lie beyond the sequence's memory: it is in a register of its own.
         tokens = self._made(length, 0, made - 1) + [last][: min(made, 1)]
         self.sequence = self.sequence[:length] + tokens
+        error = status >> rm.STATUS_ERROR_SHIFT & rm.STATUS_ERROR_MASK
         return Outcome(
             tokens=tokens,
-            error=ERRORS[status >> rm.STATUS_ERROR_SHIFT & rm.STATUS_ERROR_MASK],
+            error=ERRORS[error] if error < len(ERRORS) else "unknown",
             cycles=cycles,
             busy=bool(status & rm.STATUS_BUSY),
             watchdog=bool(status & rm.STATUS_WATCHDOG),
@@ -219,6 +218,15 @@ class Driver:
                 raise DeviceError("expected a quiet bus after a reset, got STATUS busy; reset memory too")
             self.device.pause()
         self.sequence = []
+
+    def _count(self) -> int:
+        """Tokens made so far. Raises `DeviceError` for what none can be: a bus that nobody answers on reads as ones."""
+        found = self.read("MADE")
+        if found > self.context:
+            raise DeviceError(
+                f"expected at most {self.context} tokens made, the context, got {found}; the device does not answer"
+            )
+        return found
 
     def _made(self, length: int, first: int, end: int) -> list[int]:
         """Tokens number `first` .. `end` - 1 of a run that began with `length`."""

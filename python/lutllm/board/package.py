@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from lutllm import __version__, store
 from lutllm.compiler.compiled import HW, Compiled
 from lutllm.errors import InputError
-from lutllm.lowering.export.driver import HEADER, driver_header
+from lutllm.lowering.export.driver import host_files
 from lutllm.lowering.export.hw_to_sv import FILE_LIST, hw_ports
 from lutllm.lowering.export.ip.component import COMPONENT
 from lutllm.lowering.export.ip.package import package_files
@@ -52,4 +52,4 @@ def ip_files(compiled: Compiled) -> dict[str, bytes]:
         version=".".join(__version__.split(".")[:2]),
         about=f"{compiled.about['model']['name']} on target {PurePosixPath(options['target']).stem}",
     )  # fmt: skip
-    return made | {f"host/{HEADER}": driver_header().encode()} | rtl
+    return made | {f"host/{name}": text.encode() for name, text in host_files().items()} | rtl

@@ -83,13 +83,19 @@ def planned(module: Any, checkpoint: int, recipe: Recipe, amounts: Amounts) -> P
     layers = [[found[name] for name in group] for group in by_layer(names)]
     everything = sum(parameter.numel() for parameter in module.parameters())
     embedded = module.get_input_embeddings().weight
-    disk = sum(array.nbytes for linear in found.values() for array in linear.tensors().values()) + embedded.numel()
+    disk = embedded.numel() + sum(map(_bytes, found.values()))
     windows = (amounts.calibration + EVALUATION_WINDOWS) * amounts.window
     states = 2 * 4 * windows * embedded.shape[1]  # before and after a layer
     memory = PROGRAM + states + max(_held(layer, amounts.window) for layer in layers)
     large = sum(linear.outputs * 2 * linear.pairs for linear in found.values()) > SMALL_MODEL
     seconds = _seconds(layers, everything, windows, amounts, large)
     return Plan(list(found.values()), checkpoint, disk, memory, seconds)
+
+
+def _bytes(linear: QuantizedLinear) -> int:
+    """In a store, which packs codes."""
+    arrays = sum(array.nbytes for array in linear.tensors().values())
+    return arrays - linear.codes.size * (8 - linear.scheme.code_bits) // 8
 
 
 def _held(layer: list[QuantizedLinear], window: int) -> int:

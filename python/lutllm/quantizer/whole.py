@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from lutllm.models import LoadedModel
 
 IMPORTANCE, ALLOCATION, DISTILLED = "importance.safetensors", "allocation.json", "distillation.safetensors"
-VERSION = 5  # of the other integers and of the files: raised whenever the same input would give others
+VERSION = 6  # of the other integers and of the files: raised whenever the same input would give others
 CALIBRATION_TOKENS, WINDOW = 32768, 512
 SOME_TOKENS = 8192  # of calibration, enough for exponents and sensitivities
 OWN = 0.5  # of all windows: what the model writes itself

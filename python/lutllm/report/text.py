@@ -63,9 +63,12 @@ def verdict(result: Any) -> str:
 
 
 def answer(found: Any) -> str:
-    """A line on what hardware made of a prompt (`lutllm.accelerator.hardware.Answer`)."""
+    """A line on what hardware made of a prompt (`lutllm.accelerator.hardware.BoardAnswer`)."""
     values = found.to_dict()
-    each, state = values["cycles_per_token"], "all equal to" if found.equal else "NOT equal to"
+    each, state = values.get("cycles_per_token"), "all equal to" if found.equal else "NOT equal to"
+    if "simulator" not in values:
+        made = f"{len(found.tokens)} tokens after {found.cycles:,} cycles, {state} the golden model's"
+        return f"prompt {len(found.prompt)} tokens; {made}"
     rest = "" if each is None else f", then {each:,.0f} cycles a token"
     return (
         f"prompt {len(found.prompt)} tokens, first token after {values['first_token_cycles'] or 0:,} cycles{rest}; "
@@ -81,7 +84,8 @@ def answer_difference(found: Any) -> str:
     at = found.first_difference
     if at is None:
         return f"expected {len(found.golden)} tokens, got {len(found.tokens)}"
-    return f"token {at}: expected {found.golden[at]}, got {found.tokens[at]}, at cycle {found.token_cycles[at]}"
+    when = f", at cycle {found.token_cycles[at]}" if found.token_cycles else ""
+    return f"token {at}: expected {found.golden[at]}, got {found.tokens[at]}{when}"
 
 
 def model_verdict(result: Any) -> str:

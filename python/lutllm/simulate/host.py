@@ -41,9 +41,6 @@ class SimulatedDevice:
         self._check("read", offset, self._response)
         return self._data
 
-    def read_memory(self, address: int, size: int) -> np.ndarray:
-        return self.bench.memory.read(address, size)
-
     def write_memory(self, address: int, data: np.ndarray) -> None:
         self.bench.memory.write(address, data)
 
