@@ -47,7 +47,7 @@ def test_a_shape_needs_no_weights(tmp_path):
     assert size == 2 * sum(p.numel() for p in module.parameters()) == 2 * 1_720_574_976
     one, two = (lutllm.plan_quantize(tmp_path, stages=r) for r in (1, 2))
     assert one.checkpoint == size and one.weights == 1_720_451_072  # transformers: without 123,904 of norms
-    assert two.disk - one.disk == pytest.approx(one.weights / 2, rel=0.1), "a code of a pair in a byte"
+    assert two.disk - one.disk == pytest.approx(one.weights / 4, rel=0.1), "4 bits for a pair"
     assert two.memory > one.memory and 2.1 < one.bits < 2.3
     assert not one.seconds["gradients"] and one.seconds["fits"] > 0, "a large model has no gradients"
 
