@@ -125,12 +125,12 @@ def save_pretrained(model: QuantizedModel, directory: Path | str) -> Path:
     from lutllm.quantized.model_check import check_model
 
     directory = Path(directory)
-    (directory / CONFIG).unlink(missing_ok=True)
     check_model(model.lut(model.positions or 1), model.arrays, model.linears)
     files = {FLOAT: (model.module.operation.get_asm(enable_debug_info=True) + "\n").encode()}
     files |= {TORCH: model.torch.encode()} if model.torch else {}
     files |= {GENERATION: store.json_bytes(model.generation)} if model.generation is not None else {}
     files |= _tokenizer_files(model.tokenizer)
+    (directory / CONFIG).unlink(missing_ok=True)
     for name, content in files.items():
         store.write_atomic(directory / name, content)
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
