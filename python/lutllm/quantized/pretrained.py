@@ -175,9 +175,15 @@ _LARGE = {"module", "linears", "arrays"}
 class _OnDisk(QuantizedModel):
     """A model whose program and arrays are read, and checked, when they are first asked for."""
 
-    def __init__(self, digest: str, bits: Any, **known: Any) -> None:
-        vars(self).update(known, kept={})
-        self._digest, self._bits = digest, bits  # of quantization.json, and what config.json says
+    _digest: str  # of quantization.json
+    _bits: dict[str, float] | None  # as config.json says
+
+    @classmethod
+    def of(cls, **known: Any) -> _OnDisk:
+        """A model of which this is known."""
+        found = cls.__new__(cls)
+        vars(found).update(known, kept={})
+        return found
 
     def __getattr__(self, name: str) -> Any:
         if name not in _LARGE:
@@ -204,9 +210,9 @@ def open_pretrained(
     digest = str(quantization.get("sha256"))
     sidecar, _ = _verified(directory, digest)
     generation = directory / GENERATION
-    return _OnDisk(
-        digest,
-        quantization.get("bits"),
+    return _OnDisk.of(
+        _digest=digest,
+        _bits=quantization.get("bits"),
         constants=read_ops(sidecar, directory / store.SIDECAR),
         tokenizer=tokenizer(directory, config.get("vocab_size")),
         config=config,
