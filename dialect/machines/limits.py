@@ -31,6 +31,10 @@ MODES = (
     "norm_after",  # norm of what a linear leaves in memory y, added to the residual stream
     "plain_mlp",  # swiglu of what a linear gives, alone
     "layer_norm",  # norm subtracts the mean, and adds a bias
+    "no_norm",  # norm rescales the residual stream alone
+    "wide_norm",  # heads norms all heads of a token together
+    "softcap",  # attention takes the hyperbolic tangent of scores
+    "logit_softcap",  # pick takes that of logits
 )
 PORTS = ("w", "c", "q")  # of weights, of shifts and centroids, of requantizer parameters
 PORT_BITS = (32, 64, 128, 256, 512, 1024)

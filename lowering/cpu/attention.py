@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from lutllm.functions import SOFTCAP_SHIFT
 from lutllm.lowering.cpu.code import PTR, Code, Value, rescale, round_shift, saturate, vector
 from lutllm.lowering.cpu.elementwise import elements
 from lutllm.lowering.cpu.kernel import kernel, rows_of, share
@@ -14,7 +15,6 @@ from lutllm.lowering.cpu.layout import Packed
 from lutllm.lowering.cpu.tables import exp2_negative, exp2_negative_words, exp2_words, reciprocal, tanh
 
 LANES = 16
-SOFTCAP_SHIFT = 8
 KEYS = 256  # whose weighted values are added up in 32 bits: 2**15 * 2**7 each
 
 

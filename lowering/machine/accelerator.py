@@ -132,10 +132,14 @@ MODE_BITS: dict[str, dict[str, dict[str, int]]] = {
     "plain_mlp": {"swiglu": {"plain": 8}},
     # Each word's parameters come after a beat of biases, where it is `biased`.
     "layer_norm": {"norm": {"centered": 8, "biased": 8, "channels": 32}},
+    "no_norm": {"norm": {"bare": 8}},
+    "wide_norm": {"heads": {"whole": 8}},
+    "softcap": {"attention": {"softcap": 32}},  # 0: none
+    "logit_softcap": {"pick": {"capped": 8, "sigmoid_right": 8}},
 }
 ACTIVATION = {"activation": 8}
 # What changes no cycles.
-ARITHMETIC = {"shift", "bits", "epsilon", "residual_right", "y_right", "sigmoid_right", "wide", *ACTIVATION}
+ARITHMETIC = {"shift", "bits", "epsilon", "residual_right", "y_right", "sigmoid_right", "wide", "softcap", *ACTIVATION}
 ENGINE_NUMBERS = {name: i for i, name in enumerate(ENGINES)} | {VERIFY: (1 << HEADER_BITS["engine"]) - 1}
 # What the sequencer adds to each task's fields: tokens of the pass (1 where the header says single), first position.
 DYNAMIC_BITS = {"tokens": 16, "position": 32}

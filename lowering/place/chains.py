@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from lutllm import dialect
 from lutllm.bindings import ir
 from lutllm.lowering.machine.accelerator import CACHE_BITS, RESIDUAL_BITS, X_BITS
 from lutllm.lowering.place.clusters import Cluster, head_count, home, memory_of
 from lutllm.lowering.place.contents import region_kinds
 from lutllm.lowering.place.patterns import CHAINS, Part
+from lutllm.numerics import round_shift, saturate
 from lutllm.quantization import NORM_BITS
 
 
@@ -50,9 +53,13 @@ def _agreement_problems(cluster: Cluster) -> Iterator[tuple[ir.OpView, str]]:
                 yield op, f"expected {name} = @{symbol}, as the ops before it, got @{got}; change either"
     if norm is not None:
         engine = cluster.engines[0]
-        wanted = 1 if engine == "norm" else head_count(cluster)
-        if int(norm.groups.value) != wanted:
+        allowed = {1} if engine == "norm" else {1, head_count(cluster)}
+        if int(norm.groups.value) not in allowed:
+            wanted = " or ".join(map(str, sorted(allowed)))
             yield norm, f"expected groups = {wanted}, as engine {engine} norms, got {norm.groups.value}; change it"
+        for name in ("centered", "bias") if engine == "heads" else ():
+            if name in norm.attributes:
+                yield norm, f"expected no {name}, {_NO_MODE}, got {norm.attributes[name]}; {_ON_CPU}"
 
 
 def _order_problem(cluster: Cluster) -> tuple[ir.OpView, str] | None:
@@ -120,19 +127,16 @@ def _operand_problems(cluster: Cluster, op: ir.OpView) -> Iterator[str]:
 # What ops may ask for that no engine does.
 _NO_ENGINE = {
     "lut.embedding": ("offset",),
-    "lut.attention": ("softcap",),
-    "lut.rms_norm": ("centered", "bias"),  # of heads
 }
+_NO_MODE, _ON_CPU = "for no engine has that mode", "run this model on the CPU"
 
 
 def mode_problems(op: ir.OpView) -> Iterator[str]:
     """What an op asks for that no engine does."""
-    if op.operation.name == "lut.rms_norm" and int(op.groups.value) == 1:
-        return
     for name in _NO_ENGINE.get(op.operation.name, ()):
         if name in op.operation.attributes:
             got = op.operation.attributes[name]
-            yield f"expected no {name}, for no engine has that mode, got {got}; run this model on the CPU"
+            yield f"expected no {name}, {_NO_MODE}, got {got}; {_ON_CPU}"
 
 
 def _at(place: str | None) -> str:
@@ -146,5 +150,10 @@ def _width_problems(cluster: Cluster, op: ir.OpView) -> Iterator[str]:
     if cluster.engines == ("heads",):
         widths["rescale"] = X_BITS if cluster.cache is None else CACHE_BITS
     meaning = dialect.fixed_of(op.operation.results[0].type)
+    if name == "tanh":
+        steps = np.arange(-(1 << 14), (1 << 14) + 1) * int(op.multiplier.value)
+        if (np.diff(saturate(round_shift(steps, int(op.shift.value)), dialect.bits_of(op.y))) < 1).any():
+            got = f"{op.multiplier.value} * 2**-{op.shift.value}"
+            yield f"expected each step of tanh to be another logit, as engine pick compares steps, got {got}; raise it"
     if name in widths and meaning is not None and meaning[0] != widths[name]:
         yield f"expected {widths[name]} bits, as engine {cluster.last} gives them, got {meaning[0]}; quantize again"

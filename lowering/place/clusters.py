@@ -197,18 +197,16 @@ def consumers(value: ir.Value) -> list[Cluster]:
 
 
 def head_count(cluster: Cluster) -> int:
-    """Heads of what engine heads reads: RoPE or the norm says how many, else attention, which takes its result."""
+    """Heads of what engine heads reads: RoPE says how many, or attention, which takes its result, or its norm."""
     rope, norm = cluster.find("lut.rope"), cluster.find("lut.rms_norm")
     if rope is not None:
         return int(rope.heads.value)
-    if norm is not None:
-        return int(norm.groups.value)
     for reader in consumers(cluster.result):
         attention = reader.find("lut.attention")
         if attention is not None:
             query = attention.query == cluster.result
             return int((attention.heads if query else attention.kv_heads).value)
-    return 1
+    return 1 if norm is None else int(norm.groups.value)
 
 
 def interleaved(cluster: Cluster, unit: int) -> int:

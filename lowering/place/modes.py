@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from lutllm.dialect.decoders.attention import AttentionOp
 from lutllm.dialect.decoders.ops import activation_of
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
-from lutllm.lowering.place.clusters import Cluster, is_aside
+from lutllm.lowering.place.clusters import Cluster, head_count, is_aside
 from lutllm.lowering.place.patterns import NORM_ADD
 
 
@@ -21,11 +21,26 @@ def modes_of(cluster: Cluster) -> Iterator[str]:
     attention = cluster.find("lut.attention")
     if attention is not None and reach_of(attention) is not None:
         yield "window"
+    if attention is not None and attention.optional("softcap") is not None:
+        yield "softcap"
+    if cluster.last == "pick" and cluster.find("lut.tanh") is not None:
+        yield "logit_softcap"
     if cluster.engines == NORM_ADD or is_aside(cluster):
         yield "norm_after"
     norm = cluster.find("lut.rms_norm")
-    if norm is not None and cluster.engines[0] == "norm" and {"centered", "bias"} & set(norm.attributes):
-        yield "layer_norm"
+    if cluster.engines[0] == "norm":
+        if norm is None:
+            yield "no_norm"
+        elif {"centered", "bias"} & set(norm.attributes):
+            yield "layer_norm"
+    elif norm is not None and is_wide(cluster):
+        yield "wide_norm"
+
+
+def is_wide(cluster: Cluster) -> bool:
+    """Whether engine heads norms all heads of a token together."""
+    norm = cluster.find("lut.rms_norm")
+    return norm is not None and int(norm.groups.value) < head_count(cluster)
 
 
 def reach_of(attention: AttentionOp) -> int | None:

@@ -38,7 +38,9 @@ LINEAR = (
 )  # fmt: skip
 NORM_ADD = ("norm", "residual")  # of what a linear leaves in memory y
 CHAINS: dict[tuple[str, ...], tuple[Part, ...]] = {
-    ("norm",): (_part("last_token", o0="r", optional=True), _part("rms_norm", o0="r"), _part("rescale")),
+    ("norm",): (
+        _part("last_token", o0="r", optional=True), _part("rms_norm", o0="r", optional=True), _part("rescale", o0="r"),
+    ),
     ("heads",): (
         _part("rms_norm", o0="y", optional=True), _part("rope", o0="y", o1=ARGUMENT, optional=True),
         _part("rescale", o0="y"), _part("append", 1, o0=ARGUMENT, o2=ARGUMENT, optional=True),
@@ -50,7 +52,7 @@ CHAINS: dict[tuple[str, ...], tuple[Part, ...]] = {
     ("feed", "linear", "residual"): (*LINEAR, _part("add", 0, 1, o0="r", o1="r", optional=True)),
     ("feed", "linear", "store"): LINEAR,
     ("feed", "linear", "swiglu"): (*LINEAR, _part("swiglu", 0, 1, o0="y")),
-    ("feed", "linear", "pick"): (*LINEAR, _part("argmax")),
+    ("feed", "linear", "pick"): (*LINEAR, _part("tanh", optional=True), _part("argmax")),
     ("feed", "linear", "save"): LINEAR,
 }  # fmt: skip
 

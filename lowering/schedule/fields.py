@@ -20,7 +20,6 @@ from lutllm.lowering.machine.accelerator import (
     HEAD_MODES,
     LEFT,
     MODE_BITS,
-    TASK_BITS,
     X_BITS,
     AcceleratorConfig,
 )
@@ -28,7 +27,7 @@ from lutllm.lowering.machine.engine import MODES
 from lutllm.lowering.place.buffers import Buffer
 from lutllm.lowering.place.clusters import Cluster, cache_kind, consumers, head_count, is_aside
 from lutllm.lowering.place.layouts import Layout
-from lutllm.lowering.place.modes import reach_of
+from lutllm.lowering.place.modes import is_wide, reach_of
 from lutllm.lowering.place.patterns import NORM_ADD
 from lutllm.lowering.place.rounds import Round
 from lutllm.lowering.place.space import Region
@@ -160,7 +159,12 @@ def swiglu(places: Places, cluster: Cluster, round_: Round) -> Fields:
 
 def pick(places: Places, cluster: Cluster, round_: Round) -> Fields:
     first, last = (round_.name == cluster.rounds[i] for i in (0, -1))
-    return {"words": part(places, round_)["words"], "first": int(first), "last": int(last), "offset": round_.first}
+    cap, capped = cluster.find("lut.tanh"), dict[str, int]()
+    if "logit_softcap" in places.config.modes:
+        right = 0 if cap is None else right_of(exponent_of(cap.x) + 13)
+        capped = {"capped": int(cap is not None), "sigmoid_right": right}
+    words = part(places, round_)["words"]
+    return {"words": words, "first": int(first), "last": int(last), "offset": round_.first, **capped}
 
 
 def save(places: Places, cluster: Cluster, round_: Round) -> Fields:
@@ -174,20 +178,23 @@ SINKS: dict[str, Callable[[Places, Cluster, Round], Fields]] = {
 
 
 def norm(places: Places, cluster: Cluster) -> Fields:
-    op, after = cluster.find("lut.rms_norm"), {}
+    op, after = cluster.find("lut.rms_norm"), dict[str, int]()
     if "norm_after" in places.config.modes:
-        own = cluster.engines == NORM_ADD
-        after = {"after": int(own), "source": places.base(op.x) if own else 0}
+        added = cluster.engines == NORM_ADD
+        after = {"after": int(added), "source": places.base(op.x) if added else 0}
     if "layer_norm" in places.config.modes:
-        flags = {"centered": int("centered" in op.attributes), "biased": int("bias" in op.attributes)}
-        after |= flags | {"channels": int(op.x.type.shape[-1])}
+        own = {} if op is None else op.attributes
+        flags = {"centered": int("centered" in own), "biased": int("bias" in own)}
+        after |= flags | {"channels": int(cluster.result.type.shape[-1])}
+    if "no_norm" in places.config.modes:
+        after["bare"] = int(op is None)
     return {
         "base": places.base(cluster.result),
         "words": places.words(cluster),
-        "shift": int(op.shift.value),
+        "shift": 0 if op is None else int(op.shift.value),
         "bits": bits_of(cluster.result) if cluster.last == "norm" else X_BITS,
         "last": int(cluster.find("lut.last_token") is not None),
-        "epsilon": int(op.epsilon.value),
+        "epsilon": 0 if op is None else int(op.epsilon.value),
         **after,
     }
 
@@ -217,9 +224,9 @@ def load(places: Places, cluster: Cluster) -> Fields:
     return {"base": places.base(cluster.result), "words": places.words(cluster), "address": address}
 
 
-def rotations(words: int) -> Fields:
+def rotations(config: AcceleratorConfig, words: int) -> Fields:
     """Of engine heads, when it loads RoPE's rows of this pass."""
-    return dict.fromkeys(TASK_BITS["heads"], 0) | {"mode": HEAD_MODES.index("rotations"), "head_words": words}
+    return dict.fromkeys(config.task_bits("heads"), 0) | {"mode": HEAD_MODES.index("rotations"), "head_words": words}
 
 
 def heads(places: Places, cluster: Cluster) -> Fields:
@@ -240,6 +247,7 @@ def heads(places: Places, cluster: Cluster) -> Fields:
         "base": 0,
         "head_stride": 0,
         "address": 0,
+        **({"whole": int(is_wide(cluster))} if "wide_norm" in places.config.modes else {}),
     }
     if cluster.cache is None:
         return fields | {"base": places.base(cluster.result)}
@@ -275,6 +283,7 @@ def attention(places: Places, cluster: Cluster) -> Fields:
         "keys": places.regions[keys].address,
         "values": places.regions[values].address,
         **({"reach": places.config.context if reach is None else reach} if windowed else {}),
+        **({"softcap": int(op.number("softcap", 0))} if "softcap" in places.config.modes else {}),
     }
 
 

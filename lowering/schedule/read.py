@@ -131,7 +131,7 @@ class Reader:
         )  # fmt: skip
 
     def _rotations(self, program: str, run: Run) -> Task:
-        values, beat = fields_of.rotations(run.words), self.config.p_bits // 8
+        values, beat = fields_of.rotations(self.config, run.words), self.config.p_bits // 8
         parameters = Parameters(run.parameters, run.words, stride=run.words * beat)
         return Task(f"{program}.rotations", program, "heads", "", "", values, per_token=True, parameters=parameters)
 

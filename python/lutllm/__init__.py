@@ -1,19 +1,20 @@
 """lutllm compiles a PyTorch LLM into a table-lookup accelerator.
 
-`load`, `check`, `quantize`, `eval`, `generate`, `estimate` (`lutllm.api`) and `compile` (`lutllm.compiler`) are the
-verbs of the command line; `from_pretrained` and `save_pretrained` are quantized models on disk. Importing `lutllm`
-itself loads nothing.
+`load`, `check`, `quantize`, `plan_quantize`, `eval`, `generate`, `estimate` (`lutllm.api`) and `compile`
+(`lutllm.compiler`) are the verbs of the command line; `from_pretrained` and `save_pretrained` are quantized models on
+disk. Importing `lutllm` itself loads nothing.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lutllm.api import check, estimate, eval, generate, load, quantize
+    from lutllm.api import check, estimate, eval, generate, load, plan_quantize, quantize
     from lutllm.compiler import Options, Result, compile
     from lutllm.errors import LutllmError
     from lutllm.importer.convertible import Conversion
     from lutllm.quantized.pretrained import QuantizedModel, from_pretrained, save_pretrained
+    from lutllm.quantizer.plan import Plan
     from lutllm.quantizer.whole import Quantized
     from lutllm.report.estimate import Estimate
     from lutllm.run.evaluate import Evaluation
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
-    **dict.fromkeys(("check", "estimate", "eval", "generate", "load", "quantize"), "lutllm.api"),
+    **dict.fromkeys(("check", "estimate", "eval", "generate", "load", "plan_quantize", "quantize"), "lutllm.api"),
     **dict.fromkeys(("Options", "Result", "compile"), "lutllm.compiler"),
     **dict.fromkeys(("QuantizedModel", "from_pretrained", "save_pretrained"), "lutllm.quantized.pretrained"),
     "Conversion": "lutllm.importer.convertible",
@@ -31,13 +32,15 @@ _HOME = {
     "Evaluation": "lutllm.run.evaluate",
     "Generation": "lutllm.run.generate",
     "LutllmError": "lutllm.errors",
+    "Plan": "lutllm.quantizer.plan",
     "Quantized": "lutllm.quantizer.whole",
     "Sampling": "lutllm.run.sampling",
 }
 __all__ = [  # noqa: RUF022 - as a reader meets them
-    "load", "check", "quantize", "eval", "generate", "compile", "estimate", "from_pretrained", "save_pretrained",
-    "Conversion", "Estimate", "Evaluation", "Generation", "LutllmError", "Options", "Quantized", "QuantizedModel",
-    "Result", "Sampling",
+    "load", "check", "quantize", "plan_quantize", "eval", "generate", "compile", "estimate",
+    "from_pretrained", "save_pretrained",
+    "Conversion", "Estimate", "Evaluation", "Generation", "LutllmError", "Options", "Plan", "Quantized",
+    "QuantizedModel", "Result", "Sampling",
 ]  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from lutllm.quantized.pretrained import QuantizedModel, from_pretrained
 if TYPE_CHECKING:
     from lutllm.importer.convertible import Conversion
     from lutllm.models import LoadedModel
+    from lutllm.quantizer.plan import Plan
     from lutllm.quantizer.whole import Quantized
     from lutllm.report.estimate import Estimate
     from lutllm.run.evaluate import Evaluation
@@ -79,6 +80,7 @@ def quantize(
     move_codes: bool = False,
     device: str | None = None,
     threads: int | None = None,
+    cluster: str | None = None,
     seed: int = 0,
     progress: bool | Listener = False,
     listener: Callable[[dict[str, Any]], None] | None = None,
@@ -89,8 +91,8 @@ def quantize(
     a weight; or `budget_ms` milliseconds a token after `kv` (256) others on a `target` (v80), by its estimate; or a
     `recipe`, a YAML file or rules (`lutllm.quantizer.recipe`). On what: `tokens` (32,768) of `text`, of
     whose windows a share `own` (0.5) are written by the model. Then `distill` steps of `batch` windows, in which
-    `move_codes`. `threads` of this process from now on (default: one a core), which change no byte. `listener` gets an
-    object a linear. Defaults are those of `lutllm quantize`.
+    `move_codes`. `threads` of this process from now on (default: one a core), and a Dask `cluster` whose workers fit
+    linears, change no byte. `listener` gets an object a linear. Defaults are those of `lutllm quantize`.
     """
     from lutllm import models
     from lutllm.quantizer.products import use_threads
@@ -101,7 +103,7 @@ def quantize(
         raise InputError("expected steps of distillation for its batch and codes, got none (distill 0); leave one out")
     if threads is not None:
         use_threads(threads)
-    how: dict[str, Any] = {"own": own, "batch": batch, "device": device, "codes": move_codes}
+    how: dict[str, Any] = {"own": own, "batch": batch, "device": device, "codes": move_codes, "cluster": cluster}
     source = None
     if isinstance(model, str | Path):
         source = str(Path(model).resolve()) if Path(model).exists() else str(model)
@@ -122,6 +124,36 @@ def quantize(
         )
 
 
+def plan_quantize(
+    model: Path | str,
+    *,
+    scheme: str | None = None,
+    stages: int | None = None,
+    table_bits: int | None = None,
+    recipe: Path | str | Sequence[Any] | None = None,
+    tokens: int | None = None,
+    own: float | None = None,
+    distill: int | None = None,
+    batch: int | None = None,
+    threads: int | None = None,
+) -> Plan:
+    """What `quantize` with these options would take, by an estimate: bits, disk, memory, seconds on this machine. Of a
+    directory no more than its config.json is read."""
+    from lutllm import models
+    from lutllm.quantizer.plan import planned
+    from lutllm.quantizer.products import use_threads
+    from lutllm.quantizer.recipe import Recipe
+    from lutllm.quantizer.whole import CALIBRATION_TOKENS, OWN, WINDOW, Amounts, chosen_recipe
+
+    wanted = chosen_recipe(scheme, stages, None, table_bits, recipe)
+    assert isinstance(wanted, Recipe)  # not a budget
+    if threads is not None:
+        use_threads(threads)
+    share = OWN if own is None else own
+    amounts = Amounts(tokens or CALIBRATION_TOKENS, WINDOW, distill, batch or 1, False, share)
+    return planned(*models.outline(model), wanted, amounts)
+
+
 def eval(
     model: Model,
     *,
@@ -132,6 +164,7 @@ def eval(
     against: str | None = None,
     out_of_domain: bool | None = None,
     source_tokens: int | None = None,
+    prompts: int | None = None,
     backend: str = "cpu",
     seed: int = 0,
     progress: bool | Listener = False,
@@ -150,6 +183,7 @@ def eval(
             source=source,
             against=against,
             out_of_domain=out_of_domain,
+            prompts=prompts,
             backend=backend,
             seed=seed,
             quiet=quiet,

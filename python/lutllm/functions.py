@@ -9,6 +9,8 @@ import numpy as np
 
 from lutllm.numerics import round_shift
 
+SOFTCAP_SHIFT = 8  # of what a soft-cap makes of a step of tanh
+
 
 def _table(values: np.ndarray) -> np.ndarray:
     table = np.floor(values + 0.5).astype(np.int64)

@@ -195,6 +195,17 @@ def load(path: Path | str) -> Store:
     return Store(Path(path) / PARAMETERS if Path(path).is_dir() else path)
 
 
+def mapped(path: Path | str, name: str) -> np.ndarray:
+    """An array of a safetensors file that takes no memory of its own: the file is read where it is looked at."""
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        entry = json.loads(file.read(length))[name]
+    dtype = next(dtype for dtype, written in _DTYPES.items() if written == entry["dtype"])
+    return np.memmap(
+        path, np.dtype(dtype).newbyteorder("<"), "r", 8 + length + entry["data_offsets"][0], tuple(entry["shape"])
+    )
+
+
 # --- quantized linears -----------------------------------------------------------------------------------------
 
 

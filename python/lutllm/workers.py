@@ -1,15 +1,18 @@
-"""Work in several threads or processes, and its end when it is broken off: at once, with nothing more begun."""
+"""Work in several threads or processes, or on a cluster, and its end when it is broken off: at once, with nothing more
+begun."""
 
 from __future__ import annotations
 
 import subprocess
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from lutllm.errors import InputError, MissingDependencyError
 
 E = TypeVar("E", bound=Executor)
 _lock = threading.Lock()
@@ -36,6 +39,31 @@ def broken_off(pool: E) -> Iterator[E]:
             one.kill()
         raise
     pool.shutdown()
+
+
+@contextmanager
+def pool(cluster: str | None, here: Callable[[], Executor]) -> Iterator[Executor]:
+    """What `here` makes, `broken_off` in the end, or the workers of a Dask cluster at an address, which have to know
+    the same packages. Work of a worker that is lost goes to another."""
+    if cluster is None:
+        with broken_off(here()) as found:
+            yield found
+        return
+    with _dask(cluster) as client:
+        yield client.get_executor(pure=False)
+
+
+def _dask(address: str) -> Any:
+    try:
+        from distributed import Client
+    except ImportError:
+        raise MissingDependencyError(
+            "expected package 'distributed' for --cluster, got none; pip install 'lutllm[explore]'"
+        ) from None
+    try:
+        return Client(address, timeout="10s")
+    except (OSError, ValueError) as problem:
+        raise InputError(f"expected a Dask scheduler at --cluster {address}, got none ({problem}); start one") from None
 
 
 def program(command: Sequence[str], folder: Path, seconds: float | None = None) -> subprocess.CompletedProcess[str]:

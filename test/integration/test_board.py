@@ -52,7 +52,7 @@ def compiled_for(target: str, folder: Path) -> Path:
     shape = float_decoder(hidden=16, intermediate=24, layers=1, heads=2, kv_heads=1, head_dim=8)
     model, about = random_model(shape, EXACT, seed=3, positions=48), {"model": {"name": "tiny"}}
     model = replace(model, tokenizer=byte_tokenizer(), config={"model_type": "llama"}, about=about)
-    options = Options(target=target, context=32, prompt="abc", tokens=2, simulator=None, quiet=True)
+    options = Options(target=target, context=32, prompt="abc", tokens=2, simulator=None)
     return compile(save_pretrained(model, folder / "q"), folder / "out", options).directory
 
 

@@ -21,7 +21,7 @@ KEYS = {
     *("linear", "scheme", "row_source", "tokens", "equal", "mismatches"),
     *("cycles", "lookups_per_cycle", "bits_code", "bits_effective", "output_error"),
 }
-OPTIONS = dict(schemes=("paper", "exact:1"), target="tiny", tokens=6, calibration=2048, quiet=True)
+OPTIONS = dict(schemes=("paper", "exact:1"), target="tiny", tokens=6, calibration=2048)
 
 
 def tiny_options(**changes):

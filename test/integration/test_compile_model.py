@@ -15,6 +15,7 @@ from lutllm import dialect
 from lutllm.bindings import ir
 from lutllm.compiler import Options, Result, compile
 from lutllm.lowering.schedule.read import read_plan
+from lutllm.progress import Step
 from lutllm.quantized.pretrained import save_pretrained
 from lutllm.quantizer.random.float_models import float_decoder
 from lutllm.quantizer.random.model import random_model
@@ -23,7 +24,7 @@ from lutllm.tools.lutllm import main
 
 pytest.importorskip("transformers", reason="tokenizers need transformers: pip install 'lutllm[models]'")
 
-OPTIONS: dict[str, Any] = dict(target="tiny", context=32, prompt="abc", tokens=2, quiet=True)
+OPTIONS: dict[str, Any] = dict(target="tiny", context=32, prompt="abc", tokens=2)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,16 @@ def directory(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def made(directory: Path, tmp_path_factory) -> Result:
-    return compile(directory, tmp_path_factory.mktemp("out"), Options(**OPTIONS))
+    return compile(directory, tmp_path_factory.mktemp("out"), Options(**OPTIONS), progress=heard.append)
+
+
+heard: list[Step] = []
+
+
+def test_a_listener_hears_of_stages_and_of_cycles(made) -> None:
+    cycles = [step for step in heard if step.label == "cycles"]
+    assert cycles and all(0 < step.done <= made.answer.cycles for step in cycles)
+    assert any(step.label.startswith("build simulator") for step in heard)
 
 
 def report(made: Result, name: str) -> dict[str, Any]:

@@ -1,23 +1,25 @@
 """`lutllm explore` on a tiny model: points, what they are in simulation, what cannot be had, and how it goes on."""
 
 import json
-from collections.abc import Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import lutllm
 from lutllm import dialect
 from lutllm.errors import InputError, MissingDependencyError
 from lutllm.explore import search as searching
 from lutllm.explore.evaluate import Job, evaluate
-from lutllm.explore.search import Search, workers
+from lutllm.explore.search import Search
 from lutllm.explore.space import AROUND, ENGINE, MODEL, PORTS, Space
 from lutllm.lowering.machine.targets import find_target
 from lutllm.quantizer.random.float_models import float_decoder
 from lutllm.scheme import ADDITIVE, EXACT
 from lutllm.tools.lutllm import main
+from lutllm.workers import pool
 
 pytest.importorskip("plotly", reason="pip install 'lutllm[explore]'")
 
@@ -35,16 +37,19 @@ def job() -> Job:
     return Job("tiny", "", dialect.module_text(module), SCHEME, 12, 9)
 
 
+class Here(Executor):
+    """Work is done as it comes."""
+
+    def submit(self, work: Any, *arguments: Any, **_: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        done.set_result(work(*arguments))
+        return done
+
+
 @pytest.fixture(autouse=True)
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Points are evaluated in this process, one after the other, where a test does not ask for others."""
-    from contextlib import contextmanager
-
-    @contextmanager
-    def alone(cluster: str | None, most: int) -> Iterator[Any]:
-        yield lambda jobs: ((job, evaluate(job)) for job in jobs)
-
-    monkeypatch.setattr(searching, "workers", alone)
+    monkeypatch.setattr(searching, "pool", lambda cluster, spawned: Here())
 
 
 def space(target: str = "tiny", scheme: Any = SCHEME, blocks: tuple[int, ...] = ()) -> Space:
@@ -109,15 +114,12 @@ def test_it_goes_on_where_it_was(job: Job, tmp_path: Path, monkeypatch: pytest.M
     first = run(3)
     assert len(first.tried) == 3
     done: list[Job] = []
-    monkeypatch.setattr(f"{__name__}.evaluate", lambda job: done.append(job) or evaluate_(job), raising=True)
+    monkeypatch.setattr(searching, "evaluate", lambda job: done.append(job) or evaluate(job))
     second = run(5)
     assert len(second.tried) == 5 and len(done) == 2
     assert [found.estimate for found in first.tried.values()] == [found.estimate for found in second.tried.values()][:3]
     other = replace(job, kv=11)
     assert other.key != job.key
-
-
-evaluate_ = evaluate
 
 
 def test_what_cannot_be_had(job: Job, tmp_path: Path) -> None:
@@ -151,17 +153,18 @@ def test_the_front_is_what_nothing_beats(job: Job, tmp_path: Path) -> None:
         )
 
 
-def test_points_in_processes_and_on_a_cluster(job: Job) -> None:
-    """`workers` itself, which the other tests leave out: both ways give what this process gives."""
+def test_points_in_processes_and_on_a_cluster(tmp_path: Path, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What evaluates points, which the other tests leave out: both ways give what this process gives."""
     distributed = pytest.importorskip("distributed", reason="pip install 'lutllm[explore]'")
     start = space()
-    asked = replace(job, file=start.file(start.start))
-    expected = evaluate(asked)
-    with workers(None, 1) as submit:
-        assert list(submit([asked])) == [(asked, expected)]
+    expected = evaluate(replace(job, file=start.file(start.start)))
+    monkeypatch.setattr(searching, "pool", pool)
     of_one = dict(n_workers=1, threads_per_worker=1, processes=True, dashboard_address=None)
-    with distributed.LocalCluster(**of_one) as cluster, workers(cluster.scheduler_address, 1) as submit:
-        assert list(submit([asked])) == [(asked, expected)]
+    with distributed.LocalCluster(**of_one) as cluster:
+        for where, address in {"here": None, "there": cluster.scheduler_address}.items():
+            search = Search(start, job, "decode", {}, tmp_path / where, most=1, quiet=True)
+            (found,) = search.run(address)
+            assert found.estimate == expected
 
 
 def test_without_packages(
@@ -179,7 +182,7 @@ def test_without_packages(
     monkeypatch.setattr(builtins, "__import__", without)
     with (
         pytest.raises(MissingDependencyError, match="expected package 'distributed' for --cluster"),
-        workers("tcp://127.0.0.1:1", 1),
+        pool("tcp://127.0.0.1:1", ThreadPoolExecutor),
     ):
         pass
     assert main([*COMMAND, "-o", str(tmp_path / "out")]) == 1
@@ -212,3 +215,101 @@ def test_a_configuration_of_another_target(tmp_path: Path, capsys: pytest.Captur
     command = ["compile", "tiny-llama", "-o", str(tmp_path / "out"), "--config", str(tmp_path / "point.toml")]
     assert main([*command, "--target", "small"]) == 1
     assert "expected a configuration of target small, got one of tiny" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def quantized(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two quantizations of one model, and a text."""
+    pytest.importorskip("torch")
+    folder = tmp_path_factory.mktemp("quality")
+    for name in ("text", "other"):
+        (folder / name).write_text("\n\n".join(f"Some {name}, number {i}, of no meaning at all." for i in range(200)))
+    for stages in (1, 2):
+        how: dict[str, Any] = {"text": folder / "text", "tokens": 512, "distill": 0, "stages": stages}
+        lutllm.quantize("tiny-llama", folder / "models" / f"r{stages}", **how)
+    return folder
+
+
+QUALITY = [
+    "explore",
+    "--target",
+    "tiny",
+    "--kv",
+    "12",
+    "--prefill",
+    "9",
+    "--quiet",
+    "--tokens",
+    "1024",
+    "--points",
+    "4",
+]
+
+
+def test_quality_time_and_area(
+    quantized: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = [
+        *QUALITY,
+        "--quality",
+        str(quantized / "models"),
+        "--text",
+        str(quantized / "other"),
+        "-o",
+        str(tmp_path),
+    ]
+    assert main(command) == 0
+    table = capsys.readouterr().out
+    report = json.loads((tmp_path / "quality.json").read_text())
+    for model in report["models"]:
+        directory = quantized / "models" / model["model"]
+        found = lutllm.eval(directory, text=quantized / "other", tokens=1024).corpus
+        assert model["ratio"] == found.ratios["lut_integer/float"]
+        points = [json.loads(path.read_text()) for path in (tmp_path / model["model"] / "points").glob("*.json")]
+        for point in points:  # each is on the front, or one of the front is as good in everything
+            mine = (model["ratio"], point["decode_ms"], largest(point))
+            assert any(
+                all(a <= b for a, b in zip((p["ratio"], p["decode_ms"], largest(p)), mine, strict=True))
+                for p in report["points"]
+            )
+    best = [(p["ratio"], p["decode_ms"], largest(p)) for p in report["points"]]
+    assert not any(a != b and all(x <= y for x, y in zip(a, b, strict=True)) for a in best for b in best)
+    assert all(Path(point["file"]).is_file() and point["file"] in table for point in report["points"])
+    page = (tmp_path / "quality.html").read_text()
+    assert "Plotly.react" in page and "r1" in page and "r2" in page
+    monkeypatch.setattr("lutllm.explore.quality.evaluate", None)  # nothing is measured again
+    assert main(command) == 0
+
+
+def largest(point: dict[str, Any]) -> float:
+    return max(values["share"] for values in point["resources"].values())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--quality", "models", "tiny"], "expected a model or --quality, got both"),
+        (["--quality", "."], "'.': expected a directory of directories of lutllm quantize, got none"),
+        ([], "expected a model, got none"),
+    ],
+)
+def test_wrong_requests_for_quality(
+    quantized: Path,
+    arguments: list[str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(quantized)
+    assert main([*QUALITY, *arguments]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_quantizations_of_two_models_are_not_compared(
+    quantized: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a").symlink_to(quantized / "models" / "r1")
+    other: dict[str, Any] = {"text": quantized / "text", "tokens": 512, "distill": 0, "seed": 1}
+    lutllm.quantize("tiny-llama", tmp_path / "b", **other)
+    assert main([*QUALITY, "--quality", str(tmp_path)]) == 1
+    assert "expected a quantization of tiny-llama like" in capsys.readouterr().err

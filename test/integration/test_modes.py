@@ -48,6 +48,22 @@ KINDS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {  # the modes that i
         dict(layers=[LayerShape(layer_norm=layer, norms_after=True) for layer in (True, False)], hidden=20),
     ),
     "fused linears, half of heads rotated": ((), dict(fused=True, rotated=6)),
+    "no norms before": (("norm_after", "no_norm"), dict(norms_before=False, norms_after=True)),
+    "norms before and none, one of all heads and of each": (
+        ("no_norm", "wide_norm"),
+        dict(layers=[LayerShape(norms_before=wide, wide_norm=wide, qk_norm=True) for wide in (True, False)]),
+    ),
+    "olmo2": (
+        ("norm_after", "no_norm", "wide_norm"),
+        dict(norms_before=False, norms_after=True, wide_norm=True),
+    ),
+    "soft-caps of scores": (("softcap",), dict(softcap=1.5)),
+    "soft-caps of some layers": (
+        ("window", "softcap"),
+        dict(layers=[LayerShape(softcap=softcap, window=window) for softcap, window in ((2.0, 6), (None, None))]),
+    ),
+    "soft-cap of logits": (("logit_softcap",), dict(logit_softcap=3.0)),
+    "soft-cap that makes logits equal": (("logit_softcap",), dict(logit_softcap=3.0)),
     "gemma3": (
         ("gelu_tanh", "window", "norm_after"),
         dict(
@@ -64,6 +80,8 @@ KINDS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {  # the modes that i
 def made(kind: str, target: str) -> tuple[Hardware, Simulator]:
     modes, shape = KINDS[kind]
     model = random_model(float_decoder(**shape), EXACT.with_(R=1), positions=CONTEXT)
+    if "equal" in kind:  # around 32 a hyperbolic tangent is 1
+        model.linears["lm_head"].out_exponent += 5
     hardware = Hardware.of(model.lut(CONTEXT), model.tensors, target=target)
     assert hardware.plan.config.modes == modes
     return hardware, build(hardware.plan.config, "arc")
@@ -104,6 +122,29 @@ def test_slices_are_of_whole_codebook_blocks() -> None:
     model = random_model(float_decoder(fused=True, layers=1), EXACT.with_(R=1, G=64), positions=CONTEXT)
     with pytest.raises(LutllmError, match="expected slices of whole codebook blocks of 64 outputs, got a part of that"):
         Hardware.of(model.lut(CONTEXT), model.tensors, target="tiny")
+
+
+@pytest.mark.parametrize(
+    ("shape", "edit", "message"),
+    [
+        (
+            dict(logit_softcap=3.0),
+            (r"(lut.tanh.*shift = )\d+", r"\g<1>45"),
+            r"'lut.tanh' op expected each step of tanh to be another logit, as engine pick compares steps, got 24576",
+        ),
+        (
+            dict(qk_norm=True),
+            (r"(groups = 2)", r"\1, centered"),
+            "'lut.rms_norm' op expected no centered, for no engine",
+        ),
+    ],
+)
+def test_what_engines_do_not_do_is_refused(shape: dict[str, Any], edit: tuple[str, str], message: str) -> None:
+    model = random_model(float_decoder(layers=1, **shape), EXACT.with_(R=1), positions=CONTEXT)
+    text, edited = re.subn(*edit, dialect.module_text(model.lut(CONTEXT)))
+    assert edited
+    with dialect.context(), pytest.raises(LutllmError, match=message):
+        Hardware.of(ir.Module.parse(text), model.tensors, target="tiny")
 
 
 def test_rows_out_of_a_window_cost_no_cycles() -> None:

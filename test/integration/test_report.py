@@ -23,7 +23,7 @@ from lutllm.tools.lutllm import main
 pytest.importorskip("transformers", reason="tokenizers need transformers: pip install 'lutllm[models]'")
 pytest.importorskip("plotly", reason="pip install 'lutllm[explore]'")
 
-OPTIONS: dict[str, Any] = dict(target="tiny", context=32, prompt="abcdef", quiet=True)
+OPTIONS: dict[str, Any] = dict(target="tiny", context=32, prompt="abcdef")
 CHARTS = 5  # roofline, cycles, ports, bits, resources; random weights have no error
 browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 

@@ -21,7 +21,7 @@ from lutllm.tools.lutllm import main
 
 CONTEXT = 32
 LICENSE = Path(__file__).parents[2] / "LICENSE"
-OPTIONS: dict[str, Any] = dict(target="tiny", context=CONTEXT, prompt="abc", tokens=1, simulator=None, quiet=True)
+OPTIONS: dict[str, Any] = dict(target="tiny", context=CONTEXT, prompt="abc", tokens=1, simulator=None)
 
 
 @pytest.fixture(scope="module")

@@ -77,7 +77,7 @@ func.func @prefill(%x: tensor<?x8xi16, #x>) -> tensor<?x8xi32, #y> {
     "lut.yield"(%x) : (tensor<?x8xi16, #x>) -> ()
   }) {label = "x", engines = ["load"]} : () -> tensor<?x8xi16, #x>
   %1 = "lut.cluster"() ({
-    // expected-error@+1 {{'lut.exact_row' op expected 'lut.last_token' or 'lut.rms_norm' here on engines norm, got it; put it in a cluster of its own}}
+    // expected-error@+1 {{'lut.exact_row' op expected 'lut.last_token' or 'lut.rms_norm' or 'lut.rescale' here on engines norm, got it; put it in a cluster of its own}}
     %i = "lut.exact_row"(%0) {scheme = @exact, weights = @a} : (tensor<?x8xi16, #x>) -> tensor<?x4x1x1x16xi32>
     %j = "lut.table_lookup"(%i) {scheme = @exact, weights = @a} : (tensor<?x4x1x1x16xi32>) -> tensor<?x4x8xi32>
     %k = "lut.prefix_sum"(%j) : (tensor<?x4x8xi32>) -> tensor<?x8xi32>

@@ -10,6 +10,7 @@ import pytest
 
 from lutllm.functions import exp2_negative as golden_exp2
 from lutllm.functions import reciprocal as golden_reciprocal
+from lutllm.functions import tanh as golden_tanh
 from lutllm.interpreter.decoder import attention as golden
 from lutllm.lowering.export.hw_to_arc import hw_to_arc
 from lutllm.lowering.hardware.attention.attention import attention
@@ -18,7 +19,14 @@ from lutllm.lowering.hardware.lib.arithmetic import round_shift_staged
 from lutllm.lowering.hardware.lib.axi import axi_read_stream
 from lutllm.lowering.hardware.lib.bundle import Wire
 from lutllm.lowering.hardware.lib.circt import Design, Module
-from lutllm.lowering.hardware.lib.functions import EXP2_LATENCY, RECIPROCAL_LATENCY, exp2_negative, reciprocal
+from lutllm.lowering.hardware.lib.functions import (
+    EXP2_LATENCY,
+    RECIPROCAL_LATENCY,
+    TANH_LATENCY,
+    exp2_negative,
+    reciprocal,
+    tanh,
+)
 from lutllm.lowering.hardware.lib.memory import ram
 from lutllm.lowering.hardware.lib.signal import Signal, const
 from lutllm.lowering.hardware.linear.words import beats_to_words
@@ -71,6 +79,15 @@ def test_exp2_negative_at_every_table_entry_and_octave() -> None:
     top = compiled(design, exp2_negative(design, bits))
     got = through(top, [dict(t=int(v)) for v in t], EXP2_LATENCY, ["power"])
     assert [power for (power,) in got] == golden_exp2(t).tolist()
+
+
+def test_tanh_of_either_sign_and_beyond_its_table() -> None:
+    size = np.concatenate([np.arange(0, 1 << 16, 13), 65535 + np.arange(-3, 4), [1 << 19, (1 << 20) - 1]])
+    values = np.concatenate([size, -size])
+    design = Design("arc")
+    top = compiled(design, tanh(design, 20))
+    got = through(top, [dict(size=int(abs(v)), negative=int(v < 0)) for v in values], TANH_LATENCY, ["u"])
+    assert [u for (u,) in got] == (golden_tanh(values) & 0xFFFF).tolist()
 
 
 @pytest.mark.parametrize("bits", [27, 18, 9])
@@ -210,12 +227,17 @@ class Case:
         low, high = (-36, 13) if seed % 4 == 1 else (-12, -3)  # of all left and right shifts, or of unsaturated results
         exponents = rng.integers(low, high, self.heads * s.channels // 2)
         bits = 16 - seed % 3
+        softcap = 0
+        if "softcap" in c.modes and seed % 3:  # of arguments up to 20, beyond which tanh is 1
+            softcap = int(rng.integers(1, 1 << (31 if seed % 3 == 1 else 18)))
+            multiplier = rng.integers(1, max(2, min(1 << 15, (20 << 33) // size)), self.heads)
         reach = (5 * seed + s.position) % 12 if "window" in c.modes else c.context
         self.skipped, window = max(0, s.position - reach) // c.attention_rows, reach + 1
         self.expected = golden(
             query.reshape(s.tokens, -1), keys.reshape(c.context, -1), values.reshape(c.context, -1),
             np.array([s.position]), heads=self.heads, kv_heads=s.kv_heads, multiplier=multiplier, shift=shift,
             value_exponents=value_exponents, exponents=exponents, bits=bits, window=window,
+            softcap=softcap or None,
         ).reshape(s.tokens, self.heads, s.channels)  # fmt: skip
         pad = ((0, 0), (0, 0), (0, self.physical - s.channels))
         self.query = np.pad(query, pad).transpose(1, 0, 2).reshape(-1, lanes)  # head, token, beat
@@ -232,6 +254,7 @@ class Case:
             shift=shift, bits=bits, q=q, base=base, head_stride=self.stride, keys=self.addresses[0],
             values=self.addresses[1], tokens=s.tokens, position=s.position,
         ) | (dict(reach=reach) if "window" in c.modes else {})  # fmt: skip
+        self.task |= dict(softcap=softcap) if "softcap" in c.modes else {}
 
     def _parameters(self, multiplier: np.ndarray, right: np.ndarray) -> np.ndarray:
         v, words, s, units, ways = self.c.lanes, [], self.s, self.c.attention_units, self.c.attention_ways
@@ -356,6 +379,10 @@ CONFIGS = {
     "windows": config(head_lanes=8, modes=("window",)),
     "windows, 4 rows, 2 ways": config(
         head_lanes=4, attention_rows=4, attention_ports=4, attention_ways=2, modes=("window",)
+    ),
+    "soft-caps": config(head_lanes=8, modes=("softcap",)),
+    "soft-caps, windows, 4 rows, 2 ways": config(
+        head_lanes=4, attention_rows=4, attention_ports=4, attention_ways=2, modes=("window", "softcap")
     ),
     "windows, 2 rows, 2 units, ports of half a row": config(
         head_lanes=8, kv_bits=32, attention_rows=2, attention_ports=4, attention_units=2, modes=("window",)

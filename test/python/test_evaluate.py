@@ -22,6 +22,7 @@ from lutllm.report import text as report  # noqa: E402
 from lutllm.run import evaluate as module  # noqa: E402
 from lutllm.run.compare import compare, of_session  # noqa: E402
 from lutllm.run.evaluate import Perplexities, evaluate  # noqa: E402
+from lutllm.run.greedy import compare_greedy, loops  # noqa: E402
 from lutllm.run.session import open_session  # noqa: E402
 
 SMALL = {"tokens": 96, "window": 24, "backend": "golden", "quiet": True}
@@ -167,8 +168,36 @@ def test_the_default_is_measured_beside_texts_of_other_kinds(model, source, wind
     assert lines[0].split()[:6] == ["perplexity", "of", "float", "lut", "float", "lut"]
     assert lines[1].startswith("other + topics, documents held apart") and lines[2].startswith("reference: pydoc")
     assert lines[4] == f"out of domain, mean of lut_integer/float: {sum(ratios) / 2:.4f}"
-    assert "4 windows of 24 tokens each (96 tokens, 92 predicted" in lines[5] and "effective bits" in lines[6]
+    assert lines[5].startswith("greedy texts after 8 prompts: ") and values["greedy"]["tokens"] == 12
+    assert "4 windows of 24 tokens each (96 tokens, 92 predicted" in lines[6] and "effective bits" in lines[7]
     assert evaluate(model, source=source, out_of_domain=False, **SMALL).out_of_domain is None
+
+
+def test_greedy_texts_are_those_of_transformers_and_of_the_interpreter(model, source):
+    prompts = evaluation_windows(model.tokenizer, CALIBRATED, 12, 3)
+    session = open_session(model, 40, backend="golden")
+    shares, looped = [], []
+    for prompt in prompts:
+        ids = torch.from_numpy(prompt)[None]
+        wanted = source.module.generate(ids, max_new_tokens=24, min_new_tokens=24, do_sample=False)[0, 12:].tolist()
+        got = list(prompt)
+        for _ in range(24):  # the whole text each time, nothing kept
+            session.reset()
+            got.append(int(session.forward(got, all_logits=True)[-1].argmax()))
+        shares.append(next((i for i in range(24) if wanted[i] != got[12 + i]), 24) / 24)
+        looped.append([loops(got[12:]), loops(wanted)])
+    found = compare_greedy(source.module, session, prompts, 24)
+    assert (found.prompts, found.tokens, found.agreed) == (3, 24, pytest.approx(np.mean(shares)))
+    assert [found.loops, found.float_loops] == pytest.approx(np.mean(looped, axis=0).tolist())
+    asked = evaluate(model, text=CALIBRATED, source=source, prompts=2, **SMALL)
+    assert asked.greedy.prompts == 2 and asked.to_dict()["greedy"]["agreed"] == asked.greedy.agreed
+    assert evaluate(model, text=CALIBRATED, source=source, **SMALL).greedy is None
+
+
+def test_a_loop_is_a_last_half_that_repeats_itself():
+    assert loops([1, 2, 3, 4, 5, 6, 5, 6, 5, 6, 5, 6]) and loops([9, 8, 7, 7, 7, 7, 7, 7])
+    assert not loops([1, 2, 3, 4, 1, 2, 3, 4]), "one period is no repeat"
+    assert not loops([5, 6, 5, 6, 5, 6, 5, 6, 7, 8, 9, 1])
 
 
 def test_chats_are_written_by_the_float_model_where_there_is_a_template(model, source, monkeypatch, tmp_path):

@@ -46,6 +46,22 @@ def same(a, b):
         np.testing.assert_array_equal(a.samples[name], b.samples[name])
 
 
+def test_a_cluster_gives_the_same_bytes_though_a_worker_dies(model, tmp_path):
+    distributed = pytest.importorskip("distributed", reason="pip install 'lutllm[explore]'")
+    alone = quantize(model, scheme=ADDITIVE, **SMALL)
+    with distributed.LocalCluster(n_workers=3, threads_per_worker=1, dashboard_address=None) as cluster:
+        workers = [worker.pid for worker in cluster.workers.values()]
+
+        def kill_one(entry):
+            if entry["linear"].endswith("layers.0.self_attn.q_proj"):
+                os.kill(workers[0], signal.SIGKILL)
+
+        there = quantize(model, scheme=ADDITIVE, cluster=cluster.scheduler_address, listener=kill_one, **SMALL)
+        assert cluster.scheduler.transition_counter, "no work was asked of it"
+        assert workers[0] not in [worker.pid for worker in cluster.workers.values()]
+    same(alone, there)
+
+
 @pytest.mark.parametrize("scheme", [PAPER.with_(c_a=16), ADDITIVE, EXACT])
 def test_a_layer_is_quantized(model, scheme):
     result = quantize(model, layers=[1], scheme=scheme, **SMALL)

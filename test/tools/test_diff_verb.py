@@ -37,7 +37,7 @@ def quantized(directory: Path, seed: int) -> Path:
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("diff")
     model = quantized(folder / "model", 3)
-    options = Options(target="tiny", context=32, prompt="abc", tokens=2, simulator=None, quiet=True)
+    options = Options(target="tiny", context=32, prompt="abc", tokens=2, simulator=None)
     return compile(model, folder / "out", options).directory
 
 

@@ -60,7 +60,6 @@ def compile(options: argparse.Namespace) -> tuple[int, Any]:
         calibration=options.calibration_tokens,
         seed=options.seed,
         simulator=None if options.simulator == "none" else options.simulator,
-        quiet=options.quiet,
         prompt=options.prompt,
         context=options.context,
         resources=options.resources,
@@ -70,7 +69,7 @@ def compile(options: argparse.Namespace) -> tuple[int, Any]:
         return 0, None
     if options.output is None:
         raise InputError("expected -o DIR, got none; say where to write")
-    result = compiler.compile(options.model, options.output, wanted)
+    result = compiler.compile(options.model, options.output, wanted, progress=not options.quiet)
     print(result)
     for mismatch in result.mismatches:
         print(f"lutllm: error: {mismatch}", file=sys.stderr)

@@ -10,11 +10,10 @@ from lutllm.errors import InputError
 from lutllm.tools.verbs import arguments
 
 
-def model_arguments(parser: argparse.ArgumentParser) -> None:
+def model_arguments(parser: argparse.ArgumentParser, nargs: str | None = None) -> None:
     """What is estimated, and for which lengths."""
-    parser.add_argument(
-        "model", metavar="MODEL", help="a float model, of which only shapes are read; or a directory of lutllm quantize"
-    )
+    said = "a float model, of which only shapes are read; or a directory of lutllm quantize"
+    parser.add_argument("model", metavar="MODEL", nargs=nargs, help=said)
     parser.add_argument("--target", default="v80", help=f"{arguments.TARGET_HELP} (default v80)")
     parser.add_argument("--kv", type=arguments.positive, default=256, metavar="N", help="tokens a token sees (256)")
     parser.add_argument("--prefill", type=arguments.positive, default=128, metavar="N", help="of a prompt (128)")

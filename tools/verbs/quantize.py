@@ -14,7 +14,12 @@ from lutllm.tools.verbs import arguments
 
 def quantize_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help=arguments.MODEL_HELP)
-    parser.add_argument("-o", "--output", required=True, metavar="DIR", help="directory to make, or to go on with")
+    parser.add_argument("-o", "--output", metavar="DIR", help="directory to make, or to go on with")
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="no more than an estimate of bits, disk, memory and time; no weight is read",
+    )
     how = parser.add_argument_group("how each linear is quantized")
     how.add_argument("--scheme", help="exact (default), paper or additive; the LM head has exact rows in each")
     how.add_argument("--stages", type=arguments.positive, metavar="R", help="weight stages of 16 entries")
@@ -54,6 +59,9 @@ def quantize_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads", type=arguments.positive, metavar="N", help="no byte depends on it (default: all cores)"
     )
+    parser.add_argument(
+        "--cluster", metavar="ADDRESS", help="of a Dask scheduler whose workers fit linears, with the same bytes"
+    )
     parser.add_argument("--layers", type=arguments.layers, metavar="LIST", help="only linears of these decoder layers")
     parser.add_argument("--calibration-tokens", type=arguments.positive, metavar="N", help=argparse.SUPPRESS)
     parser.add_argument("--quiet", action="store_true", help="no progress")
@@ -61,7 +69,23 @@ def quantize_arguments(parser: argparse.ArgumentParser) -> None:
 
 def quantize(options: argparse.Namespace) -> tuple[int, Any]:
     options.tokens = options.tokens or options.calibration_tokens
+    if options.dry_run:
+        return _plan(options)
+    if not options.output:
+        raise InputError("expected a directory to write, got none; give -o DIR")
     return _quantize_layers(options) if options.layers is not None else _quantize_model(options)
+
+
+def _plan(options: argparse.Namespace) -> tuple[int, Any]:
+    from lutllm import api
+
+    other = ("bits", "budget_ms", "target", "kv", "text", "move_codes", "device", "cluster", "layers")
+    if given := [f"--{name.replace('_', '-')}" for name in other if getattr(options, name)]:
+        raise InputError(f"expected a dry run without {given[0]}, which it does not count, got both; leave one out")
+    how = ("scheme", "stages", "table_bits", "recipe", "tokens", "own", "distill", "batch", "threads")
+    found = api.plan_quantize(options.model, **{name: getattr(options, name) for name in how})
+    print(found)
+    return 0, found.to_dict()
 
 
 def _quantize_layers(options: argparse.Namespace) -> tuple[int, Any]:
@@ -88,6 +112,7 @@ def _quantize_layers(options: argparse.Namespace) -> tuple[int, Any]:
         seed=options.seed,
         out_dir=options.output,
         progress=not options.quiet,
+        cluster=options.cluster,
     )
     rows = report.quantized(found)
     print(report.quantized_table(rows))
@@ -98,7 +123,7 @@ def _quantize_model(options: argparse.Namespace) -> tuple[int, Any]:
     from lutllm import api
 
     how = ("scheme", "stages", "bits", "table_bits", "recipe", "budget_ms", "target", "kv")
-    what = ("text", "tokens", "own", "distill", "batch", "move_codes", "device", "threads", "seed")
+    what = ("text", "tokens", "own", "distill", "batch", "move_codes", "device", "threads", "cluster", "seed")
     given = {name: getattr(options, name) for name in (*how, *what)}
     with _log(options.json) as listener:
         found = api.quantize(options.model, options.output, **given, progress=not options.quiet, listener=listener)
@@ -138,6 +163,12 @@ def eval_arguments(parser: argparse.ArgumentParser) -> None:
         help="measure texts of other kinds too (default: with the default corpus)",
     )
     parser.add_argument("--source-tokens", type=arguments.positive, metavar="N", help="of each of those, default 8192")
+    parser.add_argument(
+        "--prompts",
+        type=arguments.count,
+        metavar="N",
+        help="beginnings of windows that both go on with greedily (20 with texts of other kinds, else 0)",
+    )
     parser.add_argument("--backend", choices=("cpu", "golden"), default="cpu", help="what runs the integers")
     parser.add_argument("--quiet", action="store_true", help="no progress")
 
@@ -145,7 +176,7 @@ def eval_arguments(parser: argparse.ArgumentParser) -> None:
 def evaluate(options: argparse.Namespace) -> tuple[int, Any]:
     from lutllm import api
 
-    same = ("text", "tokens", "window", "against", "out_of_domain", "source_tokens", "backend", "seed")
+    same = ("text", "tokens", "window", "against", "out_of_domain", "source_tokens", "prompts", "backend", "seed")
     how = {name: getattr(options, name) for name in same}
     found = api.eval(options.directory, **how, source=options.model, progress=not options.quiet)
     print(found)

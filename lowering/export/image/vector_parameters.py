@@ -39,11 +39,12 @@ class VectorParameters:
 
     def _norm(self, cluster: Cluster) -> np.ndarray:
         norm, rescale = cluster.find("lut.rms_norm"), cluster.find("lut.rescale")
-        gain = self.tensors[norm.gain.value]
-        right = np.zeros(len(gain), np.int64) if rescale is None else self._rights(exponent_of(norm.y), rescale)
         layout = self.places.layout(cluster)
+        nothing = np.zeros(layout.channels, np.int64)
+        gain = nothing if norm is None else self.tensors[norm.gain.value]
+        right = nothing if rescale is None else self._rights(exponent_of(rescale.x), rescale)
         lanes = self._lanes(cluster, gain, right, layout)
-        bias = norm.optional("bias")
+        bias = None if norm is None else norm.optional("bias")
         if bias is not None:  # a word of them before each word of gains
             words = (layout.place(self.tensors[bias.value].astype(np.int64)) & 0xFFFFFFFF, lanes)
             lanes = np.stack([word.reshape(-1, self.places.config.lanes) for word in words], axis=1)
@@ -54,7 +55,8 @@ class VectorParameters:
         norm, rescale = cluster.find("lut.rms_norm"), cluster.find("lut.rescale")
         layout, count = self.places.layout(cluster), head_count(cluster)
         gain = np.zeros(layout.unit, np.int64) if norm is None else self.tensors[norm.gain.value]
-        lanes = self._lanes(cluster, np.tile(gain, count), self._rights(exponent_of(rescale.x), rescale), layout)
+        gain = np.resize(gain, layout.channels)  # the same for each head, or those of all
+        lanes = self._lanes(cluster, gain, self._rights(exponent_of(rescale.x), rescale), layout)
         return _bytes(lanes[: count * layout.unit_size])
 
     def _swiglu(self, cluster: Cluster) -> np.ndarray:

@@ -26,7 +26,7 @@ from lutllm.lowering.hardware.attention.row_buffer import row_depth
 from lutllm.lowering.hardware.attention.row_fetch import STEP_BITS
 from lutllm.lowering.hardware.attention.scores import scored_latency
 from lutllm.lowering.hardware.attention.unit import FETCHES, PULSES, attention_unit
-from lutllm.lowering.hardware.attention.weighted import SHIFT_BITS, WEIGHT_STAGE, weighted_latency
+from lutllm.lowering.hardware.attention.weighted import SHIFT_BITS, weight_stage, weighted_latency
 from lutllm.lowering.hardware.control.records import reads, task_port, writes
 from lutllm.lowering.hardware.control.task import held_task, settled
 from lutllm.lowering.hardware.lib.axi import commands
@@ -51,12 +51,12 @@ def attention_timing(config: AcceleratorConfig) -> dict[str, int]:
     multiplier until it may be weighted (`loaded`)."""
     return dict(
         k_rows=row_depth(config.head_beats, 0),
-        v_rows=row_depth(config.head_beats, WEIGHT_STAGE),
+        v_rows=row_depth(config.head_beats, weight_stage(config)),
         rights=row_depth(1, rights_ahead(config)),
         first=_start(config) + 1,
         scored=scored_latency(config) + CREDIT,
         bank_free=CREDIT,
-        v_freed=WEIGHT_STAGE - 1,
+        v_freed=weight_stage(config) - 1,
         loaded=LOADED + CREDIT,
         weighted=weighted_latency(config) + CREDIT,
         sums_free=READ_STAGE + CREDIT,
@@ -193,4 +193,5 @@ def _of_unit(
         **(dict(item_words=job["item_q"]) if config.attention_ways > 1 else {}),
         head_skip=job["head_q"] * (units - 1),
         shift=f["shift"][0:SHIFT_BITS],
+        **(dict(softcap=f["softcap"]) if "softcap" in config.modes else {}),
     )

@@ -12,6 +12,7 @@ from typing import Any
 
 from lutllm.lowering.hardware.attention.attention_parameters import multiplier_port
 from lutllm.lowering.hardware.attention.attention_walk import job_fields
+from lutllm.lowering.hardware.attention.capped import SOFTCAP_BITS
 from lutllm.lowering.hardware.attention.row_fetch import STEP_BITS, row_fetch
 from lutllm.lowering.hardware.attention.scores import attention_scores
 from lutllm.lowering.hardware.attention.weighted import SHIFT_BITS, attention_weighted, sums_port, total_port
@@ -40,7 +41,7 @@ def attention_unit(design: Design, config: AcceleratorConfig) -> str:
     those of the ways `item_words` apart. The rest are the ports of its stages, of each way its part or its own."""
     ports, job, ways = range(config.attention_ports), job_fields(config), range(config.attention_ways)
     fetch, q_bits = row_fetch(design), config.address_bits("q")
-    stages = attention_scores(design, config), attention_weighted(design, config)
+    stages, softcap = (attention_scores(design, config), attention_weighted(design, config)), "softcap" in config.modes
 
     def body(m: Module) -> dict[str, Any]:
         f, out = job.unpack(m["job"]), dict[str, Any]()
@@ -51,7 +52,10 @@ def attention_unit(design: Design, config: AcceleratorConfig) -> str:
                 fetching = dict(address=place, beats=m["command_beats"], **shared)
                 out[f"{name}_{i}_command"] = m.output_of(fetch, f"{name}_fetch_{i}", **fetching)
             rows[name] = _to_all([m[f"{name}_{i}"] for i in ports], len(ways))
-        found = [_way(m, way, stages, {name: streams[way] for name, streams in rows.items()}) for way in ways]
+        found = [
+            _way(m, way, stages, {name: streams[way] for name, streams in rows.items()}, softcap=softcap)
+            for way in ways
+        ]
         for name in ("sums", "total"):
             m[name].drive(data=pack([way.pop(name) for way in found]))
         for name in ("q_read", "multiplier"):
@@ -60,6 +64,7 @@ def attention_unit(design: Design, config: AcceleratorConfig) -> str:
 
     inputs: dict[str, Any] = {"start": 1, "job": job.width, "command_beats": 32, "head_step": STEP_BITS}
     inputs |= {"shift": SHIFT_BITS, "q": q_bits, "head_skip": q_bits} | dict.fromkeys(_TOLD, len(ways))
+    inputs |= {"softcap": SOFTCAP_BITS} if "softcap" in config.modes else {}
     inputs |= {f"{name}_address": len(ports) * 64 for name in FETCHES}
     inputs |= {"item_words": q_bits} if len(ways) > 1 else {}
     inputs |= {"sums": sums_port(config, len(ways)), "total": total_port(config, len(ways))}
@@ -80,9 +85,10 @@ def _to_all(streams: list[Stream], count: int) -> list[Stream]:
     return found
 
 
-def _way(m: Module, way: int, stages: tuple[str, str], rows: dict[str, Stream]) -> dict[str, Any]:
+def _way(m: Module, way: int, stages: tuple[str, str], rows: dict[str, Stream], *, softcap: bool) -> dict[str, Any]:
     """The two stages of a way."""
     ways, shared = m["loaded"].width, dict(start=m["start"], job=m["job"])
+    told = dict(shift=m["shift"]) | (dict(softcap=m["softcap"]) if softcap else {})
     item = m["item_words"] if ways > 1 else const(0, m["q"].width)
     skips = dict(item_skip=item * (ways - 1), head_skip=m["head_skip"] + item * (ways - 1))
     qk = m.instance(stages[0], f"score_stage_{way}", k=rows["k"], q=m["q"] + item * way, **shared, **skips)
@@ -92,8 +98,8 @@ def _way(m: Module, way: int, stages: tuple[str, str], rows: dict[str, Stream]) 
         total=Link(total.forward, {"data": Wire(total.data.width // ways)}),
     )
     av = m.instance(
-        stages[1], f"weighted_stage_{way}", v=rows["v"], shift=m["shift"], scored=qk["scored"], loaded=m["loaded"][way],
-        drained_free=m["drained_free"][way], **shared, **drained,
+        stages[1], f"weighted_stage_{way}", v=rows["v"], scored=qk["scored"], loaded=m["loaded"][way],
+        drained_free=m["drained_free"][way], **told, **shared, **drained,
     )  # fmt: skip
     qk.connect(score=av["score"], maximum=av["maximum"], bank_free=av["item_read"])
     pulses = dict(qk_busy=qk["busy"], av_busy=av["busy"], weighted=av["weighted"], item_read=av["item_read"])

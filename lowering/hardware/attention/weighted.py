@@ -5,7 +5,7 @@ Cycle by cycle after a beat's step:
     1  score, maximum and multiplier there    4  scaled     6  shifted: 16 fraction bits in log2
     2  distance                              10  weight; value word read before it    12  products, added to their sum
 
-Of each of several rows; their products then take some cycles more.
+Of each of several rows; their products then take some cycles more. In mode softcap the distance in log2 comes later.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 from lutllm.lowering.hardware.attention.attention_parameters import MULTIPLIER_BITS, multiplier_port
 from lutllm.lowering.hardware.attention.attention_walk import causal_walk, job_fields, resized, running
+from lutllm.lowering.hardware.attention.capped import CAPPED_LATENCY, SOFTCAP_BITS, capped_distances
 from lutllm.lowering.hardware.attention.dot import dot, dot_latency, tree
 from lutllm.lowering.hardware.attention.row_buffer import row_buffer
 from lutllm.lowering.hardware.attention.scores import SCORE_BITS, maximum_port, score_places, score_port
@@ -31,12 +32,17 @@ from lutllm.numerics import bits_for
 from lutllm.quantization import CACHE_BITS
 
 SHIFT_BITS = 6  # the verifier bounds the shift of lut.attention to 47
-WEIGHT_STAGE = 6 + EXP2_LATENCY  # the weight of a beat is there
+_DISTANCE_BITS = SCORE_BITS + MULTIPLIER_BITS + 1  # in log2
+
+
+def weight_stage(config: AcceleratorConfig) -> int:
+    """The cycle in which the weight of a beat is there."""
+    return 6 + EXP2_LATENCY + (CAPPED_LATENCY if "softcap" in config.modes else 0)
 
 
 def weighted_latency(config: AcceleratorConfig) -> int:
     """Cycles from an item's last step until `weighted`."""
-    return WEIGHT_STAGE + 1 + dot_latency(config.attention_rows)
+    return weight_stage(config) + 1 + dot_latency(config.attention_rows)
 
 
 def total_bits(config: AcceleratorConfig) -> int:
@@ -83,7 +89,7 @@ def attention_weighted(design: Design, config: AcceleratorConfig) -> str:
     `weighted`: an item's sums are there, at `sums` and `total`; `item_read`: all its scores were read.
     """
     job = job_fields(config)
-    values = row_buffer(design, config.rows_bits, config.head_beats, WEIGHT_STAGE)
+    values = row_buffer(design, config.rows_bits, config.head_beats, weight_stage(config))
     score_bits = bits_for(score_places(config))
 
     def body(m: Module) -> dict[str, Any]:
@@ -108,7 +114,9 @@ def attention_weighted(design: Design, config: AcceleratorConfig) -> str:
         pair, rep = (m.reg(pipe.at(pack([place, run.bank])), "place_q") for place in (walk.pair, walk.rep))
         maximum, multiplier = Read(pair, SCORE_BITS), Read(rep, MULTIPLIER_BITS)
         seen = [pipe.at(flag, 2) for flag in walk.seen]
-        weights = pack(_weights(m, score.data, maximum.data, multiplier.data, seen)).due(WEIGHT_STAGE)
+        distances = capped_distances if "softcap" in config.modes else _distances
+        away = distances(m, score.data, maximum.data, multiplier.data)
+        weights = pack(_weights(m, away, seen)).due(weight_stage(config))
         # The value word is read just before the weights that it meets.
         at, ends = weights.cycle - 1, pipe.valid(step.signal & walk.row_end)
         word, freed = pipe.at(walk.beat).until(at).plain(), ends.until(at).plain()
@@ -119,21 +127,28 @@ def attention_weighted(design: Design, config: AcceleratorConfig) -> str:
         return reading | dict(item_read=item_end, busy=step.signal, weighted=weighted)
 
     inputs = {"start": 1, "job": job.width, "shift": SHIFT_BITS, "v": Stream.of(config.rows_bits), "scored": 1}
+    inputs |= {"softcap": SOFTCAP_BITS} if "softcap" in config.modes else {}
     inputs |= {"loaded": 1, "drained_free": 1, "sums": sums_port(config, 1), "total": total_port(config, 1)}
     outputs = {"score": score_port(config), "maximum": maximum_port(config), "multiplier": multiplier_port()}
     return design.module("attention_weighted", inputs, outputs | {"item_read": 1, "busy": 1, "weighted": 1}, body)
 
 
-def _weights(m: Module, scores: Signal, maximum: Signal, multiplier: Signal, seen: list[Signal]) -> list[Signal]:
-    """The weights of the scores of a step; 0 of rows that its pair does not see."""
-    width, multiplier, found = SCORE_BITS + MULTIPLIER_BITS, m.reg(multiplier, "multiplier_q"), []
-    always = scores.width // SCORE_BITS - len(seen)
+def _distances(m: Module, scores: Signal, maximum: Signal, multiplier: Signal) -> list[Signal]:
+    """How far the scores of a step are from their pair's maximum, in log2."""
+    width, multiplier, found = _DISTANCE_BITS - 1, m.reg(multiplier, "multiplier_q"), []
     for i, score in enumerate(scores.chunks(SCORE_BITS)):
         # The maximum is no smaller, so the difference fits 32 bits unsigned.
         away = m.reg(maximum - score, f"away_{i}")
         scaled = m.reg(away.zext(width) * multiplier.zext(width), f"scaled_{i}", cycles=2)
-        t = round_shift_staged(m, scaled.zext(width + 1), m["shift"].steady(), width + 1)
-        weight = m.output_of(exp2_negative(m.design, width + 1), f"exp2_{i}", t=t)
+        found.append(round_shift_staged(m, scaled.zext(width + 1), m["shift"].steady(), width + 1))
+    return found
+
+
+def _weights(m: Module, distances: list[Signal], seen: list[Signal]) -> list[Signal]:
+    """The weights of the rows of a step; 0 of those that its pair does not see."""
+    always, found = len(distances) - len(seen), []
+    for i, t in enumerate(distances):
+        weight = m.output_of(exp2_negative(m.design, t.width), f"exp2_{i}", t=t)
         found.append(weight if i < always else mux(seen[i - always], weight, const(0, weight.width)))
     return found
 

@@ -3,16 +3,17 @@
 from collections.abc import Sequence
 from itertools import pairwise
 
-from lutllm.functions import EXP2, RECIPROCAL, RSQRT, SHARES
+from lutllm.functions import EXP2, RECIPROCAL, RSQRT, SHARES, SIGMOID_END
 from lutllm.lowering.hardware.lib.arithmetic import bit_length, clamped
 from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.memory import rom
-from lutllm.lowering.hardware.lib.signal import Signal, const, mux, pack
+from lutllm.lowering.hardware.lib.signal import Signal, aligned, const, mux, pack
 from lutllm.numerics import bits_for
 
 ROOT_LATENCY, SIGMOID_LATENCY, EXP2_LATENCY, RECIPROCAL_LATENCY, ROPE_LATENCY = 9, 4, 4, 7, 4
 ROOT_BITS, R_BITS = 63, 16  # of the argument; 2**15 <= r < 2**16
 H_BITS, H_OFFSET = 5, 15  # output `h` is h + 15, in 0..31
+TANH_LATENCY, TANH_BITS = SIGMOID_LATENCY + 2, 16  # of -2**14 .. 2**14
 SHARE_BITS = 16  # of a sigmoid and its argument, 0 .. SIGMOID_END; up to 2**15
 POWER_BITS = 16  # 0 .. 2**15
 INVERSE_BITS = 17  # 2**15 .. 2**16
@@ -63,6 +64,20 @@ def share(design: Design, activations: Sequence[str] = ("silu",)) -> str:
 
     inputs = {"a": SHARE_BITS} | choice
     return design.pipeline(name, inputs, {"s": SHARE_BITS}, body, steady=tuple(choice), latency=SIGMOID_LATENCY)
+
+
+def tanh(design: Design, bits: int) -> str:
+    """tanh(a / 2**13) in units of 2**-14: of |a|, `size` of `bits` bits, and its sign, `u`."""
+
+    def body(m: Module) -> dict[str, Signal]:
+        size, negative = aligned(m["size"], m["negative"])
+        limit = const(SIGMOID_END, size.width)
+        argument = m.reg(mux(limit.ult(size), limit, size)[0:SHARE_BITS], "argument")
+        half, s = const(1 << 14, TANH_BITS), m.output_of(share(design), "sigmoid", a=argument)
+        return dict(u=m.reg(mux(negative, half - s, s - half), "u_q"))
+
+    inputs = {"size": bits, "negative": 1}
+    return design.pipeline(f"tanh_{bits}", inputs, {"u": TANH_BITS}, body, latency=TANH_LATENCY)
 
 
 def exp2_negative(design: Design, bits: int) -> str:

@@ -2,8 +2,10 @@
 
 from typing import Any
 
+from lutllm.lowering.hardware.lib.bundle import Wire
 from lutllm.lowering.hardware.lib.circt import Design, Module
 from lutllm.lowering.hardware.lib.functions import H_BITS, R_BITS, ROOT_BITS, ROOT_LATENCY, reciprocal_root
+from lutllm.lowering.hardware.lib.memory import stored
 from lutllm.lowering.hardware.lib.signal import Signal, aligned, const, mux
 from lutllm.lowering.hardware.lib.stream import FIFO_LATENCY, Stream
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
@@ -18,8 +20,10 @@ _SUM_BITS = 62
 def head_roots(design: Design, config: AcceleratorConfig) -> str:
     """`step`: memory y is read in this cycle, with `first` and `last` of a row; `data` comes a cycle later. `epsilon`
     is steady. Stream out: `root`, r and h of each row (as `reciprocal_root`). The rows under way, from their first step
-    until their root is taken, must not exceed `roots_depth`."""
-    root = reciprocal_root(design)
+    until their root is taken, must not exceed `roots_depth`. In mode wide_norm words of the rows of several tokens may
+    come in turn: `token` says of which.
+    """
+    root, wide = reciprocal_root(design), "wide_norm" in config.modes
 
     def body(m: Module) -> dict[str, Any]:
         words, sums_ = m.pipeline(), m.pipeline()
@@ -27,16 +31,23 @@ def head_roots(design: Design, config: AcceleratorConfig) -> str:
         total = _squares(m, config, x)
         step, first, last = (words.valid(m[name]) for name in ("step", "first", "last"))
         step, first, last, squares = (signal.plain() for signal in aligned(step, first, last, total))
-        sums = m.state(_SUM_BITS, "sums")
-        sums.set(mux(first, const(0, _SUM_BITS), sums.signal) + squares, step)
+        if wide:
+            token, before = words.at(m["token"]).until(total.cycle).plain(), Wire(_SUM_BITS)
+            sum_ = mux(first, const(0, _SUM_BITS), before.signal) + squares
+            before.assign(stored(m, "sums", config.tokens, write=(step, token, sum_), read=token))
+            row = m.reg(sum_, "row")
+        else:
+            sums = m.state(_SUM_BITS, "sums")
+            row = sums.set(mux(first, const(0, _SUM_BITS), sums.signal) + squares, step)
         whole = sums_.valid(m.reg(step & last, "whole", reset=0))
         # The largest of this and 1 is wanted; where it is 0 so is every x, and what any root makes of it.
-        a = m.reg(sums_.at(sums.signal.zext(ROOT_BITS) + m["epsilon"][0:ROOT_BITS]), "a")
+        a = m.reg(sums_.at(row.zext(ROOT_BITS) + m["epsilon"][0:ROOT_BITS]), "a")
         found = m.instance(root, "root", a=a)
         found["r"].due(root_latency(config) - FIFO_LATENCY - 1 - total.cycle)
         return dict(root=Stream(whole, **found).fifo(m, "roots", roots_depth(config)))
 
     inputs = {"step": 1, "first": 1, "last": 1, "data": config.word_bits("y"), "epsilon": 64}
+    inputs |= {"token": config.token_bits} if wide else {}
     return design.module("head_roots", inputs, {"root": Stream.of(r=R_BITS, h=H_BITS)}, body)
 
 

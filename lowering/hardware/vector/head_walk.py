@@ -18,8 +18,9 @@ def head_walk(design: Design, config: AcceleratorConfig) -> str:
     """One word further at each `step`; back at the first after the last. In, steady: the task's `heads`, `tokens`,
     `head_words` and `source`. Out, of the word at hand: `address` in memory y, `word` of its row, `place` among the
     head's words in this order, and where it stands: `first_token`, `first_word`, `last_word` of a row, `last` of all.
+    In mode wide_norm also its `token`, and whether its head is the first or the last.
     """
-    bits = config.address_bits("y")
+    bits, wide = config.address_bits("y"), "wide_norm" in config.modes
 
     def body(m: Module) -> dict[str, Signal]:
         step = m["step"]
@@ -38,6 +39,10 @@ def head_walk(design: Design, config: AcceleratorConfig) -> str:
         beyond = mux(last["word"], one, m["tokens"].zext(max(bits, 16))[0:bits])
         reached.set(mux(last["word"] & ~last["token"], begin, address) + beyond, step)
         head_end = last["token"] & last["word"]
+        heads = {}
+        if wide:
+            token = index["token"][0 : config.token_bits]
+            heads = dict(token=token, first_head=at_first["head"], last_head=last["head"])
         return dict(
             address=address,
             word=index["word"],
@@ -46,8 +51,10 @@ def head_walk(design: Design, config: AcceleratorConfig) -> str:
             first_word=first_word,
             last_word=last["word"],
             last=head_end & last["head"],
+            **heads,
         )
 
     outputs = {"address": bits, "word": 8, "place": place_bits(config)}
     outputs |= {"first_token": 1, "first_word": 1, "last_word": 1, "last": 1}
+    outputs |= {"token": config.token_bits, "first_head": 1, "last_head": 1} if wide else {}
     return design.module("head_walk", {"step": 1, **WALK_BITS}, outputs, body)

@@ -3,7 +3,7 @@
 In: tasks of four modes. query, key and value: every head's words of each token, optionally normed (RMSNorm of the head)
 and rotated (RoPE), rescaled and saturated, go to memory q (16 bits a channel) or stream kv (8 bits). rotations: stream
 p fills the table that RoPE of this pass uses. A word a cycle, two cycles where there is a norm: its words are read for
-their squares first.
+their squares first; in mode wide_norm, where a task says so, those of all heads, whose tokens' roots are then kept.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lutllm.lowering.hardware.lib.bundle import Wire
 from lutllm.lowering.hardware.lib.circt import Design, Instance, Module
 from lutllm.lowering.hardware.lib.functions import TABLE_BITS, rope_pair
 from lutllm.lowering.hardware.lib.memory import stored
-from lutllm.lowering.hardware.lib.signal import Signal, all_of, any_of, const, mux, pack
+from lutllm.lowering.hardware.lib.signal import Fields, Signal, all_of, any_of, const, mux, pack
 from lutllm.lowering.hardware.lib.state import credit
 from lutllm.lowering.hardware.lib.stream import Read, Stream, Write
 from lutllm.lowering.hardware.linear.words import assembled
@@ -62,13 +62,15 @@ class _Heads:
         self.loads, self.queries = mode.eq(HEAD_MODES.index("rotations")), mode.eq(HEAD_MODES.index("query"))
         self.rows = (self.busy & ~self.loads & ~self.queries).named("rows")
         self.normed = (self.fields["norm"][0] & ~self.loads).named("normed")
+        self.wide = "wide_norm" in config.modes
         read = self._step()
         self.outputs = dict(y_read=read, done=self.done.signal) | self._beats(self._channels(read))
 
     def _walk(self, name: str, step: Signal, finished: str) -> tuple[Instance, Signal]:
         """A walk over the task's words, and whether it has words left. A table is walked like one head."""
         given = {field: self.fields[field] for field in WALK_BITS}
-        given["heads"] = mux(self.loads, const(1, WALK_BITS["heads"]), given["heads"])
+        if not (self.wide and name == "squares"):  # a longer path; squares are never of a table
+            given["heads"] = mux(self.loads, const(1, WALK_BITS["heads"]), given["heads"])
         walk = self.m.instance(head_walk(self.m.design, self.config), name, step=step, **given)
         return walk, self.busy & ~self.m.since(finished, step & walk["last"], self.busy)
 
@@ -81,16 +83,24 @@ class _Heads:
         depth = kv_depth(self.config)
         room = credit(m, "room", depth, give=self.popped.signal, take=fire & keeps, initial=depth)
         wants = self.loads | walk["first_token"]  # a head's parameters come with its first token, and are kept
+        self.takes_root, kept = self.normed, list[Signal]()
+        if self.wide:  # where all heads have one root, the first takes it, and it is kept
+            kept = [(self.fields["whole"][0] & ~walk["first_head"]).named("is_kept")]
+            self.takes_root = (self.normed & ~kept[0]).named("takes_root")
         squares, step, roots = self._squares()
-        here = [p.valid | ~wants, roots["root"].valid | ~self.normed, room | ~keeps]
+        here = [p.valid | ~wants, any_of([roots["root"].valid, ~self.normed, *kept]), room | ~keeps]
         self.fire.assign(all_of([going, *here]).named("fire"))
         self.step = self.pipe.valid(fire)
         self.taken = fire & wants
         p.drive(ready=self.taken)
+        root = {name: signal for name, signal in roots["root"].forward.items() if name != "valid"}
+        if self.wide:
+            record, write = Fields(**{name: s.width for name, s in root.items()}), fire & self.takes_root
+            written = (write, walk["token"], record.pack(**root))
+            others = record.unpack(stored(m, "kept_roots", self.config.tokens, write=written, read=walk["token"]))
+            root = {name: mux(self.takes_root, signal, others[name]) for name, signal in root.items()}
         self.root = {
-            name: m.reg(self.pipe.at(signal), f"root_{name}", enable=self.step)
-            for name, signal in roots["root"].forward.items()
-            if name != "valid"
+            name: m.reg(self.pipe.at(signal), f"root_{name}", enable=self.step) for name, signal in root.items()
         }
         enable = (fire & ~self.loads).named("reads") | step
         address = mux(fire, walk["address"], squares["address"])
@@ -98,18 +108,27 @@ class _Heads:
         roots.connect(data=read.data)
         return read
 
+    def _whole(self, flag: Signal) -> Signal:
+        """`flag` where all heads of a token are normed together; else each head is the first and the last of a row."""
+        return flag | ~self.fields["whole"][0]
+
     def _squares(self) -> tuple[Instance, Signal, Instance]:
         """The rows' roots: a walk of its own, ahead of the other, in the cycles that leave memory y free; returns (the
         walk, its step, the roots)."""
         m, step = self.m, Wire(1)
         walk, going = self._walk("squares", step.signal, "all_squared")
-        first = step.signal & walk["first_word"]
-        taken = (self.fire.signal & self.normed & self.walk["last_word"]).named("root_taken")
+        begins, last = walk["first_word"], walk["last_word"]
+        given = dict(first=begins, epsilon=self.fields["epsilon"])
+        if self.wide:  # a row is of all heads; where the last one begins, its root needs room
+            given |= dict(first=begins & self._whole(walk["first_head"]), token=walk["token"])
+            begins, last = (flag & self._whole(walk["last_head"]) for flag in (begins, last))
+        first = step.signal & begins
+        taken = (self.fire.signal & self.takes_root & self.walk["last_word"]).named("root_taken")
         depth = roots_depth(self.config)
         room = credit(m, "roots_room", depth, give=taken, take=first, initial=depth)
-        may = room | ~walk["first_word"]
+        may = room | ~begins
         step.assign(all_of([going, self.normed, may, ~self.fire.signal]).named("square"))
-        given = dict(first=walk["first_word"], last=walk["last_word"], epsilon=self.fields["epsilon"])
+        given |= dict(last=last)
         roots = m.instance(head_roots(m.design, self.config), "roots", step=step.signal, **given)
         roots["root"].drive(ready=taken)
         return walk, step.signal, roots

@@ -88,6 +88,7 @@ def norm(design: Design, config: AcceleratorConfig) -> str:
         parameters = m.reg(at(p.data), "parameters", enable=task.step).chunks(VALUE_BITS + RIGHT_BITS)
         shared = dict(r=scale[0:R_BITS], h=scale[R_BITS : R_BITS + H_BITS], shift=f["shift"])
         shared |= dict(high=m.reg(largest(f["bits"], X_BITS), "high"))
+        shared |= dict(bare=f["bare"][0]) if "no_norm" in modes else {}
         biases = [dict[str, Signal]()] * config.lanes
         if centered:
             shared["mean"] = scale[R_BITS + H_BITS :]
@@ -124,12 +125,13 @@ def norm(design: Design, config: AcceleratorConfig) -> str:
 
 def norm_lane(design: Design, config: AcceleratorConfig) -> str:
     """A channel: `x` of the row, `r` and `h` of its root, `gain` and `right` of the channel. In mode norm_after also
-    `n`, normed and not rescaled, in mode layer_norm with the `mean` of the row and the channel's `bias`."""
-    after, centered = "norm_after" in config.modes, "layer_norm" in config.modes
+    `n`, normed and not rescaled, in mode layer_norm with the `mean` of the row and the channel's `bias`; in mode
+    no_norm not normed where `bare`."""
+    after, centered, bare = (mode in config.modes for mode in ("norm_after", "layer_norm", "no_norm"))
 
     def body(m: Module) -> dict[str, Signal]:
         bits = RESIDUAL_BITS + R_BITS + 1 + centered
-        x = m.reg(m["x"], "x_q")
+        x = row = m.reg(m["x"], "x_q")
         if centered:
             x = m.reg(x.sext(RESIDUAL_BITS + 1) - m["mean"].sext(RESIDUAL_BITS + 1), "away")
         x, r = x.sext(bits), m["r"].zext(bits)
@@ -142,14 +144,18 @@ def norm_lane(design: Design, config: AcceleratorConfig) -> str:
         if centered:
             n = m.reg(n, "unbiased")
             n = n + m["bias"].sext(n.width)
-        n = m.reg(saturated(n, NORM_BITS), "n")
+        n = saturated(n, NORM_BITS)
+        if bare:
+            n = mux(m["bare"], row.sext(NORM_BITS), n)
+        n = m.reg(n, "n")
         result = clamped(rescaled_later(m, n, m["right"], "result_shifted"), m["high"])
         return dict(result=m.reg(result, "result_q")) | (dict(n=n) if after else {})
 
     inputs = {"x": RESIDUAL_BITS, "r": R_BITS, "h": H_BITS, "gain": VALUE_BITS, "right": RIGHT_BITS}
     inputs |= {"shift": 8, "high": X_BITS} | ({"mean": MEAN_BITS, "bias": BIAS_BITS} if centered else {})
+    inputs |= {"bare": 1} if bare else {}
     outputs = {"result": X_BITS} | ({"n": NORM_BITS} if after else {})
-    return design.pipeline("norm_lane", inputs, outputs, body, steady=("shift", "high"))
+    return design.pipeline("norm_lane", inputs, outputs, body, steady=("shift", "high", *(["bare"] if bare else [])))
 
 
 def _rows(config: AcceleratorConfig, f: TaskFields) -> Signal:

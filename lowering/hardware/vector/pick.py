@@ -1,8 +1,11 @@
-"""Engine pick: the index of the largest logit of stream y, so that logits never leave the chip."""
+"""Engine pick: the index of the largest logit of stream y, so that logits never leave the chip. In mode logit_softcap
+that of the largest hyperbolic tangent of one, which several may have."""
 
 from lutllm.lowering.hardware.control.records import task_port, words
-from lutllm.lowering.hardware.control.task import Timing, stepped_task, words_then_tokens
+from lutllm.lowering.hardware.control.task import TaskFields, Timing, stepped_task, words_then_tokens
+from lutllm.lowering.hardware.lib.arithmetic import magnitude, rescaled_later
 from lutllm.lowering.hardware.lib.circt import Design, Module
+from lutllm.lowering.hardware.lib.functions import TANH_BITS, TANH_LATENCY, tanh
 from lutllm.lowering.hardware.lib.signal import Signal, all_of, const, mux, pack
 from lutllm.lowering.machine.accelerator import AcceleratorConfig
 
@@ -11,7 +14,8 @@ TOKEN_BITS = 32
 
 def timing(config: AcceleratorConfig) -> Timing:
     """After the last step: the register of the word, the tree over its lanes, the register of the best."""
-    return Timing(first=0, last=_levels(config) + 2)
+    capped = TANH_LATENCY + 2 if "logit_softcap" in config.modes else 0
+    return Timing(first=0, last=_levels(config) + 2 + capped)
 
 
 def _levels(config: AcceleratorConfig) -> int:
@@ -24,7 +28,8 @@ def pick(design: Design, config: AcceleratorConfig) -> str:
 
     The largest so far stays from a task to the next one, unless that has `first`. Of equals the lowest index wins.
     """
-    levels = _levels(config)
+    levels, capped = _levels(config), "logit_softcap" in config.modes
+    bits = max(config.y_bits, TANH_BITS) if capped else config.y_bits
 
     def body(m: Module) -> dict[str, Signal]:
         y = m["y"]
@@ -32,12 +37,14 @@ def pick(design: Design, config: AcceleratorConfig) -> str:
         f = task.fields
         y.drive(ready=task.going)
         logits = m.reg(task.pipe.at(y.data), "word_q").chunks(config.y_bits)
+        if capped:
+            logits = [_capped(m, f, logit, bits, i) for i, logit in enumerate(logits)]
         value, lane = _largest(m, [(logit, []) for logit in logits])
         task.ends(value)
         valid, value = task.step.until(value.cycle).plain(), value.plain()
         word = m.state(TOKEN_BITS - levels, "word_out", reset=0)
         word.set(mux(task.busy, word.signal + 1, const(0, word.signal.width)), valid | ~task.busy)
-        best, index = m.state(config.y_bits, "best"), m.state(TOKEN_BITS, "best_index")
+        best, index = m.state(bits, "best"), m.state(TOKEN_BITS, "best_index")
         anew = word.signal.eq(0) & f["first"].ne(0)
         better = all_of([valid, anew | best.signal.slt(value)])
         best.set(value, better)
@@ -46,6 +53,13 @@ def pick(design: Design, config: AcceleratorConfig) -> str:
 
     inputs = {"task": task_port(config, "pick"), "y": words(config, "y")}
     return design.module("pick", inputs, {"token_valid": 1, "token": TOKEN_BITS, "done": 1}, body)
+
+
+def _capped(m: Module, f: TaskFields, logit: Signal, bits: int, lane: int) -> Signal:
+    """A logit, or what its task wants of it, at `bits`."""
+    size = rescaled_later(m, magnitude(logit), f["sigmoid_right"], f"size_{lane}")
+    u = m.output_of(tanh(m.design, size.width), f"tanh_{lane}", size=size, negative=logit[logit.width - 1])
+    return m.reg(mux(f["capped"][0], u.sext(bits), logit.sext(bits)), f"capped_{lane}")
 
 
 def _largest(m: Module, entries: list[tuple[Signal, list[Signal]]], level: int = 0) -> tuple[Signal, list[Signal]]:

@@ -6,14 +6,12 @@ each.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm  # type: ignore[import-untyped]
 
 from lutllm import dialect
 from lutllm.bindings import ir
@@ -30,7 +28,7 @@ from lutllm.lowering.schedule.read import read_plan
 from lutllm.models.cache import cache_directory
 from lutllm.passes import PASSES as LUT_PASSES
 from lutllm.passes import run_pipeline
-from lutllm.progress import note
+from lutllm.progress import metered
 from lutllm.run.generate import Generation, generate
 from lutllm.run.session import CpuSession
 from lutllm.simulate import ArcSimulator, AxiTiming, Simulator, VerilatorSimulator
@@ -146,14 +144,15 @@ class Hardware:
             accelerator.load(self.image)
         before = accelerator.bench.seconds
         passes = run_passes(len(prompt), tokens, self.plan.config.tokens)
-        with _Bar(run_cycles(predicted(self.plan, passes)), quiet) as bar:
+        with metered("cycles", run_cycles(predicted(self.plan, passes)), quiet=quiet) as told:
 
             def progress(cycle: int, made: list[int]) -> None:
-                bar.show(cycle, len(made))
+                told(cycle, f"{len(made)} tokens")
                 if listener is not None:
                     listener(before_stop(made, stops))
 
             run = accelerator.generate(prompt, tokens, stops=stops, progress=progress)
+            told(run.cycles, f"{len(run.tokens)} tokens")
         seconds = accelerator.bench.seconds - before
         golden, made = greedy(self.program, self.tensors, prompt, tokens, stops), before_stop(run.tokens, stops)
         ended = (len(made) < len(run.tokens), golden.stop == "end")
@@ -162,34 +161,6 @@ class Hardware:
             list(map(int, prompt)), made, golden.tokens, ended, run.error, run.cycles, run.token_cycles[: len(made)],
             seconds, kind, run,
         )  # fmt: skip
-
-
-class _Bar:
-    """Cycles simulated of those predicted, on a terminal; a plain line a tenth elsewhere."""
-
-    def __init__(self, total: int, quiet: bool) -> None:
-        self.total, self.tenth, self.bar = total, 0, None
-        self.lines = not quiet and not sys.stderr.isatty()
-        if not quiet and sys.stderr.isatty():
-            self.bar = tqdm(
-                desc="cycles", total=total, file=sys.stderr, dynamic_ncols=True, leave=False, unit_scale=True
-            )
-
-    def show(self, cycle: int, made: int) -> None:
-        if self.bar is not None:
-            self.bar.set_postfix_str(f"{made} tokens", refresh=False)
-            self.bar.update(min(cycle, self.total) - self.bar.n)
-        tenth = 10 * cycle // self.total
-        if self.lines and tenth > self.tenth:
-            note(f"simulate: cycle {cycle:,} of about {self.total:,}, {made} tokens")
-            self.tenth = tenth
-
-    def __enter__(self) -> _Bar:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self.bar is not None:
-            self.bar.close()
 
 
 def build(config: AcceleratorConfig, kind: str, rtl: Path | None = None) -> Simulator:

@@ -12,19 +12,23 @@ from __future__ import annotations
 from pathlib import Path
 
 from lutllm.compiler.options import Options, Result
+from lutllm.progress import Listener, reported
 
 
-def compile(spec: str | Path, directory: str | Path, options: Options | None = None) -> Result:
+def compile(
+    spec: str | Path, directory: str | Path, options: Options | None = None, *, progress: bool | Listener = False
+) -> Result:
     """Run the main job on `spec`: a directory of `lutllm quantize`, or a float model as `models.load` takes it. See
-    `Options` and `Result`."""
+    `Options` and `Result`. `progress`: on stderr, none, or to a listener."""
     options = options or Options()
-    if options.layers is None:
-        from lutllm.compiler.model import ModelJob
+    with reported(progress) as quiet:
+        if options.layers is None:
+            from lutllm.compiler.model import ModelJob
 
-        return ModelJob(str(spec), Path(directory), options).run()
-    from lutllm.compiler.linears import LinearsJob
+            return ModelJob(str(spec), Path(directory), options, quiet=quiet).run()
+        from lutllm.compiler.linears import LinearsJob
 
-    return LinearsJob(str(spec), Path(directory), options).run()
+        return LinearsJob(str(spec), Path(directory), options, quiet=quiet).run()
 
 
 def pipeline(spec: str | Path, options: Options, directory: str | Path | None = None) -> str:

@@ -68,6 +68,5 @@ class Job:
 
     def manifest(self, *, options: dict[str, Any], **about: Any) -> None:
         """Write manifest.json: versions, what the job was asked for, every file's hash."""
-        options = {name: value for name, value in options.items() if name != "quiet"}
         values = {"lutllm": __version__, **about, "options": options, "files": dict(sorted(self.files.items()))}
         store.write_json(self.out / "manifest.json", values)

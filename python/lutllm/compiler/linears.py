@@ -50,8 +50,8 @@ class _Program:
 
 
 class LinearsJob(Job):
-    def __init__(self, spec: str, directory: Path, options: Options) -> None:
-        super().__init__(directory, quiet=options.quiet)
+    def __init__(self, spec: str, directory: Path, options: Options, *, quiet: bool = True) -> None:
+        super().__init__(directory, quiet=quiet)
         self.spec, self.options = spec, options.checked()
         if options.simulator is None:
             raise InputError("expected --simulator arc or verilator with --layers, got none; leave --layers out")
@@ -97,7 +97,7 @@ class LinearsJob(Job):
                 seed=options.seed,
                 out_dir=self.out / "quantized" / plain(name),
                 sample_tokens=max(32, self.tokens),
-                progress=not options.quiet,
+                progress=not self.quiet,
             )
             for linear in found.linears.values():
                 linear.tables = interpreter.make_tables(linear) if scheme.kind == "vq" else None

@@ -37,8 +37,8 @@ STEM = MODEL = "model"  # of files; the folder with the quantized model
 
 
 class ModelJob(Job):
-    def __init__(self, spec: str, directory: Path, options: Options) -> None:
-        super().__init__(directory, quiet=options.quiet)
+    def __init__(self, spec: str, directory: Path, options: Options, *, quiet: bool = True) -> None:
+        super().__init__(directory, quiet=quiet)
         self.spec, self.options = spec, options.checked()
         self.scheme = next(iter(parse_schemes(options.schemes).values()), None)
         self.tokens = options.tokens or TOKENS
@@ -74,7 +74,7 @@ class ModelJob(Job):
                 text=self.options.text,
                 tokens=self.options.calibration,
                 seed=self.options.seed,
-                quiet=self.options.quiet,
+                quiet=self.quiet,
             )
         resolve.check_block(model, self.options.target)
         return model

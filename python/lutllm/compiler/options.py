@@ -45,7 +45,6 @@ class Options:
     calibration: int | None = None
     seed: int = 0
     simulator: str | None = "arc"
-    quiet: bool = False
     prompt: str | None = None
     context: int | None = None
     resources: bool = False

@@ -397,11 +397,11 @@ Heads = namedtuple("Heads", "root roots ratio beats leave command")
 
 
 @_compiled
-def heads(h, p, start, count, tokens, words, normed, writer, rows, size, place, stride):  # type: ignore[no-untyped-def]
+def heads(h, p, start, count, tokens, words, normed, whole, writer, rows, size, place, stride):  # type: ignore[no-untyped-def]
     """`count` heads of rows of `words` words: in each cycle a value where all it needs is there, else a square. `rows`:
     they go to a writer, a command for `size` of them, the first at `place` in a burst, each `stride` beats after
-    the one before. Returns the last value's cycle."""
-    total = count * tokens * words
+    the one before. With `whole` a token has one root, of the squares of all heads. Returns the last value's cycle."""
+    total, before = count * tokens * words, (count - 1) * tokens if whole else 0  # rows that give no root
     roots, used, left = np.full(h.roots, NEVER), np.full(h.roots, NEVER), np.full(h.beats, NEVER)
     at, values, squares, gone, seen = start - 1, 0, 0, NEVER, start + h.command
     while values < total:
@@ -409,8 +409,8 @@ def heads(h, p, start, count, tokens, words, normed, writer, rows, size, place, 
         row, beat = values // words, values // h.ratio
         first_token = row % tokens == 0  # a head's parameters come with it
         ready = not first_token or arrival(p) <= at
-        if normed:
-            ready = ready and squares >= (row + 1) * words and roots[row % h.roots] <= at
+        if normed and row < count * tokens - before:
+            ready = ready and squares >= (before + row + 1) * words and roots[row % h.roots] <= at
         if rows and values % h.ratio == 0:
             ready = ready and left[beat % h.beats] < at
         if ready:
@@ -423,14 +423,14 @@ def heads(h, p, start, count, tokens, words, normed, writer, rows, size, place, 
                 gone = max(gone + 1, at + h.leave, writable(writer))
                 left[beat % h.beats] = gone
                 write(writer, gone, values % size == 0)
-            if values % words == 0:
+            if values % words == 0 and row < count * tokens - before:
                 used[row % h.roots] = at
         elif normed and squares < total:
-            row = squares // words
-            done = values // words  # rows whose root is taken
+            row = squares // words - before
+            done = min(values // words, count * tokens - before)  # rows whose root is taken
             if squares % words > 0 or row < h.roots or (done > row - h.roots and used[row % h.roots] < at):
                 squares += 1
-                if squares % words == 0:
+                if squares % words == 0 and row >= 0:
                     roots[row % h.roots] = at + h.root
     return at
 

@@ -332,8 +332,8 @@ class _List:
         if self.config.attention_ports > 1:  # a command for each part of a row, which no burst's end cuts
             size, place, stride = self.config.part_bits // (8 * self.config.lanes), 0, 0
         last = kernels.heads(
-            chip.heads, chip.ports["p"], start, f["heads"], tokens, words, bool(f["norm"]), writer, rows, size, place,
-            stride,
+            chip.heads, chip.ports["p"], start, f["heads"], tokens, words, bool(f["norm"]), bool(f.get("whole")),
+            writer, rows, size, place, stride,
         )  # fmt: skip
         if rows:
             return writer.state[kernels.W_ANSWER] + ANSWERED + ROWS_DONE

@@ -8,21 +8,21 @@ no optimum; what it finds is no worse than every neighbour of it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from lutllm import store
 from lutllm.cpu.features import cores
-from lutllm.errors import InputError, MissingDependencyError
+from lutllm.errors import InputError
 from lutllm.explore.evaluate import Job, evaluate
 from lutllm.explore.space import Point, Space
 from lutllm.progress import progress
-from lutllm.workers import broken_off
+from lutllm.workers import pool
 
 OBJECTIVES = {"decode": "decode_ms", "prefill": "prefill_ms", "area": "area"}
 TIMES = ("decode_ms", "prefill_ms")
@@ -78,8 +78,10 @@ class Search:
 
     def run(self, cluster: str | None = None) -> list[Found]:
         """The front of feasible points, the best first. `InputError` where there is none."""
-        with workers(cluster, self.most) as submit:
-            for _ in progress(self._points(submit), "explore", total=self.most, quiet=self.quiet):
+        # Not forked: MLIR's and numba's threads do not survive that.
+        spawned = partial(ProcessPoolExecutor, min(cores(), self.most), mp_context=get_context("spawn"))
+        with pool(cluster, spawned) as executor:
+            for _ in progress(self._points(executor), "explore", total=self.most, quiet=self.quiet):
                 pass
         feasible = [found for found in self.tried.values() if not found.excess(self.limits)]
         if not feasible:
@@ -97,11 +99,11 @@ class Search:
                 front.append(found)
         return front
 
-    def _points(self, submit: Submit) -> Iterator[Found | None]:
+    def _points(self, executor: Executor) -> Iterator[Found | None]:
         """Estimates points, wave by wave; yields each as it is there."""
         wave, seen = [self.space.start], {self.space.start}
         while wave:
-            for point, estimate in self._wave(wave, submit):
+            for point, estimate in self._wave(wave, executor):
                 self._take(point, estimate)
                 yield self.tried.get(point)
             wave = []
@@ -122,18 +124,18 @@ class Search:
         for found in order:
             yield from (point for point in self.space.neighbours(found.point) if point not in seen)
 
-    def _wave(self, wave: list[Point], submit: Submit) -> Iterator[tuple[Point, dict[str, Any]]]:
-        jobs = {}
+    def _wave(self, wave: list[Point], executor: Executor) -> Iterator[tuple[Point, dict[str, Any]]]:
+        begun: dict[Future[dict[str, Any]], tuple[Point, Path]] = {}
         for point in wave:
             job = self.of(point)
             known = self._path(job).with_suffix(".json")
             if known.is_file():
                 yield point, json.loads(known.read_text())
             else:
-                jobs[job] = point
-        for job, estimate in submit(list(jobs)):
-            store.write_json(self._path(job).with_suffix(".json"), estimate)
-            yield jobs[job], estimate
+                begun[executor.submit(evaluate, job)] = point, known
+        for made, (point, path) in begun.items():
+            store.write_json(path, made.result())
+            yield point, made.result()
 
     def _take(self, point: Point, estimate: dict[str, Any]) -> None:
         if "refused" in estimate:
@@ -173,42 +175,3 @@ class Search:
 def _up(value: float) -> str:
     """In few digits, not below it."""
     return f"{value * 1.0001 + 0.00005:.4f}".rstrip("0")
-
-
-Submit = Callable[[list[Job]], Iterator[tuple[Job, dict[str, Any]]]]
-
-
-@contextmanager
-def workers(cluster: str | None, most: int) -> Iterator[Submit]:
-    """What evaluates jobs: processes here, or a Dask cluster at an address."""
-    if cluster is not None:
-        with _dask(cluster) as client:
-            from distributed import as_completed as completed
-
-            def on_cluster(jobs: list[Job]) -> Iterator[tuple[Job, dict[str, Any]]]:
-                made = {client.submit(evaluate, job, pure=False): job for job in jobs}
-                yield from ((made[future], future.result()) for future in completed(list(made)))
-
-            yield on_cluster
-        return
-    # Not forked: MLIR's and numba's threads do not survive that.
-    with broken_off(ProcessPoolExecutor(min(cores(), most), mp_context=get_context("spawn"))) as pool:
-
-        def here(jobs: list[Job]) -> Iterator[tuple[Job, dict[str, Any]]]:
-            made = {pool.submit(evaluate, job): job for job in jobs}
-            yield from ((made[future], future.result()) for future in as_completed(made))
-
-        yield here
-
-
-def _dask(address: str) -> Any:
-    try:
-        from distributed import Client
-    except ImportError:
-        raise MissingDependencyError(
-            "expected package 'distributed' for --cluster, got none; pip install 'lutllm[explore]'"
-        ) from None
-    try:
-        return Client(address, timeout="10s")
-    except (OSError, ValueError) as problem:
-        raise InputError(f"expected a Dask scheduler at --cluster {address}, got none ({problem}); start one") from None

@@ -7,13 +7,12 @@ before that is exact in int64 or raises NumericsError.
 import numpy as np
 
 from lutllm.errors import NumericsError
-from lutllm.functions import SIGMOID_END, exp2_negative, reciprocal, rsqrt, share, tanh
+from lutllm.functions import SIGMOID_END, SOFTCAP_SHIFT, exp2_negative, reciprocal, rsqrt, share, tanh
 from lutllm.interpreter.floats import rotation_pairs
 from lutllm.numerics import check_fits, check_range, rescale, round_shift, saturate
 from lutllm.scheme import MULTIPLIER_BITS
 
 SCORE_BITS = 32
-SOFTCAP_SHIFT = 8
 GROUP_ELEMENTS = 1 << 22  # scores at a time; bounds memory, never changes a result
 
 

@@ -4,4 +4,4 @@ Importing this package is cheap; torch and transformers are imported by the firs
 """
 
 from lutllm.models.catalog import BUILTIN_NAMES
-from lutllm.models.loader import LoadedModel, fingerprint, load
+from lutllm.models.loader import LoadedModel, fingerprint, load, outline

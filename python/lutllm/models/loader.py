@@ -56,6 +56,19 @@ def load(spec: str | Path, seed: int = 0, *, layers: int | None = None, fill: bo
     return loaded
 
 
+def outline(spec: str | Path) -> tuple[Any, int]:
+    """The module that `load` would give, its parameters without values or memory, and the bytes that they take there:
+    a directory needs no more than its config.json."""
+    with require("torch").device("meta"):
+        if str(spec) in random_weights.CONFIGS:
+            module = random_weights.random_module(str(spec), 0, None, fill=False)
+        else:
+            source = _found(spec)[0] / "config.json"
+            config = make_config(checkpoint.read_json(source), str(source))
+            module = empty_module(config, str(source), getattr(config, "dtype", None))
+    return module, sum(p.numel() * p.element_size() for p in module.parameters())
+
+
 def fingerprint(spec: str | Path, seed: int = 0) -> str:
     """The fingerprint of what `load` would give, without loading it."""
     if str(spec) in random_weights.CONFIGS:

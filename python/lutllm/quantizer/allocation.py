@@ -7,23 +7,22 @@ choice within the budget is a multiple-choice knapsack, solved by HiGHS (scipy.o
 """
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from typing import Any
 
 import numpy as np
 
 from lutllm.errors import InputError
 from lutllm.progress import progress
+from lutllm.quantizer.driver import fitting
 from lutllm.quantizer.linear.assembly import row_scale
 from lutllm.quantizer.linear.statistics import add_second_moment
 from lutllm.quantizer.linear.weights import damped, fit_weights
 from lutllm.quantizer.observe.recording import LayerStream, float_linear
-from lutllm.quantizer.products import multiply, threads
+from lutllm.quantizer.products import multiply
 from lutllm.quantizer.protocol import FloatLinear
 from lutllm.scheme import ACC_BITS, MULTIPLIER_BITS, Scheme
-from lutllm.workers import broken_off
 
-THREADS = 2
 ROUNDS = 3  # of each fit: enough to compare
 GAP = 1e-3  # the solver stops when its answer is this near to the best
 
@@ -80,8 +79,22 @@ def measure_costs(
     importance: Mapping[str, np.ndarray],
     *,
     quiet: bool = False,
+    cluster: str | None = None,
 ) -> dict[str, dict[Scheme, float]]:
-    """For the `schemes` of each linear, about how much a token's loss grows where only that linear is quantized so."""
+    """For the `schemes` of each linear, about how much a token's loss grows where only that linear is quantized so.
+    Fitted by threads, or by the workers of a `cluster`."""
+    with fitting(cluster) as executor:
+        return _costs(module, schemes, windows, importance, executor, quiet)
+
+
+def _costs(
+    module: Any,
+    schemes: Mapping[str, Sequence[Scheme]],
+    windows: np.ndarray | Sequence[np.ndarray],
+    importance: Mapping[str, np.ndarray],
+    executor: Executor,
+    quiet: bool,
+) -> dict[str, dict[Scheme, float]]:
     names = list(schemes)
     stream = LayerStream(module, names, windows)
     costs: dict[str, dict[Scheme, float]] = {}
@@ -102,17 +115,16 @@ def measure_costs(
             for name in group
             for scheme in schemes[name]
         ]
-        with broken_off(ThreadPoolExecutor(min(THREADS, threads()))) as pool:
-            for (linear, _, scheme), cost in zip(work, pool.map(lambda w: _cost(*w), work), strict=True):
-                costs.setdefault(linear.name, {})[scheme] = cost
+        for (linear, _, scheme), cost in zip(work, executor.map(_cost, *zip(*work, strict=True)), strict=True):
+            costs.setdefault(linear.name, {})[scheme] = cost
     return {name: costs[name] for name in names}
 
 
 def _cost(linear: FloatLinear, hessian: np.ndarray, scheme: Scheme) -> float:
     scale = row_scale(linear.weight).value
-    weight = linear.weight / scale[:, None]
     assert linear.importance is not None
     rows = scale**2 * linear.importance
-    fitted = fit_weights(weight, damped(hessian), scheme, row_weights=rows, rounds=ROUNDS, refits=0)
-    rest = weight - fitted.matrix(scheme.G)
+    options = {"row_scale": scale, "row_weights": rows, "rounds": ROUNDS, "refits": 0}
+    fitted = fit_weights(linear.weight, damped(hessian), scheme, **options)
+    rest = linear.weight / scale[:, None] - fitted.matrix(scheme.G)
     return float(np.sum(rows * np.sum(multiply(rest, hessian) * rest, axis=1))) / 2

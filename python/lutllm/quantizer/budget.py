@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -20,8 +20,6 @@ from lutllm.quantizer.allocation import allocate, effective_bits, measure_costs
 from lutllm.quantizer.recipe import even_block
 from lutllm.scheme import Scheme
 
-CHOICES = ((1, 16), (2, 8), (2, 16), (3, 16))  # stages and entries: codes of 2, 3, 4 and 6 bits a weight
-TIMED = ((1, 16), (2, 16), (3, 16))  # in hardware a code takes 4 bits, whatever its codebook has
 NEAR = 0.02  # bits a weight at which the search of a time budget ends
 
 Shapes = Mapping[str, tuple[int, int]]  # outputs and inputs
@@ -30,10 +28,11 @@ Costs = Mapping[str, Mapping[Scheme, float]]
 
 @dataclass(frozen=True)
 class Budget:
-    """Effective `bits` a weight over all linears, shared out as `CHOICES` of an exact `scheme`."""
+    """Effective `bits` a weight over all linears, shared out as `choices` of an exact `scheme`."""
 
     bits: float
     scheme: Scheme
+    choices: ClassVar = ((1, 16), (2, 8), (2, 16), (3, 16))  # stages and entries: codes of 2, 3, 4 and 6 bits a weight
 
     def __post_init__(self) -> None:
         _check_exact("bits", self.scheme)
@@ -42,31 +41,21 @@ class Budget:
     def identity(self) -> dict[str, Any]:
         return {"bits": self.bits, "scheme": self.scheme.to_dict()}
 
-    def share_out(
-        self,
-        model: Any,
-        module: ir.Module,
-        names: Sequence[str],
-        windows: np.ndarray,
-        importance: Mapping[str, np.ndarray],
-        *,
-        quiet: bool,
-    ) -> dict[str, Scheme]:
-        """A scheme for each of `names`, linears of the PyTorch `model` whose float level is `module`: what an error
-        costs is measured on `windows`."""
-        shapes, costs = _measured(model, names, self.scheme, CHOICES, windows, importance, quiet)
+    def share_out(self, shapes: Shapes, costs: Costs, module: ir.Module, *, quiet: bool) -> dict[str, Scheme]:
+        """A scheme for each linear of the float level `module`, of those whose `costs` were `measured`."""
         return _within(shapes, costs, self.bits)
 
 
 @dataclass(frozen=True)
 class TimeBudget:
     """`milliseconds` a token that sees `kv` others on a target, LM head included, as `lutllm estimate` has them; shared
-    out as `TIMED` of an exact `scheme`. InputError where one stage everywhere takes longer."""
+    out as `choices` of an exact `scheme`. InputError where one stage everywhere takes longer."""
 
     milliseconds: float
     target: str
     kv: int
     scheme: Scheme
+    choices: ClassVar = ((1, 16), (2, 16), (3, 16))  # in hardware a code takes 4 bits, whatever its codebook has
 
     def __post_init__(self) -> None:
         _check_exact("budget_ms", self.scheme)
@@ -77,18 +66,8 @@ class TimeBudget:
         target = repr(find_target(self.target))
         return {"milliseconds": self.milliseconds, "target": target, "kv": self.kv, "scheme": self.scheme.to_dict()}
 
-    def share_out(
-        self,
-        model: Any,
-        module: ir.Module,
-        names: Sequence[str],
-        windows: np.ndarray,
-        importance: Mapping[str, np.ndarray],
-        *,
-        quiet: bool,
-    ) -> dict[str, Scheme]:
+    def share_out(self, shapes: Shapes, costs: Costs, module: ir.Module, *, quiet: bool) -> dict[str, Scheme]:
         """As `Budget.share_out`. The search ends `NEAR` the most bits that are in time."""
-        shapes, costs = _measured(model, names, self.scheme, TIMED, windows, importance, quiet)
         sizes = {name: outputs * inputs for name, (outputs, inputs) in shapes.items()}
 
         def bits_of(chosen: Mapping[str, Scheme]) -> float:
@@ -100,7 +79,7 @@ class TimeBudget:
             note(f"{bits_of(chosen):.3f} bits a weight: {found:.3f} ms on {self.target}", quiet=quiet)
             return found
 
-        least, most = ({name: pick(costs[name], key=lambda s: s.R) for name in names} for pick in (min, max))
+        least, most = ({name: pick(costs[name], key=lambda s: s.R) for name in costs} for pick in (min, max))
         if (fast := takes(least)) > self.milliseconds:
             raise InputError(
                 f"budget_ms: expected at least {fast:.3f} ms a token for this model on {self.target}, which one stage "
@@ -134,21 +113,24 @@ def _check_exact(what: str, scheme: Scheme) -> None:
         raise InputError(f"{what}: expected the scheme exact, got kind '{scheme.kind}'; write a recipe instead")
 
 
-def _measured(
+def measured(
     model: Any,
     names: Sequence[str],
-    scheme: Scheme,
-    choices: Sequence[tuple[int, int]],
+    budget: Budget | TimeBudget,
     windows: np.ndarray,
     importance: Mapping[str, np.ndarray],
+    *,
     quiet: bool,
+    cluster: str | None = None,
 ) -> tuple[Shapes, Costs]:
+    """Of linears of the PyTorch `model`: their shapes, and what an error of each choice of `budget` costs on `windows`
+    (see `measure_costs`)."""
     shapes = {name: tuple(model.get_submodule(name).weight.shape) for name in names}
     schemes = {
-        name: [scheme.with_(R=r, c_w=c, G=even_block(outputs)) for r, c in choices]
+        name: [budget.scheme.with_(R=r, c_w=c, G=even_block(outputs)) for r, c in budget.choices]
         for name, (outputs, _) in shapes.items()
     }
-    return shapes, measure_costs(model, schemes, windows, importance, quiet=quiet)
+    return shapes, measure_costs(model, schemes, windows, importance, quiet=quiet, cluster=cluster)
 
 
 def _within(shapes: Shapes, costs: Costs, bits: float) -> dict[str, Scheme]:

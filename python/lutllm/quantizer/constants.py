@@ -18,7 +18,7 @@ import numpy as np
 from lutllm import dialect
 from lutllm.bindings import ir
 from lutllm.errors import InputError
-from lutllm.interpreter.decoder import SOFTCAP_SHIFT
+from lutllm.functions import SOFTCAP_SHIFT
 from lutllm.lowering.quantize.graph import FloatGraph, name_of
 from lutllm.quantization import (
     CACHE_BITS,

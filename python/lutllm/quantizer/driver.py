@@ -7,7 +7,8 @@ import hashlib
 import resource
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,12 +19,12 @@ from lutllm.errors import InputError
 from lutllm.progress import note
 from lutllm.quantizer.evaluate import integer_input, output_error
 from lutllm.quantizer.linear.vector import VectorQuantizer
-from lutllm.quantizer.observe.recording import LayerStream, Recorded, float_linear, linears
+from lutllm.quantizer.observe.recording import LayerStream, float_linear, linears
 from lutllm.quantizer.products import threads
-from lutllm.quantizer.protocol import Quantizer, QuantizerFactory
+from lutllm.quantizer.protocol import FloatLinear, Quantizer, QuantizerFactory
 from lutllm.quantizer.resume import RunDirectory
 from lutllm.scheme import NAMED_SCHEMES, QuantizedLinear, Scheme
-from lutllm.workers import broken_off
+from lutllm.workers import pool
 
 if TYPE_CHECKING:
     from lutllm.models import LoadedModel
@@ -67,6 +68,7 @@ def quantize(
     sequential: bool = True,
     importance: Mapping[str, np.ndarray] | None = None,
     own: np.ndarray | None = None,
+    cluster: str | None = None,
 ) -> QuantizationResult:
     """Quantize the linears of `layers` (decoder layer numbers or module names; None: all decoder layers).
 
@@ -77,7 +79,7 @@ def quantize(
     dictionary for each linear as soon as it is there: linear, shape, scheme, bits, loss, seconds, peak_memory_mb.
     `own`: windows of other text, at most as many as there are of `tokens`, which take the place of as many of `text`.
     `sequential`: each decoder layer sees what the quantized layers before it leave. `importance` of each linear's
-    outputs, by name: see `FloatLinear`.
+    outputs, by name: see `FloatLinear`. `cluster`: the address of a Dask scheduler whose workers fit linears.
     """
     from lutllm.quantizer.reproducible import arithmetic, reproducible
 
@@ -99,7 +101,7 @@ def quantize(
         "quantizer": getattr(quantizer, "__qualname__", type(quantizer).__qualname__),
     }
     directory = RunDirectory(out_dir, identity)
-    with directory.opened(), reproducible():
+    with directory.opened(), reproducible(), fitting(cluster) as executor:
         earlier = directory.finished()
         result = QuantizationResult()
         if earlier is not None:
@@ -111,8 +113,9 @@ def quantize(
         sizes = {name: int(model.module.get_submodule(name).weight.numel()) for name in names}
         log = _Log(sizes, len(groups), progress, listener)
         run = _Run(
-            model, schemes, quantizer, seed, directory, len(calibration), sample_tokens, log, sequential, importance
-        )
+            model, schemes, quantizer, seed, directory, len(calibration), sample_tokens, log, sequential, importance,
+            executor,
+        )  # fmt: skip
         for group in groups:
             run.group(stream, group, result)
         result = _ordered(result, names)
@@ -133,6 +136,7 @@ class _Run:
     log: "_Log"
     sequential: bool
     importance: Mapping[str, np.ndarray] | None
+    executor: Executor
 
     def group(self, stream: LayerStream, names: list[str], result: QuantizationResult) -> None:
         """Quantize the linears of one decoder layer that are not finished already."""
@@ -146,22 +150,20 @@ class _Run:
             self._pass_on(stream, names, result)
             return
         start = time.monotonic()
-        quantizers = {s: self.factory(s, seed=self.seed) for s in dict.fromkeys(self.schemes[n] for n in names)}
-        sources, held = self._observe(stream, names, quantizers)
+        sources, held, quantizers = self._observe(stream, names)
         self.log.group(time.monotonic() - start)
         references = [float_linear(self.model.module, n, sources[n], self.importance) for n in todo]
         start = time.monotonic()
-        with broken_off(ThreadPoolExecutor(min(THREADS, threads()))) as pool:
-            made = pool.map(lambda linear: quantizers[self.schemes[linear.name]].quantize_linear(linear), references)
-            for reference, linear in zip(references, made, strict=True):
-                windows = held[reference.input_name]
-                linear.metadata["output_error"] = output_error(linear, reference, _spread(windows))
-                sample = integer_input(linear, windows[0][: self.sample_tokens])
-                self.directory.put(linear, sample)
-                result.add(linear, sample)
-                now = time.monotonic()
-                self.log.line(linear, now - start)
-                start = now
+        own = [quantizers[self.schemes[name], sources[name]] for name in todo]
+        for reference, linear in zip(references, self.executor.map(_fitted, own, references), strict=True):
+            windows = held[reference.input_name]
+            linear.metadata["output_error"] = output_error(linear, reference, _spread(windows))
+            sample = integer_input(linear, windows[0][: self.sample_tokens])
+            linear = self.directory.put(linear, sample)
+            result.add(linear, sample)
+            now = time.monotonic()
+            self.log.line(linear, now - start)
+            start = now
         self._pass_on(stream, names, result)
 
     def _pass_on(self, stream: LayerStream, names: list[str], result: QuantizationResult) -> None:
@@ -169,11 +171,13 @@ class _Run:
             stream.replace({name: result.linears[name] for name in names})
 
     def _observe(
-        self, stream: LayerStream, names: list[str], quantizers: Mapping[Scheme, Quantizer]
-    ) -> tuple[dict[str, str], dict[str, list[np.ndarray]]]:
-        """Show each quantizer every calibration window of its inputs; the held-out windows by input name."""
+        self, stream: LayerStream, names: list[str]
+    ) -> tuple[dict[str, str], dict[str, list[np.ndarray]], dict[tuple[Scheme, str], Quantizer]]:
+        """The input of each linear; the held-out windows of each input; for each scheme and input a quantizer that was
+        shown the calibration windows."""
         sources: dict[str, str] = {}
         held: dict[str, list[np.ndarray]] = {}
+        quantizers: dict[tuple[Scheme, str], Quantizer] = {}
         for i, recorded in enumerate(stream.layer(names, leave=not self.sequential)):
             now = {name: r.input_name for name, r in recorded.items()}
             if sources and now != sources:
@@ -181,22 +185,25 @@ class _Run:
                     "model: expected linears to share inputs in the same way for every window, got another way"
                 )
             sources = now
-            for own, quantizer in quantizers.items():
-                for source, x in _inputs(recorded, [n for n in names if self.schemes[n] == own]).items():
-                    if i < self.calibration:
-                        quantizer.observe(source, x)
-                    else:
-                        held.setdefault(source, []).append(x)
-        return sources, {source: _distinct(windows) for source, windows in held.items()}
+            inputs = {r.input_name: r.x for r in recorded.values()}
+            if i >= self.calibration:
+                for source, x in inputs.items():
+                    held.setdefault(source, []).append(x)
+                continue
+            for scheme, source in dict.fromkeys((self.schemes[name], sources[name]) for name in names):
+                if (scheme, source) not in quantizers:
+                    quantizers[scheme, source] = self.factory(scheme, seed=self.seed)
+                quantizers[scheme, source].observe(source, inputs[source])
+        return sources, held, quantizers
 
 
-def _inputs(recorded: Mapping[str, Recorded], names: Sequence[str]) -> dict[str, np.ndarray]:
-    return {recorded[name].input_name: recorded[name].x for name in names}
+def fitting(cluster: str | None) -> AbstractContextManager[Executor]:
+    """What fits linears: threads, or the workers of a Dask cluster."""
+    return pool(cluster, lambda: ThreadPoolExecutor(min(THREADS, threads())))
 
 
-def _distinct(windows: list[np.ndarray]) -> list[np.ndarray]:
-    """Without repeats of the same array, which two schemes that read one input leave."""
-    return list({id(x): x for x in windows}.values())
+def _fitted(quantizer: Quantizer, linear: FloatLinear) -> QuantizedLinear:
+    return quantizer.quantize_linear(linear)
 
 
 def _digest(arrays: Mapping[str, np.ndarray] | None) -> str | None:

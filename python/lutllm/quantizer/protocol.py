@@ -9,6 +9,8 @@ from lutllm.errors import InputError
 from lutllm.quantizer.products import multiply
 from lutllm.scheme import QuantizedLinear, Scheme
 
+OUTPUTS = 8192  # of a linear in floats, at a time
+
 
 @dataclass(frozen=True)
 class FloatLinear:
@@ -34,7 +36,9 @@ class FloatLinear:
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """The float output of tokens [T, inputs], in float64."""
-        y = multiply(x.astype(np.float64), self.weight.astype(np.float64).T)
+        x = x.astype(np.float64)
+        parts = [self.weight[at : at + OUTPUTS] for at in range(0, len(self.weight), OUTPUTS)]
+        y = np.concatenate([multiply(x, part.astype(np.float64).T) for part in parts], axis=1)
         return y if self.bias is None else y + self.bias
 
 
@@ -50,11 +54,11 @@ def require_finite(array: np.ndarray, name: str) -> None:
 
 
 class Quantizer(Protocol):
-    """Made anew for each layer, so that it holds the statistics of one layer at a time.
+    """Made anew for each input of a scheme's linears, so that it holds the statistics of one input.
 
-    `observe` is called for every calibration window of every input, in order; then `quantize_linear` for each linear.
-    Both must depend on their arguments, the scheme and the seed only: an interrupted run repeats them, and two threads
-    quantize linears in any order.
+    `observe` is called for every calibration window of the input, in order; then `quantize_linear` for each linear.
+    Both must depend on their arguments, the scheme and the seed only: an interrupted run repeats them, two threads
+    quantize linears in any order, and with a cluster each linear is quantized by a pickled copy.
     """
 
     def observe(self, input_name: str, x: np.ndarray) -> None:

@@ -10,6 +10,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -88,19 +89,21 @@ class RunDirectory:
         part = self._parts / f"{name}.safetensors"
         if not store.sealed(part):
             return None
-        linear = store.load_linear(part)
+        linear = _mapped(store.load_linear(part), part)
         sample = self._sample(linear.input_name)
         return (linear, store.load(sample).require(linear.input_name)) if store.sealed(sample) else None
 
-    def put(self, linear: QuantizedLinear, sample: np.ndarray) -> None:
-        """Keep a finished linear. The sample goes first: a linear that is there has its sample."""
+    def put(self, linear: QuantizedLinear, sample: np.ndarray) -> QuantizedLinear:
+        """Keep a finished linear, whose codes leave memory in what is returned. The sample goes first: a linear that is
+        there has its sample."""
         if self.path is None:
-            return
+            return linear
         path, part = self._sample(linear.input_name), self._parts / f"{linear.name}.safetensors"
         store.save(path, {linear.input_name: sample})
         store.seal(path)
         store.save_linear(part, linear)
         store.seal(part)
+        return _mapped(linear, part)
 
     def _sample(self, input_name: str) -> Path:
         return self._parts / f"{input_name}.sample.safetensors"
@@ -113,6 +116,10 @@ class RunDirectory:
         store.seal(self.path / SAMPLES)
         store.save_linears(self.path, linears, run=self.identity)
         shutil.rmtree(self._parts, ignore_errors=True)
+
+
+def _mapped(linear: QuantizedLinear, part: Path) -> QuantizedLinear:
+    return replace(linear, codes=store.mapped(part, f"{linear.name}.codes"))
 
 
 def _short(value: object) -> str:

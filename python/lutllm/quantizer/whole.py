@@ -28,7 +28,7 @@ from lutllm.models.text import Text, text_file, windows
 from lutllm.progress import note, progress
 from lutllm.quantized.pretrained import CONFIG, QuantizedModel, from_pretrained, save_pretrained
 from lutllm.quantizer import driver
-from lutllm.quantizer.budget import Budget, TimeBudget
+from lutllm.quantizer.budget import Budget, TimeBudget, measured
 from lutllm.quantizer.linear.assembly import multiplied
 from lutllm.quantizer.recipe import (
     Assignment,
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 IMPORTANCE, ALLOCATION, DISTILLED = "importance.safetensors", "allocation.json", "distillation.safetensors"
 VERSION = 5  # of the other integers and of the files: raised whenever the same input would give others
-CALIBRATION_TOKENS = 32768
+CALIBRATION_TOKENS, WINDOW = 32768, 512
 SOME_TOKENS = 8192  # of calibration, enough for exponents and sensitivities
 OWN = 0.5  # of all windows: what the model writes itself
 MOST_OWN = 8192  # windows, which come again after that
@@ -96,9 +96,10 @@ def chosen_recipe(
     """A recipe as it is; of a scheme's name, stages and table bits for every linear; a budget of bits, or of
     milliseconds on a target (v80) after `kv` (256) tokens."""
     if recipe is not None:
-        if scheme or stages or bits or table_bits or budget_ms:
+        if scheme or stages or bits or table_bits or budget_ms or target or kv:
             raise InputError(
-                "expected a recipe alone, got scheme, stages, bits, table bits or a budget too; write them into it"
+                "expected a recipe alone, got scheme, stages, bits, table bits, a budget, target or kv too; "
+                "write schemes, stages and table bits into it"
             )
         return load_recipe(recipe)
     if (target or kv) and not budget_ms:
@@ -123,7 +124,7 @@ def quantize_model(
     source: str | None = None,
     text: Text | Path | str | None = None,
     tokens: int = CALIBRATION_TOKENS,
-    window: int = 512,
+    window: int = WINDOW,
     seed: int = 0,
     progress: bool = True,
     listener: Callable[[dict], None] | None = None,
@@ -132,6 +133,7 @@ def quantize_model(
     device: str = "cpu",
     batch: int = 1,
     codes: bool = False,
+    cluster: str | None = None,
 ) -> Quantized:
     """Quantize every linear of `model` as `recipe` says or allows, then everything else, and write `directory`.
 
@@ -139,7 +141,7 @@ def quantize_model(
     of which `tokens` are used. `own`: the share of all windows that `model` writes itself, 0 where it is large or its
     weights are random. `distillation`: its steps of `batch` windows each (None: as many as windows of calibration), in
     which `codes` move or not, on `device`, `cpu` or `cuda`: on the latter in bfloat16, with other bits every time.
-    `listener`: see `quantize.quantize`.
+    `listener` and `cluster`: see `quantizer.quantize`.
     """
     from lutllm.quantizer.reproducible import reproducible
 
@@ -151,8 +153,8 @@ def quantize_model(
     structure = structure_of(model)
     if model.origin.get("weights") == "random" or model.module.num_parameters() > SMALL_MODEL:
         own = 0.0
-    amounts = _Amounts(tokens, window, distillation, batch, codes, own)
-    run = _Run(model, structure, recipe, _text(text), amounts, seed, not progress, listener, device)
+    amounts = Amounts(tokens, window, distillation, batch, codes, own)
+    run = _Run(model, structure, recipe, _text(text), amounts, seed, not progress, listener, device, cluster)
     run_directory = RunDirectory(directory, run.identity)
     with run_directory.opened():
         if not (directory / CONFIG).exists():
@@ -184,7 +186,7 @@ def structure_of(model: "LoadedModel") -> "FloatModel":
 
 
 @dataclass(frozen=True)
-class _Amounts:
+class Amounts:
     """Tokens of calibration and of a window; steps of distillation, windows of each, whether codes move; the share of
     all windows that the model writes itself."""
 
@@ -218,11 +220,12 @@ class _Run:
     structure: "FloatModel"
     recipe: Recipe | Budget | TimeBudget
     text: Text
-    amounts: _Amounts
+    amounts: Amounts
     seed: int
     quiet: bool
     listener: Callable[[dict], None] | None
     device: str
+    cluster: str | None
 
     @cached_property
     def graph(self) -> FloatGraph:
@@ -307,7 +310,9 @@ class _Run:
             windows = self._some_windows()
             assert importance is not None
             model, module = self.model.module, self.structure.module
-            chosen = self.recipe.share_out(model, module, names, windows, importance, quiet=self.quiet)
+            how: dict[str, Any] = {"quiet": self.quiet, "cluster": self.cluster}
+            shapes, costs = measured(model, names, self.recipe, windows, importance, **how)
+            chosen = self.recipe.share_out(shapes, costs, module, quiet=self.quiet)
             store.write_json(kept, {name: chosen[name].to_dict() for name in names})
             store.seal(kept)
         schemes = store.read_json(kept)
@@ -339,6 +344,7 @@ class _Run:
             listener=self.listener,
             importance=importance,
             own=self._own[: self.amounts.own_calibration],
+            cluster=self.cluster,
         ).linears
 
     def _distilled(self, parts: Path, linears: dict[str, QuantizedLinear]) -> dict[str, QuantizedLinear]:

@@ -17,7 +17,7 @@ def explore_table(report: Mapping[str, Any]) -> str:
     """The front, the best first."""
     rows = [HEAD, *(tuple(_cells(point)) for point in report["points"])]
     about = f"{report['tried']} points estimated, {report['refused']} refused"
-    best = _changes(report["points"][0])
+    best = changes(report["points"][0])
     return f"{align(rows)}\n\n{about}; the best by {report['objective']}: {best}"
 
 
@@ -42,9 +42,9 @@ def explore_page(report: Mapping[str, Any], tried: Sequence[Mapping[str, Any]]) 
             "type": "scatter",
             "mode": "markers" if label == "others" else "lines+markers",
             "name": label,
-            "x": [_area(point) for point in points],
+            "x": [area(point) for point in points],
             "y": [point[name] for point in points],
-            "text": [escape(f"{point['config']}: {_changes(point)}") for point in points],
+            "text": [escape(f"{point['config']}: {changes(point)}") for point in points],
             "hovertemplate": "%{text}<br>%{x:.1f} % of its largest resource, %{y:.4g} ms<extra></extra>",
             "marker": {"size": 8, "color": "#9a9aa2" if label == "others" else "#f58518"},
         }
@@ -53,16 +53,18 @@ def explore_page(report: Mapping[str, Any], tried: Sequence[Mapping[str, Any]]) 
     axes = {"xaxis": {"title": {"text": "share of the resource that is used most, %"}}}
     found.chart(data, {**axes, "yaxis": {"title": {"text": name.replace("_", ", ")}, "type": "log"}})
     found.add("<h2>The front</h2>")
-    rows = [[escape(_changes(point)), *map(escape, _cells(point))] for point in report["points"]]
+    rows = [[escape(changes(point)), *map(escape, _cells(point))] for point in report["points"]]
     found.add(table(["changes of the target", *HEAD], rows))
     return str(found)
 
 
-def _area(point: Mapping[str, Any]) -> float:
+def area(point: Mapping[str, Any]) -> float:
+    """The share of the resource that is used most, in per cent."""
     return 100 * float(max(values["share"] for values in point["resources"].values()))
 
 
-def _changes(point: Mapping[str, Any]) -> str:
+def changes(point: Mapping[str, Any]) -> str:
+    """What it changes of the target."""
     return ", ".join(f"{name} = {value}" for name, value in point["changes"].items()) or "the target's own"
 
 

@@ -134,6 +134,11 @@ def perplexities(evaluation: Any) -> str:
             for name, value in a.divergence.items()
         )
         beside += "" if a.same_tokens else "\nits tokenizer gives other tokens of the same text"
+    if g := evaluation.greedy:
+        beside += (
+            f"\ngreedy texts after {g.prompts} prompts: {g.agreed:.1%} of {g.tokens} tokens before the first that "
+            f"is not float's; {g.loops:.0%} end in a loop, {g.float_loops:.0%} of float's"
+        )
     return (
         f"{align(lines)}{beside}\n"
         f"{p.windows} windows of {p.context} tokens each ({p.tokens} tokens, {p.predicted} predicted, "

@@ -8,6 +8,7 @@ what the tables compute in floats, `lut_integer` the integer program, whose logi
 
 import math
 from dataclasses import asdict, dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ from lutllm.models.text import Text, text_file, windows
 from lutllm.progress import note, progress
 from lutllm.quantized.pretrained import QuantizedModel, from_pretrained
 from lutllm.run.compare import compare, of_module, of_session
+from lutllm.run.greedy import PROMPT, Greedy, compare_greedy
+from lutllm.run.greedy import TOKENS as WRITTEN
 from lutllm.tabular import Tabular
 
 if TYPE_CHECKING:
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
 TOKENS, WINDOW = 20480, 512
 SOURCE_TOKENS = 8192  # of each text out of domain
+PROMPTS = 20  # that greedy texts follow
 CHAT, CHAT_SEED = "chat", 1_000_003  # turns that the float model writes itself; no seed of calibration
 
 
@@ -88,6 +92,7 @@ class Evaluation(Tabular):
     about: dict[str, Any] = field(default_factory=dict)
     sources: dict[str, Perplexities] = field(default_factory=dict)
     against: Against | None = None
+    greedy: Greedy | None = None
 
     @property
     def out_of_domain(self) -> float | None:
@@ -119,6 +124,8 @@ class Evaluation(Tabular):
         if self.against:
             values = asdict(self.against)
             other["against"] = {**values, "perplexity": _word(self.against.perplexity)}
+        if self.greedy:
+            other["greedy"] = asdict(self.greedy)
         return {**self.corpus.to_dict(), **bits, "backend": self.backend, **self.about, **other}
 
 
@@ -132,6 +139,7 @@ def evaluate(
     against: "LoadedModel | str | None" = None,
     out_of_domain: bool | None = None,
     source_tokens: int = SOURCE_TOKENS,
+    prompts: int | None = None,
     backend: str = "cpu",
     seed: int = 0,
     quiet: bool = False,
@@ -140,8 +148,9 @@ def evaluate(
 
     `text`: a text, or a file (default: what `default_corpus` holds apart). `out_of_domain` (default: without `text`):
     about `source_tokens` of each of `out_of_domain_texts` too, and of chats that the float model writes. A text that
-    was calibrated on is measured on what is held apart. `source`: the float model, where the one the directory names
-    is not there. `against`: the original checkpoint, to compare both with.
+    was calibrated on is measured on what is held apart. `prompts` (20 with texts out of domain, else 0): beginnings of
+    windows of all these texts in turn, which float model and integers go on with greedily. `source`: the float model,
+    where the one the directory names is not there. `against`: the original checkpoint, to compare both with.
     """
     if window < 2 or tokens < window:
         raise InputError(f"expected a window of at least 2 tokens and tokens for one, got {window} and {tokens}")
@@ -168,7 +177,19 @@ def evaluate(
     sources = {name: _measure(found, reference, session, *other, quiet) for name, other in others.items()}
     original = models.load(against) if isinstance(against, str) else against
     beside = None if original is None else _against(original, found.tokenizer, reference, session, chosen, quiet)
-    return Evaluation(first, found.bits, backend, {**found.about, "seed": seed}, sources, beside)
+    count = prompts if prompts is not None else PROMPTS if sources else 0
+    begun = _beginnings([chosen, *(each for _, each in others.values())], count)
+    written = None
+    if begun:
+        shown = progress(begun, "greedy texts", total=len(begun), quiet=quiet)
+        written = compare_greedy(reference.module, session, shown, min(WRITTEN, window - len(begun[0])))
+    return Evaluation(first, found.bits, backend, {**found.about, "seed": seed}, sources, beside, written)
+
+
+def _beginnings(texts: list[np.ndarray], count: int) -> list[np.ndarray]:
+    """The first tokens of `count` windows, of all texts in turn, as far as there are windows."""
+    windows = [each for turn in zip_longest(*texts) for each in turn if each is not None]
+    return [window[: min(PROMPT, len(window) // 2)] for window in windows[:count]]
 
 
 def _corpus(model: QuantizedModel, text: Text | Path | str | None) -> Text:

@@ -35,7 +35,7 @@ class RowScale:
 
 def row_scale(weight: np.ndarray, enabled: bool = True) -> RowScale:
     """The root mean square of each row, at least 1/256 of the largest; one scale for all rows when not `enabled`."""
-    rms = np.sqrt(np.mean(np.square(weight.astype(np.float64)), axis=1))
+    rms = np.sqrt([np.mean(np.square(row.astype(np.float64))) for row in weight])
     return encoded_scale(rms if enabled else np.full_like(rms, rms.max(initial=0.0)))
 
 

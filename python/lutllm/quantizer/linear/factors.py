@@ -20,14 +20,15 @@ def inverse_factor(matrix: np.ndarray) -> np.ndarray:
     """
     lower = np.array(matrix.T[::-1, ::-1], np.float64, order="C")
     inverses = _factor(lower)
-    lower = np.tril(lower)
+    for row in range(len(lower)):
+        lower[row, row + 1 :] = 0.0
     for at in range(0, len(lower), BLOCK):
         here = slice(at, at + BLOCK)
         inverse = inverses[at // BLOCK]
         if at:
             lower[here, :at] = -multiply(inverse, multiply(lower[here, :at], lower[:at, :at]))
         lower[here, here] = inverse
-    return np.ascontiguousarray(lower[::-1, ::-1])
+    return lower[::-1, ::-1]
 
 
 def _factor(a: np.ndarray) -> list[np.ndarray]:

@@ -1,5 +1,7 @@
 """What calibration leaves of one linear input: windows of tokens in, peaks, Hessian and a sample of tokens out."""
 
+from functools import cached_property
+
 import numpy as np
 
 from lutllm.errors import InputError
@@ -41,6 +43,8 @@ class InputStatistics:
     def add(self, x: np.ndarray) -> None:
         if x.ndim != 2 or x.shape[1] != len(self._sum):
             raise InputError(f"calibration window: expected [tokens, {len(self._sum)}], got {list(x.shape)}")
+        if "hessian" in self.__dict__:
+            raise RuntimeError("expected all windows before the Hessian is asked for, got one after it")
         if self._moments:
             add_second_moment(self._sum, x, x)
         self.tokens += len(x)
@@ -51,9 +55,10 @@ class InputStatistics:
             self._kept.append(kept)
             self._room -= len(kept)
 
-    @property
+    @cached_property
     def hessian(self) -> np.ndarray:
-        return self._sum / max(1, self.tokens)
+        self._sum /= max(1, self.tokens)
+        return self._sum
 
     @property
     def sample(self) -> np.ndarray:

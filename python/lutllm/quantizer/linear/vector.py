@@ -11,7 +11,7 @@ from lutllm.quantizer.linear.assembly import assemble, row_scale
 from lutllm.quantizer.linear.statistics import InputStatistics, second_moment
 from lutllm.quantizer.linear.weights import damped, fit_weights
 from lutllm.quantizer.products import multiply
-from lutllm.quantizer.protocol import FloatLinear
+from lutllm.quantizer.protocol import OUTPUTS, FloatLinear
 from lutllm.scheme import QuantizedLinear, Scheme
 
 SAMPLE_TOKENS = 16384
@@ -49,17 +49,18 @@ class VectorQuantizer:
     def observe(self, input_name: str, x: np.ndarray) -> None:
         if input_name not in self._statistics:
             exact = self.scheme.kind == "exact"
-            self._statistics[input_name] = InputStatistics(x.shape[1], self.sample_tokens, moments=exact)
+            kept = PEAK_TOKENS if exact else self.sample_tokens
+            self._statistics[input_name] = InputStatistics(x.shape[1], kept, moments=exact)
         self._statistics[input_name].add(x)
 
     def quantize_linear(self, linear: FloatLinear) -> QuantizedLinear:
         integers, hessian = self._input(linear.input_name)
-        weight = linear.weight.astype(np.float64)
-        scale = row_scale(weight, self.scale_rows)
+        scale = row_scale(linear.weight, self.scale_rows)
         fitted = fit_weights(
-            weight / scale.value[:, None],
+            linear.weight,
             damped(hessian),
             self.scheme,
+            row_scale=scale.value,
             row_weights=scale.value**2 * (1.0 if linear.importance is None else linear.importance),
             seed=self._seed_of(linear.name),
             refits=self.refits,
@@ -103,5 +104,9 @@ class VectorQuantizer:
 
 def _peak(linear: FloatLinear, sample: np.ndarray) -> float:
     """The largest |output| on the first recorded tokens."""
-    y = multiply(sample[:PEAK_TOKENS], linear.weight.T)
-    return float(np.abs(y if linear.bias is None else y + linear.bias).max())
+    found = 0.0
+    for at in range(0, len(linear.weight), OUTPUTS):
+        part = slice(at, at + OUTPUTS)
+        y = multiply(sample[:PEAK_TOKENS], linear.weight[part].T)
+        found = max(found, float(np.abs(y if linear.bias is None else y + linear.bias[part]).max()))
+    return found

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,15 @@ def linears(module: Any, wanted: Sequence[int | str] | None = None) -> list[str]
             raise InputError(f"layers: expected layers of this model that hold linears ({hint}), got {want!r}")
         found += [n for n in match if n not in found]
     return sorted(found, key=names.index)
+
+
+def by_layer(names: Iterable[str]) -> list[list[str]]:
+    """Linears of each decoder layer, and at last those of none."""
+    layers: dict[float, list[str]] = {}
+    for name in names:
+        match = _LAYER.match(name)
+        layers.setdefault(int(match["index"]) if match else inf, []).append(name)
+    return [layers[i] for i in sorted(layers)]
 
 
 def float_linear(
@@ -92,12 +102,7 @@ class LayerStream:
 
     def groups(self, names: Sequence[str]) -> list[list[str]]:
         """`names` divided into what is recorded at a time: one decoder layer, what follows them, or everything."""
-        if self.blocks is None:
-            return [list(names)]
-        layers: dict[int, list[str]] = {}
-        for name in names:
-            layers.setdefault(self._index(name), []).append(name)
-        return [layers[i] for i in sorted(layers)]
+        return [list(names)] if self.blocks is None else by_layer(names)
 
     def layer(self, names: Sequence[str], *, leave: bool = True) -> Iterator[dict[str, Recorded]]:
         """Like `record`, for linears of one group, later than those asked before. Without `leave` the windows stay

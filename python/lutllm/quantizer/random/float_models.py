@@ -29,6 +29,9 @@ class LayerShape:
     rotated: int | None = None
     plain: bool = False  # an MLP without a gate
     layer_norm: bool = False  # with a bias, in place of RMSNorm
+    norms_before: bool = True
+    wide_norm: bool = False  # of all query heads, and of all key heads
+    softcap: float | None = None  # of scores
 
 
 def float_decoder(
@@ -42,6 +45,7 @@ def float_decoder(
     *,
     qk_norm: bool = False,
     epsilon: float = 1e-6,
+    logit_softcap: float | None = None,
     **others: Any,
 ) -> ir.Module:
     """A whole model: `layers` alike of the sizes, and with `others` that a `LayerShape` has, or one for each shape."""
@@ -52,7 +56,8 @@ def float_decoder(
         x = b.embedding(ids, "model.embed_tokens", vocabulary, hidden)
         for i, shape in enumerate(shapes):
             x = b.layer(x, position, f"model.layers.{i}", shape)
-        return b.linear(b.norm(x, "model.norm"), "lm_head", vocabulary)
+        logits = b.linear(b.norm(x, "model.norm"), "lm_head", vocabulary)
+        return logits if logit_softcap is None else dialect.float_tanh(logits, name="softcap", scale=logit_softcap)
 
     return _module(["tensor<?xi32>", "tensor<1xi32>"], body, epsilon)
 
@@ -83,13 +88,13 @@ class _Builder:
 
     def layer(self, x: ir.Value, position: ir.Value, name: str, shape: LayerShape) -> ir.Value:
         kind = "layer" if shape.layer_norm else "rms"
-        normed = self.norm(x, f"{name}.input_layernorm", kind=kind)
+        normed = self.norm(x, f"{name}.input_layernorm", kind=kind) if shape.norms_before else x
         seen = self.attention(normed, position, f"{name}.self_attn", shape)
         if shape.norms_after:
             seen = self.norm(seen, f"{name}.attention_norm", kind=kind)
         with ir.Location.name(name):
             x = dialect.float_add(x, seen, name=f"{name}.attention")
-        normed = self.norm(x, f"{name}.post_attention_layernorm", kind=kind)
+        normed = self.norm(x, f"{name}.post_attention_layernorm", kind=kind) if shape.norms_before else x
         inner = self.mlp(normed, f"{name}.mlp", shape)
         if shape.norms_after:
             inner = self.norm(inner, f"{name}.mlp_norm", kind=kind)
@@ -104,14 +109,16 @@ class _Builder:
         key = self.rotated(key, position, name, "k", kv_heads, shape)
         with ir.Location.name(name):
             seen = dialect.float_attention(
-                query, key, value, name=name, heads=heads, kv_heads=kv_heads, scale=head_dim**-0.5, window=shape.window
-            )
+                query, key, value, name=name, heads=heads, kv_heads=kv_heads, scale=head_dim**-0.5, window=shape.window,
+                softcap=shape.softcap,
+            )  # fmt: skip
         return self.linear(seen, f"{name}.o_proj", x.type.shape[1])
 
     def rotated(self, y: ir.Value, position: ir.Value, name: str, part: str, heads: int, shape: LayerShape) -> ir.Value:
         made = f"{name}.{part}_proj"
-        if shape.qk_norm:
-            y, made = self.norm(y, f"{name}.{part}_norm", heads), f"{name}.{part}_norm"
+        if shape.qk_norm or shape.wide_norm:
+            groups = 1 if shape.wide_norm else heads
+            y, made = self.norm(y, f"{name}.{part}_norm", groups), f"{name}.{part}_norm"
         # Layers alike share their frequencies; heads of another size need others.
         turned = shape.rotated or shape.head_dim
         frequencies = self.parameter(f"model.rotary_emb.{turned}.inv_freq", turned // 2)

@@ -58,7 +58,7 @@ def hollow_model(module: ir.Module, scheme: Scheme | Callable[[str], Scheme], *,
     graph, of = FloatGraph(module), _each(scheme)
     shapes = {name_of(op): (op.x.type.shape[1], op.y.type.shape[1]) for op in graph.of(FloatLinearOp)}
     linears = {
-        name: _hollow_linear(*shapes[name], of(name), name, f"{names[0]}.input")
+        name: hollow_linear(*shapes[name], of(name), name, f"{names[0]}.input")
         for names in graph.shared_inputs
         for name in names
     }
@@ -70,7 +70,8 @@ def _each(scheme: Scheme | Callable[[str], Scheme]) -> Callable[[str], Scheme]:
     return (lambda _: scheme) if isinstance(scheme, Scheme) else scheme
 
 
-def _hollow_linear(inputs: int, outputs: int, scheme: Scheme, name: str, input_name: str) -> QuantizedLinear:
+def hollow_linear(inputs: int, outputs: int, scheme: Scheme, name: str, input_name: str) -> QuantizedLinear:
+    """A linear of zeros that take no memory."""
     s, pairs = scheme, inputs // 2
 
     def zeros(dtype: type, *shape: int) -> np.ndarray:
@@ -171,7 +172,7 @@ class _Ops(OpQuantizer):
         heads, kv_heads = int(op.heads.value), int(op.kv_heads.value)
         channels = op.query.type.shape[1] // heads
         peaks = (_PEAK * np.exp2(self.rng.uniform(-1, 1, (n, channels))) for n in (heads, kv_heads, kv_heads))
-        return quantize_attention(name_of(op), float(op.scale.value), *peaks)
+        return quantize_attention(name_of(op), float(op.scale.value), *peaks, softcap=op.number("softcap"))
 
     def frequencies(self, symbol: str, pairs: int) -> np.ndarray:
         return _THETA ** (-np.arange(pairs) / pairs)

@@ -12,7 +12,7 @@ import numpy as np
 
 from lutllm import interpreter
 from lutllm.errors import InputError
-from lutllm.functions import RECIPROCAL_FRACTION, SIGMOID_END, rsqrt, share
+from lutllm.functions import RECIPROCAL_FRACTION, SIGMOID_END, rsqrt, share, tanh
 from lutllm.interpreter.decoder import attention as golden_attention
 from lutllm.lowering.machine.accelerator import CACHE_BITS, HEAD_MODES, LEFT, X_BITS, AcceleratorConfig
 from lutllm.lowering.place.rounds import Round
@@ -101,7 +101,7 @@ def norm(chip: Chip, job: Job) -> None:
         total, channels = chip.totals[rows, None], f["channels"]
         mean = (2 * total + channels) // (2 * channels)
         x, squares = x - mean, squares - 2 * mean * total + channels * mean * mean
-    n = normalised(x, squares, gain, f, bias)
+    n = x if f.get("bare") else normalised(x, squares, gain, f, bias)
     if after:
         chip.push("n", n)
         return
@@ -162,7 +162,8 @@ def heads(chip: Chip, job: Job) -> None:
     x = found.reshape(count, words, tokens, lanes).transpose(0, 2, 1, 3).reshape(count, tokens, words * lanes)
     gain, right = (p.reshape(count, 1, words * lanes) for p in chip.parameters(job.address, job.beats))
     if f["norm"]:
-        x = normalised(x, np.square(x).sum(axis=-1, keepdims=True), gain, f)
+        axes = (0, 2) if f.get("whole") else 2
+        x = normalised(x, np.square(x).sum(axis=axes, keepdims=True), gain, f)
     if f["rotate"]:
         x = rotated(x, chip.rotations, f["wide"])
     out = saturate(rescaled(x, right), X_BITS if mode == "query" else CACHE_BITS)
@@ -227,6 +228,7 @@ def attention(chip: Chip, job: Job) -> None:
         exponents=right[0::2] - LEFT - RECIPROCAL_FRACTION,  # stream p holds LEFT - shift
         bits=f["bits"],
         window=f["reach"] + 1 if "reach" in f else None,
+        softcap=f.get("softcap") or None,
     )
     chip.write("x", places(f["base"], range(heads_ * words), tokens), words_of(seen, lanes))
 
@@ -251,6 +253,8 @@ def embed(chip: Chip, job: Job) -> None:
 
 def pick(chip: Chip, job: Job) -> None:
     f, logits = job.fields, rows_of(chip.pull("y"))[0]
+    if f.get("capped"):
+        logits = np.sign(logits) * tanh(rescaled(np.abs(logits), f["sigmoid_right"]))
     index = int(logits.argmax())  # the first of equals
     if f["first"] or logits[index] > chip.best:
         chip.best, chip.best_index = int(logits[index]), f["offset"] + index
