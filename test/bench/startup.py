@@ -1,4 +1,5 @@
-"""Prints how long the commands take to start: whole processes, several runs each, minimum, median and maximum."""
+"""Prints how long the commands take to start: whole processes, several runs each, minimum, median and maximum; with
+directories of `lutllm quantize`, also until the first token of each, once it has been started."""
 
 import statistics
 import subprocess
@@ -21,7 +22,8 @@ def seconds(command: list[str]) -> float:
 
 
 def main() -> None:
-    for command in COMMANDS:
+    runs = [["lutllm.tools.lutllm", "run", model, "Once upon a time", "--tokens", "1"] for model in sys.argv[1:]]
+    for command in (*COMMANDS, *runs):
         taken = sorted(seconds(command) for _ in range(RUNS + 1))[:RUNS]  # the slowest run warmed up the disk
         print(f"{' '.join(command):50} {taken[0]:.2f} {statistics.median(taken):.2f} {taken[-1]:.2f} s")
 

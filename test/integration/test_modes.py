@@ -5,7 +5,11 @@ hardware and task by task, in the cycles that were predicted; and what a machine
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,10 +18,13 @@ from lutllm import dialect
 from lutllm.accelerator.hardware import PASSES, Hardware, build
 from lutllm.bindings import ir
 from lutllm.cost.predicted import predicted, run_cycles
+from lutllm.dialect.machines.limits import MODES
 from lutllm.diff import compare_golden, compare_hardware, record
 from lutllm.errors import LutllmError
 from lutllm.lowering import pipelines
+from lutllm.lowering.export.hw_to_sv import hw_to_sv
 from lutllm.lowering.export.image.whole import whole_image
+from lutllm.lowering.hardware.accelerator_to_hw import ACCELERATOR_TOP, accelerator_to_hw
 from lutllm.lowering.place.clusters import clusters_of
 from lutllm.lowering.place.form import placed_functions
 from lutllm.lowering.schedule.read import read_plan
@@ -193,6 +200,16 @@ def test_what_engines_do_not_do_is_refused(shape: dict[str, Any], edit: tuple[st
     assert edited
     with dialect.context(), pytest.raises(LutllmError, match=message):
         Hardware.of(ir.Module.parse(text), model.tensors, target="tiny")
+
+
+@pytest.mark.skipif(shutil.which("verilator") is None, reason="verilator is not installed")
+def test_lint_of_all_modes_is_clean(tmp_path: Path) -> None:
+    plain = made("windows of some layers", "tiny")[0].plan.config
+    config = replace(plain, modes=MODES, attention_rows=2, attention_ports=2)
+    hw_to_sv(accelerator_to_hw(config, "sv"), ACCELERATOR_TOP, tmp_path)
+    command = ["verilator", "--lint-only", "-Wall", "lint.vlt", "-F", "filelist.f", "--top-module", ACCELERATOR_TOP]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_rows_out_of_a_window_cost_no_cycles() -> None:

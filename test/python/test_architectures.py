@@ -21,9 +21,11 @@ from lutllm.models.hf import empty_module, make_config  # noqa: E402
 from lutllm.models.text import default_text, token_ids  # noqa: E402
 from lutllm.models.tokenizer import byte_tokenizer  # noqa: E402
 from lutllm.models.wrappers import whole_model  # noqa: E402
+from lutllm.quantizer.random.model import random_model  # noqa: E402
 from lutllm.quantizer.recipe import load_recipe  # noqa: E402
 from lutllm.quantizer.whole import quantize_model  # noqa: E402
 from lutllm.run.session import CpuSession, GoldenSession  # noqa: E402
+from lutllm.scheme import EXACT  # noqa: E402
 
 SIZES: dict[str, Any] = {
     "vocab_size": 320,
@@ -100,6 +102,15 @@ CONVERTED: dict[str, dict[str, Any]] = {
         "layer_types": ["sliding_attention", "full_attention"],
     },
 }
+# Of engines' modes, what others have together.
+LIKE_OTHERS: dict[str, dict[str, Any]] = {
+    "olmo3": {"model_type": "olmo3", "sliding_window": 4},
+    "exaone4": {"model_type": "exaone4", "sliding_window": 4},
+    "ernie4_5": {"model_type": "ernie4_5"},
+    "seed_oss": {"model_type": "seed_oss"},
+    "glm4": {"model_type": "glm4"},
+    "vaultgemma": {"model_type": "vaultgemma", "attn_logit_softcapping": 2.0, "final_logit_softcapping": 3.0},
+}
 # What keeps others from being converted: an op of theirs that is named, and a part of what it would take.
 NOT_YET = {
     "mixtral": ({"model_type": "mixtral", "num_local_experts": 4}, "aten.topk", "picks experts"),
@@ -127,10 +138,10 @@ def made(values: dict[str, Any]) -> Any:
     return module
 
 
-@pytest.mark.parametrize("name", CONVERTED)
+@pytest.mark.parametrize("name", [*CONVERTED, *LIKE_OTHERS])
 def test_the_float_level_computes_what_transformers_does(name):
     """Beside the model as anyone calls it: no explicit positions, no mask."""
-    module = made(CONVERTED[name])
+    module = made((CONVERTED | LIKE_OTHERS)[name])
     ids = np.random.default_rng(1).integers(0, 320, 40)
     with torch.no_grad():
         wanted = module(token_ids(ids)).logits[0].numpy()
@@ -215,6 +226,14 @@ def test_other_odd_widths_are_refused():
     module = made({"model_type": "llama", "hidden_size": 33, "num_attention_heads": 3, "num_key_value_heads": 1})
     report = check_module(*whole_model(module))
     assert any("expected an even number of inputs (pairs), got 33" in group.reason for group in report.not_raised)
+
+
+@pytest.mark.parametrize("name", LIKE_OTHERS)
+def test_hardware_of_random_integers(name):
+    model = random_model(import_float(*whole_model(made(LIKE_OTHERS[name]))).module, EXACT.with_(R=1))
+    accelerator = Hardware.of(model.lut(32), model.tensors, target="tiny")
+    answer = accelerator.answer(build(accelerator.plan.config, "arc"), list(b"The import"), 3)
+    assert answer.equal and len(answer.tokens) == 3
 
 
 @pytest.mark.parametrize("name", NOT_YET)

@@ -6,6 +6,7 @@ import importlib.util
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import SimpleNamespace
@@ -104,6 +105,12 @@ def test_a_second_start_of_a_model_reads_nothing_of_it(tmp_path: Path, cache: Pa
                 GoldenSession.of(saved(tmp_path / "model")).forward([3]),
             )
     assert len(entries(cache)) == 1  # code and parameters know no context
+
+
+def test_a_copy_with_a_change_is_another_model(tmp_path: Path, cache: Path) -> None:
+    saved(tmp_path / "model")
+    found = replace(open_pretrained(tmp_path / "model"), about={})
+    assert not found.unread and found.bits == from_pretrained(tmp_path / "model").bits
 
 
 def test_another_model_in_a_place_is_seen(tmp_path: Path, cache: Path) -> None:

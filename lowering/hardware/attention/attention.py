@@ -162,7 +162,7 @@ def _windowed(
     what jobs have besides)."""
     low, bits = (config.attention_rows - 1).bit_length(), position.width
     reach, beat_bytes = resized(f["reach"], bits), config.part_bits // 8
-    before = position.zext(bits + 1) - reach.zext(bits + 1)
+    before = (position.zext(bits + 1) - reach.zext(bits + 1)).named("rows_out_of_reach")
     groups = mux(before[bits], const(0, bits + 1), before)[low:]
     groups = m.reg(resized(groups, rows.width), "groups_skipped")
     wide = bits + f["beats"].width

@@ -125,12 +125,12 @@ def save_pretrained(model: QuantizedModel, directory: Path | str) -> Path:
     from lutllm.quantized.model_check import check_model
 
     directory = Path(directory)
-    (directory / CONFIG).unlink(missing_ok=True)
     check_model(model.lut(model.positions or 1), model.arrays, model.linears)
     files = {FLOAT: (model.module.operation.get_asm(enable_debug_info=True) + "\n").encode()}
     files |= {TORCH: model.torch.encode()} if model.torch else {}
     files |= {GENERATION: store.json_bytes(model.generation)} if model.generation is not None else {}
     files |= _tokenizer_files(model.tokenizer)
+    (directory / CONFIG).unlink(missing_ok=True)
     for name, content in files.items():
         store.write_atomic(directory / name, content)
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
@@ -175,9 +175,15 @@ _LARGE = {"module", "linears", "arrays"}
 class _OnDisk(QuantizedModel):
     """A model whose program and arrays are read, and checked, when they are first asked for."""
 
-    def __init__(self, digest: str, bits: Any, **known: Any) -> None:
-        vars(self).update(known, kept={})
-        self._digest, self._bits = digest, bits  # of quantization.json, and what config.json says
+    _digest: str  # of quantization.json
+    _bits: dict[str, float] | None  # as config.json says
+
+    @classmethod
+    def of(cls, **known: Any) -> _OnDisk:
+        """A model of which this is known."""
+        found = cls.__new__(cls)
+        vars(found).update(known, kept={})
+        return found
 
     def __getattr__(self, name: str) -> Any:
         if name not in _LARGE:
@@ -204,9 +210,9 @@ def open_pretrained(
     digest = str(quantization.get("sha256"))
     sidecar, _ = _verified(directory, digest)
     generation = directory / GENERATION
-    return _OnDisk(
-        digest,
-        quantization.get("bits"),
+    return _OnDisk.of(
+        _digest=digest,
+        _bits=quantization.get("bits"),
         constants=read_ops(sidecar, directory / store.SIDECAR),
         tokenizer=tokenizer(directory, config.get("vocab_size")),
         config=config,
