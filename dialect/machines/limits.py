@@ -35,6 +35,7 @@ MODES = (
     "wide_norm",  # heads norms all heads of a token together
     "softcap",  # attention takes the hyperbolic tangent of scores
     "logit_softcap",  # pick takes that of logits
+    "positions",  # embed gives the row of a token's position, too, which residual adds to the stream
 )
 PORTS = ("w", "c", "q")  # of weights, of shifts and centroids, of requantizer parameters
 PORT_BITS = (32, 64, 128, 256, 512, 1024)

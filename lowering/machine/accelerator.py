@@ -136,6 +136,8 @@ MODE_BITS: dict[str, dict[str, dict[str, int]]] = {
     "wide_norm": {"heads": {"whole": 8}},
     "softcap": {"attention": {"softcap": 32}},  # 0: none
     "logit_softcap": {"pick": {"capped": 8, "sigmoid_right": 8}},
+    # Rows by position, from number `first` on; `added` to the residual stream.
+    "positions": {"embed": {"positions": 8, "first": 32}, "residual": {"added": 8}},
 }
 ACTIVATION = {"activation": 8}
 # What changes no cycles.
@@ -228,6 +230,8 @@ class AcceleratorConfig:
             needs += [("mode norm_after", (engine,)) for engine in AFTER.values()]
         if "layer_norm" in self.modes:
             needs += [("mode layer_norm", (engine,)) for engine in ("norm", "residual")]
+        if "positions" in self.modes:
+            needs.append(("mode positions", ("embed",)))
         for what, some in needs:
             if not self.having(some):
                 yield f"expected an engine for {what} ({', '.join(some)}), got {', '.join(self.engines)}; add one"

@@ -30,7 +30,6 @@ def problems(cluster: Cluster) -> Iterator[tuple[ir.OpView, str]]:
         return
     ops = cluster.ops
     for op in ops:
-        yield from ((op, problem) for problem in mode_problems(op))
         yield from ((op, problem) for problem in _operand_problems(cluster, op))
         yield from ((op, problem) for problem in _width_problems(cluster, op))
     yield from _agreement_problems(cluster)
@@ -59,7 +58,8 @@ def _agreement_problems(cluster: Cluster) -> Iterator[tuple[ir.OpView, str]]:
             yield norm, f"expected groups = {wanted}, as engine {engine} norms, got {norm.groups.value}; change it"
         for name in ("centered", "bias") if engine == "heads" else ():
             if name in norm.attributes:
-                yield norm, f"expected no {name}, {_NO_MODE}, got {norm.attributes[name]}; {_ON_CPU}"
+                got = norm.attributes[name]
+                yield norm, f"expected no {name}, for no engine has that mode, got {got}; run this model on the CPU"
 
 
 def _order_problem(cluster: Cluster) -> tuple[ir.OpView, str] | None:
@@ -122,21 +122,6 @@ def _operand_problems(cluster: Cluster, op: ir.OpView) -> Iterator[str]:
                 f"expected operand {i} {_at(wanted)}, which its engine reads, got it {_at(got)}; no engine moves it "
                 "there"
             )
-
-
-# What ops may ask for that no engine does.
-_NO_ENGINE = {
-    "lut.embedding": ("offset",),
-}
-_NO_MODE, _ON_CPU = "for no engine has that mode", "run this model on the CPU"
-
-
-def mode_problems(op: ir.OpView) -> Iterator[str]:
-    """What an op asks for that no engine does."""
-    for name in _NO_ENGINE.get(op.operation.name, ()):
-        if name in op.operation.attributes:
-            got = op.operation.attributes[name]
-            yield f"expected no {name}, {_NO_MODE}, got {got}; {_ON_CPU}"
 
 
 def _at(place: str | None) -> str:

@@ -215,6 +215,15 @@ def interleaved(cluster: Cluster, unit: int) -> int:
     return 0 if rope is None or "interleaved" in rope.attributes else int(rope.number("rotated", unit))
 
 
+def heads_of(cluster: Cluster) -> tuple[int, int]:
+    """(channels of a head, how many lie `interleaved`) of what engine heads reads; (1, 0) for anything else."""
+    for reader in consumers(cluster.result):
+        if reader.last == "heads":
+            unit = cluster.result.type.shape[-1] // head_count(reader)
+            return unit, interleaved(reader, unit)
+    return 1, 0
+
+
 def cache_kind(cluster: Cluster) -> str:
     """Whether attention reads the KV cache that a cluster appends to as keys or as values."""
     for use in cluster.result.uses:

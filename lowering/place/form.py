@@ -18,8 +18,8 @@ from lutllm.passes.lut_outline_head import HEAD
 _OPS = ("lut.cluster", "lut.task", "func.return")
 _OF_HEAD = ("lut.last_token", "lut.argmax")
 # What ops take of the pass, and as which operand.
-_FROM_PASS = {"lut.embedding": ("ids", 0)} | {
-    f"lut.{name}": ("position", i) for name, i in (("rope", 1), ("append", 2), ("attention", 3))
+_FROM_PASS = {"lut.embedding": {0: "ids", 1: "position"}} | {
+    f"lut.{name}": {i: "position"} for name, i in (("rope", 1), ("append", 2), ("attention", 3))
 }
 
 
@@ -79,14 +79,15 @@ def _check_tokens(program: str, cluster: Cluster) -> None:
 def _check_position(clusters: list[Cluster]) -> None:
     """A pass has one position and one row of token ids, which are not the same."""
     found: dict[str, ir.Value] = {}
-    for op in (op for cluster in clusters for op in cluster.ops if op.operation.name in _FROM_PASS):
-        what, number = _FROM_PASS[op.operation.name]
-        value = op.operation.operands[number]
-        others = [v for k, v in found.items() if k != what]
-        if found.setdefault(what, value) != value or value in others:
-            _wrong(
-                op, f"the {what} of the pass, one argument of the function", "another value", f"change operand {number}"
-            )
+    for op in (op for cluster in clusters for op in cluster.ops):
+        operands = list(op.operation.operands)
+        for number, what in _FROM_PASS.get(op.operation.name, {}).items():
+            if number == len(operands):  # an embedding of token ids has no position
+                continue
+            value, others = operands[number], [v for k, v in found.items() if k != what]
+            if found.setdefault(what, value) != value or value in others:
+                wanted = f"the {what} of the pass, one argument of the function"
+                _wrong(op, wanted, "another value", f"change operand {number}")
 
 
 def _check_caches(clusters: list[Cluster]) -> None:

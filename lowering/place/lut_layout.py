@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from lutllm import dialect
 from lutllm.bindings import ir
 from lutllm.lowering.machine.form import read_machine
-from lutllm.lowering.place.clusters import Cluster, Linear, clusters_of, consumers, head_count, interleaved
+from lutllm.lowering.place.clusters import Cluster, Linear, clusters_of, heads_of
 from lutllm.lowering.place.form import placed_functions
 from lutllm.lowering.place.layout_rules import channels_of, like, problems
 from lutllm.lowering.place.layouts import Layout
@@ -116,7 +116,7 @@ class _Layouts:
                                 f"quantize the LM head with blocks of a multiple of {lanes}, or of at least "
                                 f"{n}")  # fmt: skip
             return Layout(n, 1, 1, 0, block, lanes, repeat=1)
-        unit, turned = self._heads(cluster)
+        unit, turned = heads_of(cluster)
         size = unit if unit == 1 else -(-unit // self.config.head_lanes) * self.config.head_lanes
         if block < n and block % unit:
             self.owner.fail(cluster.op, f"expected codebook blocks of whole heads of {unit} outputs, got blocks of "
@@ -127,14 +127,6 @@ class _Layouts:
                                         f"{block // unit * size} "
                             f"for {block // unit} heads; quantize with other blocks, or of at least {n}")  # fmt: skip
         return Layout(n, unit, size, turned, block, lanes)
-
-    def _heads(self, cluster: Cluster) -> tuple[int, int]:
-        """(channels of a head, how many lie `interleaved`) of what engine heads reads; (1, 0) for anything else."""
-        for reader in consumers(cluster.result):
-            if reader.last == "heads":
-                unit = cluster.result.type.shape[-1] // head_count(reader)
-                return unit, interleaved(reader, unit)
-        return 1, 0
 
     def join_head(self) -> None:
         """What the head reads is what the programs before it left."""

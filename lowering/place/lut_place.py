@@ -14,10 +14,10 @@ from lutllm.errors import CapacityError
 from lutllm.functions import SHARES
 from lutllm.lowering.machine.accelerator import ENGINES, AcceleratorConfig
 from lutllm.lowering.machine.choice import engine_for
+from lutllm.lowering.machine.engine import EngineConfig
 from lutllm.lowering.machine.form import Machine, machine_op, read_machine, write_machine
 from lutllm.lowering.machine.targets import find_target
-from lutllm.lowering.place.chains import mode_problems
-from lutllm.lowering.place.clusters import Cluster, Linear, is_fixed
+from lutllm.lowering.place.clusters import Cluster, Linear, heads_of, is_fixed
 from lutllm.lowering.place.form import check_program, placed_functions
 from lutllm.lowering.place.modes import mode_problem, modes_of
 from lutllm.lowering.place.patterns import LINEAR, Match, matches, ops_of, sliced, users
@@ -83,8 +83,7 @@ class LutPlace(Pass):
         engine = replace(engine, tokens=min(engine.tokens, most))
         beats = max((-(-size // head_lanes) for size in sizes), default=1)
         at_once = min(max(engine.tokens, *groups, 1), most)
-        linears = (cluster.linear for cluster in clusters)
-        words = [_block_words(linear, engine.lanes, engine.tokens) for linear in linears if linear is not None]
+        words = [_block_words(c, c.linear, engine, head_lanes) for c in clusters if c.linear is not None]
         modes = {mode for cluster in clusters for mode in modes_of(cluster)}
         modes -= {"silu"} if modes & SHARES.keys() == {"silu"} else set()  # which is there where none is named
         config = AcceleratorConfig(
@@ -119,10 +118,12 @@ class LutPlace(Pass):
                 self.fail(cluster.op, problem)
 
 
-def _block_words(linear: Linear, lanes: int, tokens: int) -> int:
-    """Words of sums of one codebook block of a linear, for all tokens of a pass; of an LM head for one token."""
-    static = linear.x.type.shape[0] == 1
-    return -(-min(linear.scheme.G, linear.outputs) // lanes) * (1 if static else tokens)
+def _block_words(cluster: Cluster, linear: Linear, engine: EngineConfig, head_lanes: int) -> int:
+    """Words of sums of one codebook block of a linear, for all tokens of a pass, heads padded to whole words of
+    attention; of an LM head for one token."""
+    (unit, _), block = heads_of(cluster), min(linear.scheme.G, linear.outputs)
+    places = block // unit * -(-unit // head_lanes) * head_lanes if unit > 1 else block
+    return -(-places // engine.lanes) * (1 if linear.x.type.shape[0] == 1 else engine.tokens)
 
 
 class _Placement:
@@ -172,8 +173,6 @@ class _Placement:
         for op in old[:-1]:
             if op.name == "lut.linear":
                 self.owner.fail(op, "expected decomposed linears, got lut.linear; run lut-decompose first")
-            for problem in mode_problems(op.opview):
-                self.owner.fail(op, problem)
             if op not in covered:
                 self.owner.fail(op, "expected an op that an engine computes where it stands, got none that does; "
                                 "docs/accelerator.md lists what each engine can do")  # fmt: skip

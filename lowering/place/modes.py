@@ -27,6 +27,9 @@ def modes_of(cluster: Cluster) -> Iterator[str]:
         yield "logit_softcap"
     if cluster.engines == NORM_ADD or is_aside(cluster):
         yield "norm_after"
+    embedding = cluster.find("lut.embedding")
+    if embedding is not None and (embedding.position is not None or cluster.find("lut.add") is not None):
+        yield "positions"
     norm = cluster.find("lut.rms_norm")
     if cluster.engines[0] == "norm":
         if norm is None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from lutllm.bindings import ir
 
 ENDS = ("lut.requantize", "lut.slice")  # of a linear: all that it computes, or some of it
+KEPT = (*ENDS, "lut.embedding")  # whose result is what an engine gives another, or stays
 ROWS = ("lut.stored_table", "lut.built_table", "lut.built_row", "lut.exact_row")
 # Where a value from outside a cluster may lie, beside the memories on chip.
 ARGUMENT, CACHE, OUTSIDE = "among the arguments", "in a KV cache", "outside the chip"
@@ -46,7 +47,9 @@ CHAINS: dict[tuple[str, ...], tuple[Part, ...]] = {
         _part("rescale", o0="y"), _part("append", 1, o0=ARGUMENT, o2=ARGUMENT, optional=True),
     ),
     ("attention",): (_part("attention", o0="q", o1=CACHE, o2=CACHE, o3=ARGUMENT),),
-    ("embed", "residual"): (_part("embedding", o0=ARGUMENT),),
+    ("embed", "residual"): (
+        _part("embedding", o0=ARGUMENT, o1=ARGUMENT), _part("add", 0, 1, o0="r", o1="r", optional=True),
+    ),
     NORM_ADD: (_part("rms_norm", o0="y"), _part("add", 0, 1, o0="r", o1="r")),
     ("load",): (),
     ("feed", "linear", "residual"): (*LINEAR, _part("add", 0, 1, o0="r", o1="r", optional=True)),
@@ -74,8 +77,8 @@ def users(value: ir.Value) -> list[ir.Operation]:
 
 
 def ops_of(op: ir.Operation, parts: Sequence[Part]) -> tuple[ir.Operation, ...] | None:
-    """The ops of `parts` of which `op` is the last, or None. A linear is not computed twice: its result is kept, unless
-    only the op after it takes it."""
+    """The ops of `parts` of which `op` is the last, or None. Neither a linear nor an embedding is computed twice: its
+    result is kept, unless only the op after it takes it."""
     if not parts:
         return None
     *rest, part = parts
@@ -85,7 +88,7 @@ def ops_of(op: ir.Operation, parts: Sequence[Part]) -> tuple[ir.Operation, ...] 
         owner = op.operands[i].owner
         if set(range(len(op.operands))) - {i} <= part.wants.keys() and not isinstance(owner, ir.Block):
             found = ops_of(owner.operation, rest)
-            if found and (owner.operation.name not in ENDS or len(users(op.operands[i])) == 1):
+            if found and (owner.operation.name not in KEPT or len(users(op.operands[i])) == 1):
                 return (*found, op)
     return (op,) if all(part.optional for part in rest) else None
 
@@ -113,8 +116,9 @@ def matches(block: ir.Block) -> Iterator[Match]:
     """The clusters of a block in the order of their last ops; linears that no engine takes on end in a `store`, or
     where a norm reads them in the residual stream, or where the function returns them outside."""
     found = [match for op in block.operations if (match := _match(op.operation))]
-    covered = {op for match in found for op in match.ops}
-    by_root = {match.root: match for match in found}
+    inner = {op for match in found for op in match.ops[:-1]}
+    by_root = {match.root: match for match in found if match.root not in inner}
+    covered = {op for match in by_root.values() for op in match.ops}
     for op in block.operations:
         if op.operation in by_root:
             yield by_root[op.operation]

@@ -325,6 +325,12 @@ def _sum(op: ir.Operation, left: Value, right: Value) -> Value | None:
     if found := masked(op, left, right):
         return found
     if a.structural and b.structural and axes == b_axes:
+        for both, stream in ((a, b), (b, a)):
+            if both.kind == "add" and {term.kind for term in both.inputs} == {"linear"} and stream.kind != "linear":
+                # Both branches of a layer at once: one after the other, as an accelerator adds to the stream.
+                first, b = both.inputs
+                a = replace(both, inputs=(stream, first))
+                break
         return Term("add", (a, b), op, None, a.channels), axes
     return None
 

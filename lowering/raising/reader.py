@@ -157,8 +157,9 @@ class Reader:
             found = rule(self, op)
             for result, (term, axes) in zip(op.results, found if isinstance(found, list) else [found], strict=True):
                 self.values[result] = term, axes
-                if term.structural and term.op is not None:
-                    self.terms.setdefault(term)
+                for each in (*term.inputs, term):
+                    if each.structural and each.op is not None:
+                        self.terms.setdefault(each)
         except Mismatch as problem:
             read = [self.values[v][0] for v in _tensors(self, op)]
             for term in read:

@@ -110,6 +110,8 @@ def _limits(plan: Plan, task: Task) -> Iterator[str]:
         ways, words = config.attention_ways, f["reps"] * f["beats"] * config.head_lanes // config.lanes
         if ways > 1 and words * ways > (room := _shift_words(config)):
             yield f"expected at most {room // ways} words of shifts of an item, got {words}; use fewer reps"
+    if f.get("positions") and (rows := f["vocabulary"] - f["first"]) < plan.context:
+        yield f"expected a row for each of {plan.context} positions, got {rows}; shorten the context"
     if task.engine == "linear":
         words = plan.rounds[task.round].chunks * tokens
         if words > config.engine.acc_words:

@@ -116,14 +116,14 @@ def residual(places: Places, cluster: Cluster, round_: Round) -> Fields:
     """The linear added to the stream; without a lut.add it takes the stream's place, or stays beside it."""
     add, end = cluster.find("lut.add"), cluster.find("lut.slice") or cluster.find("lut.requantize")
     rights = {"residual_right": NOTHING, "y_right": LEFT} if add is None else added_rights(cluster, add, end.y)
-    aside = _after(places, aside=1, base=places.base(cluster.result)) if is_aside(cluster) else _after(places)
-    return {**part(places, round_), **rights, "load": 0, **aside}
+    aside = {"aside": 1, "base": places.base(cluster.result)} if is_aside(cluster) else {}
+    return {**part(places, round_), **rights, "load": 0, **_of_modes(places, "residual", **aside)}
 
 
-def _after(places: Places, **fields: int) -> Fields:
-    """Fields of engine residual in mode norm_after, where the machine has it; 0 where nothing else is said."""
-    names = MODE_BITS["norm_after"]["residual"] if "norm_after" in places.config.modes else ()
-    return {name: fields.get(name, 0) for name in names}
+def _of_modes(places: Places, engine: str, **fields: int) -> Fields:
+    """Fields that the modes of the machine add to those of an engine; 0 where nothing else is said."""
+    added = (MODE_BITS.get(mode, {}).get(engine, {}) for mode in places.config.modes)
+    return {name: fields.get(name, 0) for names in added for name in names}
 
 
 def added_rights(cluster: Cluster, add: Any, added: ir.Value) -> Fields:
@@ -203,20 +203,25 @@ def normed(places: Places, cluster: Cluster) -> Fields:
     """Of engine residual, which takes what engine norm gives."""
     add, norm_ = cluster.find("lut.add"), cluster.find("lut.rms_norm")
     rights = added_rights(cluster, add, norm_.y)
-    return {"start": 0, "words": places.words(cluster), **rights, "load": 0, **_after(places, normed=1)}
+    return {"start": 0, "words": places.words(cluster), **rights, "load": 0, **_of_modes(places, "residual", normed=1)}
 
 
 def embed(places: Places, cluster: Cluster) -> Fields:
     op = cluster.find("lut.embedding")
     address = cluster.named("region", places.regions).address
+    of = {} if op.position is None else {"positions": 1, "first": int(op.number("offset"))}
     return {"words": places.words(cluster), "shift": int(op.shift.value), "vocabulary": int(op.vocabulary.value),
-            "address": address}  # fmt: skip
+            "address": address, **_of_modes(places, "embed", **of)}  # fmt: skip
 
 
 def embedded(places: Places, cluster: Cluster) -> Fields:
     """Of engine residual, which takes what engine embed gives."""
-    return {"start": 0, "words": places.words(cluster), "residual_right": 0, "y_right": 0, "load": 1,
-            **_after(places)}  # fmt: skip
+    add = cluster.find("lut.add")
+    rights = {"residual_right": 0, "y_right": 0}
+    if add is not None:
+        rights = added_rights(cluster, add, cluster.find("lut.embedding").y)
+    return {"start": 0, "words": places.words(cluster), **rights, "load": 1,
+            **_of_modes(places, "residual", added=int(add is not None))}  # fmt: skip
 
 
 def load(places: Places, cluster: Cluster) -> Fields:

@@ -2,7 +2,8 @@
 
 Tasks are dispatched in order and one engine computes all linears, so linears come as soon as they can, and what waits
 for their results after them. Of several, the one with the longest way to go beside that engine comes first: keys and
-values, which pass through memory, before queries. An input from outside is loaded while the one before is used.
+values, which pass through memory, before queries. A sum comes after all that read the residual stream it changes. An
+input from outside is loaded while the one before is used.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any, ClassVar
 
 from lutllm.bindings import ir
 from lutllm.lowering.machine.form import read_machine
-from lutllm.lowering.place.clusters import Cluster, clusters_of, consumers
+from lutllm.lowering.place.clusters import Cluster, clusters_of, consumers, memory_of
 from lutllm.lowering.place.form import placed_functions
 from lutllm.passes import Pass
 
@@ -45,6 +46,21 @@ def _order(function: Any, latency: int) -> None:
         """Steps from the end of a cluster to the next linear, or to the end."""
         return max((_delay(clusters[u], latency) + tail(u) for u in users[i] if clusters[u].linear is None), default=0)
 
+    def urgency(i: int) -> tuple[bool, int, bool, bool, int]:
+        """The least comes first. What swiglu takes of stream p would be in the way of heads that are ready, attention
+        keeps norms from memory x, and a linear that waits for attention others."""
+        cluster, way = clusters[i], _delay(clusters[i], latency) + tail(i)
+        later = cluster.linear is None or cluster.last in ("swiglu", "residual")
+        return later, -way, cluster.last == "attention", cluster.last == "residual", i
+
+    in_r = [memory_of(cluster) == "r" for cluster in clusters]
+    # A new state of the residual stream takes the place of the one before: who else reads that comes first.
+    first: list[set[int]] = [set() for _ in clusters]
+    for i, found in enumerate(users):
+        for user in found:
+            if in_r[i] and in_r[user]:
+                first[user] |= {*found} - {user}
+    left = set(range(len(clusters)))
     missing = [0] * len(clusters)
     for found in users:
         for user in found:
@@ -55,13 +71,15 @@ def _order(function: Any, latency: int) -> None:
     while ready:
         loads = [i for i in ready if clusters[i].last == "load"]
         others = [i for i in ready if clusters[i].last != "load"]
+        others = [i for i in others if not first[i] & left] or others
         if loads and (len(waiting) < AHEAD or not others):
             best = loads[0]
             waiting.add(best)
         else:
-            best = min(others, key=lambda i: (clusters[i].linear is None, -_delay(clusters[i], latency) - tail(i), i))
+            best = min(others, key=urgency)
             waiting -= {i for i in waiting if best in users[i]}
         ready.remove(best)
+        left.remove(best)
         clusters[best].op.operation.move_before(end)
         for user in users[best]:
             missing[user] -= 1

@@ -114,8 +114,9 @@ class Reader:
         if cluster.find("lut.embedding") is not None:
             loads = run.engine == "residual"
             values = (fields_of.embedded if loads else fields_of.embed)(places, cluster)
+            reads, writes = (reads, writes) if loads else ({}, ())
             return Task(f"{name}.load" if loads else name, program, run.engine, cluster.label, cluster.source, values,
-                        writes=writes if loads else (), location=source_position(cluster.op.location))  # fmt: skip
+                        tuple(reads), writes, values=reads, location=source_position(cluster.op.location))  # fmt: skip
         values = fields_of.ALONE[run.engine](places, cluster)
         source = cluster.label.removesuffix(".heads") if run.engine == "heads" else cluster.source
         parameters = None
@@ -276,7 +277,7 @@ def read_plan(module: ir.Module | ir.Operation) -> Plan:
     clusters = {name: clusters_of(function) for name, function in reader.functions.items()}
     every = [cluster for found in clusters.values() for cluster in found]
     contexts = {int(c.cache.type.shape[0]) for c in every if c.cache is not None}
-    embeddings = [c.find("lut.embedding") for c in every if c.find("lut.embedding") is not None]
+    embeddings = [op for c in every if (op := c.find("lut.embedding")) is not None and op.position is None]
     if len(contexts) > 1:
         raise IRError(f"expected KV caches of one length, got {', '.join(map(str, sorted(contexts)))}; use one context")
     rounds = {name: reader.round(c, name) for c in every for name in c.rounds}

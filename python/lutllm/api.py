@@ -254,10 +254,11 @@ def of_shape(
     """A quantized model as it is; of a float one, or of a shape that has a name, what has its integers' shapes."""
     from lutllm import models
     from lutllm.lowering.machine.targets import find_target
+    from lutllm.lowering.quantize.graph import FloatGraph
     from lutllm.quantized.resolve import check_block, is_quantized
+    from lutllm.quantizer.blocks import blocks_of
     from lutllm.quantizer.random.float_models import float_decoder
     from lutllm.quantizer.random.model import hollow_model
-    from lutllm.quantizer.recipe import BLOCK
     from lutllm.run.decoder_bench import SHAPES
     from lutllm.scheme import parse_schemes
 
@@ -269,11 +270,12 @@ def of_shape(
         check_block(found, target)
         return found
     (parsed,) = parse_schemes([scheme or "exact:1"]).values()
-    size = block or find_target(target).model.block or BLOCK
+    size = block or find_target(target).model.block
     if str(model) in SHAPES and not Path(model).exists():
         module = float_decoder(**SHAPES[str(model)])
     else:
         from lutllm.quantizer.whole import structure_of
 
         module = structure_of(models.load(model, seed)).module
-    return hollow_model(module, parsed.with_(G=size), positions=positions)
+    blocks = blocks_of(FloatGraph(module))
+    return hollow_model(module, lambda name: parsed.with_(G=size or blocks[name]), positions=positions)

@@ -15,15 +15,20 @@ from typing import Any
 import pytest
 
 from lutllm import dialect
-from lutllm.accelerator.hardware import Hardware, build
+from lutllm.accelerator.hardware import PASSES, Hardware, build
 from lutllm.bindings import ir
 from lutllm.cost.predicted import predicted, run_cycles
 from lutllm.dialect.machines.limits import MODES
 from lutllm.diff import compare_golden, compare_hardware, record
 from lutllm.errors import LutllmError
+from lutllm.lowering import pipelines
 from lutllm.lowering.export.hw_to_sv import hw_to_sv
+from lutllm.lowering.export.image.whole import whole_image
 from lutllm.lowering.hardware.accelerator_to_hw import ACCELERATOR_TOP, accelerator_to_hw
+from lutllm.lowering.place.clusters import clusters_of
+from lutllm.lowering.place.form import placed_functions
 from lutllm.lowering.schedule.read import read_plan
+from lutllm.passes import run_pipeline
 from lutllm.quantizer.random.float_models import LayerShape, float_decoder
 from lutllm.quantizer.random.model import random_model
 from lutllm.scheme import EXACT
@@ -54,6 +59,21 @@ KINDS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {  # the modes that i
         ("norm_after", "layer_norm"),
         dict(layers=[LayerShape(layer_norm=layer, norms_after=True) for layer in (True, False)], hidden=20),
     ),
+    "branches of a layer side by side": (
+        ("silu", "gelu", "plain_mlp", "layer_norm"),
+        dict(
+            layers=[
+                LayerShape(parallel=True, layer_norm=True, plain=plain, activation=name)
+                for plain, name in ((True, "gelu"), (False, "silu"))
+            ]
+        ),
+    ),
+    "learned positions": (("positions",), dict(positions=(CONTEXT + 2, 2))),
+    "learned positions, norms after": (
+        ("norm_after", "positions"),
+        dict(positions=(CONTEXT, 0), norms_after=True, layers=1),
+    ),
+    "heads that words of attention do not divide": ((), dict(heads=8, kv_heads=4, head_dim=18)),
     "fused linears, half of heads rotated": ((), dict(fused=True, rotated=6)),
     "no norms before": (("norm_after", "no_norm"), dict(norms_before=False, norms_after=True)),
     "norms before and none, one of all heads and of each": (
@@ -94,23 +114,29 @@ def made(kind: str, target: str) -> tuple[Hardware, Simulator]:
     return hardware, build(hardware.plan.config, "arc")
 
 
+def check_cycles(hardware: Hardware, simulator: Simulator, prompt: int, tokens: int) -> tuple[list[int], list[int]]:
+    """Tokens are the golden model's, and each task runs when it was predicted; (prompt, tokens)."""
+    plan, latency = hardware.plan, 30
+    ids = [i * 11 % plan.vocabulary for i in range(prompt)]
+    answer = hardware.answer(simulator, ids, tokens, timing=AxiTiming(latency=latency, outstanding=256))
+    assert answer.error == "none" and len(answer.tokens) == tokens
+    assert answer.tokens == answer.golden
+    run, passes = answer.run, run_passes(prompt, tokens, plan.config.tokens)
+    begin = run.result.cycles - run.cycles
+    wanted = predicted(plan, passes, latency, begin)
+    assert wanted == named_records(plan, passes, [(s.engine, s.dispatched, s.done) for s in run.spans], begin)
+    assert run_cycles(wanted) == run.cycles
+    return ids, answer.golden
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_tokens_and_cycles(kind: str) -> None:
     hardware, simulator = made(kind, "tiny")
-    plan, latency = hardware.plan, 30
     for prompt, tokens in ((17, 4), (3, 1)):
-        ids = [i * 11 % plan.vocabulary for i in range(prompt)]
-        answer = hardware.answer(simulator, ids, tokens, timing=AxiTiming(latency=latency, outstanding=256))
-        assert answer.error == "none" and len(answer.tokens) == tokens
-        assert answer.tokens == answer.golden
-        run, passes = answer.run, run_passes(prompt, tokens, plan.config.tokens)
-        begin = run.result.cycles - run.cycles
-        wanted = predicted(plan, passes, latency, begin)
-        assert wanted == named_records(plan, passes, [(s.engine, s.dispatched, s.done) for s in run.spans], begin)
-        assert run_cycles(wanted) == run.cycles
+        ids, golden = check_cycles(hardware, simulator, prompt, tokens)
     for late in (False, True):
         tasks = TransactionSimulator.of(hardware.module, hardware.tensors, hardware.image, late=late)
-        assert tasks.generate(ids, tokens).tokens == answer.golden
+        assert tasks.generate(ids, tokens).tokens == golden
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -125,10 +151,32 @@ def test_a_machine_without_a_mode_is_an_error_where_it_is_needed(kind: str) -> N
         read_plan(ir.Module.parse(text))
 
 
+def test_a_table_of_positions_has_a_row_for_each() -> None:
+    hardware, _ = made("learned positions", "tiny")
+    text = dialect.module_text(hardware.module).replace("offset = 2", "offset = 3")
+    with hardware.module.context, pytest.raises(LutllmError, match=f"a row for each of {CONTEXT} positions, got 47"):
+        run_pipeline(ir.Module.parse(text), "builtin.module(lut-verify-schedule)", passes=PASSES)
+
+
 def test_slices_are_of_whole_codebook_blocks() -> None:
     model = random_model(float_decoder(fused=True, layers=1), EXACT.with_(R=1, G=64), positions=CONTEXT)
     with pytest.raises(LutllmError, match="expected slices of whole codebook blocks of 64 outputs, got a part of that"):
         Hardware.of(model.lut(CONTEXT), model.tensors, target="tiny")
+
+
+def test_parameters_come_in_the_order_of_tasks() -> None:
+    """Where swiglu's task goes out before those of heads, these wait for their parameters behind it."""
+    model = random_model(float_decoder(layers=1, parallel=True, plain=True), EXACT.with_(R=1), positions=CONTEXT)
+    module = model.lut(CONTEXT)
+    run_pipeline(module, pipelines.joined(pipelines.to_steps(), pipelines.to_placed("tiny")), passes=PASSES)
+    for function in placed_functions(module.operation).values():
+        clusters = clusters_of(function)
+        for cluster in (c for c in clusters if ".mlp.up_proj" in c.label):
+            first = next(c for c in clusters if c.last == "heads")
+            cluster.op.operation.move_before(first.op.operation)
+    run_pipeline(module, f"builtin.module(lut-allocate,{','.join(pipelines.TIMES)})", passes=PASSES)
+    hardware = Hardware(model.lut(CONTEXT), module, model.tensors, whole_image(module, model.tensors))
+    check_cycles(hardware, build(hardware.plan.config, "arc"), 17, 4)
 
 
 @pytest.mark.parametrize(

@@ -143,6 +143,26 @@ def test_values_of_every_kind_where_another_stands_in_a_decoder() -> None:
     assert len({name.split()[1] for name in names}) == len(names)
 
 
+class Branches(nn.Module):
+    """Two linears' sum on top of what both read, in one order or the other."""
+
+    def __init__(self, last: bool) -> None:
+        super().__init__()
+        self.last, self.norm, self.a, self.b = last, nn.RMSNorm(D, eps=1e-5), nn.Linear(D, D), nn.Linear(D, D)
+
+    def forward(self, x: Any) -> Any:
+        both = self.b(self.norm(x)) + self.a(self.norm(x))
+        return x + both if self.last else both + x
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_branches_of_a_layer_are_added_one_after_the_other(last: bool) -> None:
+    found = raised(Branches(last))
+    adds = [op for op in dialect.lut_ops(found.module) if isinstance(op, dialect.FloatAddOp)]
+    assert isinstance(adds[0].a.owner, ir.Block) and adds[1].a == adds[0].y
+    assert [op.b.owner.opview.attributes["name"].value for op in adds] == ["b", "a"]
+
+
 class Turned(nn.Module):
     """Attention with a RoPE of its own, as wide as it likes."""
 

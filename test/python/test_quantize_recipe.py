@@ -11,10 +11,13 @@ torch = pytest.importorskip("torch")
 from lutllm.errors import InputError  # noqa: E402
 from lutllm.lowering.machine.target_files import NAMES as NAMES_OF_TARGETS  # noqa: E402
 from lutllm.lowering.machine.targets import find_target  # noqa: E402
+from lutllm.lowering.quantize.graph import FloatGraph  # noqa: E402
 from lutllm.models import load  # noqa: E402
 from lutllm.models.text import default_text  # noqa: E402
 from lutllm.quantizer import VectorQuantizer, quantize, recipe  # noqa: E402
+from lutllm.quantizer.blocks import BLOCK, LANES, blocks_of, even_block  # noqa: E402
 from lutllm.quantizer.observe.recording import linears  # noqa: E402
+from lutllm.quantizer.random.float_models import float_decoder  # noqa: E402
 from lutllm.quantizer.recipe import Assignment, Rule, check_shared_inputs, load_recipe, quantizer_of, with_exact_head  # noqa: E402
 from lutllm.scheme import ADDITIVE, EXACT, PAPER, Scheme  # noqa: E402
 
@@ -39,15 +42,38 @@ YAML = r"""
 
 @pytest.mark.parametrize("target", NAMES_OF_TARGETS)
 def test_blocks_are_whole_chunks_of_every_target(target):
-    assert recipe.LANES % find_target(target).engine.lanes == 0 and recipe.BLOCK % recipe.LANES == 0
+    accelerator, lanes = find_target(target).accelerator, find_target(target).engine.lanes
+    assert LANES % lanes == 0 and BLOCK % LANES == 0 and accelerator.head_lanes % lanes == 0
+
+
+@pytest.mark.parametrize(
+    ("outputs", "unit", "slices", "block"),
+    [
+        (576, 1, 0, 576), (1025, 1, 0, 640), (1536, 64, 0, 768), (4864, 1, 0, 1024), (151936, 1, 0, 1024),
+        (2560, 80, 0, 640), (3072, 96, 0, 768), (2048, 256, 0, 1024), (1152, 72, 0, 576), (5120, 640, 0, 640),
+        (9216, 96, 3072, 768), (6144, 256, 256, 256), (3840, 64, 1280, 640), (3072, 64, 64, 3072),
+        (22016, 1, 11008, 688),
+    ],
+)  # fmt: skip
+def test_blocks_are_of_whole_heads_and_slices(outputs, unit, slices, block):
+    assert even_block(outputs, unit, slices) == block
+
+
+def test_the_heads_and_slices_of_a_model():
+    """Phi-3's fused linears, of 13 heads; one linear of queries, keys and values of each head, as in GPT-NeoX."""
+    shape = dict(hidden=512, intermediate=1400, heads=20, kv_heads=5, head_dim=72, layers=1)
+    found = blocks_of(FloatGraph(float_decoder(**shape, fused=True)))
+    assert found["model.layers.0.self_attn.q_k_v_proj"] == 360 and found["model.layers.0.mlp.gate_up_proj"] == 700
+    found = blocks_of(FloatGraph(float_decoder(**shape)))
+    assert {found[f"model.layers.0.self_attn.{name}_proj"] for name in "qkv"} == {720, 360}
 
 
 def test_exact_rows_take_even_blocks():
-    outputs = dict(zip(NAMES, (576, 192, 1024, 1025, 1536, 49152, 4864, 151936), strict=False))
-    found = load_recipe([Rule(scheme="exact")]).assign(NAMES, outputs)
-    assert [found[name].scheme.G for name in outputs] == [576, 192, 1024, 640, 768, 1024, 1024, 1024]
+    blocks = {name: 576 + i for i, name in enumerate(NAMES)}
+    found = load_recipe([Rule(scheme="exact")]).assign(NAMES, blocks)
+    assert {name: each.scheme.G for name, each in found.items()} == blocks
     for rule in (Rule(scheme="exact", block=512), Rule(scheme=EXACT), Rule(scheme="paper")):
-        assert load_recipe([rule]).assign(NAMES, outputs)[NAMES[0]].scheme.G == 512
+        assert load_recipe([rule]).assign(NAMES, blocks)[NAMES[0]].scheme.G == 512
 
 
 def test_the_last_rule_that_matches_counts(tmp_path):
@@ -66,11 +92,11 @@ def test_the_last_rule_that_matches_counts(tmp_path):
 
 
 def test_quantized_activations_leave_the_head_exact_rows():
-    outputs = dict.fromkeys(NAMES, 1536)
-    found = with_exact_head(Rule(scheme="paper", table_bits=12), "--scheme").assign(NAMES, outputs)
+    blocks = dict.fromkeys(NAMES, 768)
+    found = with_exact_head(Rule(scheme="paper", table_bits=12), "--scheme").assign(NAMES, blocks)
     assert found.pop("lm_head").scheme == EXACT.with_(G=768)
     assert {a.scheme for a in found.values()} == {PAPER.with_(table_bits=12)}
-    found = with_exact_head(Rule(scheme="exact", stages=1), "--scheme").assign(NAMES, outputs)
+    found = with_exact_head(Rule(scheme="exact", stages=1), "--scheme").assign(NAMES, blocks)
     assert {a.scheme for a in found.values()} == {EXACT.with_(G=768, R=1)}
 
 

@@ -67,9 +67,9 @@ def bench(options: argparse.Namespace) -> tuple[int, Any]:
 def _paper(options: argparse.Namespace, given: dict[str, Any]) -> tuple[int, Any]:
     from lutllm.cost.planning import Planner
     from lutllm.lowering.machine.targets import find_target
+    from lutllm.quantizer.blocks import BLOCK
     from lutllm.quantizer.random.float_models import float_decoder
     from lutllm.quantizer.random.model import hollow_model
-    from lutllm.quantizer.recipe import BLOCK
     from lutllm.report.paper import CONTEXT, paper
     from lutllm.run.decoder_bench import SHAPES
     from lutllm.scheme import parse_schemes

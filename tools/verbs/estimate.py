@@ -18,7 +18,7 @@ def model_arguments(parser: argparse.ArgumentParser, nargs: str | None = None) -
     parser.add_argument("--kv", type=arguments.positive, default=256, metavar="N", help="tokens a token sees (256)")
     parser.add_argument("--prefill", type=arguments.positive, default=128, metavar="N", help="of a prompt (128)")
     parser.add_argument("--scheme", help=f"of a float model: {arguments.SCHEME_HELP} (exact:1)")
-    parser.add_argument("--block", type=arguments.positive, metavar="G", help="its outputs a codebook (1024)")
+    parser.add_argument("--block", type=arguments.positive, metavar="G", help="its outputs a codebook (as quantized)")
 
 
 def estimate_arguments(parser: argparse.ArgumentParser) -> None:

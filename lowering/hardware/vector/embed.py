@@ -1,4 +1,4 @@
-"""Engine embed: the embedding of each token of the pass, read from memory, as stream e."""
+"""Engine embed: the embedding of each token of the pass, or of its position, read from memory, as stream e."""
 
 from typing import Any
 
@@ -35,7 +35,8 @@ def embed(design: Design, config: AcceleratorConfig) -> str:
     """Stream in: `task`, `row` (beats of the reader of port e). Reads token ids. Streams out: `command` of the reader,
     `e`. `bad_token` pulses for an id outside the vocabulary, which counts as 0.
 
-    A row in memory is a beat with the multiplier, then `words` beats of channels.
+    A row in memory is a beat with the multiplier, then `words` beats of channels. In mode positions a task may have
+    its rows by `positions`, from number `first` on, in place of token ids.
     """
 
     def body(m: Module) -> dict[str, Any]:
@@ -46,7 +47,11 @@ def embed(design: Design, config: AcceleratorConfig) -> str:
         bits = config.position_bits
         position = task.fields["position"][0:bits] + task.index["token"].zext(32)[0:bits]
         ids = Read(task.pipe.at(position), ID_BITS, task.step)
-        command, bad = _commands(m, config, task, ids.data, room)
+        found = ids.data
+        if "positions" in config.modes:
+            row = position.zext(ID_BITS) + task.fields["first"]
+            found = mux(task.fields["positions"][0], task.pipe.at(row), found)
+        command, bad = _commands(m, config, task, found, room)
         out = _words(m, config, task)
         done.assign(out.moves & out.last)
         return dict(ids_read=ids, command=command, e=out.carrying(data=out.data), bad_token=bad, done=task.done)

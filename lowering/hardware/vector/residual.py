@@ -45,8 +45,9 @@ def totals_port(config: AcceleratorConfig) -> Bundle:
 def residual(design: Design, config: AcceleratorConfig) -> str:
     """Streams in: `task`, `y`, `e`. Drives both ports of memory r, and answers at `squares_read`.
 
-    Words come from y with the tokens inside, or from e (`load`) token after token, which replaces the row. In mode
-    norm_after also from n (`normed`), as from y; and those of y go to memory y, whose row `base` is (`aside`).
+    Words come from y with the tokens inside, or from e (`load`) token after token, which replaces the row, or in mode
+    positions is `added` to it. In mode norm_after also from n (`normed`), as from y; and those of y go to memory y,
+    whose row `base` is (`aside`).
     """
     lane, after = _lane(design, config), "norm_after" in config.modes
     bits = max(config.address_bits("r"), config.address_bits("y") if after else 0)
@@ -68,10 +69,11 @@ def residual(design: Design, config: AcceleratorConfig) -> str:
         y.drive(ready=taken)
         e.drive(ready=task.going & load)
         place = origin(m, f, None, bits) + _offset(m, task, bits)
-        address, moved = pipe.at(place)[0 : config.address_bits("r")], task.step & ~load
+        fresh = load & ~f["added"][0] if "positions" in config.modes else load
+        address, moved = pipe.at(place)[0 : config.address_bits("r")], task.step & ~fresh
         read = Read(address, config.word_bits("r"), moved & stays if after else moved)
         # To load is to add an embedding at its own exponent to nothing.
-        shared = dict(load=load, right=f["residual_right"], y_right=mux(load, const(LEFT, 8), f["y_right"]))
+        shared = dict(load=fresh, right=f["residual_right"], y_right=mux(fresh, const(LEFT, 8), f["y_right"]))
         wide, lanes = _added_bits(config), []
         terms = [read.data.chunks(RESIDUAL_BITS), e.data.chunks(RESIDUAL_BITS), y.data.chunks(config.y_bits)]
         if after:

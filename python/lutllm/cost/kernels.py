@@ -329,7 +329,7 @@ def drain(e, s, words, tokens, q, start, sink, p, with_p, writer, saves):  # typ
     read, taken, ends = start - 1, max(s.at[Y_AT], sink - 1), np.zeros(words, np.int64)
     for i in range(words):
         there = word(q, e.q_beats)
-        parameters = arrival(p) if with_p else NEVER
+        parameters = word(p, 1) if with_p else NEVER
         for token in range(tokens):
             place = s.at[RESULTS] % e.results
             read = max(read + 1, there, s.results[place] + 1)
@@ -355,7 +355,7 @@ def steps(p, start, words, tokens, taker, there=0, depth=1, before=0):  # type: 
     at, out, ends, taken = start - 1, taker - 1, np.zeros(words, np.int64), np.full(depth, NEVER)
     for n in range(words * tokens):
         at = take_all(p, before * (n % tokens == 0), max(at, taken[n % depth]) + 1)
-        at = max(at + 1, arrival(p))
+        at = max(at + 1, word(p, 1))
         taken[n % depth] = out = max(out + 1, at + there)
         ends[n // tokens] = take(p, at) if n % tokens == tokens - 1 else at
     return ends, out
@@ -408,7 +408,7 @@ def heads(h, p, start, count, tokens, words, normed, whole, writer, rows, size, 
         at += 1
         row, beat = values // words, values // h.ratio
         first_token = row % tokens == 0  # a head's parameters come with it
-        ready = not first_token or arrival(p) <= at
+        ready = not first_token or word(p, 1) <= at
         if normed and row < count * tokens - before:
             ready = ready and squares >= (before + row + 1) * words and roots[row % h.roots] <= at
         if rows and values % h.ratio == 0:

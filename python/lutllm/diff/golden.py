@@ -19,7 +19,7 @@ from lutllm.diff.recording import Recording
 from lutllm.lowering.machine.accelerator import X_BITS
 from lutllm.lowering.place.clusters import Cluster, consumers
 from lutllm.lowering.place.layouts import PAD
-from lutllm.lowering.place.patterns import ENDS, NORM_ADD
+from lutllm.lowering.place.patterns import KEPT, NORM_ADD
 from lutllm.lowering.schedule.read import Reader
 from lutllm.passes.lut_outline_head import HEAD
 from lutllm.progress import note
@@ -50,7 +50,7 @@ def compare_golden(recorded: Recording, *, quiet: bool = True) -> Comparison:
 
 def _parts(recorded: Recording, result: TaskResult, first: np.ndarray | None, value: np.ndarray) -> list[Part]:
     """The words that a task should have written, and those that it wrote; sums of squares are no numbers of it."""
-    value = first if first is not None and result.task.engine in ("linear", "norm") else value
+    value = first if first is not None and result.task.engine in ("linear", "norm", "embed") else value
     parts: list[Part] = []
     for written in result.written:
         tokens, channels = elements_of(recorded.plan, result, written)
@@ -86,7 +86,7 @@ class _Golden:
 
         def trace(op: Any, value: Any) -> None:
             nonlocal first
-            if op.operation.name in ENDS or _is_added(op):
+            if op.operation.name in KEPT or _is_added(op):
                 first = value
             elif isinstance(op, ClusterOp):
                 cluster = Cluster(op)
@@ -106,7 +106,7 @@ class _Golden:
             return self.caches.setdefault(region, np.zeros(ir.RankedTensorType(argument.type).shape, np.int64))
         if each.program == HEAD:
             return self.returned[argument.arg_number]
-        if any(use.owner.operation.name == "lut.embedding" for use in argument.uses):
+        if any(use.owner.operation.name == "lut.embedding" and not use.operand_number for use in argument.uses):
             return np.array(self.recorded.sequence[each.position : each.position + each.tokens])
         loads = [cluster for cluster in consumers(argument) if cluster.last == "load"]
         return self._loaded(loads[0], each) if loads else np.array([each.position])

@@ -140,8 +140,10 @@ class Conversion(Tabular):
 def check_spec(spec: str | Path, seed: int = 0, *, layers: int | None = None, tokens: int = 16) -> Conversion:
     """Load `spec` as `lutllm.models.load` does and report on the whole model, for `tokens` tokens."""
     loaded = models.load(spec, seed, layers=layers)
+    from lutllm.importer.padding import pad_odd_linears
     from lutllm.models.wrappers import whole_model
 
+    pad_odd_linears(loaded.module)
     module, args = whole_model(loaded.module, tokens)
     return check_module(module, args, name=loaded.name, fingerprint=loaded.fingerprint)
 

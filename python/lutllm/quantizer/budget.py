@@ -6,7 +6,7 @@ the model on that target has time for, by bisection over what `Budget` gives.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -15,9 +15,10 @@ import numpy as np
 from lutllm.bindings import ir
 from lutllm.errors import InputError
 from lutllm.lowering.machine.targets import find_target
+from lutllm.lowering.quantize.graph import FloatGraph
 from lutllm.progress import note
 from lutllm.quantizer.allocation import allocate, effective_bits, measure_costs
-from lutllm.quantizer.recipe import even_block
+from lutllm.quantizer.blocks import blocks_of
 from lutllm.scheme import Scheme
 
 NEAR = 0.02  # bits a weight at which the search of a time budget ends
@@ -115,7 +116,7 @@ def _check_exact(what: str, scheme: Scheme) -> None:
 
 def measured(
     model: Any,
-    names: Sequence[str],
+    graph: FloatGraph,
     budget: Budget | TimeBudget,
     windows: np.ndarray,
     importance: Mapping[str, np.ndarray],
@@ -123,12 +124,12 @@ def measured(
     quiet: bool,
     cluster: str | None = None,
 ) -> tuple[Shapes, Costs]:
-    """Of linears of the PyTorch `model`: their shapes, and what an error of each choice of `budget` costs on `windows`
-    (see `measure_costs`)."""
-    shapes = {name: tuple(model.get_submodule(name).weight.shape) for name in names}
+    """Of linears of the PyTorch `model` whose float level is `graph`: their shapes, and what an error of each choice of
+    `budget` costs on `windows` (see `measure_costs`)."""
+    shapes = {name: tuple(model.get_submodule(name).weight.shape) for name in graph.linears}
     schemes = {
-        name: [budget.scheme.with_(R=r, c_w=c, G=even_block(outputs)) for r, c in budget.choices]
-        for name, (outputs, _) in shapes.items()
+        name: [budget.scheme.with_(R=r, c_w=c, G=block) for r, c in budget.choices]
+        for name, block in blocks_of(graph).items()
     }
     return shapes, measure_costs(model, schemes, windows, importance, quiet=quiet, cluster=cluster)
 

@@ -33,8 +33,6 @@ ENTRY_POINTS = "lutllm.quantizers"
 DEFAULT_QUANTIZER = "vq"
 HEAD = "lm_head"  # the name of the LM head in Llama and Qwen3 models
 SECONDS = 2  # for a regular expression and a name: microseconds are enough but for those that try every way
-LANES = 128  # of the widest target: whole chunks of them make a block
-BLOCK = 1024  # outputs that share weight codebooks: fewer cost more bits than they gain
 INPUT_FIELDS = ("kind", "v", "c_a", "S", "metric", "x_bits", "act_bits")  # one value for all readers of an input
 
 
@@ -42,7 +40,7 @@ INPUT_FIELDS = ("kind", "v", "c_a", "S", "metric", "x_bits", "act_bits")  # one 
 class Rule:
     """`targets` and `ignore` are patterns of linears' names. `scheme` is a name or a mapping of `Scheme`'s fields
     (those left out are the kind's defaults); `stages` is its R, `block` its G, `table_bits` its own. The named scheme
-    exact without a block takes `even_block` of the linear's outputs."""
+    exact without a block takes that of `blocks`."""
 
     targets: Sequence[str] = ("*",)
     ignore: Sequence[str] = ()
@@ -55,18 +53,11 @@ class Rule:
     def matches(self, name: str) -> bool:
         return any(_matches(p, name) for p in self.targets) and not any(_matches(p, name) for p in self.ignore)
 
-    def resolved(self, outputs: int | None = None) -> Scheme:
-        """The scheme this rule asks for, for a linear of so many outputs."""
-        block = even_block(outputs) if self.scheme == "exact" and self.block is None and outputs else self.block
+    def resolved(self, usual: int | None = None) -> Scheme:
+        """The scheme this rule asks for, for a linear whose block is `usual` where nobody says."""
+        block = usual if self.scheme == "exact" and self.block is None else self.block
         changes = {"R": self.stages, "G": block, "table_bits": self.table_bits}
         return _scheme(self.scheme).with_(**{key: value for key, value in changes.items() if value is not None})
-
-
-def even_block(outputs: int, most: int = BLOCK) -> int:
-    """Outputs of a block: all, where they are no more than `most`; else a multiple of LANES, which hardware wants, so
-    that blocks are about as large as each other."""
-    each = -(-outputs // -(-outputs // most))
-    return outputs if each == outputs else -(-each // LANES) * LANES
 
 
 @dataclass(frozen=True)
@@ -84,9 +75,9 @@ class Recipe:
     rules: Sequence[Rule]
     source: str = "recipe"
 
-    def assign(self, names: Sequence[str], outputs: Mapping[str, int] | None = None) -> dict[str, Assignment]:
-        """An assignment for each linear of `names`, which have so many `outputs`; InputError for linears without a
-        rule and targets without a linear."""
+    def assign(self, names: Sequence[str], blocks: Mapping[str, int] | None = None) -> dict[str, Assignment]:
+        """An assignment for each linear of `names`, whose usual `blocks` have so many outputs; InputError for linears
+        without a rule and targets without a linear."""
         for index, rule in enumerate(self.rules):
             for pattern in (*rule.targets, *rule.ignore):
                 try:
@@ -101,7 +92,7 @@ class Recipe:
         found: dict[str, Assignment] = {}
         for rule in self.rules:
             for name in filter(rule.matches, names):
-                found[name] = Assignment(rule.resolved((outputs or {}).get(name)), rule.quantizer)
+                found[name] = Assignment(rule.resolved((blocks or {}).get(name)), rule.quantizer)
         without = [name for name in names if name not in found]
         if without:
             raise InputError(

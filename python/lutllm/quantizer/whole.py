@@ -28,6 +28,7 @@ from lutllm.models.text import Text, text_file, windows
 from lutllm.progress import note, progress
 from lutllm.quantized.pretrained import CONFIG, QuantizedModel, from_pretrained, save_pretrained
 from lutllm.quantizer import driver
+from lutllm.quantizer.blocks import blocks_of
 from lutllm.quantizer.budget import Budget, TimeBudget, measured
 from lutllm.quantizer.linear.assembly import multiplied
 from lutllm.quantizer.recipe import (
@@ -168,10 +169,13 @@ def quantize_model(
 
 
 def structure_of(model: "LoadedModel") -> "FloatModel":
-    """What `model` computes, in the float level; an error that names what has no integer form, before any long work."""
+    """What `model` computes, in the float level, its odd linears padded; an error that names what has no integer form,
+    before any long work."""
     from lutllm.importer.agreement import import_float
+    from lutllm.importer.padding import pad_odd_linears
     from lutllm.models.wrappers import whole_model
 
+    pad_odd_linears(model.module)
     found = import_float(*whole_model(model.module))
     graph = FloatGraph(found.module)
     require_integer_form(graph)
@@ -309,10 +313,9 @@ class _Run:
         if not store.sealed(kept):
             windows = self._some_windows()
             assert importance is not None
-            model, module = self.model.module, self.structure.module
             how: dict[str, Any] = {"quiet": self.quiet, "cluster": self.cluster}
-            shapes, costs = measured(model, names, self.recipe, windows, importance, **how)
-            chosen = self.recipe.share_out(shapes, costs, module, quiet=self.quiet)
+            shapes, costs = measured(self.model.module, self.graph, self.recipe, windows, importance, **how)
+            chosen = self.recipe.share_out(shapes, costs, self.structure.module, quiet=self.quiet)
             store.write_json(kept, {name: chosen[name].to_dict() for name in names})
             store.seal(kept)
         schemes = store.read_json(kept)
@@ -320,8 +323,7 @@ class _Run:
 
     def _assigned(self) -> dict[str, Assignment]:
         assert isinstance(self.recipe, Recipe)
-        names, module = self.graph.linears, self.model.module
-        return self.recipe.assign(names, {name: module.get_submodule(name).out_features for name in names})
+        return self.recipe.assign(self.graph.linears, blocks_of(self.graph))
 
     def _checked(self, assignments: dict[str, Assignment]) -> dict[str, Assignment]:
         check_shared_inputs(assignments, self.graph.shared_inputs)

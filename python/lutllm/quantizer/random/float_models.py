@@ -29,6 +29,7 @@ class LayerShape:
     rotated: int | None = None
     plain: bool = False  # an MLP without a gate
     layer_norm: bool = False  # with a bias, in place of RMSNorm
+    parallel: bool = False  # attention and MLP read the same stream, each through a norm of its own
     norms_before: bool = True
     wide_norm: bool = False  # of all query heads, and of all key heads
     softcap: float | None = None  # of scores
@@ -45,15 +46,23 @@ def float_decoder(
     *,
     qk_norm: bool = False,
     epsilon: float = 1e-6,
+    positions: tuple[int, int] | None = None,
     logit_softcap: float | None = None,
     **others: Any,
 ) -> ir.Module:
-    """A whole model: `layers` alike of the sizes, and with `others` that a `LayerShape` has, or one for each shape."""
+    """A whole model: `layers` alike of the sizes, and with `others` that a `LayerShape` has, or one for each shape.
+
+    `positions`: rows of a table of positions, and which is that of the first.
+    """
     alike = LayerShape(intermediate, heads, kv_heads, head_dim, qk_norm, **others)
     shapes = [alike] * layers if isinstance(layers, int) else layers
 
     def body(b: _Builder, ids: ir.Value, position: ir.Value) -> ir.Value:
-        x = b.embedding(ids, "model.embed_tokens", vocabulary, hidden)
+        x = b.embedding("model.embed_tokens", vocabulary, hidden, ids)
+        if positions is not None:
+            rows, first = positions
+            learned = b.embedding("model.embed_positions", rows, hidden, ids, position, offset=first)
+            x = dialect.float_add(x, learned, name="model.embedded")
         for i, shape in enumerate(shapes):
             x = b.layer(x, position, f"model.layers.{i}", shape)
         logits = b.linear(b.norm(x, "model.norm"), "lm_head", vocabulary)
@@ -93,13 +102,15 @@ class _Builder:
         if shape.norms_after:
             seen = self.norm(seen, f"{name}.attention_norm", kind=kind)
         with ir.Location.name(name):
-            x = dialect.float_add(x, seen, name=f"{name}.attention")
-        normed = self.norm(x, f"{name}.post_attention_layernorm", kind=kind) if shape.norms_before else x
+            summed = dialect.float_add(x, seen, name=f"{name}.attention")
+        normed = x if shape.parallel else summed
+        if shape.norms_before:
+            normed = self.norm(normed, f"{name}.post_attention_layernorm", kind=kind)
         inner = self.mlp(normed, f"{name}.mlp", shape)
         if shape.norms_after:
             inner = self.norm(inner, f"{name}.mlp_norm", kind=kind)
         with ir.Location.name(name):
-            return dialect.float_add(x, inner, name=f"{name}.mlp")
+            return dialect.float_add(summed, inner, name=f"{name}.mlp")
 
     def attention(self, x: ir.Value, position: ir.Value, name: str, shape: LayerShape) -> ir.Value:
         heads, kv_heads, head_dim = shape.heads, shape.kv_heads, shape.head_dim
@@ -146,10 +157,12 @@ class _Builder:
             inner = dialect.float_gated(*given, name=f"{name}.gated", activation=shape.activation)
         return self.linear(inner, f"{name}.down_proj", x.type.shape[1])
 
-    def embedding(self, ids: ir.Value, name: str, vocabulary: int, channels: int) -> ir.Value:
+    def embedding(
+        self, name: str, vocabulary: int, channels: int, *places: ir.Value, offset: int | None = None
+    ) -> ir.Value:
         weight = self.parameter(f"{name}.weight", vocabulary, channels)
         with ir.Location.name(name):
-            return dialect.float_embedding(ids, name=name, weight=weight, channels=channels)
+            return dialect.float_embedding(*places, name=name, weight=weight, channels=channels, offset=offset)
 
     def linear(self, x: ir.Value, name: str, outputs: int) -> ir.Value:
         weight = self.parameter(f"{name}.weight", outputs, x.type.shape[1])

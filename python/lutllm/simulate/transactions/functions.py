@@ -121,11 +121,9 @@ def normalised(
 def residual(chip: Chip, job: Job) -> None:
     f = job.fields
     addresses = places(0, range(f["start"], f["start"] + f["words"]), job.tokens)
-    if f["load"]:
-        out = words_of(chip.pull("e"), chip.config.lanes)
-    else:
-        added = chip.pull("n" if f.get("normed") else "y")
-        terms = rescaled(chip.read("r", addresses), f["residual_right"]) + rescaled(added, f["y_right"])
+    out = words_of(chip.pull("e"), chip.config.lanes) if f["load"] else chip.pull("n" if f.get("normed") else "y")
+    if not f["load"] or f.get("added"):
+        terms = rescaled(chip.read("r", addresses), f["residual_right"]) + rescaled(out, f["y_right"])
         out = saturate(terms, RESIDUAL_BITS)
     squares = np.square(out).sum(axis=(0, 2))
     for sums, found in ((chip.squares, squares), (chip.totals, out.sum(axis=(0, 2)))):
@@ -245,6 +243,8 @@ def embed(chip: Chip, job: Job) -> None:
     f, lanes = job.fields, chip.config.lanes
     size = (1 + f["words"]) * lanes
     ids = chip.ids[job.position : job.position + job.tokens]
+    if f.get("positions"):
+        ids = f["first"] + job.position + np.arange(job.tokens)
     rows = np.concatenate([chip.bytes(f["address"] + int(i) * size, 1, size) for i in ids])
     multiplier = np.ascontiguousarray(rows[:, :2]).view("<i2").astype(np.int64)
     scaled = rows[:, lanes:].view(np.int8).astype(np.int64) * multiplier
