@@ -206,6 +206,14 @@ def test_integers(name, hardware, tmp_path):
     assert answer.equal and len(answer.tokens) == 2
 
 
+@pytest.mark.parametrize("name", LIKE_OTHERS)
+def test_hardware_of_random_integers(name):
+    model = random_model(import_float(*whole_model(made(LIKE_OTHERS[name]))).module, EXACT.with_(R=1))
+    accelerator = Hardware.of(model.lut(32), model.tensors, target="tiny")
+    answer = accelerator.answer(build(accelerator.plan.config, "arc"), list(b"The import"), 3)
+    assert answer.equal and len(answer.tokens) == 3
+
+
 @pytest.mark.parametrize("kind", ["llama", "starcoder2"])
 def test_linears_of_an_odd_number_of_inputs_are_padded(kind, tmp_path):
     """Of the MLP, with a gate and without: in floats the same model, in integers taken by everything."""
@@ -226,14 +234,6 @@ def test_other_odd_widths_are_refused():
     module = made({"model_type": "llama", "hidden_size": 33, "num_attention_heads": 3, "num_key_value_heads": 1})
     report = check_module(*whole_model(module))
     assert any("expected an even number of inputs (pairs), got 33" in group.reason for group in report.not_raised)
-
-
-@pytest.mark.parametrize("name", LIKE_OTHERS)
-def test_hardware_of_random_integers(name):
-    model = random_model(import_float(*whole_model(made(LIKE_OTHERS[name]))).module, EXACT.with_(R=1))
-    accelerator = Hardware.of(model.lut(32), model.tensors, target="tiny")
-    answer = accelerator.answer(build(accelerator.plan.config, "arc"), list(b"The import"), 3)
-    assert answer.equal and len(answer.tokens) == 3
 
 
 @pytest.mark.parametrize("name", NOT_YET)
