@@ -8,6 +8,7 @@ from typing import Any
 
 import safetensors
 
+from lutllm import packing
 from lutllm.bindings import ir
 from lutllm.dialect.attributes import exponents_of
 from lutllm.dialect.base import report
@@ -50,7 +51,9 @@ def read_header(path: Path | str) -> Header:
     """What a safetensors file holds, without reading the data; `InputError` for any other file."""
     try:
         with safetensors.safe_open(str(path), framework="numpy") as file:
-            return {name: _entry(file.get_slice(name)) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+            header = {name: _entry(file.get_slice(name)) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+            packed = packing.shapes(file.metadata() or {})
+            return header | {name: f"U8 {list(shape)}" for name, (_, shape) in packed.items()}
     except (safetensors.SafetensorError, OSError) as error:
         raise InputError(f"'{path}': expected a whole safetensors file, got {error}; write it again") from error
 

@@ -16,7 +16,8 @@ FOLDERS = {"lutllm": ROOT / "python" / "lutllm"} | {
     f"lutllm.{name}": ROOT / name for name in ("dialect", "passes", "lowering", "tools")
 }
 BASE = (
-    "errors", "tabular", "workers", "bindings", "numerics", "functions", "scheme", "quantization", "store", "progress",
+    "errors", "tabular", "workers", "bindings", "numerics", "functions", "scheme", "quantization", "packing", "store",
+    "progress",
 )  # fmt: skip
 # What a group may import, besides itself. Everything in python/lutllm that is not named here is the public API.
 MAY_IMPORT = {

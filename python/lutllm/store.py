@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import safetensors
 
+from lutllm import packing
 from lutllm.errors import InputError, LutllmError
 from lutllm.numerics import fits
 from lutllm.scheme import MAX_PAIR_SHIFT, MULTIPLIER_BITS, QuantizedLinear, Scheme
@@ -24,8 +25,7 @@ from lutllm.scheme import MAX_PAIR_SHIFT, MULTIPLIER_BITS, QuantizedLinear, Sche
 PARAMETERS = "parameters.safetensors"
 SIDECAR = "quantization.json"
 TEMPORARY = ".partial"
-_NOTE, _PACKED = "lutllm", "lutllm.packed"  # of a header: a text; of packed arrays bits and shape, as JSON
-_CHUNK = 1 << 20  # values packed at a time
+_NOTE = "lutllm"  # of a header: a text
 FORMAT = 1
 
 
@@ -144,8 +144,7 @@ def _parts(
     the header's length as 8 bytes, a JSON header, the arrays; wide types come first, so that all are aligned."""
     arrays = {name: np.asarray(array, order="C") for name, array in tensors.items()}
     order = sorted(arrays, key=lambda name: (_ORDER.index(arrays[name].dtype.name), name))
-    packed = {name: [count, *arrays[name].shape] for name, count in sorted(bits.items())}
-    about = ({} if note is None else {_NOTE: note}) | ({_PACKED: json.dumps(packed)} if packed else {})
+    about = ({} if note is None else {_NOTE: note}) | packing.described({n: (bits[n], arrays[n].shape) for n in bits})
     header: dict[str, object] = {"__metadata__": about} if about else {}
     at = 0
     for name in order:
@@ -161,36 +160,10 @@ def _parts(
     for name in order:
         array = arrays[name]
         if name in bits:
-            yield from (_pack(part, bits[name]).data for part in _chunks(array.reshape(-1)))
+            yield from (part.data for part in packing.pack(array.reshape(-1), bits[name]))
             continue
         little = array.astype(array.dtype.newbyteorder("<"), copy=False)
         yield little.reshape(-1).view(np.uint8).data
-
-
-def _chunks(values: np.ndarray) -> Iterator[np.ndarray]:
-    """Parts of a flat array that begin at whole bytes, however they are packed."""
-    return (values[at : at + _CHUNK] for at in range(0, len(values), _CHUNK))
-
-
-def _pack(values: np.ndarray, bits: int) -> np.ndarray:
-    """uint8 below 2**bits one after the other, low bits first."""
-    if bits == 4:
-        whole = np.pad(values, (0, len(values) % 2))
-        return whole[0::2] | whole[1::2] << 4
-    return np.packbits(np.unpackbits(values[:, None], axis=1, count=bits, bitorder="little"), bitorder="little")
-
-
-def _unpack(data: np.ndarray, bits: int, count: int) -> np.ndarray:
-    """The inverse of `_pack`: uint8 [count]."""
-    found = np.empty(count, np.uint8)
-    for part, at in zip(_chunks(found), range(0, count, _CHUNK), strict=True):
-        here = data[at * bits // 8 : at * bits // 8 + -(-len(part) * bits // 8)]
-        if bits == 4:
-            part[0::2], part[1::2] = here & 15, here[: len(part) // 2] >> 4
-        else:
-            spread = np.unpackbits(here, count=len(part) * bits, bitorder="little").reshape(-1, bits)
-            part[:] = np.packbits(spread, axis=1, bitorder="little")[:, 0]
-    return found
 
 
 _DTYPES = {  # in the order of the library's own files
@@ -212,7 +185,7 @@ class Store(Mapping[str, np.ndarray]):
             self._names = sorted(self._file.keys())
             about = self._file.metadata() or {}
             self.note: str | None = about.get(_NOTE)
-            self._packed: dict[str, list[int]] = json.loads(about.get(_PACKED, "{}"))
+            self._packed = packing.shapes(about)
         except (safetensors.SafetensorError, OSError, ValueError) as error:
             raise InputError(
                 f"'{path}': expected a whole safetensors file, got {error}; delete it and make it again"
@@ -224,8 +197,8 @@ class Store(Mapping[str, np.ndarray]):
         array = self._file.get_tensor(name)
         if name not in self._packed:
             return array
-        bits, *shape = self._packed[name]
-        return _unpack(array, bits, math.prod(shape)).reshape(shape)
+        bits, shape = self._packed[name]
+        return packing.unpack(array, bits, math.prod(shape)).reshape(shape)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)

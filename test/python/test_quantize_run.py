@@ -178,11 +178,12 @@ from lutllm.scheme import EXACT
 left, put = int(sys.argv[2]), RunDirectory.put
 def dying(self, linear, sample):
     global left
-    put(self, linear, sample)
+    kept = put(self, linear, sample)
     left -= 1
     if left == 0:
         (self.path / "parts" / ".half.partial").write_bytes(b"half")
         os.kill(os.getpid(), signal.SIGKILL)
+    return kept
 RunDirectory.put = dying
 quantize(load("tiny-llama", seed=1), layers=[0, 1], scheme=EXACT.with_(R=1, G=48), tokens=256, window=64, seed=7,
          out_dir=sys.argv[1], progress=False)

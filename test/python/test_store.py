@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from lutllm import store
+from lutllm import packing, store
 from lutllm.errors import InputError, LutllmError
 from lutllm.quantizer import random_linear
 from lutllm.scheme import ADDITIVE, EXACT, PAPER, Scheme
@@ -187,7 +187,7 @@ def test_the_format_is_that_of_safetensors():
 @pytest.mark.parametrize("bits", [1, 2, 3, 4, 5, 7, 8])
 @pytest.mark.parametrize("shape", [(3, 1, 5), (2, 2, 8), (1, 1, 1)])
 def test_packed_arrays_take_their_bits(tmp_path, monkeypatch, bits, shape):
-    monkeypatch.setattr(store, "_CHUNK", 8)
+    monkeypatch.setattr(packing, "CHUNK", 8)
     values = np.random.default_rng(bits).integers(0, 1 << bits, shape).astype(np.uint8)
     whole = sum(int(value) << bits * i for i, value in enumerate(values.reshape(-1)))
     size = -(-values.size * bits // 8)

@@ -103,7 +103,6 @@ class Answer(BoardAnswer):
             "first_token_cycles": self.token_cycles[0] if self.token_cycles else None,
             "cycles_per_token": float(steps.mean()) if steps.size else None,
             "simulator": self.simulator,
-            "simulated_cycles_per_second": self.cycles_per_second,
         }
 
 

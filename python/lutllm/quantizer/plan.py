@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from lutllm.quantizer.blocks import even_block
 from lutllm.quantizer.driver import EVALUATION_WINDOWS, THREADS
 from lutllm.quantizer.linear.weights import fit_weights
 from lutllm.quantizer.observe.recording import AHEAD, by_layer, linears
@@ -74,7 +75,7 @@ def planned(module: Any, checkpoint: int, recipe: Recipe, amounts: Amounts) -> P
     parts = {name: module.get_submodule(name) for name in names}
     schemes = {
         name: assignment.scheme
-        for name, assignment in recipe.assign(names, {n: part.out_features for n, part in parts.items()}).items()
+        for name, assignment in recipe.assign(names, {n: even_block(x.out_features) for n, x in parts.items()}).items()
     }
     found = {
         name: hollow_linear(part.in_features, part.out_features, schemes[name], name, f"{name}.input")
