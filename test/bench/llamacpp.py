@@ -1,10 +1,11 @@
-"""lutllm beside llama.cpp on one processor: a directory that `lutllm quantize` made of a built-in name with real
-weights in, token/s of both, and their ratios, out.
+"""lutllm beside llama.cpp and ik_llama.cpp on one processor: a directory that `lutllm quantize` made of a built-in name
+with real weights in, token/s of all, and their ratios, out.
 
-llama.cpp comes as the wheel `xllamacpp`, in an environment of its own in the cache, and runs the GGUF file that the
-directory's float model came from. Both read the same random token ids. Tests of the two alternate, one repetition after
-the other, so that whatever else the machine does meets both; a ratio is that of medians, and its spread that of the
-ratios of neighbouring repetitions.
+The others come as the wheels `xllamacpp` and `ik-llama-cpp-python`, in environments of their own in the cache. They run
+the GGUF file that the directory's float model came from, and what ik_llama.cpp's `llama-quantize` makes of it: Q4_0 and
+IQ4_NL, which these programs have their fastest code for. All read the same random token ids. Tests alternate, one
+repetition after the other, so that whatever else the machine does meets all; a ratio is that of medians, and its spread
+that of the ratios of neighbouring repetitions.
 
 One step makes one token: llama.cpp reports the time from its first token to its last, which is one step less than the
 tokens it counts; here it is divided by the steps.
@@ -18,46 +19,76 @@ import os
 import statistics
 import subprocess
 import sys
+import time
 import urllib.request
 import venv
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-REQUIREMENT = "xllamacpp==2026.10.11549"
-PEER = "llama.cpp"
+PEER, IK = "llama.cpp", "ik_llama.cpp"
+REQUIREMENTS = {PEER: "xllamacpp==2026.10.11549", IK: "ik-llama-cpp-python==0.1.5"}
+OWN, FORMATS = "the file's own", ("Q4_0", "IQ4_NL")
 _ANSWERS = "answers "
 
 
-def environment() -> Path:
-    """The Python of the environment with `xllamacpp`, made on first use."""
+def environment(program: str = PEER) -> Path:
+    """The Python of the environment with a program's wheel, made on first use."""
     from lutllm.models.cache import cached
     from lutllm.progress import note
 
+    name, _, version = REQUIREMENTS[program].partition("==")
+
     def build(work: Path) -> None:
-        note(f"installing {REQUIREMENT} (once)")
+        note(f"installing {name} {version} (once)")
         venv.create(work, with_pip=True)
         command = [str(work / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*command, REQUIREMENT], check=True)
+        subprocess.run([*command, REQUIREMENTS[program]], check=True)
 
-    entry = cached(REQUIREMENT.replace("==", "-"), lambda e: any(e.glob("lib/*/site-packages/xllamacpp")), build)
-    return entry / "bin" / "python"
+    whole = f"lib/*/site-packages/{name.replace('-', '_')}-{version}.dist-info"
+    return cached(f"{name}-{version}", lambda e: any(e.glob(whole)), build) / "bin" / "python"
 
 
-class LlamaCpp:
-    """A process that runs the GGUF with a number of threads."""
+def requantized(gguf: Path, kind: str) -> Path:
+    """The file in another format, by ik_llama.cpp."""
+    from lutllm.models.cache import cached
+    from lutllm.store import sha256
 
-    def __init__(self, python: Path, gguf: Path, threads: int, context: int) -> None:
-        command = [str(python), __file__, "--serve", str(gguf), str(threads), str(context)]
+    (tool,) = environment(IK).parents[1].glob("lib/*/site-packages/ik_llama_cpp/bin/llama-quantize")
+
+    def build(work: Path) -> None:
+        # Without a type, values get one that llama.cpp has not.
+        command = [
+            str(tool),
+            "--allow-requantize",
+            "--attn-v-type",
+            kind.lower(),
+            str(gguf),
+            str(work / "model.gguf"),
+            kind,
+        ]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    name = f"{kind}-{sha256(gguf)[:24]}"
+    return cached(name, lambda entry: (entry / "model.gguf").is_file(), build) / "model.gguf"
+
+
+class Peer:
+    """A process in which a program runs a GGUF file with a number of threads."""
+
+    def __init__(self, program: str, gguf: Path, threads: int, context: int) -> None:
+        command = [str(environment(program)), __file__, "--serve", program, str(gguf), str(threads), str(context)]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
-        self.about = self._answer()
+        self.program = program
+        self.about = self._answer() | {"bytes": gguf.stat().st_size}
 
     def _answer(self) -> dict[str, Any]:
         assert self.process.stdout
         line = self.process.stdout.readline()
         if not line:
-            raise SystemExit(f"expected an answer of {PEER}, got exit code {self.process.wait()}")
+            raise SystemExit(f"expected an answer of {self.program}, got exit code {self.process.wait()}")
         return json.loads(line)
 
     def speed(self, ids: list[int], steps: int) -> float:
@@ -75,24 +106,70 @@ class LlamaCpp:
         self.process.wait()
 
 
-def serve(gguf: str, threads: int, context: int) -> None:
-    """In the other environment: a request a line in, llama.cpp's timings a line out."""
+def serve(program: str, gguf: str, threads: int, context: int) -> None:
+    """In another environment: a request a line in, timings as llama.cpp calls them a line out."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # libraries log to standard output
+    about, timed = (_ik if program == IK else _llama)(gguf, threads, context)
+    print(json.dumps(about), file=answers, flush=True)
+    for line in sys.stdin:
+        wanted = json.loads(line)
+        print(json.dumps(timed(wanted["ids"], wanted["steps"])), file=answers, flush=True)
+
+
+Timed = Callable[[list[int], int], dict[str, Any]]
+
+
+def _llama(gguf: str, threads: int, context: int) -> tuple[dict[str, Any], Timed]:
     import xllamacpp  # type: ignore[import-not-found]
 
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # the library logs to standard output
     params = xllamacpp.CommonParams()
     params.model.path, params.n_ctx, params.n_gpu_layers, params.n_parallel = gguf, context, 0, 1
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
     params.cache_prompt, params.cache_ram_mib, params.warmup = False, 0, True
     server = xllamacpp.Server(params)
-    print(json.dumps({"cpu": xllamacpp.get_system_info(), "version": xllamacpp.__version__}), file=answers, flush=True)
-    for line in sys.stdin:
-        wanted = json.loads(line)
-        request = {"prompt": wanted["ids"], "max_tokens": wanted["steps"] + 1, "cache_prompt": False}
+
+    def timed(ids: list[int], steps: int) -> dict[str, Any]:
+        request = {"prompt": ids, "max_tokens": steps + 1, "cache_prompt": False}
         greedy = {"ignore_eos": True, "temperature": 0, "samplers": ["top_k"], "top_k": 1, "stream": False}
         found = server.handle_completions(request | greedy)
-        print(json.dumps(found.get("timings", found)), file=answers, flush=True)
+        return found.get("timings", found)
+
+    return {"cpu": xllamacpp.get_system_info(), "version": xllamacpp.__version__}, timed
+
+
+def _ik(gguf: str, threads: int, context: int) -> tuple[dict[str, Any], Timed]:
+    from ik_llama_cpp import _ctypes_api as api  # type: ignore[import-not-found]
+    from ik_llama_cpp._internals import IkContext, IkModel  # type: ignore[import-not-found]
+
+    model = IkModel(gguf)
+    running = IkContext(model, n_ctx=context, n_threads=threads)
+    batch = api.llama_batch_init(context, 0, 1)
+
+    def step(ids: list[int], start: int) -> int:
+        """Reads tokens; the likeliest next one."""
+        batch.n_tokens = len(ids)
+        for i, token in enumerate(ids):
+            batch.token[i], batch.pos[i], batch.n_seq_id[i], batch.seq_id[i][0] = token, start + i, 1, 0
+            batch.logits[i] = i + 1 == len(ids)
+        assert running.decode(batch) == 0
+        logits = numpy.ctypeslib.as_array(api.llama_get_logits_ith(running.ctx, len(ids) - 1), (model.n_vocab,))
+        return int(logits.argmax())
+
+    def timed(ids: list[int], steps: int) -> dict[str, Any]:
+        running.kv_cache_clear()
+        begin = time.perf_counter()
+        token = step(ids, 0)
+        first = time.perf_counter()
+        for i in range(steps):
+            token = step([token], len(ids) + i)
+        end = time.perf_counter()
+        counts = {"cache_n": 0, "prompt_n": len(ids), "predicted_n": steps + 1}
+        return counts | {"prompt_ms": 1e3 * (first - begin), "predicted_ms": 1e3 * (end - first)}
+
+    import numpy
+
+    return {"cpu": "", "version": REQUIREMENTS[IK]}, timed
 
 
 def ask(gguf: Path, path: str, requests: list[dict[str, Any]]) -> list[dict[str, Any]] | str:
@@ -134,45 +211,52 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     from lutllm.run.session import CpuSession
 
     model = from_pretrained(options.directory)
-    python, gguf = environment(), PACKAGED[model.about["model"]["name"]].file()
+    gguf = PACKAGED[model.about["model"]["name"]].file()
+    files = {OWN: gguf} | {kind: requantized(gguf, kind) for kind in FORMATS}
+    runs = [(PEER, OWN), *((program, kind) for program in (PEER, IK) for kind in FORMATS)]
     most = max(options.prompt, options.generate)
     rows: list[dict[str, Any]] = []
-    about: dict[str, Any] = {"load": os.getloadavg()[0], "lutllm": {"bits": model.bits}}
+    about: dict[str, Any] = {"load": os.getloadavg()[0], "lutllm": {"bits": model.bits}, "peers": {}}
     for threads in options.threads:
         session = CpuSession.of(model, most, threads=threads)
         ids = np.random.default_rng(options.seed).integers(0, session.vocabulary, most).tolist()
-        peer = LlamaCpp(python, gguf, threads, most + 64)
+        peers = {f"{program} {kind}": Peer(program, files[kind], threads, most + 64) for program, kind in runs}
         about["lutllm"] |= {"cpu": session.program.level, "bytes": session.program.bytes["parameters"]}
-        about[PEER] = {**peer.about, "bytes": gguf.stat().st_size}
+        about["peers"] |= {name: peer.about for name, peer in peers.items()}
         for test, ours in tests(session, options.prompt, options.generate, options.seed).items():
             reading = test.startswith("pp")
             given = (ids[: options.prompt], 0) if reading else (ids[:1], options.generate)
-            found: dict[str, list[float]] = {"lutllm": [], PEER: []}
-            ours(), peer.speed(*given)
+            found: dict[str, list[float]] = {name: [] for name in ("lutllm", *peers)}
+            ours()
+            for peer in peers.values():
+                peer.speed(*given)
             for _ in progress(range(options.repetitions), f"{test}, {threads} threads"):
                 found["lutllm"].append(ours())
-                found[PEER].append(peer.speed(*given))
-            rows.append({"test": test, "threads": threads, **found})
-        peer.close()
+                for name, peer in peers.items():
+                    found[name].append(peer.speed(*given))
+            rows.append({"test": test, "threads": threads, "speeds": found})
+        for peer in peers.values():
+            peer.close()
     return {**about, "rows": rows}
 
 
 def show(found: dict[str, Any]) -> None:
-    print(
-        f"lutllm {found['lutllm']['bytes'] / 2**20:.1f} MiB, {found['lutllm']['bits']['effective']:.2f} bits/weight, ",
-        end="",
-    )
-    print(f"{found['lutllm']['cpu']};  {PEER} {found[PEER]['bytes'] / 2**20:.1f} MiB, {found[PEER]['cpu'].strip(' |')}")
+    """A line a program and test; the best of the others is marked."""
+    ours = found["lutllm"]
+    print(f"lutllm {ours['bytes'] / 2**20:.1f} MiB, {ours['bits']['effective']:.2f} bits/weight, {ours['cpu']}")
+    for name, about in found["peers"].items():
+        print(f"{name} {about['bytes'] / 2**20:.1f} MiB, {about['version']} {about['cpu'].strip(' |')}")
     print(f"other work on the machine before: load average {found['load']:.1f} of {os.cpu_count()} cores")
-    print(f"{'test':>7} {'threads':>7} {'lutllm token/s':>20} {PEER + ' token/s':>20} {'ratio (min to max)':>22}")
+    print(f"{'test':>7} {'threads':>7}  {'':<26} {'token/s':>16} {'lutllm / it (min to max)':>26}")
     for row in found["rows"]:
-        ours, theirs = row["lutllm"], row[PEER]
-        ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
-        ratio = statistics.median(ours) / statistics.median(theirs)
-        print(
-            f"{row['test']:>7} {row['threads']:7} {spread(ours):>20} {spread(theirs):>20} "
-            f"{ratio:6.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-        )
+        speeds = row["speeds"]
+        best = max((name for name in speeds if name != "lutllm"), key=lambda name: statistics.median(speeds[name]))
+        for name, theirs in speeds.items():
+            ratios = [a / b for a, b in zip(speeds["lutllm"], theirs, strict=True)]
+            ratio = statistics.median(speeds["lutllm"]) / statistics.median(theirs)
+            beside = "" if name == "lutllm" else f"{ratio:6.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+            marked = f"{name}{' *' if name == best else ''}"
+            print(f"{row['test']:>7} {row['threads']:7}  {marked:<26} {spread(theirs):>16} {beside:>26}".rstrip())
 
 
 def spread(samples: list[float]) -> str:
@@ -182,7 +266,7 @@ def spread(samples: list[float]) -> str:
 
 def main() -> int:
     if sys.argv[1:2] == ["--serve"]:
-        serve(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
+        serve(sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5]))
         return 0
     if sys.argv[1:2] == ["--post"]:
         post(sys.argv[2], sys.argv[3])
