@@ -1,6 +1,7 @@
 """What a quantization would take: a model's shapes and a recipe in; bits, disk, memory and time out. No weight is read.
 
-Time is floating-point operations over the speed of products, and weights over that of fits, both measured here first.
+Time is floating-point operations over the speed of products, and weights over that of fits, both measured here first,
+times what phases took beside that.
 Memory is what is held at once beside the checkpoint, which is mapped. All of it is an estimate.
 """
 
@@ -23,7 +24,8 @@ from lutllm.scheme import QuantizedLinear, Scheme
 from lutllm.tabular import Tabular
 
 PROGRAM = 1_200_000_000  # bytes of Python with PyTorch, transformers and MLIR
-WRITING, DISTILLING = 6.0, 2.0  # times what their products take, as SmolLM2-135M does
+# Times what the products of a phase take, as in runs of SmolLM2-135M and Qwen2.5-Coder-0.5B alone on two cores.
+OVERHEAD = {"writing": 6.0, "gradients": 1.5, "statistics": 2.8, "fits": 1.9, "distillation": 2.0}
 REFITS = 2  # of `fit_weights`
 SAMPLE = 1024  # rows and columns of what speeds are measured on
 
@@ -58,13 +60,14 @@ class Plan(Tabular):
         return {**sizes, **places, "seconds": {name: round(value, 1) for name, value in self.seconds.items()}}
 
     def __str__(self) -> str:
-        hours = sum(self.seconds.values()) / 3600
-        phases = ", ".join(f"{name} {value / 3600:.1f}" for name, value in self.seconds.items() if value)
+        whole = sum(self.seconds.values())
+        unit, name = (3600, "hours") if whole > 2 * 3600 else (60, "minutes")
+        phases = ", ".join(f"{phase} {value / unit:.1f}" for phase, value in self.seconds.items() if value)
         return (
             f"{len(self.linears)} linears of {self.weights / 1e9:.2f} billion weights, {self.bits:.3f} effective bits\n"
             f"disk    {self.disk / 1e9:.1f} GB, and as much again until it is done\n"
             f"memory  {self.memory / 1e9:.1f} GB, and up to {self.checkpoint / 1e9:.1f} GB of the checkpoint, mapped\n"
-            f"time    {hours:.1f} hours on this machine as it is now: {phases}\n"
+            f"time    {whole / unit:.1f} {name} on this machine as it is now: {phases}\n"
             "an estimate, without the start; nothing was quantized"
         )
 
@@ -87,8 +90,14 @@ def planned(module: Any, checkpoint: int, recipe: Recipe, amounts: Amounts) -> P
     disk = embedded.numel() + sum(map(_bytes, found.values()))
     windows = (amounts.calibration + EVALUATION_WINDOWS) * amounts.window
     states = 2 * 4 * windows * embedded.shape[1]  # before and after a layer
-    memory = PROGRAM + states + max(_held(layer, amounts.window) for layer in layers)
     large = sum(linear.outputs * 2 * linear.pairs for linear in found.values()) > SMALL_MODEL
+    phases = [_held(layer, amounts.window) for layer in layers]
+    if not large:  # what a backward pass needs; a second model with its codes beside the first
+        each = 2 * sum(linear.outputs + 2 * linear.pairs for linear in found.values()) + 4 * embedded.shape[0]
+        phases.append(4 * amounts.window * each)
+        if amounts.distilled:
+            phases[-1] += 4 * everything + 4 * sum(linear.codes.size for linear in found.values())
+    memory = PROGRAM + states + max(phases)
     seconds = _seconds(layers, everything, windows, amounts, large)
     return Plan(list(found.values()), checkpoint, disk, memory, seconds)
 
@@ -113,7 +122,7 @@ def _seconds(
 ) -> dict[str, float]:
     single, double = (_speed(dtype) for dtype in (np.float32, np.float64))
     fitted = _Fits()
-    found = dict.fromkeys(("writing", "gradients", "statistics", "fits", "distillation"), 0.0)
+    found = dict.fromkeys(OVERHEAD, 0.0)
     for layer in layers:
         inputs = {2 * linear.pairs for linear in layer}
         passes = 2 * 2 * windows * sum(2 * x.pairs * x.outputs for x in layer)
@@ -124,10 +133,10 @@ def _seconds(
             found["fits"] += products(k, x.outputs) / double + x.outputs * k * fitted.seconds(x.scheme) / at_once
     if not large:
         own = (amounts.own_calibration + amounts.own_distilled) * amounts.window
-        found["writing"] = WRITING * 2 * own * everything / single
+        found["writing"] = 2 * own * everything / single
         found["gradients"] = 6 * min(amounts.tokens, SOME_TOKENS) * everything / single
-        found["distillation"] = DISTILLING * 8 * amounts.distilled * amounts.window * everything / single
-    return found
+        found["distillation"] = 8 * amounts.distilled * amounts.window * everything / single
+    return {name: OVERHEAD[name] * value for name, value in found.items()}
 
 
 def products(inputs: int, outputs: int) -> float:
