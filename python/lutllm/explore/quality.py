@@ -13,7 +13,7 @@ from typing import Any
 from lutllm import store
 from lutllm.errors import InputError
 from lutllm.explore.search import AREA, Found
-from lutllm.quantized.pretrained import from_pretrained
+from lutllm.quantized.pretrained import QuantizedModel, open_pretrained
 from lutllm.quantized.resolve import is_quantized
 from lutllm.run.evaluate import evaluate
 
@@ -41,7 +41,7 @@ def candidates(folder: Path, kept: Path, *, text: str | None, tokens: int, quiet
     found = [path for path in sorted(folder.iterdir()) if is_quantized(path)] if folder.is_dir() else []
     if not found:
         raise InputError(f"'{folder}': expected a directory of directories of lutllm quantize, got none; make some")
-    models = [from_pretrained(path) for path in found]
+    models = [open_pretrained(path) for path in found]
     first = models[0].about.get("model", {})
     for path, model in zip(found, models, strict=True):
         if (other := model.about.get("model", {})).get("fingerprint") != first.get("fingerprint"):
@@ -50,7 +50,7 @@ def candidates(folder: Path, kept: Path, *, text: str | None, tokens: int, quiet
                 f"{other.get('name')}; compare models of one float model"
             )
     return [
-        Candidate(path, _ratio(path, kept, text, tokens, quiet), model.bits["effective"])
+        Candidate(path, _ratio(model, path.name, kept, text, tokens, quiet), model.bits["effective"])
         for path, model in zip(found, models, strict=True)
     ]
 
@@ -66,11 +66,11 @@ def front(made: Iterable[Candidate], time: str) -> list[tuple[Candidate, Found]]
     return best
 
 
-def _ratio(path: Path, kept: Path, text: str | None, tokens: int, quiet: bool) -> float:
-    about = [store.sha256(path / store.PARAMETERS), None if text is None else store.sha256(text), tokens]
-    known = kept / f"{path.name}-{hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]}.json"
+def _ratio(model: QuantizedModel, name: str, kept: Path, text: str | None, tokens: int, quiet: bool) -> float:
+    about = [model.sha256, None if text is None else store.sha256(text), tokens]
+    known = kept / f"{name}-{hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]}.json"
     if not known.is_file():
-        found = evaluate(path, text=text, tokens=tokens, source_tokens=tokens, prompts=0, quiet=quiet)
+        found = evaluate(model, text=text, tokens=tokens, source_tokens=tokens, prompts=0, quiet=quiet)
         ratio = found.out_of_domain or found.corpus.ratios["lut_integer/float"]
         store.write_json(known, {**found.to_dict(), "ratio": ratio})
     return float(store.read_json(known)["ratio"])

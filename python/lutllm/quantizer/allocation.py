@@ -7,7 +7,6 @@ choice within the budget is a multiple-choice knapsack, solved by HiGHS (scipy.o
 """
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Executor
 from typing import Any
 
 import numpy as np
@@ -83,40 +82,29 @@ def measure_costs(
 ) -> dict[str, dict[Scheme, float]]:
     """For the `schemes` of each linear, about how much a token's loss grows where only that linear is quantized so.
     Fitted by threads, or by the workers of a `cluster`."""
-    with fitting(cluster) as executor:
-        return _costs(module, schemes, windows, importance, executor, quiet)
-
-
-def _costs(
-    module: Any,
-    schemes: Mapping[str, Sequence[Scheme]],
-    windows: np.ndarray | Sequence[np.ndarray],
-    importance: Mapping[str, np.ndarray],
-    executor: Executor,
-    quiet: bool,
-) -> dict[str, dict[Scheme, float]]:
     names = list(schemes)
     stream = LayerStream(module, names, windows)
     costs: dict[str, dict[Scheme, float]] = {}
-    for group in progress(stream.groups(names), "sensitivity of each layer", quiet=quiet):
-        hessians: dict[str, np.ndarray] = {}
-        sources: dict[str, str] = {}
-        tokens = 0
-        for recorded in stream.layer(group):
-            sources = {name: r.input_name for name, r in recorded.items()}
-            inputs = {r.input_name: r.x for r in recorded.values()}
-            for source, x in inputs.items():
-                if source not in hessians:
-                    hessians[source] = np.zeros((x.shape[1], x.shape[1]))
-                add_second_moment(hessians[source], x, x)
-            tokens += len(x)
-        work = [
-            (float_linear(module, name, sources[name], importance), hessians[sources[name]] / tokens, scheme)
-            for name in group
-            for scheme in schemes[name]
-        ]
-        for (linear, _, scheme), cost in zip(work, executor.map(_cost, *zip(*work, strict=True)), strict=True):
-            costs.setdefault(linear.name, {})[scheme] = cost
+    with fitting(cluster) as executor:
+        for group in progress(stream.groups(names), "sensitivity of each layer", quiet=quiet):
+            hessians: dict[str, np.ndarray] = {}
+            sources: dict[str, str] = {}
+            tokens = 0
+            for recorded in stream.layer(group):
+                sources = {name: r.input_name for name, r in recorded.items()}
+                inputs = {r.input_name: r.x for r in recorded.values()}
+                for source, x in inputs.items():
+                    if source not in hessians:
+                        hessians[source] = np.zeros((x.shape[1], x.shape[1]))
+                    add_second_moment(hessians[source], x, x)
+                tokens += len(x)
+            work = [
+                (float_linear(module, name, sources[name], importance), hessians[sources[name]] / tokens, scheme)
+                for name in group
+                for scheme in schemes[name]
+            ]
+            for (linear, _, scheme), cost in zip(work, executor.map(_cost, *zip(*work, strict=True)), strict=True):
+                costs.setdefault(linear.name, {})[scheme] = cost
     return {name: costs[name] for name in names}
 
 

@@ -8,6 +8,7 @@ Memory is what is held at once beside the checkpoint, which is mapped. All of it
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -121,7 +122,7 @@ def _seconds(
     layers: list[list[QuantizedLinear]], everything: int, windows: int, amounts: Amounts, large: bool
 ) -> dict[str, float]:
     single, double = (_speed(dtype) for dtype in (np.float32, np.float64))
-    fitted = _Fits()
+    of_codes = cache(_code_seconds)
     found = dict.fromkeys(OVERHEAD, 0.0)
     for layer in layers:
         inputs = {2 * linear.pairs for linear in layer}
@@ -130,7 +131,9 @@ def _seconds(
         at_once = min(THREADS, threads(), len(layer))
         for x in layer:
             k = 2 * x.pairs
-            found["fits"] += products(k, x.outputs) / double + x.outputs * k * fitted.seconds(x.scheme) / at_once
+            found["fits"] += (
+                products(k, x.outputs) / double + x.outputs * k * of_codes(x.scheme.with_(G=SAMPLE)) / at_once
+            )
     if not large:
         own = (amounts.own_calibration + amounts.own_distilled) * amounts.window
         found["writing"] = 2 * own * everything / single
@@ -151,19 +154,10 @@ def _speed(dtype: type) -> float:
     return 2 * SAMPLE**3 / _timed(lambda: multiply(a, a))
 
 
-class _Fits:
-    """Seconds that codes and codebooks of a weight take, by scheme, beside products."""
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[int, int], float] = {}
-
-    def seconds(self, scheme: Scheme) -> float:
-        key = scheme.R, scheme.c_w
-        if key not in self._known:
-            weight = np.random.default_rng(0).normal(size=(SAMPLE, 16))
-            one = scheme.with_(G=SAMPLE)
-            self._known[key] = _timed(lambda: fit_weights(weight, np.eye(16), one, refits=REFITS)) / weight.size
-        return self._known[key]
+def _code_seconds(scheme: Scheme) -> float:
+    """What codes and codebooks of a weight take, beside products."""
+    weight = np.random.default_rng(0).normal(size=(SAMPLE, 16))
+    return _timed(lambda: fit_weights(weight, np.eye(16), scheme, refits=REFITS)) / weight.size
 
 
 def _timed(work: Callable[[], Any]) -> float:
